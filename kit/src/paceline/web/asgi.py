@@ -1,0 +1,33 @@
+"""The ASGI vocabulary of this room: types, and one dictionary of headers a request.
+
+ASGI hands headers over as a list of byte pairs. Several parts of a request look some up, so the
+list is turned into a dictionary once and kept in the scope; where a header came twice, the last
+one counts, except for those in which a second one means an attack or a list: they use
+`header_list`. Everything in ``paceline.web`` and any middleware stands on these types.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Middleware: TypeAlias = Callable[[ASGIApp], ASGIApp]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+_HEADERS = "paceline.headers"
+
+
+def headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """The request's headers by lower-case name."""
+    headers: dict[bytes, bytes] | None = scope.get(_HEADERS)
+    if headers is None:
+        headers = scope[_HEADERS] = dict(scope["headers"])
+    return headers
+
+
+def header_list(scope: Scope, name: bytes) -> list[bytes]:
+    """Every value of a header, in the order received."""
+    return [value for key, value in scope["headers"] if key == name]

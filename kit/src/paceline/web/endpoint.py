@@ -1,0 +1,115 @@
+"""A typed handler as an ASGI application: arguments in, a JSON answer out.
+
+Everything that can be decided when a route is added is decided here: which extractors run, whether
+there is a body, which status an answer has. A request then runs straight through. What the
+handler returns is encoded whole before the first byte leaves, so an error can still become a
+problem. Called by ``app``; arguments come from ``binding`` and ``body``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
+
+import msgspec
+
+from paceline.errors import PermissionDenied, Unauthorized
+from paceline.web.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
+from paceline.web.binding import Handler, Place, Signature, extractor_of
+from paceline.web.body import body_reader
+from paceline.web.negotiate import check_accept, check_content_type
+
+T = TypeVar("T")
+
+PRINCIPAL: Final = "paceline.principal"
+_JSON: Final = (b"content-type", b"application/json")
+
+
+class Caller(Protocol):
+    """Whoever a middleware vouches for, as far as this room asks."""
+
+    @property
+    def subject(self) -> str:
+        """Who it is."""
+        ...
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """What the caller may do."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[T]):
+    """An answer with headers of its own, or with another status than the route's.
+
+    ``Reply(record, headers=[(b"etag", tag)])``. A body of None sends no body.
+    """
+
+    body: T
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    status: int | None = None
+
+
+def endpoint_of(
+    handler: Handler,
+    signature: Signature,
+    path_names: Sequence[str],
+    *,
+    status: int,
+    scopes: frozenset[str],
+    max_body: int,
+) -> ASGIApp:
+    """Compile ``handler`` into an ASGI application."""
+    extractors = [
+        extractor_of(p, path_names) for p in signature.parameters if p.place is not Place.BODY
+    ]
+    body = signature.body
+    read = body_reader(body.type, max_body) if body else None
+    body_at = signature.parameters.index(body) if body else 0
+    respond = _responder(status)
+
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        if scopes:
+            _check_scopes(scope, scopes)
+        check_accept(scope)
+        arguments: list[Any] = [extract(scope) for extract in extractors]
+        if read is not None:
+            check_content_type(scope)
+            arguments.insert(body_at, await read(scope, receive))
+        start, content = respond(await handler(*arguments))
+        await send(start)
+        await send(content)
+
+    return endpoint
+
+
+def _check_scopes(scope: Scope, needed: frozenset[str]) -> None:
+    principal: Caller | None = scope.get(PRINCIPAL)
+    if principal is None:
+        raise Unauthorized
+    missing = needed - principal.scopes
+    if missing:
+        raise PermissionDenied(f"this needs the scope {' '.join(sorted(missing))}")
+
+
+def _responder(status: int) -> Callable[[object], tuple[Message, Message]]:
+    encode = msgspec.json.Encoder().encode
+
+    def respond(result: object) -> tuple[Message, Message]:
+        code = status
+        extra: Sequence[tuple[bytes, bytes]] = ()
+        if isinstance(result, Reply):
+            reply = cast(Reply[object], result)
+            extra, code, result = reply.headers, reply.status or status, reply.body
+        if result is None:
+            content, headers = b"", list(extra)
+        else:
+            content = encode(result)
+            headers = [_JSON, (b"content-length", b"%d" % len(content)), *extra]
+        return _start(code, headers), {"type": "http.response.body", "body": content}
+
+    return respond
+
+
+def _start(status: int, headers: Headers) -> Message:
+    return {"type": "http.response.start", "status": status, "headers": headers}

@@ -1,0 +1,39 @@
+"""Recoverer: no exception leaves the application, and each is logged once, here.
+
+An `Error` becomes its problem; anything else becomes a 500 with a fixed text, while its whole
+chain and traceback go to the log under the request's id. When the response has begun there is
+nothing left to answer: the exception goes on to the server, which must cut the connection, or the
+client would take a torn body for a whole one. Inside the access log, outside the timeout.
+"""
+
+from paceline.errors import Error
+from paceline.log import Logger
+from paceline.web.asgi import ASGIApp, Message, Middleware, Receive, Scope, Send
+from paceline.web.problem import Statuses, is_server_error, send_problem
+
+
+def recover(log: Logger, *, statuses: Statuses | None = None) -> Middleware:
+    """Turn whatever a request raises into an answer."""
+    table: Statuses = statuses or {}
+
+    def wrap(app: ASGIApp) -> ASGIApp:
+        async def recovering(scope: Scope, receive: Receive, send: Send) -> None:
+            started = False
+
+            async def watched_send(message: Message) -> None:
+                nonlocal started
+                started = True
+                await send(message)
+
+            try:
+                await app(scope, receive, watched_send)
+            except Exception as exc:
+                if not isinstance(exc, Error) or is_server_error(exc, table):
+                    log.error("request failed", error=exc, response_started=started)
+                if started:
+                    raise
+                await send_problem(scope, send, exc, table)
+
+        return recovering
+
+    return wrap

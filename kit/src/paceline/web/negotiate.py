@@ -1,0 +1,72 @@
+"""Content negotiation for a service that speaks JSON: who may send what, who gets what.
+
+The answer is JSON, so `Accept` is only asked whether it allows that (RFC 9110, section 12.5.1),
+and a body must say that it is JSON. The usual values are recognised without parsing. Called by
+``endpoint`` for each request; errors are always sent as problems, whatever `Accept` says.
+"""
+
+from http import HTTPStatus
+from typing import Final
+
+from paceline.web.asgi import Scope, header_list, headers_of
+from paceline.web.problem import HttpError
+
+_ALWAYS: Final = frozenset({None, b"*/*", b"application/json"})
+_CONTENT_TYPES: Final = frozenset({b"application/json", b"application/json; charset=utf-8"})
+_RANGES: Final = {"application/json": 3, "application/*": 2, "*/*": 1}
+
+
+def check_accept(scope: Scope) -> None:
+    """Errors: HttpError(406) when the client cannot take JSON."""
+    if headers_of(scope).get(b"accept") in _ALWAYS:
+        return
+    accepted = b",".join(header_list(scope, b"accept")).decode("latin-1")
+    if not accepts_json(accepted):
+        message = "this resource is available as application/json only"
+        raise HttpError(HTTPStatus.NOT_ACCEPTABLE, message)
+
+
+def accepts_json(accept: str) -> bool:
+    """Whether an `Accept` value allows application/json: the most specific range decides."""
+    best, allowed = 0, not accept.strip()
+    for part in accept.lower().split(","):
+        media_range, *parameters = (piece.strip() for piece in part.split(";"))
+        weight = _RANGES.get(media_range, 0)
+        if weight > best:
+            best, allowed = weight, _quality(parameters) > 0
+    return allowed
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 1.0
+    return 1.0
+
+
+def check_content_type(scope: Scope) -> None:
+    """Errors: HttpError(415) unless the body is declared as plain UTF-8 JSON."""
+    headers = headers_of(scope)
+    declared = headers.get(b"content-type", b"")
+    if declared not in _CONTENT_TYPES and not _is_json(declared.decode("latin-1")):
+        raise HttpError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "the body must be JSON: send Content-Type: application/json",
+            headers=[(b"accept", b"application/json")],
+        )
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise HttpError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "the body must not be compressed",
+            headers=[(b"accept-encoding", b"identity")],
+        )
+
+
+def _is_json(content_type: str) -> bool:
+    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    charsets = [p.partition("=")[2].strip('"') for p in parameters if p.startswith("charset")]
+    return media_type == "application/json" and charsets in ([], ["utf-8"], ["utf8"])

@@ -1,0 +1,146 @@
+"""The route tree: from a path to what answers it, compiled when routes are added.
+
+A pattern is literal segments and ``{name}`` segments, each standing for exactly one non-empty
+segment; a literal always wins over a name, with backtracking, so the order of registration never
+matters. The rejected design is a list of regular expressions: its cost grows with the number of
+routes and its answer depends on their order. A path is cut at ``/`` *before* percent-decoding,
+so ``%2F`` stays inside its segment. Used by ``app``; read that next.
+"""
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Generic, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from paceline.web.asgi import Scope
+from paceline.web.problem import HttpError
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Match(Generic[T]):
+    """What stands at a path: a target for each method, or one mounted for all below it."""
+
+    targets: dict[str, T]
+    values: tuple[str, ...] = ()
+    mounted_at: str | None = None
+
+
+@dataclass(slots=True)
+class _Node(Generic[T]):
+    literal: dict[str, "_Node[T]"] = field(default_factory=dict[str, "_Node[T]"])
+    named: "_Node[T] | None" = None
+    targets: dict[str, T] = field(default_factory=dict[str, T])
+    mount: T | None = None
+
+
+class Router(Generic[T]):
+    """Patterns to targets. Adding a pattern twice for one method is an error at start-up."""
+
+    def __init__(self) -> None:
+        self._root: _Node[T] = _Node()
+        self._literal: dict[str, Match[T]] = {}
+
+    def add(self, method: str, pattern: str, target: T) -> None:
+        """Register ``target``. Errors: ValueError for a bad or a taken pattern."""
+        segments = _segments(pattern)
+        node = self._descend(segments, pattern)
+        if method in node.targets:
+            raise ValueError(f"{method} {pattern} is registered twice")
+        node.targets[method] = target
+        if not any(map(_is_named, segments)):
+            self._literal[pattern] = Match(node.targets)
+
+    def mount(self, prefix: str, target: T) -> None:
+        """Give ``target`` every path at or below ``prefix`` that no route claims."""
+        if "{" in prefix:
+            raise ValueError(f"{prefix}: a mounted application's path has no names")
+        node = self._descend([] if prefix == "/" else _segments(prefix), prefix)
+        if node.mount is not None:
+            raise ValueError(f"{prefix} is mounted twice")
+        node.mount = target
+
+    def find(self, path: str) -> Match[T] | None:
+        """What stands at ``path``, in which each segment is percent-decoded already."""
+        return self._literal.get(path) or self.find_segments(path.split("/")[1:])
+
+    def find_segments(self, segments: list[str]) -> Match[T] | None:
+        """As `find`, for a path that was cut before it was decoded."""
+        return _walk(self._root, segments, 0, ()) or self._find_mount(segments)
+
+    def _find_mount(self, segments: list[str]) -> Match[T] | None:
+        node, found, depth = self._root, None, 0
+        for position, segment in enumerate([*segments, ""]):
+            if node.mount is not None:
+                found, depth = node.mount, position
+            if segment not in node.literal:
+                break
+            node = node.literal[segment]
+        if found is None:
+            return None
+        return Match({"*": found}, mounted_at="".join(f"/{part}" for part in segments[:depth]))
+
+    def _descend(self, segments: list[str], pattern: str) -> "_Node[T]":
+        node = self._root
+        for segment in segments:
+            if _is_named(segment):
+                if not segment[1:-1].isidentifier():
+                    raise ValueError(f"{pattern}: {segment} is not a name")
+                node.named = node.named or _Node()
+                node = node.named
+            elif "{" in segment or "}" in segment:
+                raise ValueError(f"{pattern}: a name must be a whole segment, got {segment}")
+            else:
+                node = node.literal.setdefault(segment, _Node())
+        return node
+
+
+def names_in(pattern: str) -> tuple[str, ...]:
+    """The names of a pattern's segments, from left to right."""
+    return tuple(part[1:-1] for part in _segments(pattern) if _is_named(part))
+
+
+def decoded_segments(raw_path: bytes) -> list[str]:
+    """Cut at ``/``, then percent-decode. Errors: HttpError(400) where that is not UTF-8."""
+    try:
+        return [unquote_to_bytes(part).decode() for part in raw_path.split(b"/")[1:]]
+    except UnicodeDecodeError as exc:
+        raise HttpError(HTTPStatus.BAD_REQUEST, "the path is not valid UTF-8") from exc
+
+
+def find_route(router: Router[T], scope: Scope) -> Match[T] | None:
+    """Look a request up, whoever serves us: with or without ``raw_path`` and ``root_path``."""
+    root: str = scope.get("root_path", "")
+    raw_path: bytes = scope.get("raw_path") or b""
+    if b"%" in raw_path:
+        prefix = root.encode()
+        return router.find_segments(decoded_segments(raw_path.removeprefix(prefix)))
+    path: str = scope["path"]
+    return router.find(path.removeprefix(root) if root else path)
+
+
+def _segments(pattern: str) -> list[str]:
+    if not pattern.startswith("/"):
+        raise ValueError(f"a path pattern starts with /, got {pattern!r}")
+    return pattern.split("/")[1:]
+
+
+def _is_named(segment: str) -> bool:
+    return segment.startswith("{") and segment.endswith("}")
+
+
+def _walk(
+    node: _Node[T], segments: list[str], position: int, values: tuple[str, ...]
+) -> Match[T] | None:
+    if position == len(segments):
+        return Match(node.targets, values) if node.targets else None
+    segment = segments[position]
+    literal = node.literal.get(segment)
+    if literal is not None:
+        found = _walk(literal, segments, position + 1, values)
+        if found is not None:
+            return found
+    if node.named is not None and segment:
+        return _walk(node.named, segments, position + 1, (*values, segment))
+    return None

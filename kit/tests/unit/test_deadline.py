@@ -1,0 +1,61 @@
+"""Deadlines: they strike with their name, only ever shorten, and leave cancellation alone."""
+
+import asyncio
+
+import pytest
+
+from paceline.deadline import fail_after, remaining
+from paceline.errors import Code, Error
+
+
+async def test_what_takes_too_long_fails_with_the_deadlines_name() -> None:
+    with pytest.raises(Error) as caught:
+        async with fail_after(0.01, "the check"):
+            await asyncio.Event().wait()
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
+    assert caught.value.message == "the check took longer than 0.01s"
+
+
+async def test_without_a_deadline_nothing_remains_to_be_told() -> None:
+    assert remaining() is None
+    async with fail_after(5, "outer"):
+        left = remaining()
+        assert left is not None
+        assert 4 < left <= 5
+    assert remaining() is None
+
+
+async def test_an_inner_deadline_never_outlives_an_outer_one() -> None:
+    with pytest.raises(Error, match="outer took longer"):
+        async with fail_after(0.01, "outer"), fail_after(60, "inner"):
+            left = remaining()
+            assert left is not None
+            assert left <= 0.01
+            await asyncio.Event().wait()
+
+
+async def test_an_inner_deadline_may_be_shorter() -> None:
+    with pytest.raises(Error, match="inner took longer"):
+        async with fail_after(60, "outer"), fail_after(0.01, "inner"):
+            await asyncio.Event().wait()
+
+
+async def test_a_cancellation_from_outside_stays_one() -> None:
+    entered = asyncio.Event()
+
+    async def work() -> None:
+        async with fail_after(60, "work"):
+            entered.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_error_inside_passes_through() -> None:
+    with pytest.raises(KeyError):
+        async with fail_after(60, "work"):
+            raise KeyError("x")

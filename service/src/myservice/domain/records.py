@@ -1,0 +1,101 @@
+"""Records: what one is, what makes a draft acceptable, what can go wrong.
+
+Invariant: a `Record` is immutable and its ``version`` grows by one with each replacement, so a
+version names one content for ever; that is what optimistic concurrency compares. ``data`` is any
+JSON value, kept as its text and never parsed on the way out. Limits that a schema can express sit
+in the types, where the API document finds them; the rest is `check_draft`. Business rules live in
+``myservice.service.records``.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+
+from paceline.errors import Code, Error, NotFound, ValidationError
+
+MAX_DATA_BYTES: Final = 64 * 1024
+MAX_DATA_DEPTH: Final = 32
+
+# PostgreSQL's text cannot hold U+0000, and no API needs it.
+_NO_NUL: Final = r"^[^\u0000]*$"
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=_NO_NUL)]
+MetadataKey = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=_NO_NUL)]
+MetadataValue = Annotated[str, msgspec.Meta(max_length=1024, pattern=_NO_NUL)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], msgspec.Meta(max_length=64)]
+
+
+class RecordNotFound(NotFound):
+    """There is no record with that id."""
+
+    kind = "record-not-found"
+
+    def __init__(self, message: str = "record not found") -> None:
+        super().__init__(message)
+
+
+class StaleVersion(Error):
+    """The record has changed since the caller read it: read it again, then decide."""
+
+    kind = "stale-version"
+
+    def __init__(self, message: str = "the record has changed since it was read") -> None:
+        super().__init__(Code.ABORTED, message)
+
+
+class RecordDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a caller says about a record: everything but what the service keeps itself."""
+
+    name: Name
+    metadata: Metadata = {}
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One record, as stored."""
+
+    id: UUID
+    name: str
+    metadata: dict[str, str]
+    data: msgspec.Raw
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+def check_draft(draft: RecordDraft) -> None:
+    """What the types cannot say about ``data``. Errors: ValidationError."""
+    text = bytes(draft.data)
+    if len(text) > MAX_DATA_BYTES:
+        raise ValidationError("data", f"must be at most {MAX_DATA_BYTES} bytes of JSON")
+    try:
+        value: Any = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise ValidationError("data", "has a number or a nesting that is out of range") from exc
+    if text.count(b"[") + text.count(b"{") > MAX_DATA_DEPTH and _depth(value) > MAX_DATA_DEPTH:
+        raise ValidationError("data", f"must be nested at most {MAX_DATA_DEPTH} levels deep")
+    if b"\\u0000" in text and any("\x00" in string for string in _strings(value)):
+        raise ValidationError("data", "must not contain the character U+0000")
+
+
+def _children(value: object) -> list[Any]:
+    match value:
+        case dict():
+            return [*value.keys(), *value.values()]
+        case list():
+            return value
+        case _:
+            return []
+
+
+def _depth(value: object) -> int:
+    return 1 + max(map(_depth, _children(value)), default=-1) if _children(value) else 1
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for child in _children(value):
+        yield from _strings(child)

@@ -1,0 +1,1 @@
+"""The edges: decode, call the service, encode. No business logic. Start with ``http``."""

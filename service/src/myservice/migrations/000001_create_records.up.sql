@@ -1,0 +1,12 @@
+CREATE TABLE records (
+    id         uuid        PRIMARY KEY,
+    name       text        NOT NULL CHECK (char_length(name) BETWEEN 1 AND 200),
+    metadata   jsonb       NOT NULL,
+    data       jsonb       NOT NULL,
+    version    bigint      NOT NULL CHECK (version > 0),
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+
+-- For the listing's filter by prefix: starts_with() can use this operator class.
+CREATE INDEX records_name_prefix ON records (name text_pattern_ops);

@@ -1,0 +1,113 @@
+"""The record service: create, read, list, replace, delete.
+
+Ids are made here (UUIDv7, so that they sort by time of creation) and so are versions and times:
+a caller cannot choose them. Every method adds its name to what goes wrong, as Go's wrapped errors
+do. Called by ``handler.http``; the repository Protocols below are its own, and
+``repository.records`` implements them.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+from uuid import UUID
+
+from myservice.domain.records import Record, RecordDraft, check_draft
+from myservice.service.cursor import decode_cursor, encode_cursor
+from paceline.clock import Clock
+from paceline.errors import wrap
+
+
+class RecordReader(Protocol):
+    """Where records are read."""
+
+    async def get(self, record_id: UUID) -> Record:
+        """One record. Errors: RecordNotFound."""
+        ...
+
+    async def list_after(self, after: UUID | None, prefix: str, limit: int) -> list[Record]:
+        """Up to ``limit`` records whose name starts with ``prefix``, by id, after ``after``."""
+        ...
+
+
+class RecordWriter(Protocol):
+    """Where records are written; each call takes effect whole or not at all."""
+
+    async def insert(self, record: Record) -> Record:
+        """Add a record. Errors: AlreadyExists."""
+        ...
+
+    async def replace(
+        self, record_id: UUID, draft: RecordDraft, at: datetime, expected: Collection[int] | None
+    ) -> Record:
+        """Put a new content in place, one version up. Errors: RecordNotFound, StaleVersion.
+
+        ``expected``: the versions the caller is ready to replace; None for any.
+        """
+        ...
+
+    async def delete(self, record_id: UUID, expected: Collection[int] | None) -> None:
+        """Remove a record. Errors: RecordNotFound, StaleVersion."""
+        ...
+
+
+class RecordRepository(RecordReader, RecordWriter, Protocol):
+    """Both sides, as one adapter gives them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """Some records in order, and the cursor of the next page if there may be one."""
+
+    records: list[Record]
+    next_cursor: str | None
+
+
+class RecordService:
+    """The use cases. ``new_id`` gives a fresh UUIDv7."""
+
+    def __init__(
+        self, repository: RecordRepository, clock: Clock, new_id: Callable[[], UUID]
+    ) -> None:
+        self._repository = repository
+        self._clock = clock
+        self._new_id = new_id
+
+    async def create_record(self, draft: RecordDraft) -> Record:
+        """Errors: ValidationError."""
+        with wrap("service.create_record"):
+            check_draft(draft)
+            now = self._now()
+            return await self._repository.insert(
+                Record(self._new_id(), draft.name, draft.metadata, draft.data, 1, now, now)
+            )
+
+    async def get_record(self, record_id: UUID) -> Record:
+        """Errors: RecordNotFound."""
+        with wrap("service.get_record({})", record_id):
+            return await self._repository.get(record_id)
+
+    async def list_records(self, prefix: str, cursor: str | None, limit: int) -> RecordPage:
+        """A page in order of creation. Errors: ValidationError for a bad cursor."""
+        with wrap("service.list_records({!r})", prefix):
+            after = None if cursor is None else decode_cursor(cursor, prefix)
+            found = await self._repository.list_after(after, prefix, limit + 1)
+            page = found[:limit]
+            more = len(found) > limit
+            return RecordPage(page, encode_cursor(page[-1].id, prefix) if more else None)
+
+    async def replace_record(
+        self, record_id: UUID, draft: RecordDraft, expected: Collection[int] | None
+    ) -> Record:
+        """Errors: RecordNotFound, StaleVersion, ValidationError."""
+        with wrap("service.replace_record({})", record_id):
+            check_draft(draft)
+            return await self._repository.replace(record_id, draft, self._now(), expected)
+
+    async def delete_record(self, record_id: UUID, expected: Collection[int] | None) -> None:
+        """Errors: RecordNotFound, StaleVersion."""
+        with wrap("service.delete_record({})", record_id):
+            await self._repository.delete(record_id, expected)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.time(), UTC)
