@@ -19,7 +19,7 @@ from paceline.web.asgi import ASGIApp, Message, Middleware, Receive, Scope, Send
 from paceline.web.binding import PATH_VALUES, Handler, Signature, signature_of
 from paceline.web.endpoint import endpoint_of
 from paceline.web.problem import HttpError, Statuses, is_server_error, send_problem
-from paceline.web.routing import Router, find_route, names_in
+from paceline.web.routing import Router, find_route, names_in, path_of
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 DEFAULT_MAX_BODY: Final = 1024 * 1024
@@ -78,55 +78,45 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
-        match scope["type"]:
-            case "http":
-                await self._http(scope, receive, send)
-            case "lifespan":
-                await self._run_lifespan(receive, send)
-            case "websocket":
-                await self._websocket(scope, receive, send)
-            case kind:
-                raise ValueError(f"unknown ASGI connection type {kind!r}")
+        kind: str = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "lifespan":
+            await self._run_lifespan(receive, send)
+        elif kind == "websocket":
+            await self._unrouted(scope, receive, send)
+        else:
+            raise ValueError(f"unknown ASGI connection type {kind!r}")
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._route(scope, receive, send)
+            found = find_route(self.router, scope)
+            if found is None:
+                await self._unrouted(scope, receive, send)
+            else:
+                targets, scope[PATH_VALUES] = found
+                target = targets.get(scope["method"])
+                if target is None:
+                    await _other_method(targets, scope, receive, send)
+                else:
+                    await target(scope, receive, send)
         except Error as exc:
             if is_server_error(exc, self.statuses):
                 raise  # the recover middleware logs it and answers
             await send_problem(scope, send, exc, self.statuses)
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = find_route(self.router, scope)
-        method: str = scope["method"]
-        if found is None:
-            if method == "OPTIONS" and scope["path"] == "*":
-                return await _send_allow(send, {"GET": None})
-            raise NotFound("no such resource")
-        if found.mounted_at is not None:
-            return await found.targets["*"](_below(scope, found.mounted_at), receive, send)
-        target = found.targets.get(method)
-        if target is not None:
-            scope[PATH_VALUES] = found.values
-            return await target(scope, receive, send)
-        if method == "HEAD" and "GET" in found.targets:
-            scope[PATH_VALUES] = found.values
-            return await found.targets["GET"](scope, receive, _without_body(send))
-        if method == "OPTIONS":
-            return await _send_allow(send, found.targets)
-        raise HttpError(
-            HTTPStatus.METHOD_NOT_ALLOWED,
-            f"{method[:32]} is not possible here",
-            code=Code.UNIMPLEMENTED,
-            headers=[(b"allow", _allow(found.targets))],
-        )
-
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = find_route(self.router, scope)
-        if found is not None and found.mounted_at is not None:
-            await found.targets["*"](_below(scope, found.mounted_at), receive, send)
-        else:
+    async def _unrouted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        mounted = self.router.find_mount(path_of(scope))
+        if mounted is not None:
+            prefix, app = mounted
+            below = {**scope, "root_path": scope.get("root_path", "") + prefix}
+            await app(below, receive, send)
+        elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
+        elif scope["method"] == "OPTIONS" and scope["path"] == "*":
+            await _send_allow(send, {"GET": None})
+        else:
+            raise NotFound("no such resource")
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -202,8 +192,22 @@ def compose(middleware: Sequence[Middleware], app: ASGIApp) -> ASGIApp:
     return reduce(lambda inner, wrap: wrap(inner), reversed(middleware), app)
 
 
-def _below(scope: Scope, prefix: str) -> Scope:
-    return {**scope, "root_path": scope.get("root_path", "") + prefix}
+async def _other_method(
+    targets: Mapping[str, ASGIApp], scope: Scope, receive: Receive, send: Send
+) -> None:
+    """HEAD and OPTIONS come with any route; everything else is 405."""
+    method: str = scope["method"]
+    if method == "HEAD" and "GET" in targets:
+        await targets["GET"](scope, receive, _without_body(send))
+    elif method == "OPTIONS":
+        await _send_allow(send, targets)
+    else:
+        raise HttpError(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            f"{method[:32]} is not possible here",
+            code=Code.UNIMPLEMENTED,
+            headers=[(b"allow", _allow(targets))],
+        )
 
 
 def _without_body(send: Send) -> Send:

@@ -6,14 +6,14 @@ handler returns is encoded whole before the first byte leaves, so an error can s
 problem. Called by ``app``; arguments come from ``binding`` and ``body``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
 from paceline.errors import PermissionDenied, Unauthorized
-from paceline.web.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
+from paceline.web.asgi import ASGIApp, Receive, Scope, Send
 from paceline.web.binding import Handler, Place, Signature, extractor_of
 from paceline.web.body import body_reader
 from paceline.web.negotiate import check_accept, check_content_type
@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 PRINCIPAL: Final = "paceline.principal"
 _JSON: Final = (b"content-type", b"application/json")
+_NO_HEADERS: Final[Sequence[tuple[bytes, bytes]]] = ()
 
 
 class Caller(Protocol):
@@ -66,7 +67,7 @@ def endpoint_of(
     body = signature.body
     read = body_reader(body.type, max_body) if body else None
     body_at = signature.parameters.index(body) if body else 0
-    respond = _responder(status)
+    encode = msgspec.json.Encoder().encode
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         if scopes:
@@ -76,9 +77,17 @@ def endpoint_of(
         if read is not None:
             check_content_type(scope)
             arguments.insert(body_at, await read(scope, receive))
-        start, content = respond(await handler(*arguments))
-        await send(start)
-        await send(content)
+        result = await handler(*arguments)
+        code, headers = status, _NO_HEADERS
+        if isinstance(result, Reply):
+            reply = cast(Reply[object], result)
+            code, headers, result = reply.status or status, reply.headers, reply.body
+        content = b""
+        if result is not None:
+            content = encode(result)
+            headers = [_JSON, (b"content-length", b"%d" % len(content)), *headers]
+        await send({"type": "http.response.start", "status": code, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
 
     return endpoint
 
@@ -90,26 +99,3 @@ def _check_scopes(scope: Scope, needed: frozenset[str]) -> None:
     missing = needed - principal.scopes
     if missing:
         raise PermissionDenied(f"this needs the scope {' '.join(sorted(missing))}")
-
-
-def _responder(status: int) -> Callable[[object], tuple[Message, Message]]:
-    encode = msgspec.json.Encoder().encode
-
-    def respond(result: object) -> tuple[Message, Message]:
-        code = status
-        extra: Sequence[tuple[bytes, bytes]] = ()
-        if isinstance(result, Reply):
-            reply = cast(Reply[object], result)
-            extra, code, result = reply.headers, reply.status or status, reply.body
-        if result is None:
-            content, headers = b"", list(extra)
-        else:
-            content = encode(result)
-            headers = [_JSON, (b"content-length", b"%d" % len(content)), *extra]
-        return _start(code, headers), {"type": "http.response.body", "body": content}
-
-    return respond
-
-
-def _start(status: int, headers: Headers) -> Message:
-    return {"type": "http.response.start", "status": status, "headers": headers}

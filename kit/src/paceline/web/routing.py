@@ -7,9 +7,10 @@ routes and its answer depends on their order. A path is cut at ``/`` *before* pe
 so ``%2F`` stays inside its segment. Used by ``app``; read that next.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from paceline.web.asgi import Scope
@@ -18,13 +19,8 @@ from paceline.web.problem import HttpError
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Match(Generic[T]):
-    """What stands at a path: a target for each method, or one mounted for all below it."""
-
-    targets: dict[str, T]
-    values: tuple[str, ...] = ()
-    mounted_at: str | None = None
+# A target for each method, and the values of the named segments from left to right.
+Found: TypeAlias = tuple[Mapping[str, T], tuple[str, ...]]
 
 
 @dataclass(slots=True)
@@ -40,7 +36,7 @@ class Router(Generic[T]):
 
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
-        self._literal: dict[str, Match[T]] = {}
+        self._literal: dict[str, Found[T]] = {}
 
     def add(self, method: str, pattern: str, target: T) -> None:
         """Register ``target``. Errors: ValueError for a bad or a taken pattern."""
@@ -50,7 +46,7 @@ class Router(Generic[T]):
             raise ValueError(f"{method} {pattern} is registered twice")
         node.targets[method] = target
         if not any(map(_is_named, segments)):
-            self._literal[pattern] = Match(node.targets)
+            self._literal[pattern] = (node.targets, ())
 
     def mount(self, prefix: str, target: T) -> None:
         """Give ``target`` every path at or below ``prefix`` that no route claims."""
@@ -61,25 +57,38 @@ class Router(Generic[T]):
             raise ValueError(f"{prefix} is mounted twice")
         node.mount = target
 
-    def find(self, path: str) -> Match[T] | None:
+    def find(self, path: str) -> Found[T] | None:
         """What stands at ``path``, in which each segment is percent-decoded already."""
-        return self._literal.get(path) or self.find_segments(path.split("/")[1:])
+        return self._literal.get(path) or self.find_segments(path.split("/"))
 
-    def find_segments(self, segments: list[str]) -> Match[T] | None:
-        """As `find`, for a path that was cut before it was decoded."""
-        return _walk(self._root, segments, 0, ()) or self._find_mount(segments)
+    def find_segments(self, segments: list[str]) -> Found[T] | None:
+        """As `find`, for a path cut before it was decoded; the first segment is the empty one."""
+        node = self._root
+        values: tuple[str, ...] = ()
+        for segment in segments[1:]:
+            child = node.literal.get(segment)
+            if child is None:
+                if node.named is None or not segment:
+                    return None
+                node = node.named
+                values = (*values, segment)
+            elif node.named is None:
+                node = child
+            else:  # literal or name: only here is there a choice
+                return _walk(self._root, segments, 1, ())
+        return (node.targets, values) if node.targets else None
 
-    def _find_mount(self, segments: list[str]) -> Match[T] | None:
-        node, found, depth = self._root, None, 0
-        for position, segment in enumerate([*segments, ""]):
+    def find_mount(self, path: str) -> tuple[str, T] | None:
+        """The longest mounted prefix of ``path`` and what is mounted there."""
+        segments = path.split("/")
+        node, found = self._root, None
+        for position, segment in enumerate([*segments[1:], ""], start=1):
             if node.mount is not None:
-                found, depth = node.mount, position
+                found = "/".join(segments[:position]), node.mount
             if segment not in node.literal:
                 break
             node = node.literal[segment]
-        if found is None:
-            return None
-        return Match({"*": found}, mounted_at="".join(f"/{part}" for part in segments[:depth]))
+        return found
 
     def _descend(self, segments: list[str], pattern: str) -> "_Node[T]":
         node = self._root
@@ -104,20 +113,25 @@ def names_in(pattern: str) -> tuple[str, ...]:
 def decoded_segments(raw_path: bytes) -> list[str]:
     """Cut at ``/``, then percent-decode. Errors: HttpError(400) where that is not UTF-8."""
     try:
-        return [unquote_to_bytes(part).decode() for part in raw_path.split(b"/")[1:]]
+        return [unquote_to_bytes(part).decode() for part in raw_path.split(b"/")]
     except UnicodeDecodeError as exc:
         raise HttpError(HTTPStatus.BAD_REQUEST, "the path is not valid UTF-8") from exc
 
 
-def find_route(router: Router[T], scope: Scope) -> Match[T] | None:
+def find_route(router: Router[T], scope: Scope) -> Found[T] | None:
     """Look a request up, whoever serves us: with or without ``raw_path`` and ``root_path``."""
-    root: str = scope.get("root_path", "")
     raw_path: bytes = scope.get("raw_path") or b""
     if b"%" in raw_path:
-        prefix = root.encode()
-        return router.find_segments(decoded_segments(raw_path.removeprefix(prefix)))
+        root: str = scope.get("root_path", "")
+        return router.find_segments(decoded_segments(raw_path.removeprefix(root.encode())))
+    return router.find(path_of(scope))
+
+
+def path_of(scope: Scope) -> str:
+    """The path below where a server or a router in front has mounted us."""
     path: str = scope["path"]
-    return router.find(path.removeprefix(root) if root else path)
+    root: str = scope.get("root_path", "")
+    return path.removeprefix(root) if root else path
 
 
 def _segments(pattern: str) -> list[str]:
@@ -132,9 +146,9 @@ def _is_named(segment: str) -> bool:
 
 def _walk(
     node: _Node[T], segments: list[str], position: int, values: tuple[str, ...]
-) -> Match[T] | None:
+) -> Found[T] | None:
     if position == len(segments):
-        return Match(node.targets, values) if node.targets else None
+        return (node.targets, values) if node.targets else None
     segment = segments[position]
     literal = node.literal.get(segment)
     if literal is not None:

@@ -9,7 +9,7 @@ in the types, where the API document finds them; the rest is `check_draft`. Busi
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
 import msgspec
@@ -50,7 +50,7 @@ class RecordDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Name
     metadata: Metadata = {}
-    data: msgspec.Raw = msgspec.Raw(b"null")
+    data: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"null"))
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -83,9 +83,10 @@ def check_draft(draft: RecordDraft) -> None:
 def _children(value: object) -> list[Any]:
     match value:
         case dict():
-            return [*value.keys(), *value.values()]
+            pairs = cast(dict[str, Any], value)
+            return [*pairs.keys(), *pairs.values()]
         case list():
-            return value
+            return list(cast(list[object], value))
         case _:
             return []
 

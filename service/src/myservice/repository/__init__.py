@@ -1,1 +1,5 @@
-"""PostgreSQL adapters: all of the service's SQL, and nothing else. Start with ``records``."""
+"""PostgreSQL adapters: all of the service's SQL, and nothing else.
+
+Each implements a Protocol that its user declares in ``myservice.service``. Start with
+``records``.
+"""

@@ -1,2 +1,4 @@
-"""Business logic, and the interfaces it needs, each declared beside its one user. Knows the domain
-and nothing of HTTP or SQL. Start with ``records``."""
+"""Business logic, and the interfaces it needs, each declared beside its one user.
+
+Knows the domain and nothing of HTTP or SQL. Start with ``records``.
+"""

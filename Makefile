@@ -1,0 +1,43 @@
+# Two commands are all that a newcomer needs: make run, make test. Each does its own set-up.
+BIN := .venv/bin
+LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
+PYTEST_FLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint unit bench lock clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+run: .venv/.run ## Start the service with its own PostgreSQL (Ctrl-C ends it; the data stays in .data)
+	@exec $(BIN)/myservice run $(ARGS)
+
+test: .venv/.dev lint ## Everything CI checks: lint, types, imports, all tests
+	$(BIN)/pytest -n 2 $(PYTEST_FLAGS)
+
+lint: .venv/.dev ## Style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+unit: .venv/.dev ## The fast tests only
+	$(BIN)/pytest -q kit/tests/unit kit/tests/house service/tests/unit $(PYTEST_FLAGS)
+
+bench: .venv/.dev ## Measure the HTTP layer against raw ASGI and FastAPI, side by side
+	$(BIN)/python bench/http_layer.py $(ARGS)
+
+lock: .venv/.dev ## Lock the newest allowed versions again, with hashes
+	$(BIN)/python tools/lock.py
+
+clean: ## Remove the environment and caches (keeps .data)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/.run: requirements/run.txt $(LOCKED)
+	@tools/setup.sh run
+	@touch $@
+
+.venv/.dev: requirements/dev.txt $(LOCKED)
+	@tools/setup.sh dev
+	@touch $@ .venv/.run

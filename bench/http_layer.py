@@ -1,0 +1,173 @@
+"""What the HTTP layer costs: raw ASGI, our typed layer, the whole stack, and FastAPI.
+
+Every server is one process pinned to one core, the load generator is pinned to the other, and the
+servers take turns, so that whatever else the machine does hits all of them. Prints a table of
+medians and writes it to ``bench/results/http_layer.md``; the log lines of a server go to a pipe that is
+read, as in production. Run it with ``make bench``; ``--quick`` for a short look.
+"""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import IO
+
+from paceline.auth import issue_token
+from paceline.clock import SystemClock
+
+HERE = Path(__file__).parent
+SECRET = b"a-benchmark-secret-of-at-least-32-bytes"
+EXPECTED = {"id": 42, "message": "hello, world"}
+OURS, PEER = "peers/paceline_http.py", "peers/fastapi_http.py"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One server: its name in the table, its script and the kind that the script takes."""
+
+    name: str
+    script: str
+    kind: str
+
+
+CASES = [
+    Case("raw ASGI function, our server", OURS, "raw"),
+    Case("paceline, typed route", OURS, "bare"),
+    Case("paceline, whole stack", OURS, "full"),
+    Case("FastAPI, typed route", PEER, "bare"),
+    Case("FastAPI, usual equivalents of the stack", PEER, "full"),
+]
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def drain(pipe: IO[bytes]) -> None:
+    """Read a server's log so that it never waits for its reader."""
+    while pipe.read1(1 << 16):  # type: ignore[attr-defined]
+        pass
+
+
+def get(port: int, token: str) -> object:
+    """One request, answered and decoded."""
+    request = urllib.request.Request(  # noqa: S310 - our own server
+        f"http://127.0.0.1:{port}/hello/42", headers={"Authorization": f"Bearer {token}"}
+    )
+    with urllib.request.urlopen(request, timeout=1) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+def until_serving(port: int, token: str, server: subprocess.Popen[bytes]) -> None:
+    """Wait for the server and check that its answer means what it should."""
+    give_up = time.monotonic() + 20
+    while True:
+        try:
+            answer = get(port, token)
+        except OSError:
+            if server.poll() is not None or time.monotonic() > give_up:
+                raise
+            time.sleep(0.05)
+            continue
+        if answer != EXPECTED:
+            raise SystemExit(f"{server.args!r} answered {answer!r}")
+        return
+
+
+def measure(case: Case, token: str, connections: int, seconds: float) -> dict[str, float]:
+    """Start the server, load it, stop it."""
+    port = free_port()
+    server = subprocess.Popen(
+        ["taskset", "-c", "0", sys.executable, HERE / case.script, case.kind, str(port)],
+        stdout=subprocess.PIPE,
+    )
+    assert server.stdout is not None  # noqa: S101 - it is a pipe
+    threading.Thread(target=drain, args=(server.stdout,), daemon=True).start()
+    try:
+        until_serving(port, token, server)
+        for warm_up in (True, False):
+            output = subprocess.run(
+                ["taskset", "-c", "1", sys.executable, HERE / "load.py", str(port), "/hello/42",
+                 str(connections), str(min(1.0, seconds) if warm_up else seconds),
+                 f"Authorization: Bearer {token}"],
+                check=True, stdout=subprocess.PIPE,
+            ).stdout  # fmt: skip
+        result: dict[str, float] = json.loads(output)
+        result["rps"] = result["requests"] / result["seconds"]
+        result["rss_mb"] = resident_mb(server.pid)
+        return result
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process, in MB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def table(results: dict[Case, list[dict[str, float]]]) -> str:
+    """The medians as Markdown."""
+    rps = {case: median(run["rps"] for run in runs) for case, runs in results.items()}
+    raw, peer = rps[CASES[0]], rps.get(CASES[-1])
+    lines = [
+        "| server | requests/s | spread | p50 ms | p99 ms | errors | × raw | × FastAPI's stack |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for case, runs in results.items():
+        low, high = min(run["rps"] for run in runs), max(run["rps"] for run in runs)
+        p50, p99 = (median(run[q] for run in runs) for q in ("p50", "p99"))
+        errors = sum(run["errors"] for run in runs)
+        versus = f"{rps[case] / peer:.2f}" if peer else "–"
+        lines.append(
+            f"| {case.name} | {rps[case]:,.0f} | {low:,.0f}–{high:,.0f} | {p50:.2f} | {p99:.2f} "
+            f"| {errors:.0f} | {rps[case] / raw:.2f} | {versus} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="rounds over all servers")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of load a run")
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--quick", action="store_true", help="2 rounds of 2 seconds")
+    options = parser.parse_args()
+    runs, seconds = (2, 2.0) if options.quick else (options.runs, options.seconds)
+    token = issue_token(
+        SECRET, subject="bench", scopes=["bench"], expiry=3600, clock=SystemClock()
+    )
+    results: dict[Case, list[dict[str, float]]] = {case: [] for case in CASES}
+    for number in range(runs):
+        for case in CASES:
+            result = measure(case, token, options.connections, seconds)
+            results[case].append(result)
+            sys.stderr.write(f"{number + 1}/{runs} {case.name}: {result['rps']:,.0f}/s\n")
+    text = table(results)
+    sys.stdout.write(text)
+    head = (
+        f"`make bench`: one process on one core, load on the other, {options.connections} "
+        f"connections, {runs} rounds of {seconds:g} s, medians. "
+        f"Machine: {os.cpu_count()} cores, Linux, Python {sys.version.split()[0]}.\n\n"
+    )
+    if not options.quick:
+        (HERE / "results").mkdir(exist_ok=True)
+        (HERE / "results/http_layer.md").write_text(head + text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Authentication by bearer token: verify, and say who is calling.
+
+`Verifier` turns a token into a `Principal` with the keys of `Secrets` (HS256) or `JwksSource`
+(RS256, ES256, EdDSA). Invariant: only this room knows the JWT library, and nothing here knows
+HTTP: headers and status codes belong to ``paceline.web``. The composition root builds a
+`Verifier`; the authentication middleware calls it. Read ``paceline.auth.jwt`` first, then
+``keys``, ``claims`` and ``jwks``.
+"""
+
+from paceline.auth.fetch import fetch_from
+from paceline.auth.issue import issue_token
+from paceline.auth.jwks import JwksSource
+from paceline.auth.jwt import KeySource, Verifier
+from paceline.auth.principal import Principal
+from paceline.auth.secret import Secrets, weak_secret
+
+__all__ = [
+    "JwksSource",
+    "KeySource",
+    "Principal",
+    "Secrets",
+    "Verifier",
+    "fetch_from",
+    "issue_token",
+    "weak_secret",
+]

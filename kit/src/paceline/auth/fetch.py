@@ -1,0 +1,134 @@
+"""Reading a JWKS from where it lies: a file, or a URL over HTTPS.
+
+A `Fetch` is a plain blocking function, run in a thread by ``paceline.auth.jwks``: a document
+every few minutes needs no HTTP client library. Invariant: never more than `MAX_BYTES` are read,
+nothing but HTTPS is spoken (plain HTTP to this very machine excepted, for development), also
+after a redirect, and the location reaches no log and no error: queries can hold secrets.
+"""
+
+import time
+from collections.abc import Callable
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from ipaddress import ip_address
+from pathlib import Path
+from typing import IO, Final
+from urllib.error import HTTPError
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+)
+
+from paceline.errors import Code, Error
+
+Fetch = Callable[[], bytes]
+"""Gives the document, or raises `Error`. Blocks; called from a thread of its own."""
+
+MAX_BYTES: Final = 1024 * 1024
+
+_CHUNK = 64 * 1024
+_NOT_ALLOWED = "a JWKS is fetched over https, or over http from this machine"
+
+
+def fetch_from(location: str, *, timeout: float = 5.0) -> Fetch:
+    """How to read ``location``: ``https://…``, ``file:///…`` or the path of a file.
+
+    ``timeout`` (seconds) bounds each wait for the server and the body as a whole. What is
+    returned raises ``Error(UNAVAILABLE)``. Errors: ``ValueError`` for a location of another kind.
+    """
+    url = urlsplit(location)
+    if url.scheme == "file" and url.netloc in {"", "localhost"}:
+        return lambda: _read_file(Path(unquote(url.path)))
+    if not url.scheme and location:
+        return lambda: _read_file(Path(location))
+    if not _is_allowed(url) or not location.isprintable() or " " in location:
+        raise ValueError(_NOT_ALLOWED)
+    request = Request(location, headers={"Accept": "application/json"})  # noqa: S310 - checked
+    return lambda: _read_url(request, timeout)
+
+
+def _is_allowed(url: SplitResult) -> bool:
+    if url.username is not None or not url.hostname:
+        return False
+    return url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return _bounded(file.read(MAX_BYTES + 1))
+    except OSError as exc:
+        raise Error(Code.UNAVAILABLE, "the JWKS file cannot be read") from exc
+
+
+def _read_url(request: Request, timeout: float) -> bytes:
+    try:
+        with _opener(request).open(request, timeout=timeout) as response:
+            return _bounded(_read_body(response, time.monotonic() + timeout))
+    except HTTPError as exc:
+        exc.close()
+        message = f"the JWKS server answered with status {exc.code}"
+        raise Error(Code.UNAVAILABLE, message) from exc
+    except (OSError, HTTPException, ValueError) as exc:
+        raise Error(Code.UNAVAILABLE, "the JWKS cannot be fetched") from exc
+
+
+def _read_body(response: HTTPResponse, deadline: float) -> bytes:
+    """The body up to just over the bound; a server that drips is cut off at ``deadline``."""
+    body = bytearray()
+    while len(body) <= MAX_BYTES and (chunk := response.read1(_CHUNK)):
+        body += chunk
+        if time.monotonic() > deadline:
+            raise TimeoutError("the body took too long")
+    return bytes(body)
+
+
+def _bounded(document: bytes) -> bytes:
+    if len(document) > MAX_BYTES:
+        raise Error(Code.UNAVAILABLE, f"the JWKS is larger than {MAX_BYTES} bytes")
+    return document
+
+
+def _opener(request: Request) -> OpenerDirector:
+    """Only the handlers that are needed: urllib's usual opener also knows ftp, file and data."""
+    opener = OpenerDirector()
+    handlers = [
+        HTTPHandler(),
+        HTTPSHandler(),
+        HTTPDefaultErrorHandler(),
+        HTTPErrorProcessor(),
+        _CheckedRedirects(),
+    ]
+    for handler in handlers:
+        opener.add_handler(handler)
+    if request.type == "https":
+        # A proxy from the environment is for the world outside, not for this machine.
+        opener.add_handler(ProxyHandler())
+    return opener
+
+
+class _CheckedRedirects(HTTPRedirectHandler):
+    """Follows a redirect only to where `fetch_from` itself would go, and never out of HTTPS."""
+
+    def redirect_request(  # noqa: PLR0917 - the signature is urllib's
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        """The request to follow with. Errors: ``ValueError`` when it must not be followed."""
+        url = urlsplit(newurl)
+        if not _is_allowed(url) or url.scheme != req.type:
+            fp.close()
+            raise ValueError("a redirect to a place that is not allowed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -1,0 +1,69 @@
+"""Keys that verify, each with the one algorithm it is for.
+
+Invariant (RFC 8725, 3.1): the algorithm belongs to the key and the token's header may only agree
+with it. A public key can therefore never be used as an HMAC secret, and "none" names no key.
+A `KeySet` never changes: whoever holds keys replaces the whole set, and `Verifier` tells by its
+identity that a remembered token was verified with keys that are still in force.
+Made by ``paceline.auth.secret`` and ``paceline.auth.jwk``.
+"""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from joserfc.jwa import JWS_ALGORITHMS, JWSAlgModel
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+# Ed25519 keys are announced as "EdDSA" by nearly every issuer; RFC 9864's own name is not read.
+ALGORITHMS: Final[Mapping[str, JWSAlgModel]] = MappingProxyType(
+    {
+        model.name: model
+        for model in JWS_ALGORITHMS
+        if model.name in {"HS256", "RS256", "ES256", "EdDSA"}
+    }
+)
+
+
+class VerificationKey:
+    """One key, its algorithm and, where it has one, its id.
+
+    Errors: ``KeyError`` for an algorithm that is not in `ALGORITHMS`.
+    """
+
+    __slots__ = ("_key", "_model", "algorithm", "kid")
+
+    def __init__(
+        self, algorithm: str, key: OctKey | RSAKey | ECKey | OKPKey, *, kid: str | None = None
+    ) -> None:
+        self.algorithm = algorithm
+        self.kid = kid
+        self._key = key
+        self._model = ALGORITHMS[algorithm]
+
+    def verify(self, signed: bytes, signature: bytes) -> bool:
+        """Whether ``signature`` is this key's over ``signed``."""
+        return self._model.verify(signed, signature, self._key)
+
+
+class KeySet:
+    """An immutable handful of keys. Compared by identity."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: Iterable[VerificationKey] = ()) -> None:
+        self._keys = tuple(keys)
+
+    def __len__(self) -> int:
+        """How many keys."""
+        return len(self._keys)
+
+    def candidates(self, algorithm: str, kid: str | None) -> list[VerificationKey]:
+        """The keys that may have signed a token with this header.
+
+        A token without a key id, or a key without one, is matched by algorithm alone.
+        """
+        return [
+            key
+            for key in self._keys
+            if key.algorithm == algorithm and (kid is None or key.kid is None or key.kid == kid)
+        ]

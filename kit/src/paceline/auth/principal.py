@@ -1,0 +1,25 @@
+"""Who is calling, as proven by a verified token.
+
+A `Principal` is handed to handlers as an explicit argument, never found in ambient state, so a
+function that needs the caller's identity says so in its signature. It is immutable and shared:
+one verified token gives the same object until it expires. Made by ``paceline.auth.claims``.
+"""
+
+import msgspec
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """The subject of a token and what it may do.
+
+    ``expires_at`` is the token's own expiry, in seconds since the Unix epoch.
+    """
+
+    subject: str
+    scopes: frozenset[str]
+    expires_at: float
+    issuer: str | None = None
+    token_id: str | None = None
+
+    def has(self, scope: str) -> bool:
+        """Whether the token grants ``scope``. Exact match: scopes form no hierarchy."""
+        return scope in self.scopes

@@ -1,0 +1,68 @@
+"""Every setting as a flag: the top layer of the configuration, made from the same class.
+
+`with_flags` gives a Typer command one option for each field of its `Settings`, with the field's
+own help, and hands the command the loaded configuration. So there is no second list of settings
+to keep in step, and ``--help`` is as complete as the class. Values are text and mean the same as
+in any other layer. Used by a service's command line; `fail` is how its commands end badly.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Never, TypeVar
+
+import typer
+
+from paceline.config import ConfigError, Loaded, Settings, load
+
+S = TypeVar("S", bound=Settings)
+
+USAGE = 2
+"""The exit code of a command that was told wrongly: arguments or configuration."""
+
+
+def fail(message: str, *, code: int = 1) -> Never:
+    """Say on stderr what is wrong and end the command."""
+    sys.stderr.write(message.rstrip() + "\n")
+    raise typer.Exit(code)
+
+
+def load_or_fail(settings: type[S], flags: dict[str, Any], file: Path | None) -> Loaded[S]:
+    """Load from flags, environment, ``./.env`` and ``file``; list every problem and exit 2."""
+    try:
+        loaded = load(settings, flags=flags, dotenv=Path(".env"), file=file)
+    except ConfigError as exc:
+        fail(f"The configuration cannot be used:\n{exc}", code=USAGE)
+    for warning in loaded.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    return loaded
+
+
+def with_flags(settings: type[S], command: Callable[[Loaded[S]], None]) -> Callable[..., None]:
+    """``command`` as a Typer command that takes every field of ``settings`` as an option."""
+
+    def run(config_file: Path | None = None, **flags: Any) -> None:
+        command(load_or_fail(settings, flags, config_file))
+
+    file = Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Settings in a TOML or YAML file."),
+    ]
+    parameters = [_parameter("config_file", file)]
+    for name, field in settings.model_fields.items():
+        option = typer.Option(
+            f"--{name.replace('_', '-')}",
+            metavar="TEXT",
+            help=(field.description or "").replace("`", ""),
+        )
+        parameters.append(_parameter(name, Annotated[str | None, option]))
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    run.__doc__ = command.__doc__
+    return run
+
+
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=None, annotation=annotation)

@@ -1,0 +1,54 @@
+"""Typed configuration: one frozen class, five layers, every mistake reported at once.
+
+flag > environment > ``.env`` > config file (TOML or YAML) > default. Invariants: every layer is
+text in one grammar, so "15s" means the same everywhere; `load` remembers where each value came
+from; a secret's value is in no error, no repr and no report. Rejected: the library's own sources,
+which read the process's environment behind one's back and forget the origin of what they read.
+A service writes one `Settings` class and calls `load` in ``cli``; read ``settings``, then ``load``.
+"""
+
+from paceline.config.duration import format_duration, parse_duration
+from paceline.config.load import Loaded, load
+from paceline.config.problem import ConfigError, Origin, Problem
+from paceline.config.report import Row, as_json, as_text, describe
+from paceline.config.secret import Secret, SecretUrl, vetted
+from paceline.config.settings import Settings
+from paceline.config.size import format_size, parse_size
+from paceline.config.types import (
+    ByteSize,
+    CsvList,
+    Duration,
+    LogLevel,
+    NetworkList,
+    NonNegativeInt,
+    Port,
+    PositiveInt,
+)
+
+__all__ = [
+    "ByteSize",
+    "ConfigError",
+    "CsvList",
+    "Duration",
+    "Loaded",
+    "LogLevel",
+    "NetworkList",
+    "NonNegativeInt",
+    "Origin",
+    "Port",
+    "PositiveInt",
+    "Problem",
+    "Row",
+    "Secret",
+    "SecretUrl",
+    "Settings",
+    "as_json",
+    "as_text",
+    "describe",
+    "format_duration",
+    "format_size",
+    "load",
+    "parse_duration",
+    "parse_size",
+    "vetted",
+]

@@ -1,0 +1,117 @@
+"""The types of settings: what operators write is text, what the service reads is ready to use.
+
+Each takes the text of any layer, or its own Python value, so that a test may build a config
+directly: ``Config(read_timeout=0.1)``. Durations are seconds, sizes are bytes. Secrets are in
+``secret``; ``load`` turns what these refuse into problems.
+"""
+
+from ipaddress import ip_network
+from typing import Annotated, Final, Literal, Never, cast
+
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
+from pydantic_core import PydanticCustomError
+
+from paceline.config import duration, size
+from paceline.config.form import Form
+
+_NETWORKS: Final = 'addresses or networks like "10.0.0.0/8,192.0.2.1"'
+
+
+def _refuse(expected: str) -> Never:
+    raise PydanticCustomError("form", "expected {expected}", {"expected": expected})
+
+
+def _to_seconds(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return duration.parse_duration(value)
+        except ValueError:
+            _refuse(duration.EXPECTED)
+    return value
+
+
+def _to_bytes(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return size.parse_size(value)
+        except ValueError:
+            _refuse(size.EXPECTED)
+    return value
+
+
+def _to_members(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(member for part in value.split(",") if (member := part.strip()))
+
+
+def _members_of(value: object) -> tuple[object, ...]:
+    return tuple(cast("list[object]", value)) if isinstance(value, tuple | list) else ()
+
+
+def _check_networks(value: object) -> object:
+    for member in _members_of(value):
+        try:
+            ip_network(str(member), strict=False)
+        except ValueError:
+            _refuse(_NETWORKS)
+    return value
+
+
+def _to_lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _show_duration(value: object) -> str:
+    return duration.format_duration(value) if isinstance(value, int | float) else str(value)
+
+
+def _show_size(value: object) -> str:
+    return size.format_size(value) if isinstance(value, int) else str(value)
+
+
+def _show_members(value: object) -> str:
+    return ",".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else str(value)
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_to_seconds),
+    Field(ge=0, allow_inf_nan=False),
+    Form(duration.EXPECTED, _show_duration),
+]
+"""Seconds; written as in Go, "1m30s"."""
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""A TCP port; 0 lets the system choose."""
+
+ByteSize = Annotated[int, BeforeValidator(_to_bytes), Field(ge=0), Form(size.EXPECTED, _show_size)]
+"""Bytes; written "1MiB", "512KiB" or "1048576"."""
+
+CsvList = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_to_members),
+    Form('a list like "a,b,c"', _show_members),
+]
+"""Texts; written with commas between, blanks around each dropped, or as the file's own list."""
+
+NetworkList = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: _check_networks(_to_members(value))),
+    Form(_NETWORKS, _show_members),
+]
+"""Addresses and networks, written as a `CsvList`: "10.0.0.0/8,192.0.2.1"."""
+
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_to_lower)]
+"""A log level, in any case."""
+
+__all__ = [
+    "ByteSize",
+    "CsvList",
+    "Duration",
+    "LogLevel",
+    "NetworkList",
+    "NonNegativeInt",
+    "Port",
+    "PositiveInt",
+]

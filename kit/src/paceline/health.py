@@ -1,0 +1,140 @@
+"""Readiness: every dependency is checked at once, each within a timeout, and named.
+
+Probes never stampede what they probe: concurrent callers share one round, and its result is
+reused for a moment. A reason in a `Report` may be shown to anybody: it is an `Error`'s own
+message or a fixed text; what really happened goes to the log, once, when a check turns from good
+to bad. Liveness has nothing to ask here: a process that answers is alive, and restarting it mends
+no database. Turned into HTTP by the service's handlers; ``draining`` is the lifecycle's.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final, Protocol
+
+from paceline.deadline import fail_after
+from paceline.errors import Error
+
+_SHOWN_FOR_UNKNOWN: Final = "check failed"
+
+Check = Callable[[], Awaitable[None]]
+
+
+class Logger(Protocol):
+    """Where a change of health is told."""
+
+    def info(self, event: str, /, **fields: object) -> object:
+        """Log a recovery."""
+        ...
+
+    def error(self, event: str, /, **fields: object) -> object:
+        """Log a failure."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one check went; ``reason`` is empty when ok, and safe to show."""
+
+    name: str
+    ok: bool
+    reason: str
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Whether to send work here. Ready: not draining, and every check is ok."""
+
+    ready: bool
+    draining: bool
+    results: tuple[Result, ...]
+
+
+class Health:
+    """Run the checks when asked.
+
+    Settings, in seconds: ``timeout`` of each check; ``reuse`` of a round's result.
+    """
+
+    def __init__(
+        self,
+        checks: Mapping[str, Check],
+        log: Logger,
+        *,
+        draining: Callable[[], bool],
+        timeout: float = 2.0,
+        reuse: float = 0.25,
+    ) -> None:
+        self._checks = dict(checks)
+        self._log = log
+        self._draining = draining
+        self._timeout = timeout
+        self._reuse = reuse
+        self._failing: set[str] = set()
+        self._round: asyncio.Task[tuple[Result, ...]] | None = None
+        self._waiting = 0
+        self._results: tuple[Result, ...] = ()
+        self._fresh_until = 0.0
+
+    async def ready(self) -> Report:
+        """The state of everything; takes at most the timeout and never raises for a check."""
+        results = self._results
+        if asyncio.get_running_loop().time() >= self._fresh_until:
+            results = await self._share_round()
+        draining = self._draining()
+        ready = not draining and all(result.ok for result in results)
+        return Report(ready, draining, results)
+
+    async def _share_round(self) -> tuple[Result, ...]:
+        """Join the round that is under way; the last one to give up cancels it."""
+        if self._round is None:
+            # In its own context: one caller's deadline is not everybody's.
+            self._round = asyncio.create_task(
+                self._run_round(), name="readiness", context=contextvars.Context()
+            )
+        current = self._round
+        self._waiting += 1
+        try:
+            return await asyncio.shield(current)
+        finally:
+            self._waiting -= 1
+            if self._waiting == 0:
+                self._round = None
+                current.cancel()
+
+    async def _run_round(self) -> tuple[Result, ...]:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(self._run(*check)) for check in self._checks.items()]
+        self._results = tuple(task.result() for task in running)
+        self._fresh_until = asyncio.get_running_loop().time() + self._reuse
+        return self._results
+
+    async def _run(self, name: str, check: Check) -> Result:
+        began = perf_counter()
+        ok = False
+        try:
+            async with fail_after(self._timeout, f"{name} check"):
+                await check()
+        except Error as exc:
+            reason = exc.message
+            self._failed(name, exc)
+        except Exception as exc:  # noqa: BLE001 - a check that fails in any way is a check that failed
+            reason = _SHOWN_FOR_UNKNOWN
+            self._failed(name, exc)
+        else:
+            ok, reason = True, ""
+            self._passed(name)
+        return Result(name, ok, reason, round((perf_counter() - began) * 1000, 3))
+
+    def _failed(self, name: str, error: Exception) -> None:
+        if name not in self._failing:
+            self._failing.add(name)
+            self._log.error("check failed", check=name, error=error)
+
+    def _passed(self, name: str) -> None:
+        if name in self._failing:
+            self._failing.remove(name)
+            self._log.info("check passes again", check=name)

@@ -1,0 +1,27 @@
+"""Structured logs: one line a record on the service's output, JSON or, for people, coloured.
+
+slog's shape: a message that never varies, fields that do, groups as nested mappings, ambient
+fields (the request's id) that follow the task. Invariants: a call to the log never raises and
+never blocks on its own account; a record is one line whatever is in it; what looks like a secret
+is masked. Rejected: structlog's stock call path, which takes ``event=`` for itself, formats
+positional arguments with ``%`` and finds the caller by walking frames: we keep its bound context
+and its console columns. ``main`` calls `setup` once and hands the logger on; others type against
+`Logger`. Read ``logger``, then ``output`` and ``redact``.
+"""
+
+from paceline.log.ambient import ambient, pop, push
+from paceline.log.logger import Level, Log, Logger, new_logger
+from paceline.log.output import Format
+from paceline.log.standard import setup
+
+__all__ = [
+    "Format",
+    "Level",
+    "Log",
+    "Logger",
+    "ambient",
+    "new_logger",
+    "pop",
+    "push",
+    "setup",
+]

@@ -1,0 +1,42 @@
+"""A record as one line of JSON, whatever its texts hold.
+
+JSON escapes what is below U+0020. Some readers also end a line at U+0085, U+2028 or U+2029, a
+terminal may obey U+009B, and bidirectional marks show one text for another: those are escaped as
+well, which JSON allows for any character. A lone surrogate, which UTF-8 cannot carry, becomes its
+escape as text. Used by ``output``; ``console`` is the form for people.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+
+from paceline.log.redact import is_list, is_mapping
+
+_encoder: Final = msgspec.json.Encoder()
+_UNSAFE: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def encode(record: dict[str, object]) -> bytes:
+    """The record as a line, with its end."""
+    try:
+        line = _encoder.encode(record)
+    except UnicodeEncodeError:
+        line = _encoder.encode(_without_surrogates(record))
+    if not line.isascii() or b"\x7f" in line:
+        line = _UNSAFE.sub(_escape, line.decode()).encode()
+    return line + b"\n"
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
+def _without_surrogates(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if is_mapping(value):
+        return {_without_surrogates(k): _without_surrogates(v) for k, v in value.items()}
+    if is_list(value):
+        return [_without_surrogates(member) for member in value]
+    return value

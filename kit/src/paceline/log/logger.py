@@ -1,0 +1,100 @@
+"""The logger: four levels, a message, fields; `Log.bind` for the fields that stay.
+
+Which level counts is decided by the class, once: below it a method is empty, so a record nobody
+wants costs a call. The message is positional only, so any name can be a field. Other rooms take a
+`Logger`; ``main`` has the `Log`. Read ``output`` for what becomes of a record.
+"""
+
+from typing import Final, Literal, Protocol, TextIO
+
+from structlog import BoundLoggerBase
+
+from paceline.clock import Clock, SystemClock
+from paceline.log.output import Format, Output
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Logger(Protocol):
+    """What the rest of the kit needs of a log. No method ever raises."""
+
+    def debug(self, event: str, /, **fields: object) -> object:
+        """What helps to understand a run; off in production."""
+        ...
+
+    def info(self, event: str, /, **fields: object) -> object:
+        """What happened, as expected."""
+        ...
+
+    def warning(self, event: str, /, **fields: object) -> object:
+        """What somebody should look at in working hours."""
+        ...
+
+    def error(self, event: str, /, **fields: object) -> object:
+        """What went wrong; ``error=exc`` tells its chain, type and traceback."""
+        ...
+
+
+class Log(BoundLoggerBase):
+    """A `Logger` with bound fields; ``log.bind(component="bus")`` is one more with its own."""
+
+    _logger: Output
+    _context: dict[str, object]
+
+    def debug(self, event: str, /, **fields: object) -> None:
+        """Write a record of level debug."""
+        self._logger.write("debug", None, event, self._context, fields)
+
+    def info(self, event: str, /, **fields: object) -> None:
+        """Write a record of level info."""
+        self._logger.write("info", None, event, self._context, fields)
+
+    def warning(self, event: str, /, **fields: object) -> None:
+        """Write a record of level warning."""
+        self._logger.write("warning", None, event, self._context, fields)
+
+    def error(self, event: str, /, **fields: object) -> None:
+        """Write a record of level error."""
+        self._logger.write("error", None, event, self._context, fields)
+
+
+class _FromInfo(Log):
+    def debug(self, event: str, /, **fields: object) -> None:
+        """Nothing: below the level."""
+
+
+class _FromWarning(_FromInfo):
+    def info(self, event: str, /, **fields: object) -> None:
+        """Nothing: below the level."""
+
+
+class _FromError(_FromWarning):
+    def warning(self, event: str, /, **fields: object) -> None:
+        """Nothing: below the level."""
+
+
+_LOGGERS: Final[dict[Level, type[Log]]] = {
+    "debug": Log,
+    "info": _FromInfo,
+    "warning": _FromWarning,
+    "error": _FromError,
+}
+
+
+def new_logger(
+    level: Level = "info",
+    *,
+    stream: TextIO,
+    format: Format = "auto",  # noqa: A002 - the setting's name
+    clock: Clock | None = None,
+) -> Log:
+    """A logger that writes records of ``level`` and above to ``stream``; touches nothing else.
+
+    *Resources*: the stream stays the caller's, and is never closed here.
+    """
+    return logger_on(Output(clock or SystemClock(), stream, format=format), level)
+
+
+def logger_on(output: Output, level: Level) -> Log:
+    """A logger on an output that others may share."""
+    return _LOGGERS[level](output, (), {})

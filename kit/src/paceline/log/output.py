@@ -1,0 +1,142 @@
+"""A record's way out: time and place, ambient and own fields, redaction, encoding, one write.
+
+Invariant: `Output.write` never raises. This runs once for every request, so the usual record
+(short plain texts and numbers) goes through one loop and one call of the encoder; anything else
+takes the careful way in ``redact``. A field named like one of the record's own four becomes
+"fields.<name>" rather than hiding it. Called by ``logger`` and ``standard``.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from time import gmtime, strftime
+from types import FrameType
+from typing import Final, Literal, TextIO, cast
+
+from paceline.clock import Clock
+from paceline.log.ambient import current
+from paceline.log.console import Console
+from paceline.log.failure import describe_failure, type_name
+from paceline.log.jsonline import encode
+from paceline.log.redact import ATOMS, MASK, SHORT, is_plain, is_secret, masked, plain
+from paceline.log.sink import Sink
+from paceline.log.source import CallSites, Source
+
+Format = Literal["auto", "json", "pretty"]
+"""``auto`` is pretty on a terminal and JSON elsewhere."""
+
+Record = dict[str, object]
+# Field names are as many as the program has; a mapping pushed as ambient fields could add more.
+_MOST_NAMES: Final = 4096
+_OWN: Final = frozenset({"time", "level", "source", "msg"})
+
+
+class Output:
+    """Where every record ends, from our loggers and from the standard library's."""
+
+    __slots__ = ("_clock", "_encode", "_names", "_second", "_sink", "_sites")
+
+    def __init__(self, clock: Clock, stream: TextIO, *, format: Format) -> None:  # noqa: A002 - the setting's name
+        self._clock = clock
+        self._sink = Sink(stream)
+        terminal = stream.isatty()
+        pretty = format == "pretty" or (format == "auto" and terminal)
+        self._encode: Callable[[Record], bytes] = Console(colours=terminal) if pretty else encode
+        self._sites = CallSites()
+        self._names = _Names()
+        self._second = (0, "")
+
+    def write(
+        self,
+        level: str,
+        place: Source | None,
+        message: str,
+        bound: Mapping[str, object],
+        fields: Mapping[str, object],
+    ) -> None:
+        """Write one record; later fields win over earlier ones of the same name.
+
+        ``place`` is where it was written; None for whoever called the logger's method.
+        """
+        try:
+            record: Record = {
+                "time": self._time(),
+                "level": level,
+                "source": place or self._sites.of(_caller()),
+                "msg": message if type(message) is str and is_plain(message) else _message(message),
+            }
+            _add(record, current(), self._names)
+            if bound:
+                _add(record, bound, self._names)
+            if "exc_info" in fields:
+                fields = _with_error(fields)
+            _add(record, fields, self._names)
+            line = self._encode(record)
+        except Exception as exc:  # noqa: BLE001 - a log line must not fail the request it tells of
+            line = self._encode(self._unwritable(exc))
+        self._sink.write(line)
+
+    def _time(self) -> str:
+        """RFC 3339 in UTC, with microseconds; only these are formatted for each record."""
+        now = self._clock.time()
+        second = int(now)
+        known = self._second
+        if known[0] != second:
+            known = (second, strftime("%Y-%m-%dT%H:%M:%S", gmtime(second)))
+            self._second = known
+        return f"{known[1]}.{int((now - second) * 1e6):06d}Z"
+
+    def _unwritable(self, exc: Exception) -> Record:
+        return {
+            "time": self._time(),
+            "level": "error",
+            "msg": "a log record could not be written",
+            "error_type": type_name(exc),
+        }
+
+
+def _caller() -> FrameType:
+    """The frame that called the logger's method, which called `Output.write`, which called this."""
+    return sys._getframe(3)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - inspect's way costs more
+
+
+def _message(message: object) -> str:
+    return masked(message) if isinstance(message, str) else str(plain(message))
+
+
+class _Names(dict[str, str | None]):
+    """The name each field stands under; None when its value is not to be shown. Learns."""
+
+    def __missing__(self, key: str) -> str | None:
+        if len(self) >= _MOST_NAMES:
+            self.clear()
+        name = None if is_secret(key) else f"fields.{key}" if key in _OWN else key
+        self[key] = name
+        return name
+
+
+def _add(record: Record, fields: Mapping[str, object], names: _Names) -> None:
+    for key, value in fields.items():
+        name = names[key]
+        if name is None:
+            record[key] = MASK
+        elif type(value) is str:
+            # A method, a status, a short name: too short for anything that would be masked.
+            record[name] = value if len(value) < SHORT or is_plain(value) else masked(value)
+        elif type(value) in ATOMS:
+            record[name] = value
+        elif isinstance(value, BaseException):
+            record.update(describe_failure(name, value))
+        else:
+            record[name] = plain(value)
+
+
+def _with_error(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """``exc_info`` as the standard library takes it (an exception, its triple, True) as "error"."""
+    rest = dict(fields)
+    info = rest.pop("exc_info")
+    if isinstance(info, tuple):
+        triple = cast("tuple[object, ...]", info)
+        info = next((part for part in triple if isinstance(part, BaseException)), None)
+    elif info is True:
+        info = sys.exc_info()[1]
+    return {"error": info, **rest} if isinstance(info, BaseException) else rest

@@ -1,0 +1,90 @@
+"""What can go wrong with migrations, other than a migration's own SQL (that is ``failure``).
+
+Every message is written for the operator at the command line: what is wrong, and the way out.
+Raised by ``source``, ``plan``, ``lock`` and ``apply``; shown by ``cli``.
+"""
+
+from paceline.errors import Code, Error
+
+
+def version_text(version: int | None) -> str:
+    """A version as files spell it: six digits at least; "no version" for None."""
+    return "no version" if version is None else f"{version:06d}"
+
+
+class SourceError(Error):
+    """The migration files themselves are wrong: nothing was changed."""
+
+    kind = "migration-source"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.FAILED_PRECONDITION, message)
+
+
+class UnknownVersion(Error):
+    """A version that no migration file has."""
+
+    kind = "migration-unknown-version"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.NOT_FOUND, message)
+
+
+class DirtyDatabase(Error):
+    """A migration began and did not finish: a person has to look before anything else runs."""
+
+    kind = "migration-dirty"
+
+    def __init__(self, version: int | None) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            f"the database is dirty at {_at(version)}: a migration to it began and did not finish,"
+            " so the schema may be half changed and nothing more is applied."
+            " Look at what that migration did and repair by hand, then: migrate force V"
+            " (V is the version the schema is really at now, -1 for none)",
+        )
+        self.version = version
+
+
+class LockTimeout(Error):
+    """Another session kept the migration lock for longer than we were told to wait."""
+
+    kind = "migration-lock-timeout"
+
+    def __init__(self, seconds: float, holder: str) -> None:
+        super().__init__(
+            Code.DEADLINE_EXCEEDED,
+            f"could not take the migration lock within {seconds:g}s: {holder}",
+        )
+
+
+class ShortLimit(Error):
+    """Fewer migrations were there than were asked for; those that were there are applied."""
+
+    kind = "migration-short-limit"
+
+    def __init__(self, asked: int, applied: int) -> None:
+        super().__init__(
+            Code.OUT_OF_RANGE,
+            f"asked for {_count(asked)}, and there were no more than {applied} to apply",
+        )
+        self.applied = applied
+
+
+class Stopped(Error):
+    """The migrator was told to stop, and did so between two migrations."""
+
+    kind = "migration-stopped"
+
+    def __init__(self, version: int | None, left: int) -> None:
+        super().__init__(
+            Code.CANCELLED, f"stopped at {_at(version)} as asked: {_count(left)} not applied"
+        )
+
+
+def _at(version: int | None) -> str:
+    return "no version" if version is None else f"version {version_text(version)}"
+
+
+def _count(migrations: int) -> str:
+    return "1 migration" if migrations == 1 else f"{migrations} migrations"

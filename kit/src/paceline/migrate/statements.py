@@ -1,0 +1,127 @@
+"""Where each statement of an SQL text starts and ends: for messages, never for running.
+
+A file is always sent to the server whole, and the server alone decides where statements end. This
+reading turns a position into "statement 3" and tells a file that has no statement at all, so a
+rare misreading costs a wrong number in a message and nothing else. It knows strings, quoted
+names, dollar quotes, nested comments, parentheses and ``BEGIN ATOMIC`` bodies.
+Used by ``source``, ``apply`` and ``failure``.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_TOKEN = re.compile(
+    r"""
+      (?P<blank>   \s+ | --[^\n]* )
+    | (?P<comment> /\* )
+    | (?P<text>    (?: [eE]'(?:[^'\\]++|\\.|'')*+ | '(?:[^']++|'')*+ ) (?:'|\Z)
+                 | "(?:[^"]++|"")*+ (?:"|\Z) )
+    | (?P<dollar>  \$(?:[^\W\d]\w*)?\$ )
+    | (?P<word>    [^\W\d][\w$]* )
+    | (?P<number>  [\d$][\w$.]* )
+    | (?P<mark>    . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_HEADLINE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement: its ordinal from 1, its text, and where it lies in the whole."""
+
+    ordinal: int
+    text: str
+    start: int
+    line: int
+
+    @property
+    def headline(self) -> str:
+        """The first line, shortened to what fits a terminal."""
+        first = self.text.split("\n", 1)[0].strip()
+        return first if len(first) <= _HEADLINE else f"{first[: _HEADLINE - 1]}…"
+
+
+def split(sql: str) -> list[Statement]:
+    """The statements of ``sql``, without the semicolons; blanks and comments are none."""
+    statements: list[Statement] = []
+    seen, line = 0, 1
+    for start, end in _spans(sql):
+        line += sql.count("\n", seen, start)
+        seen = start
+        statements.append(Statement(len(statements) + 1, sql[start:end].rstrip(), start, line))
+    return statements
+
+
+def is_empty(sql: str) -> bool:
+    """Whether there is no statement in ``sql`` at all."""
+    return next(_spans(sql), None) is None
+
+
+def _spans(sql: str) -> Iterator[tuple[int, int]]:
+    start: int | None = None
+    nesting = _Nesting()
+    for kind, at, end in _tokens(sql):
+        lexeme = sql[at:end]
+        if lexeme == ";" and nesting.depth == 0:
+            if start is not None:
+                yield start, at
+            start, nesting = None, _Nesting()
+        elif kind not in {"blank", "comment"} and lexeme != ";":
+            start = at if start is None else start
+            nesting.see(kind, lexeme)
+    if start is not None:
+        yield start, len(sql)
+
+
+class _Nesting:
+    """How deep inside parentheses or a ``BEGIN ATOMIC ... END`` body the reader is."""
+
+    def __init__(self) -> None:
+        self._parentheses = 0
+        self._blocks = 0
+        self._last_word = ""
+
+    @property
+    def depth(self) -> int:
+        return self._parentheses + self._blocks
+
+    def see(self, kind: str | None, lexeme: str) -> None:
+        if lexeme == "(":
+            self._parentheses += 1
+        elif lexeme == ")":
+            self._parentheses = max(0, self._parentheses - 1)
+        elif kind == "word":
+            self._see_word(lexeme.lower())
+
+    def _see_word(self, word: str) -> None:
+        opens_body = word == "atomic" and self._last_word == "begin"
+        if opens_body or (self._blocks and word == "case"):
+            self._blocks += 1
+        elif self._blocks and word == "end":
+            self._blocks -= 1
+        self._last_word = word
+
+
+def _tokens(sql: str) -> Iterator[tuple[str | None, int, int]]:
+    at = 0
+    while match := _TOKEN.match(sql, at):
+        end = match.end()
+        if match.lastgroup == "comment":
+            end = _comment_end(sql, end)
+        elif match.lastgroup == "dollar":
+            close = sql.find(match.group(), end)
+            end = len(sql) if close < 0 else close + len(match.group())
+        yield match.lastgroup, at, end
+        at = end
+
+
+def _comment_end(sql: str, at: int) -> int:
+    depth = 1
+    for edge in _COMMENT_EDGE.finditer(sql, at):
+        depth += 1 if edge.group() == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return len(sql)

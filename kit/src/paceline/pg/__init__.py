@@ -1,0 +1,25 @@
+"""PostgreSQL: a pool of connections, transactions and errors in the kit's own terms.
+
+Invariant: this is the only room that knows the driver. A repository takes a `Pool`, writes plain
+SQL as literal strings, names `Connection` and `Row` in its signatures, and catches `DatabaseError`
+where a state or a constraint means something to it; everything else is translated already.
+`connect` opens one session of its own, for migrations, that raises the driver's own errors.
+Read ``pool`` first, then ``checkout`` (what becomes of a connection), ``transaction``, ``errors``.
+"""
+
+from paceline.pg.connect import connect
+from paceline.pg.connection import Connection, Row
+from paceline.pg.errors import DatabaseError, OutcomeUnknown, translate
+from paceline.pg.pool import Pool
+from paceline.pg.transaction import Isolation
+
+__all__ = [
+    "Connection",
+    "DatabaseError",
+    "Isolation",
+    "OutcomeUnknown",
+    "Pool",
+    "Row",
+    "connect",
+    "translate",
+]

@@ -1,0 +1,176 @@
+"""SQLSTATE → `Code`, once: how a database failure becomes an `Error` that may be shown.
+
+Exact states come first, then the two-character classes of the SQL standard; a test proves that
+every state the driver knows is covered. The message is a fixed text per code, because the server's
+own text quotes data ("Key (email)=(…) already exists"); it stays behind as ``__cause__`` for the
+log. What a repository may want to tell apart is on `DatabaseError`: the state and the constraint.
+Used by ``connection``, ``connect`` and ``transaction``; read ``connection`` next.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+import asyncpg
+
+from paceline.errors import Code, Error
+
+STATES: Final[Mapping[str, Code]] = {
+    "08007": Code.UNKNOWN,  # transaction resolution unknown
+    "22003": Code.OUT_OF_RANGE,
+    "23502": Code.INVALID_ARGUMENT,  # not null
+    "23505": Code.ALREADY_EXISTS,
+    "23514": Code.INVALID_ARGUMENT,  # check
+    "23P01": Code.ALREADY_EXISTS,  # exclusion: another row is in the way
+    "25006": Code.UNAVAILABLE,  # a write on what has just become a standby
+    "25P03": Code.UNAVAILABLE,  # the server ended an idle transaction, and the connection with it
+    "25P04": Code.DEADLINE_EXCEEDED,  # transaction_timeout
+    "40003": Code.UNKNOWN,  # statement completion unknown
+    "53300": Code.UNAVAILABLE,  # too many connections: the server's limit, not the caller's
+    "55P03": Code.ABORTED,  # lock not available
+    "57014": Code.DEADLINE_EXCEEDED,  # statement_timeout; a caller who left does not see it
+    "XX001": Code.DATA_LOSS,
+    "XX002": Code.DATA_LOSS,
+}
+CLASSES: Final[Mapping[str, Code]] = {
+    "00": Code.INTERNAL,  # success, warning and no data are never raised
+    "01": Code.INTERNAL,
+    "02": Code.INTERNAL,
+    "03": Code.INTERNAL,
+    "08": Code.UNAVAILABLE,  # connection
+    "09": Code.INTERNAL,
+    "0A": Code.UNIMPLEMENTED,
+    "0B": Code.INTERNAL,
+    "0F": Code.INTERNAL,
+    "0L": Code.INTERNAL,
+    "0P": Code.INTERNAL,
+    "0Z": Code.INTERNAL,
+    "10": Code.INTERNAL,
+    "20": Code.INTERNAL,
+    "21": Code.INTERNAL,
+    "22": Code.INVALID_ARGUMENT,  # data
+    "23": Code.FAILED_PRECONDITION,  # integrity constraint
+    "24": Code.INTERNAL,
+    "25": Code.INTERNAL,
+    "26": Code.INTERNAL,
+    "27": Code.INTERNAL,
+    "28": Code.UNAVAILABLE,  # the server refuses the service, which says nothing about its caller
+    "2B": Code.INTERNAL,
+    "2D": Code.INTERNAL,
+    "2F": Code.INTERNAL,
+    "34": Code.INTERNAL,
+    "38": Code.INTERNAL,
+    "39": Code.INTERNAL,
+    "3B": Code.INTERNAL,
+    "3D": Code.UNAVAILABLE,  # no such database
+    "3F": Code.INTERNAL,
+    "40": Code.ABORTED,  # serialization failure, deadlock
+    "42": Code.INTERNAL,  # our SQL or our grants are wrong
+    "44": Code.INVALID_ARGUMENT,  # WITH CHECK OPTION
+    "53": Code.RESOURCE_EXHAUSTED,
+    "54": Code.INVALID_ARGUMENT,  # a value too large for a row, an index or a statement
+    "55": Code.FAILED_PRECONDITION,
+    "57": Code.UNAVAILABLE,  # operator intervention: shutdown, restart, crash
+    "58": Code.INTERNAL,
+    "72": Code.ABORTED,  # snapshot too old
+    "F0": Code.INTERNAL,
+    "HV": Code.INTERNAL,
+    "P0": Code.INTERNAL,  # raised by our own PL/pgSQL
+    "XX": Code.INTERNAL,
+}
+MESSAGES: Final[Mapping[Code, str]] = {
+    Code.UNKNOWN: "the outcome in the database is unknown",
+    Code.INVALID_ARGUMENT: "the database refuses a value",
+    Code.DEADLINE_EXCEEDED: "the database took too long",
+    Code.ALREADY_EXISTS: "already exists",
+    Code.RESOURCE_EXHAUSTED: "the database is out of resources",
+    Code.FAILED_PRECONDITION: "not possible in the present state of the data",
+    Code.ABORTED: "another change got in the way; try again",
+    Code.OUT_OF_RANGE: "a number is out of range",
+    Code.UNIMPLEMENTED: "the database does not support this",
+    Code.INTERNAL: "database error",
+    Code.UNAVAILABLE: "the database is not available",
+    Code.DATA_LOSS: "the database reports damaged data",
+}
+
+DRIVER_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,  # TimeoutError is one
+)
+"""Everything the driver raises for a statement, a connection or a connection attempt."""
+
+
+class DatabaseError(Error):
+    """A failure in the database, or on the way to it.
+
+    ``sqlstate`` is None when it was not the server who reported it; ``constraint`` names the
+    violated constraint, for a repository that makes its own error of it.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        message: str | None = None,
+        *,
+        sqlstate: str | None = None,
+        constraint: str | None = None,
+    ) -> None:
+        super().__init__(code, MESSAGES[code] if message is None else message)
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+
+
+class OutcomeUnknown(DatabaseError):
+    """The connection was lost during COMMIT: the change is there or it is not, nobody can tell.
+
+    ``UNKNOWN`` and not ``UNAVAILABLE``, which invites clients and proxies to try again: what is
+    not idempotent must be looked up first.
+    """
+
+    kind: ClassVar[str] = "outcome-unknown"
+
+    def __init__(self) -> None:
+        super().__init__(Code.UNKNOWN, "outcome unknown: the connection was lost during commit")
+
+
+def is_refusal(exc: BaseException) -> bool:
+    """Whether the statement was answered, or never sent: the connection is as good as before."""
+    return isinstance(exc, asyncpg.PostgresError | Error) or _is_bad_argument(exc)
+
+
+def translate(exc: BaseException) -> Error:
+    """The `Error` to raise ``from`` what the driver raised; an `Error` is its own translation."""
+    if isinstance(exc, Error):
+        return exc
+    if isinstance(exc, asyncpg.PostgresError):
+        return DatabaseError(_code(exc), sqlstate=exc.sqlstate, constraint=exc.constraint_name)
+    return DatabaseError(_client_code(exc))
+
+
+def _code(exc: asyncpg.PostgresError) -> Code:
+    if isinstance(exc, asyncpg.InvalidCachedStatementError):
+        return Code.ABORTED  # the schema changed under a prepared statement: it is prepared again
+    return code_of(exc.sqlstate or "")
+
+
+def code_of(sqlstate: str) -> Code:
+    """The code of a SQLSTATE; INTERNAL for a state from a class that nobody knows."""
+    return STATES.get(sqlstate) or CLASSES.get(sqlstate[:2], Code.INTERNAL)
+
+
+def _client_code(exc: BaseException) -> Code:
+    if isinstance(exc, TimeoutError):
+        return Code.DEADLINE_EXCEEDED
+    if isinstance(exc, asyncpg.OutdatedSchemaCacheError):
+        return Code.ABORTED
+    if isinstance(exc, OSError | asyncpg.InternalClientError):
+        return Code.UNAVAILABLE  # the latter: the server said goodbye, and its end is yet unseen
+    if _is_bad_argument(exc):
+        return Code.INVALID_ARGUMENT
+    return Code.INTERNAL
+
+
+def _is_bad_argument(exc: BaseException) -> bool:
+    # A value that its column's type cannot hold; the driver's class for it is not exported.
+    return isinstance(exc, asyncpg.InterfaceError) and isinstance(exc, ValueError)

@@ -1,0 +1,95 @@
+"""Transactions: all or nothing, with an honest answer when nobody knows which.
+
+`begun` runs a block between BEGIN and COMMIT on a connection that is checked out already. What
+leaves the block rolls back; a cancellation does so by the pool closing the connection, so that
+unwinding waits for nothing. A connection lost during COMMIT is `OutcomeUnknown`; and a COMMIT that
+the server turned into a ROLLBACK, because a failed statement's error was caught inside the block,
+is an error and not a silent loss. `again` runs a whole transaction again after a serialization
+failure or a deadlock: nothing happened then, so it is safe if the function is.
+Used by ``pool``.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Final, Literal, LiteralString, TypeVar
+
+import asyncpg
+
+from paceline.deadline import remaining
+from paceline.errors import Code
+from paceline.pg.connection import Connection
+from paceline.pg.errors import DatabaseError, OutcomeUnknown
+
+T = TypeVar("T")
+Isolation = Literal["read_committed", "repeatable_read", "serializable"]
+
+_LEVELS: Final[Mapping[Isolation, LiteralString]] = {
+    "read_committed": "BEGIN ISOLATION LEVEL READ COMMITTED",
+    "repeatable_read": "BEGIN ISOLATION LEVEL REPEATABLE READ",
+    "serializable": "BEGIN ISOLATION LEVEL SERIALIZABLE",
+}
+_SAFE_TO_REPEAT: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+_ROLLBACK_TIMEOUT: Final = 2.0
+_FIRST_PAUSE: Final = 0.005
+_LONGEST_PAUSE: Final = 0.25
+
+
+@asynccontextmanager
+async def begun(
+    connection: Connection, isolation: Isolation, *, read_only: bool
+) -> AsyncGenerator[Connection]:
+    """Run the block in a transaction; see ``Pool.transaction``."""
+    begin = _LEVELS[isolation]
+    await connection.control(f"{begin} READ ONLY" if read_only else begin)
+    try:
+        yield connection
+    except Exception:
+        await _roll_back(connection)
+        raise
+    await _commit(connection)
+
+
+async def _roll_back(connection: Connection) -> None:
+    if connection.interrupted:
+        return  # the pool closes the connection, and with it the transaction
+    with suppress(DatabaseError):  # the error that leads here is the one to tell
+        await connection.control("ROLLBACK", seconds=_ROLLBACK_TIMEOUT)
+
+
+async def _commit(connection: Connection) -> None:
+    if remaining() == 0:
+        await _roll_back(connection)
+        raise DatabaseError(Code.DEADLINE_EXCEEDED)
+    try:
+        tag = await connection.control("COMMIT")
+    except DatabaseError as exc:
+        if _outcome_is_known(exc):
+            raise
+        raise OutcomeUnknown from exc
+    if tag == "ROLLBACK":
+        raise DatabaseError(Code.INTERNAL, "rolled back: a statement of the transaction had failed")
+
+
+def _outcome_is_known(exc: DatabaseError) -> bool:
+    if isinstance(exc.__cause__, asyncpg.InterfaceError):
+        return True  # COMMIT was not sent
+    # The server answered, and not by saying goodbye: the transaction is rolled back.
+    return exc.sqlstate is not None and exc.code not in (Code.UNAVAILABLE, Code.UNKNOWN)
+
+
+async def again(run: Callable[[], Awaitable[T]], attempts: int) -> T:
+    """Await ``run()`` until it works, up to ``attempts`` times; see ``Pool.transact``."""
+    pause = _FIRST_PAUSE
+    for _ in range(attempts - 1):
+        try:
+            return await run()
+        except DatabaseError as exc:
+            wait = random.uniform(pause / 2, pause)  # noqa: S311 - spreads load, guards nothing
+            left = remaining()
+            if exc.sqlstate not in _SAFE_TO_REPEAT or (left is not None and left <= wait):
+                raise
+        await asyncio.sleep(wait)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    return await run()

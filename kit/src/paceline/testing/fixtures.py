@@ -1,0 +1,31 @@
+"""Fixtures for a conftest: ``from paceline.testing.fixtures import database, postgres``.
+
+``postgres`` is one server a session (one a worker under xdist, each with a folder of its own),
+``database`` the DSN of an empty database that is dropped after the test. A project with migrations
+adds a session fixture with a `paceline.testing.postgres.TemplateDatabase` and yields its clones.
+Session fixtures here are plain functions: each test has its own event loop, the server has none.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator
+
+import pytest
+
+from paceline.engines import PostgresEngine
+from paceline.testing.postgres import fresh_database, new_test_server
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Generator[PostgresEngine]:
+    """A running PostgreSQL, for this session."""
+    server = new_test_server(tmp_path_factory.mktemp("postgres"))
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.stop())
+
+
+@pytest.fixture
+async def database(postgres: PostgresEngine) -> AsyncGenerator[str]:
+    """The DSN of an empty database, for this test."""
+    async with fresh_database(postgres) as dsn:
+        yield dsn

@@ -1,0 +1,111 @@
+"""A real PostgreSQL for tests: an empty database for each, or a copy of a migrated template.
+
+The server gives durability up for speed, so nothing here is for running code. Free of pytest:
+``fixtures`` has the same for a conftest, and shows how to use this one.
+"""
+
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from paceline.engines import PostgresEngine
+from paceline.pg.connect import connect
+
+_FAST: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "fsync": "off",
+        "synchronous_commit": "off",
+        "full_page_writes": "off",
+        "autovacuum": "off",
+        "max_wal_size": "4GB",
+    }
+)
+
+
+class SilentLog:
+    """Keeps quiet."""
+
+    def info(self, event: str, /, **fields: object) -> None:
+        """Drop it."""
+
+    def warning(self, event: str, /, **fields: object) -> None:
+        """Drop it."""
+
+
+def new_test_server(folder: Path) -> PostgresEngine:
+    """A server on ``folder`` that forgets what it was told when the machine stops. Not started.
+
+    Its processes belong to no event loop: ``asyncio.run(server.start())`` in a session's fixture,
+    in the main thread, is fine, and so is stopping it in another loop.
+    """
+    return PostgresEngine(SilentLog(), data_dir=folder, options=_FAST)
+
+
+async def create_database(server: PostgresEngine, *, template: str = "template0") -> str:
+    """Create a database with a name of its own and return the name (see ``server.dsn``)."""
+    name = f"test_{secrets.token_hex(6)}"
+    await _administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    return name
+
+
+async def drop_database(server: PostgresEngine, name: str) -> None:
+    """Drop it, throwing out who is still connected."""
+    await _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@asynccontextmanager
+async def fresh_database(
+    server: PostgresEngine, *, template: str = "template0"
+) -> AsyncGenerator[str]:
+    """The DSN of a database for this block only.
+
+    *Resources*: owns the database; dropped on the way out, whoever is connected.
+    """
+    name = await create_database(server, template=template)
+    try:
+        yield server.dsn(name)
+    finally:
+        await drop_database(server, name)
+
+
+class TemplateDatabase:
+    """A database that is prepared once and copied for each test.
+
+    ``prepare`` gets its DSN, usually to migrate it, and must have closed its connections when it
+    returns: PostgreSQL does not copy a database that somebody uses.
+
+    *Resources*: owns the template from `create` on; it goes with the server's folder.
+    """
+
+    def __init__(self, server: PostgresEngine, prepare: Callable[[str], Awaitable[object]]) -> None:
+        self._server = server
+        self._prepare = prepare
+        self._name = ""
+
+    async def create(self) -> None:
+        """Make the template. To be called once."""
+        name = await create_database(self._server)
+        await self._prepare(self._server.dsn(name))
+        self._name = name
+
+    @asynccontextmanager
+    async def clone(self) -> AsyncGenerator[str]:
+        """The DSN of a copy, for this block only.
+
+        *Resources*: owns the copy; dropped on the way out.
+        """
+        if not self._name:
+            raise RuntimeError("create() the template before cloning it")
+        async with fresh_database(self._server, template=self._name) as dsn:
+            yield dsn
+
+
+async def _administer(server: PostgresEngine, statement: str) -> None:
+    connection = await connect(server.dsn())
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

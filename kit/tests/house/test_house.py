@@ -1,0 +1,144 @@
+"""The house rules that a linter does not know, over both distributions."""
+
+import ast
+import subprocess
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SOURCES = sorted([*(ROOT / "kit/src").rglob("*.py"), *(ROOT / "service/src").rglob("*.py")])
+
+# A third-party library lives in one room; msgspec's types are what everybody speaks.
+ROOMS = {
+    "asyncpg": {"paceline.pg"},
+    "cryptography": {"paceline.auth"},
+    "httptools": {"paceline.web"},
+    "joserfc": {"paceline.auth"},
+    "pydantic": {"paceline.config"},
+    "pydantic_core": {"paceline.config"},
+    "pydantic_settings": {"paceline.config"},
+    "structlog": {"paceline.log"},
+    "typer": {"paceline.cli", "paceline.migrate", "myservice.cli"},
+    "uuid_utils": {"myservice.main"},
+    "uvicorn": {"paceline.web"},
+    "uvloop": {"paceline.cli", "myservice.cli", "paceline.testing"},
+    "yaml": {"paceline.config"},
+}
+ANYWHERE = {"msgspec", "paceline", "myservice"}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts[2:]
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def room_of(path: Path) -> str:
+    return ".".join(module_of(path).split(".")[:2])
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that a file imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_a_module_says_what_it_is(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    assert docstring, "every module starts with a docstring"
+    lines = docstring.count("\n") + 1
+    assert 3 <= lines <= 12, f"3 to 12 lines: what, which invariant, where next; got {lines}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_a_library_lives_in_one_room(path: Path) -> None:
+    import sys  # noqa: PLC0415 - only for its list of names
+
+    foreign = imported(path) - set(sys.stdlib_module_names) - ANYWHERE
+    for library in foreign:
+        assert room_of(path) in ROOMS.get(library, set()), f"{library} does not live here"
+
+
+def test_files_are_short() -> None:
+    lengths = {module_of(path): len(path.read_text().splitlines()) for path in SOURCES}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
+    assert median(lengths.values()) <= 150
+
+
+def test_every_module_of_the_kit_is_used_by_the_service_its_commands_or_the_bench() -> None:
+    reached: set[str] = set()
+    waiting = [
+        *(ROOT / "service/src").rglob("*.py"),
+        *(ROOT / "bench").rglob("*.py"),
+        *(ROOT / "service/tests").rglob("*.py"),
+    ]
+    paths = {module_of(path): path for path in SOURCES}
+    while waiting:
+        path = waiting.pop()
+        for name in names_imported(path):
+            parts = name.split(".")
+            for module in [".".join(parts[:n]) for n in range(1, len(parts) + 1)]:
+                if module in paths and module not in reached:
+                    reached.add(module)
+                    waiting.append(paths[module])
+    kit = {name for name in paths if name.startswith("paceline")}
+    assert kit - reached == set()
+
+
+def names_imported(path: Path) -> set[str]:
+    """Full names, so that ``from paceline.web import server`` counts as ``paceline.web.server``."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_the_kit_holds_no_domain_word() -> None:
+    nouns = {"account", "accounts", "transfer", "transfers", "order", "orders", "balance"}
+    for path in SOURCES:
+        if module_of(path).startswith("paceline"):
+            text = path.read_text()
+            assert "myservice" not in text, module_of(path)
+            assert words_of_names(ast.parse(text)) & nouns == set(), module_of(path)
+
+
+def words_of_names(tree: ast.AST) -> set[str]:
+    """The words that names are made of: prose may say "order", a name may not."""
+    names = {
+        getattr(node, attribute)
+        for node in ast.walk(tree)
+        for attribute in ("id", "name", "arg", "attr")
+        if isinstance(getattr(node, attribute, None), str)
+    }
+    return {word.lower() for name in names for word in name.split("_")}
+
+
+def test_nothing_tracked_names_a_machines_path_or_a_registry() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"],  # noqa: S607 - the developer's git
+        cwd=ROOT, capture_output=True, check=True,
+    ).stdout.decode().split("\0")  # fmt: skip
+    # Put together here, or this file would find itself.
+    forbidden = [
+        "/wo" + "rk/",
+        "/ro" + "ot/",
+        "pypi" + ".org",
+        "pythonhosted" + ".org",
+        "npmjs" + ".org",
+    ]
+    for name in filter(None, tracked):
+        path = ROOT / name
+        if path.suffix in {".png", ".svg"} or not path.is_file():
+            continue
+        text = path.read_text()
+        assert [word for word in forbidden if word in text] == [], name

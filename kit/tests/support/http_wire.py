@@ -1,0 +1,180 @@
+"""A server on a real socket, and a client that says exactly the bytes it is told."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from recording_log import RecordingLog
+
+from paceline.web.asgi import ASGIApp, Receive, Scope, Send
+from paceline.web.server import HttpServer
+
+GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Client:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def say(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def head(self) -> Answer:
+        """Read a status line and headers."""
+        text = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        line, *fields = text.removesuffix("\r\n\r\n").split("\r\n")
+        headers = dict(field.split(": ", 1) for field in fields)
+        assert len(headers) == len(fields)
+        return Answer(int(line.split(" ", 2)[1]), headers, b"")
+
+    async def answer(self, *, bodiless: bool = False) -> Answer:
+        """Read one whole response."""
+        answer = await self.head()
+        if bodiless:
+            return answer
+        if "content-length" in answer.headers:
+            answer.body = await self.reader.readexactly(int(answer.headers["content-length"]))
+        elif "transfer-encoding" in answer.headers:
+            while size := int(await self.reader.readline(), 16):
+                answer.body += (await self.reader.readexactly(size + 2))[:-2]
+            assert await self.reader.readline() == b"\r\n"
+        else:
+            answer.body = await self.reader.read()
+        return answer
+
+    async def ask(self, data: bytes) -> Answer:
+        self.say(data)
+        return await self.answer()
+
+    async def rest(self) -> bytes:
+        """Everything up to the end of the connection, also when it was reset."""
+        data = b""
+        try:
+            while piece := await self.reader.read(65536):
+                data += piece
+        except ConnectionError:
+            pass
+        return data
+
+
+@dataclass
+class Served:
+    server: HttpServer
+    log: RecordingLog
+    clients: list[Client] = field(default_factory=list[Client])
+
+    async def connect(self) -> Client:
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.server.port))
+        self.clients.append(client)
+        return client
+
+    async def ask(self, data: bytes) -> Answer:
+        """Send ``data`` on a connection of its own and read one response."""
+        return await (await self.connect()).ask(data)
+
+
+class Settings(TypedDict, total=False):
+    read_timeout: float
+    write_timeout: float
+    idle_timeout: float
+    max_header_bytes: int
+    max_headers: int
+
+
+def make_server(app: ASGIApp, log: RecordingLog, **settings: Unpack[Settings]) -> HttpServer:
+    return HttpServer(app, log, host="127.0.0.1", port=0, **settings)
+
+
+def open_sockets() -> set[str]:
+    """The sockets of this process, where the system tells."""
+    found: set[str] = set()
+    for path in Path("/proc/self/fd").glob("*"):
+        with suppress(FileNotFoundError):  # the one that lists them
+            found.add(str(path.readlink()))
+    return {link for link in found if link.startswith("socket:")}
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, **settings: Unpack[Settings]) -> AsyncGenerator[Served, None]:
+    """Serve ``app``; at the end nothing may be left of the server."""
+    before = asyncio.all_tasks()
+    sockets = open_sockets()
+    log = RecordingLog()
+    served = Served(make_server(app, log, **settings), log)
+    await served.server.start()
+    try:
+        yield served
+    finally:
+        await served.server.stop()
+        for client in served.clients:
+            client.writer.close()
+            with suppress(ConnectionError):
+                await client.writer.wait_closed()
+    assert not {task for task in asyncio.all_tasks() - before if not task.done()}
+    assert open_sockets() <= sockets
+
+
+async def send_answer(
+    send: Send, body: bytes = b"ok", status: int = 200, *headers: tuple[bytes, bytes]
+) -> None:
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def read_body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionError("disconnected")
+        piece: bytes = message["body"]
+        body += piece
+        if not message["more_body"]:
+            return body
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer without looking."""
+    await send_answer(send)
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with what came: method, raw path, query, body."""
+    body = await read_body(receive)
+    line = b" ".join((scope["method"].encode(), scope["raw_path"], scope["query_string"], body))
+    await send_answer(send, line)
+
+
+@dataclass
+class Held:
+    """An app that waits until it is let go, and tells what happens to it."""
+
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: int = 0
+    calls: int = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.calls += 1
+        self.entered.set()
+        try:
+            await self.release.wait()
+            await send_answer(send)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.ended.set()

@@ -1,0 +1,256 @@
+"""The key source that refreshes itself: what it keeps, what it drops, how often it asks."""
+
+import asyncio
+import json
+import logging
+from base64 import urlsafe_b64encode
+from collections.abc import Awaitable, Callable
+from threading import Event, current_thread
+
+import pytest
+from joserfc.jwk import OKPKey
+
+from paceline.auth import JwksSource, Secrets, Verifier
+from paceline.auth.keys import ALGORITHMS
+from paceline.errors import Code, Error, Unauthorized
+from paceline.testing.clock import ManualClock
+
+KEYS = {kid: OKPKey.generate_key("Ed25519") for kid in ("a", "b")}
+SOON = 0.001
+
+
+def document(*kids: str) -> bytes:
+    return json.dumps(
+        {"keys": [{**KEYS[kid].as_dict(private=False), "kid": kid} for kid in kids]}
+    ).encode()
+
+
+def token(kid: str, signed_by: str | None = None) -> str:
+    header = json.dumps({"alg": "EdDSA", "kid": kid}).encode()
+    payload = json.dumps({"sub": "ann", "exp": 2_000_000_000}).encode()
+    signed = b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in (header, payload))
+    signature = ALGORITHMS["EdDSA"].sign(signed, KEYS[signed_by or kid])
+    return (signed + b"." + urlsafe_b64encode(signature).rstrip(b"=")).decode()
+
+
+class Issuer:
+    """Answers with ``answer``, or raises it; counts the calls."""
+
+    def __init__(self, answer: bytes | Exception) -> None:
+        self.answer = answer
+        self.calls = 0
+
+    def fetch(self) -> bytes:
+        self.calls += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another task does."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what changes has no event to wait for
+            await asyncio.sleep(SOON)
+
+
+def works(check: Verifier, text: str) -> bool:
+    try:
+        check.verify(text)
+    except Unauthorized:
+        return False
+    return True
+
+
+async def answered(issuer: Issuer, times: int = 2) -> None:
+    """Until ``issuer`` answered that many times more, so that one answer was surely taken in."""
+    before = issuer.calls
+    await until(lambda: issuer.calls >= before + times)
+
+
+@pytest.fixture
+async def started() -> object:
+    sources: list[JwksSource] = []
+
+    async def start(source: JwksSource) -> JwksSource:
+        await source.start()
+        sources.append(source)
+        return source
+
+    yield start
+    for source in sources:
+        await source.stop()
+
+
+Start = Callable[[JwksSource], Awaitable[JwksSource]]
+
+
+async def test_it_loads_at_start_and_verifies(started: Start) -> None:
+    source = await started(JwksSource(Issuer(document("a")).fetch, ManualClock()))
+    check = Verifier([source], ManualClock())
+    assert works(check, token("a"))
+    assert not works(check, token("b"))
+    assert not works(check, token("a", signed_by="b"))
+
+
+async def test_failing_to_load_at_start_is_an_error_when_the_keys_are_required() -> None:
+    source = JwksSource(Issuer(OSError("no route")).fetch, ManualClock())
+    with pytest.raises(Error, match="cannot be loaded") as caught:
+        await source.start()
+    assert caught.value.code is Code.UNAVAILABLE
+    assert isinstance(caught.value.__cause__, OSError)
+    await source.stop()
+
+
+async def test_where_they_are_not_required_it_starts_and_keeps_trying(started: Start) -> None:
+    issuer = Issuer(OSError("no route"))
+    clock = ManualClock()
+    source = await started(JwksSource(issuer.fetch, clock, required=False, pause=SOON))
+    secret = b"an-hmac-key-for-these-tests-only-0"
+    check = Verifier([Secrets(secret), source], clock)
+    assert not works(check, token("a"))
+    issuer.answer = document("a")
+    await until(lambda: works(check, token("a")))
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        OSError("no route"),
+        Error(Code.UNAVAILABLE, "status 500"),
+        KeyError("a bug in the fetcher"),
+        b"<html>",
+        b'{"keys":[]}',
+        b'{"keys":[{"kty":"oct","k":"AAAA"}]}',
+    ],
+    ids=str,
+)
+async def test_a_failing_refresh_keeps_the_old_keys_and_is_logged_once(
+    started: Start, failure: bytes | Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    issuer = Issuer(document("a"))
+    clock = ManualClock()
+    source = await started(JwksSource(issuer.fetch, clock, interval=SOON, pause=SOON))
+    check = Verifier([source], clock)
+    issuer.answer = failure
+    await answered(issuer, 5)
+    clock.advance(30 * 24 * 3600)
+    assert works(check, token("a"))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    issuer.answer = document("a", "b")
+    await until(lambda: works(check, token("b")))
+    await until(lambda: len(caplog.records) > 1)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_a_key_that_is_no_longer_published_stops_working_at_once(started: Start) -> None:
+    issuer = Issuer(document("a", "b"))
+    source = await started(JwksSource(issuer.fetch, ManualClock(), interval=SOON))
+    check = Verifier([source], ManualClock())
+    assert works(check, token("a"))
+    issuer.answer = document("b")
+    await answered(issuer, 3)
+    assert not works(check, token("a"))
+    assert works(check, token("b"))
+
+
+async def test_an_unchanged_document_leaves_remembered_tokens_alone(started: Start) -> None:
+    issuer = Issuer(document("a"))
+    source = await started(JwksSource(issuer.fetch, ManualClock(), interval=SOON))
+    check = Verifier([source], ManualClock())
+    first = check.verify(token("a"))
+    await answered(issuer, 3)
+    assert check.verify(token("a")) is first
+
+
+async def test_an_unknown_key_causes_one_early_refresh_per_pause(started: Start) -> None:
+    issuer = Issuer(document("a"))
+    clock = ManualClock()
+    source = await started(JwksSource(issuer.fetch, clock, pause=30))
+    check = Verifier([source], clock)
+    issuer.answer = document("a", "b")
+
+    for _ in range(100):  # too soon after the start
+        assert not works(check, token("b"))
+        await asyncio.sleep(0)
+    assert issuer.calls == 1
+
+    clock.advance(30)
+    assert not works(check, token("b"))  # refused without waiting; the refresh is under way
+    await until(lambda: works(check, token("b")))
+    assert issuer.calls == 2
+
+    for round_ in range(3):  # a flood of forged key ids
+        clock.advance(30)
+        for _ in range(100):
+            assert not works(check, token("forged", signed_by="a"))
+            await asyncio.sleep(0)
+        await until(lambda count=round_ + 3: issuer.calls == count)  # type: ignore[misc]
+    assert issuer.calls == 5
+
+
+async def test_a_token_of_a_shared_secret_causes_no_refresh(started: Start) -> None:
+    issuer = Issuer(document("a"))
+    source = await started(JwksSource(issuer.fetch, ManualClock(), pause=0))
+    for _ in range(100):
+        source.missed("HS256")
+        await asyncio.sleep(0)
+    assert issuer.calls == 1
+    source.missed("RS256")
+    await until(lambda: issuer.calls == 2)
+
+
+async def test_skipped_keys_are_logged_once_for_each_document(
+    started: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = [*json.loads(document("a"))["keys"], {"kty": "oct", "k": "AAAA"}]
+    issuer = Issuer(json.dumps({"keys": keys}).encode())
+    await started(JwksSource(issuer.fetch, ManualClock(), interval=SOON))
+    await answered(issuer, 3)
+    assert len(caplog.records) == 1
+    assert "symmetric" in caplog.text
+    assert "AAAA" not in caplog.text
+
+
+async def test_a_fetch_that_hangs_ends_at_its_deadline_and_does_not_hold_up_the_stop() -> None:
+    release = Event()
+    holds_up_exit: list[bool] = []
+
+    def hang() -> bytes:
+        holds_up_exit.append(not current_thread().daemon)
+        release.wait(10)
+        return document("a")
+
+    try:
+        source = JwksSource(hang, ManualClock(), deadline=0.01)
+        with pytest.raises(Error, match="cannot be loaded") as caught:
+            await source.start()
+        assert isinstance(caught.value.__cause__, TimeoutError)
+
+        source = JwksSource(hang, ManualClock(), deadline=60)
+        starting = asyncio.create_task(source.start())
+        await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+    finally:
+        release.set()
+    await until(lambda: holds_up_exit == [False, False])
+
+
+async def test_it_can_be_stopped_before_and_after_and_started_again() -> None:
+    issuer = Issuer(document("a"))
+    source = JwksSource(issuer.fetch, ManualClock(), interval=SOON)
+    await source.stop()
+    for _ in range(50):
+        await source.start()
+        with pytest.raises(RuntimeError, match="started already"):
+            await source.start()
+        await source.stop()
+        await source.stop()
+    calls = issuer.calls
+    await asyncio.sleep(5 * SOON)
+    assert issuer.calls == calls
+    assert len(source.keys) == 1
+    assert [task for task in asyncio.all_tasks() if task.get_name() == "jwks"] == []

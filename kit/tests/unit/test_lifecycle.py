@@ -1,0 +1,429 @@
+"""The process's life: order, failure, signals, time limits, and the exit code that tells."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from recording_log import RecordingLog
+
+from paceline.deadline import remaining
+from paceline.errors import Code, Error, chain
+from paceline.lifecycle import Exit, Lifecycle
+
+
+@dataclass
+class Piece:
+    """A service that writes what happens to it into a common diary."""
+
+    name: str
+    diary: list[str]
+    start_error: Exception | None = None
+    stop_error: Exception | None = None
+    slow_start: bool = False
+    slow_stop: bool = False
+    stubborn: bool = False
+    seen_remaining: float | None = None
+    seen_at_start: float | None = None
+
+    async def start(self) -> None:
+        self.diary.append(f"start {self.name}")
+        self.seen_at_start = remaining()
+        if self.slow_start:
+            await asyncio.Event().wait()
+        if self.start_error:
+            raise self.start_error
+
+    async def stop(self) -> None:
+        self.diary.append(f"stop {self.name}")
+        self.seen_remaining = remaining()
+        while self.stubborn:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.diary.append(f"ignored {self.name}")
+        if self.slow_stop:
+            await asyncio.Event().wait()
+        if self.stop_error:
+            raise self.stop_error
+        self.diary.append(f"stopped {self.name}")
+
+
+@dataclass
+class MortalPiece(Piece):
+    end: asyncio.Event = field(default_factory=asyncio.Event)
+    death: Exception | None = None
+
+    async def wait(self) -> None:
+        await self.end.wait()
+        if self.death:
+            raise self.death
+
+
+def term() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def pieces(diary: list[str]) -> tuple[Piece, Piece, Piece]:
+    return Piece("a", diary), Piece("b", diary), Piece("c", diary)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - the conditions are other people's state
+        await asyncio.sleep(0)
+
+
+UP_AND_DOWN = [
+    *("start a", "start b", "start c"),
+    *("stop c", "stopped c", "stop b", "stopped b", "stop a", "stopped a"),
+]
+
+
+async def test_services_start_in_order_and_stop_in_reverse() -> None:
+    diary: list[str] = []
+    async with Lifecycle(pieces(diary), RecordingLog()):
+        assert diary == UP_AND_DOWN[:3]
+    assert diary == UP_AND_DOWN
+
+
+async def test_draining_is_true_from_the_stop_to_the_next_start() -> None:
+    lifecycle = Lifecycle([], RecordingLog())
+    seen = [lifecycle.draining]
+    for change in (lifecycle.start, lifecycle.stop, lifecycle.start):
+        await change()
+        seen.append(lifecycle.draining)
+    assert seen == [False, False, True, False]
+
+
+async def test_starting_and_stopping_twice_changes_nothing() -> None:
+    diary: list[str] = []
+    lifecycle = Lifecycle(pieces(diary), RecordingLog())
+    await lifecycle.start()
+    await lifecycle.start()
+    assert await lifecycle.stop()
+    assert await lifecycle.stop()
+    assert diary == UP_AND_DOWN
+
+
+async def test_stopping_what_never_started_is_fine() -> None:
+    diary: list[str] = []
+    assert await Lifecycle(pieces(diary), RecordingLog()).stop()
+    assert diary == []
+
+
+async def test_two_stops_at_once_stop_each_service_once() -> None:
+    diary: list[str] = []
+    lifecycle = Lifecycle(pieces(diary), RecordingLog())
+    await lifecycle.start()
+    assert all(await asyncio.gather(lifecycle.stop(), lifecycle.stop()))
+    assert diary == UP_AND_DOWN
+
+
+async def test_two_hundred_rounds_leave_no_task_behind() -> None:
+    diary: list[str] = []
+    lifecycle = Lifecycle(pieces(diary), RecordingLog())
+    for _ in range(200):
+        await lifecycle.start()
+        assert not lifecycle.draining
+        await lifecycle.stop()
+    assert diary == UP_AND_DOWN * 200
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_service_that_cannot_start_stops_the_others_in_reverse() -> None:
+    diary: list[str] = []
+    services = pieces(diary)
+    services[1].start_error = Error(Code.UNAVAILABLE, "no such host")
+    log = RecordingLog()
+    assert await Lifecycle(services, log).run() == Exit.FAILED
+    assert diary == ["start a", "start b", "stop b", "stopped b", "stop a", "stopped a"]
+    [(level, event, fields)] = log.lines
+    assert (level, event) == ("error", "could not start")
+    assert isinstance(fields["error"], Error)
+    assert chain(fields["error"]) == "start b: no such host"
+
+
+async def test_a_start_that_hangs_fails_with_its_name() -> None:
+    diary: list[str] = []
+    services = pieces(diary)
+    services[1].slow_start = True
+    lifecycle = Lifecycle(services, RecordingLog(), start_timeout=0.01)
+    with pytest.raises(Error, match=r"start of b took longer than 0.01s") as caught:
+        await lifecycle.start()
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
+    assert diary[-1] == "stopped a"
+
+
+async def test_a_time_out_of_the_service_itself_stays_one() -> None:
+    service = Piece("a", [], start_error=TimeoutError("its own"))
+    with pytest.raises(TimeoutError, match="its own"):
+        await Lifecycle([service], RecordingLog()).start()
+
+
+async def test_tasks_of_a_service_do_not_inherit_the_deadline_of_its_start() -> None:
+    service = Piece("a", [])
+    async with Lifecycle([service], RecordingLog(), start_timeout=5):
+        assert service.seen_at_start is None
+
+
+async def test_a_service_can_read_how_long_it_may_take_to_stop() -> None:
+    diary: list[str] = []
+    services = pieces(diary)
+    async with Lifecycle(services, RecordingLog(), shutdown_timeout=60):
+        pass
+    assert services[2].seen_remaining is not None
+    assert 57 < services[2].seen_remaining <= 58  # the two below keep a second each
+
+
+async def test_a_stop_that_overruns_is_cancelled_and_the_next_still_gets_its_turn() -> None:
+    diary: list[str] = []
+    services = pieces(diary)
+    services[2].slow_stop = True
+    log = RecordingLog()
+    lifecycle = Lifecycle(services, log, shutdown_timeout=0.05)
+    await lifecycle.start()
+    assert not await lifecycle.stop()
+    assert diary[-5:] == ["stop c", "stop b", "stopped b", "stop a", "stopped a"]
+    [(level, event, fields)] = log.lines
+    assert (level, event, fields["service"]) == ("error", "could not stop cleanly", "c")
+    assert "stop of c took longer than" in str(fields["error"])
+
+
+async def test_a_service_that_ignores_its_cancellation_is_left_behind() -> None:
+    diary: list[str] = []
+    services = pieces(diary)
+    services[2].stubborn = True
+    log = RecordingLog()
+    lifecycle = Lifecycle(services, log, shutdown_timeout=0.05)
+    await lifecycle.start()
+    assert not await lifecycle.stop()
+    assert diary[-1] == "stopped a"
+    assert [event for _, event, _ in log.lines] == ["service would not stop"]
+    services[2].stubborn = False
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+
+
+async def test_an_error_while_stopping_is_logged_and_the_others_still_stop() -> None:
+    diary: list[str] = []
+    services = pieces(diary)
+    services[1].stop_error = Error(Code.DEADLINE_EXCEEDED, "2 requests were cut off")
+    log = RecordingLog()
+    assert await Lifecycle(services, log).run(term) == Exit.CUT_SHORT
+    assert diary[-1] == "stopped a"
+    assert [event for _, event, _ in log.lines] == ["stopping", "could not stop cleanly"]
+
+
+async def test_a_signal_ends_the_run_cleanly() -> None:
+    diary: list[str] = []
+    assert await Lifecycle(pieces(diary), RecordingLog()).run(term) == Exit.CLEAN
+    assert diary == UP_AND_DOWN
+
+
+async def test_the_signal_handlers_that_were_there_come_back() -> None:
+    def mine(*_: object) -> None: ...
+
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        await Lifecycle([], RecordingLog()).run(term)
+        assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def test_draining_is_seen_at_once_and_lasts_the_delay() -> None:
+    diary: list[str] = []
+    lifecycle = Lifecycle(pieces(diary), RecordingLog(), drain_delay=0.05)
+    running = asyncio.create_task(lifecycle.run(term))
+    await until(lambda: lifecycle.draining)
+    began = asyncio.get_running_loop().time()
+    assert diary[-1] == "start c"
+    assert await running == Exit.CLEAN
+    assert asyncio.get_running_loop().time() - began >= 0.04
+
+
+async def test_a_second_signal_skips_the_delay_and_still_closes() -> None:
+    diary: list[str] = []
+    lifecycle = Lifecycle(pieces(diary), RecordingLog(), drain_delay=60)
+    running = asyncio.create_task(lifecycle.run(term))
+    await until(lambda: lifecycle.draining)
+    term()
+    assert await running == 128 + signal.SIGTERM
+    assert diary == UP_AND_DOWN
+
+
+async def test_a_second_signal_cancels_the_stop_that_is_under_way() -> None:
+    diary: list[str] = []
+    services = pieces(diary)
+    services[2].slow_stop = True
+    log = RecordingLog()
+    running = asyncio.create_task(Lifecycle(services, log, shutdown_timeout=60).run(term))
+    await until(lambda: "stop c" in diary)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert await running == 128 + signal.SIGINT
+    assert diary[-4:] == ["stop b", "stopped b", "stop a", "stopped a"]
+    assert [event for _, event, _ in log.lines] == [
+        "stopping",
+        "forced to stop",
+        "service was forced to stop",
+    ]
+
+
+async def test_a_signal_during_the_start_stops_what_was_started() -> None:
+    diary: list[str] = []
+    services = pieces(diary)
+    services[1].slow_start = True
+    running = asyncio.create_task(Lifecycle(services, RecordingLog()).run())
+    await until(lambda: "start b" in diary)
+    term()
+    assert await running == Exit.CLEAN
+    assert diary == ["start a", "start b", "stop b", "stopped b", "stop a", "stopped a"]
+
+
+@pytest.mark.parametrize("death", [None, Error(Code.UNAVAILABLE, "exit status 1")])
+async def test_a_service_that_dies_takes_the_process_with_it(death: Exception | None) -> None:
+    diary: list[str] = []
+    engine = MortalPiece("engine", diary, death=death)
+    services = (engine, Piece("b", diary))
+    log = RecordingLog()
+    assert await Lifecycle(services, log).run(engine.end.set) == Exit.FAILED
+    assert diary[-4:] == ["stop b", "stopped b", "stop engine", "stopped engine"]
+    assert log.lines == [("error", "service died", {"service": "engine", "error": death})]
+
+
+async def test_cancelling_the_run_stops_everything() -> None:
+    diary: list[str] = []
+    up = asyncio.Event()
+    running = asyncio.create_task(
+        Lifecycle(pieces(diary), RecordingLog(), drain_delay=60).run(up.set)
+    )
+    await up.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert diary == UP_AND_DOWN
+
+
+async def test_cancelling_the_run_while_it_starts_stops_what_was_started() -> None:
+    diary: list[str] = []
+    services = pieces(diary)
+    services[1].slow_start = True
+    running = asyncio.create_task(Lifecycle(services, RecordingLog()).run())
+    await until(lambda: "start b" in diary)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert diary[-1] == "stopped a"
+
+
+async def test_cancelling_a_stop_forces_it() -> None:
+    diary: list[str] = []
+    services = pieces(diary)
+    services[2].slow_stop = True
+    lifecycle = Lifecycle(services, RecordingLog())
+    await lifecycle.start()
+    stopping = asyncio.create_task(lifecycle.stop())
+    await until(lambda: "stop c" in diary)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert diary[-1] == "stopped a"
+
+
+async def test_an_error_of_the_ready_callback_stops_everything() -> None:
+    diary: list[str] = []
+
+    def refuse() -> None:
+        raise OSError("stdout is gone")
+
+    with pytest.raises(OSError, match="stdout is gone"):
+        await Lifecycle(pieces(diary), RecordingLog()).run(refuse)
+    assert diary == UP_AND_DOWN
+
+
+# Real processes, real signals.
+
+PROGRAM = """
+import asyncio, sys
+from paceline.lifecycle import Lifecycle
+
+class Log:
+    def info(self, event, /, **fields): print(event, flush=True)
+    error = info
+
+class Service:
+    name = "work"
+    async def start(self):
+        if sys.argv[1] == "fails":
+            raise OSError("no")
+    async def stop(self):
+        print("in stop", flush=True)
+        if sys.argv[1] == "slow":
+            await asyncio.Event().wait()
+        print("out of stop", flush=True)
+
+async def main():
+    lifecycle = Lifecycle([Service()], Log(), shutdown_timeout=float(sys.argv[2]))
+    return await lifecycle.run(lambda: print("ready", flush=True))
+
+sys.exit(asyncio.run(main()))
+"""
+
+
+@dataclass(frozen=True)
+class Ending:
+    id: str
+    service: str
+    shutdown_timeout: str
+    signals: tuple[tuple[str, signal.Signals], ...]
+    """Send the signal when this line was read."""
+    code: int
+    last_line: str
+
+
+ENDINGS = [
+    Ending("SIGTERM", "well", "5", (("ready", signal.SIGTERM),), 0, "out of stop"),
+    Ending("SIGINT", "well", "5", (("ready", signal.SIGINT),), 0, "out of stop"),
+    Ending("no start", "fails", "5", (), 1, "could not start"),
+    Ending("overrun", "slow", "0.1", (("ready", signal.SIGTERM),), 3, "could not stop cleanly"),
+    Ending(
+        "forced by SIGTERM",
+        "slow",
+        "60",
+        (("ready", signal.SIGTERM), ("in stop", signal.SIGTERM)),
+        143,
+        "service was forced to stop",
+    ),
+    Ending(
+        "forced by SIGINT",
+        "slow",
+        "60",
+        (("ready", signal.SIGINT), ("in stop", signal.SIGINT)),
+        130,
+        "service was forced to stop",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", ENDINGS, ids=lambda case: case.id)
+def test_the_exit_code_of_a_process_tells_how_it_ended(case: Ending) -> None:
+    command = [
+        *(sys.executable, "-c", textwrap.dedent(PROGRAM)),
+        *(case.service, case.shutdown_timeout),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own text
+        assert process.stdout is not None
+        signals = list(case.signals)
+        lines: list[str] = []
+        for line in process.stdout:
+            lines.append(line.strip())
+            if signals and lines[-1] == signals[0][0]:
+                process.send_signal(signals.pop(0)[1])
+    assert process.returncode == case.code
+    assert lines[-1] == case.last_line

@@ -1,0 +1,27 @@
+"""The service under any ASGI server: ``uvicorn myservice.asgi:app``.
+
+Nothing is built by importing this module; asking for ``app`` reads the environment and wires the
+service, and the server's lifespan starts and stops it (PEP 562). Timeouts and limits of
+connections are then that server's business. ``myservice serve`` is the ordinary way.
+"""
+
+from myservice.cli import load_for_serving
+from myservice.main import build
+from myservice.schema import SchemaCheck
+from paceline.log import setup
+from paceline.web.app import App
+
+
+def create_app() -> App:
+    """The wired application. Errors: ConfigError that lists what is missing or wrong."""
+    config = load_for_serving().config
+    log = setup(config.log_level, format=config.log_format)
+    schema = SchemaCheck(config.get_database_url())
+    return build(config, log, before=[schema], with_server=False).app
+
+
+def __getattr__(name: str) -> App:
+    if name != "app":
+        raise AttributeError(name)
+    app = globals()["app"] = create_app()
+    return app

@@ -1,0 +1,120 @@
+"""All settings of the service: one frozen class, read once, when a command starts.
+
+A setting is a flag, a variable ``APP_<NAME>`` of the environment or of ``.env``, or a key of the
+config file, in this order of precedence; the text below each one is its help. What is wrong is
+told all at once (``paceline.config``), and ``myservice config`` prints what is in effect and where
+it came from. Every command reads the same settings, so one file or environment serves all; what a
+command cannot do without is its own class at the end. ``main`` wires the service from `Config`.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated
+
+from paceline.auth import weak_secret
+from paceline.config import (
+    ByteSize,
+    Duration,
+    LogLevel,
+    NetworkList,
+    NonNegativeInt,
+    Port,
+    PositiveInt,
+    Secret,
+    SecretUrl,
+    Settings,
+    vetted,
+)
+from paceline.log import Format
+
+TokenSecret = Annotated[Secret, vetted(weak_secret, expected="at least 32 random bytes")]
+
+
+class Config(Settings):
+    """The settings."""
+
+    database_url: SecretUrl | None = None
+    """PostgreSQL, as postgresql://user:password@host:port/name. `run` starts its own without."""
+    jwt_secret: TokenSecret | None = None
+    """Signs and verifies tokens (HS256): 32 random bytes or more. `run` makes its own without."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for all."""
+    port: Port = 8080
+    """Port of the HTTP server; 0 takes a free one."""
+    read_timeout: Duration = 15.0
+    """From the first byte of a request to the end of its body."""
+    write_timeout: Duration = 30.0
+    """From the end of a request's headers to the end of its response."""
+    idle_timeout: Duration = 60.0
+    """How long a connection may rest between requests."""
+    request_timeout: Duration = 30.0
+    """How long a request may take before it is cancelled and answered with 504."""
+    shutdown_timeout: Duration = 30.0
+    """How long requests in flight may take to finish at shutdown."""
+    drain_delay: Duration = 0.0
+    """From not being ready any more to not accepting: time for load balancers to notice."""
+    max_body: ByteSize = 1024 * 1024
+    """The largest request body."""
+    max_db_conns: PositiveInt = 25
+    """The most connections to PostgreSQL."""
+    jwt_secret_previous: TokenSecret | None = None
+    """The token secret before this one, while its tokens are still about."""
+    jwks_url: str | None = None
+    """Where the public keys of foreign tokens are (JWKS): an https URL, or a file."""
+    jwt_issuer: str | None = None
+    """The `iss` that tokens must have, if any."""
+    jwt_audience: str | None = None
+    """The `aud` that tokens must have, if any."""
+    token_expiry: Duration = 86400.0
+    """How long tokens made by `myservice token` are good."""
+    rate_limit: NonNegativeInt = 1000
+    """Requests a second for each caller, twice that at once; 0 for no limit."""
+    trusted_proxies: NetworkList = ()
+    """Addresses or networks of proxies whose X-Forwarded-For is believed."""
+    log_level: LogLevel = "info"
+    """The least important records that are logged."""
+    log_format: Format = "auto"
+    """json, pretty, or auto: pretty on a terminal."""
+    data_dir: Path = Path(".data")
+    """Where `run` keeps its own PostgreSQL and secret."""
+    pg_port: Port | None = None
+    """`run`: let PostgreSQL clients in on this port of 127.0.0.1 too."""
+
+    def get_database_url(self) -> str:
+        """The database. Errors: ValueError without one, which the commands below rule out."""
+        if self.database_url is None:
+            raise ValueError(f"{self.variable('database_url')} is not set")
+        return self.database_url.reveal()
+
+    def with_own(self, *, database_url: str, jwt_secret: str) -> "Config":
+        """These settings on an engine and a secret of our own."""
+        return self.replaced(database_url=database_url, jwt_secret=jwt_secret)
+
+
+class MigrateConfig(Config):
+    """The settings of ``migrate``, which needs a database."""
+
+    @classmethod
+    def needed(cls, given: Collection[str]) -> Collection[str]:
+        """The database."""
+        del given
+        return ("database_url",)
+
+
+class TokenConfig(Config):
+    """The settings of ``token``, which needs a secret to sign with."""
+
+    @classmethod
+    def needed(cls, given: Collection[str]) -> Collection[str]:
+        """The secret."""
+        del given
+        return ("jwt_secret",)
+
+
+class ServeConfig(Config):
+    """The settings of ``serve``, which never starts or makes anything."""
+
+    @classmethod
+    def needed(cls, given: Collection[str]) -> Collection[str]:
+        """The database, and a way to verify tokens: a secret, or somebody's public keys."""
+        return ("database_url",) if "jwks_url" in given else ("database_url", "jwt_secret")

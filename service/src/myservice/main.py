@@ -1,0 +1,137 @@
+"""The composition root: the only file that builds adapters and wires them.
+
+Read it from top to bottom and you know the whole service: what depends on what, in which order
+things start (and, in reverse, stop), which middleware a request passes. Nothing here does I/O;
+`Service.lifecycle` does, when it is run. ``cli`` and ``asgi`` call `build`; a request then goes
+``handler.http``, ``service.records``, ``repository.records``.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from uuid_utils.compat import uuid7
+
+from myservice import __version__
+from myservice.config import Config
+from myservice.handler.http import STATUSES, RecordHandler
+from myservice.handler.probes import ProbeHandler
+from myservice.repository.records import PgRecords
+from myservice.service.records import RecordService
+from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
+from paceline.clock import SystemClock
+from paceline.health import Health
+from paceline.lifecycle import Lifecycle, Service
+from paceline.limit import RateLimiter
+from paceline.log import Logger
+from paceline.pg import Pool
+from paceline.web.app import App
+from paceline.web.asgi import Middleware
+from paceline.web.docs import add_docs
+from paceline.web.middleware import (
+    access_log,
+    authenticate,
+    rate_limit,
+    real_ip,
+    recover,
+    request_id,
+    timeout,
+)
+from paceline.web.server import HttpServer
+
+PROBES: Final = ("/health", "/ready")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The service, wired and not yet started. ``server`` is None under a foreign ASGI server."""
+
+    app: App
+    lifecycle: Lifecycle
+    server: HttpServer | None
+
+
+def build(
+    config: Config,
+    log: Logger,
+    *,
+    before: Sequence[Service] = (),
+    with_server: bool = True,
+) -> Built:
+    """Wire everything. ``before``: what must be up first, such as the schema."""
+    clock = SystemClock()
+    pool = Pool(
+        config.get_database_url(), max_size=config.max_db_conns, application_name="myservice"
+    )
+    records = RecordService(PgRecords(pool), clock, uuid7)
+
+    jwks = _jwks(config, clock)
+    keys: list[KeySource] = [*_secrets(config), *jwks]
+    verifier = Verifier(keys, clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
+    api_middleware: list[Middleware] = [authenticate(verifier)]
+    if config.rate_limit > 0:
+        api_middleware.append(rate_limit(RateLimiter(clock, rate=config.rate_limit)))
+
+    def draining() -> bool:
+        return lifecycle.draining
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncGenerator[None, None]:
+        async with lifecycle:
+            yield
+
+    # Middleware stack: order matters, the first is the outermost.
+    app = App(
+        request_id(),
+        real_ip(config.trusted_proxies),
+        access_log(log, quiet=PROBES),
+        recover(log, statuses=STATUSES),
+        timeout(config.request_timeout),
+        max_body=config.max_body,
+        statuses=STATUSES,
+        lifespan=lifespan,
+    )
+    api = app.group("/api/v1", *api_middleware)
+    RecordHandler(records).register(api)
+    health = Health({"postgres": pool.ping}, log, draining=draining)
+    ProbeHandler(health).register(app)
+    add_docs(app, title="myservice", version=__version__)
+
+    services: list[Service] = [*before, pool, *jwks]
+    server = _server(app, config, log) if with_server else None
+    if server is not None:
+        services.append(server)
+    lifecycle = Lifecycle(
+        services,
+        log,
+        drain_delay=config.drain_delay,
+        shutdown_timeout=config.shutdown_timeout,
+    )
+    return Built(app, lifecycle, server)
+
+
+def _server(app: App, config: Config, log: Logger) -> HttpServer:
+    return HttpServer(
+        app,
+        log,
+        host=config.host,
+        port=config.port,
+        read_timeout=config.read_timeout,
+        write_timeout=config.write_timeout,
+        idle_timeout=config.idle_timeout,
+    )
+
+
+def _secrets(config: Config) -> list[Secrets]:
+    if config.jwt_secret is None:
+        return []
+    current, previous = config.jwt_secret, config.jwt_secret_previous
+    return [Secrets(current.reveal().encode(), previous.reveal().encode() if previous else None)]
+
+
+def _jwks(config: Config, clock: SystemClock) -> list[JwksSource]:
+    if config.jwks_url is None:
+        return []
+    # With a secret the service can verify tokens at once; without one it waits for the keys.
+    return [JwksSource(fetch_from(config.jwks_url), clock, required=config.jwt_secret is None)]

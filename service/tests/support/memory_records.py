@@ -1,0 +1,59 @@
+"""Records in a dictionary: the fake that unit tests use, held to the same contract as PostgreSQL."""
+
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
+from paceline.errors import AlreadyExists
+
+
+class MemoryRecords:
+    """Implements ``myservice.service.records.RecordRepository``."""
+
+    def __init__(self) -> None:
+        self._records: dict[UUID, Record] = {}
+
+    async def get(self, record_id: UUID) -> Record:
+        record = self._records.get(record_id)
+        if record is None:
+            raise RecordNotFound
+        return record
+
+    async def list_after(self, after: UUID | None, prefix: str, limit: int) -> list[Record]:
+        found = [r for r in self._records.values() if r.name.startswith(prefix)]
+        page = sorted(found, key=lambda record: record.id)
+        return [r for r in page if after is None or r.id > after][:limit]
+
+    async def insert(self, record: Record) -> Record:
+        if record.id in self._records:
+            raise AlreadyExists("this record exists already")
+        self._records[record.id] = record
+        return record
+
+    async def replace(
+        self, record_id: UUID, draft: RecordDraft, at: datetime, expected: Collection[int] | None
+    ) -> Record:
+        old = await self._checked(record_id, expected)
+        new = msgspec.structs.replace(
+            old,
+            name=draft.name,
+            metadata=draft.metadata,
+            data=draft.data,
+            version=old.version + 1,
+            updated_at=at,
+        )
+        self._records[record_id] = new
+        return new
+
+    async def delete(self, record_id: UUID, expected: Collection[int] | None) -> None:
+        await self._checked(record_id, expected)
+        del self._records[record_id]
+
+    async def _checked(self, record_id: UUID, expected: Collection[int] | None) -> Record:
+        record = await self.get(record_id)
+        if expected is not None and record.version not in expected:
+            raise StaleVersion
+        return record
