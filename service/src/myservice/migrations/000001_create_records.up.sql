@@ -2,7 +2,7 @@ CREATE TABLE records (
     id         uuid        PRIMARY KEY,
     name       text        NOT NULL CHECK (char_length(name) BETWEEN 1 AND 200),
     metadata   jsonb       NOT NULL,
-    data       jsonb       NOT NULL,
+    data       json        NOT NULL, -- kept as the text that came: jsonb would write 1e300 out in full
     version    bigint      NOT NULL CHECK (version > 0),
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL
