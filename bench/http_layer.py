@@ -2,8 +2,8 @@
 
 Every server is one process pinned to one core, the load generator is pinned to the other, and the
 servers take turns, so that whatever else the machine does hits all of them. Prints a table of
-medians and writes it to ``bench/results/http_layer.md``; the log lines of a server go to a pipe that is
-read, as in production. Run it with ``make bench``; ``--quick`` for a short look.
+medians and writes it to ``bench/results/http_layer.md``; the log lines of a server go to a pipe
+that is read, as in production. Run it with ``make bench``; ``--quick`` for a short look.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def drain(pipe: IO[bytes]) -> None:
 
 def get(port: int, token: str) -> object:
     """One request, answered and decoded."""
-    request = urllib.request.Request(  # noqa: S310 - our own server
+    request = urllib.request.Request(
         f"http://127.0.0.1:{port}/hello/42", headers={"Authorization": f"Bearer {token}"}
     )
     with urllib.request.urlopen(request, timeout=1) as answer:  # noqa: S310
@@ -148,9 +148,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="2 rounds of 2 seconds")
     options = parser.parse_args()
     runs, seconds = (2, 2.0) if options.quick else (options.runs, options.seconds)
-    token = issue_token(
-        SECRET, subject="bench", scopes=["bench"], expiry=3600, clock=SystemClock()
-    )
+    token = issue_token(SECRET, subject="bench", scopes=["bench"], expiry=3600, clock=SystemClock())
     results: dict[Case, list[dict[str, float]]] = {case: [] for case in CASES}
     for number in range(runs):
         for case in CASES:

@@ -7,6 +7,7 @@ JWT bearer authentication and a rate limit. Started by ``bench/http_layer.py``.
 
 import asyncio
 import sys
+from collections.abc import Callable
 
 import msgspec
 import uvloop
@@ -63,9 +64,7 @@ def bare() -> App:
 def full() -> App:
     """The whole stack."""
     log, clock = setup("info", format="json"), SystemClock()
-    app = App(
-        request_id(), real_ip(["10.0.0.0/8"]), access_log(log), recover(log), timeout(30)
-    )
+    app = App(request_id(), real_ip(["10.0.0.0/8"]), access_log(log), recover(log), timeout(30))
     verifier = Verifier([Secrets(SECRET)], clock)
     limiter = RateLimiter(clock, rate=1_000_000)
     app.group("/hello", authenticate(verifier), rate_limit(limiter)).get("/{id}", hello)
@@ -74,7 +73,8 @@ def full() -> App:
 
 async def main(kind: str, port: int) -> int:
     """Serve until a signal."""
-    app: ASGIApp = {"raw": lambda: raw, "bare": bare, "full": full}[kind]()
+    apps: dict[str, Callable[[], ASGIApp]] = {"raw": lambda: raw, "bare": bare, "full": full}
+    app = apps[kind]()
     log = setup("error", format="json") if kind != "full" else setup("info", format="json")
     server = HttpServer(app, log, host="127.0.0.1", port=port)
     return await Lifecycle([server], log).run()

@@ -1,7 +1,7 @@
 """Fixtures for the service's tests: a migrated database for each, cloned from one template."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 
 import pytest
 from memory_records import MemoryRecords
@@ -23,11 +23,11 @@ async def migrate(dsn: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def template(postgres: PostgresEngine) -> Generator[TemplateDatabase]:
+def template(postgres: PostgresEngine) -> TemplateDatabase:
     """The schema, migrated once."""
     found = TemplateDatabase(postgres, migrate)
     asyncio.run(found.create())
-    yield found
+    return found
 
 
 @pytest.fixture

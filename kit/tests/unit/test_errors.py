@@ -19,7 +19,7 @@ from paceline.errors import (
 
 def test_codes_have_the_numbers_of_the_grpc_specification() -> None:
     assert [code.value for code in Code] == list(range(17))
-    assert Code.UNAUTHENTICATED == 16
+    assert Code["UNAUTHENTICATED"].value == 16
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,19 @@ service, and the server's lifespan starts and stops it (PEP 562). Timeouts and l
 connections are then that server's business. ``myservice serve`` is the ordinary way.
 """
 
-from myservice.cli import load_for_serving
+from pathlib import Path
+
+from myservice.config import ServeConfig
 from myservice.main import build
 from myservice.schema import SchemaCheck
+from paceline.config import load
 from paceline.log import setup
 from paceline.web.app import App
 
 
 def create_app() -> App:
     """The wired application. Errors: ConfigError that lists what is missing or wrong."""
-    config = load_for_serving().config
+    config = load(ServeConfig, dotenv=Path(".env")).config
     log = setup(config.log_level, format=config.log_format)
     schema = SchemaCheck(config.get_database_url())
     return build(config, log, before=[schema], with_server=False).app

@@ -24,7 +24,7 @@ from myservice.schema import SchemaCheck, open_migrator
 from paceline.auth import issue_token
 from paceline.cli import USAGE, fail, load_or_fail, with_flags
 from paceline.clock import SystemClock
-from paceline.config import Loaded, as_json, as_text, describe, load
+from paceline.config import Loaded, as_json, as_text, describe
 from paceline.errors import Error
 from paceline.log import Log, setup
 from paceline.migrate import Migrator, Progress
@@ -156,11 +156,6 @@ async def _open_migrator(
 
 def _new_migrations() -> Path:
     return Path("service/src/myservice/migrations")
-
-
-def load_for_serving() -> Loaded[ServeConfig]:
-    """The configuration of ``serve`` from the environment. Errors: ConfigError."""
-    return load(ServeConfig, dotenv=Path(".env"))
 
 
 def _log(config: Config) -> Log:

@@ -2,7 +2,7 @@
 
 Finding a line number costs more than the rest of a record, so each call site is described once
 and remembered under its code object and instruction. The file is given from the top package on
-("myservice/main.py"), the same on every machine. Used by ``logger`` and ``standard``.
+("app/main.py"), the same on every machine. Used by ``logger`` and ``standard``.
 """
 
 from pathlib import PurePath

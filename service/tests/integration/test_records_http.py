@@ -1,0 +1,248 @@
+"""The whole service in one process on a real PostgreSQL: HTTP in, rows out, and back.
+
+Everything but the socket is real: `build` wires it as in production, the in-process client speaks
+ASGI to it.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+import pytest
+from recording_log import RecordingLog
+
+from myservice.config import Config
+from myservice.main import Built, build
+from paceline.auth import issue_token
+from paceline.clock import SystemClock
+from paceline.pg import connect
+from paceline.testing.cancel import cancel_at_every_await
+from paceline.testing.clock import ManualClock
+from paceline.web.testing import Client, Response
+
+pytestmark = pytest.mark.integration
+
+SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
+MISSING = "/api/v1/records/0192f0a0-0000-7000-8000-00000000dead"
+RECORDS = "/api/v1/records"
+DRAFT = {"name": "first", "metadata": {"colour": "blue"}, "data": {"n": [1, 2.5, None]}}
+
+
+def token(*scopes: str, secret: str = SECRET, **claims: str) -> str:
+    return issue_token(
+        secret.encode(), subject="ada", scopes=scopes, expiry=60, clock=SystemClock(), **claims
+    )
+
+
+def bearer(value: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {value}"}
+
+
+@dataclass
+class Service:
+    """The started service and its log."""
+
+    built: Built
+    log: RecordingLog
+
+    def client(self, *scopes: str) -> Client:
+        wanted = scopes or ("records:read", "records:write")
+        return Client(self.built.app, headers=bearer(token(*wanted)))
+
+
+@pytest.fixture
+async def service(migrated: str) -> AsyncGenerator[Service]:
+    log = RecordingLog()
+    config = Config().with_own(database_url=migrated, jwt_secret=SECRET)
+    built = build(config.replaced(max_db_conns=5), log, with_server=False)
+    async with built.lifecycle:
+        yield Service(built, log)
+
+
+@pytest.fixture
+def client(service: Service) -> Client:
+    return service.client()
+
+
+async def create(client: Client, **changes: object) -> Response:
+    answer = await client.post(RECORDS, {**DRAFT, **changes})
+    assert answer.status == 201, answer.body
+    return answer
+
+
+async def test_a_record_lives_from_post_to_delete(client: Client) -> None:
+    created = await create(client)
+    record = created.json()
+    assert {k: record[k] for k in DRAFT} == DRAFT
+    assert (record["version"], created.headers["etag"]) == (1, '"1"')
+    assert record["created_at"] == record["updated_at"]
+    place = created.headers["location"]
+
+    got = await client.get(place)
+    assert (got.status, got.json(), got.headers["etag"]) == (200, record, '"1"')
+
+    change = {"name": "second"}
+    replaced = await client.request("PUT", place, json=change, headers={"if-match": '"1"'})
+    assert (replaced.status, replaced.headers["etag"]) == (200, '"2"')
+    assert replaced.json()["metadata"] == {}
+    assert replaced.json()["data"] is None
+
+    stale = await client.request("PUT", place, json=change, headers={"if-match": '"1"'})
+    assert (stale.status, stale.json()["type"]) == (412, "urn:problem:stale-version")
+    assert (await client.request("DELETE", place, headers={"if-match": '"1"'})).status == 412
+
+    assert (await client.request("DELETE", place, headers={"if-match": '"2"'})).status == 204
+    gone = await client.get(place)
+    assert (gone.status, gone.json()["type"]) == (404, "urn:problem:record-not-found")
+
+
+async def test_a_listing_goes_page_by_page(client: Client) -> None:
+    names = [f"a{n}" for n in range(5)]
+    for name in [*names, "b"]:
+        await create(client, name=name)
+    seen: list[str] = []
+    target = f"{RECORDS}?prefix=a&limit=2"
+    cursor = ""
+    while True:
+        page = (await client.get(f"{target}{cursor}")).json()
+        seen += [record["name"] for record in page["records"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert seen == names
+
+
+@dataclass(frozen=True)
+class Bad:
+    id: str
+    method: str
+    target: str
+    status: int
+    body: object = None
+    where: str = ""
+
+
+BAD = [
+    Bad("bad UUID", "GET", f"{RECORDS}/42", 422, where="path id"),
+    Bad("unknown id", "GET", MISSING, 404),
+    Bad("replace unknown", "PUT", MISSING, 404, {"name": "a"}),
+    Bad("delete unknown", "DELETE", MISSING, 404),
+    Bad("bad cursor", "GET", f"{RECORDS}?cursor=rubbish", 422, where="#/cursor"),
+    Bad("limit too high", "GET", f"{RECORDS}?limit=101", 422, where="query limit"),
+    Bad("NUL in the prefix", "GET", f"{RECORDS}?prefix=a%00", 422, where="query prefix"),
+    Bad("unknown parameter", "GET", f"{RECORDS}?offset=1", 422, where="query offset"),
+    Bad("no name", "POST", RECORDS, 422, {}, "#/name"),
+    Bad("empty name", "POST", RECORDS, 422, {"name": ""}, "#/name"),
+    Bad("NUL in the name", "POST", RECORDS, 422, {"name": "a\0"}, "#/name"),
+    Bad("long name", "POST", RECORDS, 422, {"name": "a" * 201}, "#/name"),
+    Bad("wrong metadata", "POST", RECORDS, 422, {"name": "a", "metadata": {"n": 1}}, "#/metadata"),
+    Bad("own id", "POST", RECORDS, 422, {"name": "a", "id": "1"}, "#/id"),
+    Bad("NUL in the data", "POST", RECORDS, 422, {"name": "a", "data": ["\0"]}, "#/data"),
+    Bad("another method", "PATCH", RECORDS, 405),
+    Bad("another path", "GET", "/api/v1/recordz", 404),
+]
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: case.id)
+async def test_a_bad_request_is_refused_with_a_problem(client: Client, case: Bad) -> None:
+    if case.body is None:
+        answer = await client.request(case.method, case.target)
+    else:
+        answer = await client.request(case.method, case.target, json=case.body)
+    problem = answer.json()
+    assert (answer.status, problem["status"]) == (case.status, case.status)
+    assert answer.headers["content-type"] == "application/problem+json"
+    if case.where:
+        (error,) = problem["errors"]
+        assert error.get("pointer", error.get("parameter")) == case.where
+
+
+async def test_a_bad_request_leaves_nothing_behind(service: Service, client: Client) -> None:
+    for case in BAD:
+        await client.request(case.method, case.target, json=case.body)
+    assert (await client.get(RECORDS)).json()["records"] == []
+    assert service.log.events("error") == []
+
+
+FOREIGN = "w7Xy2kQp9ZtRb4NvLs8HcJm3FgUd6AeT"
+OLD = issue_token(
+    SECRET.encode(), subject="ada", scopes=["records:read"], expiry=60, clock=ManualClock(1e9)
+)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "rubbish", "a.b.c", token("records:read", secret=FOREIGN), OLD], ids=str
+)
+async def test_without_a_good_token_there_is_nothing_to_see(service: Service, value: str) -> None:
+    answer = await Client(service.built.app).get(RECORDS, headers=bearer(value))
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert value not in answer.body.decode() or not value
+
+
+async def test_a_scope_is_needed_for_each_thing(service: Service) -> None:
+    reader, writer = service.client("records:read"), service.client("records:write")
+    assert (await reader.get(RECORDS)).status == 200
+    assert (await reader.post(RECORDS, DRAFT)).status == 403
+    assert (await writer.post(RECORDS, DRAFT)).status == 201
+    assert (await writer.get(RECORDS)).status == 403
+
+
+async def test_probes_need_no_token_and_health_no_database(service: Service, migrated: str) -> None:
+    client = Client(service.built.app)
+    ready = await client.get("/ready")
+    assert (ready.status, ready.json()["status"]) == (200, "ready")
+    assert [check["name"] for check in ready.json()["checks"]] == ["postgres"]
+    await service.built.lifecycle.stop()
+    assert (await client.get("/health")).json() == {"status": "ok"}
+    drained = await client.get("/ready")
+    assert (drained.status, drained.json()["status"]) == (503, "draining")
+
+
+async def test_a_request_cancelled_anywhere_leaves_the_pool_whole(
+    service: Service, migrated: str
+) -> None:
+    client = service.client()
+    place = (await create(client)).headers["location"]
+    watcher = await connect(migrated)
+
+    async def work() -> None:
+        await create(client, name="cancelled")
+        await client.get(place)
+        await client.get(RECORDS)
+        await client.request("PUT", place, json=DRAFT)
+
+    async def check() -> None:
+        async with asyncio.timeout(10):
+            while await watcher.fetchval(  # noqa: ASYNC110 - another process's state
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND state <> 'idle' AND pid <> pg_backend_pid()"
+            ):
+                await asyncio.sleep(0.01)
+        assert (await client.get(place)).status == 200
+
+    try:
+        places = await cancel_at_every_await(work, check)
+    finally:
+        await watcher.close()
+    assert places > 5
+    assert set(service.log.events("error")) == set()
+
+
+async def test_the_document_and_the_page_are_served(service: Service) -> None:
+    client = Client(service.built.app)
+    spec = (await client.get("/openapi.json")).json()
+    assert spec["openapi"] == "3.1.0"
+    operations = {
+        (method.upper(), path) for path, methods in spec["paths"].items() for method in methods
+    }
+    one = "/api/v1/records/{id}"
+    assert operations == {
+        ("GET", "/api/v1/records"), ("POST", "/api/v1/records"),
+        ("GET", one), ("PUT", one), ("DELETE", one),
+        ("GET", "/health"), ("GET", "/ready"),
+    }  # fmt: skip
+    page = await client.get("/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert b"http://" not in page.body
+    assert b"https://" not in page.body
