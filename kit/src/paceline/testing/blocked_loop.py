@@ -43,10 +43,25 @@ class _TimedSelector(selectors.DefaultSelector):
         self._back_at = time.monotonic()
         return events
 
+    def forget(self) -> None:
+        """Do not count the time until the next look: the loop is not running."""
+        self._back_at = None
+
     def close(self) -> None:
         """Close this and the parent."""
         self._waits.close()
         super().close()
+
+
+class _WatchedLoop(asyncio.SelectorEventLoop):
+    def __init__(self, selector: _TimedSelector) -> None:
+        super().__init__(selector)
+        self._timed = selector
+
+    def run_forever(self) -> None:
+        """Run as the parent does: once for each fixture, and once for the test."""
+        self._timed.forget()
+        super().run_forever()
 
 
 class _Waits:
@@ -83,7 +98,7 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Give each test a loop that is watched."""
     holds = item.config.stash.setdefault(_HOLDS, [])
-    return {"watched": lambda: asyncio.SelectorEventLoop(_TimedSelector(holds))}
+    return {"watched": lambda: _WatchedLoop(_TimedSelector(holds))}
 
 
 @pytest.hookimpl(wrapper=True)
