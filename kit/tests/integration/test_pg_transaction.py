@@ -134,6 +134,27 @@ async def test_other_errors_are_not_repeated_and_results_are_given(pool: Pool) -
     assert await pool.transact(count) == 2
 
 
+async def test_a_deadline_that_passes_inside_the_block_commits_nothing(database: str) -> None:
+    async with started(Pool(database, max_size=1, min_size=1)) as pool:
+        await pool.execute("CREATE TABLE t (id bigint)")
+        late = asyncio.Event()
+
+        async def work() -> None:
+            async with pool.transaction() as tx:
+                await tx.execute("INSERT INTO t VALUES (1)")
+                await late.wait()
+
+        # A child inherits the deadline; nobody cancels it when that strikes.
+        async with fail_after(0.1, "request"):
+            child = asyncio.create_task(work())
+        asyncio.get_running_loop().call_later(0.15, late.set)
+        with pytest.raises(DatabaseError) as caught:
+            await child
+        assert type(caught.value) is DatabaseError
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+        assert await pool.fetchval("SELECT count(*) FROM t") == 0
+
+
 async def test_repetition_ends_with_the_deadline(pool: Pool) -> None:
     async def conflict(tx: Connection) -> None:
         await tx.execute("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$")

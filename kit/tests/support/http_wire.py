@@ -12,6 +12,9 @@ from recording_log import RecordingLog
 from paceline.web.asgi import ASGIApp, Receive, Scope, Send
 from paceline.web.server import HttpServer
 
+PATIENCE = 10.0
+"""Seconds after which a test fails; a server that hangs must not hang the suite."""
+
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 
 
@@ -32,7 +35,8 @@ class Client:
 
     async def head(self) -> Answer:
         """Read a status line and headers."""
-        text = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        async with asyncio.timeout(PATIENCE):
+            text = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         line, *fields = text.removesuffix("\r\n\r\n").split("\r\n")
         headers = dict(field.split(": ", 1) for field in fields)
         assert len(headers) == len(fields)
@@ -60,11 +64,10 @@ class Client:
     async def rest(self) -> bytes:
         """Everything up to the end of the connection, also when it was reset."""
         data = b""
-        try:
-            while piece := await self.reader.read(65536):
-                data += piece
-        except ConnectionError:
-            pass
+        with suppress(ConnectionError):
+            async with asyncio.timeout(PATIENCE):
+                while piece := await self.reader.read(65536):
+                    data += piece
         return data
 
 

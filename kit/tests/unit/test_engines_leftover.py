@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,20 +77,11 @@ def test_a_mark_belongs_to_one_folder_and_moves_with_it(tmp_path: Path) -> None:
 
 
 def run_as_postgres(
-    folder: Path, program: str, *words: str, stdin: int | None = None
+    folder: Path, program: str, *words: str, cwd: Path | None = None, stdin: int | None = None
 ) -> subprocess.Popen[bytes]:
     """Run ``program`` under the name of PostgreSQL's, with any arguments, the first included."""
     (folder / "postgres").symlink_to(program)
-    return subprocess.Popen(words, executable=folder / "postgres", stdin=stdin)  # noqa: S603 - our own words
-
-
-@pytest.fixture
-def pretender(tmp_path: Path) -> Generator[subprocess.Popen[bytes]]:
-    """A program called postgres, without the mark of any folder."""
-    process = run_as_postgres(tmp_path, "/bin/sleep", "postgres", "60")
-    yield process
-    process.kill()
-    process.wait()
+    return subprocess.Popen(words, executable=folder / "postgres", cwd=cwd, stdin=stdin)  # noqa: S603 - our own words
 
 
 def lock_in(folder: Path, name: str, pid: int) -> Path:
@@ -123,13 +113,22 @@ def test_a_damaged_lock_is_left_to_postgresql(text: str, tmp_path: Path) -> None
     assert remove_stale_locks(tmp_path) == []
 
 
-def test_a_lock_that_names_somebody_s_server_is_never_removed(
-    tmp_path: Path, pretender: subprocess.Popen[bytes]
-) -> None:
-    file = lock_in(tmp_path, "postmaster.pid", pretender.pid)
-    with pytest.raises(EngineError, match=rf"not started here \(process {pretender.pid}\)"):
-        remove_stale_locks(tmp_path)
-    assert file.exists()
+@pytest.mark.parametrize("here", [True, False], ids=["in this folder", "in another"])
+def test_a_lock_is_kept_while_somebody_s_server_works_here(*, here: bool, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    folder = tmp_path if here else tmp_path / "other"
+    process = run_as_postgres(tmp_path, "/bin/sleep", "postgres", "60", cwd=tmp_path)
+    file = lock_in(folder, "postmaster.pid", process.pid)
+    try:
+        if here:
+            with pytest.raises(EngineError, match=rf"not started here \(process {process.pid}\)"):
+                remove_stale_locks(folder)
+        else:
+            assert remove_stale_locks(folder) == [("postmaster.pid", process.pid)]
+        assert file.exists() is here
+    finally:
+        process.kill()
+        process.wait()
 
 
 async def test_where_nothing_is_left_nobody_is_told(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def client() -> Client:
     api.post("/items", create_item, status=201)
     api.delete("/items/{id}", delete_item, status=204)
     api.get("/invalid", fail_validation)
+    api.post("/invalid", fail_validation)
     api.get("/teapot", fail_with_own_error)
     return Client(app)
 
@@ -286,7 +287,11 @@ async def test_a_client_that_takes_no_json_is_told_so(client: Client) -> None:
 
 
 async def test_a_domain_rule_that_is_broken_names_its_field(client: Client) -> None:
-    answer = await client.get("/v1/invalid")
+    parameter = await client.get("/v1/invalid")
+    assert parameter.json()["errors"] == [
+        {"parameter": "query tags.colour", "detail": "is not a colour"}
+    ]
+    answer = await client.request("POST", "/v1/invalid")
     assert answer.status == 422
     assert answer.json() == {
         "type": "urn:problem:validation",
@@ -404,6 +409,10 @@ async def two_bodies(a: Body[Item], b: Body[Item]) -> None:
     raise AssertionError(a, b)
 
 
+async def undecodable(id: Path[Annotated[int, msgspec.Meta(pattern="x")]]) -> None:  # noqa: A002
+    raise AssertionError(id)
+
+
 def not_async() -> None:
     return None
 
@@ -412,6 +421,7 @@ def not_async() -> None:
     ("path", "handler", "message"),
     [
         ("/{id}", no_marker, "parameter id needs exactly one of"),
+        ("/{id}", undecodable, "Can only set `pattern` on a str type"),
         ("/", two_bodies, "only one body"),
         ("/", get_item, r"the path has \[\], the handler takes \['id'\]"),
         ("/{other}", get_item, r"the path has \['other'\], the handler takes \['id'\]"),

@@ -34,7 +34,18 @@ async def test_what_was_inserted_is_got_back(repository: RecordRepository) -> No
 
 @pytest.mark.parametrize(
     "data",
-    ["null", "0", '"text"', "[]", "{}", "true", "123456789012345678901234567890", "1e300", "-0.5"],
+    [
+        "null",
+        "0",
+        '"text"',
+        "[]",
+        "{}",
+        "true",
+        "123456789012345678901234567890",
+        "1e300",
+        "-0.5",
+        '{"\\u0000":1}',
+    ],
 )
 async def test_any_json_value_is_kept(repository: RecordRepository, data: str) -> None:
     new = await repository.insert(record(data=data))

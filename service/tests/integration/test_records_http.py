@@ -112,6 +112,11 @@ async def test_a_listing_goes_page_by_page(client: Client) -> None:
     assert seen == names
 
 
+DEEP: list[object] = []
+for _ in range(33):
+    DEEP = [DEEP]
+
+
 @dataclass(frozen=True)
 class Bad:
     id: str
@@ -127,7 +132,8 @@ BAD = [
     Bad("unknown id", "GET", MISSING, 404),
     Bad("replace unknown", "PUT", MISSING, 404, {"name": "a"}),
     Bad("delete unknown", "DELETE", MISSING, 404),
-    Bad("bad cursor", "GET", f"{RECORDS}?cursor=rubbish", 422, where="#/cursor"),
+    Bad("bad cursor", "GET", f"{RECORDS}?cursor=rubbish", 422, where="query cursor"),
+    Bad("cursor we never gave", "GET", f"{RECORDS}?cursor={'A' * 28}", 422, where="query cursor"),
     Bad("limit too high", "GET", f"{RECORDS}?limit=101", 422, where="query limit"),
     Bad("NUL in the prefix", "GET", f"{RECORDS}?prefix=a%00", 422, where="query prefix"),
     Bad("unknown parameter", "GET", f"{RECORDS}?offset=1", 422, where="query offset"),
@@ -137,7 +143,7 @@ BAD = [
     Bad("long name", "POST", RECORDS, 422, {"name": "a" * 201}, "#/name"),
     Bad("wrong metadata", "POST", RECORDS, 422, {"name": "a", "metadata": {"n": 1}}, "#/metadata"),
     Bad("own id", "POST", RECORDS, 422, {"name": "a", "id": "1"}, "#/id"),
-    Bad("NUL in the data", "POST", RECORDS, 422, {"name": "a", "data": ["\0"]}, "#/data"),
+    Bad("deep data", "POST", RECORDS, 422, {"name": "a", "data": DEEP}, "#/data"),
     Bad("another method", "PATCH", RECORDS, 405),
     Bad("another path", "GET", "/api/v1/recordz", 404),
 ]

@@ -89,8 +89,6 @@ async def test_pages_are_stable_while_records_come_and_go(service: RecordService
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ('"\\u0000"', "U+0000"),
-        ('{"a\\u0000b":1}', "U+0000"),
         ("[" * 33 + "]" * 33, "at most 32 levels"),
         ('{"a":' * 33 + "1" + "}" * 33, "at most 32 levels"),
         ("[" * 50_000 + "]" * 50_000, f"at most {MAX_DATA_BYTES} bytes"),
@@ -112,7 +110,7 @@ async def test_data_that_cannot_be_kept_is_refused(
 
 
 @pytest.mark.parametrize(
-    "data", ["[" * 32 + "]" * 32, '"\\\\u0000"', "[" + "[]," * 40 + "[]]", '"' + "[" * 40 + '"']
+    "data", ["[" * 32 + "]" * 32, '"\\u0000"', "[" + "[]," * 40 + "[]]", '"' + "[" * 40 + '"']
 )
 async def test_data_at_the_edge_of_a_rule_is_kept(service: RecordService, data: str) -> None:
     created = await service.create_record(RecordDraft("a", {}, msgspec.Raw(data.encode())))

@@ -30,7 +30,11 @@ class FolderLock:
 
     def acquire(self) -> None:
         """Take the lock. Errors: `EngineError` naming the process that holds it; ``OSError``."""
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except PermissionError as exc:
+            message = f"{self._path} belongs to another account: go on as that, or remove the file"
+            raise EngineError(message) from exc
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:

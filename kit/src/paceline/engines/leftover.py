@@ -117,7 +117,7 @@ def remove_stale_locks(folder: Path) -> list[tuple[str, int]]:
         if pid is None or not _PROC.joinpath(str(pid)).exists():
             continue
         process = _find_process(pid)
-        if process is not None and process.mark is None and not process.backend:
+        if process is not None and process.mark is None and not _works_elsewhere(pid, folder):
             message = (
                 f"a PostgreSQL server that was not started here (process {pid}) seems to run in "
                 f"{folder}: stop it first"
@@ -145,6 +145,14 @@ def _find_process(pid: int) -> Process | None:
         return None
     name = head.partition("(")[2]
     return Process(pid, int(rest.split()[1]), title) if name == "postgres" and title else None
+
+
+def _works_elsewhere(pid: int, folder: Path) -> bool:
+    """Whether it is certain that a server has another folder; its working folder is its data."""
+    try:
+        return not (_PROC / str(pid) / "cwd").samefile(folder)
+    except OSError:  # not ours to see
+        return False
 
 
 def _send(pid: int, number: signal.Signals) -> None:

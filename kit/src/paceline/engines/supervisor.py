@@ -14,13 +14,12 @@ import sys
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Final
 
+from paceline.engines import launch
 from paceline.engines.account import Account
 from paceline.engines.errors import EngineError
 
-_LAUNCH: Final = Path(__file__).with_name("launch.py")
 _POLL: Final = 0.05
 _LAST_GRACE: Final = 1.0
 
@@ -119,9 +118,9 @@ def spawn(
         raise EngineError(message)
     uid, gid = (account.uid, account.gid) if account else (-1, -1)
     words = (os.getpid(), int(death), uid, gid)
-    launch = [sys.executable, "-I", "-S", str(_LAUNCH), *map(str, words)]
+    prefix = [sys.executable, "-I", "-S", launch.__file__, *map(str, words)]
     process = subprocess.Popen(  # noqa: S603 - the command is ours
-        [*launch, *command],
+        [*prefix, *command],
         cwd="/",
         stdin=given or subprocess.DEVNULL,
         stdout=output,

@@ -59,7 +59,7 @@ class Checkout:
         _traceback: TracebackType | None,
     ) -> None:
         connection = self._connection
-        usable = exc is None or isinstance(exc, Exception)
+        usable = (exc is None or isinstance(exc, Exception)) and not self._session.raw.is_closed()
         try:
             if usable and connection.stateful and not connection.interrupted:
                 await _reset(connection)

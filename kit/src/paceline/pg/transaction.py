@@ -12,7 +12,7 @@ Used by ``pool``.
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final, Literal, LiteralString, TypeVar
 
 import asyncpg
@@ -54,8 +54,10 @@ async def begun(
 async def _roll_back(connection: Connection) -> None:
     if connection.interrupted:
         return  # the pool closes the connection, and with it the transaction
-    with suppress(DatabaseError):  # the error that leads here is the one to tell
+    try:
         await connection.control("ROLLBACK", seconds=_ROLLBACK_TIMEOUT)
+    except DatabaseError:
+        connection.interrupted = True  # not raised: the error that leads here is the one to tell
 
 
 async def _commit(connection: Connection) -> None:
@@ -65,6 +67,8 @@ async def _commit(connection: Connection) -> None:
     try:
         tag = await connection.control("COMMIT")
     except DatabaseError as exc:
+        if exc.sqlstate is None:
+            connection.interrupted = True  # the server did not say that the transaction is over
         if _outcome_is_known(exc):
             raise
         raise OutcomeUnknown from exc
@@ -73,7 +77,7 @@ async def _commit(connection: Connection) -> None:
 
 
 def _outcome_is_known(exc: DatabaseError) -> bool:
-    if isinstance(exc.__cause__, asyncpg.InterfaceError):
+    if exc.__cause__ is None or isinstance(exc.__cause__, asyncpg.InterfaceError):
         return True  # COMMIT was not sent
     # The server answered, and not by saying goodbye: the transaction is rolled back.
     return exc.sqlstate is not None and exc.code not in (Code.UNAVAILABLE, Code.UNKNOWN)

@@ -1,10 +1,9 @@
 """A test that holds up its event loop fails: whoever blocks it blocks every request in flight.
 
-For a conftest: ``from paceline.testing.blocked_loop import pytest_asyncio_loop_factories,
-pytest_runtest_call``. It times what runs between two looks at the selector, which costs two
-readings of a clock a turn; asyncio's debug mode would slow everything. Time in which the thread
-was ready to run and the machine was busy with others is taken off, so a loaded machine fails no
-test. Only the loops that pytest-asyncio makes are watched.
+Two hooks for a conftest, which imports them from ``fixtures``. Timed is what runs between two looks
+at the selector, which costs a few system calls a turn; asyncio's debug mode would slow everything.
+Time in which the thread was ready to run and the machine was busy with others is taken off, so a
+loaded machine fails no test. Only the loops that pytest-asyncio makes are watched.
 """
 
 import asyncio
@@ -53,10 +52,12 @@ class _TimedSelector(selectors.DefaultSelector):
         super().close()
 
 
-class _WatchedLoop(asyncio.SelectorEventLoop):
-    def __init__(self, selector: _TimedSelector) -> None:
-        super().__init__(selector)
-        self._timed = selector
+class WatchedLoop(asyncio.SelectorEventLoop):
+    """An event loop that appends to ``holds`` each time, in seconds, that something held it up."""
+
+    def __init__(self, holds: list[float]) -> None:
+        self._timed = _TimedSelector(holds)
+        super().__init__(self._timed)
 
     def run_forever(self) -> None:
         """Run as the parent does: once for each fixture, and once for the test."""
@@ -98,7 +99,7 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Give each test a loop that is watched."""
     holds = item.config.stash.setdefault(_HOLDS, [])
-    return {"watched": lambda: _WatchedLoop(_TimedSelector(holds))}
+    return {"watched": lambda: WatchedLoop(holds)}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,9 +1,10 @@
-"""Fixtures for a conftest: ``from paceline.testing.fixtures import database, postgres``.
+"""What a conftest imports to have a real PostgreSQL and a watch on the event loop.
 
 ``postgres`` is one server a session (one a worker under xdist, each with a folder of its own),
-``database`` the DSN of an empty database that is dropped after the test. A project with migrations
-adds a session fixture with a `paceline.testing.postgres.TemplateDatabase` and yields its clones.
-Session fixtures here are plain functions: each test has its own event loop, the server has none.
+``database`` the DSN of an empty database that is dropped after the test; the two hooks make a test
+fail that blocks its loop (see ``blocked_loop``). A project with migrations adds a session fixture
+with a `paceline.testing.postgres.TemplateDatabase` and yields its clones. Session fixtures here are
+plain functions: each test has its own event loop, the server has none.
 """
 
 import asyncio
@@ -12,7 +13,10 @@ from collections.abc import AsyncGenerator, Generator
 import pytest
 
 from paceline.engines import PostgresEngine
+from paceline.testing.blocked_loop import pytest_asyncio_loop_factories, pytest_runtest_call
 from paceline.testing.postgres import fresh_database, new_test_server
+
+__all__ = ["database", "postgres", "pytest_asyncio_loop_factories", "pytest_runtest_call"]
 
 
 @pytest.fixture(scope="session")

@@ -108,6 +108,8 @@ def _parameter(handler: Handler, p: inspect.Parameter, hints: dict[str, Any]) ->
     inner, *metadata = get_args(hint)
     rest = tuple(m for m in metadata if not isinstance(m, Place))
     kind = Annotated[(inner, *rest)] if rest else inner
+    if markers[0] is not Place.PROVIDED:
+        msgspec.json.Decoder(kind)  # refuses a type that could not be decoded
     default = msgspec.NODEFAULT if p.default is inspect.Parameter.empty else p.default
     return Parameter(p.name, markers[0], kind, default)
 

@@ -7,9 +7,20 @@ lost update. Used by handlers that replace or delete.
 """
 
 import re
-from typing import Final
+from typing import Annotated, Final, TypeAlias
+
+import msgspec
 
 from paceline.web.problem import FieldError, Invalid
+
+IfMatch: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r'^(\*|(W/)?"[^"]*"( *, *(W/)?"[^"]*")*)$',
+        description="the entity tags of the versions to be changed, or *",
+    ),
+]
+"""What ``If-Match`` may look like: for ``Header[IfMatch | None]``."""
 
 _TAG: Final = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")

@@ -38,6 +38,7 @@ STATUS: Final[Mapping[Code, int]] = {
 Statuses = Mapping[type[Error], int]
 _SHOWN_FOR_UNKNOWN: Final = "internal error"
 _CLIENT_CLOSED_REQUEST: Final = 499
+_METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
 class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -115,8 +116,17 @@ def _status(exc: Error, statuses: Statuses) -> int:
     return exc.status if isinstance(exc, HttpError) else status_of(type(exc), exc.code, statuses)
 
 
-def problem_of(exc: BaseException, statuses: Statuses, request_id: str | None = None) -> Problem:
-    """The problem that says what ``exc`` may show."""
+def problem_of(
+    exc: BaseException,
+    statuses: Statuses,
+    *,
+    request_id: str | None = None,
+    with_body: bool = True,
+) -> Problem:
+    """The problem that says what ``exc`` may show.
+
+    ``with_body``: whether the request has one, so that a field is in it and not a parameter.
+    """
     if not isinstance(exc, Error):
         return Problem(
             title="Internal Server Error",
@@ -132,7 +142,7 @@ def problem_of(exc: BaseException, statuses: Statuses, request_id: str | None = 
         detail=exc.message,
         code=exc.code.name,
         kind=f"urn:problem:{exc.kind}" if exc.kind else "about:blank",
-        errors=_field_errors(exc),
+        errors=_field_errors(exc, with_body=with_body),
         request_id=request_id,
     )
 
@@ -143,12 +153,14 @@ def _title(status: int) -> str:
     return HTTPStatus(status).phrase
 
 
-def _field_errors(exc: Error) -> tuple[FieldError, ...]:
+def _field_errors(exc: Error, *, with_body: bool) -> tuple[FieldError, ...]:
     if isinstance(exc, Invalid):
         return exc.errors
-    if isinstance(exc, ValidationError) and exc.field:
+    if not isinstance(exc, ValidationError) or not exc.field:
+        return ()
+    if with_body:
         return (FieldError(exc.message, pointer="#/" + exc.field.replace(".", "/")),)
-    return ()
+    return (FieldError(exc.message, parameter=f"query {exc.field}"),)
 
 
 async def send_problem(scope: Scope, send: Send, exc: BaseException, statuses: Statuses) -> None:
@@ -156,7 +168,8 @@ async def send_problem(scope: Scope, send: Send, exc: BaseException, statuses: S
     if isinstance(exc, ClientDisconnected):
         return
     request_id: str | None = scope.get("paceline.request_id")
-    problem = problem_of(exc, statuses, request_id)
+    with_body = scope["method"] in _METHODS_WITH_BODY
+    problem = problem_of(exc, statuses, request_id=request_id, with_body=with_body)
     body = msgspec.json.encode(problem)
     headers: Headers = [
         (b"content-type", b"application/problem+json"),

@@ -7,7 +7,6 @@ in the types, where the API document finds them; the rest is `check_draft`. Busi
 ``myservice.service.records``.
 """
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Final, cast
 from uuid import UUID
@@ -76,27 +75,14 @@ def check_draft(draft: RecordDraft) -> None:
         raise ValidationError("data", "has a number or a nesting that is out of range") from exc
     if text.count(b"[") + text.count(b"{") > MAX_DATA_DEPTH and _depth(value) > MAX_DATA_DEPTH:
         raise ValidationError("data", f"must be nested at most {MAX_DATA_DEPTH} levels deep")
-    if b"\\u0000" in text and any("\x00" in string for string in _strings(value)):
-        raise ValidationError("data", "must not contain the character U+0000")
-
-
-def _children(value: object) -> list[Any]:
-    match value:
-        case dict():
-            pairs = cast(dict[str, Any], value)
-            return [*pairs.keys(), *pairs.values()]
-        case list():
-            return list(cast(list[object], value))
-        case _:
-            return []
 
 
 def _depth(value: object) -> int:
-    return 1 + max(map(_depth, _children(value)), default=-1) if _children(value) else 1
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    for child in _children(value):
-        yield from _strings(child)
+    match value:
+        case dict():
+            children = list(cast(dict[str, object], value).values())
+        case list():
+            children = list(cast(list[object], value))
+        case _:
+            return 0
+    return 1 + max(map(_depth, children), default=0)

@@ -17,7 +17,7 @@ from paceline.errors import Error
 from paceline.web.app import Group
 from paceline.web.asgi import Headers
 from paceline.web.binding import Body, Header, Path, Query
-from paceline.web.conditional import entity_tag, expected_versions
+from paceline.web.conditional import IfMatch, entity_tag, expected_versions
 from paceline.web.endpoint import Reply
 
 READ: Final = "records:read"
@@ -25,6 +25,14 @@ WRITE: Final = "records:write"
 
 # What this service's own errors are in HTTP, beside the kit's table.
 STATUSES: Final[dict[type[Error], int]] = {StaleVersion: 412}
+
+
+Cursor = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_-]{28}$", description="`next_cursor` of the page before, as it is"
+    ),
+]
 
 
 class ListParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,9 +46,7 @@ class ListParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="only records whose name starts with this",
         ),
     ] = ""
-    cursor: Annotated[
-        str | None, msgspec.Meta(description="`next_cursor` of the page before, as it is")
-    ] = None
+    cursor: Cursor | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=100, description="records a page")] = 20
 
 
@@ -91,7 +97,7 @@ class RecordHandler:
     async def replace_record(
         self,
         id: Path[UUID],  # noqa: A002 - the path's name
-        if_match: Header[str | None],
+        if_match: Header[IfMatch | None],
         body: Body[RecordDraft],
     ) -> Reply[Record]:
         """Replace a record.
@@ -105,7 +111,7 @@ class RecordHandler:
     async def delete_record(
         self,
         id: Path[UUID],  # noqa: A002 - the path's name
-        if_match: Header[str | None],
+        if_match: Header[IfMatch | None],
     ) -> None:
         """Delete a record; `If-Match` as for replacing."""
         await self._service.delete_record(id, expected_versions(if_match))
