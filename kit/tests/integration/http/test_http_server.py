@@ -1,8 +1,6 @@
 """The server on a real socket: what goes in, what comes out, on both event loops."""
 
 import asyncio
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -12,7 +10,7 @@ from recording_log import RecordingLog
 
 from paceline.deadline import fail_after, remaining
 from paceline.errors import Code, Error
-from paceline.web.asgi import Headers, Message, Receive, Scope, Send
+from paceline.web.asgi import Headers, Receive, Scope, Send
 from paceline.web.server import HttpServer
 
 pytestmark = pytest.mark.integration
@@ -348,178 +346,6 @@ async def test_an_early_answer_reaches_a_client_that_is_still_sending() -> None:
         client.say(bytes(4_000_000))
         answer = await client.answer()
         assert (answer.status, answer.headers["connection"]) == (413, "close")
-
-
-# Apps that misbehave.
-
-
-def response(name: bytes, value: bytes, body: bytes = b"x") -> list[Message]:
-    return [
-        {"type": "http.response.start", "status": 200, "headers": [(name, value)]},
-        {"type": "http.response.body", "body": body},
-    ]
-
-
-BAD_RESPONSES: dict[str, list[Message]] = {
-    "nothing at all": [],
-    "no body": [{"type": "http.response.start", "status": 200}],
-    "body first": [{"type": "http.response.body", "body": b"x"}],
-    "two starts": [{"type": "http.response.start", "status": 200}] * 2,
-    "status 99": [{"type": "http.response.start", "status": 99}],
-    "status 101": [{"type": "http.response.start", "status": 101}],
-    "too long": response(b"content-length", b"1", b"xx"),
-    "too short": response(b"content-length", b"3", b"xx"),
-    "negative length": response(b"content-length", b"-1"),
-    "a list of lengths": response(b"content-length", b"1, 1"),
-    "a field in a value": response(b"x", b"a\r\nset-cookie: b"),
-    "an end of line in a value": response(b"x", b"a\r\n"),
-    "LF in a value": response(b"x", b"\n"),
-    "CR in a value": response(b"x", b"\r"),
-    "NUL in a value": response(b"x", b"\0"),
-    "a field in a name": response(b"x: y\r\nz", b"a"),
-    "a space in a name": response(b"x y", b"a"),
-    "no name": response(b"", b"a"),
-}
-
-
-@pytest.mark.parametrize("messages", BAD_RESPONSES.values(), ids=BAD_RESPONSES.keys())
-async def test_an_app_that_breaks_the_rules_is_answered_for_and_logged_once(
-    messages: Sequence[Message],
-) -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        for message in messages:
-            await send(message)
-
-    async with serving(app) as served:
-        client = await served.connect()
-        answer = await client.ask(GET)
-        assert await client.rest() == b""
-    assert answer.status == 500
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert json.loads(answer.body)["detail"] == "internal error"
-    assert [(level, event) for level, event, _ in served.log.lines] == [
-        ("error", "request failed without an answer")
-    ]
-
-
-async def test_an_error_after_the_beginning_tears_the_connection() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200})
-        await send({"type": "http.response.body", "body": b"half", "more_body": True})
-        raise KeyError("secret")
-
-    async with serving(app) as served:
-        client = await served.connect()
-        client.say(GET)
-        assert b"0\r\n\r\n" not in await client.rest()
-    [(level, event, fields)] = served.log.lines
-    assert (level, event) == ("warning", "response cut short")
-    assert fields == {"path": "/", "reason": "KeyError"}
-
-
-async def test_an_app_may_go_on_after_its_response() -> None:
-    done = asyncio.Event()
-    go_on = asyncio.Event()
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send_answer(send)
-        if scope["path"] == "/slow":
-            await go_on.wait()
-            done.set()
-
-    async with serving(app) as served:
-        client = await served.connect()
-        await client.ask(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-        await client.ask(GET)
-        go_on.set()
-        await done.wait()
-
-
-# Clients that come and go.
-
-
-async def test_a_client_that_goes_away_cancels_its_request_quietly() -> None:
-    held = Held()
-    async with serving(held) as served:
-        client = await served.connect()
-        client.say(GET)
-        await held.entered.wait()
-        client.writer.close()
-        await held.ended.wait()
-    assert held.cancelled == 1
-    assert served.log.lines == []
-
-
-async def test_a_client_that_goes_away_in_its_body_cancels_its_request() -> None:
-    ended = asyncio.Event()
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await read_body(receive)
-        finally:
-            ended.set()
-
-    async with serving(app) as served:
-        client = await served.connect()
-        client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
-        await client.writer.drain()
-        client.writer.close()
-        await ended.wait()
-    assert served.log.lines == []
-
-
-async def test_a_client_that_goes_away_takes_its_pipelined_requests_along() -> None:
-    held = Held()
-    async with serving(held) as served:
-        client = await served.connect()
-        client.say(GET * 5)
-        await held.entered.wait()
-        client.writer.transport.abort()
-        # Reading is paused while requests wait, so the next write has to find out.
-        held.release.set()
-        await held.ended.wait()
-
-
-async def test_a_client_that_does_not_read_parks_only_its_own_task() -> None:
-    parked = asyncio.Event()
-    sent = 0
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        nonlocal sent
-        if scope["path"] != "/big":
-            return await send_answer(send)
-        await send({"type": "http.response.start", "status": 200})
-        try:
-            while True:
-                asyncio.get_running_loop().call_later(0.2, parked.set)
-                await send({"type": "http.response.body", "body": bytes(65536), "more_body": True})
-                sent += 1
-        finally:
-            parked.set()
-
-    async with serving(app) as served:
-        client = await served.connect()
-        client.say(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
-        await parked.wait()
-        stuck_at = sent
-        assert (await served.ask(GET)).body == b"ok"
-        assert sent == stuck_at
-        client.writer.transport.abort()
-
-
-async def test_a_body_that_nobody_reads_yet_is_not_read_into_memory() -> None:
-    held = Held()
-    async with serving(held) as served:
-        client = await served.connect()
-        size = 64 * 1024 * 1024
-        client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
-        client.say(bytes(size))
-        await held.entered.wait()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await client.writer.drain()
-        held.release.set()
-        assert (await client.answer()).status == 200
 
 
 async def test_a_request_does_not_inherit_what_was_ambient_at_the_start() -> None:

@@ -1,0 +1,94 @@
+"""Clients that go away, do not read, or send more than anybody wants."""
+
+import asyncio
+
+import pytest
+from http_wire import GET, Held, read_body, send_answer, serving
+
+from paceline.web.asgi import Receive, Scope, Send
+
+pytestmark = pytest.mark.integration
+
+
+async def test_a_client_that_goes_away_cancels_its_request_quietly() -> None:
+    held = Held()
+    async with serving(held) as served:
+        client = await served.connect()
+        client.say(GET)
+        await held.entered.wait()
+        client.writer.close()
+        await held.ended.wait()
+    assert held.cancelled == 1
+    assert served.log.lines == []
+
+
+async def test_a_client_that_goes_away_in_its_body_cancels_its_request() -> None:
+    ended = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await read_body(receive)
+        finally:
+            ended.set()
+
+    async with serving(app) as served:
+        client = await served.connect()
+        client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
+        await client.writer.drain()
+        client.writer.close()
+        await ended.wait()
+    assert served.log.lines == []
+
+
+async def test_a_client_that_goes_away_takes_its_pipelined_requests_along() -> None:
+    held = Held()
+    async with serving(held) as served:
+        client = await served.connect()
+        client.say(GET * 5)
+        await held.entered.wait()
+        client.writer.transport.abort()
+        # Reading is paused while requests wait, so the next write has to find out.
+        held.release.set()
+        await held.ended.wait()
+
+
+async def test_a_client_that_does_not_read_parks_only_its_own_task() -> None:
+    parked = asyncio.Event()
+    sent = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal sent
+        if scope["path"] != "/big":
+            return await send_answer(send)
+        await send({"type": "http.response.start", "status": 200})
+        try:
+            while True:
+                asyncio.get_running_loop().call_later(0.2, parked.set)
+                await send({"type": "http.response.body", "body": bytes(65536), "more_body": True})
+                sent += 1
+        finally:
+            parked.set()
+
+    async with serving(app) as served:
+        client = await served.connect()
+        client.say(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+        await parked.wait()
+        stuck_at = sent
+        assert (await served.ask(GET)).body == b"ok"
+        assert sent == stuck_at
+        client.writer.transport.abort()
+
+
+async def test_a_body_that_nobody_reads_yet_is_not_read_into_memory() -> None:
+    held = Held()
+    async with serving(held) as served:
+        client = await served.connect()
+        size = 64 * 1024 * 1024
+        client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        client.say(bytes(size))
+        await held.entered.wait()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await client.writer.drain()
+        held.release.set()
+        assert (await client.answer()).status == 200
