@@ -10,19 +10,21 @@ through `remaining`.
 import asyncio
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeAlias
 
 from paceline.errors import Code, Error
 
-_ambient: ContextVar[float | None] = ContextVar("paceline_deadline", default=None)
+# When it strikes, in the loop's time, and the task it strikes.
+_Deadline: TypeAlias = tuple[float, asyncio.Task[Any] | None]
+_ambient: ContextVar[_Deadline | None] = ContextVar("paceline_deadline", default=None)
 
 
 def remaining() -> float | None:
     """Seconds until the ambient deadline, at least 0; None when there is none."""
-    when = _ambient.get()
-    if when is None:
+    deadline = _ambient.get()
+    if deadline is None:
         return None
-    return max(0.0, when - asyncio.get_running_loop().time())
+    return max(0.0, deadline[0] - asyncio.get_running_loop().time())
 
 
 class fail_after:  # noqa: N801 - reads as a statement: async with fail_after(2.0, "ready check"):
@@ -34,7 +36,7 @@ class fail_after:  # noqa: N801 - reads as a statement: async with fail_after(2.
 
     __slots__ = ("_name", "_seconds", "_timeout", "_token")
     _timeout: asyncio.Timeout | None
-    _token: Token[float | None]
+    _token: Token[_Deadline | None]
 
     def __init__(self, seconds: float, name: str) -> None:
         self._seconds = seconds
@@ -42,15 +44,19 @@ class fail_after:  # noqa: N801 - reads as a statement: async with fail_after(2.
 
     async def __aenter__(self) -> Self:
         when = asyncio.get_running_loop().time() + self._seconds
+        task = asyncio.current_task()
         outer = _ambient.get()
-        if outer is not None and outer <= when:
-            # The outer deadline strikes first and gives its own name.
-            self._timeout = None
-            when = outer
-        else:
-            self._timeout = asyncio.timeout_at(when)
-            await self._timeout.__aenter__()
-        self._token = _ambient.set(when)
+        if outer is not None and outer[0] <= when:
+            when = outer[0]
+            if outer[1] is task:
+                # It strikes this very task first, under its own name. Two timers for one moment
+                # would cancel twice, and the second cancellation would outlive both blocks.
+                self._timeout = None
+                self._token = _ambient.set(outer)
+                return self
+        self._timeout = asyncio.timeout_at(when)
+        await self._timeout.__aenter__()
+        self._token = _ambient.set((when, task))
         return self
 
     async def __aexit__(

@@ -30,8 +30,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root lends an accou
 NO_SYNC = {"fsync": "off"}
 
 
-def new_engine(folder: Path, log: RecordingLog | None = None, **options: str) -> PostgresEngine:
-    return PostgresEngine(log or RecordingLog(), data_dir=folder / "data", options=options)
+def new_engine(data: Path, log: RecordingLog | None = None, **options: str) -> PostgresEngine:
+    return PostgresEngine(log or RecordingLog(), data_dir=data / "data", options=options)
 
 
 @asynccontextmanager
@@ -49,9 +49,9 @@ def cluster_of(folder: Path) -> Path:
     return folder / "data" / "cluster"
 
 
-async def test_data_written_before_a_stop_are_there_after_the_next_start(tmp_path: Path) -> None:
+async def test_data_written_before_a_stop_are_there_after_the_next_start(folder: Path) -> None:
     lines: list[str] = []
-    engine = PostgresEngine(RecordingLog(), data_dir=tmp_path / "data", progress=lines.append)
+    engine = PostgresEngine(RecordingLog(), data_dir=folder / "data", progress=lines.append)
     async with running(engine) as connection:
         await connection.execute("CREATE TABLE t AS SELECT 7 AS x")
         address = engine.dsn()
@@ -61,11 +61,11 @@ async def test_data_written_before_a_stop_are_there_after_the_next_start(tmp_pat
     assert engine.dsn() == address
     assert len(lines) == 5, "the second start initialises nothing"
     assert engine.pid is None
-    assert find_processes(mark_of(cluster_of(tmp_path))) == []
+    assert find_processes(mark_of(cluster_of(folder))) == []
 
 
-async def test_the_cluster_is_utf_8_with_checksums_and_writes_are_durable(tmp_path: Path) -> None:
-    async with running(new_engine(tmp_path)) as connection:
+async def test_the_cluster_is_utf_8_with_checksums_and_writes_are_durable(folder: Path) -> None:
+    async with running(new_engine(folder)) as connection:
         for setting, value in {
             "server_encoding": "UTF8",
             "data_checksums": "on",
@@ -81,32 +81,32 @@ async def test_the_cluster_is_utf_8_with_checksums_and_writes_are_durable(tmp_pa
             )
 
 
-async def test_nobody_else_may_enter_the_folder_with_the_socket(tmp_path: Path) -> None:
-    async with running(new_engine(tmp_path)):
-        found = [path for path in cluster_of(tmp_path).iterdir() if path.is_socket()]
+async def test_nobody_else_may_enter_the_folder_with_the_socket(folder: Path) -> None:
+    async with running(new_engine(folder)):
+        found = [path for path in cluster_of(folder).iterdir() if path.is_socket()]
         assert len(found) == 1
-        assert stat.S_IMODE(cluster_of(tmp_path).stat().st_mode) == 0o700
+        assert stat.S_IMODE(cluster_of(folder).stat().st_mode) == 0o700
 
 
-async def test_stop_before_start_and_stop_twice_do_nothing(tmp_path: Path) -> None:
-    engine = new_engine(tmp_path, fsync="off")
+async def test_stop_before_start_and_stop_twice_do_nothing(folder: Path) -> None:
+    engine = new_engine(folder, fsync="off")
     await engine.stop()
     async with running(engine):
         pass
     await engine.stop()
 
 
-async def test_start_and_stop_five_times(tmp_path: Path) -> None:
-    engine = new_engine(tmp_path, fsync="off")
+async def test_start_and_stop_five_times(folder: Path) -> None:
+    engine = new_engine(folder, fsync="off")
     for _ in range(5):
         async with running(engine) as connection:
             assert await connection.fetchval("SELECT 1") == 1
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing_and_the_next_one_works(
-    tmp_path: Path,
+    folder: Path,
 ) -> None:
-    engine = new_engine(tmp_path, fsync="off")
+    engine = new_engine(folder, fsync="off")
     for seconds in (0.0, 0.1, 0.5):
         starting = asyncio.create_task(engine.start())
         await asyncio.wait({starting}, timeout=seconds)
@@ -116,20 +116,20 @@ async def test_a_start_that_is_cancelled_leaves_nothing_and_the_next_one_works(
         assert engine.pid is None
     async with running(engine) as connection:
         assert await connection.fetchval("SELECT 1") == 1
-    assert not list((tmp_path / "data").glob("cluster.new-*"))
+    assert not list((folder / "data").glob("cluster.new-*"))
 
 
-async def test_the_second_engine_on_a_folder_is_told_who_has_it(tmp_path: Path) -> None:
-    async with running(new_engine(tmp_path, fsync="off")) as connection:
-        second = new_engine(tmp_path)
+async def test_the_second_engine_on_a_folder_is_told_who_has_it(folder: Path) -> None:
+    async with running(new_engine(folder, fsync="off")) as connection:
+        second = new_engine(folder)
         with pytest.raises(EngineError, match=f"in use by process {os.getpid()}"):
             await second.start()
         await second.stop()
         assert await connection.fetchval("SELECT 1") == 1
 
 
-async def test_stop_does_not_wait_for_clients(tmp_path: Path) -> None:
-    engine = new_engine(tmp_path, fsync="off")
+async def test_stop_does_not_wait_for_clients(folder: Path) -> None:
+    engine = new_engine(folder, fsync="off")
     await engine.start()
     connection = await connect(engine.dsn())
     busy = asyncio.create_task(connection.execute("SELECT pg_sleep(600)"))
@@ -139,8 +139,8 @@ async def test_stop_does_not_wait_for_clients(tmp_path: Path) -> None:
         await busy
 
 
-async def test_a_server_that_dies_ends_the_watch_with_the_end_of_its_log(tmp_path: Path) -> None:
-    engine = new_engine(tmp_path, fsync="off")
+async def test_a_server_that_dies_ends_the_watch_with_the_end_of_its_log(folder: Path) -> None:
+    engine = new_engine(folder, fsync="off")
     assert isinstance(engine, Mortal)
     await engine.start()
     watch = asyncio.create_task(engine.wait())
@@ -153,14 +153,14 @@ async def test_a_server_that_dies_ends_the_watch_with_the_end_of_its_log(tmp_pat
         assert await connection.fetchval("SELECT 1") == 1
 
 
-async def test_the_watch_of_a_server_that_is_not_up_says_so(tmp_path: Path) -> None:
+async def test_the_watch_of_a_server_that_is_not_up_says_so(folder: Path) -> None:
     with pytest.raises(EngineError, match="not up"):
-        await new_engine(tmp_path).wait()
+        await new_engine(folder).wait()
 
 
-async def test_a_busy_backend_that_outlived_its_server_is_ended_first(tmp_path: Path) -> None:
+async def test_a_busy_backend_that_outlived_its_server_is_ended_first(folder: Path) -> None:
     log = RecordingLog()
-    engine = new_engine(tmp_path, log)
+    engine = new_engine(folder, log)
     await engine.start()
     connection = await connect(engine.dsn())
     await connection.execute("CREATE TABLE t AS SELECT 7 AS x")
@@ -172,7 +172,7 @@ async def test_a_busy_backend_that_outlived_its_server_is_ended_first(tmp_path: 
     with pytest.raises(EngineError):
         await engine.wait()
     await engine.stop()
-    assert backend in {process.pid for process in find_processes(mark_of(cluster_of(tmp_path)))}
+    assert backend in {process.pid for process in find_processes(mark_of(cluster_of(folder)))}
 
     async with running(engine) as other:
         assert await other.fetchval("SELECT x FROM t") == 7
@@ -191,45 +191,45 @@ async def until_active(engine: PostgresEngine, backend: int) -> None:
     await other.close()
 
 
-async def test_a_pid_file_that_names_an_unrelated_process_does_not_hinder(tmp_path: Path) -> None:
+async def test_a_pid_file_that_names_an_unrelated_process_does_not_hinder(folder: Path) -> None:
     log = RecordingLog()
-    engine = new_engine(tmp_path, log, fsync="off")
+    engine = new_engine(folder, log, fsync="off")
     async with running(engine):
-        lines = (cluster_of(tmp_path) / "postmaster.pid").read_text()
-    stale = cluster_of(tmp_path) / "postmaster.pid"
+        lines = (cluster_of(folder) / "postmaster.pid").read_text()
+    stale = cluster_of(folder) / "postmaster.pid"
     stale.write_text(lines.replace(lines.partition("\n")[0], str(os.getpid()), 1))
-    os.chown(stale, cluster_of(tmp_path).stat().st_uid, -1)
+    os.chown(stale, cluster_of(folder).stat().st_uid, -1)
     async with running(engine) as connection:
         assert await connection.fetchval("SELECT 1") == 1
     assert "removed a stale lock of PostgreSQL" in log.events("warning")
 
 
-async def test_a_setting_the_server_refuses_shows_in_the_error(tmp_path: Path) -> None:
-    engine = new_engine(tmp_path, shared_buffers="many")
+async def test_a_setting_the_server_refuses_shows_in_the_error(folder: Path) -> None:
+    engine = new_engine(folder, shared_buffers="many")
     with pytest.raises(EngineError, match=r'(?s)ended by itself.*shared_buffers.*"many"'):
         await engine.start()
     assert engine.pid is None
 
 
-async def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
-    cluster_of(tmp_path).mkdir(parents=True)
+async def test_a_folder_with_something_else_in_it_is_left_alone(folder: Path) -> None:
+    cluster_of(folder).mkdir(parents=True)
     if os.geteuid() == 0:
-        os.chown(cluster_of(tmp_path), 65534, 65534)
-    (cluster_of(tmp_path) / "notes.txt").write_text("mine")
+        os.chown(cluster_of(folder), 65534, 65534)
+    (cluster_of(folder) / "notes.txt").write_text("mine")
     with pytest.raises(EngineError, match="no PostgreSQL cluster: move it away"):
-        await new_engine(tmp_path).start()
-    assert (cluster_of(tmp_path) / "notes.txt").read_text() == "mine"
+        await new_engine(folder).start()
+    assert (cluster_of(folder) / "notes.txt").read_text() == "mine"
 
 
-async def test_a_data_folder_that_cannot_be_made_says_why(tmp_path: Path) -> None:
-    (tmp_path / "data").touch()
+async def test_a_data_folder_that_cannot_be_made_says_why(folder: Path) -> None:
+    (folder / "data").touch()
     with pytest.raises(EngineError, match=r"cannot use the data folder .*: File exists"):
-        await new_engine(tmp_path).start()
+        await new_engine(folder).start()
 
 
 @pytest.mark.parametrize("name", ["d" * 120, "with space, comma & 'quote'", "ünïcode"])
-async def test_any_folder_will_do(name: str, tmp_path: Path) -> None:
-    folder = tmp_path / name
+async def test_any_folder_will_do(name: str, folder: Path) -> None:
+    folder = folder / name
     engine = new_engine(folder, fsync="off")
     async with running(engine) as connection:
         assert await connection.fetchval("SELECT 1") == 1
@@ -288,24 +288,24 @@ def public() -> Generator[Path]:
         yield Path(name)
 
 
-async def test_the_system_s_server_will_do(tmp_path: Path) -> None:
+async def test_the_system_s_server_will_do(folder: Path) -> None:
     system = find_system()
     if system is None:
         pytest.skip("this system has no PostgreSQL of its own")
-    engine = PostgresEngine(RecordingLog(), data_dir=tmp_path / "data", programs=system)
+    engine = PostgresEngine(RecordingLog(), data_dir=folder / "data", programs=system)
     async with running(engine) as connection:
         assert await connection.fetchval("SHOW data_checksums") == "on"
     async with running(engine) as connection:
         assert await connection.fetchval("SELECT 1") == 1
 
 
-async def test_a_cluster_of_another_version_is_refused_with_both_versions(tmp_path: Path) -> None:
-    async with running(new_engine(tmp_path, fsync="off")):
+async def test_a_cluster_of_another_version_is_refused_with_both_versions(folder: Path) -> None:
+    async with running(new_engine(folder, fsync="off")):
         pass
-    version = cluster_of(tmp_path) / "PG_VERSION"
+    version = cluster_of(folder) / "PG_VERSION"
     version.write_text("14\n")
     with pytest.raises(EngineError, match=r"(?s)version 14, which is not compatible"):
-        await new_engine(tmp_path).start()
+        await new_engine(folder).start()
 
 
 def free_port() -> int:
@@ -314,9 +314,9 @@ def free_port() -> int:
         return port
 
 
-async def test_tcp_takes_the_generated_password_and_nothing_less(tmp_path: Path) -> None:
+async def test_tcp_takes_the_generated_password_and_nothing_less(folder: Path) -> None:
     port = free_port()
-    engine = PostgresEngine(RecordingLog(), data_dir=tmp_path / "data", port=port, options=NO_SYNC)
+    engine = PostgresEngine(RecordingLog(), data_dir=folder / "data", port=port, options=NO_SYNC)
     async with running(engine) as connection:
         assert await connection.fetchval("SELECT 1") == 1
         tcp = await connect(engine.tcp_dsn())
@@ -325,34 +325,34 @@ async def test_tcp_takes_the_generated_password_and_nothing_less(tmp_path: Path)
         with pytest.raises(asyncpg.InvalidPasswordError):
             await asyncpg.connect(f"postgresql://postgres:guess@127.0.0.1:{port}/postgres")
     address = engine.tcp_dsn()
-    assert stat.S_IMODE((tmp_path / "data" / "password").stat().st_mode) == 0o600
+    assert stat.S_IMODE((folder / "data" / "password").stat().st_mode) == 0o600
     async with running(engine):
         assert engine.tcp_dsn() == address
 
 
-async def test_a_port_that_is_taken_shows_in_the_error(tmp_path: Path) -> None:
+async def test_a_port_that_is_taken_shows_in_the_error(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         engine = PostgresEngine(
-            RecordingLog(), data_dir=tmp_path / "data", port=port, options=NO_SYNC
+            RecordingLog(), data_dir=folder / "data", port=port, options=NO_SYNC
         )
         with pytest.raises(EngineError, match=r"(?s)could not bind.*Address already in use"):
             await engine.start()
 
 
-async def test_without_a_port_there_is_no_tcp_address(tmp_path: Path) -> None:
+async def test_without_a_port_there_is_no_tcp_address(folder: Path) -> None:
     with pytest.raises(EngineError, match="does not listen on TCP"):
-        new_engine(tmp_path).tcp_dsn()
+        new_engine(folder).tcp_dsn()
 
 
-async def test_the_log_of_the_run_before_is_kept_and_no_older_one(tmp_path: Path) -> None:
-    engine = new_engine(tmp_path, fsync="off")
+async def test_the_log_of_the_run_before_is_kept_and_no_older_one(folder: Path) -> None:
+    engine = new_engine(folder, fsync="off")
     for _ in range(3):
         async with running(engine):
             pass
-    logs = sorted(path.name for path in (tmp_path / "data").glob("server.log*"))
+    logs = sorted(path.name for path in (folder / "data").glob("server.log*"))
     assert logs == ["server.log", "server.log.1"]
-    assert "initdb" not in (tmp_path / "data" / "server.log.1").read_text()
+    assert "initdb" not in (folder / "data" / "server.log.1").read_text()
 
 
 async def test_a_fresh_database_is_empty_and_gone_afterwards(postgres: PostgresEngine) -> None:

@@ -49,7 +49,7 @@ class Writer:
 def writing(folder: Path, *, command: Sequence[str] = (sys.executable,)) -> Generator[Writer]:
     """A process that runs a server on the folder and writes; killed at the end of the block."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    process = subprocess.Popen(  # noqa: S603 - our own script
+    process = subprocess.Popen(
         [*command, str(SCRIPT), str(folder)],
         stdout=subprocess.PIPE,
         text=True,

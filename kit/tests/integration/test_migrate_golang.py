@@ -39,7 +39,7 @@ BROKEN = "CREATE TABLE c ();\nSELECT nope;"
 
 @pytest.fixture(scope="module")
 def binary() -> Path:
-    done = subprocess.run(  # noqa: S603 - our own script
+    done = subprocess.run(
         [sys.executable, str(TOOL)], capture_output=True, text=True, check=False
     )
     if done.returncode:

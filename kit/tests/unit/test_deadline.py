@@ -59,3 +59,14 @@ async def test_an_error_inside_passes_through() -> None:
     with pytest.raises(KeyError):
         async with fail_after(60, "work"):
             raise KeyError("x")
+
+
+async def test_a_task_that_outlives_who_started_it_keeps_the_deadline_it_inherited() -> None:
+    async def detached() -> None:
+        async with fail_after(60, "detached work"):
+            await asyncio.Event().wait()
+
+    async with fail_after(0.02, "outer"):
+        task = asyncio.create_task(detached())
+    with pytest.raises(Error, match="detached work took longer"):
+        await task

@@ -81,7 +81,7 @@ def run_as_postgres(
 ) -> subprocess.Popen[bytes]:
     """Run ``program`` under the name of PostgreSQL's, with any arguments, the first included."""
     (folder / "postgres").symlink_to(program)
-    return subprocess.Popen(words, executable=folder / "postgres", cwd=cwd, stdin=stdin)  # noqa: S603 - our own words
+    return subprocess.Popen(words, executable=folder / "postgres", cwd=cwd, stdin=stdin)
 
 
 def lock_in(folder: Path, name: str, pid: int) -> Path:

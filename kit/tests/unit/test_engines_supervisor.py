@@ -131,7 +131,7 @@ signal.pause()
 
 
 def start_parent(folder: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", PARENT, folder])  # noqa: S603 - our own script
+    return subprocess.Popen([sys.executable, "-c", PARENT, folder])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the kernel's parent death signal")

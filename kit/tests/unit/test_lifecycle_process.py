@@ -76,7 +76,7 @@ def test_the_exit_code_of_a_process_tells_how_it_ended(case: Ending) -> None:
         *(sys.executable, "-c", textwrap.dedent(PROGRAM)),
         *(case.service, case.shutdown_timeout),
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own text
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         signals = list(case.signals)
         lines: list[str] = []

@@ -14,18 +14,19 @@ import pytest
 
 from paceline.engines import PostgresEngine
 from paceline.testing.blocked_loop import pytest_asyncio_loop_factories, pytest_runtest_call
-from paceline.testing.postgres import fresh_database, new_test_server
+from paceline.testing.postgres import fresh_database, new_test_server, scratch_folder
 
 __all__ = ["database", "postgres", "pytest_asyncio_loop_factories", "pytest_runtest_call"]
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Generator[PostgresEngine]:
+def postgres() -> Generator[PostgresEngine]:
     """A running PostgreSQL, for this session."""
-    server = new_test_server(tmp_path_factory.mktemp("postgres"))
-    asyncio.run(server.start())
-    yield server
-    asyncio.run(server.stop())
+    with scratch_folder() as folder:
+        server = new_test_server(folder)
+        asyncio.run(server.start())
+        yield server
+        asyncio.run(server.stop())
 
 
 @pytest.fixture
