@@ -20,7 +20,7 @@ from paceline.engines.leftover import find_processes, mark_of
 from paceline.engines.programs import Programs, find_system, find_wheel
 from paceline.lifecycle import Mortal
 from paceline.pg.connect import connect
-from paceline.testing.postgres import TemplateDatabase, fresh_database
+from paceline.testing.postgres import TemplateDatabase, fresh_database, scratch_folder
 
 pytestmark = pytest.mark.integration
 
@@ -32,6 +32,21 @@ NO_SYNC = {"fsync": "off"}
 
 def new_engine(data: Path, log: RecordingLog | None = None, **options: str) -> PostgresEngine:
     return PostgresEngine(log or RecordingLog(), data_dir=data / "data", options=options)
+
+
+@pytest.fixture
+def public() -> Generator[Path]:
+    """A folder that everybody can reach, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def folder() -> Generator[Path]:
+    """A folder that files are made in quickly."""
+    with scratch_folder() as folder:
+        yield folder
 
 
 @asynccontextmanager
@@ -229,8 +244,7 @@ async def test_a_data_folder_that_cannot_be_made_says_why(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["d" * 120, "with space, comma & 'quote'", "ünïcode"])
 async def test_any_folder_will_do(name: str, folder: Path) -> None:
-    folder = folder / name
-    engine = new_engine(folder, fsync="off")
+    engine = new_engine(folder / name, fsync="off")
     async with running(engine) as connection:
         assert await connection.fetchval("SELECT 1") == 1
     assert "%2C" not in engine.dsn()
@@ -278,14 +292,6 @@ async def test_programs_in_a_private_folder_are_copied_once_and_run(public: Path
         assert await connection.fetchval("SELECT to_tsvector('english', 'riders') IS NOT NULL")
     assert f"cannot pass {home}:" in lines[0]
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
-
-
-@pytest.fixture
-def public() -> Generator[Path]:
-    """A folder that everybody can reach, unlike pytest's own."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 async def test_the_system_s_server_will_do(folder: Path) -> None:

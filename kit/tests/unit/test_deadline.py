@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from paceline.deadline import fail_after, remaining
+from paceline.deadline import CommonDeadline, fail_after, remaining
 from paceline.errors import Code, Error
 
 
@@ -70,3 +70,76 @@ async def test_a_task_that_outlives_who_started_it_keeps_the_deadline_it_inherit
         task = asyncio.create_task(detached())
     with pytest.raises(Error, match="detached work took longer"):
         await task
+
+
+class TestCommonDeadline:
+    async def test_a_block_that_takes_too_long_fails_with_the_deadlines_name(self) -> None:
+        deadline = CommonDeadline(0.01, "the request")
+        with pytest.raises(Error) as caught, deadline.block():
+            await asyncio.Event().wait()
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+        assert caught.value.message == "the request took longer than 0.01s"
+
+    async def test_the_time_left_is_ambient_inside(self) -> None:
+        with CommonDeadline(5, "x").block():
+            left = remaining()
+            assert left is not None
+            assert 4 < left <= 5
+        assert remaining() is None
+
+    async def test_each_block_runs_out_by_itself(self) -> None:
+        deadline = CommonDeadline(0.05, "x")
+        order: list[int] = []
+
+        async def work(number: int) -> None:
+            await asyncio.sleep(0.01 * number)
+            try:
+                with deadline.block():
+                    await asyncio.Event().wait()
+            except Error:
+                order.append(number)
+
+        async def quick() -> None:
+            with deadline.block():
+                await asyncio.sleep(0)
+            order.append(0)
+
+        await asyncio.gather(*(work(n) for n in (1, 2, 3)), quick())
+        assert order == [0, 1, 2, 3]
+
+    async def test_it_strikes_again_after_a_pause(self) -> None:
+        deadline = CommonDeadline(0.01, "x")
+        for _ in range(3):
+            with pytest.raises(Error), deadline.block():
+                await asyncio.Event().wait()
+
+    async def test_a_cancellation_from_outside_stays_one(self) -> None:
+        deadline = CommonDeadline(60, "x")
+        entered = asyncio.Event()
+
+        async def work() -> None:
+            with deadline.block():
+                entered.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(work())
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def test_an_error_inside_passes_through_and_the_task_lives_on(self) -> None:
+        deadline = CommonDeadline(0.01, "x")
+        with pytest.raises(KeyError), deadline.block():
+            raise KeyError("x")
+        await asyncio.sleep(0.03)  # past the deadline of the block that is over
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    async def test_an_outer_deadline_that_is_sooner_is_what_remains(self) -> None:
+        async with fail_after(1, "outer"):
+            with CommonDeadline(60, "inner").block():
+                left = remaining()
+                assert left is not None
+                assert left <= 1

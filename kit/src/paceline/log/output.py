@@ -27,6 +27,7 @@ Format = Literal["auto", "json", "pretty"]
 Record = dict[str, object]
 # Field names are as many as the program has; a mapping pushed as ambient fields could add more.
 _MOST_NAMES: Final = 4096
+_URGENT: Final = frozenset({"warning", "error"})
 _OWN: Final = frozenset({"time", "level", "source", "msg"})
 
 
@@ -73,7 +74,11 @@ class Output:
             line = self._encode(record)
         except Exception as exc:  # noqa: BLE001 - a log line must not fail the request it tells of
             line = self._encode(self._unwritable(exc))
-        self._sink.write(line)
+        self._sink.write(line, at_once=level in _URGENT)
+
+    def flush(self) -> None:
+        """Write what waits for the end of the loop's round."""
+        self._sink.flush()
 
     def _time(self) -> str:
         """RFC 3339 in UTC, with microseconds; only these are formatted for each record."""

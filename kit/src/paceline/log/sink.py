@@ -1,33 +1,58 @@
 """The end of the line: bytes to a stream, and a broken stream is nobody's failure.
 
-Each record is one write and one flush, so records of several threads do not mix and a crash
-loses none. When whoever read our output is gone (a closed pipe), the service goes on without a
-log: the file descriptor is pointed at the null device, as Python's own documentation advises, or
-the interpreter would fail at exit for what is left in the buffer. Used by ``output``.
+Records written in one round of the event loop leave together, in one write at its end: a system
+call for each would cost a busy server more than making the record. Warnings and errors, and
+records written outside a loop, go at once, with what waits before them; so a crash can lose no
+more than the last round's ordinary records, and order is kept. When whoever read our output is
+gone (a closed pipe), the service goes on without a log: the file descriptor is pointed at the
+null device, as Python's own documentation advises, or the interpreter would fail at exit for what
+is left in the buffer. Used by ``output``; ``setup`` flushes it at exit.
 """
 
 import contextlib
 import os
-from typing import TextIO
+from asyncio import get_running_loop
+from collections import deque
+from typing import Final, TextIO
+
+_MOST_LINES: Final = 500
 
 
 class Sink:
     """Writes lines to the binary buffer of a text stream. Not the stream's owner: never closes."""
 
-    __slots__ = ("_buffer", "_gone", "_stream")
+    __slots__ = ("_buffer", "_gone", "_lines", "_stream")
 
     def __init__(self, stream: TextIO) -> None:
         # Kept although only its buffer is used: a text stream nobody holds closes its buffer.
         self._stream = stream
         self._buffer = stream.buffer
         self._gone = False
+        # A deque, whose two ends are safe to use from any thread.
+        self._lines: deque[bytes] = deque()
 
-    def write(self, line: bytes) -> None:
+    def write(self, line: bytes, *, at_once: bool) -> None:
         """Write one line, with its end. Never raises: what cannot be written is dropped."""
-        if self._gone:
+        lines = self._lines
+        lines.append(line)
+        if at_once or len(lines) >= _MOST_LINES:
+            self.flush()
+        elif len(lines) == 1:
+            try:
+                get_running_loop().call_soon(self.flush)
+            except RuntimeError:  # No loop is running: nobody would come back to it.
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what waits. Never raises."""
+        lines: list[bytes] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                lines.append(self._lines.popleft())
+        if self._gone or not lines:
             return
         try:
-            self._buffer.write(line)
+            self._buffer.write(b"".join(lines))
             self._buffer.flush()
         except BrokenPipeError:
             self._gone = True

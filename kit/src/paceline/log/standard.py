@@ -5,6 +5,7 @@ One handler on the root logger, replacing what is there; nothing else of the pro
 handlers must be told not to (uvicorn: ``log_config=None``).
 """
 
+import atexit
 import logging
 import sys
 from typing import TextIO
@@ -27,6 +28,7 @@ def setup(
     ``stream`` is the standard output unless given. *Resources*: the stream stays the caller's.
     """
     output = Output(clock or SystemClock(), stream or sys.stdout, format=format)
+    atexit.register(output.flush)
     route_standard_logging(output, level, logging.getLogger())
     return logger_on(output, level)
 

@@ -1,0 +1,88 @@
+"""When lines leave: together at the end of a round, at once when they matter."""
+
+import asyncio
+import io
+from dataclasses import dataclass, field
+from threading import Thread
+
+import pytest
+
+from paceline.log.sink import Sink
+
+
+class Counting(io.BytesIO):
+    """Counts the writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def write(self, data: object) -> int:
+        self.writes += 1
+        return super().write(data)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+@dataclass
+class Stream:
+    """As much of a text stream as a sink uses."""
+
+    buffer: Counting = field(default_factory=Counting)
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return Stream()
+
+
+@pytest.fixture
+def sink(stream: Stream) -> Sink:
+    return Sink(stream)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+async def test_the_lines_of_one_round_leave_in_one_write_at_its_end(
+    sink: Sink, stream: Stream
+) -> None:
+    for n in range(10):
+        sink.write(b"%d\n" % n, at_once=False)
+    assert stream.buffer.writes == 0
+    await asyncio.sleep(0)
+    assert stream.buffer.writes == 1
+    assert stream.buffer.getvalue() == b"".join(b"%d\n" % n for n in range(10))
+
+
+async def test_an_urgent_line_takes_those_before_it_along(sink: Sink, stream: Stream) -> None:
+    sink.write(b"first\n", at_once=False)
+    sink.write(b"second\n", at_once=True)
+    assert stream.buffer.getvalue() == b"first\nsecond\n"
+    sink.write(b"third\n", at_once=False)
+    await asyncio.sleep(0)
+    assert stream.buffer.getvalue() == b"first\nsecond\nthird\n"
+
+
+async def test_a_long_round_does_not_pile_lines_up(sink: Sink, stream: Stream) -> None:
+    for _ in range(1_000):
+        sink.write(b"line\n", at_once=False)
+    assert stream.buffer.writes == 2
+
+
+def test_without_a_loop_a_line_leaves_at_once(sink: Sink, stream: Stream) -> None:
+    sink.write(b"line\n", at_once=False)
+    assert stream.buffer.getvalue() == b"line\n"
+
+
+async def test_threads_lose_no_line(sink: Sink, stream: Stream) -> None:
+    def write() -> None:
+        for _ in range(1_000):
+            sink.write(b"thread\n", at_once=False)
+
+    threads = [Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(1_000):
+        sink.write(b"loop\n", at_once=False)
+        await asyncio.sleep(0)
+    for thread in threads:
+        thread.join()
+    sink.flush()
+    lines = stream.buffer.getvalue().splitlines()
+    assert (lines.count(b"thread"), lines.count(b"loop")) == (4_000, 1_000)
