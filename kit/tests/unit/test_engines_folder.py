@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from paceline.engines import EngineError
-from paceline.engines.address import client_folder, make_link, runtime_folder
+from paceline.engines.address import client_folder, make_link, remove_link, runtime_folder
 from paceline.engines.folder import FolderLock, own_folder, write_private
 
 
@@ -130,10 +130,14 @@ def test_the_link_leads_to_the_cluster_and_is_replaced_when_it_led_elsewhere(
     make_link(cluster, link)
     assert link.resolve() == cluster
     assert list(runtime.iterdir()) == [link]
+    remove_link(cluster, link)
+    assert list(runtime.iterdir()) == []
+    assert cluster.exists()
 
 
 def test_no_link_is_made_for_a_folder_that_needs_none(tmp_path: Path) -> None:
     make_link(tmp_path, tmp_path)
+    remove_link(tmp_path, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

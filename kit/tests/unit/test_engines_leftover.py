@@ -81,7 +81,10 @@ def run_as_postgres(
 ) -> subprocess.Popen[bytes]:
     """Run ``program`` under the name of PostgreSQL's, with any arguments, the first included."""
     (folder / "postgres").symlink_to(program)
-    return subprocess.Popen(words, executable=folder / "postgres", cwd=cwd, stdin=stdin)
+    process = subprocess.Popen(words, executable=folder / "postgres", cwd=cwd, stdin=stdin)
+    while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # the very moment of its birth
+        os.sched_yield()
+    return process
 
 
 def lock_in(folder: Path, name: str, pid: int) -> Path:

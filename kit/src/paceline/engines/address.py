@@ -44,6 +44,12 @@ def make_link(cluster: Path, folder: Path) -> None:
     aside.replace(folder)
 
 
+def remove_link(cluster: Path, folder: Path) -> None:
+    """Undo `make_link`."""
+    if folder != cluster:
+        folder.unlink(missing_ok=True)
+
+
 def runtime_folder(environment: Mapping[str, str], uid: int) -> Path:
     """Where our links live: ``/run`` for root, ``$XDG_RUNTIME_DIR``, else the temporary folder."""
     if uid == 0:

@@ -12,13 +12,14 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol
 from urllib.parse import quote
 
 from paceline.engines.account import Account, server_account
-from paceline.engines.address import client_folder, make_link, runtime_folder
+from paceline.engines.address import client_folder, make_link, remove_link, runtime_folder
 from paceline.engines.cluster import Cluster
 from paceline.engines.errors import EngineError
 from paceline.engines.folder import FolderLock
@@ -119,7 +120,8 @@ class PostgresEngine:
         try:
             label = await self._bring_up()
         except BaseException:
-            await self.stop()
+            with suppress(EngineError):  # how it ended matters less than why it did not start
+                await self.stop()
             raise
         self._tell(f"{label} ready in {loop.time() - began:.2f}s")
 
@@ -150,9 +152,13 @@ class PostgresEngine:
         no acknowledged write is lost: the next start recovers them.
         """
         child, self._child = self._child, None
+        if child is None:
+            self._lock.release()
+            return
         try:
-            sent = None if child is None else await child.stop(self._stop_ladder)
+            sent = await child.stop(self._stop_ladder)
         finally:
+            remove_link(self._cluster.folder, self._host)
             self._lock.release()
         if sent is not None and sent != signal.SIGINT:
             raise EngineError(f"PostgreSQL did not stop in time and was ended by {sent.name}")

@@ -5,13 +5,13 @@ away is status 499. Paths in ``quiet`` (probes) are logged at debug level. Outsi
 middleware, so it sees the status that was really sent.
 """
 
-import asyncio
 from collections.abc import Collection
 from time import perf_counter
 from typing import Final
 
 from paceline.log import Logger
-from paceline.web.asgi import ASGIApp, Message, Middleware, Receive, Scope, Send
+from paceline.web.asgi import ASGIApp, Middleware, Receive, Scope, Send
+from paceline.web.tracking import track
 
 _CLIENT_CLOSED_REQUEST: Final = 499
 
@@ -23,24 +23,12 @@ def access_log(log: Logger, *, quiet: Collection[str] = ()) -> Middleware:
     def wrap(app: ASGIApp) -> ASGIApp:
         async def logged(scope: Scope, receive: Receive, send: Send) -> None:
             started = perf_counter()
-            status = 0
-            size = 0
-
-            async def counting_send(message: Message) -> None:
-                nonlocal status, size
-                if message["type"] == "http.response.start":
-                    status = message["status"]
-                else:
-                    size += len(message.get("body", b""))
-                await send(message)
-
+            tracked, send = track(scope, send)
+            otherwise = _CLIENT_CLOSED_REQUEST
             try:
-                await app(scope, receive, counting_send)
-            except asyncio.CancelledError:
-                status = _CLIENT_CLOSED_REQUEST
-                raise
+                await app(scope, receive, send)
             except Exception:
-                status = status or 500
+                otherwise = 500
                 raise
             finally:
                 path: str = scope["path"]
@@ -49,8 +37,8 @@ def access_log(log: Logger, *, quiet: Collection[str] = ()) -> Middleware:
                     "request completed",
                     method=scope["method"],
                     path=path,
-                    status=status or _CLIENT_CLOSED_REQUEST,
-                    bytes=size,
+                    status=tracked.status or otherwise,
+                    bytes=tracked.size,
                     duration_ms=round((perf_counter() - started) * 1000, 3),
                     client=client[0] if client else None,
                 )

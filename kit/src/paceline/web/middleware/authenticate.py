@@ -9,7 +9,7 @@ than why it is not good. The principal is put where routes check scopes and wher
 from typing import Protocol
 
 from paceline.errors import Code, Unauthorized
-from paceline.web.asgi import ASGIApp, Middleware, Receive, Scope, Send, header_list
+from paceline.web.asgi import ASGIApp, Middleware, Receive, Scope, Send, header_list, headers_of
 from paceline.web.binding import provide
 from paceline.web.endpoint import PRINCIPAL, Caller
 from paceline.web.problem import HttpError
@@ -42,6 +42,10 @@ def authenticate(verifier: TokenVerifier) -> Middleware:
 
 
 def _bearer_token(scope: Scope) -> str:
+    headers = headers_of(scope)
+    value = headers.get(b"authorization", b"")
+    if value[:7] == b"Bearer " and len(headers) == len(scope["headers"]) and value.isascii():
+        return value[7:].decode("ascii")  # the usual case; no header came twice
     values = header_list(scope, b"authorization")
     if not values:
         raise HttpError(

@@ -10,9 +10,10 @@ from math import ceil
 
 from paceline.errors import Code
 from paceline.limit import Decision, RateLimiter
-from paceline.web.asgi import ASGIApp, Headers, Message, Middleware, Receive, Scope, Send
+from paceline.web.asgi import ASGIApp, Headers, Middleware, Receive, Scope, Send
 from paceline.web.endpoint import PRINCIPAL
 from paceline.web.problem import HttpError
+from paceline.web.tracking import track
 
 
 def rate_limit(limiter: RateLimiter) -> Middleware:
@@ -31,13 +32,9 @@ def rate_limit(limiter: RateLimiter) -> Middleware:
                         *_headers(decision),
                     ],
                 )
-
-            async def send_with_limit(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    message["headers"] = [*message.get("headers", ()), *_headers(decision)]
-                await send(message)
-
-            await app(scope, receive, send_with_limit)
+            tracked, send = track(scope, send)
+            tracked.headers += _headers(decision)
+            await app(scope, receive, send)
 
         return limited
 

@@ -8,8 +8,9 @@ client would take a torn body for a whole one. Inside the access log, outside th
 
 from paceline.errors import Error
 from paceline.log import Logger
-from paceline.web.asgi import ASGIApp, Message, Middleware, Receive, Scope, Send
+from paceline.web.asgi import ASGIApp, Middleware, Receive, Scope, Send
 from paceline.web.problem import Statuses, is_server_error, send_problem
+from paceline.web.tracking import track
 
 
 def recover(log: Logger, *, statuses: Statuses | None = None) -> Middleware:
@@ -18,19 +19,13 @@ def recover(log: Logger, *, statuses: Statuses | None = None) -> Middleware:
 
     def wrap(app: ASGIApp) -> ASGIApp:
         async def recovering(scope: Scope, receive: Receive, send: Send) -> None:
-            started = False
-
-            async def watched_send(message: Message) -> None:
-                nonlocal started
-                started = True
-                await send(message)
-
+            tracked, send = track(scope, send)
             try:
-                await app(scope, receive, watched_send)
+                await app(scope, receive, send)
             except Exception as exc:
                 if not isinstance(exc, Error) or is_server_error(exc, table):
-                    log.error("request failed", error=exc, response_started=started)
-                if started:
+                    log.error("request failed", error=exc, response_started=tracked.started)
+                if tracked.started:
                     raise
                 await send_problem(scope, send, exc, table)
 

@@ -12,7 +12,8 @@ import secrets
 from typing import Final
 
 from paceline.log import pop, push
-from paceline.web.asgi import ASGIApp, Message, Middleware, Receive, Scope, Send, headers_of
+from paceline.web.asgi import ASGIApp, Middleware, Receive, Scope, Send, headers_of
+from paceline.web.tracking import track
 
 REQUEST_ID: Final = "paceline.request_id"
 _PLAIN: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,64}")
@@ -31,16 +32,11 @@ def request_id() -> Middleware:
             else:
                 name = f"{prefix}-{next(counter):06d}"
             scope[REQUEST_ID] = name
-            header = (b"x-request-id", name.encode("ascii"))
-
-            async def send_with_id(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    message["headers"] = [*message.get("headers", ()), header]
-                await send(message)
-
+            tracked, send = track(scope, send)
+            tracked.headers.append((b"x-request-id", name.encode("ascii")))
             token = push({"request_id": name})
             try:
-                await app(scope, receive, send_with_id)
+                await app(scope, receive, send)
             finally:
                 pop(token)
 
