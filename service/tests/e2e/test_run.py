@@ -1,0 +1,118 @@
+"""``myservice run`` as a person uses it: start, try what it prints, stop, start again, kill."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from running import Running, postgres_of, running_service, start_service
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+
+def call(
+    service: Running, method: str, path: str, body: object = None, **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    """One request; the answer whatever its status."""
+    request = urllib.request.Request(  # noqa: S310 - our own service
+        service.url + path,
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={
+            "Authorization": f"Bearer {service.token}",
+            "Content-Type": "application/json",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        },
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            return answer.status, dict(answer.headers), answer.read()
+    except urllib.error.HTTPError as refused:
+        return refused.code, dict(refused.headers), refused.read()
+
+
+def all_ids(service: Running) -> set[str]:
+    """Every record's id, page by page."""
+    found: set[str] = set()
+    cursor = ""
+    while True:
+        page = json.loads(call(service, "GET", f"/api/v1/records?limit=100{cursor}")[2])
+        found |= {record["id"] for record in page["records"]}
+        if page["next_cursor"] is None:
+            return found
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+def test_what_it_prints_works_as_pasted_and_the_data_stays(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running_service(data) as first:
+        if shutil.which("curl"):
+            script = "TOKEN=" + first.said().split("\nTOKEN=")[1]
+            pasted = subprocess.run(
+                ["bash", "-c", script], capture_output=True, text=True, timeout=60, check=True
+            ).stdout
+            assert "201 Created" in pasted
+            assert '"next_cursor":null' in pasted
+        status, headers, _ = call(first, "POST", "/api/v1/records", {"name": "kept"})
+        assert (status, headers["etag"]) == (201, '"1"')
+        place = headers["location"]
+        with pytest.raises(AssertionError, match=r"already|in use|pid"):
+            start_service(data).until_ready()
+        assert call(first, "GET", place)[0] == 200
+        assert first.stop(signal.SIGINT) == 0
+    assert postgres_of(data) == []
+    with running_service(data) as second:
+        second.token = first.token  # the secret was kept, so the old token is still good
+        assert call(second, "GET", place)[0] == 200
+        changed = call(second, "PUT", place, {"name": "b"}, If_Match='"1"')
+        assert (changed[0], changed[1]["etag"]) == (200, '"2"')
+        stale = call(second, "PUT", place, {"name": "c"}, If_Match='"1"')
+        assert (stale[0], stale[1]["content-type"]) == (412, "application/problem+json")
+        assert call(second, "DELETE", place)[0] == 204
+        assert call(second, "GET", place)[0] == 404
+
+
+def test_kill_9_leaves_no_process_and_loses_no_acknowledged_record(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    acknowledged: set[str] = set()
+
+    def write_for_ever(service: Running) -> None:
+        while True:
+            try:
+                status, _, body = call(service, "POST", "/api/v1/records", {"name": "x"})
+            except OSError:
+                return  # it was killed
+            if status == 201:
+                acknowledged.add(json.loads(body)["id"])
+
+    for number in range(3):
+        service = start_service(data, APP_RATE_LIMIT="0")
+        service.until_ready()
+        assert acknowledged - all_ids(service) == set()
+        writers = [Thread(target=write_for_ever, args=(service,)) for _ in range(4)]
+        for writer in writers:
+            writer.start()
+        wanted = len(acknowledged) + 100
+        until(lambda: len(acknowledged) >= wanted)  # noqa: B023 - called at once
+        service.process.kill()
+        service.process.wait()
+        for writer in writers:
+            writer.join(30)
+        until(lambda: postgres_of(data) == [])
+        assert len(acknowledged) >= 100 * (number + 1)
+    with running_service(data) as service:
+        assert acknowledged - all_ids(service) == set()
+
+
+def until(condition: Callable[[], bool], patience: float = 30.0) -> None:
+    give_up = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < give_up, "waited in vain"
+        time.sleep(0.02)

@@ -1,0 +1,104 @@
+"""The service as a process of its own, started through its real command line.
+
+`running_service` starts ``myservice run`` on a free port, waits for the ready line, and sees to it
+that nothing is left: it is ended by its pid, and killed if it does not end.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+MYSERVICE = Path(sys.executable).with_name("myservice")
+PATIENCE = 60.0
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without settings of the service, plus ``variables``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("APP_")}
+    return {**kept, "APP_LOG_FORMAT": "json", **variables}
+
+
+@dataclass
+class Running:
+    """A started ``myservice run``."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    url: str = ""
+    token: str = ""
+
+    def said(self) -> str:
+        """What it told people (stderr) so far."""
+        return (self.folder / "stderr").read_text()
+
+    def log(self) -> str:
+        """What it logged (stdout) so far."""
+        return (self.folder / "stdout").read_text()
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """End it and give its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+    def until_ready(self) -> None:
+        """Wait for the greeting. Errors: AssertionError with what was said instead."""
+        give_up = time.monotonic() + PATIENCE
+        while "\ncurl -s " not in self.said():
+            over = self.process.poll() is not None or time.monotonic() > give_up
+            assert not over, self.said() + self.log()
+            time.sleep(0.05)
+        self.url = re.findall(r"ready on (http://\S+)", self.said())[-1]
+        self.token = re.findall(r"TOKEN=(\S+)", self.said())[-1]
+
+
+def start_service(data_dir: Path, **variables: str) -> Running:
+    """Start ``myservice run`` on ``data_dir``; its output goes to files beside that."""
+    folder = data_dir.parent / f"output-{time.monotonic_ns()}"
+    folder.mkdir(parents=True)
+    with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
+        process = subprocess.Popen(
+            [MYSERVICE, "run", "--port", "0", "--data-dir", data_dir],
+            cwd=folder,
+            env=environment(**variables),
+            stdout=out,
+            stderr=err,
+        )
+    return Running(process, folder)
+
+
+@contextmanager
+def running_service(data_dir: Path, **variables: str) -> Generator[Running]:
+    """A service that is ready, until the block ends."""
+    service = start_service(data_dir, **variables)
+    try:
+        service.until_ready()
+        yield service
+    finally:
+        if service.process.poll() is None:
+            service.process.terminate()
+            try:
+                service.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                service.process.kill()
+                service.process.wait()
+
+
+def postgres_of(data_dir: Path) -> list[int]:
+    """The PostgreSQL processes that work in ``data_dir``."""
+    wanted = str(data_dir.resolve())
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if str((entry / "cwd").readlink()).startswith(wanted):
+                    found.append(int(entry.name))
+            except OSError:
+                continue  # gone meanwhile
+    return found
