@@ -94,9 +94,8 @@ class CommonDeadline:
         """One block, beginning when it is entered."""
         return _Block(self)
 
-    def begin(self, block: "_Block") -> float:
+    def begin(self, block: "_Block", loop: asyncio.AbstractEventLoop) -> float:
         """Count ``block`` in; gives the moment at which it runs out."""
-        loop = asyncio.get_running_loop()
         when = loop.time() + self._seconds
         self._blocks[block] = None
         if self._timer is None or self._loop is not loop:
@@ -136,12 +135,13 @@ class _Block:
         self.when = 0.0
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a deadline needs a task that it can cancel")
         self._task = task
         self._cancelling = task.cancelling()
-        self.when = self._common.begin(self)
+        self.when = self._common.begin(self, loop)
         outer = _ambient.get()
         sooner = outer is not None and outer[0] <= self.when
         self._token = _ambient.set(outer if sooner else (self.when, task))

@@ -6,6 +6,7 @@ than why it is not good. The principal is put where routes check scopes and wher
 ``paceline.auth`` has one.
 """
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 from paceline.errors import Code, Unauthorized
@@ -27,14 +28,14 @@ def authenticate(verifier: TokenVerifier) -> Middleware:
     """Let only requests with a good bearer token through."""
 
     def wrap(app: ASGIApp) -> ASGIApp:
-        async def authenticated(scope: Scope, receive: Receive, send: Send) -> None:
+        def authenticated(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             try:
                 principal = verifier.verify(_bearer_token(scope))
             except Unauthorized as exc:
                 raise _challenge(exc.message) from exc
             scope[PRINCIPAL] = principal
             provide(scope, principal)
-            await app(scope, receive, send)
+            return app(scope, receive, send)
 
         return authenticated
 

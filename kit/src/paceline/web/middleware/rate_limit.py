@@ -6,6 +6,7 @@ with three headers, in whole requests and seconds), so a polite client can pace 
 after `authenticate`, or it only sees addresses. The bucket itself is ``paceline.limit``.
 """
 
+from collections.abc import Awaitable
 from math import ceil
 
 from paceline.errors import Code
@@ -20,7 +21,7 @@ def rate_limit(limiter: RateLimiter) -> Middleware:
     """Let ``limiter`` decide about each request."""
 
     def wrap(app: ASGIApp) -> ASGIApp:
-        async def limited(scope: Scope, receive: Receive, send: Send) -> None:
+        def limited(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             decision = limiter.take(_key(scope))
             if not decision.allowed:
                 raise HttpError(
@@ -34,7 +35,7 @@ def rate_limit(limiter: RateLimiter) -> Middleware:
                 )
             tracked, send = track(scope, send)
             tracked.headers += _headers(decision)
-            await app(scope, receive, send)
+            return app(scope, receive, send)
 
         return limited
 
@@ -51,7 +52,7 @@ def _key(scope: Scope) -> str:
 
 def _headers(decision: Decision) -> Headers:
     return [
-        (b"ratelimit-limit", b"%d" % decision.limit),
+        (b"ratelimit-limit", b"%d" % int(decision.limit)),
         (b"ratelimit-remaining", b"%d" % decision.remaining),
         (b"ratelimit-reset", b"%d" % ceil(decision.reset_after)),
     ]

@@ -6,7 +6,7 @@ is not trusted is the client. Reading from the left, as is common, lets any clie
 address. Without trusted proxies the header is ignored. Rate limits and the access log use it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Final
@@ -36,7 +36,7 @@ def real_ip(trusted: Sequence[str] = ()) -> Middleware:
         if not networks:
             return app
 
-        async def with_real_ip(scope: Scope, receive: Receive, send: Send) -> None:
+        def with_real_ip(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             client: tuple[str, int] | None = scope.get("client")
             if (
                 client is not None
@@ -45,7 +45,7 @@ def real_ip(trusted: Sequence[str] = ()) -> Middleware:
             ):
                 chain = b",".join(header_list(scope, b"x-forwarded-for")).decode("latin-1")
                 scope["client"] = (_client_of(chain, client[0], is_trusted), 0)
-            await app(scope, receive, send)
+            return app(scope, receive, send)
 
         return with_real_ip
 
