@@ -25,8 +25,9 @@ lint: .venv/.dev ## Style, types and import rules
 unit: .venv/.dev ## The fast tests only
 	$(BIN)/pytest -q kit/tests/unit kit/tests/house service/tests/unit $(PYTEST_FLAGS)
 
-bench: .venv/.dev ## Measure the HTTP layer against raw ASGI and FastAPI, side by side
+bench: .venv/.bench ## Measure the HTTP layer against raw ASGI and FastAPI, side by side
 	$(BIN)/python bench/http_layer.py $(ARGS)
+	$(BIN)/python bench/startup.py
 
 lock: .venv/.dev ## Lock the newest allowed versions again, with hashes
 	$(BIN)/python tools/lock.py
@@ -41,3 +42,7 @@ clean: ## Remove the environment and caches (keeps .data)
 .venv/.dev: requirements/dev.txt $(LOCKED)
 	@tools/setup.sh dev
 	@touch $@ .venv/.run
+
+.venv/.bench: requirements/bench.txt $(LOCKED)
+	@tools/setup.sh bench
+	@touch $@ .venv/.dev .venv/.run

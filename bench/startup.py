@@ -1,7 +1,7 @@
 """How long ``myservice run`` takes to be ready, and what it weighs when idle.
 
-Cold is an empty data folder (PostgreSQL's cluster is made), warm is the same folder again. Memory is
-the service process alone, after 100 requests: resident set and proportional set (shared pages
+Cold is an empty data folder (PostgreSQL's cluster is made), warm is the same folder again. Memory
+is the service process alone, after 100 requests: resident set and proportional set (shared pages
 divided among their users). Medians; prints a table. ``python bench/startup.py [RUNS]``.
 """
 
@@ -45,14 +45,15 @@ def memory(process: subprocess.Popen[str], url: str) -> dict[str, float]:
     for _ in range(REQUESTS):
         urllib.request.urlopen(f"{url}/health", timeout=5).read()  # noqa: S310 - our own
     text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-    return {
-        name: int(kib) * 1024 / 1e6 for name, kib in re.findall(r"^(Rss|Pss):\s+(\d+)", text, re.M)
-    }
+    lines = re.findall(r"^(Rss|Pss):\s+(\d+)", text, re.MULTILINE)
+    return {name: int(kib) * 1024 / 1e6 for name, kib in lines}
 
 
 def main(runs: int) -> None:
     """Measure and print."""
-    cold, warm, weights = [], [], []
+    cold: list[float] = []
+    warm: list[float] = []
+    weights: list[dict[str, float]] = []
     for _ in range(runs):
         with tempfile.TemporaryDirectory(prefix="paceline-") as folder:
             data = Path(folder) / "data"

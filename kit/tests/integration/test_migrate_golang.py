@@ -39,9 +39,7 @@ BROKEN = "CREATE TABLE c ();\nSELECT nope;"
 
 @pytest.fixture(scope="module")
 def binary() -> Path:
-    done = subprocess.run(
-        [sys.executable, str(TOOL)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, str(TOOL)], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(done.stderr.strip())
     return Path(done.stdout.strip())

@@ -39,7 +39,7 @@ class Pool:
     *Resources*: `start` opens ``min_size`` connections and a task; `stop` ends all of them.
     """
 
-    name: Final = "database"
+    name = "database"
 
     def __init__(
         self,
