@@ -176,7 +176,9 @@ OLD = issue_token(
 
 
 @pytest.mark.parametrize(
-    "value", ["", "rubbish", "a.b.c", token("records:read", secret=FOREIGN), OLD], ids=str
+    "value",
+    ["", "rubbish", "a.b.c", token("records:read", secret=FOREIGN), OLD],
+    ids=["empty", "rubbish", "three parts", "foreign", "expired"],
 )
 async def test_without_a_good_token_there_is_nothing_to_see(service: Service, value: str) -> None:
     answer = await Client(service.built.app).get(RECORDS, headers=bearer(value))

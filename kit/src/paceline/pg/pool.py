@@ -10,7 +10,7 @@ knows no greatest age. Built by ``main``; read ``slots``, ``connection`` and ``t
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, LiteralString, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import asyncpg
 
