@@ -56,7 +56,8 @@ async def test_a_child_sees_nothing_of_our_environment_and_default_signals(tmp_p
     data, umask, ignored, folder = output.read_text().splitlines()
     assert data == ""
     assert umask == "0077"
-    assert int(ignored.split()[1], 16) == 0
+    # Signals 32 and 33 are the C library's own, and nobody can reset them.
+    assert int(ignored.split()[1], 16) & ~(0b11 << 31) == 0
     assert folder == "/"
 
 

@@ -25,8 +25,10 @@ def main(parent: int, death: int, uid: int, gid: int, command: list[str]) -> NoR
         os.setgid(gid)
         os.setuid(uid)
     os.umask(0o077)
-    # The interpreter ignores these two; an ignored signal would stay so after exec.
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    # An ignored signal would stay so after exec: the interpreter ignores two, and a shell that
+    # starts us in the background SIGINT and SIGQUIT, which are how the engine is stopped.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
