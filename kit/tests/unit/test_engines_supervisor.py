@@ -62,7 +62,8 @@ async def test_a_child_sees_nothing_of_our_environment_and_default_signals(tmp_p
 
 
 async def test_a_child_has_a_session_of_its_own(tmp_path: Path) -> None:
-    child, _ = start("exec sleep 60", tmp_path)
+    child, output = start("echo; exec sleep 60", tmp_path)
+    await until(lambda: output.stat().st_size > 0)
     assert os.getsid(child.pid) == child.pid
     assert await child.stop([(signal.SIGINT, 10.0)]) == signal.SIGINT
 
