@@ -1,7 +1,8 @@
 """What the HTTP layer costs: raw ASGI, our typed layer, the whole stack, and FastAPI.
 
 Every server is one process pinned to one core, the load generator is pinned to the other, and the
-servers take turns, so that whatever else the machine does hits all of them. Prints a table of
+servers take turns of a second or so, so that whatever else the machine does hits all of them; the
+ratios are of one round, and their median is shown. Prints a table of
 medians and writes it to ``bench/results/http_layer.md``; the log lines of a server go to a pipe
 that is read, as in production. Run it with ``make bench``; ``--quick`` for a short look.
 """
@@ -15,6 +16,8 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -86,8 +89,9 @@ def until_serving(port: int, token: str, server: subprocess.Popen[bytes]) -> Non
         return
 
 
-def measure(case: Case, token: str, connections: int, seconds: float) -> dict[str, float]:
-    """Start the server, load it, stop it."""
+@contextmanager
+def serving(case: Case, token: str) -> Generator[int]:
+    """The port of a started server, until the block ends."""
     port = free_port()
     server = subprocess.Popen(
         ["taskset", "-c", "0", sys.executable, HERE / case.script, case.kind, str(port)],
@@ -97,69 +101,72 @@ def measure(case: Case, token: str, connections: int, seconds: float) -> dict[st
     threading.Thread(target=drain, args=(server.stdout,), daemon=True).start()
     try:
         until_serving(port, token, server)
-        for warm_up in (True, False):
-            output = subprocess.run(
-                ["taskset", "-c", "1", sys.executable, HERE / "load.py", str(port), "/hello/42",
-                 str(connections), str(min(1.0, seconds) if warm_up else seconds),
-                 f"Authorization: Bearer {token}"],
-                check=True, stdout=subprocess.PIPE,
-            ).stdout  # fmt: skip
-        result: dict[str, float] = json.loads(output)
-        result["rps"] = result["requests"] / result["seconds"]
-        result["rss_mb"] = resident_mb(server.pid)
-        return result
+        yield port
     finally:
         server.terminate()
         server.wait(10)
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process, in MB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+def measure(port: int, token: str, connections: int, seconds: float) -> dict[str, float]:
+    """Load a server for some seconds."""
+    output = subprocess.run(
+        ["taskset", "-c", "1", sys.executable, HERE / "load.py", str(port), "/hello/42",
+         str(connections), str(seconds), f"Authorization: Bearer {token}"],
+        check=True, stdout=subprocess.PIPE,
+    ).stdout  # fmt: skip
+    result: dict[str, float] = json.loads(output)
+    result["rps"] = result["requests"] / result["seconds"]
+    return result
 
 
 def table(results: dict[Case, list[dict[str, float]]]) -> str:
-    """The medians as Markdown."""
-    rps = {case: median(run["rps"] for run in runs) for case, runs in results.items()}
-    raw, peer = rps[CASES[0]], rps.get(CASES[-1])
+    """The medians as Markdown; the ratios are medians of each round's own ratio."""
     lines = [
-        "| server | requests/s | spread | p50 ms | p99 ms | errors | × raw | × FastAPI's stack |",
+        "| server | requests/s | lowest–highest | p50 ms | p99 ms | errors | × raw "
+        "| × FastAPI's stack |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for case, runs in results.items():
+        rps, p50, p99 = (median(run[name] for run in runs) for name in ("rps", "p50", "p99"))
         low, high = min(run["rps"] for run in runs), max(run["rps"] for run in runs)
-        p50, p99 = (median(run[q] for run in runs) for q in ("p50", "p99"))
         errors = sum(run["errors"] for run in runs)
-        versus = f"{rps[case] / peer:.2f}" if peer else "–"
+        versus = [ratio(runs, results[other]) for other in (CASES[0], CASES[-1])]
         lines.append(
-            f"| {case.name} | {rps[case]:,.0f} | {low:,.0f}–{high:,.0f} | {p50:.2f} | {p99:.2f} "
-            f"| {errors:.0f} | {rps[case] / raw:.2f} | {versus} |"
+            f"| {case.name} | {rps:,.0f} | {low:,.0f}–{high:,.0f} | {p50:.2f} | {p99:.2f} "
+            f"| {errors:.0f} | {versus[0]:.2f} | {versus[1]:.2f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def ratio(runs: list[dict[str, float]], others: list[dict[str, float]]) -> float:
+    """How many times faster, round by round: what slows a round slows both."""
+    return median(run["rps"] / other["rps"] for run, other in zip(runs, others, strict=True))
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="rounds over all servers")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of load a run")
+    parser.add_argument("--rounds", type=int, default=15, help="over all servers")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of load for each in a round")
     parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--quick", action="store_true", help="2 rounds of 2 seconds")
+    parser.add_argument("--quick", action="store_true", help="3 rounds, nothing written")
     options = parser.parse_args()
-    runs, seconds = (2, 2.0) if options.quick else (options.runs, options.seconds)
+    rounds = 3 if options.quick else options.rounds
     token = issue_token(SECRET, subject="bench", scopes=["bench"], expiry=3600, clock=SystemClock())
     results: dict[Case, list[dict[str, float]]] = {case: [] for case in CASES}
-    for number in range(runs):
-        for case in CASES:
-            result = measure(case, token, options.connections, seconds)
-            results[case].append(result)
-            sys.stderr.write(f"{number + 1}/{runs} {case.name}: {result['rps']:,.0f}/s\n")
+    with ExitStack() as stack:
+        ports = {case: stack.enter_context(serving(case, token)) for case in CASES}
+        for number in range(rounds + 1):
+            for case in CASES:
+                result = measure(ports[case], token, options.connections, options.seconds)
+                if number:  # the first round warms up
+                    results[case].append(result)
+            sys.stderr.write(f"round {number} of {rounds}\n")
     text = table(results)
     sys.stdout.write(text)
     head = (
         f"`make bench`: one process on one core, load on the other, {options.connections} "
-        f"connections, {runs} rounds of {seconds:g} s, medians. "
+        f"connections, {rounds} rounds of {options.seconds:g} s each in turn, medians. "
         f"Machine: {os.cpu_count()} cores, Linux, Python {sys.version.split()[0]}.\n\n"
     )
     if not options.quick:
