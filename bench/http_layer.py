@@ -122,8 +122,7 @@ def measure(port: int, token: str, connections: int, seconds: float) -> dict[str
 def table(results: dict[Case, list[dict[str, float]]]) -> str:
     """The medians as Markdown; the ratios are medians of each round's own ratio."""
     lines = [
-        "| server | requests/s | lowest–highest | p50 ms | p99 ms | errors | × raw "
-        "| × FastAPI's stack |",
+        "| server | requests/s | range | p50 ms | p99 ms | errors | × raw | × FastAPI, stack |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for case, runs in results.items():
