@@ -299,6 +299,20 @@ def test_the_prefix_is_the_services_choice() -> None:
     )
 
 
+def test_a_prefix_is_inherited_and_stays_the_classs_own() -> None:
+    class Shop(Settings, env_prefix="SHOP_"):
+        port: Port = 1
+
+    class Till(Shop):
+        drawer: str = ""
+
+    class Plain(Settings):
+        port: Port = 1
+
+    assert Till.variable("drawer") == "SHOP_DRAWER"
+    assert Plain.variable("port") == "APP_PORT"
+
+
 def test_an_unknown_variable_is_only_odd(dotenv: Path) -> None:
     written(dotenv, "\n# a comment\n\nAPP_LOG_LEVLE=debug\nOTHER=1\n")
     env = {**GOOD, "APP_SERVICE_HOST": "10.0.0.1", "PATH": "/bin"}

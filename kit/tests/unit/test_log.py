@@ -156,6 +156,20 @@ def test_bound_fields_stand_between_ambient_and_own_ones_and_later_wins(
     assert "component" not in z
 
 
+def test_binding_adds_to_what_is_bound_and_changes_no_other_logger(
+    capture: Capture, log: Log
+) -> None:
+    outer = log.bind(self="s", component="bus")
+    inner = outer.bind(component="web", n=1)
+    inner.info("x")
+    outer.info("y")
+    x, y = capture.records()
+    assert (x["self"], x["component"], x["n"]) == ("s", "web", 1)
+    assert y["component"] == "bus"
+    assert "n" not in y
+    assert type(inner) is type(log)
+
+
 def test_any_name_can_be_a_field_and_none_hides_what_is_ours(capture: Capture, log: Log) -> None:
     log.info("real", self=1, event=2, method_name=3, msg="forged", time=0, level="x", source="y")
     record = capture.record()

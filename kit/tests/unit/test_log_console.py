@@ -46,6 +46,24 @@ def test_a_traceback_stands_below_its_line() -> None:
     assert second.startswith("    kit/tests/unit/test_log_console.py:")
 
 
+def test_a_field_of_any_name_is_shown_as_a_field() -> None:
+    stream = io.TextIOWrapper(io.BytesIO())
+    log = new_logger(stream=stream, format="pretty")
+    log.info("x", exception="a\nb\x1b[2J", stack=["a"], event="e", exc=1, msg="m")
+    (line,) = written(stream).splitlines()
+    assert line.endswith(r"exception='a\nb\x1b[2J' stack=['a'] event=e exc=1 fields.msg=m")
+
+
+def test_each_column_has_its_colour_and_values_cannot_add_any() -> None:
+    stream = Terminal(io.BytesIO())
+    log = new_logger(stream=stream, format="pretty", clock=ManualClock())
+    log.error("\x1b[31mred", name="\x1b[5m")
+    time, rest = written(stream).split(" ", 1)
+    assert time == "\x1b[2m22:13:20.000\x1b[0m"
+    assert rest.startswith("[\x1b[31merror    \x1b[0m] \x1b[1m\\x1b[31mred ")
+    assert rest.endswith(" \x1b[36mname\x1b[0m=\x1b[35m'\\x1b[5m'\x1b[0m\n")
+
+
 @pytest.mark.parametrize("kind", [Terminal, io.TextIOWrapper])
 def test_auto_is_pretty_and_coloured_on_a_terminal_only(kind: type[io.TextIOWrapper]) -> None:
     stream = kind(io.BytesIO())

@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterable
 from secrets import token_urlsafe
 
-from joserfc import jwt
+import msgspec
+from joserfc import jws
 
 from paceline.auth.claims import LATEST
 from paceline.auth.jwt import MAX_LENGTH
@@ -48,7 +49,9 @@ def issue_token(
         claims["iss"] = issuer
     if audience is not None:
         claims["aud"] = audience
-    token = jwt.encode({"alg": "HS256"}, claims, signing_key(secret), algorithms=["HS256"])
+    header = {"typ": "JWT", "alg": "HS256"}
+    payload = msgspec.json.encode(claims)
+    token = jws.serialize_compact(header, payload, signing_key(secret), algorithms=["HS256"])
     if len(token) > MAX_LENGTH:
         raise ValidationError("scopes", f"the token would exceed {MAX_LENGTH} characters")
     return token

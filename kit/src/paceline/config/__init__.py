@@ -2,8 +2,8 @@
 
 flag > environment > ``.env`` > config file (TOML or YAML) > default. Invariants: every layer is
 text in one grammar, so "15s" means the same everywhere; `load` remembers where each value came
-from; a secret's value is in no error, no repr and no report. Rejected: the library's own sources,
-which read the process's environment behind one's back and forget the origin of what they read.
+from; a secret's value is in no error, no repr and no report. pydantic decides what is valid;
+reading the layers is ours.
 A service writes one `Settings` class and calls `load` in ``cli``; read ``settings``, then ``load``.
 """
 

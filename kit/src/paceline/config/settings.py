@@ -2,41 +2,35 @@
 
 Frozen, so it can be shared; unknown names are refused; the docstring below each field is its
 help, in ``--help``, ``config`` and the house test. ``class Config(Settings, env_prefix="SHOP_")``
-changes the prefix of the variables. Constructing one directly reads nothing but its arguments:
-only ``load`` reads the outside world.
+changes the prefix of the variables. Constructing one reads nothing but its arguments: only
+``load`` reads the outside world. Rejected: pydantic-settings, whose sources do that too and forget
+where a value came from; without them it is an expensive name for ``BaseModel``.
 """
 
 from collections.abc import Collection
-from typing import ClassVar, Self
+from typing import ClassVar, Self, Unpack
 
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """A frozen set of named, typed, documented values."""
 
-    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix="APP_",
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
-        # Defaults are written in Python and checked by the type checkers.
-        validate_default=False,
         use_attribute_docstrings=True,
     )
+    _prefix: ClassVar[str] = "APP_"
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments only: the layers are ``load``'s, which knows where each value came from."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
+    def __init_subclass__(
+        cls, *, env_prefix: str | None = None, **config: Unpack[ConfigDict]
+    ) -> None:
+        """Take ``env_prefix`` for this class and those derived from it."""
+        super().__init_subclass__(**config)
+        if env_prefix is not None:
+            cls._prefix = env_prefix
 
     def replaced(self, **changes: object) -> Self:
         """These settings with some of them changed, checked as at the first time."""
@@ -51,4 +45,4 @@ class Settings(BaseSettings):
     @classmethod
     def variable(cls, field: str) -> str:
         """The environment variable of a field: ``port`` → ``APP_PORT``."""
-        return f"{cls.model_config.get('env_prefix', '')}{field.upper()}"
+        return f"{cls._prefix}{field.upper()}"

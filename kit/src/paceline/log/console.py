@@ -1,20 +1,31 @@
 """A record for people: time, level, message, key=value, and a traceback below it.
 
-structlog's columns and colours; the texts are ours to make safe first. Whatever a terminal would
-obey (control characters, escape sequences, line ends, bidirectional marks) is shown as its
-escape, so a value can neither colour, move nor forge a line. Groups are flattened with dots, as
-slog's text handler does. Used by ``output``.
+Whatever a terminal would obey (control characters, escape sequences, line ends, bidirectional
+marks) is shown as its escape, so a value can neither colour, move nor forge a line: the only
+escape sequences are the few colours here. Groups are flattened with dots, as slog's text handler
+does. Used by ``output``; ``jsonline`` is the form for machines.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter, LogLevelColumnFormatter
-
 from paceline.log.redact import is_list, is_mapping
 from paceline.log.source import Source
 
+_BRIGHT: Final = "\x1b[1m"
+_DIM: Final = "\x1b[2m"
+_MAGENTA: Final = "\x1b[35m"
+_CYAN: Final = "\x1b[36m"
+_RESET: Final = "\x1b[0m"
+_LEVELS: Final = {
+    "debug": "\x1b[32m",
+    "info": "\x1b[32m",
+    "warning": "\x1b[33m",
+    "error": "\x1b[31m",
+}
+
 _NEEDS_QUOTES: Final = frozenset(" \"'=")
+_LEVEL_WIDTH: Final = 9
 _MESSAGE_WIDTH: Final = 28
 # "2026-11-24T10:00:00.123456Z": a person reading along needs hours to milliseconds.
 _TIME_OF_DAY: Final = slice(11, 23)
@@ -23,46 +34,41 @@ _TIME_OF_DAY: Final = slice(11, 23)
 class Console:
     """Renders records for a terminal, with colours or without."""
 
-    __slots__ = ("_columns",)
+    __slots__ = ("_paint",)
 
     def __init__(self, *, colours: bool) -> None:
-        styles = ConsoleRenderer.get_default_column_styles(colours)
-        levels = ConsoleRenderer.get_default_level_styles(colours)
+        self._paint = _coloured if colours else _uncoloured
 
-        def column(key: str, style: str, width: int = 0) -> Column:
-            text = KeyValueColumnFormatter(None, style, styles.reset, _escaped, width=width)
-            return Column(key, text)
-
-        self._columns = ConsoleRenderer(
-            columns=[
-                column("time", styles.timestamp),
-                Column("level", LogLevelColumnFormatter(levels, styles.reset)),
-                column("msg", styles.bright, _MESSAGE_WIDTH),
-                column("source", styles.timestamp),
-                Column(
-                    "",
-                    KeyValueColumnFormatter(
-                        styles.kv_key, styles.kv_value, styles.reset, _quoted, width=0
-                    ),
-                ),
-            ],
-            sort_keys=False,
-        )
-
-    def __call__(self, record: dict[str, object]) -> bytes:
+    def __call__(self, record: Mapping[str, object]) -> bytes:
         """The record as one line, and one more for each line of a traceback."""
+        paint = self._paint
         fields: dict[object, object] = dict(record.items())
+        time, level, message = (str(fields.pop(name, "")) for name in ("time", "level", "msg"))
         source = fields.pop("source", None)
         trace = fields.pop("traceback", None)
-        time = str(fields.pop("time", ""))
-        shown: dict[str, object] = {"time": time[_TIME_OF_DAY]}
-        shown.update((_escaped(key), value) for key, value in _flat(fields))
+        columns = [
+            paint(_DIM, _escaped(time[_TIME_OF_DAY])),
+            f"[{paint(_LEVELS.get(level, ''), f'{level:{_LEVEL_WIDTH}}')}]",
+            paint(_BRIGHT, f"{_escaped(message):{_MESSAGE_WIDTH}}"),
+        ]
         if isinstance(source, Source):
-            shown["source"] = f"({source.file}:{source.line})"
-        text = self._columns(None, "", shown)
+            columns.append(paint(_DIM, _escaped(f"({source.file}:{source.line})")))
+        columns += (
+            f"{paint(_CYAN, _escaped(key))}={paint(_MAGENTA, _quoted(value))}"
+            for key, value in _flat(fields)
+        )
+        lines = [" ".join(columns).rstrip(" ")]
         if is_list(trace):
-            text = "\n".join([text, *(f"    {_escaped(line)}" for line in trace)])
-        return f"{text}\n".encode()
+            lines += (f"    {_escaped(line)}" for line in trace)
+        return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _coloured(colour: str, text: str) -> str:
+    return f"{colour}{text}{_RESET}"
+
+
+def _uncoloured(_colour: str, text: str) -> str:
+    return text
 
 
 def _flat(fields: Mapping[object, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -5,9 +5,8 @@ wants costs a call. The message is positional only, so any name can be a field. 
 `Logger`; ``main`` has the `Log`. Read ``output`` for what becomes of a record.
 """
 
-from typing import Final, Literal, Protocol, TextIO
-
-from structlog import BoundLoggerBase
+from collections.abc import Mapping
+from typing import Final, Literal, Protocol, Self, TextIO
 
 from paceline.clock import Clock, SystemClock
 from paceline.log.output import Format, Output
@@ -35,40 +34,53 @@ class Logger(Protocol):
         ...
 
 
-class Log(BoundLoggerBase):
-    """A `Logger` with bound fields; ``log.bind(component="bus")`` is one more with its own."""
+class Log:
+    """A `Logger` with bound fields. Immutable: binding makes another."""
 
-    _logger: Output
-    _context: dict[str, object]
+    __slots__ = ("_bound", "_output")
+
+    def __init__(self, output: Output, bound: Mapping[str, object]) -> None:
+        self._output = output
+        self._bound = bound
+
+    def bind(self, /, **fields: object) -> Self:
+        """A logger with these fields too, on the same output: ``log.bind(component="bus")``."""
+        return type(self)(self._output, {**self._bound, **fields})
 
     def debug(self, event: str, /, **fields: object) -> None:
         """Write a record of level debug."""
-        self._logger.write("debug", None, event, self._context, fields)
+        self._output.write("debug", None, event, self._bound, fields)
 
     def info(self, event: str, /, **fields: object) -> None:
         """Write a record of level info."""
-        self._logger.write("info", None, event, self._context, fields)
+        self._output.write("info", None, event, self._bound, fields)
 
     def warning(self, event: str, /, **fields: object) -> None:
         """Write a record of level warning."""
-        self._logger.write("warning", None, event, self._context, fields)
+        self._output.write("warning", None, event, self._bound, fields)
 
     def error(self, event: str, /, **fields: object) -> None:
         """Write a record of level error."""
-        self._logger.write("error", None, event, self._context, fields)
+        self._output.write("error", None, event, self._bound, fields)
 
 
 class _FromInfo(Log):
+    __slots__ = ()
+
     def debug(self, event: str, /, **fields: object) -> None:
         """Nothing: below the level."""
 
 
 class _FromWarning(_FromInfo):
+    __slots__ = ()
+
     def info(self, event: str, /, **fields: object) -> None:
         """Nothing: below the level."""
 
 
 class _FromError(_FromWarning):
+    __slots__ = ()
+
     def warning(self, event: str, /, **fields: object) -> None:
         """Nothing: below the level."""
 
@@ -97,4 +109,4 @@ def new_logger(
 
 def logger_on(output: Output, level: Level) -> Log:
     """A logger on an output that others may share."""
-    return _LOGGERS[level](output, (), {})
+    return _LOGGERS[level](output, {})
