@@ -21,12 +21,16 @@ async def answers(pool: Pool) -> Code:
     return Code.OK
 
 
+async def all_answers(pool: Pool) -> set[Code]:
+    """What statements on every connection come to; each may have to hear of its end first."""
+    return set(await asyncio.gather(*(answers(pool) for _ in range(9))))
+
+
 async def test_ended_connections_are_replaced(database: str) -> None:
     async with started(Pool(database, max_size=3, min_size=3)) as pool, watching(database) as watch:
         for _ in range(5):
             await watch.terminate_all()
-            await watch.becomes(lambda: answers(pool), Code.OK)
-            assert await asyncio.gather(*(pool.fetchval("SELECT 1") for _ in range(9))) == [1] * 9
+            await watch.becomes(lambda: all_answers(pool), {Code.OK})
         assert pool.size <= 3
 
 

@@ -20,7 +20,7 @@ from myservice import __version__
 from myservice.config import Config, MigrateConfig, ServeConfig, TokenConfig
 from myservice.development import Development
 from myservice.main import Built, build
-from myservice.schema import SchemaCheck, open_migrator
+from myservice.schema import SchemaCheck, migrations, open_migrator
 from paceline.auth import issue_token
 from paceline.cli import USAGE, fail, load_or_fail, with_flags
 from paceline.clock import SystemClock
@@ -155,7 +155,7 @@ async def _open_migrator(
 
 
 def _new_migrations() -> Path:
-    return Path("service/src/myservice/migrations")
+    return Path(str(migrations()))
 
 
 def _log(config: Config) -> Log:

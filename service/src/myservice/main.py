@@ -2,7 +2,7 @@
 
 Read it from top to bottom and you know the whole service: what depends on what, in which order
 things start (and, in reverse, stop), which middleware a request passes. Nothing here does I/O;
-`Service.lifecycle` does, when it is run. ``cli`` and ``asgi`` call `build`; a request then goes
+`Built.lifecycle` does, when it is run. ``cli`` and ``asgi`` call `build`; a request then goes
 ``handler.http``, ``service.records``, ``repository.records``.
 """
 
