@@ -12,7 +12,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from paceline.errors import Code, Error
-from paceline.migrate import Migrator, Progress, read_source
+from paceline.migrate import DirtyDatabase, Migrator, Progress, read_source
 from paceline.pg import connect
 
 
@@ -63,13 +63,12 @@ class SchemaCheck:
         self._dsn = dsn
 
     async def start(self) -> None:
-        """Errors: Error(FAILED_PRECONDITION) with what to do."""
+        """Errors: DirtyDatabase, Error(FAILED_PRECONDITION); both say what to do."""
         needed = read_source(migrations()).versions[-1]
         async with open_migrator(self._dsn) as migrator:
             state = await migrator.state()
         if state.dirty:
-            message = f"a migration to version {state.version} failed half way: myservice migrate"
-            raise Error(Code.FAILED_PRECONDITION, message)
+            raise DirtyDatabase(state.version)
         if (state.version or 0) < needed:
             raise Error(
                 Code.FAILED_PRECONDITION,

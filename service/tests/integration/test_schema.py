@@ -1,0 +1,30 @@
+"""What ``serve`` makes of a schema that is not as its code needs it."""
+
+import pytest
+
+from myservice.schema import SchemaCheck, open_migrator
+from paceline.errors import Error
+from paceline.migrate import DirtyDatabase
+from paceline.pg import connect
+
+pytestmark = pytest.mark.integration
+
+
+async def test_a_current_schema_is_accepted(migrated: str) -> None:
+    await SchemaCheck(migrated).start()
+
+
+async def test_an_old_schema_is_refused_with_what_to_do(database: str) -> None:
+    with pytest.raises(Error, match="run myservice migrate up"):
+        await SchemaCheck(database).start()
+
+
+async def test_a_half_migrated_schema_is_refused_with_the_way_out(migrated: str) -> None:
+    connection = await connect(migrated)
+    await connection.execute("UPDATE schema_migrations SET dirty = true")
+    await connection.close()
+    with pytest.raises(DirtyDatabase, match="force"):
+        await SchemaCheck(migrated).start()
+    async with open_migrator(migrated) as migrator:
+        await migrator.force(1)
+    await SchemaCheck(migrated).start()
