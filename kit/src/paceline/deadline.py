@@ -10,12 +10,14 @@ through `remaining`.
 import asyncio
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from paceline.errors import Code, Error
 
 # When it strikes, in the loop's time, and the task it strikes.
 _Deadline: TypeAlias = tuple[float, asyncio.Task[Any] | None]
+# Seconds: event loops round timers to milliseconds, so a deadline may strike a little early.
+_TIMERS_ROUND: Final = 0.001
 _ambient: ContextVar[_Deadline | None] = ContextVar("paceline_deadline", default=None)
 
 
@@ -25,6 +27,26 @@ def remaining() -> float | None:
     if deadline is None:
         return None
     return max(0.0, deadline[0] - asyncio.get_running_loop().time())
+
+
+def moment() -> float | None:
+    """The ambient deadline in the event loop's time; None when there is none."""
+    deadline = _ambient.get()
+    return None if deadline is None else deadline[0]
+
+
+def struck() -> bool:
+    """Whether the ambient deadline is over and cancels this very task: who is told, not killed.
+
+    For whoever must say more about a cancellation than that time ran out: an `Error` raised in
+    its place passes the block that set the deadline.
+    """
+    deadline = _ambient.get()
+    return (
+        deadline is not None
+        and deadline[1] is asyncio.current_task()
+        and deadline[0] <= asyncio.get_running_loop().time() + _TIMERS_ROUND
+    )
 
 
 class fail_after:  # noqa: N801 - reads as a statement: async with fail_after(2.0, "ready check"):

@@ -122,6 +122,23 @@ class wrap:  # noqa: N801 - reads as a statement: with wrap("service.get_record(
             exc.add_note(self._template.format(*self._args))
 
 
+def copied(exc: Exception) -> Exception:
+    """Another exception that says the same, for one failure that several callers are told of.
+
+    Raising one object in several tasks would mix their tracebacks and the context that each one
+    adds with `wrap`. The constructor is not called: its arguments may be others than ``args``.
+    """
+    other = type(exc).__new__(type(exc), *exc.args)
+    other.args = exc.args
+    other.__dict__.update(exc.__dict__)
+    if notes := getattr(exc, "__notes__", None):
+        other.__notes__ = [*notes]
+    other.__cause__ = exc.__cause__
+    other.__context__ = exc.__context__
+    other.__suppress_context__ = exc.__suppress_context__
+    return other.with_traceback(exc.__traceback__)
+
+
 def chain(exc: BaseException) -> str:
     """The whole story on one line, outermost context first, as Go prints a wrapped error.
 

@@ -64,7 +64,8 @@ def build(
     pool = Pool(
         config.get_database_url(), max_size=config.max_db_conns, application_name="myservice"
     )
-    records = RecordService(PgRecords(pool), clock, uuid7)
+    pg_records = PgRecords(pool)
+    records = RecordService(pg_records, clock, uuid7)
 
     jwks = _jwks(config, clock)
     keys: list[KeySource] = [*_secrets(config), *jwks]
@@ -98,7 +99,7 @@ def build(
     ProbeHandler(health).register(app)
     add_docs(app, title="myservice", version=__version__)
 
-    services: list[Service] = [*before, pool, *jwks]
+    services: list[Service] = [*before, pool, pg_records, *jwks]
     server = _server(app, config, log) if with_server else None
     if server is not None:
         services.append(server)

@@ -139,3 +139,55 @@ async def test_a_prefix_means_just_these_characters(
     for name in ["ab", "abc", "a%", "a_", "é", "B"]:
         await repository.insert(record(name))
     assert [r.name for r in await repository.list_after(None, prefix, 10)] == names
+
+
+async def test_of_many_at_once_each_hears_its_own(repository: RecordRepository) -> None:
+    news = [record(f"r{n}") for n in range(20)]
+    taken = record("taken", record_id=news[7].id)
+    results = await asyncio.gather(
+        *(repository.insert(new) for new in [*news, taken]), return_exceptions=True
+    )
+    assert [plain(r) for r in results if isinstance(r, Record)] == [plain(new) for new in news]
+    assert isinstance(results[-1], AlreadyExists)
+    found = await asyncio.gather(
+        *(repository.get(one) for one in [*(new.id for new in news), MISSING, news[0].id]),
+        return_exceptions=True,
+    )
+    assert isinstance(found.pop(-2), RecordNotFound)
+    assert [plain(r) for r in found if isinstance(r, Record)] == [
+        plain(new) for new in [*news, news[0]]
+    ]
+
+
+async def test_changes_of_one_record_at_once_are_applied_one_after_the_other(
+    repository: RecordRepository,
+) -> None:
+    new = await repository.insert(record())
+    other = await repository.insert(record("other"))
+    later = NOW + timedelta(seconds=1)
+
+    async def replace(name: str, expected: set[int] | None) -> Record:
+        return await repository.replace(new.id, RecordDraft(name), later, expected)
+
+    one, stale, two, elsewhere, missing, gone, after = await asyncio.gather(
+        replace("one", {1}),
+        replace("stale", {1}),
+        replace("two", {2}),
+        repository.replace(other.id, RecordDraft("changed"), later, None),
+        repository.delete(MISSING, None),
+        repository.delete(new.id, {3}),
+        replace("after", None),
+        return_exceptions=True,
+    )
+    assert isinstance(one, Record)
+    assert (one.name, one.version, one.created_at, one.updated_at) == ("one", 2, NOW, later)
+    assert isinstance(stale, StaleVersion)
+    assert isinstance(two, Record)
+    assert (two.name, two.version) == ("two", 3)
+    assert isinstance(elsewhere, Record)
+    assert plain(await repository.get(other.id)) == plain(elsewhere)
+    assert isinstance(missing, RecordNotFound)
+    assert gone is None
+    assert isinstance(after, RecordNotFound)
+    with pytest.raises(RecordNotFound):
+        await repository.get(new.id)

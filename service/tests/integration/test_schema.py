@@ -2,9 +2,9 @@
 
 import pytest
 
-from myservice.schema import SchemaCheck, open_migrator
+from myservice.schema import SchemaCheck, migrations, open_migrator
 from paceline.errors import Error
-from paceline.migrate import DirtyDatabase
+from paceline.migrate import DirtyDatabase, read_source
 from paceline.pg import connect
 
 pytestmark = pytest.mark.integration
@@ -26,5 +26,5 @@ async def test_a_half_migrated_schema_is_refused_with_the_way_out(migrated: str)
     with pytest.raises(DirtyDatabase, match="force"):
         await SchemaCheck(migrated).start()
     async with open_migrator(migrated) as migrator:
-        await migrator.force(1)
+        await migrator.force(read_source(migrations()).versions[-1])
     await SchemaCheck(migrated).start()

@@ -1,12 +1,16 @@
-"""Records in PostgreSQL.
+"""Records in PostgreSQL, many calls a trip.
 
-Implements ``service.records.RecordRepository``. Columns are always listed by name, in one place,
-so a new column changes nothing until somebody asks for it. A replacement or a deletion locks its
-row first and then decides, so "not found" and "stale" can be told apart for certain. The schema is
-``migrations/``; one contract suite runs against this and against the in-memory fake.
+Implements ``service.records.RecordRepository``. Reads, inserts and changes that are in flight
+together share a statement or a transaction (``paceline.coalesce``). A batch of changes locks its
+rows in id order, so two replicas cannot deadlock, then decides one by one in order of arrival, so
+"not found" and "stale" are told apart for certain and each change succeeds or fails by itself.
+Columns are always listed by name, in one place. The schema is ``migrations/``; one contract suite
+runs against this and against the in-memory fake.
 """
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, LiteralString
 from uuid import UUID
@@ -14,45 +18,99 @@ from uuid import UUID
 import msgspec
 
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
+from paceline.coalesce import ReadCoalescer, WriteCoalescer
 from paceline.errors import AlreadyExists, wrap
 from paceline.pg import Connection, DatabaseError, Pool, Row
 
 _COLUMNS: Final = "id, name, metadata, data, version, created_at, updated_at"
-_GET: Final[LiteralString] = f"SELECT {_COLUMNS} FROM records WHERE id = $1"
+_GET: Final[LiteralString] = f"SELECT {_COLUMNS} FROM records WHERE id = ANY($1::uuid[])"
 _LIST: Final[LiteralString] = f"""
     SELECT {_COLUMNS} FROM records
     WHERE ($1::uuid IS NULL OR id > $1) AND starts_with(name, $2)
     ORDER BY id LIMIT $3
 """
 _INSERT: Final[LiteralString] = f"""
-    INSERT INTO records ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7)
-    RETURNING {_COLUMNS}
+    INSERT INTO records ({_COLUMNS})
+    SELECT * FROM unnest(
+        $1::uuid[], $2::text[], $3::jsonb[], $4::json[],
+        $5::bigint[], $6::timestamptz[], $7::timestamptz[]
+    )
 """
-_LOCK: Final[LiteralString] = "SELECT version FROM records WHERE id = $1 FOR UPDATE"
-_REPLACE: Final[LiteralString] = f"""
-    UPDATE records SET name = $2, metadata = $3, data = $4, version = version + 1, updated_at = $5
-    WHERE id = $1
-    RETURNING {_COLUMNS}
+_LOCK: Final[LiteralString] = """
+    SELECT id, version, created_at FROM records WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
 """
-_DELETE: Final[LiteralString] = "DELETE FROM records WHERE id = $1"
+_REPLACE: Final[LiteralString] = """
+    UPDATE records SET
+        name = new.name, metadata = new.metadata, data = new.data,
+        version = new.version, updated_at = new.updated_at
+    FROM unnest(
+        $1::uuid[], $2::text[], $3::jsonb[], $4::json[], $5::bigint[], $6::timestamptz[]
+    ) AS new (id, name, metadata, data, version, updated_at)
+    WHERE records.id = new.id
+"""
+_DELETE: Final[LiteralString] = "DELETE FROM records WHERE id = ANY($1::uuid[])"
 _PRIMARY_KEY: Final = "records_pkey"
+# While one trip waits for the disk or the wire the next one can be under way; more would only make
+# each of them smaller.
+_LANES: Final = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Change:
+    """One replacement, or a deletion when there is no draft."""
+
+    record_id: UUID
+    draft: RecordDraft | None
+    at: datetime | None
+    expected: Collection[int] | None
+
+
+@dataclass(slots=True)
+class _Locked:
+    """What a locked record has become so far in its batch."""
+
+    version: int
+    created_at: datetime
+    replaced: Record | None = None
+    deleted: bool = False
 
 
 class PgRecords:
-    """Records in the ``records`` table."""
+    """Records in the ``records`` table.
+
+    *Resources*: tasks for the trips that are out; `stop` waits for them.
+    """
+
+    name = "records"
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._encode = msgspec.json.Encoder().encode
         self._decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
+        self._reads: ReadCoalescer[UUID, Record] = ReadCoalescer(
+            self._get_all, name="reading records", lanes=_LANES
+        )
+        self._inserts: WriteCoalescer[Record, Record] = WriteCoalescer(
+            self._insert_all, name="inserting records", lanes=_LANES
+        )
+        # One lane: two batches could only wait for each other's locks.
+        self._changes: WriteCoalescer[_Change, Record | None] = WriteCoalescer(
+            self._change_all, name="changing records"
+        )
+
+    async def start(self) -> None:
+        """Let calls in, also again after `stop`."""
+        for coalescer in (self._reads, self._inserts, self._changes):
+            await coalescer.start()
+
+    async def stop(self) -> None:
+        """Let nobody in, and wait until everybody is answered."""
+        await asyncio.gather(self._reads.stop(), self._inserts.stop(), self._changes.stop())
 
     async def get(self, record_id: UUID) -> Record:
         """One record. Errors: RecordNotFound."""
         with wrap("query record {}", record_id):
-            row = await self._pool.fetchrow(_GET, record_id)
-            if row is None:
-                raise RecordNotFound
-            return self._record(row)
+            return await self._reads.call(record_id)
 
     async def list_after(self, after: UUID | None, prefix: str, limit: int) -> list[Record]:
         """Up to ``limit`` records whose name starts with ``prefix``, by id, after ``after``."""
@@ -64,56 +122,74 @@ class PgRecords:
         """Add a record. Errors: AlreadyExists."""
         with wrap("insert record {}", record.id):
             try:
-                row = await self._pool.fetchrow(
-                    _INSERT,
-                    record.id,
-                    record.name,
-                    self._json(record.metadata),
-                    self._json(record.data),
-                    record.version,
-                    record.created_at,
-                    record.updated_at,
-                )
+                return await self._inserts.call(record)
             except DatabaseError as exc:
                 if exc.constraint == _PRIMARY_KEY:
                     raise AlreadyExists("this record exists already") from exc
                 raise
-            return self._returned(row)
 
     async def replace(
         self, record_id: UUID, draft: RecordDraft, at: datetime, expected: Collection[int] | None
     ) -> Record:
         """Put a new content in place, one version up. Errors: RecordNotFound, StaleVersion."""
         with wrap("replace record {}", record_id):
-            metadata, data = self._json(draft.metadata), self._json(draft.data)
-            async with self._pool.transaction() as tx:
-                await self._lock(tx, record_id, expected)
-                row = await tx.fetchrow(_REPLACE, record_id, draft.name, metadata, data, at)
-            return self._returned(row)
+            record = await self._changes.call(_Change(record_id, draft, at, expected))
+            if record is None:
+                raise RuntimeError("a replacement left no record")
+            return record
 
     async def delete(self, record_id: UUID, expected: Collection[int] | None) -> None:
         """Remove a record. Errors: RecordNotFound, StaleVersion."""
         with wrap("delete record {}", record_id):
-            async with self._pool.transaction() as tx:
-                await self._lock(tx, record_id, expected)
-                await tx.execute(_DELETE, record_id)
+            await self._changes.call(_Change(record_id, None, None, expected))
 
-    async def _lock(
-        self, tx: Connection, record_id: UUID, expected: Collection[int] | None
-    ) -> None:
-        row = await tx.fetchrow(_LOCK, record_id)
-        if row is None:
-            raise RecordNotFound
-        if expected is not None and row["version"] not in expected:
-            raise StaleVersion
+    async def _get_all(self, ids: Sequence[UUID]) -> Mapping[UUID, Record | Exception]:
+        rows = await self._pool.fetch(_GET, ids)
+        found: dict[UUID, Record | Exception] = {row["id"]: self._record(row) for row in rows}
+        for missing in {*ids} - found.keys() if len(found) < len(ids) else ():
+            found[missing] = RecordNotFound()
+        return found
+
+    async def _insert_all(self, records: Sequence[Record]) -> Sequence[Record]:
+        await self._pool.execute(
+            _INSERT,
+            [record.id for record in records],
+            [record.name for record in records],
+            [self._json(record.metadata) for record in records],
+            [self._json(record.data) for record in records],
+            [record.version for record in records],
+            [record.created_at for record in records],
+            [record.updated_at for record in records],
+        )
+        return records
+
+    async def _change_all(self, changes: Sequence[_Change]) -> Sequence[Record | Exception | None]:
+        async with self._pool.transaction() as tx:
+            rows = await tx.fetch(_LOCK, [change.record_id for change in changes])
+            locked = {row["id"]: _Locked(row["version"], row["created_at"]) for row in rows}
+            outcomes = [_change(locked.get(change.record_id), change) for change in changes]
+            await self._replace_all(
+                tx, [row.replaced for row in locked.values() if row.replaced and not row.deleted]
+            )
+            if deleted := [record_id for record_id, row in locked.items() if row.deleted]:
+                await tx.execute(_DELETE, deleted)
+        return outcomes
+
+    async def _replace_all(self, tx: Connection, records: Sequence[Record]) -> None:
+        if not records:
+            return
+        await tx.execute(
+            _REPLACE,
+            [record.id for record in records],
+            [record.name for record in records],
+            [self._json(record.metadata) for record in records],
+            [self._json(record.data) for record in records],
+            [record.version for record in records],
+            [record.updated_at for record in records],
+        )
 
     def _json(self, value: object) -> str:
         return self._encode(value).decode()
-
-    def _returned(self, row: Row | None) -> Record:
-        if row is None:
-            raise RuntimeError("RETURNING gave no row")
-        return self._record(row)
 
     def _record(self, row: Row) -> Record:
         return Record(
@@ -125,3 +201,21 @@ class PgRecords:
             row["created_at"],
             row["updated_at"],
         )
+
+
+def _change(row: _Locked | None, change: _Change) -> Record | Exception | None:
+    """Apply one change to what the changes before it have made of its record."""
+    if row is None or row.deleted:
+        return RecordNotFound()
+    if change.expected is not None and row.version not in change.expected:
+        return StaleVersion()
+    if change.draft is None or change.at is None:
+        row.deleted = True
+        return None
+    row.version += 1
+    draft = change.draft
+    row.replaced = Record(
+        change.record_id, draft.name, draft.metadata, draft.data,
+        row.version, row.created_at, change.at,
+    )  # fmt: skip
+    return row.replaced

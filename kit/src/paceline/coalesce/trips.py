@@ -1,0 +1,355 @@
+"""Trips: what moves the calls of both kinds of coalescer.
+
+A call takes a place among the waiting; a departure empties the waiting into a trip, in order, and
+nothing joins a trip that has departed. Invariant: while somebody waits, either all lanes are out or
+a departure is scheduled, and a lane comes back by its task's done callback, which nothing can skip;
+so no wake-up is lost. A trip runs in a task and a context of its own, until the latest of its
+callers' deadlines, and no caller can cancel it for another. Rejected: the first caller carrying the
+batch itself, since its cancellation would be everybody's. Used by ``read`` and ``write``.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from time import perf_counter
+from typing import Final, Generic, TypeVar
+
+from paceline.coalesce.observe import Departure, Observer
+from paceline.deadline import fail_after, moment
+from paceline.errors import Code, Error, copied
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+# Codes that speak of what was asked for, not of the state of the database or the way to it.
+_FAULTS_OF_AN_ITEM: Final = frozenset({
+    Code.INVALID_ARGUMENT,
+    Code.NOT_FOUND,
+    Code.ALREADY_EXISTS,
+    Code.PERMISSION_DENIED,
+    Code.FAILED_PRECONDITION,
+    Code.OUT_OF_RANGE,
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a coalescer has done: ``calls`` accepted, ``refused`` at the door, ``trips``, ``items``.
+
+    ``largest`` is the biggest batch so far; ``waiting`` calls and trips ``out`` are of this moment.
+    """
+
+    calls: int
+    refused: int
+    trips: int
+    items: int
+    largest: int
+    waiting: int
+    out: int
+
+
+class Caller(Generic[K, V]):
+    """One call: where its answer goes, until when it waits, what it waits for."""
+
+    __slots__ = ("future", "item", "mark", "since", "until")
+
+    def __init__(self, item: "_Item[K, V]", future: "asyncio.Future[V]") -> None:
+        self.item = item
+        self.future = future
+        self.until = moment()
+        self.mark: object = None
+        self.since = 0.0
+
+
+class _Item(Generic[K, V]):
+    """One key or one write, and everybody who waits for it."""
+
+    __slots__ = ("callers", "key", "place", "trip")
+
+    def __init__(self, place: Hashable, key: K) -> None:
+        self.place = place
+        self.key = key
+        self.callers: list[Caller[K, V]] = []
+        self.trip: _Trip[K, V] | None = None  # None while it waits
+
+    def answer(self, outcome: V | Exception) -> None:
+        """Give every caller the outcome, an exception to each as its own."""
+        for number, caller in enumerate(self.callers):
+            if caller.future.done():
+                continue
+            if not isinstance(outcome, Exception):
+                caller.future.set_result(outcome)
+            else:
+                caller.future.set_exception(copied(outcome) if number else outcome)
+
+
+class _Trip(Generic[K, V]):
+    """A batch on its way."""
+
+    __slots__ = ("aboard", "items", "task")
+    task: asyncio.Task[None]
+
+    def __init__(self, items: list[_Item[K, V]]) -> None:
+        self.items = items
+        self.aboard = 0
+        for item in items:
+            item.trip = self
+            self.aboard += len(item.callers)
+
+    def callers(self) -> Iterable[Caller[K, V]]:
+        """Everybody who is on it."""
+        return (caller for item in self.items for caller in item.callers)
+
+    def until(self) -> float | None:
+        """The latest of the callers' deadlines, in the loop's time; None if one has none."""
+        latest = 0.0
+        for caller in self.callers():
+            if caller.until is None:
+                return None
+            latest = max(latest, caller.until)
+        return latest
+
+    def fail(self, exc: Exception) -> None:
+        """Answer with ``exc`` whoever has no answer yet."""
+        for item in self.items:
+            item.answer(copied(exc))
+
+
+class Trips(Generic[K, V]):
+    """Waiting calls, lanes, and the trips that are out.
+
+    ``carry`` gives one outcome for each key, in order. If it raises, nothing may have taken effect
+    unless the error says otherwise: that is what makes it right to carry the halves again when
+    ``is_fault_of_one`` says that the error is about one item. ``lost`` makes the error for callers
+    whose trip was cut off. ``abandon``: cancel a trip when its last caller has left.
+    """
+
+    def __init__(
+        self,
+        carry: Callable[[Sequence[K]], Awaitable[Sequence[V | Exception]]],
+        lost: Callable[[], Error],
+        *,
+        name: str,
+        lanes: int,
+        max_batch: int,
+        max_waiting: int,
+        window: float,
+        abandon: bool,
+        is_fault_of_one: Callable[[Exception], bool],
+        observer: Observer | None,
+    ) -> None:
+        if lanes < 1 or max_batch < 1 or max_waiting < 1 or window < 0:
+            raise ValueError(
+                "lanes, max_batch and max_waiting must be at least 1, window at least 0"
+            )
+        self.name = name
+        self._carry = carry
+        self._lost = lost
+        self._lanes = lanes
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._window = window
+        self._abandon = abandon
+        self._is_fault_of_one = is_fault_of_one
+        self._observer = observer
+        self._items: dict[Hashable, _Item[K, V]] = {}  # that wait, the oldest first
+        self._waiting = 0  # callers
+        self._out: set[_Trip[K, V]] = set()
+        self._scheduled = False
+        self._opens = 0.0
+        self._closed = False
+        self._changed = asyncio.Event()
+        # One for all departures: a trip must not run in the context of whoever happened to call.
+        self._context = Context()
+        self._calls = self._refused = self._departed = self._carried = self._largest = 0
+
+    @property
+    def stats(self) -> Stats:
+        """The figures."""
+        return Stats(
+            self._calls,
+            self._refused,
+            self._departed,
+            self._carried,
+            self._largest,
+            self._waiting,
+            len(self._out),
+        )
+
+    def join(self, place: Hashable, key: K) -> Caller[K, V]:
+        """Wait for a trip, together with whoever waits in the same place.
+
+        Errors: UNAVAILABLE after `close`, RESOURCE_EXHAUSTED when too many wait.
+        """
+        if self._closed:
+            raise Error(Code.UNAVAILABLE, f"{self.name} is shutting down")
+        if self._waiting >= self._max_waiting:
+            self._refused += 1
+            raise Error(Code.RESOURCE_EXHAUSTED, f"too many calls wait for {self.name}: try later")
+        loop = asyncio.get_running_loop()
+        item = self._items.get(place)
+        if item is None:
+            item = self._items[place] = _Item(place, key)
+        caller = Caller(item, loop.create_future())
+        if self._observer is not None:
+            caller.mark, caller.since = self._observer.mark(), perf_counter()
+        item.callers.append(caller)
+        self._waiting += 1
+        self._calls += 1
+        if not self._scheduled and len(self._out) < self._lanes:
+            self._scheduled = True
+            if self._window:
+                self._opens = perf_counter() + self._window
+            # Not at once: whoever calls in this same round of the loop comes along.
+            loop.call_soon(self._open, context=self._context)
+        return caller
+
+    def leave(self, caller: Caller[K, V]) -> bool:
+        """Stop waiting. True when the item has departed, so that it may have or yet take effect."""
+        item, future = caller.item, caller.future
+        if not future.done():
+            future.cancel()
+        elif not future.cancelled():
+            future.exception()  # nobody else will look at it, and asyncio would complain
+        trip = item.trip
+        if trip is None:
+            if self._items.get(item.place) is item:  # else it was refused at the end
+                self._step_back(item, caller)
+            return False
+        trip.aboard -= 1
+        if self._abandon and not trip.aboard:
+            trip.task.cancel()
+        return True
+
+    def _step_back(self, item: _Item[K, V], caller: Caller[K, V]) -> None:
+        item.callers.remove(caller)
+        self._waiting -= 1
+        if not item.callers:
+            del self._items[item.place]
+        self._changed.set()
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        self._closed = True
+
+    def reopen(self) -> None:
+        """Let callers in again."""
+        self._closed = False
+
+    async def drain(self) -> None:
+        """Let nobody in and wait until everybody is answered.
+
+        When it is cancelled the trips are cut off and who still waits is told so: nobody hangs.
+        """
+        self.close()
+        try:
+            while self._items or self._out:
+                self._changed.clear()
+                await self._changed.wait()
+        except BaseException:
+            await self._cut_off()
+            raise
+
+    async def _cut_off(self) -> None:
+        for item in self._items.values():
+            item.answer(Error(Code.UNAVAILABLE, f"{self.name} is shutting down"))
+        self._items.clear()
+        self._waiting = 0
+        tasks = [trip.task for trip in self._out]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _open(self) -> None:
+        """A lane was free when somebody called: depart, or wait out the window first."""
+        if self._window and len(self._items) < self._max_batch and perf_counter() < self._opens:
+            # Timers are a thousand times too coarse for a window in microseconds, so rounds of
+            # the loop are counted off instead; other callbacks go on in between.
+            asyncio.get_running_loop().call_soon(self._open, context=self._context)
+            return
+        self._scheduled = False
+        self._depart()
+
+    def _depart(self) -> None:
+        while self._items and len(self._out) < self._lanes:
+            trip = _Trip(self._board())
+            self._waiting -= trip.aboard
+            self._departed += 1
+            self._carried += len(trip.items)
+            self._largest = max(self._largest, len(trip.items))
+            self._out.add(trip)
+            trip.task = asyncio.get_running_loop().create_task(self._travel(trip), name=self.name)
+            trip.task.add_done_callback(partial(self._came_back, trip))
+
+    def _board(self) -> list[_Item[K, V]]:
+        if len(self._items) <= self._max_batch:
+            items = [*self._items.values()]
+            self._items.clear()
+            return items
+        places = [*islice(self._items, self._max_batch)]
+        return [self._items.pop(place) for place in places]
+
+    def _came_back(self, trip: _Trip[K, V], task: asyncio.Task[None]) -> None:
+        self._out.discard(trip)
+        if task.cancelled():
+            trip.fail(self._lost())
+        elif (failure := task.exception()) is not None:
+            trip.fail(failure if isinstance(failure, Exception) else self._lost())
+        self._depart()
+        self._changed.set()
+
+    async def _travel(self, trip: _Trip[K, V]) -> None:
+        with self._observed(trip):
+            until = trip.until()
+            if until is None:
+                await self._deliver(trip.items)
+                return
+            left = until - asyncio.get_running_loop().time()
+            try:
+                async with fail_after(left, self.name):
+                    await self._deliver(trip.items)
+            except Error:  # the latest of the deadlines; each caller's own has struck as well
+                trip.fail(self._lost())
+
+    def _observed(self, trip: _Trip[K, V]) -> AbstractContextManager[object]:
+        if self._observer is None:
+            return nullcontext()
+        now = perf_counter()
+        callers = [*trip.callers()]
+        marks = [caller.mark for caller in callers]
+        waited = [now - caller.since for caller in callers]
+        return self._observer.trip(Departure(self.name, len(trip.items), marks, waited))
+
+    async def _deliver(self, items: Sequence[_Item[K, V]]) -> None:
+        """Carry the items and answer each; halve them if they fail for the fault of one."""
+        try:
+            outcomes = await self._carry([item.key for item in items])
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is the callers'
+            if len(items) == 1 or not self._is_fault_of_one(exc):
+                for item in items:
+                    item.answer(copied(exc))
+                return
+        else:
+            if len(outcomes) != len(items):
+                # Not a failure to halve for: the batch may well have taken effect.
+                raise RuntimeError(f"{self.name}: {len(outcomes)} results for {len(items)} items")
+            for item, outcome in zip(items, outcomes, strict=True):
+                item.answer(outcome)
+            return
+        middle = len(items) // 2
+        await self._deliver(items[:middle])
+        await self._deliver(items[middle:])
+
+
+def is_about_an_item(exc: Exception) -> bool:
+    """Whether a batch that failed so may succeed without one of its items.
+
+    Bad input is somebody's, an unreachable database is everybody's; and a bug proves nothing about
+    what was done before it.
+    """
+    return isinstance(exc, Error) and exc.code in _FAULTS_OF_AN_ITEM
