@@ -20,7 +20,7 @@ ROOMS = {
     "pydantic": {"paceline.config"},
     "pydantic_core": {"paceline.config"},
     "pytest": {"paceline.testing"},
-    "typer": {"paceline.cli", "paceline.migrate", "myservice.cli"},
+    "typer": {"paceline.cli", "paceline.migrate", "myservice.cli", "myservice.ledger_cli"},
     "uuid_utils": {"myservice.main"},
     "uvicorn": {"paceline.web"},
     "uvloop": {"paceline.cli", "myservice.cli", "paceline.testing"},

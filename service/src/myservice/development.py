@@ -23,7 +23,10 @@ from paceline.log import Logger
 from paceline.migrate import Step
 
 _SUBJECT = "developer"
-_SCOPES = ("records:read", "records:write")
+_SCOPES = (
+    "records:read", "records:write",
+    "accounts:read", "accounts:write", "accounts:operate", "transfers:write",
+)  # fmt: skip
 
 
 class Development:

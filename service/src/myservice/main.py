@@ -15,9 +15,16 @@ from uuid_utils.compat import uuid7
 
 from myservice import __version__
 from myservice.config import Config
-from myservice.handler.http import STATUSES, RecordHandler
+from myservice.handler.accounts import STATUSES as ACCOUNT_STATUSES
+from myservice.handler.accounts import AccountHandler
+from myservice.handler.http import STATUSES as RECORD_STATUSES
+from myservice.handler.http import RecordHandler
 from myservice.handler.probes import ProbeHandler
+from myservice.repository.accounts import PgAccounts
+from myservice.repository.audit import PgAudit
+from myservice.repository.ledger import PgLedger
 from myservice.repository.records import PgRecords
+from myservice.service.accounts import AccountService
 from myservice.service.records import RecordService
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
 from paceline.clock import SystemClock
@@ -40,6 +47,7 @@ from paceline.web.middleware import (
 )
 from paceline.web.server import HttpServer
 
+STATUSES: Final = {**RECORD_STATUSES, **ACCOUNT_STATUSES}
 PROBES: Final = ("/health", "/ready")
 
 
@@ -64,8 +72,9 @@ def build(
     pool = Pool(
         config.get_database_url(), max_size=config.max_db_conns, application_name="myservice"
     )
-    pg_records = PgRecords(pool)
+    pg_records, pg_accounts, pg_ledger = PgRecords(pool), PgAccounts(pool), PgLedger(pool)
     records = RecordService(pg_records, clock, uuid7)
+    accounts = AccountService(pg_accounts, pg_ledger, clock, uuid7)
 
     jwks = _jwks(config, clock)
     keys: list[KeySource] = [*_secrets(config), *jwks]
@@ -95,11 +104,12 @@ def build(
     )
     api = app.group("/api/v1", *api_middleware)
     RecordHandler(records).register(api)
+    AccountHandler(accounts).register(api)
     health = Health({"postgres": pool.ping}, log, draining=draining)
     ProbeHandler(health).register(app)
     add_docs(app, title="myservice", version=__version__)
 
-    services: list[Service] = [*before, pool, pg_records, *jwks]
+    services: list[Service] = [*before, pool, pg_records, pg_accounts, pg_ledger, *jwks]
     server = _server(app, config, log) if with_server else None
     if server is not None:
         services.append(server)
@@ -110,6 +120,23 @@ def build(
         shutdown_timeout=config.shutdown_timeout,
     )
     return Built(app, lifecycle, server)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The ledger for a command: start ``services`` in order, stop them in reverse."""
+
+    services: Sequence[Service]
+    service: AccountService
+    audit: PgAudit
+
+
+def build_books(config: Config) -> Books:
+    """Wire what ``myservice ledger`` needs."""
+    pool = Pool(config.get_database_url(), min_size=1, max_size=2, application_name="ledger")
+    accounts, ledger = PgAccounts(pool), PgLedger(pool)
+    service = AccountService(accounts, ledger, SystemClock(), uuid7)
+    return Books([pool, accounts, ledger], service, PgAudit(pool))
 
 
 def _server(app: App, config: Config, log: Logger) -> HttpServer:

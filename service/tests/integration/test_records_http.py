@@ -247,6 +247,8 @@ async def test_the_document_and_the_page_are_served(service: Service) -> None:
     assert operations == {
         ("GET", "/api/v1/records"), ("POST", "/api/v1/records"),
         ("GET", one), ("PUT", one), ("DELETE", one),
+        ("POST", "/api/v1/accounts"), ("GET", "/api/v1/accounts/{id}"),
+        ("POST", "/api/v1/accounts/{id}/credits"), ("POST", "/api/v1/transfers"),
         ("GET", "/health"), ("GET", "/ready"),
     }  # fmt: skip
     page = await client.get("/docs")

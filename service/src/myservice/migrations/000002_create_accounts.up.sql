@@ -3,7 +3,7 @@ CREATE TABLE accounts (
     owner      text        NOT NULL CHECK (char_length(owner) BETWEEN 1 AND 200),
     balance    bigint      NOT NULL CHECK (balance BETWEEN 0 AND 9007199254740991), -- 2^53 - 1: exact in any JSON
     created_at timestamptz NOT NULL
-);
+) WITH (fillfactor = 70); -- room for new versions of a row beside it: no index need change
 
 -- The entries of the ledger: each takes `amount` from one account and gives it to another. A credit
 -- comes from outside and has no from_id. No foreign keys: whoever adds a row has both accounts
@@ -27,7 +27,8 @@ CREATE TABLE idempotency_keys (
     key         text        NOT NULL,
     fingerprint bytea       NOT NULL, -- SHA-256 of the request: a key is good for one request only
     transfer_id uuid,
-    refusal     text,
+    refusal     text, -- the kind of the error, and its text
+    detail      text,
     created_at  timestamptz NOT NULL,
     PRIMARY KEY (subject, key)
 );

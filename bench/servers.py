@@ -1,0 +1,255 @@
+"""The servers that are measured: ours and its peers, started alike, each in its own group.
+
+Invariant: what was started is stopped by its pid, also when the bench is interrupted. A server that
+cannot be here (no toolchain, package or script) is skipped with the reason. Logs go to a file in
+memory that is emptied after each turn, so nobody waits for a reader and nobody can do without
+logging unseen. Used by ``service``; what a peer must do is in ``contract``.
+"""
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SECRET = "a-benchmark-secret-of-at-least-32-bytes"
+_HOST = "127.0.0.1"
+_GO_PROGRAM = HERE / ".cache/go-peer"
+_START_TIMEOUT = 30.0
+_STOP_TIMEOUT = 15.0
+_BUILD_TIMEOUT = 300
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Skipped(Exception):
+    """This server cannot be measured here; the text says why."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server: its key, its name in the tables, what to run, and how many times.
+
+    ``script`` of bench/peers; without one it is ours. ``needs``: packages. ``workers``: processes.
+    """
+
+    key: str
+    title: str
+    script: str = ""
+    workers: int = 2
+    needs: tuple[str, ...] = ()
+
+
+OURS, OURS_TWO = Peer("paceline", "paceline, 1 process", workers=1), Peer(
+    "paceline-2", "paceline, 2 processes"
+)  # fmt: skip
+GO = Peer("go", "Go: chi + pgx", "go")
+FASTAPI = Peer(
+    "fastapi-asyncpg", "FastAPI + asyncpg, 2 processes", "fastapi_asyncpg.py",
+    needs=("fastapi", "asyncpg"),
+)  # fmt: skip
+PEERS = (
+    OURS,
+    OURS_TWO,
+    GO,
+    FASTAPI,
+    Peer("fastapi-sqlalchemy", "FastAPI + SQLAlchemy, 2 processes", "fastapi_sqlalchemy.py",
+         needs=("fastapi", "sqlalchemy")),
+    Peer("litestar-asyncpg", "Litestar + asyncpg, 2 processes", "litestar_asyncpg.py",
+         needs=("litestar", "asyncpg")),
+)  # fmt: skip
+
+
+@dataclass
+class Server:
+    """A started peer. *Resources*: its processes and its log, until `stop`."""
+
+    peer: Peer
+    port: int
+    log: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{_HOST}:{self.port}"
+
+    def cpu_seconds(self) -> float:
+        """Used so far by its processes and all their children."""
+        return cpu_seconds([process.pid for process in self.processes])
+
+    def take_log(self) -> int:
+        """Empty the log; the bytes that were in it."""
+        size = self.log.stat().st_size
+        os.truncate(self.log, 0)
+        return size
+
+    def ended(self) -> bool:
+        """Whether one of its processes is gone."""
+        return any(process.poll() is not None for process in self.processes)
+
+    def stop(self) -> None:
+        """End all of it, in order first and by force after a while."""
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(_STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                pass
+            finally:
+                with suppress(ProcessLookupError):  # the group: workers that outlived their parent
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait(_STOP_TIMEOUT)
+        self.log.unlink(missing_ok=True)
+
+
+def parent_and_ticks(stat: str) -> tuple[int, int]:
+    """The parent, and the clock ticks of a process and its waited-for children.
+
+    From /proc/PID/stat, whose second field, the name, may hold anything.
+    """
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[1]), sum(int(ticks) for ticks in fields[11:15])
+
+
+def cpu_seconds(roots: list[int]) -> float:
+    """Used so far by these processes and their descendants, also those that have ended."""
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended just now: its parent's sum has it
+            pid = int(path.parent.name)
+            parents[pid], ticks[pid] = parent_and_ticks(path.read_text(errors="replace"))
+    family = set(roots)
+    for _ in parents:
+        children = {pid for pid, parent in parents.items() if parent in family} - family
+        if not children:
+            break
+        family |= children
+    return sum(ticks.get(pid, 0) for pid in family) / _TICKS
+
+
+@asynccontextmanager
+async def started(peer: Peer, database_url: str) -> AsyncGenerator[Server, None]:
+    """A server that is ready. Errors: `Skipped`. *Resources*: the server, until the block ends."""
+    command = find_command(peer)
+    server = Server(peer, _free_port(), _log_file(peer))
+    try:
+        for _ in range(1 if peer.script else peer.workers):
+            server.processes.append(_spawn(command, server, database_url))
+        await _until_ready(server)
+        yield server
+    finally:
+        server.stop()
+
+
+def _log_file(peer: Peer) -> Path:
+    """Where the server writes its lines: in memory where we can, so that no disk is measured."""
+    memory = Path("/dev/shm")  # noqa: S108 - the name is random
+    where = memory if memory.is_dir() else None
+    handle, name = tempfile.mkstemp(prefix=f"paceline-bench-{peer.key}-", suffix=".log", dir=where)
+    os.close(handle)
+    return Path(name)
+
+
+def find_command(peer: Peer) -> list[str | Path]:
+    """What to run; the Go service is built first. Errors: `Skipped`."""
+    if not peer.script:
+        return [Path(sys.executable).with_name("myservice"), "serve"]
+    path = HERE / "peers" / peer.script
+    if not path.exists():
+        raise Skipped(f"bench/peers/{peer.script} is not there")
+    missing = [name for name in peer.needs if importlib.util.find_spec(name) is None]
+    if missing:
+        raise Skipped(f"not installed: {', '.join(missing)}")
+    if path.is_dir():
+        return [_build_go(path)]
+    return [sys.executable, path]
+
+
+def _build_go(folder: Path) -> Path:
+    go = shutil.which("go")
+    if go is None:
+        raise Skipped("there is no Go toolchain")
+    _GO_PROGRAM.parent.mkdir(exist_ok=True)
+    try:
+        built = subprocess.run(
+            [go, "build", "-C", folder, "-o", _GO_PROGRAM, "."],
+            check=False, timeout=_BUILD_TIMEOUT, capture_output=True, text=True,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as exc:
+        raise Skipped("go build took too long") from exc
+    if built.returncode != 0:
+        raise Skipped(f"go build failed: {built.stderr.strip()[-500:]}")
+    return _GO_PROGRAM
+
+
+def _spawn(command: list[str | Path], server: Server, database_url: str) -> subprocess.Popen[bytes]:
+    port, workers = str(server.port), server.peer.workers
+    if server.peer.script:
+        settings = {
+            "DATABASE_URL": database_url,
+            "HOST": _HOST,
+            "PORT": port,
+            "JWT_SECRET": SECRET,
+            "WORKERS": str(workers),
+        }
+    else:
+        settings = {
+            "APP_DATABASE_URL": database_url,
+            "APP_HOST": _HOST,
+            "APP_PORT": port,
+            "APP_JWT_SECRET": SECRET,
+            "APP_RATE_LIMIT": "10000000",
+            "APP_LOG_FORMAT": "json",
+        }
+        if workers > 1:
+            settings["APP_REUSE_PORT"] = "true"  # the kernel spreads the connections
+    foreign = {name: value for name, value in os.environ.items() if not name.startswith("APP_")}
+    with server.log.open("ab") as log:  # O_APPEND: it can be emptied while they write
+        return subprocess.Popen(
+            command, env=foreign | settings, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True, cwd=server.log.parent,
+        )  # fmt: skip
+
+
+async def _until_ready(server: Server) -> None:
+    """Wait for a 200 from /health. Errors: `Skipped` with the end of the log."""
+    try:
+        async with asyncio.timeout(_START_TIMEOUT):
+            while not server.ended():
+                if await asyncio.to_thread(_is_healthy, server.url):
+                    await asyncio.sleep(0.5)  # for its other processes
+                    if not server.ended():
+                        return
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        pass
+    tail = server.log.read_text(errors="replace").strip()[-400:]
+    raise Skipped(f"it did not become ready; the end of its log: {tail}")
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=1) as answer:  # noqa: S310 - our own
+            return bool(answer.status == 200)  # noqa: PLR2004 - OK
+    except OSError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port

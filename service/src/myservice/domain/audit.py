@@ -1,0 +1,23 @@
+"""What an audit of the ledger tells: the totals, and whatever does not add up.
+
+A ledger is clean when every balance is the sum of its account's entries, when all balances
+together are what was credited from outside, and when every idempotency key that names an entry
+names one that exists. Made by ``repository.audit``, printed by ``ledger_cli``.
+"""
+
+import msgspec
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """The result; amounts in minor units. ``faults`` are sentences, empty when all adds up."""
+
+    accounts: int
+    entries: int
+    total_balance: int
+    total_credited: int
+    faults: tuple[str, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything adds up."""
+        return not self.faults

@@ -1,0 +1,139 @@
+"""The ledger's rules: entries, what an entry comes to, and the arithmetic that decides.
+
+Invariant: a balance is never negative, and what leaves one account arrives in another, so the total
+of all balances changes by credits only. `Book` is pure arithmetic: ``repository.ledger`` locks the
+accounts and lets it decide, entry by entry, in order of arrival. An idempotency key makes an entry
+take effect once; it belongs to its subject and to one request.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from myservice.domain.accounts import MAX_AMOUNT, AccountNotFound, NotTheOwner
+from paceline.errors import Code, Error
+
+
+class InsufficientBalance(Error):
+    """The account holds less than the amount; nothing was moved."""
+
+    kind = "insufficient-balance"
+
+    def __init__(self, message: str = "insufficient balance: nothing was moved") -> None:
+        super().__init__(Code.FAILED_PRECONDITION, message)
+
+
+class BalanceOverflow(Error):
+    """The receiving account cannot hold that much; nothing was moved."""
+
+    kind = "balance-overflow"
+
+    def __init__(self, message: str = "the balance would be too large: nothing was moved") -> None:
+        super().__init__(Code.FAILED_PRECONDITION, message)
+
+
+class KeyReused(Error):
+    """The idempotency key was used for another request."""
+
+    kind = "idempotency-key-reused"
+
+    def __init__(self) -> None:
+        message = "this Idempotency-Key was used for another request: take a new one"
+        super().__init__(Code.INVALID_ARGUMENT, message)
+
+
+class KeyInFlight(Error):
+    """A request with the same idempotency key has not been answered yet."""
+
+    kind = "idempotency-key-in-flight"
+
+    def __init__(self) -> None:
+        message = "a request with this Idempotency-Key is under way: ask again in a moment"
+        super().__init__(Code.ABORTED, message)
+
+
+class Transfer(msgspec.Struct, frozen=True, rename={"from_id": "from", "to_id": "to"}):
+    """An entry of the ledger, with what both accounts held after it.
+
+    A credit from outside has no `from`.
+    """
+
+    id: UUID
+    from_id: UUID | None
+    to_id: UUID
+    amount: int
+    reference: str
+    from_balance: int | None
+    to_balance: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key: whose, which, and a digest of the one request it is good for."""
+
+    subject: str
+    text: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """What is to be entered into the ledger.
+
+    ``debtor`` must own the account that is debited; None when the caller may debit any. A credit
+    has no ``from_id``.
+    """
+
+    id: UUID
+    from_id: UUID | None
+    to_id: UUID
+    amount: int
+    reference: str
+    at: datetime
+    debtor: str | None = None
+    key: Key | None = None
+
+
+class Book:
+    """Some accounts, locked by the caller: entries are made one by one, each whole or not."""
+
+    def __init__(self, accounts: Mapping[UUID, tuple[str, int]]) -> None:
+        self._owners = {account_id: owner for account_id, (owner, _) in accounts.items()}
+        self._balances = {account_id: balance for account_id, (_, balance) in accounts.items()}
+        self.changed: dict[UUID, int] = {}
+        """The new balances of the accounts that took part in an entry."""
+
+    def enter(self, entry: Entry) -> Transfer | Error:
+        """Make the entry, or say why not; then nothing has changed."""
+        if (refusal := self._refusal(entry)) is not None:
+            return refusal
+        source, target = entry.from_id, entry.to_id
+        from_balance = None
+        if source is not None:
+            from_balance = self._balances[source] - entry.amount
+            self._balances[source] = self.changed[source] = from_balance
+        to_balance = self._balances[target] + entry.amount
+        self._balances[target] = self.changed[target] = to_balance
+        return Transfer(
+            entry.id, source, target, entry.amount, entry.reference,
+            from_balance, to_balance, entry.at,
+        )  # fmt: skip
+
+    def _refusal(self, entry: Entry) -> Error | None:
+        source, target = entry.from_id, entry.to_id
+        if source is not None:
+            if source not in self._balances:
+                return AccountNotFound(f"there is no account {source}")
+            if entry.debtor is not None and self._owners[source] != entry.debtor:
+                return NotTheOwner()
+        if target not in self._balances:
+            return AccountNotFound(f"there is no account {target}")
+        if source is not None and self._balances[source] < entry.amount:
+            return InsufficientBalance()
+        if self._balances[target] + entry.amount > MAX_AMOUNT:
+            return BalanceOverflow()
+        return None

@@ -1,0 +1,79 @@
+"""Accounts in PostgreSQL: opened and looked up, many calls a trip.
+
+Implements ``service.accounts.AccountRepository``. Balances are written by ``ledger`` alone. A read
+that starts after a transfer was acknowledged sees it, as ``paceline.coalesce.read`` explains.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final, LiteralString
+from uuid import UUID
+
+from myservice.domain.accounts import Account, AccountNotFound
+from paceline.coalesce import ReadCoalescer, WriteCoalescer
+from paceline.errors import wrap
+from paceline.pg import Pool
+
+_COLUMNS: Final = "id, owner, balance, created_at"
+_GET: Final[LiteralString] = f"SELECT {_COLUMNS} FROM accounts WHERE id = ANY($1::uuid[])"
+_INSERT: Final[LiteralString] = f"""
+    INSERT INTO accounts ({_COLUMNS})
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::timestamptz[])
+"""
+
+
+class PgAccounts:
+    """Accounts in the ``accounts`` table.
+
+    *Resources*: tasks for the trips that are out; `stop` waits for them.
+    """
+
+    name = "accounts"
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._reads: ReadCoalescer[UUID, Account] = ReadCoalescer(
+            self._get_all, name="reading accounts"
+        )
+        self._inserts: WriteCoalescer[Account, Account] = WriteCoalescer(
+            self._insert_all, name="opening accounts"
+        )
+
+    async def start(self) -> None:
+        """Let calls in, also again after `stop`."""
+        await self._reads.start()
+        await self._inserts.start()
+
+    async def stop(self) -> None:
+        """Let nobody in, and wait until everybody is answered."""
+        await asyncio.gather(self._reads.stop(), self._inserts.stop())
+
+    async def insert(self, account: Account) -> Account:
+        """Add an account."""
+        with wrap("insert account {}", account.id):
+            return await self._inserts.call(account)
+
+    async def get(self, account_id: UUID) -> Account:
+        """One account. Errors: AccountNotFound."""
+        with wrap("query account {}", account_id):
+            return await self._reads.call(account_id)
+
+    async def _get_all(self, ids: Sequence[UUID]) -> Mapping[UUID, Account | Exception]:
+        rows = await self._pool.fetch(_GET, ids)
+        found: dict[UUID, Account | Exception] = {
+            row["id"]: Account(row["id"], row["owner"], row["balance"], row["created_at"])
+            for row in rows
+        }
+        for missing in {*ids} - found.keys() if len(found) < len(ids) else ():
+            found[missing] = AccountNotFound()
+        return found
+
+    async def _insert_all(self, accounts: Sequence[Account]) -> Sequence[Account]:
+        await self._pool.execute(
+            _INSERT,
+            [account.id for account in accounts],
+            [account.owner for account in accounts],
+            [account.balance for account in accounts],
+            [account.created_at for account in accounts],
+        )
+        return accounts

@@ -1,0 +1,72 @@
+"""The audit of the ledger: balances against entries, all in one snapshot.
+
+Reads everything in one read-only transaction at repeatable read, so it may run beside a busy
+service and tells of one moment. Each question is a statement that gives the rows that should not
+be. For ``myservice ledger verify`` and for the tests that kill things; the invariant itself is kept
+by ``ledger``.
+"""
+
+from typing import Final, LiteralString
+
+from myservice.domain.audit import Audit
+from paceline.errors import wrap
+from paceline.pg import Connection, Pool
+
+_MOST_FAULTS: Final = 20
+_TOTALS: Final[LiteralString] = """
+    SELECT
+        (SELECT count(*) FROM accounts) AS accounts,
+        (SELECT count(*) FROM transfers) AS entries,
+        (SELECT coalesce(sum(balance), 0) FROM accounts) AS total_balance,
+        (SELECT coalesce(sum(amount), 0) FROM transfers WHERE from_id IS NULL) AS total_credited
+"""
+_WRONG_BALANCES: Final[LiteralString] = """
+    WITH sums AS (
+        SELECT id, sum(amount) AS entered FROM (
+            SELECT to_id AS id, amount FROM transfers
+            UNION ALL
+            SELECT from_id, -amount FROM transfers WHERE from_id IS NOT NULL
+        ) AS moves GROUP BY id
+    )
+    SELECT id, balance, coalesce(entered, 0) AS entered
+    FROM accounts FULL JOIN sums USING (id)
+    WHERE balance IS DISTINCT FROM coalesce(entered, 0)
+    ORDER BY id LIMIT $1
+"""
+_DANGLING_KEYS: Final[LiteralString] = """
+    SELECT subject, key FROM idempotency_keys
+    LEFT JOIN transfers ON transfers.id = transfer_id
+    WHERE transfers.id IS NULL AND refusal IS NULL
+    ORDER BY subject, key LIMIT $1
+"""
+
+
+class PgAudit:
+    """Looks the whole ledger over; takes seconds for millions of entries."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def run(self) -> Audit:
+        """The audit of this moment, with up to twenty faults of each kind."""
+        with wrap("audit the ledger"):
+            async with self._pool.transaction(isolation="repeatable_read", read_only=True) as tx:
+                return await _audit(tx)
+
+
+async def _audit(tx: Connection) -> Audit:
+    (totals,) = await tx.fetch(_TOTALS)
+    balance, credited = int(totals["total_balance"]), int(totals["total_credited"])
+    faults = [
+        f"account {row['id']} does not exist and its entries come to {row['entered']}"
+        if row["balance"] is None
+        else f"account {row['id']} holds {row['balance']} and its entries come to {row['entered']}"
+        for row in await tx.fetch(_WRONG_BALANCES, _MOST_FAULTS)
+    ]
+    faults += [
+        f"the idempotency key {row['key']!r} of {row['subject']!r} names no entry"
+        for row in await tx.fetch(_DANGLING_KEYS, _MOST_FAULTS)
+    ]
+    if balance != credited:
+        faults.append(f"all balances come to {balance} and all credits to {credited}")
+    return Audit(totals["accounts"], totals["entries"], balance, credited, tuple(faults))

@@ -1,0 +1,226 @@
+"""Accounts and transfers through the whole service: who may, what is refused, what comes again."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+
+import pytest
+from recording_log import RecordingLog
+
+from myservice.config import Config
+from myservice.domain.accounts import MAX_AMOUNT
+from myservice.main import build
+from paceline.auth import issue_token
+from paceline.clock import SystemClock
+from paceline.web.app import App
+from paceline.web.testing import Client, Response
+
+pytestmark = pytest.mark.integration
+
+SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
+ACCOUNTS, TRANSFERS = "/api/v1/accounts", "/api/v1/transfers"
+OWNER = ("accounts:read", "accounts:write", "transfers:write")
+OPERATOR = (*OWNER, "accounts:operate")
+MISSING = "0192f0a0-0000-7000-8000-00000000dead"
+
+As = Callable[..., Client]
+
+
+@pytest.fixture
+async def app(migrated: str) -> AsyncGenerator[App]:
+    config = Config().with_own(database_url=migrated, jwt_secret=SECRET)
+    built = build(config.replaced(max_db_conns=5), RecordingLog(), with_server=False)
+    async with built.lifecycle:
+        yield built.app
+
+
+def client(app: App, subject: str, *scopes: str) -> Client:
+    token = issue_token(
+        SECRET.encode(), subject=subject, scopes=scopes, expiry=60, clock=SystemClock()
+    )
+    return Client(app, headers={"authorization": f"Bearer {token}"})
+
+
+@pytest.fixture
+def ada(app: App) -> Client:
+    return client(app, "ada", *OWNER)
+
+
+@pytest.fixture
+def bob(app: App) -> Client:
+    return client(app, "bob", *OWNER)
+
+
+@pytest.fixture
+def operator(app: App) -> Client:
+    return client(app, "root", *OPERATOR)
+
+
+async def opened(owner: Client, operator: Client, balance: int = 0) -> str:
+    answer = await owner.post(ACCOUNTS, {})
+    assert answer.status == 201, answer.body
+    account: str = answer.json()["id"]
+    assert answer.headers["location"] == f"{ACCOUNTS}/{account}"
+    if balance:
+        credit = await operator.post(f"{ACCOUNTS}/{account}/credits", {"amount": balance})
+        assert credit.status == 201, credit.body
+    return account
+
+
+async def transfer(
+    who: Client, source: str, target: str, amount: object = 10, *, key: str | None = None
+) -> Response:
+    body = {"from": source, "to": target, "amount": amount, "reference": "rent"}
+    headers = {"idempotency-key": key} if key else {}
+    return await who.request("POST", TRANSFERS, json=body, headers=headers)
+
+
+async def balance(operator: Client, account: str) -> int:
+    found: int = (await operator.get(f"{ACCOUNTS}/{account}")).json()["balance"]
+    return found
+
+
+def kind(answer: Response) -> tuple[int, str]:
+    return answer.status, answer.json()["type"]
+
+
+async def test_a_transfer_tells_both_new_balances(
+    ada: Client, bob: Client, operator: Client
+) -> None:
+    a, b = await opened(ada, operator, 100), await opened(bob, operator)
+    answer = await transfer(ada, a, b, 30)
+    assert answer.status == 201
+    told = answer.json()
+    assert {name: told[name] for name in told if name not in ("id", "created_at")} == {
+        "from": a, "to": b, "amount": 30, "reference": "rent", "from_balance": 70, "to_balance": 30,
+    }  # fmt: skip
+    assert (await bob.get(f"{ACCOUNTS}/{b}")).json()["balance"] == 30
+
+
+async def test_accounts_are_their_owners_and_the_operators(
+    ada: Client, bob: Client, operator: Client
+) -> None:
+    a, b = await opened(ada, operator, 100), await opened(bob, operator)
+    stranger = (403, "urn:problem:not-the-owner")
+    assert kind(await bob.get(f"{ACCOUNTS}/{a}")) == stranger
+    assert kind(await transfer(bob, a, b)) == stranger
+    assert kind(await ada.post(ACCOUNTS, {"owner": "bob"})) == stranger
+    assert (await ada.post(f"{ACCOUNTS}/{a}/credits", {"amount": 1})).status == 403
+    assert (await transfer(operator, a, b, 1)).status == 201
+    for_carol = await operator.post(ACCOUNTS, {"owner": "carol"})
+    assert for_carol.json()["owner"] == "carol"
+    assert await balance(operator, a) == 99
+
+
+async def test_an_insufficient_balance_is_a_conflict_and_moves_nothing(
+    ada: Client, operator: Client
+) -> None:
+    a, b = await opened(ada, operator, 9), await opened(ada, operator)
+    assert kind(await transfer(ada, a, b)) == (409, "urn:problem:insufficient-balance")
+    assert [await balance(operator, one) for one in (a, b)] == [9, 0]
+
+
+@dataclass(frozen=True)
+class Refused:
+    id: str
+    amount: object
+    pointer: str = "#/amount"
+    same: bool = False
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Refused("zero", 0),
+        Refused("negative", -1),
+        Refused("too large", MAX_AMOUNT + 1),
+        Refused("far too large", 10**30),
+        Refused("a fraction", 0.5),
+        Refused("text", "10"),
+        Refused("nothing", None),
+        Refused("the same account", 1, pointer="#/to", same=True),
+    ],
+    ids=lambda case: case.id,
+)
+async def test_a_bad_amount_or_target_is_refused_by_its_field(
+    ada: Client, operator: Client, case: Refused
+) -> None:
+    a, b = await opened(ada, operator, 100), await opened(ada, operator)
+    answer = await transfer(ada, a, a if case.same else b, case.amount)
+    assert kind(answer) == (422, "urn:problem:validation")
+    assert answer.json()["errors"][0]["pointer"] == case.pointer
+    assert await balance(operator, a) == 100
+
+
+async def test_unknown_accounts_are_not_found(ada: Client, operator: Client) -> None:
+    a = await opened(ada, operator, 100)
+    missing = (404, "urn:problem:account-not-found")
+    assert kind(await transfer(ada, a, MISSING)) == missing
+    assert kind(await transfer(ada, MISSING, a)) == missing
+    assert kind(await ada.get(f"{ACCOUNTS}/{MISSING}")) == missing
+    assert kind(await operator.post(f"{ACCOUNTS}/{MISSING}/credits", {"amount": 1})) == missing
+
+
+async def test_a_balance_cannot_overflow(ada: Client, operator: Client) -> None:
+    a, full = await opened(ada, operator, 1), await opened(ada, operator, MAX_AMOUNT)
+    overflow = (409, "urn:problem:balance-overflow")
+    assert kind(await transfer(ada, a, full, 1)) == overflow
+    assert kind(await operator.post(f"{ACCOUNTS}/{full}/credits", {"amount": 1})) == overflow
+
+
+async def test_a_request_with_a_key_may_be_sent_again(
+    ada: Client, bob: Client, operator: Client
+) -> None:
+    a, b = await opened(ada, operator, 100), await opened(bob, operator, 100)
+    first = await transfer(ada, a, b, 30, key="k1")
+    again = await transfer(ada, a, b, 30, key="k1")
+    assert (again.status, again.body) == (first.status, first.body)
+    assert kind(await transfer(ada, a, b, 31, key="k1")) == (
+        422,
+        "urn:problem:idempotency-key-reused",
+    )
+    assert (await transfer(bob, b, a, 1, key="k1")).status == 201, "a key is its subject's own"
+    assert await balance(operator, a) == 71
+
+
+async def test_the_first_answer_is_remembered_across_a_restart(migrated: str) -> None:
+    config = Config().with_own(database_url=migrated, jwt_secret=SECRET)
+    answers: list[bytes] = []
+    pair: tuple[str, str] | None = None
+    for _ in range(2):
+        built = build(config.replaced(max_db_conns=5), RecordingLog(), with_server=False)
+        async with built.lifecycle:
+            ada = client(built.app, "ada", *OPERATOR)
+            pair = pair or (await opened(ada, ada, 100), await opened(ada, ada))
+            answers.append((await transfer(ada, *pair, 30, key="k1")).body)
+    assert answers[0] == answers[1]
+
+
+async def test_a_credit_with_a_key_is_given_once(ada: Client, operator: Client) -> None:
+    a = await opened(ada, operator)
+    for _ in range(2):
+        answer = await operator.request(
+            "POST",
+            f"{ACCOUNTS}/{a}/credits",
+            json={"amount": 5},
+            headers={"idempotency-key": "gift"},
+        )
+        assert (answer.status, answer.json()["to_balance"]) == (201, 5)
+    assert await balance(operator, a) == 5
+
+
+async def test_the_same_key_while_in_flight_is_a_conflict(ada: Client, operator: Client) -> None:
+    a, b = await opened(ada, operator, 100), await opened(ada, operator)
+    answers = await asyncio.gather(*(transfer(ada, a, b, 10, key="k1") for _ in range(3)))
+    assert sorted(answer.status for answer in answers) == [201, 409, 409]
+    conflict = next(answer for answer in answers if answer.status == 409)
+    assert conflict.json()["type"] == "urn:problem:idempotency-key-in-flight"
+    assert await balance(operator, a) == 90
+
+
+@pytest.mark.parametrize("key", ["", "two words", "clé", "x" * 256])
+async def test_a_key_that_is_none_is_refused(ada: Client, operator: Client, key: str) -> None:
+    a, b = await opened(ada, operator, 100), await opened(ada, operator)
+    body = {"from": a, "to": b, "amount": 1, "reference": ""}
+    answer = await ada.request("POST", TRANSFERS, json=body, headers={"idempotency-key": key})
+    assert answer.status == 422

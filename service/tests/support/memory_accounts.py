@@ -1,0 +1,49 @@
+"""Accounts and a ledger in dictionaries: the fakes, held to the same contract as PostgreSQL."""
+
+from uuid import UUID
+
+import msgspec
+
+from myservice.domain.accounts import Account, AccountNotFound
+from myservice.domain.ledger import Book, Entry, KeyReused, Transfer
+from paceline.errors import Error
+
+
+class MemoryAccounts:
+    """Implements ``AccountRepository`` and ``Ledger`` of ``myservice.service.accounts``."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[UUID, Account] = {}
+        self._keys: dict[tuple[str, str], tuple[bytes, Transfer | Error]] = {}
+
+    async def insert(self, account: Account) -> Account:
+        self._accounts[account.id] = account
+        return account
+
+    async def get(self, account_id: UUID) -> Account:
+        if account_id not in self._accounts:
+            raise AccountNotFound
+        return self._accounts[account_id]
+
+    async def enter(self, entry: Entry) -> Transfer:
+        outcome = self._once(entry)
+        if isinstance(outcome, Error):
+            raise outcome
+        return outcome
+
+    def _once(self, entry: Entry) -> Transfer | Error:
+        if entry.key is None:
+            return self._apply(entry)
+        place = (entry.key.subject, entry.key.text)
+        if place not in self._keys:
+            self._keys[place] = (entry.key.fingerprint, self._apply(entry))
+        fingerprint, outcome = self._keys[place]
+        return outcome if fingerprint == entry.key.fingerprint else KeyReused()
+
+    def _apply(self, entry: Entry) -> Transfer | Error:
+        book = Book({one.id: (one.owner, one.balance) for one in self._accounts.values()})
+        outcome = book.enter(entry)
+        for account_id, balance in book.changed.items():
+            changed = msgspec.structs.replace(self._accounts[account_id], balance=balance)
+            self._accounts[account_id] = changed
+        return outcome
