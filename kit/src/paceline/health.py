@@ -8,7 +8,6 @@ no database. Turned into HTTP by the service's handlers; ``draining`` is the lif
 """
 
 import asyncio
-import contextvars
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -16,6 +15,8 @@ from typing import Final, Protocol
 
 from paceline.deadline import fail_after
 from paceline.errors import Error
+from paceline.flight import Flight
+from paceline.group import fetch_all
 
 _SHOWN_FOR_UNKNOWN: Final = "check failed"
 
@@ -74,8 +75,7 @@ class Health:
         self._timeout = timeout
         self._reuse = reuse
         self._failing: set[str] = set()
-        self._round: asyncio.Task[tuple[Result, ...]] | None = None
-        self._waiting = 0
+        self._rounds: Flight[str, tuple[Result, ...]] = Flight()
         self._results: tuple[Result, ...] = ()
         self._fresh_until = 0.0
 
@@ -83,41 +83,22 @@ class Health:
         """The state of everything; takes at most the timeout and never raises for a check."""
         results = self._results
         if asyncio.get_running_loop().time() >= self._fresh_until:
-            results = await self._share_round()
+            results = await self._rounds.do("ready", self._run_round)
         draining = self._draining()
         ready = not draining and all(result.ok for result in results)
         return Report(ready, draining, results)
 
-    async def _share_round(self) -> tuple[Result, ...]:
-        """Join the round that is under way; the last one to give up cancels it."""
-        if self._round is None:
-            # In its own context: one caller's deadline is not everybody's.
-            self._round = asyncio.create_task(
-                self._run_round(), name="readiness", context=contextvars.Context()
-            )
-        current = self._round
-        self._waiting += 1
-        try:
-            return await asyncio.shield(current)
-        finally:
-            self._waiting -= 1
-            if self._waiting == 0:
-                self._round = None
-                current.cancel()
-
     async def _run_round(self) -> tuple[Result, ...]:
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(self._run(*check)) for check in self._checks.items()]
-        self._results = tuple(task.result() for task in running)
+        self._results = tuple(await fetch_all(self._checks, self._run))
         self._fresh_until = asyncio.get_running_loop().time() + self._reuse
         return self._results
 
-    async def _run(self, name: str, check: Check) -> Result:
+    async def _run(self, name: str) -> Result:
         began = perf_counter()
         ok = False
         try:
             async with fail_after(self._timeout, f"{name} check"):
-                await check()
+                await self._checks[name]()
         except Error as exc:
             reason = exc.message
             self._failed(name, exc)
