@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit bench lock clean
+.PHONY: help run test lint unit bench import bank lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -28,6 +28,12 @@ unit: .venv/.dev ## The fast tests only
 bench: .venv/.bench ## Measure the HTTP layer against raw ASGI and FastAPI, side by side
 	$(BIN)/python bench/http_layer.py $(ARGS)
 	$(BIN)/python bench/startup.py
+
+import: .venv/.dev ## Import a million lines, killed in the middle, and count
+	$(BIN)/python bench/import_million.py $(ARGS)
+
+bank: .venv/.dev ## The bank test in full: service killed ten times, PostgreSQL twice
+	BANK_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_bank.py
 
 lock: .venv/.dev ## Lock the newest allowed versions again, with hashes
 	$(BIN)/python tools/lock.py

@@ -1,4 +1,4 @@
-"""The command line: ``run``, ``serve``, ``migrate``, ``ledger``, ``token``, ``config``.
+"""The command line: ``run``, ``serve``, ``migrate``, ``records``, ``ledger``, ….
 
 ``run`` is for development: it starts a PostgreSQL of its own, brings the schema up to date, makes
 and keeps a token secret, and prints commands to paste. ``serve`` is for production and starts
@@ -21,6 +21,7 @@ from myservice.config import Config, MigrateConfig, ServeConfig, TokenConfig
 from myservice.development import Development
 from myservice.ledger_cli import ledger_commands
 from myservice.main import Built, build
+from myservice.records_cli import records_commands
 from myservice.schema import SchemaCheck, migrations, open_migrator
 from paceline.auth import issue_token
 from paceline.cli import USAGE, fail, load_or_fail, with_flags
@@ -53,6 +54,7 @@ def new_cli() -> typer.Typer:
         with_flags(ServeConfig, _serve)
     )
     app.add_typer(migrate_commands(_open_migrator, _new_migrations))
+    app.add_typer(records_commands())
     app.add_typer(ledger_commands())
     app.command("token", epilog="Example: myservice token --sub ada --scope records:read")(_token)
     app.command("config", epilog="Example: APP_PORT=9000 myservice config")(_config)

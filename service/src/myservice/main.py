@@ -22,9 +22,12 @@ from myservice.handler.http import RecordHandler
 from myservice.handler.probes import ProbeHandler
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.audit import PgAudit
+from myservice.repository.imports import PgImports
 from myservice.repository.ledger import PgLedger
 from myservice.repository.records import PgRecords
 from myservice.service.accounts import AccountService
+from myservice.service.exports import ExportService
+from myservice.service.imports import ImportService
 from myservice.service.records import RecordService
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
 from paceline.clock import SystemClock
@@ -137,6 +140,23 @@ def build_books(config: Config) -> Books:
     accounts, ledger = PgAccounts(pool), PgLedger(pool)
     service = AccountService(accounts, ledger, SystemClock(), uuid7)
     return Books([pool, accounts, ledger], service, PgAudit(pool))
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Import and export for a command: start ``services`` in order, stop them in reverse."""
+
+    services: Sequence[Service]
+    imports: ImportService
+    exports: ExportService
+
+
+def build_archive(config: Config, *, processes: int = 1) -> Archive:
+    """Wire what ``myservice records`` needs."""
+    pool = Pool(config.get_database_url(), min_size=1, max_size=2, application_name="records")
+    records = PgRecords(pool)
+    imports = ImportService(PgImports(pool), SystemClock(), uuid7, processes=processes)
+    return Archive([pool, records], imports, ExportService(records))
 
 
 def _server(app: App, config: Config, log: Logger) -> HttpServer:

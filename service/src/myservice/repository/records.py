@@ -29,7 +29,7 @@ _LIST: Final[LiteralString] = f"""
     WHERE ($1::uuid IS NULL OR id > $1) AND starts_with(name, $2)
     ORDER BY id LIMIT $3
 """
-_INSERT: Final[LiteralString] = f"""
+INSERT_RECORDS: Final[LiteralString] = f"""
     INSERT INTO records ({_COLUMNS})
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::jsonb[], $4::json[],
@@ -152,7 +152,7 @@ class PgRecords:
 
     async def _insert_all(self, records: Sequence[Record]) -> Sequence[Record]:
         await self._pool.execute(
-            _INSERT,
+            INSERT_RECORDS,
             [record.id for record in records],
             [record.name for record in records],
             [self._json(record.metadata) for record in records],
