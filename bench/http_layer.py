@@ -18,10 +18,12 @@ import time
 import urllib.request
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import IO
+
+from load import Plan, Result
 
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
@@ -109,14 +111,16 @@ def serving(case: Case, token: str) -> Generator[int]:
 
 def measure(port: int, token: str, connections: int, seconds: float) -> dict[str, float]:
     """Load a server for some seconds."""
+    plan = Plan(
+        port, ["/hello/42"], connections, seconds, [f"Authorization: Bearer {token}"], spin=True
+    )
     output = subprocess.run(
-        ["taskset", "-c", "1", sys.executable, HERE / "load.py", str(port), "/hello/42",
-         str(connections), str(seconds), f"Authorization: Bearer {token}"],
-        check=True, stdout=subprocess.PIPE,
+        ["taskset", "-c", "1", sys.executable, HERE / "load.py"],
+        check=True, stdout=subprocess.PIPE, input=json.dumps(asdict(plan)).encode(),
     ).stdout  # fmt: skip
-    result: dict[str, float] = json.loads(output)
-    result["rps"] = result["requests"] / result["seconds"]
-    return result
+    result = Result(**json.loads(output))
+    rate = result.requests / result.seconds
+    return {"rps": rate, "p50": result.p50, "p99": result.p99, "errors": result.errors}
 
 
 def table(results: dict[Case, list[dict[str, float]]]) -> str:

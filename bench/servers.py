@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SECRET = "a-benchmark-secret-of-at-least-32-bytes"
 _HOST = "127.0.0.1"
 _GO_PROGRAM = HERE / ".cache/go-peer"
 _START_TIMEOUT = 30.0
@@ -141,13 +140,16 @@ def cpu_seconds(roots: list[int]) -> float:
 
 
 @asynccontextmanager
-async def started(peer: Peer, database_url: str) -> AsyncGenerator[Server, None]:
-    """A server that is ready. Errors: `Skipped`. *Resources*: the server, until the block ends."""
+async def started(peer: Peer, database_url: str, secret: str) -> AsyncGenerator[Server, None]:
+    """A server that is ready; ``secret`` signs its tokens. Errors: `Skipped`.
+
+    *Resources*: the server, until the block ends.
+    """
     command = find_command(peer)
     server = Server(peer, _free_port(), _log_file(peer))
     try:
         for _ in range(1 if peer.script else peer.workers):
-            server.processes.append(_spawn(command, server, database_url))
+            server.processes.append(_spawn(command, server, database_url, secret))
         await _until_ready(server)
         yield server
     finally:
@@ -195,14 +197,16 @@ def _build_go(folder: Path) -> Path:
     return _GO_PROGRAM
 
 
-def _spawn(command: list[str | Path], server: Server, database_url: str) -> subprocess.Popen[bytes]:
+def _spawn(
+    command: list[str | Path], server: Server, database_url: str, secret: str
+) -> subprocess.Popen[bytes]:
     port, workers = str(server.port), server.peer.workers
     if server.peer.script:
         settings = {
             "DATABASE_URL": database_url,
             "HOST": _HOST,
             "PORT": port,
-            "JWT_SECRET": SECRET,
+            "JWT_SECRET": secret,
             "WORKERS": str(workers),
         }
     else:
@@ -210,7 +214,7 @@ def _spawn(command: list[str | Path], server: Server, database_url: str) -> subp
             "APP_DATABASE_URL": database_url,
             "APP_HOST": _HOST,
             "APP_PORT": port,
-            "APP_JWT_SECRET": SECRET,
+            "APP_JWT_SECRET": secret,
             "APP_RATE_LIMIT": "10000000",
             "APP_LOG_FORMAT": "json",
         }

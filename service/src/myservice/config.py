@@ -41,6 +41,8 @@ class Config(Settings):
     """Address to listen on; 0.0.0.0 for all."""
     port: Port = 8080
     """Port of the HTTP server; 0 takes a free one."""
+    reuse_port: bool = False
+    """Share the port with other processes of this service; the kernel spreads the connections."""
     read_timeout: Duration = 15.0
     """From the first byte of a request to the end of its body."""
     write_timeout: Duration = 30.0

@@ -165,6 +165,7 @@ def _server(app: App, config: Config, log: Logger) -> HttpServer:
         log,
         host=config.host,
         port=config.port,
+        reuse_port=config.reuse_port,
         read_timeout=config.read_timeout,
         write_timeout=config.write_timeout,
         idle_timeout=config.idle_timeout,

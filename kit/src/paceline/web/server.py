@@ -35,6 +35,7 @@ class HttpServer:
     body (408); ``write_timeout`` from the end of its headers to the end of the response (the
     connection is cut); ``idle_timeout`` between requests. In bytes: ``max_header_bytes`` of all
     headers together (431), as is ``max_headers``, their number. A request target ends at 8 KiB.
+    ``reuse_port``: several processes listen on one port, and the kernel spreads the connections.
 
     *Resources*: between `start` and `stop`, the listening socket, a task for each request being
     answered, and one timer.
@@ -53,6 +54,7 @@ class HttpServer:
         max_header_bytes: int = 32 * 1024,
         max_headers: int = 100,
         backlog: int = 2048,
+        reuse_port: bool = False,
     ) -> None:
         self.name = "http"
         self._app = app
@@ -60,6 +62,7 @@ class HttpServer:
         self._host = host
         self._wanted_port = port
         self._backlog = backlog
+        self._reuse_port = reuse_port
         self._limits = Limits(
             read_timeout=read_timeout,
             write_timeout=write_timeout,
@@ -108,6 +111,7 @@ class HttpServer:
                 self._host,
                 self._wanted_port,
                 backlog=self._backlog,
+                reuse_port=self._reuse_port or None,
             )
         except OSError as exc:
             raise self._explain(exc) from exc

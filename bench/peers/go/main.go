@@ -1,0 +1,74 @@
+// The seed's service in Go: chi, pgx with a pool of 25, and its middleware stack (request id, real
+// ip, slog line, recoverer, timeout, JWT, rate limit). Started by bench/servers.py. A transfer locks
+// "from" and then "to", as the seed does: two opposite transfers can deadlock, and the one that
+// PostgreSQL ends is answered with 500, as the seed would.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+func main() {
+	logger := slog.New(slog.NewJSONHandler(os.Stdout, nil))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+
+	config, err := pgxpool.ParseConfig(os.Getenv("DATABASE_URL"))
+	if err != nil {
+		logger.Error("database url", "error", err)
+		os.Exit(2)
+	}
+	config.MaxConns = 25
+	config.MinConns = 5
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		logger.Error("database", "error", err)
+		os.Exit(1)
+	}
+	defer pool.Close()
+
+	api := &handler{pool: pool}
+	r := chi.NewRouter()
+	r.Use(middleware.RequestID)
+	r.Use(middleware.RealIP)
+	r.Use(requestLog(logger))
+	r.Use(middleware.Recoverer)
+	r.Use(middleware.Timeout(30 * time.Second))
+	r.Get("/health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	r.Route("/api/v1", func(r chi.Router) {
+		r.Use(authenticate([]byte(os.Getenv("JWT_SECRET"))))
+		r.Use(rateLimit(10_000_000))
+		r.With(scope("records:read")).Get("/records/{id}", api.getRecord)
+		r.With(scope("records:read")).Get("/records", api.listRecords)
+		r.With(scope("records:write")).Post("/records", api.createRecord)
+		r.With(scope("transfers:write")).Post("/transfers", api.transfer)
+	})
+
+	server := &http.Server{
+		Addr:         os.Getenv("HOST") + ":" + os.Getenv("PORT"),
+		Handler:      r,
+		ReadTimeout:  15 * time.Second,
+		WriteTimeout: 30 * time.Second,
+		IdleTimeout:  60 * time.Second,
+	}
+	go func() {
+		<-ctx.Done()
+		shutdown, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = server.Shutdown(shutdown)
+	}()
+	if err := server.ListenAndServe(); err != http.ErrServerClosed {
+		logger.Error("serve", "error", err)
+		os.Exit(1)
+	}
+}

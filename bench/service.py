@@ -1,0 +1,303 @@
+"""The service against its peers: same database, same rows, same duties, same answers.
+
+All servers are up; for each case they take turns, in rounds, so that what slows the machine slows
+everybody. Before a turn that writes, the tables are as they were seeded; after it, every
+acknowledged write must be there exactly once. Everything shares all cores: server, PostgreSQL and
+load. Prints a table of medians, writes it to ``bench/results/service.{md,json}``, and compares it
+with the bars. A peer that is absent or answers otherwise is skipped, and the table says why. Run
+it with ``make bench``; read ``cases``, ``servers``, ``database``, ``contract``.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cases import CASES, MAIN_CONNECTIONS, Case, World, new_plan
+from contract import Answer, answers, differences
+from database import OWNER, Database, running_database, say
+from load import Result
+from servers import PEERS, Server, Skipped, cpu_seconds, started
+
+from paceline.auth import issue_token
+from paceline.clock import SystemClock
+
+HERE = Path(__file__).parent
+SCOPES = ["records:read", "records:write", "transfers:write"]
+_WARM = 0.7
+_HEAD = (
+    "| server | connections | requests/s | range | p50 ms | p99 ms | max ms"
+    " | server CPU µs | Postgres CPU µs | statements a request | errors | deadlocks |"
+)
+Key = tuple[str, str, int]  # case, server, connections
+
+
+@dataclass
+class Turn:
+    """One load on one server."""
+
+    result: Result
+    server_cpu: float
+    postgres_cpu: float
+    problems: list[str]
+
+
+@dataclass
+class Findings:
+    """All turns, and what each request cost in statements."""
+
+    turns: dict[Key, list[Turn]] = field(default_factory=dict[Key, list[Turn]])
+    statements: dict[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
+    skipped: list[str] = field(default_factory=list[str])
+    deadlocks: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    single: dict[str, float] = field(default_factory=dict[str, float])
+
+    def middle(self, key: Key, of: Callable[[Turn], float]) -> float:
+        """The median over the rounds; 0 when there were none."""
+        turns = self.turns.get(key)
+        return median(map(of, turns)) if turns else 0.0
+
+    def rate(self, case: str, server: str, connections: int = MAIN_CONNECTIONS) -> float:
+        """Requests a second."""
+        return self.middle((case, server, connections), rate_of)
+
+
+def rate_of(turn: Turn) -> float:
+    """Requests a second."""
+    return turn.result.requests / turn.result.seconds
+
+
+def p99_of(turn: Turn) -> float:
+    """In milliseconds."""
+    return turn.result.p99
+
+
+class Bench:
+    """The servers that take part, and their database."""
+
+    def __init__(self, database: Database, world: World) -> None:
+        self.database = database
+        self.world = world
+        self.secret = secrets.token_urlsafe(48)
+        self.token = issue_token(
+            self.secret.encode(), subject=OWNER, scopes=SCOPES, expiry=7200, clock=SystemClock()
+        )
+        self.servers: list[Server] = []
+        self.findings = Findings()
+
+    async def admit(self, stack: AsyncExitStack) -> None:
+        """Start everybody, and keep who answers as the first, ours, does."""
+        ours: dict[str, Answer] | None = None
+        for peer in PEERS:
+            try:
+                server = await stack.enter_async_context(
+                    started(peer, self.database.dsn, self.secret)
+                )
+            except Skipped as reason:
+                self.findings.skipped.append(f"{peer.title}: {reason}")
+                continue
+            await self.database.reset("transfers")
+            told = await asyncio.to_thread(answers, server.url, self.token, self.world)
+            ours = ours or told
+            if other := differences(ours, told):
+                self.findings.skipped.append(f"{peer.title} answers otherwise: {other}")
+            else:
+                self.servers.append(server)
+        for line in self.findings.skipped:
+            say(f"SKIPPED {line}")
+        await self.database.reset("records")
+        await self.database.reset("transfers")
+
+    async def warm_up(self) -> None:
+        """A short load of each case on each server, in which statements are counted."""
+        await self.database.count_statements(on=True)
+        for case in CASES:
+            for server in self.servers:
+                before = await self.database.statements()
+                turn = await self._turn(case, server, MAIN_CONNECTIONS, _WARM)
+                used = await self.database.statements() - before
+                answered = max(1, turn.result.acknowledged)
+                self.findings.statements[case.name, server.peer.key] = used / answered
+        await self.database.count_statements(on=False)
+
+    async def round(self, seconds: float, sweep: tuple[int, ...]) -> None:
+        """Each case, at each number of connections, on each server in turn."""
+        for case in CASES:
+            for connections in case.connections:
+                if connections not in sweep:
+                    continue
+                for server in self.servers:
+                    turn = await self._turn(case, server, connections, seconds)
+                    key = case.name, server.peer.key, connections
+                    self.findings.turns.setdefault(key, []).append(turn)
+                    rate = f"{rate_of(turn):,.0f}/s, p99 {turn.result.p99:.1f} ms"
+                    say(f"{case.name} {connections}: {server.peer.title}: {rate} {turn.problems}")
+
+    async def _turn(self, case: Case, server: Server, connections: int, seconds: float) -> Turn:
+        await self.database.reset(case.table)
+        plan = new_plan(
+            case, self.world, port=server.port, token=self.token, connections=connections,
+            seconds=seconds,
+        )  # fmt: skip
+        deadlocks = self.database.deadlocks()
+        used, postgres = server.cpu_seconds(), cpu_seconds([self.database.postmaster])
+        result = Result(**await asyncio.to_thread(_run, "load.py", json.dumps(asdict(plan))))
+        turn = Turn(
+            result, server.cpu_seconds() - used,
+            cpu_seconds([self.database.postmaster]) - postgres, [],
+        )  # fmt: skip
+        server.take_log()
+        found = await self.database.check(case.table, result)
+        turn.problems += found.problems
+        place = case.name, server.peer.key
+        more = self.database.deadlocks() - deadlocks
+        self.findings.deadlocks[place] = self.findings.deadlocks.get(place, 0) + more
+        return turn
+
+
+def table(findings: Findings) -> str:
+    """Everything, as Markdown."""
+    lines: list[str] = []
+    titles = {peer.key: peer.title for peer in PEERS}
+    for case in CASES:
+        lines += [
+            f"### {case.title}", "",
+            _HEAD,
+            "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        ]  # fmt: skip
+        for connections in case.connections:
+            for key, title in titles.items():
+                if (case.name, key, connections) in findings.turns:
+                    lines.append(_row(findings, (case.name, key, connections), title))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _row(findings: Findings, key: Key, title: str) -> str:
+    turns = findings.turns[key]
+    case, server, connections = key
+    rates = [rate_of(turn) for turn in turns]
+
+    def middle(of: Callable[[Turn], float]) -> float:
+        return median(map(of, turns))
+
+    def each(seconds: float, turn: Turn) -> float:
+        return seconds / max(1, turn.result.acknowledged) * 1e6
+
+    main = connections == MAIN_CONNECTIONS
+    statements = f"{findings.statements.get((case, server), 0):.2f}" if main else ""
+    deadlocks = str(findings.deadlocks.get((case, server), 0)) if main else ""
+    wrong = "; ".join(problem for turn in turns for problem in turn.problems)
+    cells = [
+        title, str(connections), f"{median(rates):,.0f}", f"{min(rates):,.0f}–{max(rates):,.0f}",
+        f"{middle(lambda t: t.result.p50):.2f}", f"{middle(p99_of):.2f}",
+        f"{max(t.result.max for t in turns):.0f}",
+        f"{middle(lambda t: each(t.server_cpu, t)):.0f}",
+        f"{middle(lambda t: each(t.postgres_cpu, t)):.0f}", statements,
+        f"{sum(t.result.errors for t in turns)} {wrong}".strip(), deadlocks,
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def bars(findings: Findings) -> str:
+    """The bars of the project, with what was measured: ours is the better of 1 and 2 processes."""
+
+    def best(case: str, connections: int = MAIN_CONNECTIONS) -> str:
+        return max(
+            ("paceline", "paceline-2"), key=lambda key: findings.rate(case, key, connections)
+        )
+
+    def over(case: str, peer: str) -> float:
+        theirs = findings.rate(case, peer)
+        return findings.rate(case, best(case)) / theirs if theirs else 0.0
+
+    def p99(server: str) -> float:
+        return findings.middle(("get-uniform", server, MAIN_CONNECTIONS), p99_of)
+
+    linear = min(
+        findings.rate(case, best(case), 256) / max(1.0, findings.rate(case, best(case)))
+        for case in ("get-uniform", "post", "transfer-uniform")
+    )
+    ours_p99, go_p99 = p99(best("get-uniform")), p99("go")
+    single = findings.single.get("ratio_any", 0.0)
+    rows = [
+        ("GET by id, × Go", 1.5, over("get-uniform", "go"), False),
+        (f"GET by id, p99 over Go's ({ours_p99:.1f} over {go_p99:.1f} ms)", 1.0,
+         ours_p99 / go_p99 if go_p99 else 0.0, True),
+        ("GET by id, × FastAPI + asyncpg", 5.0, over("get-uniform", "fastapi-asyncpg"), False),
+        ("POST record, × Go", 2.0, over("post", "go"), False),
+        ("transfer uniform, × Go", 3.0, over("transfer-uniform", "go"), False),
+        ("transfer hot, × Go", 300.0, over("transfer-hot", "go"), False),
+        ("one connection, coalesced over not", 1.10, single, True),
+        ("requests/s at 256 over 64, the worst case", 0.9, linear, False),
+    ]  # fmt: skip
+    lines = ["| bar | wanted | measured | |", "|---|---:|---:|---|"]
+    for name, wanted, got, at_most in rows:
+        sign = "≤" if at_most else "≥"
+        state = "not measured" if not got else (
+            "holds" if (got <= wanted if at_most else got >= wanted) else "MISSED"
+        )  # fmt: skip
+        lines.append(f"| {name} | {sign} {wanted:g} | {got:.2f} | {state} |")
+    return "\n".join(lines) + "\n"
+
+
+async def measure(rounds: int, seconds: float, sweep: tuple[int, ...], folder: Path) -> str:
+    """The whole bench. Gives the report."""
+    async with running_database(folder / "db") as database, AsyncExitStack() as stack:
+        settings = await database.settings()
+        bench = Bench(database, await database.seed())
+        await bench.admit(stack)
+        await bench.warm_up()
+        for number in range(rounds):
+            say(f"round {number + 1} of {rounds}")
+            await bench.round(seconds, sweep)
+        bench.findings.single = await asyncio.to_thread(_run, "coalesce.py", "", database.dsn)
+    head = (
+        f"`make bench`: {rounds} rounds of {seconds:g} s in turn, medians; {os.cpu_count()} cores"
+        f" shared by server, PostgreSQL {settings['server_version']} (fsync and synchronous_commit"
+        f" on) and the load. Python {sys.version.split()[0]}.\n\n"
+    )
+    skipped = "".join(f"- skipped: {line}\n" for line in bench.findings.skipped)
+    return f"{head}{skipped}## Bars\n\n{bars(bench.findings)}\n## Cases\n\n{table(bench.findings)}"
+
+
+def _run(script: str, text: str, *arguments: str) -> dict[str, Any]:
+    """The JSON that a script of ours prints, given ``text``."""
+    done = subprocess.run(
+        [sys.executable, HERE / script, *arguments], check=True, input=text.encode(),
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="over all servers")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of load in each turn")
+    parser.add_argument("--quick", action="store_true", help="1 round, 64 connections, unwritten")
+    options = parser.parse_args()
+    sweep = (MAIN_CONNECTIONS,) if options.quick else (1, 16, 64, 256)
+    rounds = 1 if options.quick else options.rounds
+    with tempfile.TemporaryDirectory(prefix="paceline-bench-") as folder:
+        os.chmod(folder, 0o755)  # noqa: S103, PTH101 - PostgreSQL runs under its own account
+        text = asyncio.run(measure(rounds, options.seconds, sweep, Path(folder)))
+    sys.stdout.write(text)
+    if not options.quick:
+        (HERE / "results").mkdir(exist_ok=True)
+        (HERE / "results/service.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
