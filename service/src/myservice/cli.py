@@ -29,6 +29,7 @@ from paceline.clock import SystemClock
 from paceline.config import Loaded, as_json, as_text, describe
 from paceline.errors import Error
 from paceline.log import Log, setup
+from paceline.memory import settle_memory
 from paceline.migrate import Migrator, Progress
 from paceline.migrate.cli import migrate_commands
 
@@ -168,6 +169,11 @@ def _log(config: Config) -> Log:
 
 def _live(built: Built, on_ready: Callable[[], None]) -> None:
     """Run the service until it is told to stop, and exit with the lifecycle's code."""
+
+    def ready() -> None:
+        on_ready()
+        settle_memory()
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = runner.run(built.lifecycle.run(on_ready))
+        code = runner.run(built.lifecycle.run(ready))
     sys.exit(code)

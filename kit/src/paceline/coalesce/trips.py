@@ -118,6 +118,12 @@ class _Trip(Generic[K, V]):
         for item in self.items:
             item.answer(copied(exc))
 
+    def dissolve(self) -> None:
+        """Undo the rings of items, callers and trip: only the garbage collector could, later."""
+        for item in self.items:
+            item.callers.clear()
+        self.items.clear()
+
 
 class Trips(Generic[K, V]):
     """Waiting calls, lanes, and the trips that are out.
@@ -300,6 +306,7 @@ class Trips(Generic[K, V]):
             trip.fail(self._lost())
         elif (failure := task.exception()) is not None:
             trip.fail(failure if isinstance(failure, Exception) else self._lost())
+        trip.dissolve()
         self._depart()
         self._changed.set()
 

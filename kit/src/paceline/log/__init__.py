@@ -12,6 +12,7 @@ hands the logger on; others type against `Logger`. Read ``logger``, then ``outpu
 from paceline.log.ambient import ambient, pop, push
 from paceline.log.logger import Level, Log, Logger, new_logger
 from paceline.log.output import Format
+from paceline.log.prepared import prepared
 from paceline.log.standard import setup
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ambient",
     "new_logger",
     "pop",
+    "prepared",
     "push",
     "setup",
 ]

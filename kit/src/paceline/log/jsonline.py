@@ -13,6 +13,7 @@ import msgspec
 
 from paceline.log.redact import is_list, is_mapping
 
+_DELETE: Final = 0x7F
 _encoder: Final = msgspec.json.Encoder()
 _UNSAFE: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -23,7 +24,17 @@ def encode(record: dict[str, object]) -> bytes:
         line = _encoder.encode(record)
     except UnicodeEncodeError:
         line = _encoder.encode(_without_surrogates(record))
-    if not line.isascii() or b"\x7f" in line:
+    return finished(line)
+
+
+def encode_part(part: object) -> bytes:
+    """A part of a record, to become one of a `finished` line. Errors: for a lone surrogate."""
+    return _encoder.encode(part)
+
+
+def finished(line: bytes) -> bytes:
+    """The line without what a reader or a terminal could take for more than text, and its end."""
+    if not line.isascii() or _DELETE in line:
         line = _UNSAFE.sub(_escape, line.decode()).encode()
     return line + b"\n"
 

@@ -5,11 +5,12 @@ wants costs a call. The message is positional only, so any name can be a field. 
 `Logger`; ``main`` has the `Log`. Read ``output`` for what becomes of a record.
 """
 
-from collections.abc import Mapping
-from typing import Final, Literal, Protocol, Self, TextIO
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Final, Literal, Protocol, Self, TextIO
 
 from paceline.clock import Clock, SystemClock
 from paceline.log.output import Format, Output
+from paceline.log.source import Source
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -38,6 +39,7 @@ class Log:
     """A `Logger` with bound fields. Immutable: binding makes another."""
 
     __slots__ = ("_bound", "_output")
+    _writes: ClassVar[tuple[Level, ...]] = ("debug", "info", "warning", "error")
 
     def __init__(self, output: Output, bound: Mapping[str, object]) -> None:
         self._output = output
@@ -46,6 +48,14 @@ class Log:
     def bind(self, /, **fields: object) -> Self:
         """A logger with these fields too, on the same output: ``log.bind(component="bus")``."""
         return type(self)(self._output, {**self._bound, **fields})
+
+    def prepare(
+        self, level: Level, place: Source, event: str, names: Sequence[str]
+    ) -> Callable[..., None]:
+        """For `prepared`: what writes such a record, or nothing when its level is not wanted."""
+        if level in self._writes:
+            return self._output.prepare(level, place, event, self._bound, names)
+        return _nothing
 
     def debug(self, event: str, /, **fields: object) -> None:
         """Write a record of level debug."""
@@ -64,8 +74,13 @@ class Log:
         self._output.write("error", None, event, self._bound, fields)
 
 
+def _nothing(*_values: object) -> None:
+    """Below the level."""
+
+
 class _FromInfo(Log):
     __slots__ = ()
+    _writes: ClassVar[tuple[Level, ...]] = ("info", "warning", "error")
 
     def debug(self, event: str, /, **fields: object) -> None:
         """Nothing: below the level."""
@@ -73,6 +88,7 @@ class _FromInfo(Log):
 
 class _FromWarning(_FromInfo):
     __slots__ = ()
+    _writes: ClassVar[tuple[Level, ...]] = ("warning", "error")
 
     def info(self, event: str, /, **fields: object) -> None:
         """Nothing: below the level."""
@@ -80,6 +96,7 @@ class _FromWarning(_FromInfo):
 
 class _FromError(_FromWarning):
     __slots__ = ()
+    _writes: ClassVar[tuple[Level, ...]] = ("error",)
 
     def warning(self, event: str, /, **fields: object) -> None:
         """Nothing: below the level."""

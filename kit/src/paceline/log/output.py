@@ -7,16 +7,18 @@ takes the careful way in ``redact``. A field named like one of the record's own 
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from time import gmtime, strftime
 from types import FrameType
 from typing import Final, Literal, TextIO, cast
+
+from msgspec import defstruct
 
 from paceline.clock import Clock
 from paceline.log.ambient import current
 from paceline.log.console import Console
 from paceline.log.failure import describe_failure, type_name
-from paceline.log.jsonline import encode
+from paceline.log.jsonline import encode, encode_part, finished
 from paceline.log.redact import ATOMS, MASK, SHORT, is_plain, is_secret, masked, plain
 from paceline.log.sink import Sink
 from paceline.log.source import CallSites, Source
@@ -34,7 +36,7 @@ _OWN: Final = frozenset({"time", "level", "source", "msg"})
 class Output:
     """Where every record ends, from our loggers and from the standard library's."""
 
-    __slots__ = ("_clock", "_encode", "_names", "_second", "_sink", "_sites")
+    __slots__ = ("_clock", "_date_time", "_encode", "_names", "_second", "_sink", "_sites")
 
     def __init__(self, clock: Clock, stream: TextIO, *, format: Format) -> None:  # noqa: A002 - the setting's name
         self._clock = clock
@@ -44,7 +46,7 @@ class Output:
         self._encode: Callable[[Record], bytes] = Console(colours=terminal) if pretty else encode
         self._sites = CallSites()
         self._names = _Names()
-        self._second = (0, "")
+        self._second, self._date_time = -1, ""
 
     def write(
         self,
@@ -76,6 +78,54 @@ class Output:
             line = self._encode(self._unwritable(exc))
         self._sink.write(line, at_once=level in _URGENT)
 
+    def prepare(
+        self,
+        level: str,
+        place: Source,
+        message: str,
+        bound: Mapping[str, object],
+        names: Sequence[str],
+    ) -> Callable[..., None]:
+        """For ``prepared``: `write` of such records, given the values of ``names`` in order."""
+        at_once = level in _URGENT
+
+        def carefully(*values: object) -> None:
+            fields = dict(zip(names, values, strict=False))
+            self.write(level, place, message, bound, fields)
+
+        own: Record = {"level": level, "source": place, "msg": message}
+        stay: Record = {}
+        _add(stay, bound, self._names)
+        taken = frozenset((*own, *stay, *names, "time", "exc_info"))
+        distinct = len(taken) == len(own) + len(stay) + len(names) + 2
+        shown = is_plain(message) and all(self._names[name] == name for name in names)
+        if self._encode is not encode or not distinct or not shown:
+            return carefully
+        before = encode_part(own)[1:-1]
+        after = encode_part(stay)[1:-1] + b"," if stay else b""
+        kind = defstruct("Fields", names, gc=False)
+        known = self._names
+
+        def write(*values: object) -> None:
+            ambient = current()
+            try:
+                around = b""
+                if ambient:
+                    if not _stand_beside(taken, ambient, known):
+                        return carefully(*values)
+                    around = encode_part(ambient)[1:-1] + b","
+                if not _are_plain(values):
+                    return carefully(*values)
+                fields = encode_part(kind(*values))[1:]
+            except Exception:  # noqa: BLE001 - whatever it is, the careful way copes with it
+                return carefully(*values)
+            line = b'{"time":"%b",%b,%b%b%b' % (
+                self._time().encode(), before, around, after, fields,
+            )  # fmt: skip
+            return self._sink.write(finished(line), at_once=at_once)
+
+        return write
+
     def flush(self) -> None:
         """Write what waits for the end of the loop's round."""
         self._sink.flush()
@@ -84,11 +134,11 @@ class Output:
         """RFC 3339 in UTC, with microseconds; only these are formatted for each record."""
         now = self._clock.time()
         second = int(now)
-        known = self._second
-        if known[0] != second:
-            known = (second, strftime("%Y-%m-%dT%H:%M:%S", gmtime(second)))
-            self._second = known
-        return f"{known[1]}.{int((now - second) * 1e6):06d}Z"
+        if second != self._second:
+            self._date_time = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+            self._second = second
+        # The digits after a one: ":06d" costs as much as the rest.
+        return f"{self._date_time}.{str(int((now - second) * 1e6) + 1_000_000)[1:]}Z"
 
     def _unwritable(self, exc: Exception) -> Record:
         return {
@@ -133,6 +183,25 @@ def _add(record: Record, fields: Mapping[str, object], names: _Names) -> None:
             record.update(describe_failure(name, value))
         else:
             record[name] = plain(value)
+
+
+def _are_plain(values: Iterable[object]) -> bool:
+    """Whether `_add` would take all of them as they are."""
+    for value in values:
+        if type(value) is str:
+            if len(value) >= SHORT and not is_plain(value):
+                return False
+        elif type(value) not in ATOMS:
+            return False
+    return True
+
+
+def _stand_beside(taken: Collection[str], fields: Mapping[str, object], names: _Names) -> bool:
+    """Whether `_add` would add ``fields`` to a record that has ``taken`` without changing any."""
+    for name in fields:
+        if name in taken or names[name] != name:
+            return False
+    return _are_plain(fields.values())
 
 
 def _with_error(fields: Mapping[str, object]) -> Mapping[str, object]:

@@ -6,6 +6,7 @@ the others find its `Tracked` in the scope. Each still works alone, and with for
 between: what is tracked is what really leaves. Used by the middleware of this room.
 """
 
+from collections.abc import Awaitable
 from typing import Final
 
 from paceline.web.asgi import Headers, Message, Scope, Send
@@ -29,15 +30,24 @@ class Tracked:
         """Whether it can no longer become another one."""
         return self.status != 0
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Pass a part of the response on."""
+        send = self._send
         if message["type"] == "http.response.start":
             self.status = message["status"]
             if self.headers:
                 message["headers"] = [*message.get("headers", ()), *self.headers]
         else:
             self.size += len(message.get("body", b""))
-        await self._send(message)
+            if not message.get("more_body", False):
+                # The server's ``send`` knows the scope, which knows us: a ring that only the
+                # garbage collector could undo, once a request.
+                self._send = _refuse
+        return send(message)
+
+
+async def _refuse(message: Message) -> None:
+    raise RuntimeError(f"the response is complete: unexpected ASGI message {message['type']!r}")
 
 
 def track(scope: Scope, send: Send) -> tuple[Tracked, Send]:

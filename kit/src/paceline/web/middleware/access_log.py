@@ -9,16 +9,20 @@ from collections.abc import Collection
 from time import perf_counter
 from typing import Final
 
-from paceline.log import Logger
+from paceline.log import Logger, prepared
 from paceline.web.asgi import ASGIApp, Middleware, Receive, Scope, Send
 from paceline.web.tracking import track
 
 _CLIENT_CLOSED_REQUEST: Final = 499
+_EVENT: Final = "request completed"
+_FIELDS: Final = ("method", "path", "status", "bytes", "duration_ms", "client")
 
 
 def access_log(log: Logger, *, quiet: Collection[str] = ()) -> Middleware:
     """Log each request once, when it is over."""
     hushed = frozenset(quiet)
+    info = prepared(log, "info", _EVENT, *_FIELDS)
+    debug = prepared(log, "debug", _EVENT, *_FIELDS)
 
     def wrap(app: ASGIApp) -> ASGIApp:
         async def logged(scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,14 +37,13 @@ def access_log(log: Logger, *, quiet: Collection[str] = ()) -> Middleware:
             finally:
                 path: str = scope["path"]
                 client: tuple[str, int] | None = scope.get("client")
-                (log.debug if path in hushed else log.info)(
-                    "request completed",
-                    method=scope["method"],
-                    path=path,
-                    status=tracked.status or otherwise,
-                    bytes=tracked.size,
-                    duration_ms=round((perf_counter() - started) * 1000, 3),
-                    client=client[0] if client else None,
+                (debug if path in hushed else info)(
+                    scope["method"],
+                    path,
+                    tracked.status or otherwise,
+                    tracked.size,
+                    round((perf_counter() - started) * 1000, 3),
+                    client[0] if client else None,
                 )
 
         return logged
