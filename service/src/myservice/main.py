@@ -11,8 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from uuid_utils.compat import uuid7
-
 from myservice import __version__
 from myservice.config import Config
 from myservice.handler.accounts import STATUSES as ACCOUNT_STATUSES
@@ -35,7 +33,7 @@ from paceline.health import Health
 from paceline.lifecycle import Lifecycle, Service
 from paceline.limit import RateLimiter
 from paceline.log import Logger
-from paceline.pg import Pool
+from paceline.pg import Pool, uuid7
 from paceline.web.app import App
 from paceline.web.asgi import Middleware
 from paceline.web.docs import add_docs

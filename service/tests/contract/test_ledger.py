@@ -7,7 +7,6 @@ from uuid import UUID
 
 import pytest
 from memory_accounts import MemoryAccounts
-from uuid_utils.compat import uuid7
 
 from myservice.domain.accounts import MAX_AMOUNT, Account, AccountNotFound, NotTheOwner
 from myservice.domain.ledger import (
@@ -21,7 +20,7 @@ from myservice.domain.ledger import (
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.ledger import PgLedger
 from myservice.service.accounts import AccountRepository, Ledger
-from paceline.pg import Pool
+from paceline.pg import Pool, uuid7
 
 NOW = datetime(2026, 11, 24, 5, 0, 0, 123456, UTC)
 MISSING = UUID("0192f0a0-0000-7000-8000-00000000dead")

@@ -5,7 +5,6 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from uuid_utils.compat import uuid7
 
 from myservice.domain.imports import AlreadyImported, Format, ImportRunning, Layout
 from myservice.repository.imports import PgImports
@@ -13,7 +12,7 @@ from myservice.repository.records import PgRecords
 from myservice.service.exports import ExportService
 from myservice.service.imports import ImportService
 from paceline.clock import SystemClock
-from paceline.pg import Pool
+from paceline.pg import Pool, uuid7
 
 pytestmark = pytest.mark.integration
 BAD = {3, 8}

@@ -99,7 +99,7 @@ class Output:
         taken = frozenset((*own, *stay, *names, "time", "exc_info"))
         distinct = len(taken) == len(own) + len(stay) + len(names) + 2
         shown = is_plain(message) and all(self._names[name] == name for name in names)
-        if self._encode is not encode or not distinct or not shown:
+        if self._encode is not encode or not names or not distinct or not shown:
             return carefully
         before = encode_part(own)[1:-1]
         after = encode_part(stay)[1:-1] + b"," if stay else b""

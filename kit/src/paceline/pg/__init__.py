@@ -4,12 +4,14 @@ Invariant: this is the only room that knows the driver. A repository takes a `Po
 SQL as literal strings, names `Connection` and `Row` in its signatures, and catches `DatabaseError`
 where a state or a constraint means something to it; everything else is translated already.
 `connect` opens one session of its own, for migrations, that raises the driver's own errors.
+`uuid7` makes primary keys.
 Read ``pool`` first, then ``checkout`` (what becomes of a connection), ``transaction``, ``errors``.
 """
 
 from paceline.pg.connect import connect
 from paceline.pg.connection import Connection, Row
 from paceline.pg.errors import DatabaseError, OutcomeUnknown, translate
+from paceline.pg.ids import uuid7
 from paceline.pg.pool import Pool
 from paceline.pg.transaction import Isolation
 
@@ -22,4 +24,5 @@ __all__ = [
     "Row",
     "connect",
     "translate",
+    "uuid7",
 ]

@@ -119,7 +119,7 @@ class Exchange:
         if self.expects_continue and not self.sent:
             self.expects_continue = False
             if not self.body and self.more_body and not self.gone:
-                self._connection.transport.write(_CONTINUE)
+                self._connection.state.outbox.write(self._connection.transport, _CONTINUE)
         while not self.gone and not self.complete:
             if not self._delivered and (self.body or not self.more_body):
                 body, self.body = bytes(self.body), b""
@@ -154,20 +154,20 @@ class Exchange:
             data = data if more else data + b"0\r\n\r\n"
         else:
             data = body if self._left is None else self._counted(body, self._left, more=more)
-        transport = self._connection.transport
+        connection = self._connection
         if self._head:
             if len(data) <= _ONE_WRITE:
                 data = self._head + data
             else:
-                transport.write(self._head)
+                connection.state.outbox.write(connection.transport, self._head)
             self._head = b""
             self.sent = True
         if data:
-            transport.write(data)
+            connection.state.outbox.write(connection.transport, data)
         if not more:
             self.complete = True
             self.wake()
-            self._connection.finished(self)
+            connection.finished(self)
 
     def _counted(self, body: bytes, left: int, *, more: bool) -> bytes:
         if left < 0:  # HEAD, 204, 304: the body stays here

@@ -73,7 +73,7 @@ class Connection(Reader):
             if exchange.more_body or self._deaf:
                 self._linger()
             else:
-                self.transport.close()
+                self._close()
             return
         if self._waiting:
             self._start(self._waiting.pop(0))
@@ -124,6 +124,7 @@ class Connection(Reader):
         self._write_deadline = self.loop.time() + self._limits.write_timeout
         if not self.transport.is_closing():
             response = problem_response(reason.status, reason.detail, self.state.date_line)
+            self.state.outbox.settle(self.transport)
             self.transport.write(response)
             self._linger()
 
@@ -135,7 +136,12 @@ class Connection(Reader):
             return
         self._read_deadline = self.loop.time() + self._limits.linger
         self.flow.resume_reading()
+        self.state.outbox.settle(self.transport)
         self.transport.write_eof()
+
+    def _close(self) -> None:
+        self.state.outbox.settle(self.transport)
+        self.transport.close()
 
     def check(self, now: float) -> None:
         """End what took too long."""
@@ -151,18 +157,19 @@ class Connection(Reader):
         elif self._parsing and (running is None or (running is self._latest and running.more_body)):
             self._refuse(Refused(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive"))
         elif running is None:
-            self.transport.close()
+            self._close()
 
     def shutdown(self) -> None:
         """Finish what is under way and close."""
         if self._running is None and not self._parsing:
-            self.transport.close()
+            self._close()
         for exchange in (self._running, *self._waiting):
             if exchange is not None:
                 exchange.keep_alive = False
 
     def abort(self) -> bool:
         """Close at once; True when a request was cut off."""
+        self.state.outbox.settle(self.transport)
         busy = self._running is not None or self.transport.get_write_buffer_size() > 0
         self._cancel()
         self.transport.abort()

@@ -13,6 +13,7 @@ from typing import Protocol
 from uvicorn.server import ServerState
 
 from paceline.web.asgi import ASGIApp
+from paceline.web.outbox import Outbox
 
 
 class Logger(Protocol):
@@ -51,6 +52,7 @@ class State(ServerState):
         self.log = log
         self.limits = limits
         self.date_line = b""
+        self.outbox = Outbox()
         self.stopping = False
         self.changed = asyncio.Event()
         """Set whenever a connection or an adopted task has ended."""

@@ -1,0 +1,47 @@
+"""Responses that leave together, at the end of the event loop's round.
+
+A write to a socket wakes whoever waits for it, on this machine or through the network card, and
+that costs more than the write: a trip's answers written one by one between the handlers that make
+them wake their clients one by one. So the first write of a round waits for its end, and then all
+go in a row. Only the first one: a response of several parts is written as before, so back-pressure
+holds. Whoever closes a connection settles it first. Owned by ``state``; ``exchange`` writes.
+"""
+
+import asyncio
+from contextvars import Context
+from typing import Final
+
+_LARGE: Final = 64 * 1024
+
+
+class Outbox:
+    """What waits for the end of the round, for one event loop."""
+
+    __slots__ = ("_context", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: dict[asyncio.Transport, bytes] = {}
+        self._context = Context()  # not that of whichever request comes first
+
+    def write(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Write ``data`` at the end of the round; at once when something waits or it is large."""
+        waiting = self._waiting
+        if transport in waiting or len(data) > _LARGE:
+            self.settle(transport)
+            transport.write(data)
+            return
+        if not waiting:
+            asyncio.get_running_loop().call_soon(self._flush, context=self._context)
+        waiting[transport] = data
+
+    def settle(self, transport: asyncio.Transport) -> None:
+        """Write what waits for this connection now."""
+        data = self._waiting.pop(transport, None)
+        if data is not None and not transport.is_closing():
+            transport.write(data)
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for transport, data in waiting.items():
+            if not transport.is_closing():
+                transport.write(data)
