@@ -27,7 +27,7 @@ ROOMS = {
         "myservice.ledger_cli",
         "myservice.records_cli",
     },
-    "uuid_utils": {"paceline.pg.ids"},
+    "uuid_utils": {"paceline.pg"},
     "uvicorn": {"paceline.web"},
     "uvloop": {"paceline.cli", "myservice.cli", "paceline.testing"},
     "yaml": {"paceline.config"},
