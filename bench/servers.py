@@ -38,7 +38,8 @@ class Skipped(Exception):
 class Peer:
     """A server: its key, its name in the tables, what to run, and how many times.
 
-    ``script`` of bench/peers; without one it is ours. ``needs``: packages. ``workers``: processes.
+    ``script`` of bench/peers; without one it is the service. ``needs``: packages. ``workers``:
+    processes. ``ours``: it is set up as our service is. ``cases``: it takes part in; all if empty.
     """
 
     key: str
@@ -46,10 +47,15 @@ class Peer:
     script: str = ""
     workers: int = 2
     needs: tuple[str, ...] = ()
+    ours: bool = False
+    cases: tuple[str, ...] = ()
 
 
-OURS, OURS_TWO = Peer("paceline", "paceline, 1 process", workers=1), Peer(
-    "paceline-2", "paceline, 2 processes"
+OURS = Peer("paceline", "paceline, 1 process", workers=1, ours=True)
+OURS_TWO = Peer("paceline-2", "paceline, 2 processes", ours=True)
+ALONE = Peer(
+    "paceline-alone", "paceline without its coalescer, 1 process", "paceline_alone.py", workers=1,
+    ours=True, cases=("get-uniform", "get-zipf"),
 )  # fmt: skip
 GO = Peer("go", "Go: chi + pgx", "go")
 FASTAPI = Peer(
@@ -59,6 +65,7 @@ FASTAPI = Peer(
 PEERS = (
     OURS,
     OURS_TWO,
+    ALONE,
     GO,
     FASTAPI,
     Peer("fastapi-sqlalchemy", "FastAPI + SQLAlchemy, 2 processes", "fastapi_sqlalchemy.py",
@@ -148,7 +155,7 @@ async def started(peer: Peer, database_url: str, secret: str) -> AsyncGenerator[
     command = find_command(peer)
     server = Server(peer, _free_port(), _log_file(peer))
     try:
-        for _ in range(1 if peer.script else peer.workers):
+        for _ in range(peer.workers if peer.ours else 1):
             server.processes.append(_spawn(command, server, database_url, secret))
         await _until_ready(server)
         yield server
@@ -177,7 +184,7 @@ def find_command(peer: Peer) -> list[str | Path]:
         raise Skipped(f"not installed: {', '.join(missing)}")
     if path.is_dir():
         return [_build_go(path)]
-    return [sys.executable, path]
+    return [sys.executable, path, "serve"] if peer.ours else [sys.executable, path]
 
 
 def _build_go(folder: Path) -> Path:
@@ -201,7 +208,7 @@ def _spawn(
     command: list[str | Path], server: Server, database_url: str, secret: str
 ) -> subprocess.Popen[bytes]:
     port, workers = str(server.port), server.peer.workers
-    if server.peer.script:
+    if not server.peer.ours:
         settings = {
             "DATABASE_URL": database_url,
             "HOST": _HOST,

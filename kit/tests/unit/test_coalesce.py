@@ -1,6 +1,7 @@
 """Coalescers: who travels together, who hears what, and what a caller who leaves leaves behind."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -585,3 +586,57 @@ async def test_no_wake_up_is_lost_when_calls_arrive_as_trips_end(lanes: int, pau
             group.create_task(client(number))
     assert writes.stats.calls == 4000
     assert writes.stats.waiting == 0
+
+
+async def test_a_trip_cut_off_before_it_began_does_not_keep_its_lane() -> None:
+    ferry = Ferry(free=True)
+    coalescer = ReadCoalescer(ferry.fetch, name="ferry")
+    (call,) = calling(coalescer.call, 1)
+    await asyncio.sleep(0)  # it waits now, and its trip is about to board
+    stopping = asyncio.create_task(coalescer.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait([stopping, call])
+    await settle()
+    await coalescer.start()
+    async with asyncio.timeout(5):
+        assert await coalescer.call(2) == 20
+    await coalescer.stop()
+
+
+async def test_a_trip_whose_callers_all_left_before_it_departed_carries_nothing() -> None:
+    ferry = Ferry(free=True)
+    coalescer = ReadCoalescer(ferry.fetch, name="ferry", window=0.01)
+    (call,) = calling(coalescer.call, 1)
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.wait([call])
+    assert await coalescer.call(2) == 20
+    await coalescer.stop()
+    assert (ferry.trips, coalescer.stats.trips, coalescer.stats.out) == ([[2]], 1, 0)
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
+async def test_calls_leave_nothing_for_the_garbage_collector(kind: str) -> None:
+    ferry = Ferry(free=True)
+    reads, writes = (
+        ReadCoalescer(ferry.fetch, name="reads"),
+        WriteCoalescer(ferry.carry, name="writes"),
+    )
+    call = reads.call if kind == "read" else writes.call
+
+    async def some_calls() -> None:
+        await asyncio.gather(call(1), call(2), call(3))
+        await settle()
+
+    await some_calls()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            await some_calls()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+    await reads.stop()
+    await writes.stop()

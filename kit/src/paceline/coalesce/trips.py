@@ -1,16 +1,16 @@
 """Trips: what moves the calls of both kinds of coalescer.
 
-A call takes a place among the waiting; a departure empties the waiting into a trip, in order, and
-nothing joins a trip that has departed. Invariant: while somebody waits, either all lanes are out or
-a departure is scheduled, and a lane comes back by its task's done callback, which nothing can skip;
-so no wake-up is lost. A trip runs in a task and a context of its own, until the latest of its
-callers' deadlines, and no caller can cancel it for another. Rejected: the first caller carrying the
-batch itself, since its cancellation would be everybody's. Used by ``read`` and ``write``.
+A call takes a place among the waiting; a trip is a task that first takes the waiting aboard, in
+order, and nothing joins a trip that has departed. Invariant: while somebody waits, either all lanes
+are out or a trip is boarding, and a lane comes back by its task's done callback, which nothing can
+skip; so no wake-up is lost. A trip runs in a context of its own, until the latest of its callers'
+deadlines, and no caller can cancel it for another. Rejected: the first caller carrying the batch
+itself, since its cancellation would be everybody's. Used by ``read`` and ``write``.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
@@ -88,29 +88,30 @@ class _Item(Generic[K, V]):
 
 
 class _Trip(Generic[K, V]):
-    """A batch on its way."""
+    """A batch on its way; empty until it departs."""
 
     __slots__ = ("aboard", "items", "task")
     task: asyncio.Task[None]
 
-    def __init__(self, items: list[_Item[K, V]]) -> None:
-        self.items = items
+    def __init__(self) -> None:
+        self.items: list[_Item[K, V]] = []
         self.aboard = 0
+
+    def take(self, items: list[_Item[K, V]]) -> None:
+        """Take them aboard."""
+        self.items = items
         for item in items:
             item.trip = self
             self.aboard += len(item.callers)
 
-    def callers(self) -> Iterable[Caller[K, V]]:
-        """Everybody who is on it."""
-        return (caller for item in self.items for caller in item.callers)
-
     def until(self) -> float | None:
         """The latest of the callers' deadlines, in the loop's time; None if one has none."""
         latest = 0.0
-        for caller in self.callers():
-            if caller.until is None:
-                return None
-            latest = max(latest, caller.until)
+        for item in self.items:
+            for caller in item.callers:
+                if caller.until is None:
+                    return None
+                latest = max(latest, caller.until)
         return latest
 
     def fail(self, exc: Exception) -> None:
@@ -165,12 +166,10 @@ class Trips(Generic[K, V]):
         self._items: dict[Hashable, _Item[K, V]] = {}  # that wait, the oldest first
         self._waiting = 0  # callers
         self._out: set[_Trip[K, V]] = set()
-        self._scheduled = False
+        self._boarding: _Trip[K, V] | None = None
         self._opens = 0.0
         self._closed = False
         self._changed = asyncio.Event()
-        # One for all departures: a trip must not run in the context of whoever happened to call.
-        self._context = Context()
         self._calls = self._refused = self._departed = self._carried = self._largest = 0
 
     @property
@@ -206,12 +205,10 @@ class Trips(Generic[K, V]):
         item.callers.append(caller)
         self._waiting += 1
         self._calls += 1
-        if not self._scheduled and len(self._out) < self._lanes:
-            self._scheduled = True
+        if self._boarding is None and len(self._out) < self._lanes:
             if self._window:
                 self._opens = perf_counter() + self._window
-            # Not at once: whoever calls in this same round of the loop comes along.
-            loop.call_soon(self._open, context=self._context)
+            self._board()
         return caller
 
     def leave(self, caller: Caller[K, V]) -> bool:
@@ -271,28 +268,36 @@ class Trips(Generic[K, V]):
         if tasks:
             await asyncio.wait(tasks)
 
-    def _open(self) -> None:
-        """A lane was free when somebody called: depart, or wait out the window first."""
-        if self._window and len(self._items) < self._max_batch and perf_counter() < self._opens:
-            # Timers are a thousand times too coarse for a window in microseconds, so rounds of
-            # the loop are counted off instead; other callbacks go on in between.
-            asyncio.get_running_loop().call_soon(self._open, context=self._context)
-            return
-        self._scheduled = False
-        self._depart()
+    def _board(self) -> None:
+        """Begin a trip. Whoever calls before its task begins, in this round, comes along."""
+        trip = self._boarding = _Trip[K, V]()
+        self._out.add(trip)
+        loop = asyncio.get_running_loop()
+        trip.task = loop.create_task(self._travel(trip), name=self.name, context=Context())
+        trip.task.add_done_callback(partial(self._came_back, trip))
 
-    def _depart(self) -> None:
-        while self._items and len(self._out) < self._lanes:
-            trip = _Trip(self._board())
-            self._waiting -= trip.aboard
+    def _gathers(self) -> bool:
+        """Whether the window is still open."""
+        return (
+            self._window > 0 and len(self._items) < self._max_batch and perf_counter() < self._opens
+        )
+
+    def _depart(self, trip: _Trip[K, V]) -> None:
+        """Take aboard who waits, and let the next lane do so with who is left."""
+        self._boarding = None
+        trip.take(self._first_items())
+        self._waiting -= trip.aboard
+        if trip.items:
             self._departed += 1
             self._carried += len(trip.items)
             self._largest = max(self._largest, len(trip.items))
-            self._out.add(trip)
-            trip.task = asyncio.get_running_loop().create_task(self._travel(trip), name=self.name)
-            trip.task.add_done_callback(partial(self._came_back, trip))
+        self._go_on()
 
-    def _board(self) -> list[_Item[K, V]]:
+    def _go_on(self) -> None:
+        if self._items and self._boarding is None and len(self._out) < self._lanes:
+            self._board()
+
+    def _first_items(self) -> list[_Item[K, V]]:
         if len(self._items) <= self._max_batch:
             items = [*self._items.values()]
             self._items.clear()
@@ -302,35 +307,48 @@ class Trips(Generic[K, V]):
 
     def _came_back(self, trip: _Trip[K, V], task: asyncio.Task[None]) -> None:
         self._out.discard(trip)
+        if self._boarding is trip:  # cancelled before it began
+            self._boarding = None
         if task.cancelled():
             trip.fail(self._lost())
         elif (failure := task.exception()) is not None:
             trip.fail(failure if isinstance(failure, Exception) else self._lost())
         trip.dissolve()
-        self._depart()
+        self._go_on()
         self._changed.set()
 
     async def _travel(self, trip: _Trip[K, V]) -> None:
-        with self._observed(trip):
-            until = trip.until()
-            if until is None:
-                await self._deliver(trip.items)
-                return
-            left = until - asyncio.get_running_loop().time()
-            try:
-                async with fail_after(left, self.name):
-                    await self._deliver(trip.items)
-            except Error:  # the latest of the deadlines; each caller's own has struck as well
-                trip.fail(self._lost())
-
-    def _observed(self, trip: _Trip[K, V]) -> AbstractContextManager[object]:
+        while self._gathers():  # noqa: ASYNC110 - no event tells of time
+            # Timers are a thousand times too coarse for a window in microseconds, so rounds of
+            # the loop are counted off instead; other callbacks go on in between.
+            await asyncio.sleep(0)
+        self._depart(trip)
+        if not trip.items:  # all have left meanwhile
+            return
         if self._observer is None:
-            return nullcontext()
+            await self._deliver_in_time(trip)
+            return
+        with self._observed(trip, self._observer):
+            await self._deliver_in_time(trip)
+
+    async def _deliver_in_time(self, trip: _Trip[K, V]) -> None:
+        until = trip.until()
+        if until is None:
+            await self._deliver(trip.items)
+            return
+        left = until - asyncio.get_running_loop().time()
+        try:
+            async with fail_after(left, self.name):
+                await self._deliver(trip.items)
+        except Error:  # the latest of the deadlines; each caller's own has struck as well
+            trip.fail(self._lost())
+
+    def _observed(self, trip: _Trip[K, V], observer: Observer) -> AbstractContextManager[object]:
         now = perf_counter()
-        callers = [*trip.callers()]
+        callers = [caller for item in trip.items for caller in item.callers]
         marks = [caller.mark for caller in callers]
         waited = [now - caller.since for caller in callers]
-        return self._observer.trip(Departure(self.name, len(trip.items), marks, waited))
+        return observer.trip(Departure(self.name, len(trip.items), marks, waited))
 
     async def _deliver(self, items: Sequence[_Item[K, V]]) -> None:
         """Carry the items and answer each; halve them if they fail for the fault of one."""
