@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit bench import bank lock clean
+.PHONY: help run test lint unit bench layer import bank lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -25,7 +25,11 @@ lint: .venv/.dev ## Style, types and import rules
 unit: .venv/.dev ## The fast tests only
 	$(BIN)/pytest -q kit/tests/unit kit/tests/house service/tests/unit $(PYTEST_FLAGS)
 
-bench: .venv/.bench ## Measure the HTTP layer against raw ASGI and FastAPI, side by side
+bench: .venv/.bench ## Measure the service against Go, FastAPI and Litestar, side by side (half an hour)
+	$(BIN)/python bench/service.py $(ARGS)
+	$(BIN)/python bench/plot.py
+
+layer: .venv/.bench ## Measure the HTTP layer alone against raw ASGI and FastAPI, and start-up
 	$(BIN)/python bench/http_layer.py $(ARGS)
 	$(BIN)/python bench/startup.py
 

@@ -259,8 +259,23 @@ def bars(findings: Findings) -> str:
     return "\n".join(lines) + "\n"
 
 
-async def measure(rounds: int, seconds: float, sweep: tuple[int, ...], folder: Path) -> str:
-    """The whole bench. Gives the report."""
+def figures(findings: Findings) -> list[dict[str, Any]]:
+    """What ``plot`` draws: the medians of each case, server and number of connections."""
+    return [
+        {
+            "case": case, "server": server, "connections": connections,
+            "rate": findings.rate(case, server, connections),
+            "p50": findings.middle((case, server, connections), lambda turn: turn.result.p50),
+            "p99": findings.middle((case, server, connections), p99_of),
+        }
+        for case, server, connections in findings.turns
+    ]  # fmt: skip
+
+
+async def measure(
+    rounds: int, seconds: float, sweep: tuple[int, ...], folder: Path
+) -> tuple[str, list[dict[str, Any]]]:
+    """The whole bench. Gives the report, and the figures for a plot."""
     async with running_database(folder / "db") as database, AsyncExitStack() as stack:
         settings = await database.settings()
         bench = Bench(database, await database.seed())
@@ -276,7 +291,13 @@ async def measure(rounds: int, seconds: float, sweep: tuple[int, ...], folder: P
         f" on) and the load. Python {sys.version.split()[0]}.\n\n"
     )
     skipped = "".join(f"- skipped: {line}\n" for line in bench.findings.skipped)
-    return f"{head}{skipped}## Bars\n\n{bars(bench.findings)}\n## Cases\n\n{table(bench.findings)}"
+    single = ", ".join(f"{name} {value:.2f}" for name, value in bench.findings.single.items())
+    text = (
+        f"{head}{skipped}## Bars\n\n{bars(bench.findings)}\n"
+        "The coalescer by itself, in process, one call at a time (`bench/coalesce.py`):"
+        f" {single}.\n\n## Cases\n\n{table(bench.findings)}"
+    )
+    return text, figures(bench.findings)
 
 
 def _run(script: str, text: str, *arguments: str) -> dict[str, Any]:
@@ -300,11 +321,12 @@ def main() -> None:
     rounds = 1 if options.quick else options.rounds
     with tempfile.TemporaryDirectory(prefix="paceline-bench-") as folder:
         os.chmod(folder, 0o755)  # noqa: S103, PTH101 - PostgreSQL runs under its own account
-        text = asyncio.run(measure(rounds, options.seconds, sweep, Path(folder)))
+        text, points = asyncio.run(measure(rounds, options.seconds, sweep, Path(folder)))
     sys.stdout.write(text)
     if not options.quick:
         (HERE / "results").mkdir(exist_ok=True)
         (HERE / "results/service.md").write_text(text)
+        (HERE / "results/service.json").write_text(json.dumps(points, indent=1) + "\n")
 
 
 if __name__ == "__main__":
