@@ -12,14 +12,22 @@ SOURCES = sorted([*(ROOT / "kit/src").rglob("*.py"), *(ROOT / "service/src").rgl
 
 # A third-party library lives in one room; msgspec's types are what everybody speaks.
 ROOMS = {
+    "aiokafka": {"paceline.bus"},
     "asyncpg": {"paceline.pg"},
     "cryptography": {"paceline.auth"},
     "dotenv": {"paceline.config"},
+    "google": {"paceline.rpc", "myservice.handler", "myservice.proto"},
+    "grpc": {"paceline.rpc", "myservice.handler", "myservice.proto"},
+    "grpc_health": {"paceline.rpc"},
+    "grpc_reflection": {"paceline.rpc"},
+    "grpc_status": {"paceline.rpc"},
     "httptools": {"paceline.web"},
     "joserfc": {"paceline.auth"},
+    "nats": {"paceline.bus"},
     "pydantic": {"paceline.config"},
     "pydantic_core": {"paceline.config"},
     "pytest": {"paceline.testing"},
+    "redis": {"paceline.cache"},
     "typer": {
         "paceline.cli",
         "paceline.migrate",
