@@ -201,13 +201,15 @@ def lost_or_doubled(rows: int, result: Result) -> list[str]:
 
 
 @asynccontextmanager
-async def running_database(folder: Path) -> AsyncGenerator[Database, None]:
-    """A new PostgreSQL in ``folder``, durable.
+async def running_database(folder: Path, **options: str) -> AsyncGenerator[Database, None]:
+    """A new PostgreSQL in ``folder``, durable; ``options`` are more of its settings.
 
     *Resources*: the server and a session, until the block ends.
     """
     # Nothing of the engine's is turned off: its commits are as durable as PostgreSQL's own.
-    engine = PostgresEngine(Progress(), data_dir=folder, options=_OPTIONS, progress=say)
+    engine = PostgresEngine(
+        Progress(), data_dir=folder, options=_OPTIONS | options, progress=say
+    )
     await engine.start()
     try:
         session = await connect(engine.dsn())

@@ -23,7 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 _HOST = "127.0.0.1"
-_GO_PROGRAM = HERE / ".cache/go-peer"
+_BUILT = HERE / ".cache"
 _START_TIMEOUT = 30.0
 _STOP_TIMEOUT = 15.0
 _BUILD_TIMEOUT = 300
@@ -183,25 +183,27 @@ def find_command(peer: Peer) -> list[str | Path]:
     if missing:
         raise Skipped(f"not installed: {', '.join(missing)}")
     if path.is_dir():
-        return [_build_go(path)]
+        return [build_go(path)]
     return [sys.executable, path, "serve"] if peer.ours else [sys.executable, path]
 
 
-def _build_go(folder: Path) -> Path:
+def build_go(folder: Path) -> Path:
+    """Compile the program in ``folder``. Errors: `Skipped`."""
     go = shutil.which("go")
     if go is None:
         raise Skipped("there is no Go toolchain")
-    _GO_PROGRAM.parent.mkdir(exist_ok=True)
+    _BUILT.mkdir(exist_ok=True)
+    program = _BUILT / f"peer-{folder.name}"
     try:
         built = subprocess.run(
-            [go, "build", "-C", folder, "-o", _GO_PROGRAM, "."],
+            [go, "build", "-C", folder, "-o", program, "."],
             check=False, timeout=_BUILD_TIMEOUT, capture_output=True, text=True,
         )  # fmt: skip
     except subprocess.TimeoutExpired as exc:
         raise Skipped("go build took too long") from exc
     if built.returncode != 0:
         raise Skipped(f"go build failed: {built.stderr.strip()[-500:]}")
-    return _GO_PROGRAM
+    return program
 
 
 def _spawn(

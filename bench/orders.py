@@ -1,0 +1,299 @@
+"""Orders, from the queue to the committed effect: our worker against the seed's consumer in Go.
+
+Both read the same messages of the same JetStream stream, pay the same orders in the same durable
+PostgreSQL, and take turns. *Throughput*: all messages wait in the stream, the worker starts, and
+the orders decided between a tenth and the end are counted over time, so its start-up is not.
+*Latency*: messages are published at half that rate, and each one's time runs to its commit as
+PostgreSQL's clock has it. After each turn every order must be decided, the money conserved.
+Writes ``bench/results/orders.md``. Run it with ``make bench-orders``.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import LiteralString
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from database import ACCOUNTS, BALANCE, OWNER, Database, Progress, running_database, say
+from load import quantile
+from servers import Skipped, build_go
+
+from myservice.domain.orders import CREATED_SUBJECT, Order, announce
+from myservice.main import ORDERS
+from paceline.bus import Message
+from paceline.bus.jetstream import Done
+from paceline.bus.nats import NatsBus
+from paceline.engines import NatsEngine
+from paceline.pg import connect, uuid7
+
+HERE = Path(__file__).parent
+_PATIENCE = 180.0
+_TICK = 0.01
+_LATENCY_SECONDS = 5.0
+_INSERT: LiteralString = """
+    INSERT INTO orders (id, placed_by, from_id, to_id, amount, reference, created_at)
+    SELECT * FROM unnest(
+        $1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::bigint[], $6::text[], $7::timestamptz[]
+    )
+"""
+_WRONG: LiteralString = """
+    SELECT
+        (SELECT count(*) FROM orders WHERE status = 'pending') AS pending,
+        (SELECT count(*) FROM orders WHERE status = 'paid')
+            - (SELECT count(*) FROM transfers) AS doubled,
+        (SELECT sum(balance) FROM accounts) - $1 AS changed
+"""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Somebody who consumes orders."""
+
+    title: str
+    command: Sequence[str | Path]
+    settings: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one turn came to. Times in seconds; ``problems`` are to be printed."""
+
+    rate: float
+    p50: float
+    p99: float
+    problems: list[str]
+
+
+class Bench:
+    """The database, the queue, and the orders that go through them."""
+
+    def __init__(self, session: asyncpg.Connection, bus: NatsBus, accounts: Sequence[str]) -> None:
+        self._session = session
+        self._bus = bus
+        self._accounts = [UUID(text) for text in accounts]
+        self._draw = random.Random(3)  # noqa: S311 - a load, not a secret
+
+    async def turn(self, worker: Worker, count: int) -> Turn:
+        """Throughput, then latency at half of it."""
+        await self._reset()
+        await self._publish(await self._insert(count))
+        async with running(worker):
+            rate = await self._until_decided(count)
+        problems = await self._problems()
+        await self._reset()
+        async with running(worker):
+            latencies = await self._latencies(rate / 2)
+        problems += await self._problems()
+        return Turn(rate, quantile(latencies, 0.5), quantile(latencies, 0.99), problems)
+
+    async def _reset(self) -> None:
+        # Consumers too: the seed's is of another kind under the same name.
+        await self._bus.ask(f"$JS.API.STREAM.DELETE.{ORDERS.name}", b"", Done)
+        await self._bus.ensure_stream(ORDERS)
+        await self._session.execute("TRUNCATE orders, outbox, inbox, transfers, idempotency_keys")
+        await self._session.execute("UPDATE accounts SET balance = $1", BALANCE)
+        await self._session.execute("VACUUM ANALYZE accounts")
+        await self._session.execute("CHECKPOINT")
+
+    async def _insert(self, count: int) -> list[Order]:
+        now = datetime.now(UTC)
+        orders: list[Order] = []
+        for _ in range(count):
+            payer, payee = self._draw.sample(self._accounts, 2)
+            amount = self._draw.randint(1, 100)
+            orders.append(Order(uuid7(), OWNER, payer, payee, amount, "a benchmark", now))
+        await self._session.execute(
+            _INSERT,
+            [order.id for order in orders],
+            [order.placed_by for order in orders],
+            [order.from_id for order in orders],
+            [order.to_id for order in orders],
+            [order.amount for order in orders],
+            [order.reference for order in orders],
+            [order.created_at for order in orders],
+        )
+        return orders
+
+    async def _publish(self, orders: Sequence[Order]) -> None:
+        messages = [
+            Message(CREATED_SUBJECT, msgspec.json.encode(announce(order)), str(order.id))
+            for order in orders
+        ]
+        for outcome in await self._bus.publish_all(messages):
+            if outcome is not None:
+                raise outcome
+
+    async def _until_decided(self, count: int) -> float:
+        """Wait until all are decided; gives how many a second were, after the first tenth."""
+        began: tuple[float, int] | None = None
+        async with asyncio.timeout(_PATIENCE):
+            while True:
+                done = int(
+                    await self._session.fetchval(
+                        "SELECT count(*) FROM orders WHERE status <> 'pending'"
+                    )
+                )
+                now = time.perf_counter()
+                if began is None and done >= count / 10:
+                    began = now, done
+                if began is not None and done >= count:
+                    return (done - began[1]) / (now - began[0])
+                await asyncio.sleep(0.05)
+
+    async def _latencies(self, rate: float) -> list[float]:
+        """From publishing to the commit, in seconds, in order, at ``rate`` orders a second."""
+        warm = await self._insert(100)
+        orders = await self._insert(int(rate * _LATENCY_SECONDS))
+        await self._publish(warm)
+        async with asyncio.timeout(_PATIENCE):
+            while await self._session.fetchval(
+                "SELECT count(*) FROM orders WHERE status <> 'pending'"
+            ) < len(warm):
+                await asyncio.sleep(0.05)
+        sent: dict[UUID, float] = {}
+        began = time.time()
+        async with asyncio.TaskGroup() as group:
+            while len(sent) < len(orders):
+                until = min(len(orders), int((time.time() - began) * rate) + 1)
+                if due := orders[len(sent) : until]:
+                    now = time.time()
+                    sent.update((order.id, now) for order in due)
+                    group.create_task(self._publish(due))
+                await asyncio.sleep(_TICK)
+        async with asyncio.timeout(_PATIENCE):
+            while await self._session.fetchval(
+                "SELECT count(*) FROM orders WHERE status = 'pending'"
+            ):
+                await asyncio.sleep(0.1)
+        rows = await self._session.fetch(
+            "SELECT id, pg_xact_commit_timestamp(xmin) AS at FROM orders"
+        )
+        return sorted(row["at"].timestamp() - sent[row["id"]] for row in rows if row["id"] in sent)
+
+    async def _problems(self) -> list[str]:
+        (row,) = await self._session.fetch(_WRONG, ACCOUNTS * BALANCE)
+        return [f"{row[name]} {name}" for name in ("pending", "doubled", "changed") if row[name]]
+
+
+@asynccontextmanager
+async def running(worker: Worker) -> AsyncGenerator[None]:
+    """The worker as a process of its own. *Resources*: the process, until the block ends."""
+    foreign = {name: value for name, value in os.environ.items() if not name.startswith("APP_")}
+    process = await asyncio.create_subprocess_exec(
+        *worker.command, env=foreign | worker.settings,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        try:
+            async with asyncio.timeout(20):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def workers(database_url: str, nats_url: str) -> list[Worker]:
+    """Ours, and the seed's where it can be built."""
+    myservice = Path(sys.executable).with_name("myservice")
+    ours = {
+        "APP_DATABASE_URL": database_url, "APP_NATS_URL": nats_url, "APP_LOG_FORMAT": "json",
+    }  # fmt: skip
+    found = [Worker("paceline, 1 worker", [myservice, "worker"], ours)]
+    try:
+        program = build_go(HERE / "peers/go-orders")
+    except Skipped as reason:
+        say(f"SKIPPED the seed's consumer in Go: {reason}")
+    else:
+        theirs = {"DATABASE_URL": database_url, "NATS_URL": nats_url}
+        found.append(Worker("Go: nats.go + pgx, one transaction a message", [program], theirs))
+    return found
+
+
+async def measure(rounds: int, count: int, folder: Path) -> str:
+    """The whole bench. Gives the report."""
+    engine = NatsEngine(Progress(), data_dir=folder / "nats", progress=say)
+    await engine.start()
+    try:
+        async with running_database(folder / "db", track_commit_timestamp="on") as database:
+            return await _measure(database, engine.url, rounds, count)
+    finally:
+        await engine.stop()
+
+
+async def _measure(database: Database, nats_url: str, rounds: int, count: int) -> str:
+    world = await database.seed()
+    session = await connect(database.dsn)
+    await session.execute("SET session_replication_role = replica")  # tables are append-only
+    bus = NatsBus(nats_url, Progress(), streams=[ORDERS])
+    await bus.start()
+    turns: dict[str, list[Turn]] = {}
+    try:
+        bench = Bench(session, bus, world.accounts)
+        for number in range(rounds):
+            for worker in workers(database.dsn, nats_url):
+                turn = await bench.turn(worker, count)
+                turns.setdefault(worker.title, []).append(turn)
+                say(f"round {number + 1}: {worker.title}: {turn}")
+    finally:
+        await bus.stop()
+        await session.close()
+    return report(turns, rounds, count)
+
+
+def report(turns: dict[str, list[Turn]], rounds: int, count: int) -> str:
+    """The table, as Markdown."""
+    lines = [
+        f"`make bench-orders`: {count:,} orders of 10,000 accounts, {rounds} rounds in turn,"
+        f" medians; {os.cpu_count()} cores shared with PostgreSQL and NATS (`sync_interval:"
+        " always`). Latency: from publishing to the commit, at half the throughput.",
+        "",
+        "| consumer | orders/s | range | × Go | p50 ms | p99 ms | problems |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    rates = {title: [turn.rate for turn in found] for title, found in turns.items()}
+    slowest = min(median(each) for each in rates.values())
+    for title, found in turns.items():
+        problems = "; ".join(problem for turn in found for problem in turn.problems) or "none"
+        lines.append(
+            f"| {title} | {median(rates[title]):,.0f} | {min(rates[title]):,.0f}–"
+            f"{max(rates[title]):,.0f} | {median(rates[title]) / slowest:.1f} |"
+            f" {median(turn.p50 for turn in found) * 1000:.1f} |"
+            f" {median(turn.p99 for turn in found) * 1000:.1f} | {problems} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--orders", type=int, default=20_000, help="in each round")
+    parser.add_argument("--quick", action="store_true", help="1 round of 2,000, unwritten")
+    options = parser.parse_args()
+    rounds, count = (1, 2000) if options.quick else (options.rounds, options.orders)
+    with tempfile.TemporaryDirectory(prefix="paceline-bench-") as folder:
+        os.chmod(folder, 0o755)  # noqa: S103, PTH101 - PostgreSQL runs under its own account
+        text = asyncio.run(measure(rounds, count, Path(folder)))
+    sys.stdout.write(text)
+    if not options.quick:
+        (HERE / "results/orders.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
