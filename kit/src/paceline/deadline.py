@@ -35,6 +35,14 @@ def moment() -> float | None:
     return None if deadline is None else deadline[0]
 
 
+def adopt(when: float) -> None:
+    """Make ``when``, in the event loop's time, the ambient deadline of the current task.
+
+    For a task that begins, in a context of its own, and whose owner cancels it at that moment.
+    """
+    _ambient.set((when, asyncio.current_task()))
+
+
 def struck() -> bool:
     """Whether the ambient deadline is over and cancels this very task: who is told, not killed.
 

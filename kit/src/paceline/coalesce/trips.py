@@ -4,8 +4,9 @@ A call takes a place among the waiting; a trip is a task that first takes the wa
 order, and nothing joins a trip that has departed. Invariant: while somebody waits, either all lanes
 are out or a trip is boarding, and a lane comes back by its task's done callback, which nothing can
 skip; so no wake-up is lost. A trip runs in a context of its own, until the latest of its callers'
-deadlines, and no caller can cancel it for another. Rejected: the first caller carrying the batch
-itself, since its cancellation would be everybody's. Used by ``read`` and ``write``.
+deadlines (one timer serves them all: a trip that ends in time pays for none), and no caller can
+cancel it for another. Rejected: the first caller carrying the batch itself, since its cancellation
+would be everybody's. Used by ``read`` and ``write``.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from time import perf_counter
 from typing import Final, Generic, TypeVar
 
 from paceline.coalesce.observe import Departure, Observer
-from paceline.deadline import fail_after, moment
+from paceline.deadline import adopt, moment
 from paceline.errors import Code, Error, copied
 
 K = TypeVar("K")
@@ -90,12 +91,13 @@ class _Item(Generic[K, V]):
 class _Trip(Generic[K, V]):
     """A batch on its way; empty until it departs."""
 
-    __slots__ = ("aboard", "items", "task")
+    __slots__ = ("aboard", "items", "task", "until")
     task: asyncio.Task[None]
 
     def __init__(self) -> None:
         self.items: list[_Item[K, V]] = []
         self.aboard = 0
+        self.until: float | None = None  # in the loop's time
 
     def take(self, items: list[_Item[K, V]]) -> None:
         """Take them aboard."""
@@ -103,9 +105,10 @@ class _Trip(Generic[K, V]):
         for item in items:
             item.trip = self
             self.aboard += len(item.callers)
+        self.until = self._latest()
 
-    def until(self) -> float | None:
-        """The latest of the callers' deadlines, in the loop's time; None if one has none."""
+    def _latest(self) -> float | None:
+        """The latest of the callers' deadlines; None if one has none."""
         latest = 0.0
         for item in self.items:
             for caller in item.callers:
@@ -168,6 +171,7 @@ class Trips(Generic[K, V]):
         self._out: set[_Trip[K, V]] = set()
         self._boarding: _Trip[K, V] | None = None
         self._opens = 0.0
+        self._timer: asyncio.TimerHandle | None = None  # for the first deadline of those out
         self._closed = False
         self._changed = asyncio.Event()
         self._calls = self._refused = self._departed = self._carried = self._largest = 0
@@ -256,6 +260,10 @@ class Trips(Generic[K, V]):
         except BaseException:
             await self._cut_off()
             raise
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
 
     async def _cut_off(self) -> None:
         for item in self._items.values():
@@ -270,7 +278,8 @@ class Trips(Generic[K, V]):
 
     def _board(self) -> None:
         """Begin a trip. Whoever calls before its task begins, in this round, comes along."""
-        trip = self._boarding = _Trip[K, V]()
+        trip: _Trip[K, V] = _Trip()  # not _Trip[K, V](): that costs two microseconds
+        self._boarding = trip
         self._out.add(trip)
         loop = asyncio.get_running_loop()
         trip.task = loop.create_task(self._travel(trip), name=self.name, context=Context())
@@ -278,9 +287,7 @@ class Trips(Generic[K, V]):
 
     def _gathers(self) -> bool:
         """Whether the window is still open."""
-        return (
-            self._window > 0 and len(self._items) < self._max_batch and perf_counter() < self._opens
-        )
+        return len(self._items) < self._max_batch and perf_counter() < self._opens
 
     def _depart(self, trip: _Trip[K, V]) -> None:
         """Take aboard who waits, and let the next lane do so with who is left."""
@@ -315,33 +322,45 @@ class Trips(Generic[K, V]):
             trip.fail(failure if isinstance(failure, Exception) else self._lost())
         trip.dissolve()
         self._go_on()
-        self._changed.set()
+        if self._closed:
+            self._changed.set()
 
     async def _travel(self, trip: _Trip[K, V]) -> None:
-        while self._gathers():  # noqa: ASYNC110 - no event tells of time
+        while self._window and self._gathers():  # noqa: ASYNC110 - no event tells of time
             # Timers are a thousand times too coarse for a window in microseconds, so rounds of
             # the loop are counted off instead; other callbacks go on in between.
             await asyncio.sleep(0)
         self._depart(trip)
         if not trip.items:  # all have left meanwhile
             return
+        if trip.until is not None:
+            adopt(trip.until)
+            self._watch(trip.until)
         if self._observer is None:
-            await self._deliver_in_time(trip)
-            return
-        with self._observed(trip, self._observer):
-            await self._deliver_in_time(trip)
-
-    async def _deliver_in_time(self, trip: _Trip[K, V]) -> None:
-        until = trip.until()
-        if until is None:
             await self._deliver(trip.items)
             return
-        left = until - asyncio.get_running_loop().time()
-        try:
-            async with fail_after(left, self.name):
-                await self._deliver(trip.items)
-        except Error:  # the latest of the deadlines; each caller's own has struck as well
-            trip.fail(self._lost())
+        with self._observed(trip, self._observer):
+            await self._deliver(trip.items)
+
+    def _watch(self, until: float) -> None:
+        """See to it that `_strike` is called at that moment, or before."""
+        if self._timer is not None:
+            if self._timer.when() <= until:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(until, self._strike)
+
+    def _strike(self) -> None:
+        """Cut off the trips whose time is over: their callers have given up, one and all."""
+        now = asyncio.get_running_loop().time()
+        self._timer = None
+        for trip in self._out:
+            if trip.until is None:
+                continue
+            if trip.until <= now:
+                trip.task.cancel()
+            else:
+                self._watch(trip.until)
 
     def _observed(self, trip: _Trip[K, V], observer: Observer) -> AbstractContextManager[object]:
         now = perf_counter()
