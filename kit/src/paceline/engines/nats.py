@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -42,12 +42,14 @@ def find_nats_on_path() -> Program | None:
     return find_on_path(("nats-server",), _WHAT)
 
 
-def get_nats() -> Program:
-    """The wheel's server, else the system's. Errors: `EngineError` naming the ways to get one."""
+def get_nats(
+    finders: Sequence[Callable[[], Program | None]] = (find_nats_in_wheel, find_nats_on_path),
+) -> Program:
+    """What the first successful finder finds. Errors: `EngineError` naming the ways to get one."""
     ways = ways_to_get(
         _WHAT, variable="APP_NATS_URL", package="nats-server", program="`nats-server`"
     )
-    return first_found((find_nats_in_wheel, find_nats_on_path), ways)
+    return first_found(finders, ways)
 
 
 class NatsEngine:

@@ -16,6 +16,7 @@ from paceline.engines.folder import kept_text
 
 _LOWEST: Final = 20_000
 _BEYOND: Final = 32_768
+_END: Final = 65_536
 _TRIES: Final = 200
 
 
@@ -51,6 +52,6 @@ def kept_ports(path: Path, count: int) -> tuple[int, ...]:
         ports = tuple(int(word) for word in text.split())
     except ValueError:
         ports = ()
-    if len(ports) != count:
+    if len(ports) != count or not all(0 < port < _END for port in ports):
         raise EngineError(f"{path} does not hold {count} ports: remove it, then others are chosen")
     return ports

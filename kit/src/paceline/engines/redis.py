@@ -8,7 +8,7 @@ the lifecycle, ``paceline.testing`` to tests. Read ``process`` for its life.
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -39,15 +39,17 @@ def find_redis_on_path() -> Program | None:
     return find_on_path(("valkey-server", "redis-server"), "Redis")
 
 
-def get_redis() -> Program:
-    """The wheel's server, else the system's. Errors: `EngineError` naming the ways to get one."""
+def get_redis(
+    finders: Sequence[Callable[[], Program | None]] = (find_redis_in_wheel, find_redis_on_path),
+) -> Program:
+    """What the first successful finder finds. Errors: `EngineError` naming the ways to get one."""
     ways = ways_to_get(
         "Redis",
         variable="APP_REDIS_URL",
         package="valkey-server",
         program="`valkey-server` or `redis-server`",
     )
-    return first_found((find_redis_in_wheel, find_redis_on_path), ways)
+    return first_found(finders, ways)
 
 
 class RedisEngine:
