@@ -11,10 +11,19 @@ from myservice.schema import open_migrator
 from myservice.service.records import RecordRepository
 from paceline.engines import PostgresEngine
 from paceline.pg import Pool
-from paceline.testing.fixtures import database, postgres
+from paceline.testing.fixtures import database, nats, postgres, redis
 from paceline.testing.postgres import TemplateDatabase
 
-__all__ = ["database", "migrated", "pool", "postgres", "repository", "template"]
+__all__ = [
+    "database",
+    "migrated",
+    "nats",
+    "pool",
+    "postgres",
+    "redis",
+    "repository",
+    "template",
+]
 
 
 async def migrate(dsn: str) -> None:

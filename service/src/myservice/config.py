@@ -35,6 +35,10 @@ class Config(Settings):
 
     database_url: SecretUrl | None = None
     """PostgreSQL, as postgresql://user:password@host:port/name. `run` starts its own without."""
+    nats_url: SecretUrl | None = None
+    """NATS with JetStream, as nats://user:password@host:port, several with commas."""
+    redis_url: SecretUrl | None = None
+    """Redis or Valkey, as redis://:password@host:port/0 or unix:///path."""
     jwt_secret: TokenSecret | None = None
     """Signs and verifies tokens (HS256): 32 random bytes or more. `run` makes its own without."""
     host: str = "127.0.0.1"
@@ -78,7 +82,7 @@ class Config(Settings):
     log_format: Format = "auto"
     """json, pretty, or auto: pretty on a terminal."""
     data_dir: Path = Path(".data")
-    """Where `run` keeps its own PostgreSQL and secret."""
+    """Where `run` keeps its own engines and secret."""
     pg_port: Port | None = None
     """`run`: let PostgreSQL clients in on this port of 127.0.0.1 too."""
 
@@ -88,9 +92,21 @@ class Config(Settings):
             raise ValueError(f"{self.variable('database_url')} is not set")
         return self.database_url.reveal()
 
-    def with_own(self, *, database_url: str, jwt_secret: str) -> "Config":
-        """These settings on an engine and a secret of our own."""
-        return self.replaced(database_url=database_url, jwt_secret=jwt_secret)
+    def with_own(
+        self,
+        *,
+        database_url: str,
+        jwt_secret: str,
+        nats_url: str | None = None,
+        redis_url: str | None = None,
+    ) -> "Config":
+        """These settings on engines and a secret of our own; None leaves what is set."""
+        own = {"nats_url": nats_url, "redis_url": redis_url}
+        return self.replaced(
+            database_url=database_url,
+            jwt_secret=jwt_secret,
+            **{name: url for name, url in own.items() if url is not None},
+        )
 
 
 class MigrateConfig(Config):

@@ -1,15 +1,14 @@
-"""What ``run`` adds to the service: its own PostgreSQL, its own token secret, a greeting.
+"""What ``run`` adds to the service: its own engines, its own token secret, a greeting.
 
-Only for what was not given: with ``APP_DATABASE_URL`` no server is started, with
-``APP_JWT_SECRET`` no secret is made. The secret is kept in the data folder, readable by its owner
-only, so tokens outlive a restart. Everything meant for people goes to stderr; stdout is the log's.
-Called by ``cli``; the server itself is ``paceline.engines``.
+Only for what was not given: with ``APP_DATABASE_URL`` no PostgreSQL is started, with
+``APP_JWT_SECRET`` no secret is made; and only engines that something uses. The secret is kept in
+the data folder, readable by its owner only, so tokens outlive a restart. Everything meant for
+people goes to stderr; stdout is the log's. Called by ``cli``; the servers themselves are
+``paceline.engines``.
 """
 
-import os
 import secrets
 import sys
-from pathlib import Path
 
 from myservice.config import Config
 from myservice.main import Built
@@ -17,7 +16,7 @@ from myservice.schema import SchemaUpgrade
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.config import format_duration
-from paceline.engines import PostgresEngine
+from paceline.engines import NatsEngine, PostgresEngine, RedisEngine, Together, kept_text
 from paceline.lifecycle import Service
 from paceline.log import Logger
 from paceline.migrate import Step
@@ -30,23 +29,24 @@ _SCOPES = (
 
 
 class Development:
-    """The settings and services of ``run``."""
+    """The settings and services of ``run``. ``nats``, ``redis``: whether the service uses it."""
 
-    def __init__(self, config: Config, log: Logger) -> None:
-        self.services: list[Service] = []
+    def __init__(
+        self, config: Config, log: Logger, *, nats: bool = False, redis: bool = False
+    ) -> None:
         folder = config.data_dir
-        if config.database_url is None:
-            engine = PostgresEngine(
-                log, data_dir=folder / "postgres", port=config.pg_port, progress=say
-            )
-            database_url = engine.dsn()
-            self.services.append(engine)
-        else:
-            database_url = config.get_database_url()
-        self.services.append(SchemaUpgrade(database_url, _SayMigrations()))
         given = config.jwt_secret
-        self._secret = given.reveal() if given else kept_secret(folder / "jwt-secret")
-        self.config = config.with_own(database_url=database_url, jwt_secret=self._secret)
+        self._secret = given.reveal() if given else kept_text(folder / "jwt-secret", _new_secret)
+        own = _OwnEngines(config, log)
+        database_url = own.postgres() if config.database_url is None else config.get_database_url()
+        self.config = config.with_own(
+            database_url=database_url,
+            jwt_secret=self._secret,
+            nats_url=own.nats() if nats and config.nats_url is None else None,
+            redis_url=own.redis() if redis and config.redis_url is None else None,
+        )
+        self.services: list[Service] = [Together(own.engines)] if own.engines else []
+        self.services.append(SchemaUpgrade(database_url, _SayMigrations()))
 
     def greet(self, built: Built) -> None:
         """Say where the service is and how to try it."""
@@ -74,36 +74,42 @@ class Development:
         )
 
 
+class _OwnEngines:
+    """Engines in the data folder: each method adds one, not started, and gives its URL."""
+
+    def __init__(self, config: Config, log: Logger) -> None:
+        self._config = config
+        self._log = log
+        self.engines: list[PostgresEngine | NatsEngine | RedisEngine] = []
+
+    def postgres(self) -> str:
+        folder = self._config.data_dir / "postgres"
+        engine = PostgresEngine(self._log, data_dir=folder, port=self._config.pg_port, progress=say)
+        self.engines.append(engine)
+        return engine.dsn()
+
+    def nats(self) -> str:
+        engine = NatsEngine(self._log, data_dir=self._config.data_dir / "nats", progress=say)
+        self.engines.append(engine)
+        return engine.url
+
+    def redis(self) -> str:
+        engine = RedisEngine(self._log, data_dir=self._config.data_dir / "redis", progress=say)
+        self.engines.append(engine)
+        return engine.url
+
+
 class _SayMigrations:
     def applied(self, step: Step, seconds: float) -> None:
         """Tell of one migration."""
         say(f"migrated {step} in {seconds * 1000:.0f} ms")
 
 
+def _new_secret() -> str:
+    return secrets.token_urlsafe(32)
+
+
 def say(line: str) -> None:
     """A line for people."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
-
-
-def kept_secret(path: Path) -> str:
-    """The secret in the file, which is made at the first call.
-
-    It is written aside and linked into place, so two first runs at once agree on one secret and a
-    killed one leaves no half.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not path.exists():
-        aside = path.with_suffix(f".{os.getpid()}")
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32))
-            file.flush()
-            os.fsync(descriptor)
-        try:
-            os.link(aside, path)
-        except FileExistsError:
-            pass
-        finally:
-            aside.unlink()
-    return path.read_text()

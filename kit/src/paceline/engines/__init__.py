@@ -2,11 +2,28 @@
 
 Invariants: a server goes when we go, however we go; its data stays where it was told to; one
 process at a time on a data folder; nothing on the machine is widened or created besides.
-``main`` hands an engine to the lifecycle as its first service, ``paceline.testing`` starts one for
-a test session; ``serve``, ``worker`` and ``migrate`` never do. Read ``postgres`` first.
+``main`` hands engines to the lifecycle as its first service, ``paceline.testing`` starts them for
+a test session; ``serve``, ``worker`` and ``migrate`` never do. Read ``postgres`` or ``nats`` first.
 """
 
 from paceline.engines.errors import EngineError
-from paceline.engines.postgres import EngineLog, PostgresEngine
+from paceline.engines.folder import kept_text
+from paceline.engines.nats import NatsEngine
+from paceline.engines.nats_config import NatsNode
+from paceline.engines.ports import free_ports
+from paceline.engines.postgres import PostgresEngine
+from paceline.engines.redis import RedisEngine
+from paceline.engines.telling import EngineLog
+from paceline.engines.together import Together
 
-__all__ = ["EngineError", "EngineLog", "PostgresEngine"]
+__all__ = [
+    "EngineError",
+    "EngineLog",
+    "NatsEngine",
+    "NatsNode",
+    "PostgresEngine",
+    "RedisEngine",
+    "Together",
+    "free_ports",
+    "kept_text",
+]

@@ -20,12 +20,11 @@ from typing import IO, Final
 
 from paceline.engines.account import Account
 from paceline.engines.errors import EngineError
-from paceline.engines.folder import write_private
+from paceline.engines.folder import data_folder, write_private
+from paceline.engines.serverlog import ServerLog
 from paceline.engines.supervisor import Child, spawn
 
 _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-_TAIL_LINES: Final = 12
-_TAIL_BYTES: Final = 4096
 _ACCESS_RULES: Final = """\
 # Written at every start. The socket lies in this folder, which nobody else may enter.
 local all all trust
@@ -39,19 +38,12 @@ class Cluster:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self.folder = data_dir / "cluster"
-        self._log_file = data_dir / "server.log"
+        self.log = ServerLog(data_dir / "server.log")
         self._password_file = data_dir / "password"
 
     def create_folder(self) -> None:
         """Make the data folder, ours alone, unless it is there. Errors: `EngineError`."""
-        try:
-            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as exc:
-            message = f"cannot use the data folder {self._data_dir}: {exc.strerror}"
-            raise EngineError(message) from exc
-        if not os.access(self._data_dir, os.R_OK | os.W_OK | os.X_OK):
-            message = f"cannot use the data folder {self._data_dir}: it belongs to another account"
-            raise EngineError(message)
+        data_folder(self._data_dir)
 
     def exists(self) -> bool:
         """Whether there is a cluster. Errors: `EngineError` when there is something else."""
@@ -109,18 +101,6 @@ class Cluster:
         uid, gid = (account.uid, account.gid) if account else (os.geteuid(), os.getegid())
         write_private(rules, _ACCESS_RULES, uid=uid, gid=gid)
 
-    def rotate_log(self) -> None:
-        """Keep this run's log and the one before, so that they do not grow for ever."""
-        if self._log_file.exists():
-            self._log_file.replace(self._log_file.with_suffix(".log.1"))
-
-    def log_tail(self) -> str:
-        """The end of the log, and where the rest is, for an error's message."""
-        with self._open_log("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            lines = log.read().decode("utf-8", "replace").splitlines()[-_TAIL_LINES:]
-        return "\n".join([f"The end of {self._log_file}:", *lines])
-
     def read_pid_file(self) -> list[str]:
         """The lines of the server's own pid file, none when there is none."""
         try:
@@ -140,7 +120,7 @@ class Cluster:
         """Start a program of PostgreSQL in the cluster (or ``folder``); it writes to the log."""
         with (
             _entrance(folder or self.folder, account) as (entrance, handles),
-            self._open_log("ab") as log,
+            self.log.open() as log,
         ):
             return spawn(
                 [str(word) for word in command],
@@ -166,12 +146,8 @@ class Cluster:
         finally:
             await child.stop(((signal.SIGTERM, 5.0),))
         if status != 0:
-            message = f"{Path(command[0]).name} failed (status {status}). {self.log_tail()}"
+            message = f"{Path(command[0]).name} failed (status {status}). {self.log.tail()}"
             raise EngineError(message)
-
-    def _open_log(self, mode: str) -> IO[bytes]:
-        file = os.open(self._log_file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        return os.fdopen(file, mode)
 
     def _adopt(self, aside: Path) -> None:
         """Put the finished cluster in its place, so that it stays there after a power cut."""

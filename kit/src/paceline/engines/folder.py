@@ -2,20 +2,23 @@
 
 Invariant: while a `FolderLock` is held nobody else starts a server on that folder, so what is
 found running there is left over from a holder that died. The lock is the kernel's (``flock``) and
-ends with the process that holds it; the pid written into the file is only for the message.
-Rejected: a pid file alone, which a reused pid makes a liar. Used by ``postgres``, ``programs`` and
-``socket``.
+ends with the process that holds it, or with the server that it was handed on to, whichever is
+later; the pid written into the file is only for the message and for patience. Rejected: a pid
+file alone, which a reused pid makes a liar. Used all over this room.
 """
 
+import asyncio
 import fcntl
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from paceline.engines.errors import EngineError
 
 _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
+_POLL: Final = 0.01
 
 
 class FolderLock:
@@ -49,11 +52,59 @@ class FolderLock:
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         self._file = file
 
+    async def inherit(self, patience: float) -> None:
+        """As `acquire`; a server whose parent died has ``patience`` seconds to let go.
+
+        Errors: `EngineError` when somebody holds it who lives, or still after that time.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + patience
+        while True:
+            try:
+                return self.acquire()
+            except EngineError:
+                if loop.time() > end or not self._holder_is_dead():
+                    raise
+            await asyncio.sleep(_POLL)
+
+    @property
+    def held(self) -> bool:
+        """Whether we hold it."""
+        return self._file is not None
+
+    @property
+    def handle(self) -> int:
+        """The descriptor to hand on to a server, which then keeps the lock until it ends."""
+        if self._file is None:
+            raise EngineError(f"{self._path} is not locked")
+        return self._file
+
+    def _holder_is_dead(self) -> bool:
+        try:
+            os.kill(int(self._path.read_text(encoding="ascii")), 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, ValueError, OverflowError):
+            return False
+        return False
+
     def release(self) -> None:
         """Give it back; nothing when it is not held. The file stays, for the next holder."""
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
+
+
+def data_folder(path: Path) -> Path:
+    """Make the data folder, ours alone, unless it is there. Errors: `EngineError`."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise EngineError(f"cannot use the data folder {path}: {exc.strerror}") from exc
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        message = f"cannot use the data folder {path}: it belongs to another account"
+        raise EngineError(message)
+    return path
 
 
 def own_folder(path: Path, *, mode: int) -> Path:
@@ -91,3 +142,26 @@ def write_private(path: Path, text: str, *, uid: int, gid: int) -> None:
         stream.flush()
         os.fsync(file)
     aside.replace(path)
+
+
+def kept_text(path: Path, make: Callable[[], str]) -> str:
+    """The text in the file, made at the first call and readable by its owner only.
+
+    It is written aside and linked into place, so two first calls at once agree on one text and a
+    killed one leaves no half. The folder is made, too, ours alone.
+    """
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        aside = path.with_name(f"{path.name}.{os.getpid()}")
+        file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(file, "w", encoding="utf-8") as stream:
+            stream.write(make())
+            stream.flush()
+            os.fsync(file)
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass
+        finally:
+            aside.unlink()
+    return path.read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import quote
 
 from paceline.engines.account import Account, server_account
@@ -26,24 +26,13 @@ from paceline.engines.folder import FolderLock
 from paceline.engines.leftover import PARENT, mark_of, remove_stale_locks, stop_leftovers
 from paceline.engines.programs import CACHE, Programs, copy_programs, find_obstacle, get_programs
 from paceline.engines.supervisor import Child, Ladder
+from paceline.engines.telling import EngineLog, teller
 
 _POLL: Final = 0.005
 _DEFAULT_PORT: Final = 5432
 _USER: Final = "postgres"
 _NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 _READY_LINE: Final = 7  # of postmaster.pid, counted from 0
-
-
-class EngineLog(Protocol):
-    """Where an engine tells what happened to it."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log an event of ordinary life."""
-        ...
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log what was found broken and put right."""
-        ...
 
 
 class PostgresEngine:
@@ -77,7 +66,7 @@ class PostgresEngine:
         self._cluster = Cluster(data_dir.absolute())
         self._port = port
         self._options = dict(options)
-        self._progress = progress
+        self._tell = teller(log, progress)
         self._start_timeout = start_timeout
         self._stop_ladder: Ladder = ((signal.SIGINT, stop_timeout), (signal.SIGQUIT, 6.0))
         self._cache_dir = cache_dir
@@ -128,7 +117,7 @@ class PostgresEngine:
     async def _bring_up(self) -> str:
         account = server_account(self._cluster.folder)
         programs = await self._reachable(self._programs or get_programs(), account)
-        self._cluster.rotate_log()
+        self._cluster.log.rotate()
         if self._cluster.exists():
             await self._clean_up()
         else:
@@ -212,7 +201,7 @@ class PostgresEngine:
                         raise EngineError(f"PostgreSQL {self._story(status)}")
                     await asyncio.sleep(_POLL)
         except TimeoutError as exc:
-            story = self._cluster.log_tail()
+            story = self._cluster.log.tail()
             message = f"PostgreSQL was not ready within {self._start_timeout:g}s. {story}"
             raise EngineError(message) from exc
 
@@ -225,10 +214,4 @@ class PostgresEngine:
         )
 
     def _story(self, status: int) -> str:
-        return f"ended by itself (status {status}). {self._cluster.log_tail()}"
-
-    def _tell(self, text: str) -> None:
-        if self._progress is not None:
-            self._progress(text)
-        else:
-            self._log.info("embedded engine", step=text)
+        return f"ended by itself (status {status}). {self._cluster.log.tail()}"

@@ -6,7 +6,6 @@ below a private home), one copy is made where it can, keyed by version, renamed 
 complete, owned by root. Used by ``postgres``; read ``account`` for who cannot go where.
 """
 
-import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from paceline.engines.account import Account, find_barrier
+from paceline.engines.discovery import first_found, ways_to_get, wheel_version
 from paceline.engines.errors import EngineError
 from paceline.engines.folder import own_folder
 
@@ -46,7 +46,7 @@ def find_wheel(search: Sequence[str] | None = None) -> Programs | None:
     for place in search:
         site = Path(place).parent
         if _complete(site / _BIN):
-            return Programs(site / _BIN, f"PostgreSQL {_wheel_version()}", site)
+            return Programs(site / _BIN, f"PostgreSQL {wheel_version(_PACKAGE)}", site)
     return None
 
 
@@ -65,15 +65,13 @@ def get_programs(
     finders: Sequence[Callable[[], Programs | None]] = (find_wheel, find_system),
 ) -> Programs:
     """What the first successful finder finds. Errors: `EngineError` naming the ways to get one."""
-    for find in finders:
-        if (programs := find()) is not None:
-            return programs
-    message = (
-        "there is no PostgreSQL here. One of three: set APP_DATABASE_URL to a server; install one "
-        "with the kit (pip install 'paceline[engines]'); or install your system's (apt install "
-        "postgresql, or `postgres` and `initdb` on PATH)"
+    ways = ways_to_get(
+        "PostgreSQL",
+        variable="APP_DATABASE_URL",
+        package="postgresql",
+        program="`postgres` and `initdb`",
     )
-    raise EngineError(message)
+    return first_found(finders, ways)
 
 
 def find_obstacle(programs: Programs, account: Account) -> Path | None:
@@ -130,10 +128,3 @@ def _complete(folder: Path) -> bool:
 def _major(folder: Path) -> int:
     name = folder.parent.name
     return int(name) if name.isdecimal() else 0
-
-
-def _wheel_version() -> str:
-    try:
-        return importlib.metadata.version(_PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        return "of unknown version"

@@ -1,10 +1,11 @@
-"""What a conftest imports to have a real PostgreSQL and a watch on the event loop.
+"""What a conftest imports to have real servers and a watch on the event loop.
 
-``postgres`` is one server a session (one a worker under xdist, each with a folder of its own),
-``database`` the DSN of an empty database that is dropped after the test; the two hooks make a test
-fail that blocks its loop (see ``blocked_loop``). A project with migrations adds a session fixture
-with a `paceline.testing.postgres.TemplateDatabase` and yields its clones. Session fixtures here are
-plain functions: each test has its own event loop, the server has none.
+``postgres``, ``nats`` and ``redis`` are one server each a session (one a worker under xdist, each
+with a folder of its own), started by the first test that asks; ``database`` is the DSN of an empty
+database that is dropped after the test; the two hooks make a test fail that blocks its loop (see
+``blocked_loop``). A project with migrations adds a session fixture with a
+`paceline.testing.postgres.TemplateDatabase` and yields its clones. Session fixtures here are plain
+functions: each test has its own event loop, the server has none.
 """
 
 import asyncio
@@ -12,11 +13,20 @@ from collections.abc import AsyncGenerator, Generator
 
 import pytest
 
-from paceline.engines import PostgresEngine
+from paceline.engines import NatsEngine, PostgresEngine, RedisEngine
 from paceline.testing.blocked_loop import pytest_asyncio_loop_factories, pytest_runtest_call
+from paceline.testing.nats import new_test_nats
 from paceline.testing.postgres import fresh_database, new_test_server, scratch_folder
+from paceline.testing.redis import new_test_redis
 
-__all__ = ["database", "postgres", "pytest_asyncio_loop_factories", "pytest_runtest_call"]
+__all__ = [
+    "database",
+    "nats",
+    "postgres",
+    "pytest_asyncio_loop_factories",
+    "pytest_runtest_call",
+    "redis",
+]
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +44,23 @@ async def database(postgres: PostgresEngine) -> AsyncGenerator[str]:
     """The DSN of an empty database, for this test."""
     async with fresh_database(postgres) as dsn:
         yield dsn
+
+
+@pytest.fixture(scope="session")
+def nats() -> Generator[NatsEngine]:
+    """A running NATS with JetStream, for this session: use streams of your own."""
+    with scratch_folder() as folder:
+        server = new_test_nats(folder)
+        asyncio.run(server.start())
+        yield server
+        asyncio.run(server.stop())
+
+
+@pytest.fixture(scope="session")
+def redis() -> Generator[RedisEngine]:
+    """A running Redis-compatible server, for this session: use keys of your own."""
+    with scratch_folder() as folder:
+        server = new_test_redis(folder)
+        asyncio.run(server.start())
+        yield server
+        asyncio.run(server.stop())

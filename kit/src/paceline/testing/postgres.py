@@ -16,6 +16,7 @@ from typing import Final
 
 from paceline.engines import PostgresEngine
 from paceline.pg.connect import connect
+from paceline.testing.silent import SilentLog
 
 _FAST: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -29,16 +30,6 @@ _FAST: Final[Mapping[str, str]] = MappingProxyType(
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - tempfile makes the folder in it
 _ENOUGH: Final = 1 << 30
 _PREFIX: Final = "paceline-test-"
-
-
-class SilentLog:
-    """Keeps quiet."""
-
-    def info(self, event: str, /, **fields: object) -> None:
-        """Drop it."""
-
-    def warning(self, event: str, /, **fields: object) -> None:
-        """Drop it."""
 
 
 @contextmanager

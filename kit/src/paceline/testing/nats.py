@@ -1,0 +1,47 @@
+"""A real NATS for tests: one server, or three that keep a stream together.
+
+A test works on streams of its own, with names and subjects that nobody else uses, and deletes them.
+Free of pytest: ``fixtures`` has a session's server for a conftest.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from paceline.engines import NatsEngine, NatsNode, free_ports
+from paceline.testing.silent import SilentLog
+
+
+def new_test_nats(folder: Path) -> NatsEngine:
+    """A server on ``folder``. Not started; as with PostgreSQL, any event loop will do for that."""
+    return NatsEngine(SilentLog(), data_dir=folder)
+
+
+def new_nats_cluster(folder: Path, *, size: int = 3) -> list[NatsEngine]:
+    """The servers of a cluster, each in a folder of its own. Not started.
+
+    Start them together: none is ready before most of them are.
+    """
+    secret = secrets.token_hex(16)
+    ports = free_ports(size)
+    nodes = [
+        NatsNode(f"node-{number}", "test", port, ports, secret)
+        for number, port in enumerate(ports, start=1)
+    ]
+    return [NatsEngine(SilentLog(), data_dir=folder / node.name, node=node) for node in nodes]
+
+
+@asynccontextmanager
+async def nats_cluster(folder: Path, *, size: int = 3) -> AsyncGenerator[list[NatsEngine]]:
+    """A running cluster, for this block only. A client takes the URLs of all of them.
+
+    *Resources*: owns the servers; whoever is down at the end was stopped by the block.
+    """
+    engines = new_nats_cluster(folder, size=size)
+    try:
+        await asyncio.gather(*(engine.start() for engine in engines))
+        yield engines
+    finally:
+        await asyncio.gather(*(engine.stop() for engine in engines))

@@ -1,0 +1,77 @@
+"""The libraries' clients with types, for tests that ask an engine: their options are untyped.
+
+`connected` gives a `Streams` on NATS that never reconnects; `redis_client` a Redis.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import nats
+from nats.aio.client import Client
+from nats.js.api import StreamConfig
+from redis.asyncio import Redis
+
+
+class Streams:
+    """JetStream, as far as tests need it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._stream = client.jetstream()  # pyright: ignore[reportUnknownMemberType]
+
+    @property
+    def max_payload(self) -> int:
+        return self._client.max_payload
+
+    async def flush(self) -> None:
+        await self._client.flush()
+
+    async def create(self, name: str, subject: str, *, replicas: int = 1) -> None:
+        """A stream in files."""
+        config = StreamConfig(name=name, subjects=[subject], num_replicas=replicas)
+        await self._stream.add_stream(config)  # pyright: ignore[reportUnknownMemberType]
+
+    async def publish(self, subject: str, data: bytes, *, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - the library's
+        """Returns when it is acknowledged."""
+        await self._stream.publish(subject, data, timeout=timeout)
+
+    async def count(self, name: str) -> int:
+        return (await self._stream.stream_info(name)).state.messages
+
+
+@asynccontextmanager
+async def connected(*urls: str) -> AsyncGenerator[Streams]:
+    async def quiet(_: Exception) -> None:
+        pass
+
+    client = await nats.connect(list(urls), error_cb=quiet, allow_reconnect=False)  # pyright: ignore[reportUnknownMemberType]
+    try:
+        yield Streams(client)
+    finally:
+        await client.close()
+
+
+class Cache:
+    """Redis, as far as tests need it."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    async def setting(self, name: str) -> object:
+        settings = await self._client.config_get(name)  # pyright: ignore[reportUnknownMemberType]
+        return settings[name]
+
+    async def ping(self) -> bool:
+        return bool(await self._client.ping())  # pyright: ignore[reportUnknownMemberType]
+
+    async def get(self, key: str) -> object:
+        return await self._client.get(key)
+
+    async def set(self, key: str, value: str) -> None:
+        await self._client.set(key, value)
+
+
+@asynccontextmanager
+async def using(url: str) -> AsyncGenerator[Cache]:
+    async with Redis.from_url(url) as client:  # pyright: ignore[reportUnknownMemberType]
+        yield Cache(client)
