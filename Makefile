@@ -4,10 +4,10 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit bench layer import bank lock clean
+.PHONY: help run test lint unit bench layer import bank orders bench-orders lock clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 run: .venv/.run ## Start the service with its own PostgreSQL (Ctrl-C ends it; the data stays in .data)
 	@exec $(BIN)/myservice run $(ARGS)
@@ -38,6 +38,12 @@ import: .venv/.dev ## Import a million lines, killed in the middle, and count
 
 bank: .venv/.dev ## The bank test in full: service killed ten times, PostgreSQL twice
 	BANK_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_bank.py
+
+orders: .venv/.dev ## The order test in full: 20,000 orders, everything killed three times
+	ORDERS_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_orders_killed.py
+
+bench-orders: .venv/.bench ## Measure orders from the queue to their effect, against the seed's consumer
+	$(BIN)/python bench/orders.py $(ARGS)
 
 lock: .venv/.dev ## Lock the newest allowed versions again, with hashes
 	$(BIN)/python tools/lock.py

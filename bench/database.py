@@ -207,9 +207,7 @@ async def running_database(folder: Path, **options: str) -> AsyncGenerator[Datab
     *Resources*: the server and a session, until the block ends.
     """
     # Nothing of the engine's is turned off: its commits are as durable as PostgreSQL's own.
-    engine = PostgresEngine(
-        Progress(), data_dir=folder, options=_OPTIONS | options, progress=say
-    )
+    engine = PostgresEngine(Progress(), data_dir=folder, options=_OPTIONS | options, progress=say)
     await engine.start()
     try:
         session = await connect(engine.dsn())
