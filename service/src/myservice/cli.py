@@ -1,6 +1,6 @@
 """The command line: ``run``, ``serve``, ``migrate``, ``records``, ``ledger``, ….
 
-``run`` is for development: it starts a PostgreSQL of its own, brings the schema up to date, makes
+``run`` is for development: it starts engines of its own, brings the schema up to date, makes
 and keeps a token secret, and prints commands to paste. ``serve`` is for production and starts
 nothing but itself: what is missing is listed, exit code 2. Exit codes while serving are
 ``paceline.lifecycle.Exit``'s. Everything is wired in ``main``; read that next.
@@ -27,7 +27,9 @@ from paceline.auth import issue_token
 from paceline.cli import USAGE, fail, load_or_fail, with_flags
 from paceline.clock import SystemClock
 from paceline.config import Loaded, as_json, as_text, describe
+from paceline.engines import EngineError
 from paceline.errors import Error
+from paceline.lifecycle import Exit
 from paceline.log import Log, setup
 from paceline.memory import settle_memory
 from paceline.migrate import Migrator, Progress
@@ -83,10 +85,13 @@ def _root(
 
 
 def _run(loaded: Loaded[Config]) -> None:
-    """Start everything in one process, with a PostgreSQL of our own: for development."""
+    """Start everything in one process, on engines of our own: for development."""
     config = loaded.config
     log = _log(config)
-    development = Development(config, log)
+    try:
+        development = Development(config, log)
+    except EngineError as exc:
+        fail(str(exc), code=Exit.FAILED)
     built = build(development.config, log, before=development.services)
     _live(built, lambda: development.greet(built))
 

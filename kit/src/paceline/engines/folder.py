@@ -149,9 +149,11 @@ def kept_text(path: Path, make: Callable[[], str]) -> str:
 
     It is written aside and linked into place, so two first calls at once agree on one text and a
     killed one leaves no half. The folder is made, too, ours alone.
+
+    Errors: `EngineError` when the folder cannot be used; ``OSError``.
     """
     if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data_folder(path.parent)
         aside = path.with_name(f"{path.name}.{os.getpid()}")
         file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(file, "w", encoding="utf-8") as stream:

@@ -22,7 +22,7 @@ from paceline.engines.discovery import (
     first_found,
     ways_to_get,
 )
-from paceline.engines.folder import data_folder, kept_text, write_private
+from paceline.engines.folder import kept_text, write_private
 from paceline.engines.nats_config import USER, NatsNode, config_text
 from paceline.engines.ports import kept_ports
 from paceline.engines.probe import first_line
@@ -157,13 +157,13 @@ class NatsEngine:
         return b" 200 " in await first_line(connecting, question.encode())
 
     def _ports(self) -> tuple[int, int]:
-        client, monitor = kept_ports(data_folder(self._folder) / "ports", 2)
+        client, monitor = kept_ports(self._folder / "ports", 2)
         return self._port or client, monitor
 
     def _password(self) -> str:
         if self._node is not None:
             return self._node.secret
-        return kept_text(data_folder(self._folder) / "password", lambda: secrets.token_hex(16))
+        return kept_text(self._folder / "password", lambda: secrets.token_hex(16))
 
     def _monitor_path(self) -> str:
         """Not the password itself: people paste this address into browsers."""

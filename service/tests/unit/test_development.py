@@ -1,0 +1,66 @@
+"""What ``run`` adds: only what no setting names, and only engines that something uses."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from recording_log import RecordingLog
+
+from myservice.config import Config
+from myservice.development import Development
+from paceline.config import SecretUrl
+from paceline.engines import EngineError
+
+GIVEN = {
+    "database_url": SecretUrl("postgresql://db/records"),
+    "nats_url": SecretUrl("nats://queue:4222"),
+    "redis_url": SecretUrl("redis://cache:6379/0"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    id: str
+    given: frozenset[str] = field(default_factory=frozenset[str])
+    nats: bool = False
+    redis: bool = False
+    own: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("nothing given, PostgreSQL alone used", own=("postgresql",)),
+        Case("all used", nats=True, redis=True, own=("postgresql", "nats", "unix")),
+        Case("all given", frozenset(GIVEN), nats=True, redis=True),
+        Case("NATS given", frozenset({"nats_url"}), nats=True, redis=True, own=("postgresql", "unix")),
+        Case("given and not used", frozenset({"redis_url"}), own=("postgresql",)),
+    ],
+    ids=lambda case: case.id,
+)  # fmt: skip
+def test_engines_are_added_for_what_is_used_and_not_given(case: Case, tmp_path: Path) -> None:
+    config = Config.model_validate(
+        {"data_dir": tmp_path, **{name: GIVEN[name] for name in case.given}}
+    )
+    development = Development(config, RecordingLog(), nats=case.nats, redis=case.redis)
+    made = development.config
+    urls = {"database_url": made.database_url, "nats_url": made.nats_url, "redis_url": made.redis_url}  # fmt: skip
+    for name in case.given:
+        assert urls[name] == GIVEN[name]
+    own = [url.reveal() for name, url in urls.items() if url and name not in case.given]
+    assert tuple(url.partition(":")[0] for url in own) == case.own
+    services = [service.name for service in development.services]
+    assert services == (["engines", "schema"] if case.own else ["schema"])
+
+
+def test_addresses_and_secret_are_the_same_at_the_next_run(tmp_path: Path) -> None:
+    config = Config(data_dir=tmp_path)
+    first, second = (Development(config, RecordingLog(), nats=True, redis=True) for _ in range(2))
+    assert first.config == second.config
+    assert first.config.jwt_secret is not None
+
+
+def test_a_data_folder_that_cannot_be_used_says_why(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EngineError, match="cannot use the data folder"):
+        Development(Config(data_dir=tmp_path / "file"), RecordingLog())
