@@ -155,9 +155,10 @@ class CommonDeadline:
 
 
 class _Block:
-    __slots__ = ("_cancelling", "_common", "_struck", "_task", "_token", "when")
+    __slots__ = ("_cancelling", "_common", "_outer", "_struck", "_task", "_token", "when")
     _task: asyncio.Task[Any]
     _token: Token[_Deadline | None]
+    _outer: _Deadline | None
 
     def __init__(self, common: CommonDeadline) -> None:
         self._common = common
@@ -172,10 +173,16 @@ class _Block:
         self._task = task
         self._cancelling = task.cancelling()
         self.when = self._common.begin(self, loop)
-        outer = _ambient.get()
+        outer = self._outer = _ambient.get()
         sooner = outer is not None and outer[0] <= self.when
         self._token = _ambient.set(outer if sooner else (self.when, task))
         return self
+
+    def lift(self) -> None:
+        """Let the block go on for as long as it takes: what it was to bound is done."""
+        if not self._struck:
+            self._common.end(self)
+            _ambient.set(self._outer)
 
     def cancel(self) -> None:
         """Strike."""

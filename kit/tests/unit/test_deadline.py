@@ -143,3 +143,21 @@ class TestCommonDeadline:
                 left = remaining()
                 assert left is not None
                 assert left <= 1
+
+    async def test_a_lifted_deadline_does_not_strike_and_is_not_seen(self) -> None:
+        deadline = CommonDeadline(0.02, "x")
+        with deadline.block() as block:
+            block.lift()
+            assert remaining() is None
+            await asyncio.sleep(0.06)
+        assert remaining() is None
+        with pytest.raises(Error), deadline.block():
+            await asyncio.Event().wait()
+
+    async def test_lifting_leaves_the_outer_deadline(self) -> None:
+        async with fail_after(1, "outer"):
+            with CommonDeadline(0.5, "inner").block() as block:
+                block.lift()
+                left = remaining()
+                assert left is not None
+                assert 0.5 < left <= 1

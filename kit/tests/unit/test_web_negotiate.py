@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.web.conditional import entity_tag, expected_versions
-from paceline.web.negotiate import accepts_json
+from paceline.web.negotiate import JSON, accepts
 from paceline.web.problem import Invalid
 
 
@@ -30,12 +30,12 @@ from paceline.web.problem import Invalid
     ],
 )
 def test_the_most_specific_range_decides(accept: str, *, allowed: bool) -> None:
-    assert accepts_json(accept) is allowed
+    assert accepts(accept, JSON) is allowed
 
 
 @given(st.text(max_size=60))
 def test_any_accept_header_gets_an_answer(accept: str) -> None:
-    assert accepts_json(accept) in {True, False}
+    assert accepts(accept, JSON) in {True, False}
 
 
 @pytest.mark.parametrize(

@@ -18,22 +18,26 @@ from myservice.handler.accounts import AccountHandler
 from myservice.handler.http import STATUSES as RECORD_STATUSES
 from myservice.handler.http import RecordHandler
 from myservice.handler.probes import ProbeHandler
+from myservice.handler.updates import UpdateHandler
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.audit import PgAudit
+from myservice.repository.changes import CHANNEL, PgChanges
 from myservice.repository.imports import PgImports
 from myservice.repository.ledger import PgLedger
 from myservice.repository.records import PgRecords
 from myservice.service.accounts import AccountService
 from myservice.service.exports import ExportService
+from myservice.service.feed import RecordFeed
 from myservice.service.imports import ImportService
 from myservice.service.records import RecordService
+from myservice.service.retention import Retention
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
 from paceline.clock import SystemClock
 from paceline.health import Health
 from paceline.lifecycle import Lifecycle, Service
 from paceline.limit import RateLimiter
 from paceline.log import Logger
-from paceline.pg import Pool, uuid7
+from paceline.pg import Notifier, Pool, listening, uuid7
 from paceline.web.app import App
 from paceline.web.asgi import Middleware
 from paceline.web.docs import add_docs
@@ -73,7 +77,13 @@ def build(
     pool = Pool(
         config.get_database_url(), max_size=config.max_db_conns, application_name="myservice"
     )
-    pg_records, pg_accounts, pg_ledger = PgRecords(pool), PgAccounts(pool), PgLedger(pool)
+    notifier = Notifier(pool, CHANNEL)
+    pg_records = PgRecords(pool, written=notifier.notify)
+    pg_accounts, pg_ledger = PgAccounts(pool), PgLedger(pool)
+    changes = PgChanges(pool)
+    feed = RecordFeed(
+        changes, lambda: listening(config.get_database_url(), CHANNEL, log), clock, log
+    )
     records = RecordService(pg_records, clock, uuid7)
     accounts = AccountService(pg_accounts, pg_ledger, clock, uuid7)
 
@@ -105,15 +115,19 @@ def build(
     )
     api = app.group("/api/v1", *api_middleware)
     RecordHandler(records).register(api)
+    UpdateHandler(feed, clock).register(api)
     AccountHandler(accounts).register(api)
     health = Health({"postgres": pool.ping}, log, draining=draining)
     ProbeHandler(health).register(app)
     add_docs(app, title="myservice", version=__version__)
 
-    services: list[Service] = [*before, pool, pg_records, pg_accounts, pg_ledger, *jwks]
+    services: list[Service] = [
+        *before, pool, notifier, pg_records, pg_accounts, pg_ledger, Retention(changes, log), *jwks,
+    ]  # fmt: skip
     server = _server(app, config, log) if with_server else None
     if server is not None:
         services.append(server)
+    services.append(feed)  # after the servers: streams end before a server waits for them
     lifecycle = Lifecycle(
         services,
         log,

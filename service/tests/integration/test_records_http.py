@@ -246,7 +246,7 @@ async def test_the_document_and_the_page_are_served(service: Service) -> None:
     one = "/api/v1/records/{id}"
     assert operations == {
         ("GET", "/api/v1/records"), ("POST", "/api/v1/records"),
-        ("GET", one), ("PUT", one), ("DELETE", one),
+        ("GET", one), ("PUT", one), ("DELETE", one), ("GET", "/api/v1/records/updates"),
         ("POST", "/api/v1/accounts"), ("GET", "/api/v1/accounts/{id}"),
         ("POST", "/api/v1/accounts/{id}/credits"), ("POST", "/api/v1/transfers"),
         ("GET", "/health"), ("GET", "/ready"),

@@ -4,7 +4,7 @@ Invariant: this is the only room that knows the driver. A repository takes a `Po
 SQL as literal strings, names `Connection` and `Row` in its signatures, and catches `DatabaseError`
 where a state or a constraint means something to it; everything else is translated already.
 `connect` opens one session of its own, for migrations, that raises the driver's own errors.
-`uuid7` makes primary keys.
+`listening` and `Notifier` are the two ends of a notification; `uuid7` makes primary keys.
 Read ``pool`` first, then ``checkout`` (what becomes of a connection), ``transaction``, ``errors``.
 """
 
@@ -12,17 +12,22 @@ from paceline.pg.connect import connect
 from paceline.pg.connection import Connection, Row
 from paceline.pg.errors import DatabaseError, OutcomeUnknown, translate
 from paceline.pg.ids import uuid7
+from paceline.pg.listen import Bell, listening
+from paceline.pg.notify import Notifier
 from paceline.pg.pool import Pool
 from paceline.pg.transaction import Isolation
 
 __all__ = [
+    "Bell",
     "Connection",
     "DatabaseError",
     "Isolation",
+    "Notifier",
     "OutcomeUnknown",
     "Pool",
     "Row",
     "connect",
+    "listening",
     "translate",
     "uuid7",
 ]

@@ -3,12 +3,13 @@
 Everything that can be decided when a route is added is decided here: which extractors run, whether
 there is a body, which status an answer has. A request then runs straight through. What the
 handler returns is encoded whole before the first byte leaves, so an error can still become a
-problem. Called by ``app``; arguments come from ``binding`` and ``body``.
+problem; a stream of `Events` is opened first, for the same reason. Called by ``app``; arguments
+come from ``binding`` and ``body``.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeVar, cast, get_origin
 
 import msgspec
 
@@ -16,7 +17,8 @@ from paceline.errors import PermissionDenied, Unauthorized
 from paceline.web.asgi import ASGIApp, Receive, Scope, Send
 from paceline.web.binding import Handler, Place, Signature, extractor_of
 from paceline.web.body import body_reader
-from paceline.web.negotiate import check_accept, check_content_type
+from paceline.web.events import EVENT_STREAM, Events, send_events
+from paceline.web.negotiate import JSON, check_accept, check_content_type
 
 T = TypeVar("T")
 
@@ -68,16 +70,20 @@ def endpoint_of(
     read = body_reader(body.type, max_body) if body else None
     body_at = signature.parameters.index(body) if body else 0
     encode = msgspec.json.Encoder().encode
+    media_type = EVENT_STREAM if get_origin(signature.returns) is Events else JSON
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         if scopes:
             _check_scopes(scope, scopes)
-        check_accept(scope)
+        check_accept(scope, media_type)
         arguments: list[Any] = [extract(scope) for extract in extractors]
         if read is not None:
             check_content_type(scope)
             arguments.insert(body_at, await read(scope, receive))
         result = await handler(*arguments)
+        if isinstance(result, Events):
+            await send_events(cast(Events[object], result), scope, receive, send, status=status)
+            return
         code, headers = status, _NO_HEADERS
         if isinstance(result, Reply):
             reply = cast(Reply[object], result)

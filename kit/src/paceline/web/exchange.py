@@ -15,6 +15,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, STATUS_LINE
 
 from paceline.web.asgi import ASGIApp, Message, Scope
+from paceline.web.events import STREAM
 from paceline.web.state import State
 
 _ONE_WRITE: Final = 64 * 1024
@@ -61,6 +62,8 @@ class Exchange:
         "more_body",
         "scope",
         "sent",
+        "stream",
+        "written",
     )
 
     def __init__(
@@ -74,6 +77,8 @@ class Exchange:
         self.gone = False  # nobody listens any more
         self.sent = False  # something of the response is on the wire
         self.complete = False
+        self.stream = False  # it may last as long as the client reads (``events``)
+        self.written = 0  # bytes of a stream so far
         self._connection = connection
         self._changed: asyncio.Event | None = None
         self._delivered = False
@@ -163,6 +168,8 @@ class Exchange:
             self._head = b""
             self.sent = True
         if data:
+            if self.stream:
+                self.written += len(data)
             connection.state.outbox.write(connection.transport, data)
         if not more:
             self.complete = True
@@ -186,6 +193,7 @@ class Exchange:
             raise RuntimeError(f"{status} is not a status of a response")
         date_line = self._connection.state.date_line
         self._left = None
+        self.stream = message.get(STREAM, False)
         fields: list[bytes] = []
         for name, value in message.get("headers", ()):
             lower, start = _field(name)

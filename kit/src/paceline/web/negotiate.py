@@ -1,8 +1,9 @@
 """Content negotiation for a service that speaks JSON: who may send what, who gets what.
 
-The answer is JSON, so `Accept` is only asked whether it allows that (RFC 9110, section 12.5.1),
-and a body must say that it is JSON. The usual values are recognised without parsing. Called by
-``endpoint`` for each request; errors are always sent as problems, whatever `Accept` says.
+An answer has one media type, JSON or events, so `Accept` is only asked whether it allows that (RFC
+9110, section 12.5.1), and a body must say that it is JSON. The usual values are recognised without
+parsing. Called by ``endpoint`` for each request; errors are always sent as problems, whatever
+`Accept` says.
 """
 
 from http import HTTPStatus
@@ -11,27 +12,29 @@ from typing import Final
 from paceline.web.asgi import Scope, header_list, headers_of
 from paceline.web.problem import HttpError
 
+JSON: Final = "application/json"
 _ALWAYS: Final = frozenset({None, b"*/*", b"application/json"})
 _CONTENT_TYPES: Final = frozenset({b"application/json", b"application/json; charset=utf-8"})
-_RANGES: Final = {"application/json": 3, "application/*": 2, "*/*": 1}
 
 
-def check_accept(scope: Scope) -> None:
-    """Errors: HttpError(406) when the client cannot take JSON."""
-    if headers_of(scope).get(b"accept") in _ALWAYS:
+def check_accept(scope: Scope, media_type: str = JSON) -> None:
+    """Errors: HttpError(406) when the client cannot take ``media_type``."""
+    accept = headers_of(scope).get(b"accept")
+    if accept in _ALWAYS and (media_type is JSON or accept != b"application/json"):
         return
     accepted = b",".join(header_list(scope, b"accept")).decode("latin-1")
-    if not accepts_json(accepted):
-        message = "this resource is available as application/json only"
+    if not accepts(accepted, media_type):
+        message = f"this resource is available as {media_type} only"
         raise HttpError(HTTPStatus.NOT_ACCEPTABLE, message)
 
 
-def accepts_json(accept: str) -> bool:
-    """Whether an `Accept` value allows application/json: the most specific range decides."""
+def accepts(accept: str, media_type: str) -> bool:
+    """Whether an `Accept` value allows ``media_type``: the most specific range decides."""
+    weights = {media_type: 3, media_type.partition("/")[0] + "/*": 2, "*/*": 1}
     best, allowed = 0, not accept.strip()
     for part in accept.lower().split(","):
         media_range, *parameters = (piece.strip() for piece in part.split(";"))
-        weight = _RANGES.get(media_range, 0)
+        weight = weights.get(media_range, 0)
         if weight > best:
             best, allowed = weight, _quality(parameters) > 0
     return allowed

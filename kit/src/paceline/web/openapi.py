@@ -16,6 +16,7 @@ from paceline.errors import Code, Error
 from paceline.web.app import App, Route
 from paceline.web.binding import Parameter, Place
 from paceline.web.endpoint import Reply
+from paceline.web.events import EVENT_STREAM, Events
 from paceline.web.problem import Problem, Statuses, status_of
 
 Json = dict[str, Any]
@@ -71,7 +72,7 @@ def _queries(route: Route) -> list[Parameter]:
 
 def _returned(route: Route) -> Any:
     returns = route.signature.returns
-    return get_args(returns)[0] if get_origin(returns) is Reply else returns
+    return get_args(returns)[0] if get_origin(returns) in {Reply, Events} else returns
 
 
 def _operation(route: Route, schemas: _Schemas, statuses: Statuses) -> Json:
@@ -137,12 +138,20 @@ def _responses(route: Route, schemas: _Schemas, statuses: Statuses) -> Json:
     kind = _returned(route)
     success: Json = {"description": HTTPStatus(route.status).phrase}
     if kind is not None and kind is not type(None):
-        success["content"] = {"application/json": {"schema": schemas[kind]}}
+        success["content"] = _content(route, schemas[kind])
     responses: Json = {str(route.status): success}
     for status in sorted(_error_statuses(route, statuses)):
         responses[str(status)] = _problem(HTTPStatus(status).phrase, schemas)
     responses["default"] = _problem("Any other problem", schemas)
     return responses
+
+
+def _content(route: Route, schema: Json) -> Json:
+    if get_origin(route.signature.returns) is not Events:
+        return {"application/json": {"schema": schema}}
+    # Version 3.1 has no word for the items of a stream; 3.2's is itemSchema.
+    stream = {"type": "string", "description": "server-sent events; the data of each is JSON"}
+    return {EVENT_STREAM: {"schema": stream, "x-itemSchema": schema}}
 
 
 def _problem(description: str, schemas: _Schemas) -> Json:

@@ -27,6 +27,7 @@ class Connection(Reader):
         super().__init__(config, state, loop)
         self._task: asyncio.Task[None] | None = None
         self._write_deadline = inf
+        self._taken = 0  # bytes of a stream that the client's side has taken
 
     def connection_made(  # type: ignore[override]  # as in the base: TCP gives both directions
         self, transport: asyncio.Transport
@@ -57,6 +58,7 @@ class Connection(Reader):
 
     def _start(self, exchange: Exchange) -> None:
         self._running = exchange
+        self._taken = 0
         self._write_deadline = self.loop.time() + self._limits.write_timeout
         if self._task is not None and not self._task.done():
             self.state.adopt(self._task)  # it answered and goes on for itself
@@ -146,6 +148,8 @@ class Connection(Reader):
     def check(self, now: float) -> None:
         """End what took too long."""
         running = self._running
+        if running is not None and running.stream:
+            self._watch(running, now)
         if now > self._write_deadline and (running or self.transport.get_write_buffer_size()):
             path = running.scope["path"] if running else None
             seconds = self._limits.write_timeout
@@ -158,6 +162,14 @@ class Connection(Reader):
             self._refuse(Refused(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive"))
         elif running is None:
             self._close()
+
+    def _watch(self, stream: Exchange, now: float) -> None:
+        """Give a stream new time as long as its client takes what there is."""
+        behind = self.transport.get_write_buffer_size()
+        taken = stream.written - behind
+        if not behind or taken > self._taken:
+            self._taken = taken
+            self._write_deadline = now + self._limits.write_timeout
 
     def shutdown(self) -> None:
         """Finish what is under way and close."""

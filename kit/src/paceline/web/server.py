@@ -33,7 +33,8 @@ class HttpServer:
 
     Settings, in seconds: ``read_timeout`` from the first byte of a request to the end of its
     body (408); ``write_timeout`` from the end of its headers to the end of the response (the
-    connection is cut); ``idle_timeout`` between requests. In bytes: ``max_header_bytes`` of all
+    connection is cut), or for a stream how long its client may take nothing of what there is;
+    ``idle_timeout`` between requests. In bytes: ``max_header_bytes`` of all
     headers together (431), as is ``max_headers``, their number. A request target ends at 8 KiB.
     ``reuse_port``: several processes listen on one port, and the kernel spreads the connections.
 

@@ -4,12 +4,13 @@ Implements ``service.records.RecordRepository``. Reads, inserts and changes that
 together share a statement or a transaction (``paceline.coalesce``). A batch of changes locks its
 rows in id order, so two replicas cannot deadlock, then decides one by one in order of arrival, so
 "not found" and "stale" are told apart for certain and each change succeeds or fails by itself.
+Every change leaves a row in the log of changes, in its own transaction (``changes``).
 Columns are always listed by name, in one place. The schema is ``migrations/``; one contract suite
 runs against this and against the in-memory fake.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, LiteralString
@@ -18,6 +19,7 @@ from uuid import UUID
 import msgspec
 
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
+from myservice.repository.changes import SETTLED, LoggedChange
 from paceline.coalesce import ReadCoalescer, WriteCoalescer
 from paceline.errors import AlreadyExists, wrap
 from paceline.pg import Connection, DatabaseError, Pool, Row
@@ -31,15 +33,25 @@ _LIST: Final[LiteralString] = f"""
     WHERE ($1::uuid IS NULL OR id > $1) AND starts_with(name, $2)
     ORDER BY id LIMIT $3
 """
+# The log of changes takes its rows in the same statement: no trip more, nothing sent twice.
 INSERT_RECORDS: Final[LiteralString] = f"""
-    INSERT INTO records ({_COLUMNS})
-    SELECT * FROM unnest(
-        $1::uuid[], $2::text[], $3::jsonb[], $4::json[],
-        $5::bigint[], $6::timestamptz[], $7::timestamptz[]
+    WITH new AS (
+        INSERT INTO records ({_COLUMNS})
+        SELECT * FROM unnest(
+            $1::uuid[], $2::text[], $3::jsonb[], $4::json[],
+            $5::bigint[], $6::timestamptz[], $7::timestamptz[]
+        )
+        RETURNING {_COLUMNS}
     )
+    INSERT INTO record_changes (
+        settled, kind, record_id, version, name, metadata, data, created_at, updated_at
+    )
+    SELECT ({SETTLED}), 'created', id, version, name, metadata, data, created_at, updated_at
+    FROM new
 """
 _LOCK: Final[LiteralString] = """
-    SELECT id, version, created_at FROM records WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
+    SELECT id, name, version, created_at FROM records
+    WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
 """
 _REPLACE: Final[LiteralString] = """
     UPDATE records SET
@@ -51,6 +63,15 @@ _REPLACE: Final[LiteralString] = """
     WHERE records.id = new.id
 """
 _DELETE: Final[LiteralString] = "DELETE FROM records WHERE id = ANY($1::uuid[])"
+_LOG_CHANGES: Final[LiteralString] = f"""
+    INSERT INTO record_changes (
+        settled, kind, record_id, version, name, name_before, metadata, data, created_at, updated_at
+    )
+    SELECT ({SETTLED}), * FROM unnest(
+        $1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::text[],
+        $6::jsonb[], $7::json[], $8::timestamptz[], $9::timestamptz[]
+    )
+"""
 _PRIMARY_KEY: Final = "records_pkey"
 # While one trip waits for the disk or the wire the next one can be under way; more would only make
 # each of them smaller.
@@ -71,22 +92,28 @@ class _Change:
 class _Locked:
     """What a locked record has become so far in its batch."""
 
+    name: str
     version: int
     created_at: datetime
     replaced: Record | None = None
     deleted: bool = False
 
 
+def _nobody_waits() -> None:
+    pass
+
+
 class PgRecords:
-    """Records in the ``records`` table.
+    """Records in the ``records`` table. ``written`` is called after each commit.
 
     *Resources*: tasks for the trips that are out; `stop` waits for them.
     """
 
     name = "records"
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, written: Callable[[], None] = _nobody_waits) -> None:
         self._pool = pool
+        self._written = written
         self._encode = msgspec.json.Encoder().encode
         self._decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
         self._reads: ReadCoalescer[UUID, Record] = ReadCoalescer(
@@ -166,19 +193,42 @@ class PgRecords:
             [record.created_at for record in records],
             [record.updated_at for record in records],
         )
+        self._written()
         return records
 
     async def _change_all(self, changes: Sequence[_Change]) -> Sequence[Record | Exception | None]:
         async with self._pool.transaction() as tx:
             rows = await tx.fetch(_LOCK, [change.record_id for change in changes])
-            locked = {row["id"]: _Locked(row["version"], row["created_at"]) for row in rows}
-            outcomes = [_change(locked.get(change.record_id), change) for change in changes]
+            locked = {
+                row["id"]: _Locked(row["name"], row["version"], row["created_at"]) for row in rows
+            }
+            logged: list[LoggedChange] = []
+            outcomes = [_change(locked.get(change.record_id), change, logged) for change in changes]
             await self._replace_all(
                 tx, [row.replaced for row in locked.values() if row.replaced and not row.deleted]
             )
             if deleted := [record_id for record_id, row in locked.items() if row.deleted]:
                 await tx.execute(_DELETE, deleted)
+            if logged:
+                await self._log_all(tx, logged)
+        if logged:
+            self._written()
         return outcomes
+
+    async def _log_all(self, tx: Connection, changes: Sequence[LoggedChange]) -> None:
+        records = [change.record for change in changes]
+        await tx.execute(
+            _LOG_CHANGES,
+            ["replaced" if record else "deleted" for record in records],
+            [change.record_id for change in changes],
+            [change.version for change in changes],
+            [change.name for change in changes],
+            [change.name_before for change in changes],
+            [self._json(record.metadata) if record else None for record in records],
+            [self._json(record.data) if record else None for record in records],
+            [record.created_at if record else None for record in records],
+            [record.updated_at if record else None for record in records],
+        )
 
     async def _replace_all(self, tx: Connection, records: Sequence[Record]) -> None:
         if not records:
@@ -208,19 +258,26 @@ class PgRecords:
         )
 
 
-def _change(row: _Locked | None, change: _Change) -> Record | Exception | None:
+def _change(
+    row: _Locked | None, change: _Change, logged: list[LoggedChange]
+) -> Record | Exception | None:
     """Apply one change to what the changes before it have made of its record."""
     if row is None or row.deleted:
         return RecordNotFound()
     if change.expected is not None and row.version not in change.expected:
         return StaleVersion()
+    before = row.name
     if change.draft is None or change.at is None:
         row.deleted = True
+        logged.append(LoggedChange(change.record_id, row.version, before, None, None))
         return None
     row.version += 1
     draft = change.draft
+    row.name = draft.name
     row.replaced = Record(
         change.record_id, draft.name, draft.metadata, draft.data,
         row.version, row.created_at, change.at,
     )  # fmt: skip
+    moved = before if before != draft.name else None
+    logged.append(LoggedChange(change.record_id, row.version, draft.name, moved, row.replaced))
     return row.replaced

@@ -1,0 +1,2 @@
+DROP TABLE record_changes_floor;
+DROP TABLE record_changes;

@@ -1,0 +1,308 @@
+"""The stream of changes on a real database: once, in order, across replicas, resumable."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import AsyncExitStack, suppress
+from uuid import UUID
+
+import msgspec
+import pytest
+from feeding import Replica, check_story, facts, read, record, replica
+from recording_log import RecordingLog
+
+from myservice.domain.records import RecordDraft, RecordNotFound
+from myservice.repository.records import INSERT_RECORDS
+from myservice.service.position import Position, decode_position, encode_position
+from myservice.service.retention import Retention
+from myservice.service.updates import RecordUpdate
+from paceline.pg import Connection, DatabaseError, connect
+
+pytestmark = pytest.mark.integration
+
+DRAFT = RecordDraft("a", {"x": "y"}, msgspec.Raw(b"[1]"))
+START = Position(0, 0)
+
+
+@pytest.fixture
+async def one(migrated: str) -> AsyncGenerator[Replica]:
+    async with replica(migrated) as found:
+        yield found
+
+
+async def test_every_kind_of_change_is_told_with_its_content(one: Replica) -> None:
+    async with one.feed.subscribe("", None) as updates:
+        new = await one.records.insert(record())
+        changed = await one.records.replace(new.id, DRAFT, new.created_at, None)
+        await one.records.delete(new.id, None)
+        created, replaced, deleted = await read(updates, 3)
+    assert facts([created, replaced, deleted]) == [
+        (new.id, "created", 1), (new.id, "replaced", 2), (new.id, "deleted", 2),
+    ]  # fmt: skip
+    assert created.record == new
+    assert replaced.record == changed
+    assert deleted.record is None
+
+
+async def test_a_change_that_fails_is_not_told(one: Replica) -> None:
+    async with one.feed.subscribe("", None) as updates:
+        new = await one.records.insert(record())
+        with pytest.raises(RecordNotFound):
+            await one.records.delete(record().id, None)
+        await asyncio.gather(
+            one.records.delete(new.id, [9]), one.records.insert(new), return_exceptions=True
+        )
+        last = await one.records.insert(record())
+        assert facts(await read(updates, 2)) == [(new.id, "created", 1), (last.id, "created", 1)]
+
+
+async def test_changes_of_one_record_in_one_batch_are_all_told(one: Replica) -> None:
+    new = await one.records.insert(record())
+    async with one.feed.subscribe("", None) as updates:
+        await asyncio.gather(
+            *(one.records.replace(new.id, DRAFT, new.created_at, None) for _ in range(20)),
+            one.records.delete(new.id, None),
+        )
+        told = await read(updates, 21)
+    assert [update.version for update in told] == [*range(2, 22), 21]
+    assert told[-1].kind == "deleted"
+
+
+async def test_who_followed_the_old_name_is_told_of_the_new_one(one: Replica) -> None:
+    new = await one.records.insert(record("old-1"))
+    async with one.feed.subscribe("old", None) as updates:
+        draft = RecordDraft("new-1")
+        await one.records.replace(new.id, draft, new.created_at, None)
+        await one.records.replace(new.id, draft, new.created_at, None)
+        mine = await one.records.insert(record("old-2"))
+        told = await read(updates, 2)
+    assert facts(told) == [(new.id, "replaced", 2), (mine.id, "created", 1)]
+    assert told[0].record is not None
+    assert told[0].record.name == "new-1"
+
+
+async def test_a_later_change_by_an_older_transaction_does_not_come_first(one: Replica) -> None:
+    """The older transaction locks another record first and waits for ours; a third one is open."""
+    first, second, third = sorted([record(), record(), record()], key=lambda new: new.id)
+    for new in (first, second, third):
+        await one.records.insert(new)
+    start = await one.changes.now()
+    async with one.pool.connection() as old, one.pool.connection() as middle:
+        await old.execute("BEGIN")
+        await old.execute("SELECT id FROM records WHERE id = $1 FOR UPDATE", first.id)
+        await middle.execute("BEGIN")
+        await middle.execute("SELECT id FROM records WHERE id = $1 FOR UPDATE", third.id)
+        await one.records.replace(second.id, DRAFT, second.created_at, None)  # the newest
+        await change(old, second.id, 3)
+        await old.execute("COMMIT")
+        seen = (await one.changes.read(start, 100)).changes
+        await middle.execute("COMMIT")
+    page = await one.changes.read(seen[-1].position if seen else start, 100)
+    told = [item.update for item in (*seen, *page.changes)]
+    assert facts(told) == [(second.id, "replaced", 2), (second.id, "replaced", 3)]
+
+
+async def change(tx: Connection, record_id: UUID, version: int) -> None:
+    """What the repository does once it has the lock, in a transaction of our own."""
+    await tx.execute("SELECT id FROM records WHERE id = $1 FOR UPDATE", record_id)
+    await tx.execute(
+        "INSERT INTO record_changes (settled, kind, record_id, version, name, metadata, data,"
+        " created_at, updated_at) VALUES ((SELECT greatest(pg_current_xact_id()::text::bigint,"
+        " pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1)), 'replaced', $1, $2, 'a',"
+        " '{}', '1', now(), now())",
+        record_id, version,
+    )  # fmt: skip
+
+
+async def test_an_uncommitted_change_is_waited_for_and_not_passed(one: Replica) -> None:
+    start = await one.changes.now()
+    slow = record()
+    async with one.pool.connection() as tx:
+        await tx.execute("BEGIN")
+        at = slow.created_at
+        await tx.execute(INSERT_RECORDS, [slow.id], ["a"], ["{}"], ["1"], [1], [at], [at])
+        quick = await one.records.insert(record())
+        page = await one.changes.read(start, 10)
+        assert page.changes == []
+        await tx.execute("COMMIT")
+    page = await one.changes.read(page.end, 10)
+    assert facts(c.update for c in page.changes) == [
+        (slow.id, "created", 1),
+        (quick.id, "created", 1),
+    ]
+
+
+async def work(place: Replica, ids: list[UUID], chance: random.Random, count: int) -> None:
+    """Create, replace and delete at random, others' records too, some of it in bursts."""
+    for _ in range(count):
+        match chance.randrange(4):
+            case 0:
+                ids.append((await place.records.insert(record())).id)
+            case 1 if ids:
+                await ignoring(place.records.delete(ids.pop(chance.randrange(len(ids))), None))
+            case _ if ids:
+                burst = [chance.choice(ids) for _ in range(chance.randrange(1, 6))]
+                at = record().created_at
+                await asyncio.gather(
+                    *(ignoring(place.records.replace(i, DRAFT, at, None)) for i in burst)
+                )
+            case _:
+                pass
+
+
+async def ignoring(call: Awaitable[object]) -> None:
+    with suppress(RecordNotFound):
+        await call
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_under_concurrent_writers_each_change_comes_once_and_in_order(
+    migrated: str, seed: int
+) -> None:
+    chance = random.Random(seed)  # noqa: S311 - repeatable, on purpose
+    told: dict[str, list[RecordUpdate]] = {}
+    async with AsyncExitStack() as stack:
+        places = [await stack.enter_async_context(replica(migrated)) for _ in range(2)]
+        done = asyncio.Event()
+
+        async def follow(place: Replica, name: str) -> None:
+            """Follow, and every now and then come back and resume."""
+            mine = told.setdefault(name, [])
+            after = None
+            while not done.is_set() or len(mine) < await logged(places[0]):
+                async with place.feed.subscribe("", after) as updates:
+                    started.release()
+                    for _ in range(1 if name == "restless" else 1000):
+                        try:
+                            async with asyncio.timeout(0.5):
+                                mine.append(await anext(updates))
+                        except TimeoutError:
+                            break
+                        after = mine[-1].position
+                if after is None:
+                    assert not done.is_set()
+
+        started = asyncio.Semaphore(0)
+        async with asyncio.TaskGroup() as group:
+            for index, place in enumerate(places):
+                group.create_task(follow(place, f"steady {index}"))
+            await started.acquire()
+            await started.acquire()
+            await places[0].records.insert(record())
+            group.create_task(follow(places[0], "late"))
+            ids: list[UUID] = []
+            async with asyncio.TaskGroup() as writers:
+                for number in range(8):
+                    own = random.Random(chance.random())  # noqa: S311 - as above
+                    writers.create_task(work(places[number % 2], ids, own, 30))
+            done.set()
+        total = await logged(places[0])
+        async with places[1].feed.subscribe("", encode_position(START)) as updates:
+            again = await read(updates, total)
+    for name in ("steady 0", "steady 1"):
+        check_story(told[name])
+        assert [u.position for u in told[name]] == [u.position for u in again]
+    assert [u.position for u in told["late"]] == [u.position for u in again[-len(told["late"]) :]]
+
+
+async def logged(place: Replica) -> int:
+    found: int = await place.pool.fetchval("SELECT count(*) FROM record_changes")
+    return found
+
+
+async def test_a_follower_of_another_replica_is_told_without_waiting_for_the_poll(
+    migrated: str,
+) -> None:
+    async with (
+        replica(migrated, poll=600) as here,
+        replica(migrated, poll=600) as there,
+        there.feed.subscribe("", None) as updates,
+    ):
+        for _ in range(3):
+            new = await here.records.insert(record())
+            assert facts(await read(updates, 1)) == [(new.id, "created", 1)]
+
+
+async def test_without_notifications_the_poll_finds_everything(migrated: str) -> None:
+    async with replica(migrated) as there, there.feed.subscribe("", None) as updates:
+        raw = await connect(migrated)
+        try:
+            new = record()
+            at = new.created_at
+            await raw.execute(INSERT_RECORDS, [new.id], ["a"], ["{}"], ["1"], [1], [at], [at])
+        finally:
+            await raw.close()
+        assert facts(await read(updates, 1)) == [(new.id, "created", 1)]
+
+
+async def test_ended_connections_lose_nothing(migrated: str) -> None:
+    async with (
+        replica(migrated) as here,
+        replica(migrated) as there,
+        there.feed.subscribe("", None) as updates,
+    ):
+        watcher = await connect(migrated)
+        try:
+            for _ in range(3):
+                made = [await here.records.insert(record()) for _ in range(5)]
+                await watcher.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+                assert facts(await read(updates, 5)) == [(new.id, "created", 1) for new in made]
+                await settle(here)
+        finally:
+            await watcher.close()
+
+
+async def settle(place: Replica) -> None:
+    """Until the pool has noticed what became of its connections."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await asyncio.gather(*(place.pool.ping() for _ in range(6)))
+            except DatabaseError:
+                continue
+            return
+
+
+async def test_what_is_too_old_is_deleted_and_its_position_gives_a_resync(one: Replica) -> None:
+    async with one.feed.subscribe("", None) as updates:
+        for _ in range(7):
+            await one.records.insert(record())
+        told = await read(updates, 7)
+    assert await one.changes.trim(3600, 3) == 0
+    assert [await one.changes.trim(0, 3) for _ in range(2)] == [3, 3]
+    async with one.feed.subscribe("", told[5].position) as updates:
+        assert await read(updates, 1) == told[6:]
+    for old in told[:5]:
+        assert (await one.changes.read(decode_position(old.position), 9)).gap
+    async with one.feed.subscribe("", told[0].position) as updates:
+        new = await one.records.insert(record())
+        resync, created = await read(updates, 2)
+    assert (resync.kind, created.id) == ("resync", new.id)
+
+
+async def test_retention_trims_until_nothing_is_old(one: Replica) -> None:
+    for _ in range(7):
+        await one.records.insert(record())
+    retention = Retention(one.changes, RecordingLog(), keep=0, every=600, batch=2)
+    await retention.stop()
+    await retention.start()
+    async with asyncio.timeout(10):
+        while await logged(one):  # noqa: ASYNC110 - what counts is in the database
+            await asyncio.sleep(0.01)
+    await retention.stop()
+
+
+async def test_one_replica_trims_at_a_time(one: Replica) -> None:
+    await one.records.insert(record())
+    async with one.pool.transaction() as tx:
+        await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('record_changes', 0))")
+        assert await one.changes.trim(0, 10) == 0
+    assert await one.changes.trim(0, 10) == 1
+
+
+async def test_a_position_of_another_time_line_gives_a_resync(one: Replica) -> None:
+    future = Position((await one.changes.now()).settled + 1000, 1)
+    assert (await one.changes.read(future, 1)).gap
