@@ -214,7 +214,10 @@ def _row(findings: Findings, key: Key, title: str) -> str:
 
 
 def bars(findings: Findings) -> str:
-    """The bars of the project, with what was measured: ours is the better of 1 and 2 processes."""
+    """The bars of the project, with what was measured: ours is the better of 1 and 2 processes.
+
+    Ratios are taken round by round, between turns that follow each other; theirs is the median.
+    """
 
     def best(case: str, connections: int = MAIN_CONNECTIONS) -> str:
         return max(
@@ -222,8 +225,13 @@ def bars(findings: Findings) -> str:
         )
 
     def over(case: str, peer: str) -> float:
-        theirs = findings.rate(case, peer)
-        return findings.rate(case, best(case)) / theirs if theirs else 0.0
+        ours = findings.turns.get((case, best(case), MAIN_CONNECTIONS), [])
+        theirs = findings.turns.get((case, peer, MAIN_CONNECTIONS), [])
+        ratios = [
+            rate_of(one) / max(1.0, rate_of(other))
+            for one, other in zip(ours, theirs, strict=False)
+        ]
+        return median(ratios) if ratios else 0.0
 
     def p99(server: str) -> float:
         return findings.middle(("get-uniform", server, MAIN_CONNECTIONS), p99_of)
@@ -265,10 +273,11 @@ def figures(findings: Findings) -> list[dict[str, Any]]:
         {
             "case": case, "server": server, "connections": connections,
             "rate": findings.rate(case, server, connections),
+            "rates": [rate_of(turn) for turn in turns],
             "p50": findings.middle((case, server, connections), lambda turn: turn.result.p50),
             "p99": findings.middle((case, server, connections), p99_of),
         }
-        for case, server, connections in findings.turns
+        for (case, server, connections), turns in findings.turns.items()
     ]  # fmt: skip
 
 
@@ -286,7 +295,8 @@ async def measure(
             await bench.round(seconds, sweep)
         bench.findings.single = await asyncio.to_thread(_run, "coalesce.py", "", database.dsn)
     head = (
-        f"`make bench`: {rounds} rounds of {seconds:g} s in turn, medians; {os.cpu_count()} cores"
+        f"`make bench`: {rounds} rounds of {seconds:g} s in turn, medians;"
+        f" {os.cpu_count()} cores"
         f" shared by server, PostgreSQL {settings['server_version']} (fsync and synchronous_commit"
         f" on) and the load. Python {sys.version.split()[0]}.\n\n"
     )
