@@ -30,6 +30,12 @@ class Watch:
         """How many sessions run a statement or have a transaction open."""
         return await self._fetchval(f"SELECT count(*) {_OTHERS} AND state <> 'idle'")
 
+    async def deadlocks(self) -> object:
+        """How many times the server has ended a transaction because of one."""
+        return await self._fetchval(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        )
+
     async def terminate_all(self) -> None:
         """End every session, as an administrator does."""
         await self._fetchval(f"SELECT count(pg_terminate_backend(pid)) {_OTHERS}")

@@ -25,6 +25,7 @@ _SUBJECT = "developer"
 _SCOPES = (
     "records:read", "records:write",
     "accounts:read", "accounts:write", "accounts:operate", "transfers:write",
+    "orders:read", "orders:write",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from myservice.handler.accounts import STATUSES as ACCOUNT_STATUSES
 from myservice.handler.accounts import AccountHandler
 from myservice.handler.http import STATUSES as RECORD_STATUSES
 from myservice.handler.http import RecordHandler
+from myservice.handler.orders import OrderHandler
 from myservice.handler.probes import ProbeHandler
 from myservice.handler.updates import UpdateHandler
 from myservice.repository.accounts import PgAccounts
@@ -24,11 +25,13 @@ from myservice.repository.audit import PgAudit
 from myservice.repository.changes import CHANNEL, PgChanges
 from myservice.repository.imports import PgImports
 from myservice.repository.ledger import PgLedger
+from myservice.repository.orders import PgOrders
 from myservice.repository.records import PgRecords
 from myservice.service.accounts import AccountService
 from myservice.service.exports import ExportService
 from myservice.service.feed import RecordFeed
 from myservice.service.imports import ImportService
+from myservice.service.orders import OrderService
 from myservice.service.records import RecordService
 from myservice.service.retention import Retention
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
@@ -86,6 +89,8 @@ def build(
     )
     records = RecordService(pg_records, clock, uuid7)
     accounts = AccountService(pg_accounts, pg_ledger, clock, uuid7)
+    pg_orders = PgOrders(pool)
+    orders = OrderService(pg_orders, clock, uuid7)
 
     jwks = _jwks(config, clock)
     keys: list[KeySource] = [*_secrets(config), *jwks]
@@ -117,12 +122,14 @@ def build(
     RecordHandler(records).register(api)
     UpdateHandler(feed, clock).register(api)
     AccountHandler(accounts).register(api)
+    OrderHandler(orders).register(api)
     health = Health({"postgres": pool.ping}, log, draining=draining)
     ProbeHandler(health).register(app)
     add_docs(app, title="myservice", version=__version__)
 
     services: list[Service] = [
-        *before, pool, notifier, pg_records, pg_accounts, pg_ledger, Retention(changes, log), *jwks,
+        *before, pool, notifier, pg_records, pg_accounts, pg_ledger, pg_orders,
+        Retention(changes, log), *jwks,
     ]  # fmt: skip
     server = _server(app, config, log) if with_server else None
     if server is not None:

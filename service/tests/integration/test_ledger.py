@@ -164,6 +164,15 @@ class Tampering:
     fault: str | None
 
 
+_ORDER = (
+    "INSERT INTO orders (id, placed_by, from_id, to_id, amount, reference, created_at,"
+    " status, reason, decided_at) SELECT '0192f0a0-0000-7000-8000-000000000001', 'ada', id,"
+    " gen_random_uuid(), 5, '', now(), {} FROM accounts;"
+)
+_ENTRY = (
+    "INSERT INTO transfers SELECT '0192f0a0-0000-7000-8000-000000000001', NULL, id, 5, '', NULL, 105,"
+    " now() FROM accounts"
+)
 TAMPERING = [
     Tampering("nothing", "SELECT 1", None),
     Tampering("a balance", "UPDATE accounts SET balance = balance + 1", "holds 101"),
@@ -176,6 +185,26 @@ TAMPERING = [
         "a key of nothing",
         "INSERT INTO idempotency_keys SELECT 'ada', 'k', '', gen_random_uuid(), NULL, NULL, now()",
         "names no entry",
+    ),
+    Tampering("a pending order", _ORDER.format("'pending', NULL, NULL"), None),
+    Tampering("a refused order", _ORDER.format("'refused', 'x', now()"), None),
+    Tampering(
+        "a paid order without its entry", _ORDER.format("'paid', NULL, now()"), "has no entry"
+    ),
+    Tampering(
+        "a paid order with another entry",
+        _ORDER.format("'paid', NULL, now()") + _ENTRY,
+        "has another entry than it says",
+    ),
+    Tampering(
+        "a refused order with an entry",
+        _ORDER.format("'refused', 'x', now()") + _ENTRY,
+        "is refused and has an entry",
+    ),
+    Tampering(
+        "a pending order with an entry",
+        _ORDER.format("'pending', NULL, NULL") + _ENTRY,
+        "is pending and has an entry",
     ),
 ]
 

@@ -1,8 +1,9 @@
 """What an audit of the ledger tells: the totals, and whatever does not add up.
 
 A ledger is clean when every balance is the sum of its account's entries, when all balances
-together are what was credited from outside, and when every idempotency key that names an entry
-names one that exists. Made by ``repository.audit``, printed by ``ledger_cli``.
+together are what was credited from outside, when every idempotency key that names an entry names
+one that exists, and when each paid order has the entry that pays it and no other order has one.
+Made by ``repository.audit``, printed by ``ledger_cli``.
 """
 
 import msgspec

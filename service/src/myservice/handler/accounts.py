@@ -75,7 +75,7 @@ class AccountHandler:
         self, body: Body[AccountDraft], who: Provided[Principal]
     ) -> Reply[Account]:
         """Open an empty account, for oneself or, as an operator, for another `owner`."""
-        account = await self._service.open_account(body, _actor(who))
+        account = await self._service.open_account(body, actor_of(who))
         location = (b"location", b"/api/v1/accounts/%s" % str(account.id).encode())
         return Reply(account, [location])
 
@@ -85,7 +85,7 @@ class AccountHandler:
         who: Provided[Principal],
     ) -> Account:
         """Get one account of one's own; any account, as an operator."""
-        return await self._service.get_account(id, _actor(who))
+        return await self._service.get_account(id, actor_of(who))
 
     async def credit(
         self,
@@ -95,7 +95,7 @@ class AccountHandler:
         who: Provided[Principal],
     ) -> Transfer:
         """Give an account an amount from outside, as an operator."""
-        return await self._service.credit(id, body, _actor(who), idempotency_key)
+        return await self._service.credit(id, body, actor_of(who), idempotency_key)
 
     async def transfer(
         self,
@@ -108,8 +108,9 @@ class AccountHandler:
         All of it is moved or nothing. With an `Idempotency-Key` the request may be sent again
         until it is answered: it takes effect once, and the answer is the first one.
         """
-        return await self._service.transfer(body, _actor(who), idempotency_key)
+        return await self._service.transfer(body, actor_of(who), idempotency_key)
 
 
-def _actor(who: Principal) -> Actor:
+def actor_of(who: Principal) -> Actor:
+    """On whose behalf a request is."""
     return Actor(who.subject, OPERATE in who.scopes)

@@ -39,6 +39,17 @@ _DANGLING_KEYS: Final[LiteralString] = """
     WHERE transfers.id IS NULL AND refusal IS NULL
     ORDER BY subject, key LIMIT $1
 """
+_WRONG_ORDERS: Final[LiteralString] = """
+    SELECT orders.id, status, transfers.id IS NOT NULL AS entered
+    FROM orders LEFT JOIN transfers ON transfers.id = orders.id
+    WHERE CASE
+        WHEN status = 'paid' THEN
+            (transfers.from_id, transfers.to_id, transfers.amount)
+                IS DISTINCT FROM (orders.from_id, orders.to_id, orders.amount)
+        ELSE transfers.id IS NOT NULL
+    END
+    ORDER BY orders.id LIMIT $1
+"""
 
 
 class PgAudit:
@@ -67,6 +78,10 @@ async def _audit(tx: Connection) -> Audit:
         f"the idempotency key {row['key']!r} of {row['subject']!r} names no entry"
         for row in await tx.fetch(_DANGLING_KEYS, _MOST_FAULTS)
     ]
+    for row in await tx.fetch(_WRONG_ORDERS, _MOST_FAULTS):
+        entry = "another entry than it says" if row["entered"] else "no entry"
+        found = f"has {entry}" if row["status"] == "paid" else "has an entry"
+        faults.append(f"order {row['id']} is {row['status']} and {found}")
     if balance != credited:
         faults.append(f"all balances come to {balance} and all credits to {credited}")
     return Audit(totals["accounts"], totals["entries"], balance, credited, tuple(faults))

@@ -3,8 +3,9 @@
 Implements ``service.accounts.Ledger``. A batch claims its idempotency keys in key order, locks its
 accounts in id order, lets ``domain.ledger.Book`` decide entry by entry in order of arrival, and
 writes balances, entries and what the keys came to. Every batch of every replica takes its locks in
-that one order, keys before accounts, so none can deadlock. A key that another replica holds makes
-its batch wait for the other's commit and then gives the same answer. Proofs: ``verify``.
+the one order that ``repository`` tells, so none can deadlock. A key that another replica holds
+makes its batch wait for the other's commit and then gives the same answer. `enter_all` is the same
+within somebody else's transaction, for ``payments``. Proofs: ``verify``.
 """
 
 from collections.abc import Sequence
@@ -118,10 +119,14 @@ class PgLedger:
                 self._in_flight.discard(place)
 
     async def _enter_all(self, entries: Sequence[Entry]) -> Sequence[_Outcome]:
-        return await self._pool.transact(lambda tx: _enter(tx, entries))
+        return await self._pool.transact(lambda tx: enter_all(tx, entries))
 
 
-async def _enter(tx: Connection, entries: Sequence[Entry]) -> Sequence[_Outcome]:
+async def enter_all(tx: Connection, entries: Sequence[Entry]) -> Sequence[Transfer | Exception]:
+    """Make the entries in the caller's transaction; one outcome each, which hold if it commits.
+
+    The caller may hold what comes before keys in the order of locks (``repository``), no more.
+    """
     known = await _claim(tx, entries)
     fresh = [entry for entry in entries if entry.id not in known]
     ids = {account for entry in fresh for account in (entry.from_id, entry.to_id) if account}

@@ -108,7 +108,7 @@ class AccountService:
             return await self._ledger.enter(
                 Entry(
                     self._new_id(), None, account_id, draft.amount, draft.reference, self._now(),
-                    key=_key(actor, key, ("credit", account_id, draft)),
+                    key=key_of(actor, key, ("credit", account_id, draft)),
                 )
             )  # fmt: skip
 
@@ -124,7 +124,7 @@ class AccountService:
                 Entry(
                     self._new_id(), draft.from_id, draft.to_id, draft.amount, draft.reference,
                     self._now(), debtor=None if actor.operator else actor.subject,
-                    key=_key(actor, key, ("transfer", draft)),
+                    key=key_of(actor, key, ("transfer", draft)),
                 )
             )  # fmt: skip
 
@@ -132,7 +132,8 @@ class AccountService:
         return datetime.fromtimestamp(self._clock.time(), UTC)
 
 
-def _key(actor: Actor, text: str | None, request: object) -> Key | None:
+def key_of(actor: Actor, text: str | None, request: object) -> Key | None:
+    """The actor's key for this request; None without one."""
     if text is None:
         return None
     return Key(actor.subject, text, hashlib.sha256(msgspec.json.encode(request)).digest())

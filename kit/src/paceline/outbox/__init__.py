@@ -1,0 +1,14 @@
+"""The outbox: a message is written in the transaction of the change it tells of, and sent later.
+
+Invariant: a change that was committed is told, one that was not is not; the messages of one key
+reach the queue in the order in which they were written. A message may be sent twice, after a crash
+between the queue's answer and the commit; it carries the same id then, so the queue drops the
+second within its window, and ``paceline.inbox`` whenever it comes. Repositories call `enqueue`;
+``main`` starts an `OutboxRelay`. Read ``table``, ``relay``, then ``rounds``.
+"""
+
+from paceline.outbox.relay import OutboxRelay
+from paceline.outbox.rounds import Publisher
+from paceline.outbox.table import SCHEMA, OutboxStats, enqueue
+
+__all__ = ["SCHEMA", "OutboxRelay", "OutboxStats", "Publisher", "enqueue"]

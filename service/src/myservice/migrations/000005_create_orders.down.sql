@@ -1,0 +1,4 @@
+DROP TABLE inbox;
+DROP TABLE outbox;
+DROP TABLE orders;
+DROP FUNCTION keep_decision();

@@ -1,0 +1,158 @@
+"""Orders through the whole service: taken on, looked at, and by whom."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+import pytest
+from recording_log import RecordingLog
+
+from myservice.config import Config
+from myservice.domain.accounts import MAX_AMOUNT
+from myservice.main import build
+from paceline.auth import issue_token
+from paceline.clock import SystemClock
+from paceline.web.app import App
+from paceline.web.testing import Client, Response
+
+pytestmark = pytest.mark.integration
+
+SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
+ACCOUNTS, ORDERS = "/api/v1/accounts", "/api/v1/orders"
+OWNER = ("accounts:read", "accounts:write", "orders:read", "orders:write")
+OPERATOR = (*OWNER, "accounts:operate")
+MISSING = "0192f0a0-0000-7000-8000-00000000dead"
+
+
+@pytest.fixture
+async def app(migrated: str) -> AsyncGenerator[App]:
+    config = Config().with_own(database_url=migrated, jwt_secret=SECRET)
+    built = build(config.replaced(max_db_conns=5), RecordingLog(), with_server=False)
+    async with built.lifecycle:
+        yield built.app
+
+
+def client(app: App, subject: str, *scopes: str) -> Client:
+    token = issue_token(
+        SECRET.encode(), subject=subject, scopes=scopes, expiry=60, clock=SystemClock()
+    )
+    return Client(app, headers={"authorization": f"Bearer {token}"})
+
+
+@pytest.fixture
+def ada(app: App) -> Client:
+    return client(app, "ada", *OWNER)
+
+
+@pytest.fixture
+def bob(app: App) -> Client:
+    return client(app, "bob", *OWNER)
+
+
+@pytest.fixture
+def operator(app: App) -> Client:
+    return client(app, "root", *OPERATOR)
+
+
+async def opened(owner: Client) -> str:
+    answer = await owner.post(ACCOUNTS, {})
+    assert answer.status == 201, answer.body
+    account: str = answer.json()["id"]
+    return account
+
+
+async def place(
+    who: Client, source: str, target: str, amount: object = 10, *, key: str | None = None
+) -> Response:
+    body = {"from": source, "to": target, "amount": amount, "reference": "rent"}
+    headers = {"idempotency-key": key} if key else {}
+    return await who.request("POST", ORDERS, json=body, headers=headers)
+
+
+def kind(answer: Response) -> tuple[int, str]:
+    return answer.status, answer.json()["type"]
+
+
+async def test_an_order_is_taken_on_and_pending_where_location_says(
+    ada: Client, bob: Client
+) -> None:
+    a, b = await opened(ada), await opened(bob)
+    answer = await place(ada, a, b, 30)
+    assert answer.status == 202
+    told = answer.json()
+    assert {name: told[name] for name in told if name not in ("id", "created_at")} == {
+        "placed_by": "ada", "from": a, "to": b, "amount": 30, "reference": "rent",
+        "status": "pending", "reason": None, "transfer_id": None, "decided_at": None,
+    }  # fmt: skip
+    assert answer.headers["location"] == f"{ORDERS}/{told['id']}"
+    found = await ada.get(answer.headers["location"])
+    assert (found.status, found.json()) == (200, told)
+
+
+async def test_orders_are_their_placers_and_the_operators(
+    ada: Client, bob: Client, operator: Client
+) -> None:
+    a, b = await opened(ada), await opened(bob)
+    assert kind(await place(bob, a, b)) == (403, "urn:problem:not-the-owner")
+    mine = (await place(ada, a, b)).headers["location"]
+    assert kind(await bob.get(mine)) == (403, "urn:problem:not-your-order")
+    assert (await operator.get(mine)).status == 200
+    for_ada = await place(operator, a, b)
+    assert (for_ada.status, for_ada.json()["placed_by"]) == (202, "root")
+    assert (await ada.get(for_ada.headers["location"])).status == 403
+
+
+async def test_scopes_are_needed(app: App, ada: Client) -> None:
+    a, b = await opened(ada), await opened(ada)
+    reader, writer = client(app, "ada", "orders:read"), client(app, "ada", "orders:write")
+    assert (await place(reader, a, b)).status == 403
+    placed = await place(writer, a, b)
+    assert placed.status == 202
+    assert (await writer.get(placed.headers["location"])).status == 403
+    assert (await reader.get(placed.headers["location"])).status == 200
+    assert (await place(Client(app), a, b)).status == 401
+
+
+async def test_unknown_accounts_and_orders_are_not_found(ada: Client) -> None:
+    a = await opened(ada)
+    missing = (404, "urn:problem:account-not-found")
+    assert kind(await place(ada, a, MISSING)) == missing
+    assert kind(await place(ada, MISSING, a)) == missing
+    assert kind(await ada.get(f"{ORDERS}/{MISSING}")) == (404, "urn:problem:order-not-found")
+    assert (await ada.get(f"{ORDERS}/nothing")).status in {404, 422}
+
+
+@dataclass(frozen=True)
+class Refused:
+    id: str
+    amount: object
+    pointer: str = "#/amount"
+    same: bool = False
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Refused("zero", 0),
+        Refused("negative", -1),
+        Refused("too large", MAX_AMOUNT + 1),
+        Refused("a fraction", 0.5),
+        Refused("text", "10"),
+        Refused("the same account", 1, pointer="#/to", same=True),
+    ],
+    ids=lambda case: case.id,
+)
+async def test_a_bad_amount_or_target_is_refused_by_its_field(ada: Client, case: Refused) -> None:
+    a, b = await opened(ada), await opened(ada)
+    answer = await place(ada, a, a if case.same else b, case.amount)
+    assert kind(answer) == (422, "urn:problem:validation")
+    assert answer.json()["errors"][0]["pointer"] == case.pointer
+
+
+async def test_a_request_with_a_key_may_be_sent_again(ada: Client, bob: Client) -> None:
+    a, b = await opened(ada), await opened(bob)
+    first = await place(ada, a, b, 30, key="k1")
+    again = await place(ada, a, b, 30, key="k1")
+    assert (again.status, again.body) == (first.status, first.body)
+    assert again.headers["location"] == first.headers["location"]
+    assert kind(await place(ada, a, b, 31, key="k1")) == (422, "urn:problem:idempotency-key-reused")
+    assert (await place(bob, b, a, 1, key="k1")).status == 202, "a key is its subject's own"
