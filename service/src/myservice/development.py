@@ -46,13 +46,15 @@ class Development:
         self.services.append(SchemaUpgrade(database_url, _SayMigrations()))
         given = config.jwt_secret
         self._secret = given.reveal() if given else kept_secret(folder / "jwt-secret")
-        self.config = config.with_own(database_url=database_url, jwt_secret=self._secret)
+        own = config.with_own(database_url=database_url, jwt_secret=self._secret)
+        self.config = own.replaced(grpc_reflection=True)
 
     def greet(self, built: Built) -> None:
         """Say where the service is and how to try it."""
         config = self.config
         port = built.server.port if built.server else config.port
         url = f"http://{config.host}:{port}"
+        rpc_port = built.rpc_server.port if built.rpc_server else config.grpc_port
         token = issue_token(
             self._secret.encode(),
             subject=_SUBJECT,
@@ -71,6 +73,8 @@ class Development:
             f'curl -i {url}/api/v1/records -H "Authorization: Bearer $TOKEN" \\\n'
             f"  -H 'Content-Type: application/json' -d '{body}'\n"
             f'curl -s {url}/api/v1/records -H "Authorization: Bearer $TOKEN"\n'
+            f'grpcurl -plaintext -H "authorization: Bearer $TOKEN" {config.host}:{rpc_port} '
+            "myservice.v1.RecordService/ListRecords\n"
         )
 
 
