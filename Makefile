@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit bench layer import bank orders bench-orders lock clean
+.PHONY: help run test lint unit bench layer grpc import bank orders bench-orders protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -33,6 +33,9 @@ layer: .venv/.bench ## Measure the HTTP layer alone against raw ASGI and FastAPI
 	$(BIN)/python bench/http_layer.py $(ARGS)
 	$(BIN)/python bench/startup.py
 
+grpc: .venv/.bench ## Measure gRPC against bare grpc.aio and Go
+	$(BIN)/python bench/rpc_layer.py $(ARGS)
+
 import: .venv/.dev ## Import a million lines, killed in the middle, and count
 	$(BIN)/python bench/import_million.py $(ARGS)
 
@@ -44,6 +47,9 @@ orders: .venv/.dev ## The order test in full: 20,000 orders, everything killed t
 
 bench-orders: .venv/.bench ## Measure orders from the queue to their effect, against the seed's consumer
 	$(BIN)/python bench/orders.py $(ARGS)
+
+protos: .venv/.dev ## Generate the gRPC messages from service/api/proto
+	$(BIN)/python tools/protos.py
 
 lock: .venv/.dev ## Lock the newest allowed versions again, with hashes
 	$(BIN)/python tools/lock.py

@@ -212,7 +212,7 @@ def workers(database_url: str, nats_url: str) -> list[Worker]:
     }  # fmt: skip
     found = [Worker("paceline, 1 worker", [myservice, "worker"], ours)]
     try:
-        program = build_go(HERE / "peers/go-orders")
+        program = build_go(HERE / "peers/go-orders", "go-orders-peer")
     except Skipped as reason:
         say(f"SKIPPED the seed's consumer in Go: {reason}")
     else:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 _HOST = "127.0.0.1"
-_BUILT = HERE / ".cache"
+_CACHE = HERE / ".cache"
 _START_TIMEOUT = 30.0
 _STOP_TIMEOUT = 15.0
 _BUILD_TIMEOUT = 300
@@ -153,7 +153,7 @@ async def started(peer: Peer, database_url: str, secret: str) -> AsyncGenerator[
     *Resources*: the server, until the block ends.
     """
     command = find_command(peer)
-    server = Server(peer, _free_port(), _log_file(peer))
+    server = Server(peer, free_port(), _log_file(peer))
     try:
         for _ in range(peer.workers if peer.ours else 1):
             server.processes.append(_spawn(command, server, database_url, secret))
@@ -183,17 +183,19 @@ def find_command(peer: Peer) -> list[str | Path]:
     if missing:
         raise Skipped(f"not installed: {', '.join(missing)}")
     if path.is_dir():
-        return [build_go(path)]
+        return [build_go(path, "go-peer")]
     return [sys.executable, path, "serve"] if peer.ours else [sys.executable, path]
 
 
-def build_go(folder: Path) -> Path:
-    """Compile the program in ``folder``. Errors: `Skipped`."""
+def build_go(folder: Path, name: str) -> Path:
+    """The program ``name``, built from the sources in ``folder``. Errors: `Skipped`."""
     go = shutil.which("go")
     if go is None:
         raise Skipped("there is no Go toolchain")
-    _BUILT.mkdir(exist_ok=True)
-    program = _BUILT / f"peer-{folder.name}"
+    if not folder.is_dir():
+        raise Skipped(f"{folder.name} is not there")
+    _CACHE.mkdir(exist_ok=True)
+    program = _CACHE / name
     try:
         built = subprocess.run(
             [go, "build", "-C", folder, "-o", program, "."],
@@ -223,6 +225,7 @@ def _spawn(
             "APP_DATABASE_URL": database_url,
             "APP_HOST": _HOST,
             "APP_PORT": port,
+            "APP_GRPC_PORT": "0",
             "APP_JWT_SECRET": secret,
             "APP_RATE_LIMIT": "10000000",
             "APP_LOG_FORMAT": "json",
@@ -261,7 +264,8 @@ def _is_healthy(url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         port: int = probe.getsockname()[1]

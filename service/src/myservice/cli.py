@@ -104,7 +104,10 @@ def _serve(loaded: Loaded[ServeConfig]) -> None:
 
     def ready() -> None:
         port = built.server.port if built.server else config.port
-        log.info("ready", url=f"http://{config.host}:{port}", version=__version__)
+        rpc_port = built.rpc_server.port if built.rpc_server else config.grpc_port
+        log.info(
+            "ready", url=f"http://{config.host}:{port}", grpc_port=rpc_port, version=__version__
+        )
 
     _live(built, ready)
 

@@ -45,8 +45,12 @@ class Config(Settings):
     """Address to listen on; 0.0.0.0 for all."""
     port: Port = 8080
     """Port of the HTTP server; 0 takes a free one."""
+    grpc_port: Port = 50051
+    """Port of the gRPC server; 0 takes a free one."""
+    grpc_reflection: bool = False
+    """Let gRPC tools ask for the protos; always on in `run`."""
     reuse_port: bool = False
-    """Share the port with other processes of this service; the kernel spreads the connections."""
+    """Share the ports with other processes of this service; the kernel spreads the connections."""
     read_timeout: Duration = 15.0
     """From the first byte of a request to the end of its body."""
     write_timeout: Duration = 30.0

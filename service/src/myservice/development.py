@@ -40,7 +40,7 @@ class Development:
         self._secret = given.reveal() if given else kept_text(folder / "jwt-secret", _new_secret)
         own = _OwnEngines(config, log)
         database_url = own.postgres() if config.database_url is None else config.get_database_url()
-        self.config = config.with_own(
+        self.config = config.replaced(grpc_reflection=True).with_own(
             database_url=database_url,
             jwt_secret=self._secret,
             nats_url=own.nats() if nats and config.nats_url is None else None,
@@ -54,6 +54,7 @@ class Development:
         config = self.config
         port = built.server.port if built.server else config.port
         url = f"http://{config.host}:{port}"
+        rpc_port = built.rpc_server.port if built.rpc_server else config.grpc_port
         token = issue_token(
             self._secret.encode(),
             subject=_SUBJECT,
@@ -72,6 +73,8 @@ class Development:
             f'curl -i {url}/api/v1/records -H "Authorization: Bearer $TOKEN" \\\n'
             f"  -H 'Content-Type: application/json' -d '{body}'\n"
             f'curl -s {url}/api/v1/records -H "Authorization: Bearer $TOKEN"\n'
+            f'grpcurl -plaintext -H "authorization: Bearer $TOKEN" {config.host}:{rpc_port} '
+            "myservice.v1.RecordService/ListRecords\n"
         )
 
 

@@ -15,6 +15,8 @@ from myservice import __version__
 from myservice.config import Config
 from myservice.handler.accounts import STATUSES as ACCOUNT_STATUSES
 from myservice.handler.accounts import AccountHandler
+from myservice.handler.grpc import RecordRpc
+from myservice.handler.grpc_accounts import AccountRpc
 from myservice.handler.http import STATUSES as RECORD_STATUSES
 from myservice.handler.http import RecordHandler
 from myservice.handler.orders import OrderHandler
@@ -41,6 +43,12 @@ from paceline.lifecycle import Lifecycle, Service
 from paceline.limit import RateLimiter
 from paceline.log import Logger
 from paceline.pg import Notifier, Pool, listening, uuid7
+from paceline.rpc import interceptors as rpc
+from paceline.rpc.app import RpcApp
+from paceline.rpc.health import PROBES as RPC_PROBES
+from paceline.rpc.health import add_health
+from paceline.rpc.reflection import add_reflection
+from paceline.rpc.server import RpcServer
 from paceline.web.app import App
 from paceline.web.asgi import Middleware
 from paceline.web.docs import add_docs
@@ -61,11 +69,15 @@ PROBES: Final = ("/health", "/ready")
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The service, wired and not yet started. ``server`` is None under a foreign ASGI server."""
+    """The service, wired and not yet started.
+
+    Under a foreign ASGI server there is neither ``server`` nor ``rpc_server``.
+    """
 
     app: App
     lifecycle: Lifecycle
     server: HttpServer | None
+    rpc_server: RpcServer | None
 
 
 def build(
@@ -96,8 +108,17 @@ def build(
     keys: list[KeySource] = [*_secrets(config), *jwks]
     verifier = Verifier(keys, clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
     api_middleware: list[Middleware] = [authenticate(verifier)]
+    rpc_interceptors = [
+        rpc.request_id(),
+        rpc.access_log(log, quiet=RPC_PROBES),
+        rpc.recover(log, domain="myservice"),
+        rpc.deadline(config.request_timeout),
+        rpc.authenticate(verifier, clock),
+    ]
     if config.rate_limit > 0:
-        api_middleware.append(rate_limit(RateLimiter(clock, rate=config.rate_limit)))
+        limiter = RateLimiter(clock, rate=config.rate_limit)  # one bucket a caller, for both doors
+        api_middleware.append(rate_limit(limiter))
+        rpc_interceptors.append(rpc.rate_limit(limiter))
 
     def draining() -> bool:
         return lifecycle.draining
@@ -127,13 +148,21 @@ def build(
     ProbeHandler(health).register(app)
     add_docs(app, title="myservice", version=__version__)
 
+    # The same order here; streams are counted and ended inside all of them.
+    rpc_app = RpcApp(*rpc_interceptors)
+    RecordRpc(records, feed).register(rpc_app)
+    AccountRpc(accounts).register(rpc_app)
+    add_health(rpc_app, health)
+    if config.grpc_reflection:
+        add_reflection(rpc_app)
+
     services: list[Service] = [
         *before, pool, notifier, pg_records, pg_accounts, pg_ledger, pg_orders,
         Retention(changes, log), *jwks,
     ]  # fmt: skip
     server = _server(app, config, log) if with_server else None
-    if server is not None:
-        services.append(server)
+    rpc_server = _rpc_server(rpc_app, config) if with_server else None
+    services += [one for one in (server, rpc_server) if one is not None]
     services.append(feed)  # after the servers: streams end before a server waits for them
     lifecycle = Lifecycle(
         services,
@@ -141,7 +170,7 @@ def build(
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
     )
-    return Built(app, lifecycle, server)
+    return Built(app, lifecycle, server, rpc_server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +217,16 @@ def _server(app: App, config: Config, log: Logger) -> HttpServer:
         read_timeout=config.read_timeout,
         write_timeout=config.write_timeout,
         idle_timeout=config.idle_timeout,
+    )
+
+
+def _rpc_server(app: RpcApp, config: Config) -> RpcServer:
+    return RpcServer(
+        app,
+        host=config.host,
+        port=config.grpc_port,
+        max_message=config.max_body,
+        reuse_port=config.reuse_port,
     )
 
 

@@ -20,9 +20,9 @@ PATIENCE = 60.0
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without settings of the service, plus ``variables``."""
+    """This process's environment without settings of the service, a free port, ``variables``."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("APP_")}
-    return {**kept, "APP_LOG_FORMAT": "json", **variables}
+    return {**kept, "APP_LOG_FORMAT": "json", "APP_GRPC_PORT": "0", **variables}
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Running:
     process: subprocess.Popen[bytes]
     folder: Path
     url: str = ""
+    grpc: str = ""
     token: str = ""
 
     def said(self) -> str:
@@ -50,11 +51,12 @@ class Running:
     def until_ready(self) -> None:
         """Wait for the greeting. Errors: AssertionError with what was said instead."""
         give_up = time.monotonic() + PATIENCE
-        while "\ncurl -s " not in self.said():
+        while "\ngrpcurl " not in self.said():
             over = self.process.poll() is not None or time.monotonic() > give_up
             assert not over, self.said() + self.log()
             time.sleep(0.05)
         self.url = re.findall(r"ready on (http://\S+)", self.said())[-1]
+        self.grpc = re.findall(r"\ngrpcurl .* (\S+:\d+) ", self.said())[-1]
         self.token = re.findall(r"TOKEN=(\S+)", self.said())[-1]
 
 

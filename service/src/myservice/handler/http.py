@@ -35,17 +35,20 @@ Cursor = Annotated[
 ]
 
 
+Prefix = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=200,
+        pattern=r"^[^\u0000]*$",
+        description="only records whose name starts with this",
+    ),
+]
+
+
 class ListParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The query of a listing."""
 
-    prefix: Annotated[
-        str,
-        msgspec.Meta(
-            max_length=200,
-            pattern=r"^[^\u0000]*$",
-            description="only records whose name starts with this",
-        ),
-    ] = ""
+    prefix: Prefix = ""
     cursor: Cursor | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=100, description="records a page")] = 20
 

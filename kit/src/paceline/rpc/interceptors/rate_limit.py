@@ -1,0 +1,33 @@
+"""Rate limit: so many calls a second for each caller, or for each address in public methods.
+
+A refused call is RESOURCE_EXHAUSTED with ``RetryInfo``. It counts in the same bucket as the
+caller's HTTP requests when it is given the same limiter, which also names the buckets. A stream
+counts once. Put it after `authenticate`, or it only sees addresses.
+"""
+
+from paceline.limit import RateLimiter
+from paceline.rpc.call import Call, Endpoint, Interceptor, Method
+from paceline.rpc.status import Throttled
+
+
+def rate_limit(limiter: RateLimiter) -> Interceptor:
+    """Let ``limiter`` decide about each call."""
+
+    def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
+        del method
+
+        async def limited(call: Call) -> bytes | None:
+            decision = limiter.take(_key(call))
+            if not decision.allowed:
+                raise Throttled(decision.retry_after)
+            return await endpoint(call)
+
+        return limited
+
+    return wrap
+
+
+def _key(call: Call) -> str:
+    if call.is_authenticated:
+        return f"principal {call.caller.subject}"
+    return f"address {call.client}"

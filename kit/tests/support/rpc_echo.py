@@ -1,0 +1,94 @@
+"""A service to test with, and a call without a socket.
+
+The service's proto is put together here, from the well-known types, so no generated file is needed:
+``Say`` is unary, ``Count`` a stream, ``Chat`` an exchange; all of them take and give a StringValue.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import Default
+from google.protobuf.wrappers_pb2 import StringValue
+
+from paceline.rpc.app import RpcApp
+from paceline.rpc.call import Call
+from paceline.rpc.methods import exchange, stream, unary
+
+SERVICE = "paceline.test.Echo"
+SAY, COUNT, CHAT = (f"/{SERVICE}/{name}" for name in ("Say", "Count", "Chat"))
+_STRING = ".google.protobuf.StringValue"
+
+
+def describe() -> None:
+    """Make the service known."""
+    file = FileDescriptorProto(
+        name="paceline/test/echo.proto", package="paceline.test", syntax="proto3",
+        dependency=["google/protobuf/wrappers.proto"],
+    )  # fmt: skip
+    service = file.service.add(name="Echo")
+    service.method.add(name="Say", input_type=_STRING, output_type=_STRING)
+    service.method.add(name="Count", input_type=_STRING, output_type=_STRING, server_streaming=True)
+    service.method.add(
+        name="Chat", input_type=_STRING, output_type=_STRING,
+        client_streaming=True, server_streaming=True,
+    )  # fmt: skip
+    Default().AddSerializedFile(file.SerializeToString())
+
+
+describe()
+
+Say = Callable[[StringValue, Call], Awaitable[StringValue]]
+Count = Callable[[StringValue, Call], AsyncGenerator[StringValue, None]]
+
+
+async def say(request: StringValue, call: Call) -> StringValue:
+    return StringValue(value=request.value.upper())
+
+
+async def count(request: StringValue, call: Call) -> AsyncGenerator[StringValue, None]:
+    for number in range(int(request.value)):
+        yield StringValue(value=str(number))
+
+
+async def chat(
+    requests: AsyncIterator[StringValue], call: Call
+) -> AsyncGenerator[StringValue, None]:
+    async for request in requests:
+        yield StringValue(value=request.value[::-1])
+
+
+def add_echo(
+    app: RpcApp, say: Say = say, count: Count = count, *, scopes: tuple[str, ...] = ()
+) -> RpcApp:
+    app.add(
+        SERVICE,
+        {
+            "Say": unary(say, scopes=scopes),
+            "Count": stream(count, scopes=scopes),
+            "Chat": exchange(chat, scopes=scopes),
+        },
+    )
+    return app
+
+
+@dataclass
+class FakeContext:
+    """Implements ``paceline.rpc.call.Context``."""
+
+    metadata: list[tuple[str, str | bytes]] = field(default_factory=list[tuple[str, str | bytes]])
+    address: str = "ipv4:192.0.2.7:1234"
+    left: float | None = None
+    written: list[bytes] = field(default_factory=list[bytes])
+
+    def invocation_metadata(self) -> list[tuple[str, str | bytes]]:
+        return self.metadata
+
+    def peer(self) -> str:
+        return self.address
+
+    def time_remaining(self) -> float | None:
+        return self.left
+
+    async def write(self, message: bytes, /) -> None:
+        self.written.append(message)

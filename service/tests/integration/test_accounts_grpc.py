@@ -1,0 +1,120 @@
+"""Accounts over gRPC: who may see them, what moves, what comes again."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from uuid import UUID
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from grpc import aio
+from grpc_client import World, details_of, running, token_of
+
+from myservice.proto.v1 import accounts_pb2 as pb
+from paceline.web.testing import Client
+
+pytestmark = pytest.mark.integration
+
+SCOPES = ("accounts:read", "accounts:write", "transfers:write")
+ADA, BOB = token_of("ada", *SCOPES), token_of("bob", *SCOPES)
+OPERATOR = token_of("root", *SCOPES, "accounts:operate")
+MISSING = "0192f0a0-0000-7000-8000-00000000dead"
+
+
+@pytest.fixture
+async def world(migrated: str) -> AsyncGenerator[World]:
+    async with running(migrated) as found:
+        yield found
+
+
+async def opened(world: World, who: tuple[tuple[str, str], ...], balance: int = 0) -> str:
+    """An account, opened and credited over HTTP: gRPC has no method for that."""
+    http = Client(world.built.app, headers=dict(who))
+    account: str = (await http.post("/api/v1/accounts", {})).json()["id"]
+    if balance:
+        operator = Client(world.built.app, headers=dict(OPERATOR))
+        credit = await operator.post(f"/api/v1/accounts/{account}/credits", {"amount": balance})
+        assert credit.status == 201
+    return account
+
+
+async def test_an_account_is_its_owners_and_the_operators(world: World) -> None:
+    account = await opened(world, ADA, 100)
+    for who in (ADA, OPERATOR):
+        found = await world.accounts.GetAccount(pb.GetAccountRequest(id=account), metadata=who)
+        assert (found.account.id, found.account.owner, found.account.balance) == (
+            account,
+            "ada",
+            100,
+        )
+        assert found.account.created_at > 1_700_000_000
+    with pytest.raises(aio.AioRpcError) as caught:
+        await world.accounts.GetAccount(pb.GetAccountRequest(id=account), metadata=BOB)
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert details_of(caught.value) == [ErrorInfo(reason="NOT_THE_OWNER", domain="myservice")]
+
+
+async def test_a_transfer_with_a_key_takes_effect_once_over_both_doors(world: World) -> None:
+    source, target = await opened(world, ADA, 100), await opened(world, BOB)
+    request = pb.TransferRequest(
+        from_id=source, to_id=target, amount=30, reference="rent", idempotency_key="k-1"
+    )
+    first = await world.accounts.Transfer(request, metadata=ADA)
+    again = await world.accounts.Transfer(request, metadata=ADA)
+    assert first == again
+    assert (first.from_balance, first.to_balance, first.from_id) == (70, 30, source)
+    assert UUID(first.id).version == 7
+    http = Client(world.built.app, headers={**dict(ADA), "idempotency-key": "k-1"})
+    body = {"from": source, "to": target, "amount": 30, "reference": "rent"}
+    assert (await http.post("/api/v1/transfers", body)).json()["id"] == first.id
+    found = await world.accounts.GetAccount(pb.GetAccountRequest(id=source), metadata=ADA)
+    assert found.account.balance == 70
+
+
+@dataclass(frozen=True)
+class Refused:
+    id: str
+    code: grpc.StatusCode
+    reason: str = "VALIDATION"
+    field: str = ""
+    amount: int = 1
+    reference: str = ""
+    key: str = ""
+    to: str = "target"
+    who: tuple[tuple[str, str], ...] = ADA
+
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("case", [
+    Refused("no amount", INVALID, field="amount", amount=0),
+    Refused("a negative amount", INVALID, field="amount", amount=-5),
+    Refused("beyond integers that all keep", INVALID, field="amount", amount=2**53),
+    Refused("a long reference", INVALID, field="reference", reference="x" * 201),
+    Refused("a key with blanks", INVALID, field="idempotency_key", key="a b"),
+    Refused("a key too long", INVALID, field="idempotency_key", key="k" * 256),
+    Refused("no id", INVALID, field="to_id", to=""),
+    Refused("to itself", INVALID, field="to", to="source"),
+    Refused("more than there is", grpc.StatusCode.FAILED_PRECONDITION, "INSUFFICIENT_BALANCE", amount=11),
+    Refused("to nobody", grpc.StatusCode.NOT_FOUND, "ACCOUNT_NOT_FOUND", to=MISSING),
+    Refused("from a stranger's", grpc.StatusCode.PERMISSION_DENIED, "NOT_THE_OWNER", who=BOB),
+    Refused("without the scope", grpc.StatusCode.PERMISSION_DENIED, "", who=token_of("ada", "accounts:read")),
+], ids=lambda case: case.id)  # fmt: skip
+async def test_what_is_wrong_moves_nothing(case: Refused, world: World) -> None:
+    ids = {"source": await opened(world, ADA, 10), "target": await opened(world, BOB)}
+    request = pb.TransferRequest(
+        from_id=ids["source"], to_id=ids.get(case.to, case.to), amount=case.amount,
+        reference=case.reference, idempotency_key=case.key,
+    )  # fmt: skip
+    with pytest.raises(aio.AioRpcError) as caught:
+        await world.accounts.Transfer(request, metadata=case.who)
+    assert caught.value.code() is case.code
+    details = details_of(caught.value)
+    fields = [d.field_violations[0].field for d in details if isinstance(d, BadRequest)]
+    assert fields == ([case.field] if case.field else [])
+    assert [d.reason for d in details if isinstance(d, ErrorInfo)] == (
+        [case.reason] if case.reason else []
+    )
+    found = await world.accounts.GetAccount(pb.GetAccountRequest(id=ids["source"]), metadata=ADA)
+    assert found.account.balance == 10

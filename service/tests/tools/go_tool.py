@@ -1,0 +1,57 @@
+"""Builds a gRPC tool of the Go world once, and prints the path of the binary.
+
+Versions are pinned and part of the path, so a new pin builds anew. What is missing is said on
+stderr, with exit code 1: the tests skip with that message. Needs Go, and the network for the first
+build only. Run by ``e2e/test_grpc_tools.py`` and ``bench/grpc_layer.py``; also by hand: ``go_tool.py ghz``.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+TOOLS = {
+    "grpcurl": ("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.3"),
+    "ghz": ("github.com/bojand/ghz/cmd/ghz", "v0.120.0"),
+}
+_CACHE = Path(__file__).resolve().parents[3] / "bench" / ".cache" / "bin"
+_BUILD_TIMEOUT = 540.0
+
+
+def main(name: str) -> int:
+    """Print the binary's path, building it if need be."""
+    package, version = TOOLS[name]
+    folder = _CACHE / f"{name}-{version}"
+    binary = folder / name
+    if not binary.exists():
+        problem = _build(f"{package}@{version}", folder)
+        if problem:
+            sys.stderr.write(f"no {name}: {problem}\n")
+            return 1
+    sys.stdout.write(f"{binary}\n")
+    return 0
+
+
+def _build(package: str, folder: Path) -> str:
+    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    if go is None:
+        return "Go is not installed"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        done = subprocess.run(
+            [go, "install", package],
+            env={**os.environ, "GOBIN": str(folder), "GOFLAGS": ""},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_BUILD_TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it did not build within {_BUILD_TIMEOUT:g}s"
+    return done.stderr.strip() if done.returncode else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
