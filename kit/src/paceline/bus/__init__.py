@@ -1,0 +1,12 @@
+"""The message queue: publish with an acknowledgement, consume with an effect committed first.
+
+Invariants: ``publish`` returns when the queue holds the message; a message is acknowledged after
+its effect is committed, so nothing is lost and a redelivery is possible, which the inbox makes
+harmless. Handlers take a batch and give one outcome each: fetch many, decide in one transaction,
+acknowledge all. Read ``message``, ``consumer`` (what becomes of an outcome), ``nats``,
+``nats_consumer``, and ``dead`` for what could not be handled.
+"""
+
+from paceline.bus.message import Incoming, Message
+
+__all__ = ["Incoming", "Message"]
