@@ -35,6 +35,10 @@ class Config(Settings):
 
     database_url: SecretUrl | None = None
     """PostgreSQL, as postgresql://user:password@host:port/name. `run` starts its own without."""
+    nats_url: SecretUrl | None = None
+    """NATS with JetStream, as nats://user:password@host:port, several with commas."""
+    redis_url: SecretUrl | None = None
+    """Redis or Valkey, as redis://:password@host:port/0 or unix:///path."""
     jwt_secret: TokenSecret | None = None
     """Signs and verifies tokens (HS256): 32 random bytes or more. `run` makes its own without."""
     host: str = "127.0.0.1"
@@ -88,6 +92,12 @@ class Config(Settings):
             raise ValueError(f"{self.variable('database_url')} is not set")
         return self.database_url.reveal()
 
+    def get_nats_url(self) -> str:
+        """The queue. Errors: ValueError without one, which the commands below rule out."""
+        if self.nats_url is None:
+            raise ValueError(f"{self.variable('nats_url')} is not set")
+        return self.nats_url.reveal()
+
     def with_own(self, *, database_url: str, jwt_secret: str) -> "Config":
         """These settings on an engine and a secret of our own."""
         return self.replaced(database_url=database_url, jwt_secret=jwt_secret)
@@ -101,6 +111,16 @@ class MigrateConfig(Config):
         """The database."""
         del given
         return ("database_url",)
+
+
+class DeadConfig(Config):
+    """The settings of ``dead``, which needs the queue."""
+
+    @classmethod
+    def needed(cls, given: Collection[str]) -> Collection[str]:
+        """The queue."""
+        del given
+        return ("nats_url",)
 
 
 class TokenConfig(Config):

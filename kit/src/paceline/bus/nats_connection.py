@@ -61,6 +61,7 @@ class Connection:
         self._inbox = ""
         self._last = 0
         self._pinging: asyncio.Task[None] | None = None
+        self._draining: set[asyncio.Task[None]] = set()
         self._failure: Exception | None = None
 
     @classmethod
@@ -148,7 +149,10 @@ class Connection:
                 subject, data, reply=reply, headers=dict(headers) if headers else None
             )
         except Exception as exc:
-            raise translate(exc) from exc
+            error = translate(exc)
+            if error.code is Code.UNAVAILABLE:  # the client knows before it tells
+                self._lose(exc)
+            raise error from exc
 
     async def begin(
         self, subject: str, data: bytes = b"", *, headers: Mapping[str, str] | None = None
@@ -194,6 +198,23 @@ class Connection:
         except Exception as exc:
             raise translate(exc) from exc
 
+    async def drain(self, subscription: Subscription) -> None:
+        """Unsubscribe, and hand what is on its way to the callback. Takes a ping's time at most."""
+        if self.lost.is_set():
+            return
+        # Like a ping it is never abandoned: see above.
+        draining = asyncio.create_task(_drain(subscription), name="queue drain")
+        self._draining.add(draining)
+        draining.add_done_callback(self._drained)
+        await asyncio.wait([draining], timeout=self._ping_timeout)
+        if not draining.done():
+            self._lose(nats.errors.TimeoutError())
+
+    def _drained(self, task: asyncio.Task[None]) -> None:
+        self._draining.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.debug("queue connection", error=error)
+
     async def ping(self) -> None:
         """Ask the server for a sign of life; everything sent before has then reached it.
 
@@ -226,9 +247,11 @@ class Connection:
             pass
         finally:
             client.tcp.abort()
-        if self._pinging is not None:
-            self._pinging.cancel()
-            await asyncio.wait([self._pinging])
+        tasks = [*self._draining, *([self._pinging] if self._pinging else [])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def _note(self, error: Exception) -> None:
         self._failure = error
@@ -257,6 +280,10 @@ class Connection:
             future.set_exception(QueueError(Code.UNAVAILABLE, "nobody takes this subject"))
         else:
             future.set_result(message)
+
+
+async def _drain(subscription: Subscription) -> None:
+    await subscription.drain()  # type: ignore[no-untyped-call] # the client's own has no types
 
 
 def size_of(data: bytes, headers: Mapping[str, str] | None) -> int:

@@ -17,7 +17,6 @@ from paceline.errors import Code, Error
 STREAM_NAME_IN_USE: Final = 10058
 STREAM_NOT_FOUND: Final = 10059
 CONSUMER_NOT_FOUND: Final = 10014
-MESSAGE_NOT_FOUND: Final = 10037
 
 _MESSAGES: Final = {
     Code.INVALID_ARGUMENT: "the queue does not take this",
