@@ -247,3 +247,19 @@ async def _publish_slowly(broker: NatsBroker, names: list[str]) -> None:
     for name in names:
         await broker.publish(name)
         await asyncio.sleep(0.001)
+
+
+async def test_a_consumer_is_ready_as_soon_as_it_listens(broker: NatsBroker) -> None:
+    async with asyncio.timeout(0.4):  # less than a heartbeat
+        async with consuming(broker.consumer(Recorder())) as consumer:
+            await becomes(lambda: passes(consumer.ready()))
+
+
+async def test_a_stop_towards_a_frozen_server_ends(broker: NatsBroker, server: NatsServer) -> None:
+    consumer = broker.consumer(Recorder())
+    await consumer.start()
+    await becomes(lambda: passes(consumer.ready()))
+    server.send(signal.SIGSTOP)
+    async with asyncio.timeout(10):
+        await consumer.stop()
+        await broker.bus.stop()

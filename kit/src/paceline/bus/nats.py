@@ -87,13 +87,16 @@ class NatsBus:
         keeper, self._keeper = self._keeper, None
         connection, self._connection = self._connection, None
         self._connected.clear()
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.wait([keeper])
-        if connection is not None:
-            with suppress(Error):
-                await connection.ping()
-            await connection.close()
+        try:
+            if keeper is not None:
+                keeper.cancel()
+                await asyncio.wait([keeper])
+            if connection is not None:
+                with suppress(Error):
+                    await connection.ping()
+        finally:
+            if connection is not None:
+                await connection.close()
 
     @property
     def ping_timeout(self) -> float:

@@ -81,6 +81,7 @@ class NatsSource:
         self._heartbeat = heartbeat
         self._max_bytes = max_bytes
         self._pull: Pull | None = None
+        self._begun = False
         self._floor: int | None = None
         self._floor_at = 0.0
         self._failures = Stream(
@@ -100,12 +101,19 @@ class NatsSource:
             pull = self._pull
             if pull is None or pull.connection.lost.is_set():
                 pull = await self._open()
-            messages = await pull.take(limit)
+                if not self._begun:
+                    self._begun = True
+                    return []  # the consumer is there, and we listen: no need to wait for a word
             await self._note_floor(pull.connection)
+            messages = await pull.take(limit)
         except Error:
             await self._leave()
             raise
-        return await self._deliveries(pull.connection, messages)
+        try:
+            return await self._deliveries(pull.connection, messages)
+        except BaseException:  # cancelled by a stop: nobody else knows of them yet
+            await _give_back(pull.connection, messages)
+            raise
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """See `Source`. What cannot be buried now goes back, and is buried when it comes again."""
@@ -132,7 +140,7 @@ class NatsSource:
 
     async def close(self) -> None:
         """See `Source`. Errors: UNAVAILABLE: the server notices later."""
-        pull = self._pull
+        pull, self._begun = self._pull, False
         await self._leave()
         if pull is not None and not pull.connection.lost.is_set():
             await pull.connection.ping()  # what was settled has then arrived
@@ -156,9 +164,7 @@ class NatsSource:
         pull, self._pull = self._pull, None
         if pull is None:
             return
-        for message in await pull.close():
-            with suppress(Error):
-                await pull.connection.send(message.reply, _NAK)
+        await _give_back(pull.connection, await pull.close())
 
     async def _ensure(self, connection: Connection) -> None:
         """See that the consumer is there, with our settings, and what it needs."""
@@ -236,19 +242,19 @@ class NatsSource:
 
     async def _failed(self, connection: Connection, messages: Sequence[Msg]) -> dict[str, int]:
         """How often those have failed, by their receipts; one that is not known has not."""
-        asked = {
-            message.reply: await connection.begin(
-                f"{API}.DIRECT.GET.{self._failures.name}.{self._failure_of(message.reply)}"
-            )
-            for message in messages
-        }
-        await asyncio.wait(asked.values(), timeout=_PATIENCE)
+        asked: dict[str, asyncio.Future[Msg]] = {}
         counts: dict[str, int] = {}
-        for receipt, answer in asked.items():
-            if not answer.done():
-                answer.cancel()
-            elif answer.exception() is None and answer.result().data.isdigit():
-                counts[receipt] = int(answer.result().data)
+        try:
+            for message in messages:
+                subject = f"{self._failures.name}.{self._failure_of(message.reply)}"
+                asked[message.reply] = await connection.begin(f"{API}.DIRECT.GET.{subject}")
+            await asyncio.wait(asked.values(), timeout=_PATIENCE)
+        finally:
+            for receipt, answer in asked.items():
+                if not answer.done():
+                    answer.cancel()
+                elif answer.exception() is None and answer.result().data.isdigit():
+                    counts[receipt] = int(answer.result().data)
         return counts
 
     def _failure_of(self, receipt: str) -> str:
@@ -303,6 +309,12 @@ class NatsSource:
                 headers = to_headers(msgspec.structs.replace(cut, headers={}))
             return Message(f"{PREFIX}{delivery.subject}", b"", ident, headers=headers)
         return Message(f"{PREFIX}{delivery.subject}", delivery.data, ident, headers=headers)
+
+
+async def _give_back(connection: Connection, messages: Sequence[Msg]) -> None:
+    with suppress(Error):
+        for message in messages:
+            await connection.send(message.reply, _NAK)
 
 
 def _nak(seconds: float) -> bytes:
