@@ -186,10 +186,10 @@ async def test_a_stop_lets_the_batch_in_hand_end(broker: Broker) -> None:
 
 async def test_long_work_is_kept_alive(broker: Broker) -> None:
     async def work(items: Sequence[Incoming[Thing]]) -> None:
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(2.0)
 
     recorder = Recorder(before=work)
-    async with consuming(broker.consumer(recorder, ack_wait=0.3)):
+    async with consuming(broker.consumer(recorder, ack_wait=0.8)):
         await broker.publish("m1")
         await recorder.until(lambda: bool(recorder.done))
     assert recorder.seen == [("m1", 1)], "nobody else got it meanwhile"

@@ -6,11 +6,19 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-from consuming import NatsBroker, Recorder, becomes, consuming, fails, nats_broker, passes
+from consuming import NatsBroker, Recorder, Thing, becomes, consuming, fails, nats_broker, passes
 from nats_running import NatsServer, free_port
 from recording_log import RecordingLog
 
-from paceline.bus import DeadLetters, Message, NatsBus, QueueError, Stream, dead_stream
+from paceline.bus import (
+    DeadLetters,
+    Message,
+    NatsBus,
+    NatsConsumer,
+    QueueError,
+    Stream,
+    dead_stream,
+)
 from paceline.bus.jetstream import Done, PubAck
 from paceline.errors import Code, Error, NotFound
 from paceline.testing.cancel import cancel_at_every_await
@@ -250,9 +258,17 @@ async def _publish_slowly(broker: NatsBroker, names: list[str]) -> None:
 
 
 async def test_a_consumer_is_ready_as_soon_as_it_listens(broker: NatsBroker) -> None:
-    async with asyncio.timeout(0.4):  # less than a heartbeat
-        async with consuming(broker.consumer(Recorder())) as consumer:
-            await becomes(lambda: passes(consumer.ready()))
+    idle = NatsConsumer(
+        broker.bus,
+        Recorder(),
+        broker.log,
+        type=Thing,
+        stream=broker.stream.name,
+        subjects=broker.stream.subjects,
+        heartbeat=60.0,
+    )
+    async with consuming(idle):
+        await becomes(lambda: passes(idle.ready()))
 
 
 async def test_a_stop_towards_a_frozen_server_ends(broker: NatsBroker, server: NatsServer) -> None:

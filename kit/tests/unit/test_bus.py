@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from paceline.bus.dead import Letter, from_headers, kind_of, reason_of, to_headers
 from paceline.bus.delivery import Delivery, Verdict
-from paceline.bus.jetstream import PubAck, decode_answer
+from paceline.bus.jetstream import PubAck, decode_answer, read_receipt
 from paceline.bus.lane import Lanes
 from paceline.bus.message import Message
 from paceline.bus.nats import describe, with_login
@@ -170,3 +170,21 @@ def test_a_messages_size_counts_its_headers() -> None:
 
 def test_a_message_is_equal_to_another_with_the_same_fields() -> None:
     assert Message("a", b"", "1") == Message("a", b"", "1")
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "$JS.ACK.S.d.3.17.9.1700000000000000001.4",
+        "$JS.ACK._.hash.S.d.3.17.9.1700000000000000001.4.x",
+    ],
+    ids=["old", "new"],
+)
+def test_a_receipt_is_read_whatever_the_server(subject: str) -> None:
+    assert read_receipt(subject) == (3, 17, "1700000000000000001")
+
+
+@given(st.text())
+def test_what_is_no_receipt_is_refused(subject: str) -> None:
+    with suppress(QueueError):
+        read_receipt(subject)

@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 
 from paceline.bus.dead import PREFIX, Letter, kind_of, reason_of, to_headers
 from paceline.bus.delivery import Delivery, Settlement, Verdict
-from paceline.bus.jetstream import API, ID, KEY, Stream, ask, nanoseconds
+from paceline.bus.jetstream import API, ID, KEY, Stream, ask, nanoseconds, read_receipt
 from paceline.bus.message import Message
 from paceline.bus.nats import NatsBus
 from paceline.bus.nats_connection import Connection, size_of
@@ -222,20 +222,20 @@ class NatsSource:
     async def _deliveries(
         self, connection: Connection, messages: Sequence[Msg]
     ) -> Sequence[Delivery]:
-        again = [message for message in messages if message.metadata.num_delivered > 1]
+        again = [message for message in messages if read_receipt(message.reply).deliveries > 1]
         failed = await self._failed(connection, again) if again else {}
         return [self._delivery(message, failed.get(message.reply, 0)) for message in messages]
 
     def _delivery(self, message: Msg, failed: int) -> Delivery:
         headers = message.headers or {}
-        sequence = message.metadata.sequence.stream
+        receipt = read_receipt(message.reply)
         return Delivery(
-            id=headers.get(ID) or f"{self._stream.name}:{sequence}",
+            id=headers.get(ID) or f"{self._stream.name}:{receipt.sequence}",
             subject=message.subject,
             data=message.data,
             receipt=message.reply,
             attempt=failed + 1,
-            deliveries=message.metadata.num_delivered,
+            deliveries=receipt.deliveries,
             key=headers.get(KEY, ""),
             headers={key: value for key, value in headers.items() if not key.startswith("Nats-")},
         )
@@ -259,10 +259,9 @@ class NatsSource:
 
     def _failure_of(self, receipt: str) -> str:
         """The subject under which a message's failures are counted: its number and its moment."""
-        metadata = Msg.Metadata._from_reply(receipt)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - a receipt outlives its message
-        moment = int(metadata.timestamp.timestamp() * 1_000_000)
-        stream, durable = self._stream.name, self._durable
-        return f"failures.{stream}.{durable}.{metadata.sequence.stream}-{moment}"
+        known = read_receipt(receipt)
+        name = f"{self._stream.name}.{self._durable}"
+        return f"failures.{name}.{known.sequence}-{known.moment}"
 
     async def _retry(self, connection: Connection, settlements: Sequence[Settlement]) -> None:
         counts: list[Message] = []
