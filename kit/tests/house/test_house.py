@@ -38,6 +38,7 @@ ROOMS = {
         "paceline.cli",
         "paceline.migrate",
         "myservice.cli",
+        "myservice.dead_cli",
         "myservice.ledger_cli",
         "myservice.records_cli",
     },

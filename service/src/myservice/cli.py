@@ -18,6 +18,7 @@ import uvloop
 
 from myservice import __version__
 from myservice.config import Config, MigrateConfig, ServeConfig, TokenConfig
+from myservice.dead_cli import dead_commands
 from myservice.development import Development
 from myservice.ledger_cli import ledger_commands
 from myservice.main import Built, build
@@ -59,6 +60,7 @@ def new_cli() -> typer.Typer:
     app.add_typer(migrate_commands(_open_migrator, _new_migrations))
     app.add_typer(records_commands())
     app.add_typer(ledger_commands())
+    app.add_typer(dead_commands())
     app.command("token", epilog="Example: myservice token --sub ada --scope records:read")(_token)
     app.command("config", epilog="Example: APP_PORT=9000 myservice config")(_config)
     return app

@@ -96,6 +96,12 @@ class Config(Settings):
             raise ValueError(f"{self.variable('database_url')} is not set")
         return self.database_url.reveal()
 
+    def get_nats_url(self) -> str:
+        """The queue. Errors: ValueError without one, which the commands below rule out."""
+        if self.nats_url is None:
+            raise ValueError(f"{self.variable('nats_url')} is not set")
+        return self.nats_url.reveal()
+
     def with_own(
         self,
         *,
@@ -121,6 +127,16 @@ class MigrateConfig(Config):
         """The database."""
         del given
         return ("database_url",)
+
+
+class DeadConfig(Config):
+    """The settings of ``dead``, which needs the queue."""
+
+    @classmethod
+    def needed(cls, given: Collection[str]) -> Collection[str]:
+        """The queue."""
+        del given
+        return ("nats_url",)
 
 
 class TokenConfig(Config):

@@ -37,6 +37,7 @@ from myservice.service.orders import OrderService
 from myservice.service.records import RecordService
 from myservice.service.retention import Retention
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
+from paceline.bus import DeadLetters, NatsBus, dead_stream
 from paceline.clock import SystemClock
 from paceline.health import Health
 from paceline.lifecycle import Lifecycle, Service
@@ -188,6 +189,20 @@ def build_books(config: Config) -> Books:
     accounts, ledger = PgAccounts(pool), PgLedger(pool)
     service = AccountService(accounts, ledger, SystemClock(), uuid7)
     return Books([pool, accounts, ledger], service, PgAudit(pool))
+
+
+@dataclass(frozen=True, slots=True)
+class Graveyard:
+    """The dead letters for a command: start ``services`` in order, stop them in reverse."""
+
+    services: Sequence[Service]
+    letters: DeadLetters
+
+
+def build_graveyard(config: Config, log: Logger) -> Graveyard:
+    """Wire what ``myservice dead`` needs."""
+    bus = NatsBus(config.get_nats_url(), log, name="myservice dead")
+    return Graveyard([bus], DeadLetters(bus, stream=dead_stream()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,27 @@ acknowledge all. Read ``message``, ``consumer`` (what becomes of an outcome), ``
 ``nats_consumer``, and ``dead`` for what could not be handled.
 """
 
+from paceline.bus.dead import Letter
+from paceline.bus.dead_letters import Buried, DeadLetters
+from paceline.bus.handling import Handler
+from paceline.bus.jetstream import Stream
 from paceline.bus.message import Incoming, Message
+from paceline.bus.nats import NatsBus
+from paceline.bus.nats_consumer import NatsConsumer, dead_stream
+from paceline.bus.nats_errors import QueueError
+from paceline.bus.verdict import Policy
 
-__all__ = ["Incoming", "Message"]
+__all__ = [
+    "Buried",
+    "DeadLetters",
+    "Handler",
+    "Incoming",
+    "Letter",
+    "Message",
+    "NatsBus",
+    "NatsConsumer",
+    "Policy",
+    "QueueError",
+    "Stream",
+    "dead_stream",
+]

@@ -1,0 +1,29 @@
+"""``nats``: a server for the session; ``broker``: the fake, and the real one."""
+
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+
+import pytest
+from consuming import Broker, memory_broker, nats_broker
+from nats_running import NatsServer
+
+
+@pytest.fixture(scope="session")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Generator[NatsServer]:
+    server = NatsServer(Path(tmp_path_factory.mktemp("nats")))
+    server.start()
+    yield server
+    assert server.process is not None
+    server.process.terminate()
+    server.process.wait()
+
+
+@pytest.fixture(params=["memory", pytest.param("nats", marks=pytest.mark.integration)])
+async def broker(request: pytest.FixtureRequest) -> AsyncGenerator[Broker]:
+    if request.param == "memory":
+        async with memory_broker() as fake:
+            yield fake
+        return
+    server: NatsServer = request.getfixturevalue("nats")
+    async with nats_broker(server.url) as real:
+        yield real

@@ -1,0 +1,207 @@
+"""What the consumer's contract suite runs on: a broker, its consumers, and handlers that remember."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol, TypedDict, Unpack
+
+import msgspec
+from memory_source import MemorySource
+from recording_log import RecordingLog
+
+from paceline.bus import Incoming, Message, NatsBus, NatsConsumer, Policy, Stream
+from paceline.bus.consumer import Consumer
+from paceline.bus.dead_letters import DeadLetters
+from paceline.bus.nats_consumer import dead_stream
+from paceline.errors import Error
+
+PATIENCE = 15.0
+
+
+class Thing(msgspec.Struct, frozen=True):
+    n: int
+
+
+Handle = Callable[[Sequence[Incoming[Thing]]], Awaitable[Sequence[Exception | None]]]
+
+
+class Settings(TypedDict, total=False):
+    ack_wait: float
+    nak_delay: float
+    max_deliver: int
+    batch: int
+    lanes: int
+    work_timeout: float
+    stop_timeout: float
+
+
+class Broker(Protocol):
+    log: RecordingLog
+
+    async def publish(self, name: str, data: bytes | None = None, *, key: str = "") -> None:
+        """A message with this id, whose value is its number unless ``data`` are given."""
+        ...
+
+    def consumer(self, handler: Handle, **settings: Unpack[Settings]) -> Consumer[Thing]: ...
+
+    async def dead(self) -> list[tuple[str, str, int]]:
+        """Id, kind and attempts of each dead letter."""
+        ...
+
+
+def data_of(name: str) -> bytes:
+    digits = "".join(filter(str.isdigit, name))
+    return msgspec.json.encode(Thing(int(digits or 0)))
+
+
+@dataclass
+class MemoryBroker:
+    log: RecordingLog = field(default_factory=RecordingLog)
+    source: MemorySource = field(default_factory=MemorySource)
+
+    async def publish(self, name: str, data: bytes | None = None, *, key: str = "") -> None:
+        await self.source.publish(
+            Message("things.made", data_of(name) if data is None else data, name, key)
+        )
+
+    def consumer(self, handler: Handle, **settings: Unpack[Settings]) -> Consumer[Thing]:
+        ack_wait = settings.pop("ack_wait", 30.0)
+        self.source.ack_wait = ack_wait
+        policy = Policy(settings.pop("max_deliver", 5), settings.pop("nak_delay", 0.02))
+        return Consumer(
+            self.source,
+            handler,
+            self.log,
+            type=Thing,
+            policy=policy,
+            extend_every=ack_wait / 3,
+            batch=settings.get("batch", 256),
+            lanes=settings.get("lanes", 2),
+            work_timeout=settings.get("work_timeout", 60.0),
+            stop_timeout=settings.get("stop_timeout", 20.0),
+        )
+
+    async def dead(self) -> list[tuple[str, str, int]]:
+        return list(self.source.dead)
+
+
+@dataclass
+class NatsBroker:
+    bus: NatsBus
+    log: RecordingLog
+    token: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    @property
+    def stream(self) -> Stream:
+        return Stream(f"THINGS{self.token}", (f"things{self.token}.>",))
+
+    async def publish(self, name: str, data: bytes | None = None, *, key: str = "") -> None:
+        data = data_of(name) if data is None else data
+        await self.bus.publish(Message(f"things{self.token}.made", data, name, key))
+
+    def consumer(self, handler: Handle, **settings: Unpack[Settings]) -> Consumer[Thing]:
+        settings.setdefault("nak_delay", 0.02)
+        return NatsConsumer(
+            self.bus,
+            handler,
+            self.log,
+            type=Thing,
+            stream=self.stream.name,
+            subjects=self.stream.subjects,
+            durable="maker",
+            heartbeat=0.5,
+            **settings,
+        )
+
+    async def dead(self) -> list[tuple[str, str, int]]:
+        letters = await DeadLetters(self.bus, stream=dead_stream()).list(limit=1000)
+        ours = [
+            each.letter for each in letters if each.letter.consumer.startswith(self.stream.name)
+        ]
+        return [(letter.id, letter.kind, letter.attempts) for letter in ours]
+
+
+@asynccontextmanager
+async def nats_broker(url: str) -> AsyncGenerator[NatsBroker]:
+    log = RecordingLog()
+    bus = NatsBus(url, log, ping_every=0.5, ping_timeout=1.0)
+    await bus.start()
+    broker = NatsBroker(bus, log)
+    try:
+        await bus.ensure_stream(broker.stream)
+        yield broker
+    finally:
+        await bus.stop()
+
+
+@asynccontextmanager
+async def memory_broker() -> AsyncGenerator[MemoryBroker]:
+    broker = MemoryBroker()
+    try:
+        yield broker
+    finally:
+        broker.source.shut()
+
+
+@asynccontextmanager
+async def consuming(consumer: Consumer[Thing]) -> AsyncGenerator[Consumer[Thing]]:
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+@dataclass
+class Recorder:
+    """A handler: remembers what it saw, and fails as it is told."""
+
+    outcome: Callable[[Incoming[Thing]], Exception | None] = lambda item: None
+    before: Callable[[Sequence[Incoming[Thing]]], Awaitable[None]] | None = None
+    seen: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+    done: list[str] = field(default_factory=list[str])
+    sizes: list[int] = field(default_factory=list[int])
+    _stirred: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, items: Sequence[Incoming[Thing]]) -> Sequence[Exception | None]:
+        self.seen += [(item.id, item.attempt) for item in items]
+        self.sizes.append(len(items))
+        self._stirred.set()
+        if self.before is not None:
+            await self.before(items)
+        outcomes = [self.outcome(item) for item in items]
+        self.done += [
+            item.id for item, outcome in zip(items, outcomes, strict=True) if outcome is None
+        ]
+        self._stirred.set()
+        return outcomes
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until it is true, looking after each call."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self._stirred.clear()
+                await self._stirred.wait()
+
+
+async def passes(check: Coroutine[object, object, None]) -> bool:
+    """Whether it raises no `Error`."""
+    try:
+        await check
+    except Error:
+        return False
+    return True
+
+
+async def fails(check: Coroutine[object, object, None]) -> bool:
+    """Whether it raises an `Error`."""
+    return not await passes(check)
+
+
+async def becomes(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what no event tells of."""
+    async with asyncio.timeout(PATIENCE):
+        while not await condition():  # noqa: ASYNC110 - the event is elsewhere
+            await asyncio.sleep(0.01)

@@ -1,0 +1,94 @@
+"""A broker in memory: the fake `Source` of the consumer's contract suite."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from paceline.bus.dead import kind_of
+from paceline.bus.delivery import Delivery, Settlement, Verdict
+from paceline.bus.message import Message
+from paceline.errors import Code, Error
+
+
+@dataclass
+class MemorySource:
+    """Delivers what was published until it is settled; delays are real, and short in tests."""
+
+    ack_wait: float = 30.0
+    dead: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
+    down: bool = False
+    _ready: list[Delivery] = field(default_factory=list[Delivery])
+    _pending: dict[str, tuple[Delivery, asyncio.TimerHandle]] = field(
+        default_factory=dict[str, tuple[Delivery, asyncio.TimerHandle]]
+    )
+    _later: set[asyncio.TimerHandle] = field(default_factory=set[asyncio.TimerHandle])
+    _stirred: asyncio.Event = field(default_factory=asyncio.Event)
+    _last: int = 0
+
+    async def publish(self, message: Message) -> None:
+        self._put(Delivery(message.id, message.subject, message.data, "", key=message.key))
+
+    async def fetch(self, limit: int) -> Sequence[Delivery]:
+        if self.down:
+            raise Error(Code.UNAVAILABLE, "the fake is down")
+        if not self._ready:
+            self._stirred.clear()
+            await self._stirred.wait()
+        taken, self._ready = self._ready[:limit], self._ready[limit:]
+        return [self._deliver(each) for each in taken]
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        loop = asyncio.get_running_loop()
+        for each in settlements:
+            delivery = self._forget(each.delivery)
+            if delivery is None:
+                continue
+            if each.verdict is Verdict.RETURN:
+                self._put(delivery)
+            elif each.verdict is Verdict.RETRY:
+                again = replace(delivery, attempt=delivery.attempt + 1)
+                self._later.add(loop.call_later(each.delay, self._put, again))
+            elif each.verdict is Verdict.BURY:
+                error = each.error or Error(Code.UNKNOWN, "")
+                self.dead.append((delivery.id, kind_of(error), delivery.attempt))
+
+    async def extend(self, deliveries: Sequence[Delivery]) -> None:
+        for each in deliveries:
+            if self._forget(each) is not None:
+                self._hold(each)
+
+    async def close(self) -> None:
+        return
+
+    def shut(self) -> None:
+        for _, timer in self._pending.values():
+            timer.cancel()
+        for timer in self._later:
+            timer.cancel()
+
+    def _deliver(self, delivery: Delivery) -> Delivery:
+        self._last += 1
+        count = delivery.deliveries + (1 if delivery.receipt else 0)
+        delivered = replace(delivery, receipt=str(self._last), deliveries=count)
+        self._hold(delivered)
+        return delivered
+
+    def _hold(self, delivery: Delivery) -> None:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self.ack_wait, self._expire, delivery)
+        self._pending[delivery.receipt] = (delivery, timer)
+
+    def _expire(self, delivery: Delivery) -> None:
+        if self._forget(delivery) is not None:
+            self._put(delivery)
+
+    def _forget(self, delivery: Delivery) -> Delivery | None:
+        found = self._pending.pop(delivery.receipt, None)
+        if found is None:
+            return None
+        found[1].cancel()
+        return found[0]
+
+    def _put(self, delivery: Delivery) -> None:
+        self._ready.append(delivery)
+        self._stirred.set()

@@ -1,0 +1,106 @@
+"""``myservice dead`` on a real server: what an operator types, and what comes of it."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from nats_running import NatsServer
+from recording_log import RecordingLog
+from running import MYSERVICE, environment
+
+from paceline.bus import DeadLetters, Letter, Message, NatsBus, Stream, dead_stream
+from paceline.bus.dead import PREFIX, to_headers
+
+pytestmark = pytest.mark.e2e
+
+LETTER = Letter(
+    id="m1",
+    subject="things.made",
+    data=b'{"n": 1}',
+    consumer="THINGS/maker",
+    attempts=5,
+    kind="internal",
+    reason="no\nwonder",
+    died_at=datetime(2026, 1, 2, tzinfo=UTC),
+    headers={"traceparent": "00-1"},
+)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncGenerator[NatsServer]:
+    running = NatsServer(tmp_path / "store")
+    running.start()
+    yield running
+    await running.kill()
+
+
+@pytest.fixture
+async def bus(server: NatsServer) -> AsyncGenerator[NatsBus]:
+    streams = [dead_stream(), Stream("THINGS", ("things.>",))]
+    connected = NatsBus(server.url, RecordingLog(), streams=streams)
+    await connected.start()
+    yield connected
+    await connected.stop()
+
+
+async def dead(*words: str, url: str = "") -> subprocess.CompletedProcess[str]:
+    variables = {"APP_NATS_URL": url} if url else {}
+    return await asyncio.to_thread(
+        subprocess.run,
+        [str(MYSERVICE), "dead", *words],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+async def bury(bus: NatsBus, name: str) -> None:
+    letter = msgspec.structs.replace(LETTER, id=name)
+    subject = f"{PREFIX}{letter.subject}"
+    await bus.publish(Message(subject, letter.data, name, headers=to_headers(letter)))
+
+
+async def test_letters_are_listed_shown_sent_again_and_dropped(
+    bus: NatsBus, server: NatsServer
+) -> None:
+    assert (await dead("list", url=server.url)).stdout == ""
+    for name in ("m1", "m2", "m3"):
+        await bury(bus, name)
+
+    listed = await dead("list", "--limit", "2", url=server.url)
+    assert [line.split("\t")[:4] for line in listed.stdout.splitlines()] == [
+        ["1", "2026-01-02T00:00:00Z", "things.made", "m1"],
+        ["2", "2026-01-02T00:00:00Z", "things.made", "m2"],
+    ]
+    assert "--after 2" in listed.stderr
+    shown = await dead("show", "1", url=server.url)
+    assert "THINGS/maker" in shown.stdout
+    assert '{"n": 1}' in shown.stdout
+    as_data = await dead("show", "1", "--json", url=server.url)
+    assert msgspec.json.decode(as_data.stdout)["reason"] == LETTER.reason
+
+    again = await dead("retry", "1", "99", url=server.url)
+    assert (again.returncode, again.stdout) == (1, "1: sent to things.made as m1.again-1\n")
+    assert "there is no dead letter 99" in again.stderr
+    dropped = await dead("drop", "2", url=server.url)
+    assert (dropped.returncode, dropped.stdout) == (0, "2: dropped\n")
+    left = await DeadLetters(bus, stream=dead_stream()).list()
+    assert [each.number for each in left] == [3]
+
+
+async def test_without_a_queue_it_says_what_is_missing() -> None:
+    missing = await dead("list")
+    assert missing.returncode == 2
+    assert "APP_NATS_URL: required" in missing.stderr
+
+
+async def test_every_command_has_help_with_an_example() -> None:
+    for word in ("list", "show", "retry", "drop"):
+        shown = await dead(word, "--help")
+        assert "Example:" in shown.stdout, word
