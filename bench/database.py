@@ -74,13 +74,18 @@ class Findings:
 
 
 class Progress:
-    """What the engine has to tell, to stderr."""
+    """What engines and rooms of the kit have to tell, to stderr."""
 
     def info(self, event: str, /, **fields: object) -> None:
         say(f"{event} {fields}")
 
     def warning(self, event: str, /, **fields: object) -> None:
         say(f"{event} {fields}")
+
+    def error(self, event: str, /, **fields: object) -> None:
+        say(f"{event} {fields}")
+
+    def debug(self, event: str, /, **fields: object) -> None: ...
 
 
 def say(line: str) -> None:

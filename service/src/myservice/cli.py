@@ -1,4 +1,4 @@
-"""The command line: ``run``, ``serve``, ``migrate``, ``records``, ``ledger``, ….
+"""The command line: ``run``, ``serve``, ``worker``, ``migrate``, ``records``, ``ledger``, ….
 
 ``run`` is for development: it starts engines of its own, brings the schema up to date, makes
 and keeps a token secret, and prints commands to paste. ``serve`` is for production and starts
@@ -17,11 +17,11 @@ import typer
 import uvloop
 
 from myservice import __version__
-from myservice.config import Config, MigrateConfig, ServeConfig, TokenConfig
+from myservice.config import Config, MigrateConfig, ServeConfig, TokenConfig, WorkerConfig
 from myservice.dead_cli import dead_commands
 from myservice.development import Development
 from myservice.ledger_cli import ledger_commands
-from myservice.main import Built, build
+from myservice.main import Built, build, build_worker
 from myservice.records_cli import records_commands
 from myservice.schema import SchemaCheck, migrations, open_migrator
 from paceline.auth import issue_token
@@ -57,6 +57,9 @@ def new_cli() -> typer.Typer:
     app.command("serve", epilog="Example: APP_DATABASE_URL=… APP_JWT_SECRET=… myservice serve")(
         with_flags(ServeConfig, _serve)
     )
+    app.command("worker", epilog="Example: APP_DATABASE_URL=… APP_NATS_URL=… myservice worker")(
+        with_flags(WorkerConfig, _worker)
+    )
     app.add_typer(migrate_commands(_open_migrator, _new_migrations))
     app.add_typer(records_commands())
     app.add_typer(ledger_commands())
@@ -91,10 +94,10 @@ def _run(loaded: Loaded[Config]) -> None:
     config = loaded.config
     log = _log(config)
     try:
-        development = Development(config, log)
+        development = Development(config, log, nats=True)
     except EngineError as exc:
         fail(str(exc), code=Exit.FAILED)
-    built = build(development.config, log, before=development.services)
+    built = build(development.config, log, before=development.services, with_worker=True)
     _live(built, lambda: development.greet(built))
 
 
@@ -110,6 +113,19 @@ def _serve(loaded: Loaded[ServeConfig]) -> None:
         log.info(
             "ready", url=f"http://{config.host}:{port}", grpc_port=rpc_port, version=__version__
         )
+
+    _live(built, ready)
+
+
+def _worker(loaded: Loaded[WorkerConfig]) -> None:
+    """Pay orders and send what waits in the outbox: for production, beside `serve`."""
+    config = loaded.config
+    log = _log(config)
+    built = build_worker(config, log, before=[SchemaCheck(config.get_database_url())])
+
+    def ready() -> None:
+        port = built.server.port if built.server else config.admin_port
+        log.info("ready", probes=f"http://{config.host}:{port}/ready", version=__version__)
 
     _live(built, ready)
 

@@ -45,6 +45,8 @@ class Config(Settings):
     """Address to listen on; 0.0.0.0 for all."""
     port: Port = 8080
     """Port of the HTTP server; 0 takes a free one."""
+    admin_port: Port = 9090
+    """Port of the worker's probes, /health and /ready; 0 takes a free one."""
     grpc_port: Port = 50051
     """Port of the gRPC server; 0 takes a free one."""
     grpc_reflection: bool = False
@@ -127,6 +129,16 @@ class MigrateConfig(Config):
         """The database."""
         del given
         return ("database_url",)
+
+
+class WorkerConfig(Config):
+    """The settings of ``worker``, which never starts or makes anything."""
+
+    @classmethod
+    def needed(cls, given: Collection[str]) -> Collection[str]:
+        """The database and the queue."""
+        del given
+        return ("database_url", "nats_url")
 
 
 class DeadConfig(Config):

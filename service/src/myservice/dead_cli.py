@@ -59,6 +59,8 @@ def _list(
     )
     for each in found:
         typer.echo(_as_json(each) if as_data else _as_line(each))
+    if not as_data and not found:
+        typer.echo("No dead letters.", err=True)
     if not as_data and len(found) == limit:
         typer.echo(f"More: myservice dead list --after {found[-1].number}", err=True)
 

@@ -6,13 +6,14 @@ things start (and, in reverse, stop), which middleware a request passes. Nothing
 ``handler.http``, ``service.records``, ``repository.records``.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from myservice import __version__
 from myservice.config import Config
+from myservice.domain.orders import OrderCreated
 from myservice.handler.accounts import STATUSES as ACCOUNT_STATUSES
 from myservice.handler.accounts import AccountHandler
 from myservice.handler.grpc import RecordRpc
@@ -36,13 +37,16 @@ from myservice.service.imports import ImportService
 from myservice.service.orders import OrderService
 from myservice.service.records import RecordService
 from myservice.service.retention import Retention
+from myservice.worker.orders import OrderProcessor
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
-from paceline.bus import DeadLetters, NatsBus, dead_stream
+from paceline.bus import DeadLetters, NatsBus, NatsConsumer, Stream, dead_stream
 from paceline.clock import SystemClock
-from paceline.health import Health
+from paceline.health import Check, Health
+from paceline.inbox import InboxCleaner
 from paceline.lifecycle import Lifecycle, Service
 from paceline.limit import RateLimiter
 from paceline.log import Logger
+from paceline.outbox import OutboxListener, OutboxRelay
 from paceline.pg import Notifier, Pool, listening, uuid7
 from paceline.rpc import interceptors as rpc
 from paceline.rpc.app import RpcApp
@@ -66,6 +70,10 @@ from paceline.web.server import HttpServer
 
 STATUSES: Final = {**RECORD_STATUSES, **ACCOUNT_STATUSES}
 PROBES: Final = ("/health", "/ready")
+ORDERS: Final = Stream("ORDERS", ("orders.>",))
+"""The stream of the orders' messages; its durable consumer is ``order-processor``."""
+_OUTBOX: Final = "outbox"
+"""The channel of PostgreSQL on which `serve` tells `worker` that there is something to send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,7 @@ def build(
     *,
     before: Sequence[Service] = (),
     with_server: bool = True,
+    with_worker: bool = False,
 ) -> Built:
     """Wire everything. ``before``: what must be up first, such as the schema."""
     clock = SystemClock()
@@ -102,7 +111,8 @@ def build(
     )
     records = RecordService(pg_records, clock, uuid7)
     accounts = AccountService(pg_accounts, pg_ledger, clock, uuid7)
-    pg_orders = PgOrders(pool)
+    announcer = Notifier(pool, _OUTBOX)
+    pg_orders = PgOrders(pool, announced=announcer.notify)
     orders = OrderService(pg_orders, clock, uuid7)
 
     jwks = _jwks(config, clock)
@@ -145,7 +155,8 @@ def build(
     UpdateHandler(feed, clock).register(api)
     AccountHandler(accounts).register(api)
     OrderHandler(orders).register(api)
-    health = Health({"postgres": pool.ping}, log, draining=draining)
+    work = _work(config, pool, orders, log) if with_worker else Work([], {})
+    health = Health({"postgres": pool.ping, **work.checks}, log, draining=draining)
     ProbeHandler(health).register(app)
     add_docs(app, title="myservice", version=__version__)
 
@@ -158,10 +169,10 @@ def build(
         add_reflection(rpc_app)
 
     services: list[Service] = [
-        *before, pool, notifier, pg_records, pg_accounts, pg_ledger, pg_orders,
-        Retention(changes, log), *jwks,
+        *before, pool, notifier, announcer, pg_records, pg_accounts, pg_ledger, pg_orders,
+        Retention(changes, log), *jwks, *work.services,
     ]  # fmt: skip
-    server = _server(app, config, log) if with_server else None
+    server = _server(app, config, log, port=config.port) if with_server else None
     rpc_server = _rpc_server(rpc_app, config) if with_server else None
     services += [one for one in (server, rpc_server) if one is not None]
     services.append(feed)  # after the servers: streams end before a server waits for them
@@ -172,6 +183,55 @@ def build(
         shutdown_timeout=config.shutdown_timeout,
     )
     return Built(app, lifecycle, server, rpc_server)
+
+
+def build_worker(config: Config, log: Logger, *, before: Sequence[Service] = ()) -> Built:
+    """Wire what ``myservice worker`` needs; its application has the probes only."""
+    clock = SystemClock()
+    pool = Pool(config.get_database_url(), max_size=config.max_db_conns, application_name="worker")
+    pg_orders = PgOrders(pool)
+    work = _work(config, pool, OrderService(pg_orders, clock, uuid7), log)
+
+    def draining() -> bool:
+        return lifecycle.draining
+
+    app = App(request_id(), access_log(log, quiet=PROBES), recover(log))
+    health = Health({"postgres": pool.ping, **work.checks}, log, draining=draining)
+    ProbeHandler(health).register(app)
+    server = _server(app, config, log, port=config.admin_port)
+    lifecycle = Lifecycle(
+        [*before, pool, pg_orders, *work.services, server],
+        log,
+        drain_delay=config.drain_delay,
+        shutdown_timeout=config.shutdown_timeout,
+    )
+    return Built(app, lifecycle, server, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What works in the background: to be started in order, and asked whether it is ready."""
+
+    services: Sequence[Service]
+    checks: Mapping[str, Check]
+
+
+def _work(config: Config, pool: Pool, orders: OrderService, log: Logger) -> Work:
+    """The relay of the outbox and the consumer of orders."""
+    bus = NatsBus(config.get_nats_url(), log, name="myservice", streams=[ORDERS])
+    # It is told of every message; the look by itself is for a notification that was lost.
+    relay = OutboxRelay(pool, bus, log, poll=1.0)
+    listener = OutboxListener(
+        lambda: listening(config.get_database_url(), _OUTBOX, log), relay.wake
+    )
+    consumer = NatsConsumer(
+        bus, OrderProcessor(orders).process, log, type=OrderCreated,
+        stream=ORDERS.name, subjects=ORDERS.subjects,
+    )  # fmt: skip
+    return Work(
+        [bus, relay, listener, InboxCleaner(pool, log), consumer],
+        {"nats": bus.ping, "orders": consumer.ready},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,12 +282,12 @@ def build_archive(config: Config, *, processes: int = 1) -> Archive:
     return Archive([pool, records], imports, ExportService(records))
 
 
-def _server(app: App, config: Config, log: Logger) -> HttpServer:
+def _server(app: App, config: Config, log: Logger, *, port: int) -> HttpServer:
     return HttpServer(
         app,
         log,
         host=config.host,
-        port=config.port,
+        port=port,
         reuse_port=config.reuse_port,
         read_timeout=config.read_timeout,
         write_timeout=config.write_timeout,

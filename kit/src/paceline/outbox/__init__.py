@@ -7,8 +7,9 @@ second within its window, and ``paceline.inbox`` whenever it comes. Repositories
 ``main`` starts an `OutboxRelay`. Read ``table``, ``relay``, then ``rounds``.
 """
 
+from paceline.outbox.listener import OutboxListener
 from paceline.outbox.relay import OutboxRelay
 from paceline.outbox.rounds import Publisher
 from paceline.outbox.table import SCHEMA, OutboxStats, enqueue
 
-__all__ = ["SCHEMA", "OutboxRelay", "OutboxStats", "Publisher", "enqueue"]
+__all__ = ["SCHEMA", "OutboxListener", "OutboxRelay", "OutboxStats", "Publisher", "enqueue"]
