@@ -141,7 +141,9 @@ class OutboxRelay:
         async with self._pool.transaction() as tx:
             if not await lead(tx):
                 return Found.OTHER
-            # A statement of its own, after the lock: it sees all that the last leader removed.
+            # A statement of its own, after the lock: it sees all that the last leader removed. One
+            # that lost its session may have a batch out yet: the same messages in the same order,
+            # each after the one before it was taken, so no second one is let in and none overtakes.
             messages = await take(tx, self._batch)
             if not messages:
                 return Found.NOTHING
