@@ -13,6 +13,7 @@ from typing import Final
 
 from myservice import __version__
 from myservice.config import Config
+from myservice.domain.records import Record, RecordNotFound
 from myservice.handler.accounts import STATUSES as ACCOUNT_STATUSES
 from myservice.handler.accounts import AccountHandler
 from myservice.handler.http import STATUSES as RECORD_STATUSES
@@ -20,6 +21,7 @@ from myservice.handler.http import RecordHandler
 from myservice.handler.probes import ProbeHandler
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.audit import PgAudit
+from myservice.repository.cached_records import CachedRecords
 from myservice.repository.imports import PgImports
 from myservice.repository.ledger import PgLedger
 from myservice.repository.records import PgRecords
@@ -28,6 +30,7 @@ from myservice.service.exports import ExportService
 from myservice.service.imports import ImportService
 from myservice.service.records import RecordService
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
+from paceline.cache import Aside, Redis, RedisStore, SharedLimiter
 from paceline.clock import SystemClock
 from paceline.health import Health
 from paceline.lifecycle import Lifecycle, Service
@@ -74,15 +77,25 @@ def build(
         config.get_database_url(), max_size=config.max_db_conns, application_name="myservice"
     )
     pg_records, pg_accounts, pg_ledger = PgRecords(pool), PgAccounts(pool), PgLedger(pool)
-    records = RecordService(pg_records, clock, uuid7)
+    redis = (
+        Redis(config.get_redis_url(), log, clock, timeout=config.redis_timeout)
+        if (config.cache or config.rate_limit_shared)
+        else None
+    )
+    cache = _cache(redis, config, log, clock) if redis and config.cache else None
+    records = RecordService(CachedRecords(pg_records, cache) if cache else pg_records, clock, uuid7)
     accounts = AccountService(pg_accounts, pg_ledger, clock, uuid7)
 
     jwks = _jwks(config, clock)
     keys: list[KeySource] = [*_secrets(config), *jwks]
     verifier = Verifier(keys, clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
     api_middleware: list[Middleware] = [authenticate(verifier)]
+    shared_limiter: SharedLimiter | None = None
     if config.rate_limit > 0:
-        api_middleware.append(rate_limit(RateLimiter(clock, rate=config.rate_limit)))
+        limiter = RateLimiter(clock, rate=config.rate_limit)
+        if redis and config.rate_limit_shared:
+            shared_limiter = SharedLimiter(redis, limiter, rate=config.rate_limit)
+        api_middleware.append(rate_limit(shared_limiter or limiter, group="api"))
 
     def draining() -> bool:
         return lifecycle.draining
@@ -111,6 +124,7 @@ def build(
     add_docs(app, title="myservice", version=__version__)
 
     services: list[Service] = [*before, pool, pg_records, pg_accounts, pg_ledger, *jwks]
+    services += [service for service in (redis, cache, shared_limiter) if service is not None]
     server = _server(app, config, log) if with_server else None
     if server is not None:
         services.append(server)
@@ -167,6 +181,20 @@ def _server(app: App, config: Config, log: Logger) -> HttpServer:
         read_timeout=config.read_timeout,
         write_timeout=config.write_timeout,
         idle_timeout=config.idle_timeout,
+    )
+
+
+def _cache(redis: Redis, config: Config, log: Logger, clock: SystemClock) -> Aside[Record]:
+    return Aside(
+        RedisStore(redis, name="records"),
+        log,
+        clock,
+        name="records",
+        type=Record,
+        ttl=config.cache_ttl,
+        negative=RecordNotFound,
+        # A change whose caller has left goes on until the last of its batch gives up.
+        hold=2 * config.request_timeout,
     )
 
 
