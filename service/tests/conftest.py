@@ -2,13 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from uuid import uuid4
 
 import pytest
 from memory_records import MemoryRecords
+from recording_log import RecordingLog
+from valkey import Valkey, redis_server
 
+from myservice.domain.records import Record, RecordNotFound
+from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
 from myservice.schema import open_migrator
 from myservice.service.records import RecordRepository
+from paceline.cache import Aside, Redis, RedisStore
+from paceline.clock import SystemClock
 from paceline.engines import PostgresEngine
 from paceline.pg import Pool
 from paceline.testing.fixtures import database, nats, postgres, redis
@@ -21,6 +28,7 @@ __all__ = [
     "pool",
     "postgres",
     "redis",
+    "redis_server",
     "repository",
     "template",
 ]
@@ -55,9 +63,31 @@ async def pool(migrated: str) -> AsyncGenerator[Pool]:
     await found.stop()
 
 
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.integration)])
+@pytest.fixture
+async def cache(redis: Valkey) -> AsyncGenerator[Aside[Record]]:
+    """A cache of records in a real server, empty."""
+    clock, log = SystemClock(), RecordingLog()
+    server = Redis(redis.url, log, clock, timeout=5.0)
+    store = RedisStore(server, name=uuid4().hex)
+    found = Aside(store, log, clock, name="records", type=Record, ttl=60.0, negative=RecordNotFound)
+    await server.start()
+    yield found
+    await found.stop()
+    await server.stop()
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("postgres", marks=pytest.mark.integration),
+        pytest.param("cached", marks=pytest.mark.integration),
+    ]
+)
 def repository(request: pytest.FixtureRequest) -> RecordRepository:
     """Each implementation in turn."""
     if request.param == "memory":
         return MemoryRecords()
-    return PgRecords(request.getfixturevalue("pool"))
+    records = PgRecords(request.getfixturevalue("pool"))
+    if request.param == "postgres":
+        return records
+    return CachedRecords(records, request.getfixturevalue("cache"))

@@ -27,6 +27,7 @@ ROOMS = {
     "grpc_health": {"paceline.rpc"},
     "grpc_reflection": {"paceline.rpc"},
     "grpc_status": {"paceline.rpc"},
+    "hiredis": {"paceline.cache"},
     "httptools": {"paceline.web"},
     "joserfc": {"paceline.auth"},
     "nats": {"paceline.bus"},

@@ -12,7 +12,7 @@ from recording_log import RecordingLog
 
 from paceline.deadline import remaining
 from paceline.errors import Code, Error, NotFound, Unauthorized
-from paceline.limit import RateLimiter
+from paceline.limit import Decision, RateLimiter
 from paceline.log.ambient import current
 from paceline.testing.clock import ManualClock
 from paceline.web.app import App
@@ -329,3 +329,24 @@ class TestRateLimit:
             for n in range(3)
         ]
         assert statuses == [200, 200, 429]
+
+    async def test_a_limiter_that_answers_later_decides_as_well(self) -> None:
+        class Later:
+            def __init__(self, limiter: RateLimiter) -> None:
+                self.limiter = limiter
+
+            async def take(self, key: str) -> Decision:
+                await asyncio.sleep(0)
+                return self.limiter.take(key)
+
+        client = Client(guard(rate_limit(Later(self.limiter(ManualClock())))))
+        answers = [await client.get("/") for _ in range(3)]
+        assert [a.status for a in answers] == [200, 200, 429]
+        assert [a.headers["ratelimit-remaining"] for a in answers] == ["1", "0", "0"]
+        assert answers[2].headers["retry-after"] == "1"
+
+    async def test_groups_of_routes_have_buckets_of_their_own_in_one_limiter(self) -> None:
+        limiter = self.limiter(ManualClock())
+        one, two = (Client(guard(rate_limit(limiter, group=name))) for name in ("one", "two"))
+        statuses = [(await client.get("/")).status for client in (one, one, one, two, two, two)]
+        assert statuses == [200, 200, 429] * 2

@@ -94,7 +94,8 @@ def _run(loaded: Loaded[Config]) -> None:
     config = loaded.config
     log = _log(config)
     try:
-        development = Development(config, log, nats=True)
+        uses_redis = config.cache or config.rate_limit_shared
+        development = Development(config, log, nats=True, redis=uses_redis)
     except EngineError as exc:
         fail(str(exc), code=Exit.FAILED)
     built = build(development.config, log, before=development.services, with_worker=True)

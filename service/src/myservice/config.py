@@ -81,6 +81,14 @@ class Config(Settings):
     """How long tokens made by `myservice token` are good."""
     rate_limit: NonNegativeInt = 1000
     """Requests a second for each caller, twice that at once; 0 for no limit."""
+    rate_limit_shared: bool = False
+    """Count requests over all replicas, in Redis; each counts for itself while Redis is away."""
+    redis_timeout: Duration = 0.1
+    """How long a command to Redis may take, connecting included; then we do without."""
+    cache: bool = False
+    """Cache records in Redis."""
+    cache_ttl: Duration = 60.0
+    """How long a record may stay in the cache."""
     trusted_proxies: NetworkList = ()
     """Addresses or networks of proxies whose X-Forwarded-For is believed."""
     log_level: LogLevel = "info"
@@ -97,6 +105,12 @@ class Config(Settings):
         if self.database_url is None:
             raise ValueError(f"{self.variable('database_url')} is not set")
         return self.database_url.reveal()
+
+    def get_redis_url(self) -> str:
+        """The Redis. Errors: ValueError without one, which the commands below rule out."""
+        if self.redis_url is None:
+            raise ValueError(f"{self.variable('redis_url')} is not set")
+        return self.redis_url.reveal()
 
     def get_nats_url(self) -> str:
         """The queue. Errors: ValueError without one, which the commands below rule out."""
@@ -166,5 +180,10 @@ class ServeConfig(Config):
 
     @classmethod
     def needed(cls, given: Collection[str]) -> Collection[str]:
-        """The database, and a way to verify tokens: a secret, or somebody's public keys."""
-        return ("database_url",) if "jwks_url" in given else ("database_url", "jwt_secret")
+        """The database, a way to verify tokens, and Redis for what lives there.
+
+        Tokens: a secret, or somebody's public keys.
+        """
+        tokens = () if "jwks_url" in given else ("jwt_secret",)
+        redis = ("redis_url",) if {"cache", "rate_limit_shared"} & {*given} else ()
+        return ("database_url", *tokens, *redis)

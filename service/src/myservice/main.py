@@ -1,8 +1,8 @@
 """The composition root: the only file that builds adapters and wires them.
 
 Read it from top to bottom and you know the whole service: what depends on what, in which order
-things start (and, in reverse, stop), which middleware a request passes. Nothing here does I/O;
-`Built.lifecycle` does, when it is run. ``cli`` and ``asgi`` call `build`; a request then goes
+things start (and, in reverse, stop). Nothing here does I/O; `Built.lifecycle` does, when it is run.
+``cli`` and ``asgi`` call `build`. What a request passes is in ``doors``; it then goes
 ``handler.http``, ``service.records``, ``repository.records``.
 """
 
@@ -11,20 +11,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from myservice import __version__
 from myservice.config import Config
 from myservice.domain.orders import OrderCreated
-from myservice.handler.accounts import STATUSES as ACCOUNT_STATUSES
-from myservice.handler.accounts import AccountHandler
-from myservice.handler.grpc import RecordRpc
-from myservice.handler.grpc_accounts import AccountRpc
-from myservice.handler.http import STATUSES as RECORD_STATUSES
-from myservice.handler.http import RecordHandler
-from myservice.handler.orders import OrderHandler
-from myservice.handler.probes import ProbeHandler
-from myservice.handler.updates import UpdateHandler
+from myservice.domain.records import Record, RecordNotFound
+from myservice.doors import Guard, UseCases, http_app, probes_app, rpc_app
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.audit import PgAudit
+from myservice.repository.cached_records import CachedRecords
 from myservice.repository.changes import CHANNEL, PgChanges
 from myservice.repository.imports import PgImports
 from myservice.repository.ledger import PgLedger
@@ -40,6 +33,7 @@ from myservice.service.retention import Retention
 from myservice.worker.orders import OrderProcessor
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
 from paceline.bus import DeadLetters, NatsBus, NatsConsumer, Stream, dead_stream
+from paceline.cache import Aside, Redis, RedisStore, SharedLimiter
 from paceline.clock import SystemClock
 from paceline.health import Check, Health
 from paceline.inbox import InboxCleaner
@@ -48,28 +42,11 @@ from paceline.limit import RateLimiter
 from paceline.log import Logger
 from paceline.outbox import OutboxListener, OutboxRelay
 from paceline.pg import Notifier, Pool, listening, uuid7
-from paceline.rpc import interceptors as rpc
 from paceline.rpc.app import RpcApp
-from paceline.rpc.health import PROBES as RPC_PROBES
-from paceline.rpc.health import add_health
-from paceline.rpc.reflection import add_reflection
 from paceline.rpc.server import RpcServer
 from paceline.web.app import App
-from paceline.web.asgi import Middleware
-from paceline.web.docs import add_docs
-from paceline.web.middleware import (
-    access_log,
-    authenticate,
-    rate_limit,
-    real_ip,
-    recover,
-    request_id,
-    timeout,
-)
 from paceline.web.server import HttpServer
 
-STATUSES: Final = {**RECORD_STATUSES, **ACCOUNT_STATUSES}
-PROBES: Final = ("/health", "/ready")
 ORDERS: Final = Stream("ORDERS", ("orders.>",))
 """The stream of the orders' messages; its durable consumer is ``order-processor``."""
 _OUTBOX: Final = "outbox"
@@ -102,34 +79,9 @@ def build(
     pool = Pool(
         config.get_database_url(), max_size=config.max_db_conns, application_name="myservice"
     )
-    notifier = Notifier(pool, CHANNEL)
-    pg_records = PgRecords(pool, written=notifier.notify)
-    pg_accounts, pg_ledger = PgAccounts(pool), PgLedger(pool)
-    changes = PgChanges(pool)
-    feed = RecordFeed(
-        changes, lambda: listening(config.get_database_url(), CHANNEL, log), clock, log
-    )
-    records = RecordService(pg_records, clock, uuid7)
-    accounts = AccountService(pg_accounts, pg_ledger, clock, uuid7)
-    announcer = Notifier(pool, _OUTBOX)
-    pg_orders = PgOrders(pool, announced=announcer.notify)
-    orders = OrderService(pg_orders, clock, uuid7)
-
-    jwks = _jwks(config, clock)
-    keys: list[KeySource] = [*_secrets(config), *jwks]
-    verifier = Verifier(keys, clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
-    api_middleware: list[Middleware] = [authenticate(verifier)]
-    rpc_interceptors = [
-        rpc.request_id(),
-        rpc.access_log(log, quiet=RPC_PROBES),
-        rpc.recover(log, domain="myservice"),
-        rpc.deadline(config.request_timeout),
-        rpc.authenticate(verifier, clock),
-    ]
-    if config.rate_limit > 0:
-        limiter = RateLimiter(clock, rate=config.rate_limit)  # one bucket a caller, for both doors
-        api_middleware.append(rate_limit(limiter))
-        rpc_interceptors.append(rpc.rate_limit(limiter))
+    core = _core(config, pool, clock, log)
+    work = _work(config, pool, core.use.orders, log) if with_worker else Work([], {})
+    guard, guarding = _guard(config, core.redis, clock)
 
     def draining() -> bool:
         return lifecycle.draining
@@ -139,50 +91,90 @@ def build(
         async with lifecycle:
             yield
 
-    # Middleware stack: order matters, the first is the outermost.
-    app = App(
-        request_id(),
-        real_ip(config.trusted_proxies),
-        access_log(log, quiet=PROBES),
-        recover(log, statuses=STATUSES),
-        timeout(config.request_timeout),
-        max_body=config.max_body,
-        statuses=STATUSES,
-        lifespan=lifespan,
-    )
-    api = app.group("/api/v1", *api_middleware)
-    RecordHandler(records).register(api)
-    UpdateHandler(feed, clock).register(api)
-    AccountHandler(accounts).register(api)
-    OrderHandler(orders).register(api)
-    work = _work(config, pool, orders, log) if with_worker else Work([], {})
     health = Health({"postgres": pool.ping, **work.checks}, log, draining=draining)
-    ProbeHandler(health).register(app)
-    add_docs(app, title="myservice", version=__version__)
-
-    # The same order here; streams are counted and ended inside all of them.
-    rpc_app = RpcApp(*rpc_interceptors)
-    RecordRpc(records, feed).register(rpc_app)
-    AccountRpc(accounts).register(rpc_app)
-    add_health(rpc_app, health)
-    if config.grpc_reflection:
-        add_reflection(rpc_app)
-
-    services: list[Service] = [
-        *before, pool, notifier, announcer, pg_records, pg_accounts, pg_ledger, pg_orders,
-        Retention(changes, log), *jwks, *work.services,
-    ]  # fmt: skip
+    app = http_app(config, core.use, guard, health=health, clock=clock, log=log, lifespan=lifespan)
+    rpc = rpc_app(config, core.use, guard, health=health, clock=clock, log=log)
     server = _server(app, config, log, port=config.port) if with_server else None
-    rpc_server = _rpc_server(rpc_app, config) if with_server else None
-    services += [one for one in (server, rpc_server) if one is not None]
-    services.append(feed)  # after the servers: streams end before a server waits for them
+    rpc_server = _rpc_server(rpc, config) if with_server else None
+    servers = [one for one in (server, rpc_server) if one is not None]
     lifecycle = Lifecycle(
-        services,
+        # The feed comes after the servers: streams end before a server waits for them.
+        [*before, pool, *core.services, *guarding, *work.services, *servers, core.feed],
         log,
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
     )
     return Built(app, lifecycle, server, rpc_server)
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The use cases, and what they stand on. ``redis`` is None unless something is kept there."""
+
+    use: UseCases
+    feed: RecordFeed
+    redis: Redis | None
+    services: Sequence[Service]
+
+
+def _core(config: Config, pool: Pool, clock: SystemClock, log: Logger) -> Core:
+    uses_redis = config.cache or config.rate_limit_shared
+    redis = (
+        Redis(config.get_redis_url(), log, clock, timeout=config.redis_timeout)
+        if uses_redis
+        else None
+    )
+    cache = _cache(redis, config, log, clock) if redis and config.cache else None
+    recorder, announcer = Notifier(pool, CHANNEL), Notifier(pool, _OUTBOX)
+    changes = PgChanges(pool)
+    feed = RecordFeed(
+        changes, lambda: listening(config.get_database_url(), CHANNEL, log), clock, log
+    )
+    pg_records = PgRecords(pool, written=recorder.notify)
+    pg_accounts, pg_ledger = PgAccounts(pool), PgLedger(pool)
+    pg_orders = PgOrders(pool, announced=announcer.notify)
+    records = CachedRecords(pg_records, cache) if cache else pg_records
+    services: list[Service] = [
+        recorder, announcer, pg_records, pg_accounts, pg_ledger, pg_orders,
+        Retention(changes, log), *(one for one in (redis, cache) if one is not None),
+    ]  # fmt: skip
+    use = UseCases(
+        RecordService(records, clock, uuid7),
+        AccountService(pg_accounts, pg_ledger, clock, uuid7),
+        OrderService(pg_orders, clock, uuid7),
+        feed,
+    )
+    return Core(use, feed, redis, services)
+
+
+def _cache(redis: Redis, config: Config, log: Logger, clock: SystemClock) -> Aside[Record]:
+    return Aside(
+        RedisStore(redis, name="records"),
+        log,
+        clock,
+        name="records",
+        type=Record,
+        ttl=config.cache_ttl,
+        negative=RecordNotFound,
+        # A change whose caller has left goes on until the last of its batch gives up.
+        hold=2 * config.request_timeout,
+    )
+
+
+def _guard(
+    config: Config, redis: Redis | None, clock: SystemClock
+) -> tuple[Guard, Sequence[Service]]:
+    """The guard of both doors, and what it stands on."""
+    jwks = _jwks(config, clock)
+    keys: list[KeySource] = [*_secrets(config), *jwks]
+    verifier = Verifier(keys, clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
+    if config.rate_limit == 0:
+        return Guard(verifier, None), jwks
+    limiter = RateLimiter(clock, rate=config.rate_limit)
+    if redis is None or not config.rate_limit_shared:
+        return Guard(verifier, limiter), jwks
+    shared = SharedLimiter(redis, limiter, rate=config.rate_limit)
+    return Guard(verifier, shared), [*jwks, shared]
 
 
 def build_worker(config: Config, log: Logger, *, before: Sequence[Service] = ()) -> Built:
@@ -195,9 +187,8 @@ def build_worker(config: Config, log: Logger, *, before: Sequence[Service] = ())
     def draining() -> bool:
         return lifecycle.draining
 
-    app = App(request_id(), access_log(log, quiet=PROBES), recover(log))
     health = Health({"postgres": pool.ping, **work.checks}, log, draining=draining)
-    ProbeHandler(health).register(app)
+    app = probes_app(health=health, log=log)
     server = _server(app, config, log, port=config.admin_port)
     lifecycle = Lifecycle(
         [*before, pool, pg_orders, *work.services, server],

@@ -3,43 +3,71 @@
 Refused requests get 429 with ``Retry-After``; every answer carries ``RateLimit-Limit``,
 ``RateLimit-Remaining`` and ``RateLimit-Reset`` (draft-ietf-httpapi-ratelimit-headers-06, the form
 with three headers, in whole requests and seconds), so a polite client can pace itself. Put it
-after `authenticate`, or it only sees addresses. The bucket itself is ``paceline.limit``.
+after `authenticate`, or it only sees addresses. The bucket itself is ``paceline.limit``, in this
+process, or one that replicas share: that one answers with an awaitable, for which only its own
+requests pay.
 """
 
 from collections.abc import Awaitable
 from math import ceil
+from typing import Protocol
 
 from paceline.errors import Code
-from paceline.limit import Decision, RateLimiter
+from paceline.limit import Decision
 from paceline.web.asgi import ASGIApp, Headers, Middleware, Receive, Scope, Send
 from paceline.web.endpoint import PRINCIPAL
 from paceline.web.problem import HttpError
 from paceline.web.tracking import track
 
 
-def rate_limit(limiter: RateLimiter) -> Middleware:
-    """Let ``limiter`` decide about each request."""
+class Limiter(Protocol):
+    """Who decides, at once or in a moment."""
+
+    def take(self, key: str, /) -> Decision | Awaitable[Decision]:
+        """Take one request from the bucket of ``key``."""
+        ...
+
+
+def rate_limit(limiter: Limiter, *, group: str = "") -> Middleware:
+    """Let ``limiter`` decide about each request.
+
+    ``group`` names what is limited together: each group of routes has buckets of its own, also
+    where several share one limiter.
+    """
+    prefix = f"{group} " if group else ""
 
     def wrap(app: ASGIApp) -> ASGIApp:
         def limited(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-            decision = limiter.take(_key(scope))
-            if not decision.allowed:
-                raise HttpError(
-                    429,
-                    "too many requests, slow down",
-                    code=Code.RESOURCE_EXHAUSTED,
-                    headers=[
-                        (b"retry-after", b"%d" % max(1, ceil(decision.retry_after))),
-                        *_headers(decision),
-                    ],
-                )
-            tracked, send = track(scope, send)
-            tracked.headers += _headers(decision)
-            return app(scope, receive, send)
+            decision = limiter.take(f"{prefix}{_key(scope)}")
+            if isinstance(decision, Decision):
+                return app(scope, receive, _admitted(decision, scope, send))
+            return limited_later(decision, scope, receive, send)
+
+        async def limited_later(
+            decision: Awaitable[Decision], scope: Scope, receive: Receive, send: Send
+        ) -> None:
+            await app(scope, receive, _admitted(await decision, scope, send))
 
         return limited
 
     return wrap
+
+
+def _admitted(decision: Decision, scope: Scope, send: Send) -> Send:
+    """The ``send`` that tells the caller what is left. Errors: 429."""
+    if not decision.allowed:
+        raise HttpError(
+            429,
+            "too many requests, slow down",
+            code=Code.RESOURCE_EXHAUSTED,
+            headers=[
+                (b"retry-after", b"%d" % max(1, ceil(decision.retry_after))),
+                *_headers(decision),
+            ],
+        )
+    tracked, send = track(scope, send)
+    tracked.headers += _headers(decision)
+    return send
 
 
 def _key(scope: Scope) -> str:

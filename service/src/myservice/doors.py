@@ -1,0 +1,135 @@
+"""The doors: HTTP and gRPC, what a request passes on its way in, and where it arrives.
+
+Both have the same guard and the same use cases, in the same order of duties, so what is refused at
+one door is refused at the other. Adapters are built and given by ``main``; nothing here opens or
+waits for anything. A request goes on in ``handler.http`` or ``handler.grpc``.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from myservice import __version__
+from myservice.config import Config
+from myservice.handler.accounts import STATUSES as ACCOUNT_STATUSES
+from myservice.handler.accounts import AccountHandler
+from myservice.handler.grpc import RecordRpc
+from myservice.handler.grpc_accounts import AccountRpc
+from myservice.handler.http import STATUSES as RECORD_STATUSES
+from myservice.handler.http import RecordHandler
+from myservice.handler.orders import OrderHandler
+from myservice.handler.probes import ProbeHandler
+from myservice.handler.updates import UpdateHandler
+from myservice.service.accounts import AccountService
+from myservice.service.orders import OrderService
+from myservice.service.records import RecordService
+from myservice.service.updates import RecordUpdates
+from paceline.auth import Verifier
+from paceline.clock import Clock
+from paceline.health import Health
+from paceline.log import Logger
+from paceline.rpc import interceptors as rpc
+from paceline.rpc.app import RpcApp
+from paceline.rpc.health import PROBES as RPC_PROBES
+from paceline.rpc.health import add_health
+from paceline.rpc.reflection import add_reflection
+from paceline.web.app import App, Lifespan
+from paceline.web.asgi import Middleware
+from paceline.web.docs import add_docs
+from paceline.web.middleware import (
+    access_log,
+    authenticate,
+    rate_limit,
+    real_ip,
+    recover,
+    request_id,
+    timeout,
+)
+from paceline.web.middleware.rate_limit import Limiter
+
+STATUSES: Final = {**RECORD_STATUSES, **ACCOUNT_STATUSES}
+PROBES: Final = ("/health", "/ready")
+_GROUP: Final = "api"
+"""What one rate limit is for: both doors together."""
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """What a request can ask for."""
+
+    records: RecordService
+    accounts: AccountService
+    orders: OrderService
+    updates: RecordUpdates
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Who comes in, and how often: the same for both doors. No limiter, no limit."""
+
+    verifier: Verifier
+    limiter: Limiter | None
+
+
+def http_app(
+    config: Config,
+    use: UseCases,
+    guard: Guard,
+    *,
+    health: Health,
+    clock: Clock,
+    log: Logger,
+    lifespan: Lifespan,
+) -> App:
+    """HTTP: every route of the service, under its middleware."""
+    # Middleware stack: order matters, the first is the outermost.
+    app = App(
+        request_id(),
+        real_ip(config.trusted_proxies),
+        access_log(log, quiet=PROBES),
+        recover(log, statuses=STATUSES),
+        timeout(config.request_timeout),
+        max_body=config.max_body,
+        statuses=STATUSES,
+        lifespan=lifespan,
+    )
+    inner: list[Middleware] = [authenticate(guard.verifier)]
+    if guard.limiter is not None:
+        inner.append(rate_limit(guard.limiter, group=_GROUP))
+    api = app.group("/api/v1", *inner)
+    RecordHandler(use.records).register(api)
+    UpdateHandler(use.updates, clock).register(api)
+    AccountHandler(use.accounts).register(api)
+    OrderHandler(use.orders).register(api)
+    ProbeHandler(health).register(app)
+    add_docs(app, title="myservice", version=__version__)
+    return app
+
+
+def rpc_app(
+    config: Config, use: UseCases, guard: Guard, *, health: Health, clock: Clock, log: Logger
+) -> RpcApp:
+    """gRPC: every method of the service, under its interceptors."""
+    # The same order here; streams are counted and ended inside all of them.
+    interceptors = [
+        rpc.request_id(),
+        rpc.access_log(log, quiet=RPC_PROBES),
+        rpc.recover(log, domain="myservice"),
+        rpc.deadline(config.request_timeout),
+        rpc.authenticate(guard.verifier, clock),
+    ]
+    if guard.limiter is not None:
+        interceptors.append(rpc.rate_limit(guard.limiter, group=_GROUP))
+    app = RpcApp(*interceptors)
+    RecordRpc(use.records, use.updates).register(app)
+    AccountRpc(use.accounts).register(app)
+    add_health(app, health)
+    if config.grpc_reflection:
+        add_reflection(app)
+    return app
+
+
+def probes_app(*, health: Health, log: Logger) -> App:
+    """HTTP for a process that serves nothing but its probes."""
+    app = App(request_id(), access_log(log, quiet=PROBES), recover(log))
+    ProbeHandler(health).register(app)
+    return app

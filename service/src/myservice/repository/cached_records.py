@@ -1,0 +1,50 @@
+"""Records by id through a cache, in front of another repository.
+
+Implements ``service.records.RecordRepository``. Invariant, while the cache answers: a record that
+is read after its change was acknowledged is never an older one; ``paceline.cache.aside`` says how,
+and what holds while it does not answer. Listings are not cached: any change of any record could
+touch any page. A new record needs no block, as nothing but "there is none" could be cached of it,
+and that for two seconds only. Built by ``main`` when ``APP_CACHE`` is on; ``records`` is beneath.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
+
+from myservice.domain.records import Record, RecordDraft
+from myservice.service.records import RecordRepository
+from paceline.cache import Aside
+
+
+class CachedRecords:
+    """``records`` with a ``cache`` before `get`."""
+
+    def __init__(self, records: RecordRepository, cache: Aside[Record]) -> None:
+        self._records = records
+        self._cache = cache
+
+    async def get(self, record_id: UUID) -> Record:
+        """One record. Errors: RecordNotFound."""
+        return await self._cache.get_or_fetch(str(record_id), lambda: self._records.get(record_id))
+
+    async def list_after(self, after: UUID | None, prefix: str, limit: int) -> list[Record]:
+        """Up to ``limit`` records whose name starts with ``prefix``, by id, after ``after``."""
+        return await self._records.list_after(after, prefix, limit)
+
+    async def insert(self, record: Record) -> Record:
+        """Add a record. Errors: AlreadyExists."""
+        inserted = await self._records.insert(record)
+        await self._cache.invalidate(str(record.id))
+        return inserted
+
+    async def replace(
+        self, record_id: UUID, draft: RecordDraft, at: datetime, expected: Collection[int] | None
+    ) -> Record:
+        """Put a new content in place, one version up. Errors: RecordNotFound, StaleVersion."""
+        async with self._cache.changing(str(record_id)):
+            return await self._records.replace(record_id, draft, at, expected)
+
+    async def delete(self, record_id: UUID, expected: Collection[int] | None) -> None:
+        """Remove a record. Errors: RecordNotFound, StaleVersion."""
+        async with self._cache.changing(str(record_id)):
+            await self._records.delete(record_id, expected)

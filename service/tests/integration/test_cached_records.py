@@ -1,0 +1,108 @@
+"""The service with its cache and its shared limit on: wired, and as right as without."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from recording_log import RecordingLog
+from valkey import Valkey
+
+from myservice.config import Config
+from myservice.domain.records import Record, RecordDraft, RecordNotFound
+from myservice.main import build
+from myservice.repository.cached_records import CachedRecords
+from myservice.repository.records import PgRecords
+from paceline.auth import issue_token
+from paceline.cache import Aside
+from paceline.clock import SystemClock
+from paceline.pg import Pool, uuid7
+from paceline.web.testing import Client
+
+pytestmark = pytest.mark.integration
+
+SECRET = "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi"
+
+
+@asynccontextmanager
+async def replica(dsn: str, redis_url: str, **settings: object) -> AsyncGenerator[Client]:
+    config = Config.model_validate(
+        {
+            "database_url": dsn,
+            "redis_url": redis_url,
+            "jwt_secret": SECRET,
+            "redis_timeout": 0.2,
+            **settings,
+        }
+    )
+    built = build(config, RecordingLog(), with_server=False)
+    token = issue_token(
+        SECRET.encode(), subject="s", scopes=["records:read", "records:write"],
+        expiry=60.0, clock=SystemClock(),
+    )  # fmt: skip
+    async with built.lifecycle:
+        yield Client(built.app, headers={"authorization": f"Bearer {token}"})
+
+
+async def test_two_replicas_with_a_cache_agree_after_every_change(
+    migrated: str, redis: Valkey
+) -> None:
+    async with (
+        replica(migrated, redis.url, cache=True) as one,
+        replica(migrated, redis.url, cache=True) as two,
+    ):
+        made = await one.post("/api/v1/records", {"name": "first", "data": {"n": 1}})
+        target = f"/api/v1/records/{made.json()['id']}"
+        for number in range(20):
+            answers = [await client.get(target) for client in (one, two, one, two)]
+            assert [answer.json()["version"] for answer in answers] == [number + 1] * 4
+            put = await (one, two)[number % 2].request("PUT", target, json={"name": f"{number}"})
+            assert put.status == 200
+        with redis.frozen():
+            assert (await one.request("PUT", target, json={"name": "frozen"})).status == 200
+            assert (await one.get(target)).json()["name"] == "frozen"
+        assert (await two.request("DELETE", target)).status == 204
+        assert [(await client.get(target)).status for client in (one, two)] == [404, 404]
+
+
+async def test_a_limit_is_shared_and_without_redis_it_is_each_ones_own(
+    migrated: str, redis: Valkey
+) -> None:
+    settings = {"rate_limit": 1, "rate_limit_shared": True}
+    redis.restart()
+    async with (
+        replica(migrated, redis.url, **settings) as one,
+        replica(migrated, redis.url, **settings) as two,
+    ):
+        target = f"/api/v1/records/{uuid7()}"
+        statuses = [(await client.get(target)).status for client in (one, two, one, two)]
+        assert statuses[:3] == [404, 404, 429]
+    async with replica(migrated, "unix:///nonexistent", **settings) as alone:
+        statuses = [(await alone.get(target)).status for _ in range(3)]
+        assert statuses == [404, 404, 429]
+
+
+async def test_a_record_is_read_once_and_what_a_missing_one_was_is_forgotten_at_its_insertion(
+    pool: Pool, cache: Aside[Record]
+) -> None:
+    reads: list[UUID] = []
+
+    class Counting(PgRecords):
+        async def get(self, record_id: UUID) -> Record:
+            reads.append(record_id)
+            return await super().get(record_id)
+
+    records = CachedRecords(Counting(pool), cache)
+    now = datetime.now(UTC)
+    record = Record(uuid7(), "a", {}, RecordDraft("a").data, 1, now, now)
+    for _ in range(3):
+        with pytest.raises(RecordNotFound):
+            await records.get(record.id)
+    assert len(reads) == 1
+    await records.insert(record)
+    found = await asyncio.gather(*(records.get(record.id) for _ in range(20)))
+    assert found == [record] * 20
+    assert await records.get(record.id) == record
+    assert len(reads) == 2

@@ -1,0 +1,19 @@
+"""What ``serve`` cannot do without, in view of what is asked of it."""
+
+import pytest
+
+from myservice.config import ServeConfig
+from paceline.config import ConfigError, load
+
+ENOUGH = {
+    "APP_DATABASE_URL": "postgresql://localhost/x",
+    "APP_JWT_SECRET": "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi",
+}
+
+
+@pytest.mark.parametrize("name", ["APP_CACHE", "APP_RATE_LIMIT_SHARED"])
+def test_what_lives_in_redis_needs_one(name: str) -> None:
+    load(ServeConfig, env=ENOUGH)
+    with pytest.raises(ConfigError, match="APP_REDIS_URL"):
+        load(ServeConfig, env={**ENOUGH, name: "true"})
+    load(ServeConfig, env={**ENOUGH, name: "true", "APP_REDIS_URL": "redis://localhost:6379/0"})
