@@ -54,13 +54,16 @@ def _skip_rest(file: BinaryIO) -> None:
 def _rows(lines: Iterator[_Line]) -> Iterator[_Line]:
     """Join the lines of a row whose quotes are still open."""
     for number, first in lines:
-        row = first
-        while row.count(b'"') % 2 and len(row) <= MAX_LINE:
+        # Counted and joined once: a quote that nobody closes may gather a hundred thousand lines.
+        parts, size, quotes = [first], len(first), first.count(b'"')
+        while quotes % 2 and size <= MAX_LINE:
             following = next(lines, None)
             if following is None:
                 break
-            row += following[1]
-        yield number, row[: MAX_LINE + 1]
+            parts.append(following[1])
+            size += len(following[1])
+            quotes += following[1].count(b'"')
+        yield number, b"".join(parts)[: MAX_LINE + 1]
 
 
 def _header(rows: Iterator[_Line]) -> tuple[str, ...]:

@@ -1,0 +1,12 @@
+"""For all tests: hypothesis takes the time it takes, because the machine may be busy.
+
+A slow example on a loaded machine says nothing about the code; what must be fast is measured in
+``bench``. Fixtures are in the two ``tests`` folders.
+"""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.load_profile("busy")
