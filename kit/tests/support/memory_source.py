@@ -23,6 +23,7 @@ class MemorySource:
     )
     _later: set[asyncio.TimerHandle] = field(default_factory=set[asyncio.TimerHandle])
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
+    _listening: bool = False
     _last: int = 0
 
     async def publish(self, message: Message) -> None:
@@ -31,9 +32,10 @@ class MemorySource:
     async def fetch(self, limit: int) -> Sequence[Delivery]:
         if self.down:
             raise Error(Code.UNAVAILABLE, "the fake is down")
-        if not self._ready:
+        if not self._ready and self._listening:
             self._stirred.clear()
             await self._stirred.wait()
+        self._listening = True  # the first word comes at once, as a real broker's does
         taken, self._ready = self._ready[:limit], self._ready[limit:]
         return [self._deliver(each) for each in taken]
 

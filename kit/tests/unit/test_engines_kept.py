@@ -1,5 +1,6 @@
 """What a data folder keeps: ports, secrets, and its lock in the hands of a server."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -91,7 +92,7 @@ def server_of_a_dead_holder(path: Path) -> int:
 
 
 async def test_a_server_keeps_the_lock_of_its_dead_parent(tmp_path: Path) -> None:
-    server = server_of_a_dead_holder(tmp_path / "lock")
+    server = await asyncio.to_thread(server_of_a_dead_holder, tmp_path / "lock")
     lock = FolderLock(tmp_path / "lock")
     try:
         with pytest.raises(EngineError, match=r"in use by process \d+"):

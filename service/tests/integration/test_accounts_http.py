@@ -36,7 +36,7 @@ async def app(migrated: str) -> AsyncGenerator[App]:
 
 def client(app: App, subject: str, *scopes: str) -> Client:
     token = issue_token(
-        SECRET.encode(), subject=subject, scopes=scopes, expiry=60, clock=SystemClock()
+        SECRET.encode(), subject=subject, scopes=scopes, expiry=3600, clock=SystemClock()
     )
     return Client(app, headers={"authorization": f"Bearer {token}"})
 

@@ -40,7 +40,7 @@ async def replica(dsn: str, redis_url: str, **settings: object) -> AsyncGenerato
     built = build(config, RecordingLog(), with_server=False)
     token = issue_token(
         SECRET.encode(), subject="s", scopes=["records:read", "records:write"],
-        expiry=60.0, clock=SystemClock(),
+        expiry=3600, clock=SystemClock(),
     )  # fmt: skip
     async with built.lifecycle:
         yield Client(built.app, headers={"authorization": f"Bearer {token}"})

@@ -30,7 +30,7 @@ DRAFT = {"name": "first", "metadata": {"colour": "blue"}, "data": {"n": [1, 2.5,
 
 def token(*scopes: str, secret: str = SECRET, **claims: str) -> str:
     return issue_token(
-        secret.encode(), subject="ada", scopes=scopes, expiry=60, clock=SystemClock(), **claims
+        secret.encode(), subject="ada", scopes=scopes, expiry=3600, clock=SystemClock(), **claims
     )
 
 

@@ -66,8 +66,9 @@ class Consumer(Generic[T]):
     ``batch``: items a call at most. ``lanes``: calls at once. ``work_timeout``: what a call may
     take; the handler sees it as its ambient deadline. ``extend_every``: how often the source is
     told of what is in hand. ``alive_within``: the longest silence of the source that still counts
-    as consuming. ``stop_timeout``: what the batches in hand may take to end at a stop, less under
-    an ambient deadline. ``policy``: see there.
+    as consuming. ``start_timeout``: how long `start` waits for the source's first word.
+    ``stop_timeout``: what the batches in hand may take to end at a stop, less under an ambient
+    deadline. ``policy``: see there.
 
     *Resources*: tasks, and through them the source, from `start` to `stop`.
     """
@@ -86,6 +87,7 @@ class Consumer(Generic[T]):
         work_timeout: float = 60.0,
         extend_every: float = 10.0,
         alive_within: float = 15.0,
+        start_timeout: float = 5.0,
         stop_timeout: float = 20.0,
     ) -> None:
         if batch < 1 or lanes < 1:
@@ -103,6 +105,7 @@ class Consumer(Generic[T]):
         self._most = 2 * lanes * batch
         self._extend_every = extend_every
         self._alive_within = alive_within
+        self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
         self._lanes = Lanes(lanes)
         self._in_hand: dict[Delivery, float] = {}
@@ -110,6 +113,7 @@ class Consumer(Generic[T]):
         self._fetcher: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._alive_at = 0.0
+        self._heard = asyncio.Event()
         self._failure: Error | None = Error(Code.UNAVAILABLE, f"{name} has not begun")
 
     @property
@@ -118,7 +122,10 @@ class Consumer(Generic[T]):
         return replace(self._stats, calls=self._handling.calls)
 
     async def start(self) -> None:
-        """Begin to consume, in the background; `ready` tells when it really does."""
+        """Begin to consume, and wait for the source's first word, whatever it is.
+
+        It goes on in the background when that takes too long; `ready` tells how it stands.
+        """
         if self._fetcher is not None:
             raise RuntimeError(f"{self.name} is started already")
         self._lanes.open()
@@ -128,6 +135,9 @@ class Consumer(Generic[T]):
             for lane in range(self._lanes.count)
         ]
         self._tasks.append(asyncio.create_task(self._keep_alive(), name=f"{self.name} keeper"))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._start_timeout):
+                await self._heard.wait()
 
     async def wait(self) -> None:
         """For the lifecycle: ends only when a task of ours has, which is a bug. Errors: its."""
@@ -196,12 +206,14 @@ class Consumer(Generic[T]):
                 deliveries = await self._source.fetch(room)
             except Error as exc:
                 self._note_failure(exc)
+                self._heard.set()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
             pause = _FIRST_PAUSE
             self._alive_at = asyncio.get_running_loop().time()
             self._note_success()
+            self._heard.set()
             for delivery in deliveries:
                 self._in_hand[delivery] = self._alive_at
                 self._lanes.add(delivery)

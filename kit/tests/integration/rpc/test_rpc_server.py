@@ -273,8 +273,8 @@ async def test_streams_beyond_the_limit_are_refused_and_the_server_goes_on() -> 
                 return exc.code()
             return None
 
-        for _ in range(100):  # in portions, for client and server share this event loop
-            portion = [client.count("") for _ in range(100)]
+        for _ in range(250):  # in portions, for client and server share this event loop
+            portion = [client.count("") for _ in range(40)]
             calls += portion
             outcomes += await asyncio.gather(*map(first, portion))
         assert outcomes.count(None) == 50
