@@ -14,7 +14,7 @@ from paceline.testing.blocked_loop import (
     pytest_runtest_call,
 )
 
-LONG = 0.3
+LONG = 0.5
 
 
 async def wait() -> None:
