@@ -249,6 +249,7 @@ async def test_the_document_and_the_page_are_served(service: Service) -> None:
         ("GET", one), ("PUT", one), ("DELETE", one), ("GET", "/api/v1/records/updates"),
         ("POST", "/api/v1/accounts"), ("GET", "/api/v1/accounts/{id}"),
         ("POST", "/api/v1/accounts/{id}/credits"), ("POST", "/api/v1/transfers"),
+        ("POST", "/api/v1/orders"), ("GET", "/api/v1/orders/{id}"),
         ("GET", "/health"), ("GET", "/ready"),
     }  # fmt: skip
     page = await client.get("/docs")

@@ -25,7 +25,7 @@ RECORDS = "/api/v1/records"
 PATIENCE = 20.0
 
 
-def token(expiry: float = 60, *scopes: str) -> str:
+def token(expiry: float = 3600, *scopes: str) -> str:
     wanted = scopes or ("records:read", "records:write")
     return issue_token(
         SECRET.encode(), subject="ada", scopes=wanted, expiry=expiry, clock=SystemClock()

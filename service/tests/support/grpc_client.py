@@ -19,7 +19,7 @@ from paceline.clock import SystemClock
 SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 
 
-def token_of(subject: str, *scopes: str, expiry: float = 60) -> tuple[tuple[str, str], ...]:
+def token_of(subject: str, *scopes: str, expiry: float = 3600) -> tuple[tuple[str, str], ...]:
     """Metadata of a good token."""
     token = issue_token(
         SECRET.encode(), subject=subject, scopes=scopes, expiry=expiry, clock=SystemClock()
