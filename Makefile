@@ -42,8 +42,8 @@ import: .venv/.dev ## Import a million lines, killed in the middle, and count
 bank: .venv/.dev ## The bank test in full: service killed ten times, PostgreSQL twice
 	BANK_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_bank.py
 
-orders: .venv/.dev ## The order test in full: 20,000 orders, everything killed three times
-	ORDERS_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_orders_killed.py
+orders: .venv/.dev ## The order tests in full: everything killed three times, replicas that leave, engines that freeze
+	ORDERS_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_orders_killed.py service/tests/e2e/test_replicas.py
 
 bench-orders: .venv/.bench ## Measure orders from the queue to their effect, against the seed's consumer
 	$(BIN)/python bench/orders.py $(ARGS)

@@ -3,10 +3,12 @@
 import asyncio
 import signal
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from consuming import NatsBroker, Recorder, Thing, becomes, consuming, fails, nats_broker, passes
+from nats.aio.msg import Msg
 from nats_running import NatsServer, free_port
 from recording_log import RecordingLog
 
@@ -20,6 +22,7 @@ from paceline.bus import (
     dead_stream,
 )
 from paceline.bus.jetstream import Done, PubAck
+from paceline.bus.nats_connection import Connection
 from paceline.errors import Code, Error, NotFound
 from paceline.testing.cancel import cancel_at_every_await
 
@@ -149,6 +152,54 @@ async def test_a_stream_that_is_gone_is_waited_for(broker: NatsBroker) -> None:
         await broker.publish("m2")
         await recorder.until(lambda: "m2" in recorder.done)
         await becomes(lambda: passes(consumer.ready()))
+
+
+async def test_a_question_that_nobody_heard_is_asked_again(server: NatsServer) -> None:
+    async with connected(server) as connection:
+        heard: list[Msg] = []
+
+        async def answer_the_second(message: Msg) -> None:
+            heard.append(message)
+            if len(heard) == 2:
+                await connection.send(message.reply, b"here")
+
+        await connection.subscribe("question", answer_the_second)
+        answer = await connection.insist("question", b"?", 20, every=0.05)
+        assert answer.data == b"here"
+        with pytest.raises(QueueError) as caught:
+            await connection.insist("question", b"?", 0.2, every=0.05)
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+        assert {message.data for message in heard} == {b"?"}
+
+
+async def test_a_question_fails_at_once_when_the_connection_is_lost(server: NatsServer) -> None:
+    async with connected(server) as connection:
+        heard: list[Msg] = []
+        often = asyncio.Event()
+
+        async def note(message: Msg) -> None:
+            heard.append(message)
+            if len(heard) > 2:
+                often.set()
+
+        await connection.subscribe("question", note)
+        asking = asyncio.create_task(connection.insist("question", b"?", 60, every=0.02))
+        await often.wait()
+        await server.kill()
+        with pytest.raises(QueueError) as caught:
+            await asking
+        assert caught.value.code is Code.UNAVAILABLE
+
+
+@asynccontextmanager
+async def connected(server: NatsServer) -> AsyncGenerator[Connection]:
+    """A connection to a server that is coming up."""
+    bus = NatsBus(server.url, RecordingLog())
+    await bus.start()
+    try:
+        yield await bus.connection(5)
+    finally:
+        await bus.stop()
 
 
 async def test_attempts_are_counted_across_processes(broker: NatsBroker) -> None:

@@ -37,6 +37,8 @@ class Config(Settings):
     """PostgreSQL, as postgresql://user:password@host:port/name. `run` starts its own without."""
     nats_url: SecretUrl | None = None
     """NATS with JetStream, as nats://user:password@host:port, several with commas."""
+    nats_replicas: PositiveInt = 1
+    """How many servers of a NATS cluster keep each new stream; 3 outlives the loss of one."""
     redis_url: SecretUrl | None = None
     """Redis or Valkey, as redis://:password@host:port/0 or unix:///path."""
     jwt_secret: TokenSecret | None = None

@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from myservice.config import Config
 from myservice.domain.orders import OrderCreated
 from myservice.domain.records import Record, RecordNotFound
@@ -209,7 +211,8 @@ class Work:
 
 def _work(config: Config, pool: Pool, orders: OrderService, log: Logger) -> Work:
     """The relay of the outbox and the consumer of orders."""
-    bus = NatsBus(config.get_nats_url(), log, name="myservice", streams=[ORDERS])
+    stream = msgspec.structs.replace(ORDERS, replicas=config.nats_replicas)
+    bus = NatsBus(config.get_nats_url(), log, name="myservice", streams=[stream])
     # It is told of every message; the look by itself is for a notification that was lost.
     relay = OutboxRelay(pool, bus, log, poll=1.0)
     listener = OutboxListener(
@@ -217,7 +220,7 @@ def _work(config: Config, pool: Pool, orders: OrderService, log: Logger) -> Work
     )
     consumer = NatsConsumer(
         bus, OrderProcessor(orders).process, log, type=OrderCreated,
-        stream=ORDERS.name, subjects=ORDERS.subjects,
+        stream=stream.name, subjects=stream.subjects, replicas=stream.replicas,
     )  # fmt: skip
     return Work(
         [bus, relay, listener, InboxCleaner(pool, log), consumer],
@@ -253,7 +256,7 @@ class Graveyard:
 def build_graveyard(config: Config, log: Logger) -> Graveyard:
     """Wire what ``myservice dead`` needs."""
     bus = NatsBus(config.get_nats_url(), log, name="myservice dead")
-    return Graveyard([bus], DeadLetters(bus, stream=dead_stream()))
+    return Graveyard([bus], DeadLetters(bus, stream=dead_stream(replicas=config.nats_replicas)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import pytest
+from event_stream import Stream
 from feeding import until
 from recording_log import RecordingLog
 
@@ -30,44 +30,6 @@ def token(expiry: float = 3600, *scopes: str) -> str:
     return issue_token(
         SECRET.encode(), subject="ada", scopes=wanted, expiry=expiry, clock=SystemClock()
     )
-
-
-@dataclass
-class Event:
-    id: str
-    name: str
-    data: Any
-
-
-@dataclass
-class Stream:
-    """A client that follows; comments are skipped."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    status: int = 0
-    retry: str = ""
-
-    async def begin(self, target: str, bearer: str, *more: str) -> None:
-        lines = [f"GET {target} HTTP/1.1", "Host: a", f"Authorization: Bearer {bearer}", *more]
-        self.writer.write("\r\n".join([*lines, "", ""]).encode())
-        async with asyncio.timeout(PATIENCE):
-            head = await self.reader.readuntil(b"\r\n\r\n")
-        self.status = int(head.split()[1])
-
-    async def event(self) -> Event | None:
-        """The next event; None at the end of the stream."""
-        while True:
-            async with asyncio.timeout(PATIENCE):
-                size = int(await self.reader.readline(), 16)
-                block = (await self.reader.readexactly(size + 2)).decode().strip()
-            if not size:
-                return None
-            fields = dict(line.split(": ", 1) for line in block.splitlines() if line != ":")
-            self.retry = fields.get("retry", self.retry)
-            if "data" in fields:
-                data = msgspec.json.decode(fields["data"])
-                return Event(fields["id"], fields["event"], data)
 
 
 @dataclass
@@ -154,7 +116,7 @@ async def test_who_comes_back_goes_on_after_the_last_event(
     ("target", "more", "bearer", "status"),
     [
         (UPDATES, "X: y", "rubbish", 401),
-        (UPDATES, "X: y", token(60, "records:write"), 403),
+        (UPDATES, "X: y", token(3600, "records:write"), 403),
         (UPDATES, "Accept: application/json", "", 406),
         (UPDATES, "Last-Event-ID: rubbish", "", 422),
         (f"{UPDATES}?after={'A' * 28}", "X: y", "", 422),

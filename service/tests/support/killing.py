@@ -1,8 +1,9 @@
 """Real processes that a test may kill: engines and commands of the service on fixed addresses.
 
 Everything is started again on the same address after each kill, as a supervisor would, and ended by
-its pid. `post` is one HTTP request on a connection of its own, so that a kill costs one request
-only. Used by the tests that count afterwards: ``test_bank`` and ``test_orders_killed``.
+its pid. `Api.request` is one HTTP request on a connection of its own, so that a kill costs one
+request only; `frozen` stops an engine without ending it. Used by the tests that count afterwards:
+``test_bank`` and, by way of ``shopping``, those of orders.
 """
 
 import asyncio
@@ -13,8 +14,8 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,8 +68,8 @@ class Command:
     """
 
     def __init__(self, *words: str, port: int, log: Path, **settings: str) -> None:
+        self.port = port
         self._words = words
-        self._port = port
         self._log = log
         self._env = environment(APP_JWT_SECRET=SECRET, APP_HOST="127.0.0.1", **settings)
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,7 +80,7 @@ class Command:
         give_up = time.monotonic() + PATIENCE
         while True:
             try:
-                _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
             except OSError:
                 assert time.monotonic() < give_up, self._log.read_text()[-2000:]
                 await asyncio.sleep(0.05)
@@ -102,12 +103,29 @@ class Command:
         if process is None:
             return 0
         process.send_signal(number)
-        return process.wait(PATIENCE)
+        return _wait_for(process)
+
+    async def leave(self) -> int:
+        """As `end` with SIGTERM; others go on meanwhile."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.send_signal(signal.SIGTERM)
+        return await asyncio.to_thread(_wait_for, process)
 
     async def kill(self) -> None:
         """Kill it and start it again."""
         self.end(signal.SIGKILL)
         await self.start()
+
+
+def _wait_for(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
 
 
 @asynccontextmanager
@@ -129,10 +147,43 @@ def durable_postgres(folder: Path) -> PostgresEngine:
 
 async def kill_engine(engine: PostgresEngine | NatsEngine) -> None:
     """Kill the server and let it come back as after a crash."""
+    await kill_for_good(engine)
+    await engine.start()
+
+
+async def kill_for_good(engine: PostgresEngine | NatsEngine) -> None:
+    """Kill the server; it stays away."""
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGKILL)
     await engine.stop()
-    await engine.start()
+
+
+@contextmanager
+def frozen(engine: PostgresEngine | NatsEngine) -> Generator[None]:
+    """All of the server's processes stopped for this block: nothing is closed, nobody answers."""
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGSTOP)  # first, so that it makes no child any more
+    pids = [engine.pid, *children_of(engine.pid)]
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in reversed(pids):
+            os.kill(pid, signal.SIGCONT)
+
+
+def children_of(parent: int) -> list[int]:
+    """The processes that ``parent`` has started and that are there yet."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):  # gone meanwhile
+                # Behind the name, which may hold anything but ends with the last bracket.
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[1]) == parent:
+                    found.append(int(entry.name))
+    return found
 
 
 def free_port() -> int:

@@ -108,9 +108,12 @@ def nanoseconds(seconds: float) -> int:
 async def ask(
     connection: Connection, subject: str, request: object, kind: type[T], seconds: float
 ) -> T:
-    """A request to the API, ``subject`` without its prefix. Errors: as `decode_answer`."""
+    """A request to the API, ``subject`` without its prefix, which may be done twice.
+
+    Errors: as `decode_answer`; UNAVAILABLE; DEADLINE_EXCEEDED.
+    """
     body = b"" if request is None else msgspec.json.encode(request)
-    message = await connection.request(f"{API}.{subject}", body, seconds)
+    message = await connection.insist(f"{API}.{subject}", body, seconds)
     return decode_answer(message.data, kind)
 
 

@@ -183,6 +183,29 @@ class Connection:
         except TimeoutError as exc:
             raise QueueError(Code.DEADLINE_EXCEEDED) from exc
 
+    async def insist(self, subject: str, data: bytes, seconds: float, *, every: float = 1.0) -> Msg:
+        """As `request`, sent again after each ``every`` seconds; the first answer to any counts.
+
+        For what may be done twice. While a cluster chooses who leads a stream, nobody answers what
+        is asked about it, then or later.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        asked: list[asyncio.Future[Msg]] = []
+        try:
+            while (left := until - loop.time()) > 0:
+                asked.append(await self.begin(subject, data))
+                done, _ = await asyncio.wait(
+                    asked, timeout=min(every, left), return_when=asyncio.FIRST_COMPLETED
+                )
+                if done:
+                    return done.pop().result()
+            raise QueueError(Code.DEADLINE_EXCEEDED)
+        finally:
+            for future in asked:
+                if not future.cancel() and not future.cancelled():
+                    future.exception()  # all of them failed, one was raised
+
     def new_inbox(self) -> str:
         """A subject that nobody else uses."""
         return self._client.new_inbox()

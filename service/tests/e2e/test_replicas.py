@@ -1,0 +1,174 @@
+"""Several servers and workers, and what happens to them that is not a kill of theirs.
+
+One of each leaves under load, and no client notices; one server of a NATS cluster is killed, and
+the other two go on; PostgreSQL and NATS freeze, which closes no connection and answers nothing, and
+afterwards all go on without a restart. Each time ``shopping.check`` counts, as in
+``test_orders_killed``. Quick unless ORDERS_TEST=full (`make orders`): longer freezes, more kills.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from following import Follower, create_records
+from killing import frozen, kill_for_good, running_engine
+from shopping import READY, UNREADY, Shop, check, load_of, running_shop
+
+from paceline.bus import NatsBus
+from paceline.engines import NatsEngine, PostgresEngine
+from paceline.log import setup
+from paceline.testing.nats import nats_cluster
+from paceline.testing.silent import SilentLog
+
+FULL = os.environ.get("ORDERS_TEST") == "full"
+CLIENTS = 32 if FULL else 8
+SOME = 1000 if FULL else 50  # orders between two events
+KILLS = 3 if FULL else 1
+FREEZE = 20.0 if FULL else 3.0
+DRAIN = 2.0 if FULL else 1.0
+REPLICAS = 2 if FULL else 1  # where one would do
+SETTLE = 60.0
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400 if FULL else 180)]
+
+
+@asynccontextmanager
+async def queue(folder: Path) -> AsyncGenerator[NatsEngine]:
+    """A NATS of the test's own: the service's streams have fixed names."""
+    nats = NatsEngine(SilentLog(), data_dir=folder / "nats", progress=lambda _: None)
+    async with running_engine(nats):
+        yield nats
+
+
+async def test_a_server_and_a_worker_leave_under_load_and_no_client_notices(
+    migrated: str, tmp_path: Path
+) -> None:
+    async with queue(tmp_path) as nats:
+        async with running_shop(
+            tmp_path, migrated, nats.url, servers=2, workers=2, APP_DRAIN_DELAY=f"{DRAIN:g}s"
+        ) as shop:
+            shop.strict = True
+            first, second = shop.servers
+            # One follows the server that leaves and goes on at the other; one stays where it is.
+            followers = [
+                Follower([shop.api_of(first), shop.api_of(second)]),
+                Follower([shop.api_of(second)]),
+            ]
+            async with asyncio.TaskGroup() as group:
+                following = [group.create_task(each.run()) for each in followers]
+                await asyncio.gather(*(each.connected.wait() for each in followers))
+                load_of(shop, group, CLIENTS, shop.until_closed())
+                writing = group.create_task(create_records(shop))
+                await shop.until_more(SOME)
+                await leave(shop, group)
+                await shop.until_more(SOME)
+                shop.closed = True
+                created = await writing
+                await asyncio.gather(*(each.until_seen(created) for each in followers))
+                for task in following:
+                    task.cancel()
+            await shop.until_decided(SETTLE)
+        for follower in followers:
+            assert sorted(follower.seen) == sorted(created)
+        print(f"\n{await check(shop)}; {len(created)} records seen once")  # noqa: T201 - a figure
+
+
+async def leave(shop: Shop, group: asyncio.TaskGroup) -> None:
+    """End a server and a worker as an orchestrator does: no new requests once it is not ready."""
+    server, worker = shop.servers[0], shop.workers[0]
+    server_leaves = group.create_task(server.leave())
+    worker_leaves = group.create_task(worker.leave())
+    await shop.until_ready_is(UNREADY, server, worker)
+    # It says so before it goes, and serves whoever has not heard.
+    await shop.until_more(1)
+    assert not server_leaves.done()
+    shop.open.remove(server)
+    assert await server_leaves == 0
+    assert await worker_leaves == 0
+    assert await shop.ready(server) == 0
+    await shop.until_ready_is(READY, shop.servers[1], shop.workers[1])
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """Who leads a stream, and where its copies are."""
+
+    leader: str = ""
+    replicas: list[dict[str, object]] = []
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """How JetStream keeps a stream."""
+
+    cluster: Placement
+
+
+async def test_the_leader_of_the_queue_is_killed_under_load(migrated: str, tmp_path: Path) -> None:
+    async with nats_cluster(tmp_path / "nats") as nodes:
+        url = ",".join(node.url for node in nodes)
+        async with running_shop(
+            tmp_path, migrated, url, servers=REPLICAS, workers=2, APP_NATS_REPLICAS=f"{len(nodes)}"
+        ) as shop:
+            async with asyncio.TaskGroup() as group:
+                load_of(shop, group, CLIENTS, shop.until_closed())
+                for kill in range(KILLS):
+                    await shop.until_more(SOME)
+                    victim = nodes[await leader_of(url)]
+                    await kill_for_good(victim)
+                    await shop.until_more(SOME)
+                    if kill < KILLS - 1:
+                        await victim.start()
+                shop.closed = True
+            await shop.until_decided(SETTLE)
+            await shop.until_ready_is(READY, *shop.servers, *shop.workers)
+        print(f"\n{await check(shop)}; the leader killed {KILLS} times")  # noqa: T201 - a figure
+
+
+async def leader_of(url: str) -> int:
+    """Which node leads the stream of orders; every stream has its copies."""
+    bus = NatsBus(url, setup("error"), name="test")
+    await bus.start()
+    try:
+        kept = [
+            (await bus.ask(f"$JS.API.STREAM.INFO.{name}", b"", Kept)).cluster
+            for name in ("DEAD", "ORDERS_order-processor_failures", "ORDERS")
+        ]
+    finally:
+        await bus.stop()
+    assert [len(each.replicas) for each in kept] == [2, 2, 2]
+    return int(kept[-1].leader.removeprefix("node-")) - 1
+
+
+async def test_postgres_and_the_queue_freeze_under_load(
+    postgres: PostgresEngine, migrated: str, tmp_path: Path
+) -> None:
+    async with queue(tmp_path) as nats:
+        async with running_shop(
+            tmp_path, migrated, nats.url, servers=REPLICAS, workers=REPLICAS
+        ) as shop:
+            everyone = [*shop.servers, *shop.workers]
+            async with asyncio.TaskGroup() as group:
+                load_of(shop, group, CLIENTS, shop.until_closed())
+                await shop.until_more(SOME)
+                with frozen(postgres):
+                    await asyncio.gather(
+                        shop.until_ready_is(UNREADY, *everyone), asyncio.sleep(FREEZE)
+                    )
+                await shop.until_ready_is(READY, *everyone)
+                await shop.until_more(SOME)
+                with frozen(nats):
+                    # Only who needs it is not ready: orders are accepted as ever.
+                    await asyncio.gather(
+                        shop.until_ready_is(UNREADY, *shop.workers),
+                        shop.until_more(SOME),
+                        asyncio.sleep(FREEZE),
+                    )
+                    await shop.until_ready_is(READY, *shop.servers)
+                await shop.until_ready_is(READY, *everyone)
+                await shop.until_more(SOME)
+                shop.closed = True
+            await shop.until_decided(SETTLE)
+        print(f"\n{await check(shop)}; each frozen for {FREEZE:g} s")  # noqa: T201 - a figure
