@@ -8,6 +8,7 @@ they keep their order. The subject is the topic. Needs the extra ``paceline[kafk
 """
 
 import asyncio
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from paceline.log import Logger
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 _CLOSE_TIMEOUT: Final = 5.0
+_TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _FAILURES: Final = (errors.KafkaError, errors.IllegalOperation, OSError, TimeoutError, ValueError)
 
 
@@ -184,6 +186,9 @@ class KafkaBus:
         producer = await self._open()
         unknown: dict[str, Error] = {}  # looked for once, which takes the client seconds
         for number, record in enumerate(records):
+            if _TOPIC.fullmatch(record.topic) is None:  # the client would look for it for ever
+                outcomes[number] = QueueError(Code.INVALID_ARGUMENT)
+                continue
             if (error := unknown.get(record.topic)) is not None:
                 outcomes[number] = copied(error)
                 continue
