@@ -5,15 +5,21 @@ import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack
 
 import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from memory_source import MemorySource
 from recording_log import RecordingLog
 
 from paceline.bus import Incoming, Message, NatsBus, NatsConsumer, Policy, Stream
 from paceline.bus.consumer import Consumer
+from paceline.bus.dead import Letter, from_headers
 from paceline.bus.dead_letters import DeadLetters
+from paceline.bus.kafka import KafkaBus
+from paceline.bus.kafka_consumer import KafkaConsumer
+from paceline.bus.kafka_source import dead_topic
+from paceline.bus.kafka_topics import Topic
 from paceline.bus.nats_consumer import dead_stream
 from paceline.errors import Error
 
@@ -131,6 +137,82 @@ async def nats_broker(url: str) -> AsyncGenerator[NatsBroker]:
     broker = NatsBroker(bus, log)
     try:
         await bus.ensure_stream(broker.stream)
+        yield broker
+    finally:
+        await bus.stop()
+
+
+@dataclass
+class KafkaBroker:
+    bus: KafkaBus
+    log: RecordingLog
+    token: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    @property
+    def topic(self) -> Topic:
+        return Topic(f"things{self.token}.made", partitions=2)
+
+    @property
+    def group(self) -> str:
+        return f"maker{self.token}"
+
+    async def publish(self, name: str, data: bytes | None = None, *, key: str = "") -> None:
+        data = data_of(name) if data is None else data
+        await self.bus.publish(Message(self.topic.name, data, name, key))
+
+    def consumer(self, handler: Handle, **settings: Unpack[Settings]) -> Consumer[Thing]:
+        return KafkaConsumer(
+            self.bus,
+            handler,
+            self.log,
+            type=Thing,
+            topics=[self.topic.name],
+            group=self.group,
+            heartbeat=0.5,
+            session_timeout=settings.get("ack_wait", 6.0),
+            nak_delay=settings.get("nak_delay", 0.02),
+            max_deliver=settings.get("max_deliver", 5),
+            batch=settings.get("batch", 256),
+            lanes=settings.get("lanes", 2),
+            work_timeout=settings.get("work_timeout", 60.0),
+            stop_timeout=settings.get("stop_timeout", 20.0),
+        )
+
+    async def dead(self) -> list[tuple[str, str, int]]:
+        letters = await dead_letters(self.bus.servers, self.group)
+        return [(letter.id, letter.kind, letter.attempts) for letter in letters]
+
+
+async def dead_letters(servers: str, group: str) -> list[Letter]:
+    """What is in the topic of dead letters now."""
+    reader: Any = AIOKafkaConsumer(  # type: ignore[no-untyped-call] # the client's own has no types
+        bootstrap_servers=servers, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    await reader.start()
+    try:
+        place = TopicPartition(dead_topic(group), 0)
+        reader.assign([place])
+        end: int = (await reader.end_offsets([place]))[place]
+        records: list[Any] = []
+        while len(records) < end:
+            found = await reader.getmany(timeout_ms=1000)
+            records += [record for each in found.values() for record in each]
+    finally:
+        await reader.stop()
+    return [
+        from_headers({name: value.decode() for name, value in record.headers}, record.value)
+        for record in records
+    ]
+
+
+@asynccontextmanager
+async def kafka_broker(servers: str) -> AsyncGenerator[KafkaBroker]:
+    log = RecordingLog()
+    bus = KafkaBus(servers, log)
+    await bus.start()
+    broker = KafkaBroker(bus, log)
+    try:
+        await bus.ensure_topics([broker.topic])
         yield broker
     finally:
         await bus.stop()
