@@ -19,6 +19,7 @@ from killing import frozen, kill_for_good, running_engine
 from shopping import READY, UNREADY, Shop, check, load_of, running_shop
 
 from paceline.bus import NatsBus
+from paceline.bus.jetstream import ask
 from paceline.engines import NatsEngine, PostgresEngine
 from paceline.log import setup
 from paceline.testing.nats import nats_cluster
@@ -128,12 +129,13 @@ async def test_the_leader_of_the_queue_is_killed_under_load(migrated: str, tmp_p
 
 
 async def leader_of(url: str) -> int:
-    """Which node leads the stream of orders; every stream has its copies."""
+    """Which node leads the stream of orders, once one does; every stream has its copies."""
     bus = NatsBus(url, setup("error"), name="test")
     await bus.start()
     try:
+        connection = await bus.connection(SETTLE)
         kept = [
-            (await bus.ask(f"$JS.API.STREAM.INFO.{name}", b"", Kept)).cluster
+            (await ask(connection, f"STREAM.INFO.{name}", None, Kept, SETTLE)).cluster
             for name in ("DEAD", "ORDERS_order-processor_failures", "ORDERS")
         ]
     finally:
