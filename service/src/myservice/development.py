@@ -28,6 +28,16 @@ _SCOPES = (
     "orders:read", "orders:write",
 )  # fmt: skip
 
+_ORDER = r"""JSON="Content-Type: application/json"
+A=$(curl -s $API/accounts -H "$AUTH" -H "$JSON" -d '{}' | grep -o '[0-9a-f-]\{36\}')
+B=$(curl -s $API/accounts -H "$AUTH" -H "$JSON" -d '{}' | grep -o '[0-9a-f-]\{36\}')
+curl -s -o /dev/null $API/accounts/$A/credits -H "$AUTH" -H "$JSON" -d '{"amount": 1000}'
+DRAFT='{"from": "'$A'", "to": "'$B'", "amount": 250}'
+ORDER=$(curl -s $API/orders -H "$AUTH" -H "$JSON" -d "$DRAFT" |
+  grep -o '[0-9a-f-]\{36\}' | head -1)
+sleep 1; curl -s $API/orders/$ORDER -H "$AUTH"; echo
+"""
+
 
 class Development:
     """The settings and services of ``run``. ``nats``, ``redis``: whether the service uses it."""
@@ -73,6 +83,9 @@ class Development:
             f'curl -i {url}/api/v1/records -H "Authorization: Bearer $TOKEN" \\\n'
             f"  -H 'Content-Type: application/json' -d '{body}'\n"
             f'curl -s {url}/api/v1/records -H "Authorization: Bearer $TOKEN"\n'
+            "# An order, paid by the worker a moment later:\n"
+            f'API={url}/api/v1 AUTH="Authorization: Bearer $TOKEN"\n'
+            f"{_ORDER}"
             f'grpcurl -plaintext -H "authorization: Bearer $TOKEN" {config.host}:{rpc_port} '
             "myservice.v1.RecordService/ListRecords\n"
         )

@@ -61,6 +61,7 @@ def test_what_it_prints_works_as_pasted_and_the_data_stays(tmp_path: Path) -> No
             ).stdout
             assert "201 Created" in pasted
             assert '"next_cursor":null' in pasted
+            assert '"status":"paid"' in pasted
         status, headers, _ = call(first, "POST", "/api/v1/records", {"name": "kept"})
         assert (status, headers["etag"]) == (201, '"1"')
         place = headers["location"]
