@@ -9,7 +9,7 @@ PYTEST_FLAGS ?=
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-run: .venv/.run ## Start the service with its own PostgreSQL (Ctrl-C ends it; the data stays in .data)
+run: .venv/.run ## Start the service with its own PostgreSQL and NATS (Ctrl-C ends it; the data stays in .data)
 	@exec $(BIN)/myservice run $(ARGS)
 
 test: .venv/.dev lint ## Everything CI checks: lint, types, imports, all tests
@@ -50,6 +50,9 @@ kafka: .venv/.dev ## Run the queue's tests on a real Kafka, fetched with Maven (
 
 bench-orders: .venv/.bench ## Measure orders from the queue to their effect, against the seed's consumer
 	$(BIN)/python bench/orders.py $(ARGS)
+
+bench-updates: .venv/.bench ## Measure StreamUpdates with 1,000 subscribers
+	$(BIN)/python bench/updates.py $(ARGS)
 
 protos: .venv/.dev ## Generate the gRPC messages from service/api/proto
 	$(BIN)/python tools/protos.py
