@@ -454,6 +454,26 @@ async def test_a_trip_that_outlives_every_deadline_is_ended(ferry: Ferry) -> Non
     assert ferry.doors[0].cancelled()
 
 
+@pytest.mark.parametrize("deadlines", [(0.01, 0.05), (0.05, 0.01)], ids=["longer", "shorter"])
+async def test_each_trip_is_ended_at_its_own_deadline_though_one_timer_serves_them_all(
+    ferry: Ferry, deadlines: tuple[float, float]
+) -> None:
+    writes = WriteCoalescer(ferry.carry, name="writes", lanes=2)
+
+    async def one(item: int, seconds: float) -> None:
+        async with fail_after(seconds, "the request"):
+            await writes.call(item)
+
+    first = asyncio.create_task(one(1, deadlines[0]))
+    await settle()
+    second = asyncio.create_task(one(2, deadlines[1]))
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    assert {type(error) for error in results} == {WriteOutcomeUnknown}
+    await writes.stop()
+    assert ferry.trips == [[1], [2]]
+    assert [door.cancelled() for door in ferry.doors] == [True, True]
+
+
 async def test_stopping_waits_for_everybody_and_lets_nobody_in(
     ferry: Ferry, writes: WriteCoalescer[int, int]
 ) -> None:

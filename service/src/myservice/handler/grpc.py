@@ -22,7 +22,7 @@ from myservice.handler.http import READ, WRITE
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.service.records import RecordService
 from myservice.service.updates import RecordUpdates
-from paceline.errors import Code, Error, ValidationError
+from paceline.errors import ValidationError
 from paceline.rpc.app import RpcApp
 from paceline.rpc.call import Call
 from paceline.rpc.methods import stream, unary
@@ -37,9 +37,9 @@ _AROUND_RECORD: Final = 8
 
 
 class RecordRpc:
-    """The record methods. ``updates``: None where changes cannot be followed."""
+    """The record methods."""
 
-    def __init__(self, service: RecordService, updates: RecordUpdates | None) -> None:
+    def __init__(self, service: RecordService, updates: RecordUpdates) -> None:
         self._service = service
         self._updates = updates
 
@@ -115,8 +115,6 @@ class RecordRpc:
     ) -> AsyncGenerator[pb.RecordUpdate, None]:
         """Every change, until the client leaves."""
         del call
-        if self._updates is None:
-            raise Error(Code.UNIMPLEMENTED, "changes cannot be followed here")
         prefix = prefix_of(request.filter, "filter")
         async with self._updates.subscribe(prefix, request.after or None) as updates:
             async for update in updates:
