@@ -31,10 +31,13 @@ ROOMS = {
     "httptools": {"paceline.web"},
     "joserfc": {"paceline.auth"},
     "nats": {"paceline.bus"},
+    "opentelemetry": {"paceline.trace"},
+    "prometheus_client": {"paceline.metrics"},
     "pydantic": {"paceline.config"},
     "pydantic_core": {"paceline.config"},
     "pytest": {"paceline.testing"},
     "redis": {"paceline.cache"},
+    "textual": {"paceline.console"},
     "typer": {
         "paceline.cli",
         "paceline.migrate",
