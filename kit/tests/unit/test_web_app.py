@@ -11,7 +11,7 @@ import pytest
 
 from paceline.errors import Code, Error, NotFound, ValidationError
 from paceline.web.app import App
-from paceline.web.asgi import Message, Receive, Scope, Send
+from paceline.web.asgi import Message, Receive, Scope, Send, route_of
 from paceline.web.binding import Body, Header, Path, Provided, Query, provide
 from paceline.web.endpoint import PRINCIPAL, Reply
 from paceline.web.testing import Client, Response
@@ -332,6 +332,28 @@ async def test_middleware_runs_in_the_order_written_around_the_route() -> None:
     assert order == [
         *[f"{n} in" for n in names], "handler", *[f"{n} out" for n in reversed(names)],
     ]  # fmt: skip
+
+
+async def test_middleware_learns_the_route_that_was_met_and_none_where_none_was() -> None:
+    met: list[str | None] = []
+
+    def noting(inner: Any) -> Any:
+        async def run(scope: Scope, receive: Receive, send: Send) -> None:
+            await inner(scope, receive, send)
+            met.append(route_of(scope))
+
+        return run
+
+    async def handler(item: Path[UUID]) -> None:
+        del item
+
+    app = App(noting)
+    app.group("/v1").get("/items/{item}", handler)
+    client = Client(app)
+    await client.get(f"/v1/items/{UUID(int=1)}")
+    await client.request("HEAD", f"/v1/items/{UUID(int=1)}")
+    await client.get("/v1/nothing")
+    assert met == ["/v1/items/{item}", "/v1/items/{item}", None]
 
 
 async def test_what_a_middleware_provides_reaches_the_handler_by_its_type() -> None:

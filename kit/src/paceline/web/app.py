@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Final, TypedDict, Unpack
 
 from paceline.errors import Code, Error, NotFound
-from paceline.web.asgi import ASGIApp, Message, Middleware, Receive, Scope, Send
+from paceline.web.asgi import ASGIApp, Message, Middleware, Receive, Scope, Send, at_route
 from paceline.web.binding import PATH_VALUES, Handler, Signature, signature_of
 from paceline.web.endpoint import endpoint_of
 from paceline.web.problem import HttpError, Statuses, is_server_error, send_problem
@@ -167,7 +167,8 @@ class Group:
             scopes=route.scopes,
             max_body=self._app.max_body,
         )
-        self._app.router.add(method, pattern, compose(self._middleware, endpoint))
+        routed = at_route(pattern, compose(self._middleware, endpoint))
+        self._app.router.add(method, pattern, routed)
         self._app.routes.append(route)
 
     def get(self, path: str, handler: Handler, **options: Unpack[RouteOptions]) -> None:

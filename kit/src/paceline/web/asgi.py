@@ -18,6 +18,22 @@ Middleware: TypeAlias = Callable[[ASGIApp], ASGIApp]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 _HEADERS = "paceline.headers"
+_ROUTE = "paceline.route"
+
+
+def at_route(pattern: str, app: ASGIApp) -> ASGIApp:
+    """Let ``app`` be known, from when it is called, as what ``pattern`` leads to."""
+
+    def routed(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        scope[_ROUTE] = pattern
+        return app(scope, receive, send)
+
+    return routed
+
+
+def route_of(scope: Scope) -> str | None:
+    """The pattern that the request met ("/records/{id}"), for names and labels; None: no route."""
+    return scope.get(_ROUTE)
 
 
 def headers_of(scope: Scope) -> dict[bytes, bytes]:
