@@ -32,6 +32,7 @@ from paceline.rpc.app import RpcApp
 from paceline.rpc.health import PROBES as RPC_PROBES
 from paceline.rpc.health import add_health
 from paceline.rpc.reflection import add_reflection
+from paceline.trace import Tracer
 from paceline.web.app import App, Lifespan
 from paceline.web.asgi import Middleware
 from paceline.web.docs import add_docs
@@ -43,6 +44,7 @@ from paceline.web.middleware import (
     recover,
     request_id,
     timeout,
+    trace,
 )
 from paceline.web.middleware.rate_limit import Limiter
 
@@ -78,12 +80,14 @@ def http_app(
     health: Health,
     clock: Clock,
     log: Logger,
+    tracer: Tracer,
     lifespan: Lifespan,
 ) -> App:
     """HTTP: every route of the service, under its middleware."""
     # Middleware stack: order matters, the first is the outermost.
     app = App(
         request_id(),
+        trace(tracer, quiet=PROBES),
         real_ip(config.trusted_proxies),
         access_log(log, quiet=PROBES),
         recover(log, statuses=STATUSES),
@@ -106,12 +110,20 @@ def http_app(
 
 
 def rpc_app(
-    config: Config, use: UseCases, guard: Guard, *, health: Health, clock: Clock, log: Logger
+    config: Config,
+    use: UseCases,
+    guard: Guard,
+    *,
+    health: Health,
+    clock: Clock,
+    log: Logger,
+    tracer: Tracer,
 ) -> RpcApp:
     """gRPC: every method of the service, under its interceptors."""
     # The same order here; streams are counted and ended inside all of them.
     interceptors = [
         rpc.request_id(),
+        rpc.trace(tracer, quiet=RPC_PROBES),
         rpc.access_log(log, quiet=RPC_PROBES),
         rpc.recover(log, domain="myservice"),
         rpc.deadline(config.request_timeout),

@@ -32,11 +32,13 @@ from myservice.service.imports import ImportService
 from myservice.service.orders import OrderService
 from myservice.service.records import RecordService
 from myservice.service.retention import Retention
+from myservice.traces import traces_of
 from myservice.worker.orders import OrderProcessor
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
 from paceline.bus import DeadLetters, NatsBus, NatsConsumer, Stream, dead_stream
 from paceline.cache import Aside, Redis, RedisStore, SharedLimiter
 from paceline.clock import SystemClock
+from paceline.coalesce import Observer
 from paceline.health import Check, Health
 from paceline.inbox import InboxCleaner
 from paceline.lifecycle import Lifecycle, Service
@@ -46,6 +48,7 @@ from paceline.outbox import OutboxListener, OutboxRelay
 from paceline.pg import Notifier, Pool, listening, uuid7
 from paceline.rpc.app import RpcApp
 from paceline.rpc.server import RpcServer
+from paceline.trace import Tracer
 from paceline.web.app import App
 from paceline.web.server import HttpServer
 
@@ -81,8 +84,9 @@ def build(
     pool = Pool(
         config.get_database_url(), max_size=config.max_db_conns, application_name="myservice"
     )
-    core = _core(config, pool, clock, log)
-    work = _work(config, pool, core.use.orders, log) if with_worker else Work([], {})
+    traces = traces_of(config, log, service="myservice")
+    core = _core(config, pool, clock, log, traces.observer)
+    work = _work(config, pool, core.use.orders, log, traces.tracer) if with_worker else Work([], {})
     guard, guarding = _guard(config, core.redis, clock)
 
     def draining() -> bool:
@@ -94,14 +98,28 @@ def build(
             yield
 
     health = Health({"postgres": pool.ping, **work.checks}, log, draining=draining)
-    app = http_app(config, core.use, guard, health=health, clock=clock, log=log, lifespan=lifespan)
-    rpc = rpc_app(config, core.use, guard, health=health, clock=clock, log=log)
+    app = http_app(
+        config, core.use, guard,
+        health=health, clock=clock, log=log, tracer=traces.tracer, lifespan=lifespan,
+    )  # fmt: skip
+    rpc = rpc_app(
+        config, core.use, guard, health=health, clock=clock, log=log, tracer=traces.tracer
+    )
     server = _server(app, config, log, port=config.port) if with_server else None
     rpc_server = _rpc_server(rpc, config) if with_server else None
     servers = [one for one in (server, rpc_server) if one is not None]
     lifecycle = Lifecycle(
         # The feed comes after the servers: streams end before a server waits for them.
-        [*before, pool, *core.services, *guarding, *work.services, *servers, core.feed],
+        [
+            *before,
+            *traces.services,
+            pool,
+            *core.services,
+            *guarding,
+            *work.services,
+            *servers,
+            core.feed,
+        ],
         log,
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
@@ -119,22 +137,24 @@ class Core:
     services: Sequence[Service]
 
 
-def _core(config: Config, pool: Pool, clock: SystemClock, log: Logger) -> Core:
+def _core(
+    config: Config, pool: Pool, clock: SystemClock, log: Logger, observer: Observer | None
+) -> Core:
     uses_redis = config.cache or config.rate_limit_shared
     redis = (
         Redis(config.get_redis_url(), log, clock, timeout=config.redis_timeout)
         if uses_redis
         else None
     )
-    cache = _cache(redis, config, log, clock) if redis and config.cache else None
+    cache = _cache(redis, config, log, clock, observer) if redis and config.cache else None
     recorder, announcer = Notifier(pool, CHANNEL), Notifier(pool, _OUTBOX)
     changes = PgChanges(pool)
     feed = RecordFeed(
         changes, lambda: listening(config.get_database_url(), CHANNEL, log), clock, log
     )
-    pg_records = PgRecords(pool, written=recorder.notify)
-    pg_accounts, pg_ledger = PgAccounts(pool), PgLedger(pool)
-    pg_orders = PgOrders(pool, announced=announcer.notify)
+    pg_records = PgRecords(pool, written=recorder.notify, observer=observer)
+    pg_accounts, pg_ledger = PgAccounts(pool, observer=observer), PgLedger(pool, observer=observer)
+    pg_orders = PgOrders(pool, announced=announcer.notify, observer=observer)
     records = CachedRecords(pg_records, cache) if cache else pg_records
     services: list[Service] = [
         recorder, announcer, pg_records, pg_accounts, pg_ledger, pg_orders,
@@ -149,7 +169,9 @@ def _core(config: Config, pool: Pool, clock: SystemClock, log: Logger) -> Core:
     return Core(use, feed, redis, services)
 
 
-def _cache(redis: Redis, config: Config, log: Logger, clock: SystemClock) -> Aside[Record]:
+def _cache(
+    redis: Redis, config: Config, log: Logger, clock: SystemClock, observer: Observer | None
+) -> Aside[Record]:
     return Aside(
         RedisStore(redis, name="records"),
         log,
@@ -160,6 +182,7 @@ def _cache(redis: Redis, config: Config, log: Logger, clock: SystemClock) -> Asi
         negative=RecordNotFound,
         # A change whose caller has left goes on until the last of its batch gives up.
         hold=2 * config.request_timeout,
+        observer=observer,
     )
 
 
@@ -183,8 +206,9 @@ def build_worker(config: Config, log: Logger, *, before: Sequence[Service] = ())
     """Wire what ``myservice worker`` needs; its application has the probes only."""
     clock = SystemClock()
     pool = Pool(config.get_database_url(), max_size=config.max_db_conns, application_name="worker")
-    pg_orders = PgOrders(pool)
-    work = _work(config, pool, OrderService(pg_orders, clock, uuid7), log)
+    traces = traces_of(config, log, service="myservice-worker")
+    pg_orders = PgOrders(pool, observer=traces.observer)
+    work = _work(config, pool, OrderService(pg_orders, clock, uuid7), log, traces.tracer)
 
     def draining() -> bool:
         return lifecycle.draining
@@ -193,7 +217,7 @@ def build_worker(config: Config, log: Logger, *, before: Sequence[Service] = ())
     app = probes_app(health=health, log=log)
     server = _server(app, config, log, port=config.admin_port)
     lifecycle = Lifecycle(
-        [*before, pool, pg_orders, *work.services, server],
+        [*before, *traces.services, pool, pg_orders, *work.services, server],
         log,
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
@@ -209,10 +233,10 @@ class Work:
     checks: Mapping[str, Check]
 
 
-def _work(config: Config, pool: Pool, orders: OrderService, log: Logger) -> Work:
+def _work(config: Config, pool: Pool, orders: OrderService, log: Logger, tracer: Tracer) -> Work:
     """The relay of the outbox and the consumer of orders."""
     stream = msgspec.structs.replace(ORDERS, replicas=config.nats_replicas)
-    bus = NatsBus(config.get_nats_url(), log, name="myservice", streams=[stream])
+    bus = NatsBus(config.get_nats_url(), log, name="myservice", streams=[stream], tracer=tracer)
     # It is told of every message; the look by itself is for a notification that was lost.
     relay = OutboxRelay(pool, bus, log, poll=1.0)
     listener = OutboxListener(
@@ -220,7 +244,7 @@ def _work(config: Config, pool: Pool, orders: OrderService, log: Logger) -> Work
     )
     consumer = NatsConsumer(
         bus, OrderProcessor(orders).process, log, type=OrderCreated,
-        stream=stream.name, subjects=stream.subjects, replicas=stream.replicas,
+        stream=stream.name, subjects=stream.subjects, replicas=stream.replicas, tracer=tracer,
     )  # fmt: skip
     return Work(
         [bus, relay, listener, InboxCleaner(pool, log), consumer],
