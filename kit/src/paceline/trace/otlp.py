@@ -1,9 +1,9 @@
 """Spans as the SDK's, sent by the SDK's exporters: OTLP over gRPC or over HTTP.
 
 Invariant: the only file that knows OpenTelemetry; importing it costs what the SDK costs. The
-exporters complain to the standard library's logging, once for every attempt; what they say last is
-kept and becomes the reason of one warning (``export``). Used in the exporting thread, through
-``endpoint``.
+exporters complain to the standard library's logging at every attempt; from the first export on that
+goes nowhere but here, and what a batch brought up first is the reason of one warning (``export``).
+Used in the exporting thread, through ``endpoint``.
 """
 
 import logging
@@ -33,7 +33,7 @@ _UNSET: Final = Status()
 class OtlpSender:
     """Implements ``export.Sender``. ``target``: "host:port" with ``grpc``, else a URL.
 
-    *Resources*: a connection, and the complaints of the SDK's loggers, until `close`.
+    *Resources*: a connection, until `close`.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class OtlpSender:
 
     def send(self, spans: Sequence[Span]) -> str:
         """Send them; why not, if not."""
+        self._complaints.first = ""
         try:
             result = self._exporter.export([self._readable(span) for span in spans])
         except Exception as exc:  # noqa: BLE001 - whatever a library raises, these spans are lost
             return f"{type(exc).__qualname__}: {exc}"
         if result is SpanExportResult.SUCCESS:
             return ""
-        return self._complaints.last or "the exporter does not say why"
+        return self._complaints.first or "the exporter does not say why"
 
     def close(self) -> None:
         """Close the connection."""
         self._exporter.shutdown()
-        self._complaints.deaf()
 
     def _readable(self, span: Span) -> ReadableSpan:
         error = str(span.attributes.get(ERROR_TYPE, ""))
@@ -81,26 +81,21 @@ class OtlpSender:
 
 
 class _Complaints(logging.Handler):
-    """Keeps what the SDK says last, and from everybody else."""
+    """Keeps what the SDK says, from everybody else."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.last = ""
-        self._logger = logging.getLogger(_LOGGER)
+        self.first = ""
 
     def hear(self) -> None:
         """Stand between the SDK's loggers and all others."""
-        self._logger.addHandler(self)
-        self._logger.propagate = False
-
-    def deaf(self) -> None:
-        """Stand aside."""
-        self._logger.removeHandler(self)
-        self._logger.propagate = True
+        logger = logging.getLogger(_LOGGER)
+        logger.handlers[:] = [self]
+        logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
-        self.last = record.getMessage()
+        """Keep it, if it is the first of a batch."""
+        self.first = self.first or record.getMessage()
 
 
 def _converted(context: SpanContext, *, remote: bool = False) -> OtelContext:
