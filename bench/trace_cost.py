@@ -78,6 +78,8 @@ def stack(
 ) -> Stack:
     """The service's stack; without a ``tracer``, no trace at all."""
     log = new_logger(stream=null, format="json")
+    # The same number of headers for all.
+    sent = {"authorization": "Bearer bench", "traceparent" if parent else "x-other": parent or "-"}
     traced = [] if tracer is None else [trace(tracer)]
     observer = TripSpans() if tracer is not None and tracer.records else None
     records = PgRecords(pool, observer=observer)
@@ -88,8 +90,7 @@ def stack(
     RecordHandler(RecordService(records, SystemClock(), uuid7)).register(
         app.group("/api/v1", authenticate(Anybody()))
     )
-    headers = {"authorization": "Bearer bench"} | ({"traceparent": parent} if parent else {})
-    return Stack(name, Client(app, headers=headers), records)
+    return Stack(name, Client(app, headers=sent), records)
 
 
 async def cost(one: Stack, ids: Sequence[str]) -> float:

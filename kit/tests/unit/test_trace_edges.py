@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from recorded import Recorded
 from recording_log import RecordingLog
+from rpc_echo import FakeContext
 
 from paceline.bus import Incoming, Message
 from paceline.bus.spans import Processing, Sending
@@ -14,6 +15,8 @@ from paceline.coalesce import ReadCoalescer
 from paceline.errors import Code, Error, NotFound
 from paceline.log.ambient import current as log_fields
 from paceline.pg.spans import summary_of
+from paceline.rpc.call import Call, Endpoint, Method, Refusal
+from paceline.rpc.interceptors import trace as rpc_trace
 from paceline.trace import (
     Kind,
     SpanContext,
@@ -150,6 +153,75 @@ class TestRequests:
              "raw_path": b"/api/things/7", "query_string": b""}, receive, send,
         )  # fmt: skip
         assert recorded.named("GET /api/things/{id}").trace_id != TRACE
+
+
+class TestCalls:
+    """Over gRPC."""
+
+    method = Method("/shop.v1.Shop/Buy")
+
+    async def call(
+        self,
+        recorded: Recorded,
+        *metadata: tuple[str, str | bytes],
+        endpoint: Endpoint | None = None,
+    ) -> dict[str, str]:
+        seen: dict[str, str] = {}
+
+        async def look(call: Call) -> bytes | None:
+            seen.update(outgoing(), **{name: str(value) for name, value in log_fields().items()})
+            return b""
+
+        wrapped = rpc_trace(recorded.tracer(), quiet=["/quiet"])(endpoint or look, self.method)
+        await wrapped(Call(self.method, b"", FakeContext([*metadata])))
+        return seen
+
+    async def test_a_sampled_call_has_a_span_named_by_its_method(self) -> None:
+        recorded = Recorded()
+        seen = await self.call(recorded, ("traceparent", SAMPLED), ("tracestate", "v=1"))
+        made = recorded.named("shop.v1.Shop/Buy")
+        assert (made.trace_id, made.parent_id, made.kind) == (TRACE, PARENT, Kind.SERVER)
+        assert seen == {**made.headers(), "trace_id": TRACE, "span_id": made.span_id}
+        assert (
+            made.attributes.items()
+            >= {
+                "rpc.system.name": "grpc",
+                "rpc.method": "shop.v1.Shop/Buy",
+                "rpc.response.status_code": "OK",
+            }.items()
+        )
+        assert log_fields() == {}
+
+    async def test_an_unsampled_one_has_ids_and_no_span(self) -> None:
+        recorded = Recorded()
+        seen = await self.call(recorded, ("traceparent", UNSAMPLED))
+        assert seen == {"traceparent": UNSAMPLED, "trace_id": TRACE}
+        assert recorded.spans == []
+
+    async def test_bytes_are_no_parent(self) -> None:
+        recorded = Recorded()
+        await self.call(recorded, ("traceparent", SAMPLED.encode()))
+        assert recorded.named("shop.v1.Shop/Buy").trace_id != TRACE
+
+    @pytest.mark.parametrize(
+        ("code", "failed"), [(Code.NOT_FOUND, False), (Code.UNAVAILABLE, True)], ids=str
+    )
+    async def test_only_our_own_failures_fail_a_span(self, code: Code, failed: bool) -> None:  # noqa: FBT001 - a table's column
+        async def refuse(call: Call) -> bytes | None:
+            call.refusal = Refusal(code, "a secret", b"")
+            return None
+
+        recorded = Recorded()
+        await self.call(recorded, endpoint=refuse)
+        made = recorded.named("shop.v1.Shop/Buy")
+        assert (made.attributes["rpc.response.status_code"], made.failed) == (code.name, failed)
+
+    def test_a_probe_has_no_trace(self) -> None:
+        async def endpoint(call: Call) -> bytes | None:
+            return b""
+
+        wrap = rpc_trace(Recorded().tracer(), quiet=["/quiet"])
+        assert wrap(endpoint, Method("/quiet")) is endpoint
 
 
 class TestTrips:

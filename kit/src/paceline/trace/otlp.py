@@ -8,6 +8,8 @@ Used in the exporting thread, through ``endpoint``.
 
 import logging
 from collections.abc import Sequence
+from os import getpid
+from socket import gethostname
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
@@ -40,7 +42,12 @@ class OtlpSender:
         self, target: str, *, grpc: bool, secure: bool, service: str, version: str
     ) -> None:
         self._complaints = _Complaints()
-        self._resource = Resource.create({"service.name": service, "service.version": version})
+        self._resource = Resource.create({
+            "service.name": service,
+            "service.version": version,
+            "host.name": gethostname(),
+            "process.pid": getpid(),
+        })  # fmt: skip
         self._exporter: SpanExporter = (
             GrpcExporter(endpoint=target, insecure=not secure, timeout=_TIMEOUT)
             if grpc
