@@ -27,9 +27,10 @@ from myservice.repository.records import PgRecords
 from myservice.service.records import RecordService
 from paceline.clock import SystemClock
 from paceline.log import new_logger
+from paceline.memory import settle_memory
 from paceline.pg import Pool, uuid7
 from paceline.pg.spans import begin
-from paceline.trace import Span, TraceExport, Tracer, TripSpans, sender_to, span
+from paceline.trace import TraceExport, Tracer, TripSpans, sender_to, span
 from paceline.web.app import App
 from paceline.web.middleware import (
     access_log,
@@ -118,6 +119,10 @@ def each(call: Callable[[], object], count: int = 200_000) -> float:
     return (process_time() - began) / count * 1e6
 
 
+def drop(span: object) -> None:
+    """A sink."""
+
+
 def ask() -> None:
     """What a handler asks without any trace."""
     with span("handler"):
@@ -143,25 +148,23 @@ async def main() -> int:
             log = new_logger(stream=sys.stderr)
             # Nobody listens there: what it costs to make spans, and to be refused.
             export = TraceExport(sender_to("http://127.0.0.1:9", service="bench", version="1"), log)
-            ended: list[Span] = []
+            kinds = {
+                "none": (None, None),
+                "ids only, no endpoint": (Tracer(ratio=0.1), None),
+                "not sampled": (Tracer(drop, ratio=0.0), None),
+                "not sampled by the caller": (Tracer(drop, ratio=1.0), _UNSAMPLED),
+                "a tenth sampled, nobody there": (Tracer(export.record, ratio=0.1), None),
+                "all sampled, spans dropped": (Tracer(drop, ratio=0.0), _SAMPLED),
+            }
             stacks = [
-                stack("none", pool, null, None),
-                stack("ids only, no endpoint", pool, null, Tracer(ratio=0.1)),
-                stack("not sampled", pool, null, Tracer(ended.append, ratio=0.0)),
-                stack(
-                    "not sampled by the caller", pool, null, Tracer(ended.append, ratio=1.0),
-                    parent=_UNSAMPLED,
-                ),
-                stack("a tenth sampled, nobody there", pool, null, Tracer(export.record, ratio=0.1)),
-                stack(
-                    "all sampled, spans dropped", pool, null, Tracer(lambda _: None, ratio=0.0),
-                    parent=_SAMPLED,
-                ),
-            ]  # fmt: skip
+                stack(name, pool, null, tracer, parent=parent)
+                for name, (tracer, parent) in kinds.items()
+            ]
             await pool.start()
             await export.start()
             for one in stacks:
                 await one.records.start()
+            settle_memory()  # as the service does when it is ready
             found = await measure(stacks, ids)
             for one in stacks:
                 await one.records.stop()

@@ -25,6 +25,7 @@ from paceline.trace import (
     is_sampled,
     joined,
     outgoing,
+    recording,
     span,
 )
 from paceline.trace.context import parse
@@ -168,6 +169,19 @@ class TestAmbient:
         assert recorded.named("outer").attributes == {"n": 1}
         for each in recorded.spans:
             assert each.started_at <= each.ended_at
+
+    def test_below_a_span_that_has_ended_nothing_begins(self) -> None:
+        recorded = Recorded()
+        root = recorded.tracer().enter("root", Kind.SERVER)
+        assert isinstance(root, Span)
+        token = attach(root)
+        assert recording() is root
+        root.end()
+        with span("a task that outlives its request") as made:
+            assert made is None
+            assert outgoing() == root.headers()
+        detach(token)
+        assert recorded.spans == [root]
 
     @pytest.mark.parametrize(
         ("exc", "kind"),

@@ -158,6 +158,7 @@ ADDRESSES = [
     Address("http://otel:4318/my/traces", Endpoint(False, False, "http://otel:4318/my/traces")),
     Address("grpc://[::1]:4317", Endpoint(True, False, "[::1]:4317")),
     Address("http://otel:4317", "port of OTLP over gRPC"),
+    Address("https://ada:secret@otel", "OTEL_EXPORTER_OTLP_HEADERS"),
     Address("otel:4317", "like"),
     Address("grpc://", "like"),
     Address("grpc://otel/path", "like"),

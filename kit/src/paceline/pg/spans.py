@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from paceline.trace import Kind, Span, current
+from paceline.trace import Kind, Span, recording
 
 _CHANGES: Final = re.compile(
     r"\b(insert)\s+into\s+([\w.]+)|(?<!for )(?<!key )(?<!do )\b(update)\s+([\w.]+)"
@@ -25,8 +25,8 @@ _MOST_CHANGES: Final = 3
 
 def begin(sql: str) -> Span | None:
     """The span of a statement that is about to be sent; None when nothing is recorded."""
-    parent = current()
-    if not isinstance(parent, Span):
+    parent = recording()
+    if parent is None:
         return None
     summary = summary_of(sql)
     return parent.child(

@@ -9,7 +9,15 @@ starts, and only then. Read ``context``, ``span``, ``ambient``, ``tracer``; then
 that many share, ``export`` and ``otlp``.
 """
 
-from paceline.trace.ambient import Active, attach, carried, current, detach, outgoing, span
+from paceline.trace.ambient import (
+    attach,
+    carried,
+    current,
+    detach,
+    outgoing,
+    recording,
+    span,
+)
 from paceline.trace.context import TRACEPARENT, TRACESTATE, SpanContext, is_sampled
 from paceline.trace.endpoint import OTLP_ENDPOINT, parse_endpoint, sender_to
 from paceline.trace.export import TraceExport
@@ -21,7 +29,6 @@ __all__ = [
     "OTLP_ENDPOINT",
     "TRACEPARENT",
     "TRACESTATE",
-    "Active",
     "Kind",
     "Span",
     "SpanContext",
@@ -36,6 +43,7 @@ __all__ = [
     "joined",
     "outgoing",
     "parse_endpoint",
+    "recording",
     "sender_to",
     "span",
 ]

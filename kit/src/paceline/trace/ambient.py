@@ -27,6 +27,16 @@ def current() -> SpanContext | None:
     return _ambient.get()
 
 
+def recording() -> Span | None:
+    """The ambient span, if there is one that goes on.
+
+    A task that outlives the request which began it is not that request's work: nothing is recorded
+    below a span that has ended.
+    """
+    context = _ambient.get()
+    return context if isinstance(context, Span) and not context.ended_at else None
+
+
 def attach(context: SpanContext | None) -> Token[SpanContext | None]:
     """Make it ambient until `detach`: the cheap pair, for middleware."""
     return _ambient.set(context)
@@ -51,8 +61,8 @@ def span(
     It fails with whatever leaves the block. Give attributes that cost something to make to the span
     itself, inside the block.
     """
-    parent = _ambient.get()
-    if not isinstance(parent, Span):
+    parent = recording()
+    if parent is None:
         return _NOTHING
     return Active(parent.child(name, kind, attributes))
 

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 from paceline.trace.export import Sender
 
-OTLP_ENDPOINT: Final = 'like "grpc://host:4317" or "http://host:4318", with an "s" for TLS'
+OTLP_ENDPOINT: Final = (
+    'an address like "grpc://host:4317" or "http://host:4318", with an "s" for TLS'
+)
 _GRPC_PORT: Final = 4317
 _HTTP_PORT: Final = 4318
 _PATH: Final = "/v1/traces"
@@ -37,6 +39,8 @@ def parse_endpoint(text: str) -> Endpoint:
     if url.scheme not in {"grpc", "grpcs", "http", "https"} or not host or url.query:
         raise ValueError(OTLP_ENDPOINT)
     secure = url.scheme.endswith("s")
+    if url.username is not None:
+        raise ValueError(f"{OTLP_ENDPOINT}; what is secret belongs into OTEL_EXPORTER_OTLP_HEADERS")
     host = f"[{host}]" if ":" in host else host
     if url.scheme.startswith("grpc"):
         if url.path not in {"", "/"}:

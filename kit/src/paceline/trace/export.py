@@ -43,7 +43,7 @@ class Sender(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go, and give up what is being sent. Called from any thread."""
+        """Let go, and give up what is being sent. Called from any thread, also twice."""
         ...
 
 
@@ -138,8 +138,8 @@ class TraceExport:
         try:
             await asyncio.wait([over], timeout=grace)
         finally:
-            if self._sender is not None:
-                self._sender.close()  # also ends what is being sent
+            if self._sender is not None and not over.done():
+                self._sender.close()
             self._refused += len(self._next(self._most))
         await asyncio.wait([over], timeout=grace / 4)
 
@@ -161,6 +161,7 @@ class TraceExport:
             self._wanted.clear()
             self._send_all(sender)
         self._send_all(sender)
+        sender.close()
         _tell(loop, over)
 
     def _send_all(self, sender: Sender) -> None:

@@ -41,6 +41,7 @@ class OtlpSender:
     def __init__(
         self, target: str, *, grpc: bool, secure: bool, service: str, version: str
     ) -> None:
+        self._closed = False
         self._complaints = _Complaints()
         self._resource = Resource.create({
             "service.name": service,
@@ -68,7 +69,9 @@ class OtlpSender:
 
     def close(self) -> None:
         """Close the connection."""
-        self._exporter.shutdown()
+        if not self._closed:
+            self._closed = True
+            self._exporter.shutdown()
 
     def _readable(self, span: Span) -> ReadableSpan:
         error = str(span.attributes.get(ERROR_TYPE, ""))

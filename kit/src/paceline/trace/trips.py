@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from paceline.coalesce.observe import Departure
-from paceline.trace.ambient import Active, current
+from paceline.trace.ambient import Active, recording
 from paceline.trace.span import Kind, Span
 
 _MOST_LINKS: Final = 128
@@ -25,8 +25,7 @@ class TripSpans:
 
     def mark(self) -> Span | None:
         """The caller's span."""
-        context = current()
-        return context if isinstance(context, Span) else None
+        return recording()
 
     def trip(self, departure: Departure) -> AbstractContextManager[Span | None]:
         """The trip's span, ambient while it is under way."""
