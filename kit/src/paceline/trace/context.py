@@ -68,7 +68,8 @@ def parse(traceparent: str, tracestate: str = "") -> SpanContext | None:
         return None
     if span_id == _NO_SPAN:
         return None
-    return SpanContext(trace_id, span_id, int(flags, 16) & _KNOWN_FLAGS, _kept(tracestate))
+    state = _kept(tracestate) if tracestate else ""
+    return SpanContext(trace_id, span_id, int(flags, 16) & _KNOWN_FLAGS, state)
 
 
 def is_sampled(traceparent: str) -> bool:

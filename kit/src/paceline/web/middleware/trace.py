@@ -7,7 +7,7 @@ Names are OpenTelemetry's semantic conventions for HTTP servers. Around the acce
 line is found by the trace.
 """
 
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Collection, Mapping
 from typing import Final
 
 from paceline.log import pop, push
@@ -41,11 +41,11 @@ def trace(tracer: Tracer, *, quiet: Collection[str] = ()) -> Middleware:
             return within(scope, receive, send)
 
         async def within(scope: Scope, receive: Receive, send: Send) -> None:
-            given = headers_of(scope).get(b"traceparent")
-            if given is None:
-                context = tracer.enter("", Kind.SERVER)
+            headers = headers_of(scope)
+            if b"traceparent" in headers:
+                context = tracer.enter("", Kind.SERVER, *_received(scope, headers))
             else:
-                context = tracer.enter("", Kind.SERVER, *_received(scope))
+                context = tracer.enter("", Kind.SERVER)
             token, logged = attach(context), push(context.ids())
             try:
                 if isinstance(context, Span):
@@ -61,12 +61,14 @@ def trace(tracer: Tracer, *, quiet: Collection[str] = ()) -> Middleware:
     return wrap
 
 
-def _received(scope: Scope) -> tuple[str | None, str]:
+def _received(scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[str | None, str]:
     """The two headers; none when there are several of the first, as the standard asks."""
-    parents = header_list(scope, b"traceparent")
-    states = b",".join(header_list(scope, b"tracestate"))
-    parent = parents[0].strip().decode("latin-1") if len(parents) == 1 else None
-    return parent, states.decode("latin-1")
+    state = headers.get(b"tracestate", b"")
+    if len(headers) != len(scope["headers"]):  # one came twice, whichever it was
+        if len(header_list(scope, b"traceparent")) > 1:
+            return None, ""
+        state = b",".join(header_list(scope, b"tracestate"))
+    return headers[b"traceparent"].decode("latin-1"), state.decode("latin-1")
 
 
 async def _record(span: Span, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
