@@ -15,7 +15,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from prometheus_client import Histogram
+from prometheus_client import CollectorRegistry, Histogram
 
 ENDPOINT = os.environ.get("TELEMETRY", "")
 
@@ -42,7 +42,7 @@ class Timed:
         self.app = app
         self.durations = Histogram(
             "http_server_request_duration_seconds", "Duration of requests.",
-            ["method", "route", "status"],
+            ["method", "route", "status"], registry=CollectorRegistry(),
         )  # fmt: skip
 
     async def __call__(self, scope, receive, send):
