@@ -46,4 +46,6 @@ class Tail:
             written, kept = self._written, len(self._kept)
             new = written - number if 0 <= number <= written else kept
             lines = [*islice(self._kept, max(0, kept - new), None)]
-        return written, [_COLOURS.sub(b"", line).rstrip().decode(errors="replace") for line in lines]
+        return written, [
+            _COLOURS.sub(b"", line).rstrip().decode(errors="replace") for line in lines
+        ]

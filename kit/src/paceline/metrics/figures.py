@@ -130,11 +130,4 @@ GROUPS: Final[Mapping[str, Kindred]] = {
     "breakers": Kindred(
         "breaker", (_gauge("breaker_open", "Whether it lets nobody through.", "open"),)
     ),
-    "limiters": Kindred(
-        "limiter",
-        (
-            _gauge("limiter_keys", "Callers that are remembered.", "keys"),
-            _counter("limiter_refused", "Requests that were too many.", "refused"),
-        ),
-    ),
 }

@@ -16,7 +16,6 @@ from typing import Final, TypeAlias
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
-from prometheus_client.utils import floatToGoString
 
 ExemplarSource: TypeAlias = Callable[[], str | None]
 """The id of the trace that is being recorded at the moment, in hexadecimal; None when none is."""
@@ -64,7 +63,7 @@ class Histogram(Collector):
         self._text = text
         self._labels = tuple(labels)
         self._bounds = tuple(bounds)
-        self._words = [floatToGoString(bound) for bound in (*bounds, float("inf"))]
+        self._words = [*(repr(float(bound)) for bound in bounds), "+Inf"]
         self._most = most
         self._exemplar = exemplar
         self._series: dict[tuple[str, ...], Series] = {}

@@ -2,7 +2,8 @@
 
 A timer that should strike ten times a second notes how late it was. Everything else that waits in
 this process waits at least as long, so this explains a slow request that its own spans do not. A
-histogram and not the latest value: a scrape every 15 s would see one tick of 150. Built by ``main``.
+histogram and not the latest value: a scrape every 15 s would see one tick of 150. Built by
+``main``.
 """
 
 import asyncio

@@ -9,6 +9,7 @@ which serves it.
 
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
@@ -17,6 +18,8 @@ from prometheus_client.registry import Collector
 
 from paceline.metrics.histogram import SECONDS, ExemplarSource, Gauge, Histogram
 from paceline.metrics.watch import Watched
+
+_OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0"
 
 
 class Metrics:
@@ -60,10 +63,9 @@ class Metrics:
     async def scrape(self, accept: str = "") -> tuple[bytes, str]:
         """All of it, and its content type; ``accept`` is the scraper's header."""
         await self.watched.refresh()
-        try:
-            encode, content_type = choose_encoder(accept)
-        except ValueError:  # a version that is no number
-            encode, content_type = choose_encoder("")
+        # Not the header itself: the library would repeat, or trip over, what else it says.
+        wanted = _OPENMETRICS if _OPENMETRICS.partition(";")[0] in accept else ""
+        encode, content_type = choose_encoder(wanted)
         return encode(self._registry), content_type
 
 
