@@ -1,32 +1,21 @@
 """Merging expositions: valid, nothing lost, every sample told apart by its worker."""
 
 from collections import Counter as Bag
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import pytest
+from expositions import read_openmetrics, read_text
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client import generate_latest as as_text
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import Metric
-from prometheus_client.openmetrics import parser as openmetrics
-from prometheus_client.parser import text_string_to_metric_families as read_text
 from prometheus_client.samples import Sample
 
 from paceline.metrics.merge import merge
 
-_PARSE = "text_string_to_metric_families"  # which has no types
 as_openmetrics, _ = choose_encoder("application/openmetrics-text")
-
-
-def read_openmetrics(text: str) -> Iterator[Metric]:
-    """Unlike the other parser it refuses what is not in order."""
-    read = cast("Callable[[str], Iterator[Metric]]", getattr(openmetrics, _PARSE))
-    return read(text)
-
 
 SIGNS = st.text(alphabet=st.sampled_from('ab"\\\n{},= \t#é\u2028\x85'), max_size=6)
 WORKERS = st.sampled_from(["0", "1", "blue", 'a"b', "back\\slash", "{", "new\nline"])

@@ -15,7 +15,9 @@ from paceline.web.binding import Path
 from paceline.web.middleware import metrics as measured
 from paceline.web.testing import Client
 
-LABELS = '{http_request_method="%s",http_response_status_code="%s",http_route="%s"}'
+
+def labels_of(method: str, status: str, route: str) -> str:
+    return f'{{http_request_method="{method}",http_route="{route}",http_response_status_code="{status}"}}'
 
 
 async def counts(metrics: Metrics, name: str) -> dict[str, float]:
@@ -69,16 +71,14 @@ class Asked:
 async def test_a_request_is_counted_by_pattern_method_and_status(case: Asked) -> None:
     metrics = Metrics(version="1")
     await application(metrics).request(case.method, case.path)
-    assert await http_counts(metrics) == {
-        LABELS % (case.labels[0], case.labels[1], case.labels[2]): 1
-    }
+    assert await http_counts(metrics) == {labels_of(*case.labels): 1}
 
 
 async def test_what_raises_is_a_500_and_goes_on() -> None:
     metrics = Metrics(version="1")
     with pytest.raises(RuntimeError):
         await application(metrics).request("GET", "/things/bug")
-    assert await http_counts(metrics) == {LABELS % ("GET", "500", "/things/{id}"): 1}
+    assert await http_counts(metrics) == {labels_of("GET", "500", "/things/{id}"): 1}
 
 
 async def test_clients_cannot_make_series() -> None:
@@ -108,7 +108,7 @@ async def test_a_request_in_flight_is_active_and_one_that_was_left_is_a_499() ->
     with pytest.raises(asyncio.CancelledError):
         await task
     assert b"\nhttp_server_active_requests 0.0\n" in (await metrics.scrape())[0]
-    assert await http_counts(metrics) == {LABELS % ("GET", "499", "/slow"): 1}
+    assert await http_counts(metrics) == {labels_of("GET", "499", "/slow"): 1}
 
 
 class Context:

@@ -20,6 +20,7 @@ from paceline.metrics.histogram import SECONDS, ExemplarSource, Gauge, Histogram
 from paceline.metrics.watch import Watched
 
 _OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0"
+_END: Final = b"# EOF\n"
 
 
 class Metrics:
@@ -32,6 +33,7 @@ class Metrics:
         self.watched = Watched()
         self._exemplar = exemplar
         self._registry = CollectorRegistry(auto_describe=True)
+        self._histograms: list[Histogram] = []
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
         self._registry.register(_Build(version))
@@ -52,6 +54,7 @@ class Metrics:
         """
         made = Histogram(name, text, labels, bounds=bounds, most=most, exemplar=self._exemplar)
         self._registry.register(made)
+        self._histograms.append(made)
         return made
 
     def gauge(self, name: str, text: str) -> Gauge:
@@ -64,9 +67,11 @@ class Metrics:
         """All of it, and its content type; ``accept`` is the scraper's header."""
         await self.watched.refresh()
         # Not the header itself: the library would repeat, or trip over, what else it says.
-        wanted = _OPENMETRICS if _OPENMETRICS.partition(";")[0] in accept else ""
-        encode, content_type = choose_encoder(wanted)
-        return encode(self._registry), content_type
+        is_open = _OPENMETRICS.partition(";")[0] in accept
+        encode, content_type = choose_encoder(_OPENMETRICS if is_open else "")
+        others = encode(self._registry).removesuffix(_END)
+        ours = "".join(each.text(exemplars=is_open) for each in self._histograms)
+        return others + ours.encode() + (_END if is_open else b""), content_type
 
 
 class _Build(Collector):
