@@ -65,11 +65,8 @@ class Shop:
                     break
                 await asyncio.sleep(0.05)
         assert found["status"] == "paid"
-        return next(
-            line["trace_id"]
-            for line in map(json.loads, self.logs[0].read_text().splitlines())
-            if line.get("path") == "/api/v1/orders"
-        )
+        lines = [json.loads(line) for line in self.logs[0].read_text().splitlines()]
+        return str(next(line["trace_id"] for line in lines if line.get("path") == "/api/v1/orders"))
 
 
 @asynccontextmanager
