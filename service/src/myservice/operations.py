@@ -20,6 +20,7 @@ from paceline.coalesce import Coalescer
 from paceline.config import Row
 from paceline.health import Health
 from paceline.lifecycle import Service
+from paceline.metrics.histogram import ExemplarSource
 from paceline.metrics.loop import LoopLag
 from paceline.metrics.registry import Metrics
 from paceline.outbox import OutboxRelay
@@ -29,13 +30,23 @@ from paceline.web.server import HttpServer
 
 
 class Operations:
-    """The metrics of a process called ``service``, and the server that shows them."""
+    """The metrics of a process called ``service``, and the server that shows them.
 
-    def __init__(self, config: Config, log: OperatedLog, *, service: str) -> None:
+    ``exemplar``: the trace that a request's duration is shown with, if any.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        log: OperatedLog,
+        *,
+        service: str,
+        exemplar: ExemplarSource | None = None,
+    ) -> None:
         self._config = config
         self._log = log
         self._service = service
-        self._metrics = Metrics(version=__version__)
+        self._metrics = Metrics(version=__version__, exemplar=exemplar)
         self.app = App()
         self.server: HttpServer | None = None
 
