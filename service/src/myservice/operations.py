@@ -20,33 +20,23 @@ from paceline.coalesce import Coalescer
 from paceline.config import Row
 from paceline.health import Health
 from paceline.lifecycle import Service
-from paceline.metrics.histogram import ExemplarSource
 from paceline.metrics.loop import LoopLag
 from paceline.metrics.registry import Metrics
 from paceline.outbox import OutboxRelay
 from paceline.pg import Pool
+from paceline.trace import recording
 from paceline.web.app import App
 from paceline.web.server import HttpServer
 
 
 class Operations:
-    """The metrics of a process called ``service``, and the server that shows them.
+    """The metrics of a process called ``service``, and the server that shows them."""
 
-    ``exemplar``: the trace that a request's duration is shown with, if any.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        log: OperatedLog,
-        *,
-        service: str,
-        exemplar: ExemplarSource | None = None,
-    ) -> None:
+    def __init__(self, config: Config, log: OperatedLog, *, service: str) -> None:
         self._config = config
         self._log = log
         self._service = service
-        self._metrics = Metrics(version=__version__, exemplar=exemplar)
+        self._metrics = Metrics(version=__version__, exemplar=_recorded)
         self.app = App()
         self.server: HttpServer | None = None
 
@@ -109,3 +99,9 @@ class Operations:
         )
         # In reverse at the end: a profile that is being made ends before the server waits for it.
         return [self.server, LoopLag(self._metrics), tasks, profiler]
+
+
+def _recorded() -> str | None:
+    """The id of the trace that is being recorded, for an exemplar."""
+    span = recording()
+    return None if span is None else span.trace_id
