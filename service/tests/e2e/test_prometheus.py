@@ -99,7 +99,9 @@ class Client:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
     """A service in use, with everything that has metrics."""
     folder = tmp_path_factory.mktemp("measured") / "data"
-    with running_service(folder, APP_CACHE="true") as started:
+    # Every request is traced, though nobody takes the traces.
+    traced = {"APP_OTEL_ENDPOINT": "http://127.0.0.1:1", "APP_TRACE_RATIO": "1"}
+    with running_service(folder, APP_CACHE="true", **traced) as started:
         over = threading.Event()
         load = threading.Thread(target=Client(started).until, args=(over,))
         load.start()
@@ -210,6 +212,20 @@ def test_every_rule_is_evaluated_and_what_it_compares_is_there(prometheus: Prome
         for rule in group["rules"]
     }
     assert set(health.values()) == {("ok", "")}, health
+
+
+def test_a_request_leads_to_its_trace(prometheus: Prometheus, service: Running) -> None:
+    query = 'http_server_request_duration_seconds_bucket{http_route="/api/v1/records/{id}"}'
+    now = time.time()
+
+    def traces() -> list[str]:
+        found = prometheus.ask(
+            "query_exemplars", query=query, start=str(now - 60), end=str(time.time() + 1)
+        )
+        return [one["labels"]["trace_id"] for series in found for one in series["exemplars"]]
+
+    until(lambda: bool(traces()), "no exemplars")
+    assert all(f'"trace_id":"{trace}"' in service.log() for trace in traces()[:10])
 
 
 def test_no_alert_fires_for_a_service_that_is_well(prometheus: Prometheus) -> None:
