@@ -17,7 +17,6 @@ from myservice.handler.grpc_accounts import AccountRpc
 from myservice.handler.http import STATUSES as RECORD_STATUSES
 from myservice.handler.http import RecordHandler
 from myservice.handler.orders import OrderHandler
-from myservice.handler.probes import ProbeHandler
 from myservice.handler.updates import UpdateHandler
 from myservice.service.accounts import AccountService
 from myservice.service.orders import OrderService
@@ -27,6 +26,7 @@ from paceline.auth import Verifier
 from paceline.clock import Clock
 from paceline.health import Health
 from paceline.log import Logger
+from paceline.metrics.registry import Metrics
 from paceline.rpc import interceptors as rpc
 from paceline.rpc.app import RpcApp
 from paceline.rpc.health import PROBES as RPC_PROBES
@@ -39,6 +39,7 @@ from paceline.web.docs import add_docs
 from paceline.web.middleware import (
     access_log,
     authenticate,
+    metrics,
     rate_limit,
     real_ip,
     recover,
@@ -47,6 +48,7 @@ from paceline.web.middleware import (
     trace,
 )
 from paceline.web.middleware.rate_limit import Limiter
+from paceline.web.probes import add_probes
 
 STATUSES: Final = {**RECORD_STATUSES, **ACCOUNT_STATUSES}
 PROBES: Final = ("/health", "/ready")
@@ -72,24 +74,33 @@ class Guard:
     limiter: Limiter | None
 
 
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What is seen of each request. No ``measured``: nobody counts."""
+
+    tracer: Tracer
+    measured: Metrics | None
+
+
 def http_app(
     config: Config,
     use: UseCases,
     guard: Guard,
+    telemetry: Telemetry,
     *,
     health: Health,
     clock: Clock,
     log: Logger,
-    tracer: Tracer,
     lifespan: Lifespan,
 ) -> App:
     """HTTP: every route of the service, under its middleware."""
     # Middleware stack: order matters, the first is the outermost.
     app = App(
         request_id(),
-        trace(tracer, quiet=PROBES),
+        trace(telemetry.tracer, quiet=PROBES),
         real_ip(config.trusted_proxies),
         access_log(log, quiet=PROBES),
+        *([] if telemetry.measured is None else [metrics(telemetry.measured)]),
         recover(log, statuses=STATUSES),
         timeout(config.request_timeout),
         max_body=config.max_body,
@@ -104,7 +115,7 @@ def http_app(
     UpdateHandler(use.updates, clock).register(api)
     AccountHandler(use.accounts).register(api)
     OrderHandler(use.orders).register(api)
-    ProbeHandler(health).register(app)
+    add_probes(app, health)
     add_docs(app, title="myservice", version=__version__)
     return app
 
@@ -113,18 +124,19 @@ def rpc_app(
     config: Config,
     use: UseCases,
     guard: Guard,
+    telemetry: Telemetry,
     *,
     health: Health,
     clock: Clock,
     log: Logger,
-    tracer: Tracer,
 ) -> RpcApp:
     """gRPC: every method of the service, under its interceptors."""
     # The same order here; streams are counted and ended inside all of them.
     interceptors = [
         rpc.request_id(),
-        rpc.trace(tracer, quiet=RPC_PROBES),
+        rpc.trace(telemetry.tracer, quiet=RPC_PROBES),
         rpc.access_log(log, quiet=RPC_PROBES),
+        *([] if telemetry.measured is None else [rpc.metrics(telemetry.measured)]),
         rpc.recover(log, domain="myservice"),
         rpc.deadline(config.request_timeout),
         rpc.authenticate(guard.verifier, clock),
@@ -137,11 +149,4 @@ def rpc_app(
     add_health(app, health)
     if config.grpc_reflection:
         add_reflection(app)
-    return app
-
-
-def probes_app(*, health: Health, log: Logger) -> App:
-    """HTTP for a process that serves nothing but its probes."""
-    app = App(request_id(), access_log(log, quiet=PROBES), recover(log))
-    ProbeHandler(health).register(app)
     return app

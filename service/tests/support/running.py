@@ -22,7 +22,13 @@ PATIENCE = 60.0
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment without settings of the service, a free port, ``variables``."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("APP_")}
-    return {**kept, "APP_LOG_FORMAT": "json", "APP_GRPC_PORT": "0", **variables}
+    return {
+        **kept,
+        "APP_LOG_FORMAT": "json",
+        "APP_GRPC_PORT": "0",
+        "APP_ADMIN_PORT": "0",
+        **variables,
+    }
 
 
 @dataclass
@@ -33,6 +39,7 @@ class Running:
     folder: Path
     url: str = ""
     grpc: str = ""
+    admin: str = ""
     token: str = ""
 
     def said(self) -> str:
@@ -57,6 +64,7 @@ class Running:
             time.sleep(0.05)
         self.url = re.findall(r"ready on (http://\S+)", self.said())[-1]
         self.grpc = re.findall(r"\ngrpcurl .* (\S+:\d+) ", self.said())[-1]
+        self.admin = re.findall(r"operators: (http://\S+)/metrics", self.said())[-1]
         self.token = re.findall(r"TOKEN=(\S+)", self.said())[-1]
 
 
