@@ -72,7 +72,7 @@ class Connection:
         """
         with _Statement(self, sql, ours=True) as statement:
             budget = self._budget() if seconds is None else seconds
-            return statement.answered(await statement.raw.execute(sql, timeout=budget), 0)
+            return statement.answered(await statement.raw.execute(sql, timeout=budget), None)
 
     async def reset(self, seconds: float) -> None:
         """Roll back what is open and bring the session back to how it was opened."""
@@ -80,7 +80,7 @@ class Connection:
             raw = statement.raw
             if raw.is_in_transaction():
                 await raw.execute("ROLLBACK", timeout=seconds)
-            statement.answered(await raw.execute(raw.get_reset_query(), timeout=seconds), 0)
+            statement.answered(await raw.execute(raw.get_reset_query(), timeout=seconds), None)
 
     def release(self) -> None:
         """End the checkout: whoever still holds on to this can do nothing with it."""
@@ -119,8 +119,8 @@ class _Statement:
     def __enter__(self) -> Self:
         return self
 
-    def answered(self, answer: T, rows: int | str) -> T:
-        """The answer, which tells of so many rows."""
+    def answered(self, answer: T, rows: int | str | None) -> T:
+        """The answer, which tells of so many rows, if of any."""
         if self._span is not None:
             spans.end(self._span, rows)
         return answer
