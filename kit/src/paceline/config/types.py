@@ -84,10 +84,8 @@ class _Readable(Form):
     def _check(self, text: str) -> str:
         try:
             self.read(text)
-        except ValueError as exc:
-            raise PydanticCustomError(
-                "form", "expected {expected}", {"expected": str(exc)}
-            ) from exc
+        except ValueError:
+            _refuse(self.expected)
         return text
 
 
