@@ -35,6 +35,7 @@ from paceline.log import Log, setup
 from paceline.memory import settle_memory
 from paceline.migrate import Migrator, Progress
 from paceline.migrate.cli import migrate_commands
+from paceline.processes import Inherited, Plan, inherited, supervise
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in a TOML or YAML file.")
@@ -104,11 +105,18 @@ def _run(loaded: Loaded[Config]) -> None:
 
 def _serve(loaded: Loaded[ServeConfig]) -> None:
     """Serve requests, on the database that is given: for production."""
-    config = loaded.config
+    config, given = loaded.config, inherited()
+    if config.workers > 1 and given is None:
+        supervise(_plan(config))
     log = _log(config)
-    built = build(config, log, before=[SchemaCheck(config.get_database_url())])
+    if given is not None:
+        log = log.bind(worker=given.worker)
+        config = _as_worker(config, given, log)
+    built = build(config, log, before=[SchemaCheck(config.get_database_url())], given=given)
 
     def ready() -> None:
+        if built.link is not None:
+            built.link.tell_ready()
         port = built.server.port if built.server else config.port
         rpc_port = built.rpc_server.port if built.rpc_server else config.grpc_port
         log.info(
@@ -116,6 +124,29 @@ def _serve(loaded: Loaded[ServeConfig]) -> None:
         )
 
     _live(built, ready)
+
+
+def _plan(config: ServeConfig) -> Plan:
+    return Plan(
+        workers=config.workers,
+        host=config.host,
+        port=config.port,
+        reserved_port=config.grpc_port,
+        reuse_port=config.reuse_port,
+        stop_timeout=config.drain_delay + config.shutdown_timeout + 3.0,
+        log_level=config.log_level,
+        log_format=config.log_format,
+    )
+
+
+def _as_worker(config: ServeConfig, given: Inherited, log: Log) -> ServeConfig:
+    """The settings on the ports that the supervisor has."""
+    for name, port in (("port", given.port), ("grpc_port", given.reserved_port)):
+        wanted: int = getattr(config, name)
+        if wanted not in (0, port):
+            variable = config.variable(name)
+            log.warning("a reload cannot change a port: restart", setting=variable, stays=port)
+    return config.replaced(port=given.port, grpc_port=given.reserved_port, reuse_port=True)
 
 
 def _worker(loaded: Loaded[WorkerConfig]) -> None:
