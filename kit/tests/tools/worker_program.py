@@ -12,7 +12,7 @@ from pathlib import Path
 from http_wire import send_answer
 from recording_log import RecordingLog
 
-from paceline.lifecycle import AtStop, Lifecycle
+from paceline.lifecycle import AtStop, Lifecycle, Service
 from paceline.processes import Inherited, Link, inherited
 from paceline.web.asgi import Receive, Scope, Send
 from paceline.web.server import HttpServer
@@ -28,10 +28,17 @@ async def never() -> None:
 
 async def main(given: Inherited, mood: str) -> int:
     server = HttpServer(
-        answer, RecordingLog(), host="", port=0, listener=given.take_listener(), keep_alive_grace=5.0
+        answer,
+        RecordingLog(),
+        host="",
+        port=0,
+        listener=given.take_listener(),
+        keep_alive_grace=5.0,
     )
     link = Link(given, on_leave=lambda: lifecycle.hand_over())  # noqa: PLW0108 - made below
-    services = [link, server, AtStop("deaf", never)] if mood == "deaf" else [link, server]
+    services: list[Service] = (
+        [link, server, AtStop("deaf", never)] if mood == "deaf" else [link, server]
+    )
     lifecycle = Lifecycle(services, RecordingLog(), shutdown_timeout=60 if mood == "deaf" else 5)
     return await lifecycle.run(link.tell_ready)
 

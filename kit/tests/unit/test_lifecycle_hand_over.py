@@ -27,7 +27,9 @@ class Slow:
         await self.release.wait()
 
 
-async def running(service: Slow, *, drain_delay: float = 60.0) -> tuple[Lifecycle, asyncio.Task[int]]:
+async def running(
+    service: Slow, *, drain_delay: float = 60.0
+) -> tuple[Lifecycle, asyncio.Task[int]]:
     lifecycle = Lifecycle([service], RecordingLog(), drain_delay=drain_delay, shutdown_timeout=5)
     up = asyncio.Event()
     task = asyncio.create_task(lifecycle.run(up.set))

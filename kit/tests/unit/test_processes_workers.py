@@ -32,9 +32,10 @@ class FakeWorker:
     )
 
     async def ready(self) -> bool:
-        said = asyncio.ensure_future(self.is_ready.wait())
+        said = asyncio.create_task(self.is_ready.wait())
+        self.ended.add_done_callback(lambda _: said.cancel())
         try:
-            await asyncio.wait({said, self.ended}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({said})
         finally:
             said.cancel()
         return not self.ended.done()
@@ -69,26 +70,39 @@ class Stage:
         self.prepare(worker)
         return worker
 
-    def supervising(self, *, count: int = 2, **settings: float) -> Workers:
+    def supervising(
+        self, *, count: int = 2, start_timeout: float = PATIENCE, stop_timeout: float = PATIENCE
+    ) -> Workers:
         return Workers(
-            self.spawn, self.log, self.clock, count=count, pauses=(0.0, 0.001),
-            **{"start_timeout": PATIENCE, "stop_timeout": PATIENCE, **settings},  # type: ignore[arg-type]
-        )  # fmt: skip
+            self.spawn,
+            self.log,
+            self.clock,
+            count=count,
+            start_timeout=start_timeout,
+            stop_timeout=stop_timeout,
+            lasting=10.0,
+            pauses=(0.0, 0.001),
+        )
 
     async def until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
             while not true():  # noqa: ASYNC110 - a fake tells nobody
                 await asyncio.sleep(0.001)
 
+    async def until_spawned(self, count: int) -> None:
+        await self.until(lambda: len(self.workers) == count)
+
     def alive(self) -> list[int]:
         return [worker.number for worker in self.workers if not worker.ended.done()]
 
 
 @asynccontextmanager
-async def started(stage: Stage, **settings: float) -> AsyncGenerator[Workers]:
+async def started(
+    stage: Stage, *, count: int = 2, start_timeout: float = PATIENCE, stop_timeout: float = PATIENCE
+) -> AsyncGenerator[Workers]:
     """Workers that are up; at the end no process and no task may be left."""
     before = asyncio.all_tasks()
-    workers = stage.supervising(**settings)
+    workers = stage.supervising(count=count, start_timeout=start_timeout, stop_timeout=stop_timeout)
     await workers.start()
     try:
         yield workers
@@ -97,6 +111,12 @@ async def started(stage: Stage, **settings: float) -> AsyncGenerator[Workers]:
     assert stage.alive() == []
     await asyncio.sleep(0)  # what was cancelled unwinds
     assert asyncio.all_tasks() <= before
+
+
+async def until_ready_again(stage: Stage) -> None:
+    """Wait for one more worker that is ready than now."""
+    ready = stage.log.events("info").count("worker ready")
+    await stage.until(lambda: stage.log.events("info").count("worker ready") > ready)
 
 
 def refuse(worker: FakeWorker) -> None:
@@ -118,7 +138,9 @@ async def test_all_start_side_by_side_and_start_returns_when_each_is_ready() -> 
 
 
 async def test_a_worker_that_never_starts_fails_the_whole_after_a_few_attempts() -> None:
-    stage = Stage(prepare=lambda worker: refuse(worker) if worker.number == 2 else worker.is_ready.set())
+    stage = Stage(
+        prepare=lambda worker: refuse(worker) if worker.number == 2 else worker.is_ready.set()
+    )
     workers = stage.supervising()
     with pytest.raises(Error, match="worker 2 did not get ready in 3 attempts") as caught:
         await workers.start()
@@ -172,14 +194,14 @@ async def test_nobody_gives_up_on_a_slot_once_all_were_up() -> None:
 
 async def test_only_deaths_of_workers_that_did_not_last_make_the_pauses_grow() -> None:
     stage = Stage()
-    async with started(stage, count=1, lasting=10.0) as workers:
-        for died in range(1, 4):
+    async with started(stage, count=1) as workers:
+        for _ in range(3):
             stage.workers[-1].end(1)
-            await stage.until(lambda died=died: stage.log.events("info").count("worker ready") > died)  # type: ignore[misc]
+            await until_ready_again(stage)
         assert workers.slots[0].failures == 3
         stage.clock.advance(11.0)
         stage.workers[-1].end(1)
-        await stage.until(lambda: stage.log.events("info").count("worker ready") == 5)
+        await until_ready_again(stage)
         assert workers.slots[0].failures == 0
 
 
@@ -189,12 +211,13 @@ async def test_a_reload_lets_each_leave_only_when_its_successor_is_ready() -> No
         stage.prepare = lambda _: None
         reloading = asyncio.create_task(workers.reload())
         for slot in (1, 2):
-            await stage.until(lambda slot=slot: len(stage.workers) == 2 + slot)  # type: ignore[misc]
+            await stage.until_spawned(2 + slot)
             old, new = stage.workers[slot - 1], stage.workers[-1]
             assert (new.number, old.told) == (slot, [])
             assert len(stage.alive()) == 3
             new.is_ready.set()
-            await stage.until(lambda old=old: old.told == ["leave"])  # type: ignore[misc]
+            await old.wait()
+            assert old.told == ["leave"]
         assert await reloading
         assert stage.alive() == [1, 2]
 

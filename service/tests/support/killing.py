@@ -91,6 +91,17 @@ class Command:
                 writer.close()
                 return
 
+    @property
+    def pid(self) -> int:
+        """Its process. Errors: ValueError when it does not run."""
+        if self._process is None:
+            raise ValueError("it does not run")
+        return self._process.pid
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal after which it goes on."""
+        os.kill(self.pid, number)
+
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(

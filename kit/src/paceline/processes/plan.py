@@ -76,8 +76,8 @@ def supervise(plan: Plan, command: Sequence[str] | None = None) -> Never:
     sys.stdout.flush()
     sys.stderr.flush()
     environment = {**os.environ, PLAN: msgspec.json.encode(plan).decode()}
-    start = [sys.executable, "-P", "-m", program.__package__]
-    os.execve(start[0], [*start, *words], environment)  # noqa: S606 - no shell is wanted
+    start = ["-P", "-m", str(program.__package__)]
+    os.execve(sys.executable, [sys.executable, *start, *words], environment)  # noqa: S606 - no shell is wanted
 
 
 def take_plan(environment: MutableMapping[str, str]) -> Plan | None:

@@ -19,7 +19,9 @@ GRACE = 0.4
 
 
 @asynccontextmanager
-async def kept(app: ASGIApp = hello, *, grace: float = GRACE) -> AsyncGenerator[tuple[HttpServer, Client]]:
+async def kept(
+    app: ASGIApp = hello, *, grace: float = GRACE
+) -> AsyncGenerator[tuple[HttpServer, Client]]:
     """A server, and a connection to it that has been used."""
     server = HttpServer(app, RecordingLog(), host="127.0.0.1", port=0, keep_alive_grace=grace)
     await server.start()

@@ -38,7 +38,7 @@ class Supervisor:
 
     async def until(self, true: Callable[[], object]) -> None:
         async with asyncio.timeout(PATIENCE):
-            while not true():  # noqa: ASYNC110 - another process tells nobody
+            while not true():
                 assert self.process.returncode is None, self.lines()
                 await asyncio.sleep(0.02)
 
@@ -52,6 +52,11 @@ class Supervisor:
     def pids(self) -> list[int]:
         """Every worker that was ready, in turn."""
         return [int(str(line["pid"])) for line in self.lines("worker ready")]
+
+    def children(self) -> list[int]:
+        """Its processes now."""
+        pid = self.process.pid
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def mood(self, mood: str) -> None:
         (self.folder / "mood").write_text(mood)
@@ -119,7 +124,9 @@ async def test_workers_answer_on_one_port_and_a_signal_ends_all_cleanly(tmp_path
     assert len(running.pids()) == 2
 
 
-async def test_a_reload_exchanges_every_worker_and_a_kept_connection_is_answered(tmp_path: Path) -> None:
+async def test_a_reload_exchanges_every_worker_and_a_kept_connection_is_answered(
+    tmp_path: Path,
+) -> None:
     async with supervisor(tmp_path) as running:
         await running.until_said("ready")
         before = set(running.pids())
@@ -175,9 +182,8 @@ async def test_workers_whose_supervisor_is_killed_stop(tmp_path: Path) -> None:
 
 async def test_a_signal_while_workers_hang_at_their_start_ends_all(tmp_path: Path) -> None:
     async with supervisor(tmp_path, mood="hang") as running:
-        children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
-        await running.until(lambda: len(children.read_text().split()) == 2)
-        pids = [int(pid) for pid in children.read_text().split()]
+        await running.until(lambda: len(running.children()) == 2)
+        pids = running.children()
         running.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE):
             await running.process.wait()
