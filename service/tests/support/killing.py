@@ -64,14 +64,19 @@ class Api:
 class Command:
     """A command of the service that stays, started again after each kill.
 
-    ``port``: where it listens when it is up; ``words``: what to run.
+    ``port``: where it listens when it is up, ``grpc_port`` also; ``words``: what to run.
     """
 
-    def __init__(self, *words: str, port: int, log: Path, **settings: str) -> None:
+    def __init__(
+        self, *words: str, port: int, log: Path, grpc_port: int = 0, **settings: str
+    ) -> None:
         self.port = port
+        self.grpc_port = grpc_port
         self._words = words
         self._log = log
-        self._env = environment(APP_JWT_SECRET=SECRET, APP_HOST="127.0.0.1", **settings)
+        self._env = environment(
+            APP_JWT_SECRET=SECRET, APP_HOST="127.0.0.1", APP_GRPC_PORT=str(grpc_port), **settings
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
