@@ -226,6 +226,7 @@ def _spawn(
             "APP_HOST": _HOST,
             "APP_PORT": port,
             "APP_GRPC_PORT": "0",
+            "APP_ADMIN_PORT": "0",
             "APP_JWT_SECRET": secret,
             "APP_RATE_LIMIT": "10000000",
             "APP_LOG_FORMAT": "json",

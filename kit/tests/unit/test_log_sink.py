@@ -10,6 +10,7 @@ from threading import Thread
 import pytest
 
 from paceline.log.sink import Sink
+from paceline.log.tail import Tail
 
 
 class Counting(io.BytesIO):
@@ -38,7 +39,7 @@ def stream() -> Stream:
 
 @pytest.fixture
 def sink(stream: Stream) -> Sink:
-    return Sink(stream)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    return Sink(stream, Tail())  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 async def test_the_lines_of_one_round_leave_in_one_write_at_its_end(
@@ -94,7 +95,8 @@ async def test_processes_that_share_a_pipe_tear_no_line_of_each_other() -> None:
     program = """if True:
         import sys
         from paceline.log.sink import Sink
-        sink = Sink(sys.stdout)
+        from paceline.log.tail import Tail
+        sink = Sink(sys.stdout, Tail())
         for round in range(40):
             for number in range(400):
                 sink._lines.append(sys.argv[1].encode() * (number % 300) + b"\\n")
@@ -111,3 +113,31 @@ async def test_processes_that_share_a_pipe_tear_no_line_of_each_other() -> None:
     assert [await process.wait() for process in processes] == [0, 0]
     assert len(lines) == 2 * 40 * 400
     assert [line for line in lines if len(set(line.strip())) > 1] == []
+
+
+def test_the_tail_numbers_lines_and_gives_what_is_new() -> None:
+    tail = Tail(lines=3)
+    tail.add([b"1\n", b"2\n"])
+    assert tail.after(0) == (2, ["1", "2"])
+    assert tail.after(1) == (2, ["2"])
+    assert tail.after(2) == (2, [])
+    tail.add([b"3\n", b"4\n", b"5\n"])
+    assert tail.after(0) == (5, ["3", "4", "5"])
+    assert tail.after(4) == (5, ["5"])
+    assert tail.after(77) == (5, ["3", "4", "5"]), "a number of a process before this one"
+    assert tail.after(-1) == (5, ["3", "4", "5"])
+
+
+def test_the_tail_is_bounded_and_plain() -> None:
+    tail = Tail(lines=2, longest=12)
+    tail.add([b"x" * 100, b"\x1b[31mred\x1b[0m\n"])
+    assert tail.after(0) == (2, ["x" * 12, "red"])
+
+
+def test_lines_are_remembered_also_when_nobody_reads_the_stream(stream: Stream) -> None:
+    tail = Tail()
+    sink = Sink(stream, tail)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    stream.buffer.close()
+    sink.write(b"one\n", at_once=True)
+    sink.write(b"two\n", at_once=True)
+    assert tail.after(0) == (2, ["one", "two"])

@@ -10,6 +10,7 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from myservice.ledger_cli import ledger_commands
 from myservice.main import Built, build, build_worker
 from myservice.records_cli import records_commands
 from myservice.schema import SchemaCheck, migrations, open_migrator
+from paceline.admin import require_token
 from paceline.auth import issue_token
 from paceline.cli import USAGE, fail, load_or_fail, with_flags
 from paceline.clock import SystemClock
@@ -36,6 +38,7 @@ from paceline.memory import settle_memory
 from paceline.migrate import Migrator, Progress
 from paceline.migrate.cli import migrate_commands
 from paceline.processes import Inherited, Plan, inherited, supervise
+from paceline.web.server import HttpServer
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in a TOML or YAML file.")
@@ -99,7 +102,16 @@ def _run(loaded: Loaded[Config]) -> None:
         development = Development(config, log, nats=True, redis=uses_redis)
     except EngineError as exc:
         fail(str(exc), code=Exit.FAILED)
-    built = build(development.config, log, before=development.services, with_worker=True)
+    settings = describe(replace(loaded, config=development.config))
+    built = _or_fail(
+        lambda: build(
+            development.config,
+            log,
+            before=development.services,
+            settings=settings,
+            with_worker=True,
+        )
+    )
     _live(built, lambda: development.greet(built))
 
 
@@ -107,12 +119,13 @@ def _serve(loaded: Loaded[ServeConfig]) -> None:
     """Serve requests, on the database that is given: for production."""
     config, given = loaded.config, inherited()
     if config.workers > 1 and given is None:
-        supervise(_plan(config))
+        _or_fail(lambda: supervise(_plan(config)))
     log = _log(config)
     if given is not None:
         log = log.bind(worker=given.worker)
         config = _as_worker(config, given, log)
-    built = build(config, log, before=[SchemaCheck(config.get_database_url())], given=given)
+    before, settings = [SchemaCheck(config.get_database_url())], describe(loaded)
+    built = _or_fail(lambda: build(config, log, before=before, settings=settings, given=given))
 
     def ready() -> None:
         if built.link is not None:
@@ -120,20 +133,31 @@ def _serve(loaded: Loaded[ServeConfig]) -> None:
         port = built.server.port if built.server else config.port
         rpc_port = built.rpc_server.port if built.rpc_server else config.grpc_port
         log.info(
-            "ready", url=f"http://{config.host}:{port}", grpc_port=rpc_port, version=__version__
+            "ready",
+            url=f"http://{config.host}:{port}",
+            grpc_port=rpc_port,
+            admin=None if given else _url_of(built.admin),
+            version=__version__,
         )
 
     _live(built, ready)
 
 
 def _plan(config: ServeConfig) -> Plan:
+    token = config.admin_token.reveal() if config.admin_token else None
+    require_token(config.admin_host, token, variable=config.variable("admin_token"))
     return Plan(
+        service="myservice",
+        version=__version__,
         workers=config.workers,
         host=config.host,
         port=config.port,
         reserved_port=config.grpc_port,
         reuse_port=config.reuse_port,
         stop_timeout=config.drain_delay + config.shutdown_timeout + 3.0,
+        admin_host=config.admin_host,
+        admin_port=config.admin_port,
+        admin_token=token,
         log_level=config.log_level,
         log_format=config.log_format,
     )
@@ -153,13 +177,25 @@ def _worker(loaded: Loaded[WorkerConfig]) -> None:
     """Pay orders and send what waits in the outbox: for production, beside `serve`."""
     config = loaded.config
     log = _log(config)
-    built = build_worker(config, log, before=[SchemaCheck(config.get_database_url())])
+    before = [SchemaCheck(config.get_database_url())]
+    built = _or_fail(lambda: build_worker(config, log, before=before, settings=describe(loaded)))
 
     def ready() -> None:
-        port = built.server.port if built.server else config.admin_port
-        log.info("ready", probes=f"http://{config.host}:{port}/ready", version=__version__)
+        log.info("ready", admin=_url_of(built.admin), version=__version__)
 
     _live(built, ready)
+
+
+def _or_fail(make: Callable[[], Built]) -> Built:
+    """What it makes. Ends the command when settings do not go together."""
+    try:
+        return make()
+    except Error as exc:
+        fail(str(exc), code=USAGE)
+
+
+def _url_of(server: HttpServer | None) -> str | None:
+    return None if server is None else server.url
 
 
 def _token(

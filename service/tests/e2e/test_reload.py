@@ -9,13 +9,16 @@ import asyncio
 import json
 import os
 import signal
+import urllib.error
+import urllib.request
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from killing import Command, children_of, free_port, rows_of
-from steady import SteadyLoad, steady_load
+from steady import OK, SteadyLoad, steady_load
 
 FULL = os.environ.get("ROLLING_TEST") == "full"
 RELOADS, KILLS, CLIENTS = (10, 5, 8) if FULL else (2, 1, 3)
@@ -133,3 +136,65 @@ async def test_a_wrong_configuration_is_refused_by_a_reload_and_the_old_one_serv
         command.tell(signal.SIGHUP)
         await command.until_said("reload given up: the workers there are go on")
         assert command.said("worker did not get ready")[0]["status"] == 2
+
+
+@dataclass
+class Operator:
+    """Who asks the admin port."""
+
+    port: int
+    token: str
+
+    async def ask(
+        self, path: str, *, method: str = "GET", body: object = None, token: str | None = None
+    ) -> tuple[int, str]:
+        """The status and what was said."""
+        return await asyncio.to_thread(self._ask, path, method, body, token or self.token)
+
+    def _ask(self, path: str, method: str, body: object, token: str) -> tuple[int, str]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            return refused.code, refused.read().decode()
+
+
+async def test_one_admin_port_speaks_for_all_workers(migrated: str, tmp_path: Path) -> None:
+    operator = Operator(free_port(), "Yv3nQm8sTk5wRz7xJd2cLp9hBf6gAe4u")
+    settings = {"APP_ADMIN_PORT": str(operator.port), "APP_ADMIN_TOKEN": operator.token}
+    async with serving(tmp_path, migrated, **settings) as command:
+        status, metrics = await operator.ask("/metrics")
+        assert status == OK
+        for worker in range(1, WORKERS + 1):
+            assert f'paceline_pool_connections{{worker="{worker}"' in metrics
+        assert metrics.count("# TYPE paceline_pool_connections ") == 1
+        assert (await operator.ask("/metrics", token="wrong"))[0] == 401
+        assert command.port != operator.port
+        status, ready = await operator.ask("/ready", token="none")
+        assert (status, set(json.loads(ready)["workers"])) == (OK, {"1", "2"})
+        _, state = await operator.ask("/debug/state")
+        pids = [each["pid"] for each in json.loads(state)["workers"]]
+        assert set(pids) == set(children_of(command.pid))
+        _, second = await operator.ask("/debug/state?worker=2")
+        assert json.loads(second)["pid"] == pids[1]
+        assert (await operator.ask("/debug/tasks"))[0] == 400
+        assert (await operator.ask("/debug/tasks?worker=3"))[0] == 400
+        assert (await operator.ask("/debug/tasks?worker=1"))[0] == OK
+        level = {"level": "warning"}
+        assert (await operator.ask("/log/level", method="PUT", body=level))[0] == OK
+        for worker in (1, 2):
+            _, told = await operator.ask(f"/log/level?worker={worker}")
+            assert json.loads(told) == level
+        assert (await operator.ask("/log/level", method="PUT", body={"level": "loud"}))[0] == 422
+        os.kill(pids[0], signal.SIGSTOP)  # it answers nobody; the other does
+        try:
+            status, ready = await operator.ask("/ready")
+            assert (status, set(json.loads(ready)["workers"])) == (OK, {"2"})
+        finally:
+            os.kill(pids[0], signal.SIGCONT)

@@ -6,7 +6,8 @@ written outside a loop, go at once, with what waits before them; so a crash can 
 the last round's ordinary records, and order is kept. Several processes may write to one pipe: a
 write is no longer than what the system keeps together, unless one line is. When whoever read our
 output is gone (a closed pipe), the service goes on without a log: the descriptor is pointed at the
-null device, or the interpreter would fail at exit for what is left in the buffer. Used by
+null device, or the interpreter would fail at exit for what is left in the buffer. What was written
+is remembered for a while (``tail``), also then. Used by
 ``output``; ``setup`` flushes it at exit.
 """
 
@@ -19,15 +20,18 @@ from collections import deque
 from collections.abc import Iterator
 from typing import BinaryIO, Final, TextIO
 
+from paceline.log.tail import Tail
+
 _MOST_LINES: Final = 500
 
 
 class Sink:
     """Writes lines to the binary buffer of a text stream. Not the stream's owner: never closes."""
 
-    __slots__ = ("_buffer", "_gone", "_lines", "_most", "_stream")
+    __slots__ = ("_buffer", "_gone", "_lines", "_most", "_stream", "_tail")
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, tail: Tail) -> None:
+        self._tail = tail
         # Kept although only its buffer is used: a text stream nobody holds closes its buffer.
         self._stream = stream
         self._buffer = stream.buffer
@@ -54,7 +58,10 @@ class Sink:
         with contextlib.suppress(IndexError):
             while True:
                 lines.append(self._lines.popleft())
-        if self._gone or not lines:
+        if not lines:
+            return
+        self._tail.add(lines)
+        if self._gone:
             return
         try:
             for piece in _pieces(lines, self._most) if self._most else (b"".join(lines),):

@@ -10,15 +10,20 @@ restart. Read ``workers`` next.
 import asyncio
 import os
 import sys
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from paceline.clock import SystemClock
 from paceline.errors import Error
 from paceline.lifecycle import Exit, Lifecycle
-from paceline.log import setup
+from paceline.log import Log, setup
+from paceline.processes.admin import supervisor_app
 from paceline.processes.listening import open_listener, port_of, reserve
 from paceline.processes.plan import Plan, take_plan
 from paceline.processes.spawn import Spawner
 from paceline.processes.workers import Workers
+from paceline.web.server import HttpServer
 
 _ATTEMPTS = 3
 _START_TIMEOUT = 60.0
@@ -36,15 +41,23 @@ def main() -> int:
 def supervised(plan: Plan, command: list[str]) -> int:
     """Run ``command`` as the plan says; the exit code."""
     log = setup(plan.log_level, format=plan.log_format).bind(component="supervisor")
-    try:
-        listener = open_listener(plan.host, plan.port, reuse_port=plan.reuse_port)
-        reserved = reserve(plan.host, plan.reserved_port, shared=plan.reuse_port)
-    except Error as exc:
-        log.error("could not start", error=exc)
-        return Exit.FAILED
-    port, reserved_port = port_of(listener), port_of(reserved)
+    with ExitStack() as stack:
+        try:
+            listener = open_listener(plan.host, plan.port, reuse_port=plan.reuse_port)
+            stack.enter_context(listener)
+            reserved = reserve(plan.host, plan.reserved_port, shared=plan.reuse_port)
+            stack.enter_context(reserved)
+        except Error as exc:
+            log.error("could not start", error=exc)
+            return Exit.FAILED
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="paceline-")))
+        spawner = Spawner(command, listener, reserved_port=port_of(reserved), folder=folder)
+        return asyncio.run(_live(plan, spawner, log))
+
+
+async def _live(plan: Plan, spawner: Spawner, log: Log) -> int:
     workers = Workers(
-        Spawner(command, listener, reserved_port=reserved_port),
+        spawner,
         log,
         SystemClock(),
         count=plan.workers,
@@ -52,19 +65,39 @@ def supervised(plan: Plan, command: list[str]) -> int:
         stop_timeout=plan.stop_timeout,
         attempts=_ATTEMPTS,
     )
+    admin = HttpServer(
+        supervisor_app(
+            workers,
+            log,
+            service=plan.service,
+            version=plan.version,
+            token=plan.admin_token,
+            draining=lambda: lifecycle.draining,
+        ),
+        log,
+        name="admin server",
+        host=plan.admin_host,
+        port=plan.admin_port,
+        write_timeout=100.0,  # a profile takes up to a minute
+    )
     lifecycle = Lifecycle(
-        [workers],
+        [admin, workers],
         log,
         shutdown_timeout=plan.stop_timeout + 2.0,
         start_timeout=_ATTEMPTS * (_START_TIMEOUT + 1.0),
     )
 
     def ready() -> None:
-        url = f"http://{plan.host}:{port}"
-        log.info("ready", url=url, grpc_port=reserved_port, workers=plan.workers)
+        log.info(
+            "ready",
+            url=f"http://{plan.host}:{spawner.port}",
+            grpc_port=spawner.reserved_port,
+            admin=admin.url,
+            workers=plan.workers,
+            version=plan.version,
+        )
 
-    with listener, reserved:
-        return asyncio.run(lifecycle.run(ready))
+    return await lifecycle.run(ready)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ WORKER: Final = "PACELINE_WORKER"
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a supervisor does. ``stop_timeout``: seconds a worker has from SIGTERM to its end."""
 
+    service: str = ""
+    version: str = ""
     workers: int
     host: str
     port: int
@@ -32,6 +34,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     reuse_port: bool = False
     """Share the port with other processes, too."""
     stop_timeout: float
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 0
+    admin_token: str | None = None
     log_level: Level = "info"
     log_format: Format = "auto"
 
@@ -47,10 +52,16 @@ class Inherited(msgspec.Struct, frozen=True, kw_only=True):
     """Where the listener listens."""
     reserved_port: int
     """The port on which every worker listens with SO_REUSEPORT."""
+    admin: int
+    """A listening Unix socket, on which the supervisor asks it what an operator wants to know."""
 
     def take_listener(self) -> socket.socket:
         """The listening socket. *Resources*: the caller's now."""
         return _taken(self.listener)
+
+    def take_admin(self) -> socket.socket:
+        """The socket of its admin server. *Resources*: the caller's now."""
+        return _taken(self.admin)
 
     def take_link(self) -> socket.socket:
         """The way to the supervisor. *Resources*: the caller's now."""

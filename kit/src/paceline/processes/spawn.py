@@ -2,6 +2,7 @@
 
 It has a session of its own, so Ctrl-C on a terminal reaches the supervisor only, and its output
 is the supervisor's. That it has ended is known by the end of the link and then by its status.
+Its admin server listens in a folder that only this user may enter.
 Rejected: asyncio's subprocesses, which start a thread for each child. `Spawner` is what
 ``workers`` is given as its way to start one; the other end of the link is ``link``.
 """
@@ -13,6 +14,8 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import count
+from pathlib import Path
 from typing import Final
 
 from paceline.processes.link import LEAVE, READY
@@ -25,10 +28,14 @@ _SIGNALS: Final = {"stop": signal.SIGTERM, "kill": signal.SIGKILL}
 
 
 class WorkerProcess:
-    """Implements ``workers.Worker``. *Resources*: the process and the link, until it has ended."""
+    """Implements ``workers.Worker``. ``admin`` is the path of its admin server.
 
-    def __init__(self, process: subprocess.Popen[bytes], link: socket.socket) -> None:
+    *Resources*: the process, the link and that path, until it has ended.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], link: socket.socket, admin: Path) -> None:
         self.pid = process.pid
+        self.admin = admin
         self._process = process
         self._ready = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
@@ -67,32 +74,53 @@ class WorkerProcess:
                 await asyncio.sleep(_POLL)
         finally:
             writer.close()
+            self.admin.unlink(missing_ok=True)
         return status
 
 
 class Spawner:
-    """Starts workers: ``command``, with ``listener`` to accept from and ``reserved_port``."""
+    """Starts workers: ``command``, with ``listener`` to accept from and ``reserved_port``.
+
+    ``folder`` is where their admin servers listen.
+    """
 
     def __init__(
-        self, command: Sequence[str], listener: socket.socket, *, reserved_port: int
+        self,
+        command: Sequence[str],
+        listener: socket.socket,
+        *,
+        reserved_port: int,
+        folder: Path,
     ) -> None:
+        self._folder = folder
+        self._started = count(1)
         self._command = [*command]
         self._listener = listener
-        self._reserved_port = reserved_port
+        self.reserved_port = reserved_port
+
+    @property
+    def port(self) -> int:
+        """Where the workers accept."""
+        return port_of(self._listener)
 
     def __call__(self, number: int) -> WorkerProcess:
         """Start worker ``number``. Errors: OSError."""
         ours, theirs = socket.socketpair()
-        handles = (theirs.fileno(), self._listener.fileno())
+        path = self._folder / f"{number}-{next(self._started)}"
+        admin = socket.socket(socket.AF_UNIX)
+        admin.bind(str(path))
+        admin.listen()
+        handles = (theirs.fileno(), self._listener.fileno(), admin.fileno())
         what = Inherited(
             worker=number,
             link=handles[0],
             listener=handles[1],
-            port=port_of(self._listener),
-            reserved_port=self._reserved_port,
+            admin=handles[2],
+            port=self.port,
+            reserved_port=self.reserved_port,
         )
         try:
-            with theirs:
+            with theirs, admin:
                 process = subprocess.Popen(  # noqa: S603 - the command is ours
                     self._command,
                     env=handed_on(os.environ, what),
@@ -102,5 +130,6 @@ class Spawner:
                 )
         except OSError:
             ours.close()
+            path.unlink()
             raise
-        return WorkerProcess(process, ours)
+        return WorkerProcess(process, ours, path)

@@ -10,7 +10,7 @@ codes are those of a single process. Built by ``__main__``; ``spawn`` has the re
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Generic, Literal, Protocol, TypeVar
 
 from paceline.clock import Clock
 from paceline.errors import Code, Error
@@ -55,19 +55,22 @@ class Logger(Protocol):
         ...
 
 
-class Slot:
+W = TypeVar("W", bound=Worker)
+
+
+class Slot(Generic[W]):
     """A place for one worker at a time."""
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.worker: Worker | None = None
+        self.worker: W | None = None
         self.ready_at = 0.0
         self.failures = 0
         """In a row, without a worker that lasted in between."""
         self.changing = asyncio.Lock()
 
 
-class Workers:
+class Workers(Generic[W]):
     """``count`` workers by way of ``spawn``, which is given a slot's number, from 1.
 
     Settings, in seconds: ``start_timeout`` of each attempt; ``stop_timeout`` from a notice to the
@@ -81,7 +84,7 @@ class Workers:
 
     def __init__(
         self,
-        spawn: Callable[[int], Worker],
+        spawn: Callable[[int], W],
         log: Logger,
         clock: Clock,
         *,
@@ -92,7 +95,7 @@ class Workers:
         lasting: float = 10.0,
         pauses: Sequence[float] = _PAUSES,
     ) -> None:
-        self.slots = tuple(Slot(number) for number in range(1, count + 1))
+        self.slots: tuple[Slot[W], ...] = tuple(Slot(n) for n in range(1, count + 1))
         self._spawn = spawn
         self._log = log
         self._clock = clock
@@ -101,7 +104,7 @@ class Workers:
         self._attempts = attempts
         self._lasting = lasting
         self._pauses = tuple(pauses)
-        self._alive: set[Worker] = set()
+        self._alive: set[W] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._hangup = asyncio.Event()
 
@@ -134,8 +137,10 @@ class Workers:
         except asyncio.CancelledError:
             await self._force()
             raise
-        if any(statuses):
-            told = ", ".join(str(status) for status in statuses if status)
+        # Who ends by the signal itself had not begun to serve.
+        unclean = [status for status in statuses if status not in (0, -signal.SIGTERM)]
+        if unclean:
+            told = ", ".join(map(str, unclean))
             raise Error(Code.DEADLINE_EXCEEDED, f"workers ended with status {told}")
 
     async def reload(self) -> bool:
@@ -162,7 +167,7 @@ class Workers:
             self._hangup.clear()
             await self.reload()
 
-    async def _fill(self, slot: Slot, attempts: int = 0) -> None:
+    async def _fill(self, slot: Slot[W], attempts: int = 0) -> None:
         """Try until the slot has a worker; ``attempts`` times, or without an end."""
         failed = 0
         while True:
@@ -177,7 +182,7 @@ class Workers:
                 message = f"worker {slot.number} did not get ready in {attempts} attempts"
                 raise Error(Code.FAILED_PRECONDITION, message)
 
-    async def _attempt(self, slot: Slot) -> Worker | None:
+    async def _attempt(self, slot: Slot[W]) -> W | None:
         """A new worker that is ready, or None; then its process has ended."""
         try:
             worker = self._spawn(slot.number)
@@ -195,13 +200,13 @@ class Workers:
         self._log.error("worker did not get ready", worker=slot.number, status=status)
         return None
 
-    def _install(self, slot: Slot, worker: Worker) -> None:
+    def _install(self, slot: Slot[W], worker: W) -> None:
         slot.worker = worker
         slot.ready_at = self._clock.monotonic()
         self._log.info("worker ready", worker=slot.number, pid=worker.pid)
         self._go(self._watch(slot, worker))
 
-    async def _watch(self, slot: Slot, worker: Worker) -> None:
+    async def _watch(self, slot: Slot[W], worker: W) -> None:
         """Fill the slot again when its worker has died."""
         status = await worker.wait()
         self._alive.discard(worker)
@@ -214,7 +219,7 @@ class Workers:
             self._log.error("worker died", worker=slot.number, pid=worker.pid, status=status)
             await self._fill(slot)
 
-    async def _ended(self, worker: Worker) -> int:
+    async def _ended(self, worker: W) -> int:
         """Wait for its end, killing it when that takes too long."""
         try:
             async with asyncio.timeout(self._stop_timeout):

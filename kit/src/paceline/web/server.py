@@ -43,6 +43,7 @@ class HttpServer:
     ``keep_alive_grace``: seconds that idle connections stay open at a stop, so that a request on
     its way is answered. ``listener``: accept from this socket instead, TCP or Unix, and for one
     run; others may hold it, too.
+    ``name`` is for errors and logs.
 
     *Resources*: between `start` and `stop`, the listening socket, a task for each request being
     answered, and one timer.
@@ -64,8 +65,9 @@ class HttpServer:
         reuse_port: bool = False,
         keep_alive_grace: float = 0.0,
         listener: socket.socket | None = None,
+        name: str = "http",
     ) -> None:
-        self.name = "http"
+        self.name = name
         self._app = app
         self._log = log
         self._host = host
@@ -91,8 +93,17 @@ class HttpServer:
         """The port that is listened on; before `start`, the one that was asked for."""
         if self._listener is None or not self._listener.sockets:
             return self._wanted_port
-        port: int = self._listener.sockets[0].getsockname()[1]
+        opened = self._listener.sockets[0]
+        port: int = (
+            self._wanted_port if opened.family == socket.AF_UNIX else opened.getsockname()[1]
+        )
         return port
+
+    @property
+    def url(self) -> str:
+        """Where it is, for people on this machine."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self.port}"
 
     @property
     def connections(self) -> int:
