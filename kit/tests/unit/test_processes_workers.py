@@ -72,7 +72,7 @@ class Stage:
 
     def supervising(
         self, *, count: int = 2, start_timeout: float = PATIENCE, stop_timeout: float = PATIENCE
-    ) -> Workers:
+    ) -> Workers[FakeWorker]:
         return Workers(
             self.spawn,
             self.log,
@@ -99,7 +99,7 @@ class Stage:
 @asynccontextmanager
 async def started(
     stage: Stage, *, count: int = 2, start_timeout: float = PATIENCE, stop_timeout: float = PATIENCE
-) -> AsyncGenerator[Workers]:
+) -> AsyncGenerator[Workers[FakeWorker]]:
     """Workers that are up; at the end no process and no task may be left."""
     before = asyncio.all_tasks()
     workers = stage.supervising(count=count, start_timeout=start_timeout, stop_timeout=stop_timeout)
