@@ -13,7 +13,12 @@ from typing import Final
 from paceline.errors import Code, Error
 
 _LIMIT: Final = 256 * 1024  # of the head's lines together; bodies have no limit
-_FAILURES: Final = (OSError, asyncio.IncompleteReadError, ValueError)
+_FAILURES: Final = (
+    OSError,
+    asyncio.IncompleteReadError,
+    asyncio.LimitOverrunError,
+    ValueError,  # it is not HTTP
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ async def ask(
 
 async def _answer(reader: asyncio.StreamReader) -> Answer:
     line, *lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+    _, status, *_ = line.split(b" ", 2)
     fields = dict(field.lower().split(b": ", 1) for field in lines if field)
     body = await reader.readexactly(int(fields.get(b"content-length", b"0")))
-    return Answer(int(line.split(b" ", 2)[1]), fields.get(b"content-type", b""), body)
+    return Answer(int(status), fields.get(b"content-type", b""), body)
