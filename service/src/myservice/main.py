@@ -9,6 +9,7 @@ things start (and, in reverse, stop). Nothing here does I/O; `Built.lifecycle` d
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from socket import socket
 from typing import Final
 
 import msgspec
@@ -44,11 +45,12 @@ from paceline.coalesce import Coalescer, Observer
 from paceline.config import Row
 from paceline.health import Check, Health
 from paceline.inbox import InboxCleaner
-from paceline.lifecycle import Lifecycle, Service
+from paceline.lifecycle import AtStop, Lifecycle, Service
 from paceline.limit import RateLimiter
 from paceline.log import Logger
 from paceline.outbox import OutboxListener, OutboxRelay
 from paceline.pg import Notifier, Pool, listening, uuid7
+from paceline.processes import Inherited, Link
 from paceline.rpc.app import RpcApp
 from paceline.rpc.server import RpcServer
 from paceline.trace import Tracer
@@ -74,6 +76,8 @@ class Built:
     server: HttpServer | None
     rpc_server: RpcServer | None
     admin: HttpServer | None
+    link: Link | None = None
+    """To the supervisor, for one of several workers."""
 
 
 def build(
@@ -84,9 +88,11 @@ def build(
     settings: Sequence[Row] = (),
     with_server: bool = True,
     with_worker: bool = False,
+    given: Inherited | None = None,
 ) -> Built:
     """Wire everything. ``before``: what must be up first, such as the schema.
 
+    ``given``: what a supervisor gave, for one of several workers.
     ``settings``: what operators see of them. Errors: as for `Operations.services`.
     """
     clock = SystemClock()
@@ -115,19 +121,24 @@ def build(
         config, core.use, guard, telemetry, health=health, clock=clock, log=log, lifespan=lifespan
     )
     rpc = rpc_app(config, core.use, guard, telemetry, health=health, clock=clock, log=log)
-    operating = operations.services(health, settings) if with_server else ()
-    server = _server(app, config, log, port=config.port) if with_server else None
+    operating = operations.services(health, settings, given) if with_server else ()
+    listener = given.take_listener() if given else None
+    server = _server(app, config, log, port=config.port, listener=listener) if with_server else None
     rpc_server = _rpc_server(rpc, config) if with_server else None
     servers = [one for one in (server, rpc_server) if one is not None]
-    first = [*operating, *before, *traces.services]
+    closing = AtStop("doors", *(one.stop_accepting for one in servers))
+    link = Link(given, on_leave=lambda: lifecycle.hand_over()) if given else None  # noqa: PLW0108 - made below
+    first = [*([link] if link else []), *operating, *before, *traces.services]
+    # The feed comes after the servers: streams end before a server waits for them. The doors close
+    # first: whoever comes back at once is another's.
+    last = [*servers, core.feed, closing]
     lifecycle = Lifecycle(
-        # The feed comes after the servers: streams end before a server waits for them.
-        [*first, pool, *core.services, *guarding, *work.services, *servers, core.feed],
+        [*first, pool, *core.services, *guarding, *work.services, *last],
         log,
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
     )
-    return Built(app, lifecycle, server, rpc_server, operations.server)
+    return Built(app, lifecycle, server, rpc_server, operations.server, link)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,13 +330,17 @@ def build_archive(config: Config, *, processes: int = 1) -> Archive:
     return Archive([pool, records], imports, ExportService(records))
 
 
-def _server(app: App, config: Config, log: Logger, *, port: int) -> HttpServer:
+def _server(
+    app: App, config: Config, log: Logger, *, port: int, listener: socket | None = None
+) -> HttpServer:
     return HttpServer(
         app,
         log,
         host=config.host,
         port=port,
         reuse_port=config.reuse_port,
+        listener=listener,
+        keep_alive_grace=config.keep_alive_grace,
         read_timeout=config.read_timeout,
         write_timeout=config.write_timeout,
         idle_timeout=config.idle_timeout,
@@ -339,6 +354,7 @@ def _rpc_server(app: RpcApp, config: Config) -> RpcServer:
         port=config.grpc_port,
         max_message=config.max_body,
         reuse_port=config.reuse_port,
+        max_connection_age=config.grpc_connection_age or None,
     )
 
 

@@ -24,6 +24,7 @@ from paceline.metrics.loop import LoopLag
 from paceline.metrics.registry import Metrics
 from paceline.outbox import OutboxRelay
 from paceline.pg import Pool
+from paceline.processes import Inherited
 from paceline.trace import recording
 from paceline.web.app import App
 from paceline.web.server import HttpServer
@@ -74,14 +75,19 @@ class Operations:
         for consumer in consumers:
             watched.ask("backlogs", consumer.name, consumer.backlog)
 
-    def services(self, health: Health, settings: Sequence[Row]) -> Sequence[Service]:
+    def services(
+        self, health: Health, settings: Sequence[Row], given: Inherited | None = None
+    ) -> Sequence[Service]:
         """What to start, before everything else.
 
-        Errors: Error(FAILED_PRECONDITION) when the address needs a token and there is none.
+        ``given``: one of several workers listens to its supervisor only, which has the port and
+        asks for the token. Errors: Error(FAILED_PRECONDITION) when the address needs a token and
+        there is none.
         """
         config = self._config
-        token = config.admin_token.reveal() if config.admin_token else None
-        require_token(config.admin_host, token, variable=config.variable("admin_token"))
+        token = config.admin_token.reveal() if config.admin_token and given is None else None
+        if given is None:
+            require_token(config.admin_host, token, variable=config.variable("admin_token"))
         tasks, profiler = TaskAges(), Profiler()
         operated = Operated(
             self._service, __version__, health,
@@ -95,6 +101,7 @@ class Operations:
             name=f"admin server ({config.variable('admin_port')})",
             host=config.admin_host,
             port=config.admin_port,
+            listener=given.take_admin() if given else None,
             write_timeout=90.0,  # a profile takes up to a minute
         )
         # In reverse at the end: a profile that is being made ends before the server waits for it.

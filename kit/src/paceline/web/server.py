@@ -4,13 +4,16 @@ The time-outs are those of Go's net/http. No request has a timer: connections st
 one sweep looks at them, so a deadline strikes up to a quarter of the shortest one late. Signals,
 lifespan and logging belong to ``paceline.lifecycle`` and the app, which is why uvicorn's own
 `Server` is not used. `HttpServer.stop` finishes what is in flight, then cuts off the rest and says
-so. Built by ``main``; read ``protocol`` next.
+so; a kept connection whose client may be sending just now gets one more answer, with
+``connection: close``. Built by ``main``; read ``protocol`` next.
 """
 
 import asyncio
 import errno
 import os
+import socket
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final, cast
 
@@ -37,6 +40,9 @@ class HttpServer:
     ``idle_timeout`` between requests. In bytes: ``max_header_bytes`` of all
     headers together (431), as is ``max_headers``, their number. A request target ends at 8 KiB.
     ``reuse_port``: several processes listen on one port, and the kernel spreads the connections.
+    ``keep_alive_grace``: seconds that idle connections stay open at a stop, so that a request on
+    its way is answered. ``listener``: accept from this socket instead, TCP or Unix, and for one
+    run; others may hold it, too.
     ``name`` is for errors and logs.
 
     *Resources*: between `start` and `stop`, the listening socket, a task for each request being
@@ -57,6 +63,8 @@ class HttpServer:
         max_headers: int = 100,
         backlog: int = 2048,
         reuse_port: bool = False,
+        keep_alive_grace: float = 0.0,
+        listener: socket.socket | None = None,
         name: str = "http",
     ) -> None:
         self.name = name
@@ -66,6 +74,8 @@ class HttpServer:
         self._wanted_port = port
         self._backlog = backlog
         self._reuse_port = reuse_port
+        self._keep_alive_grace = keep_alive_grace
+        self._given = listener
         self._limits = Limits(
             read_timeout=read_timeout,
             write_timeout=write_timeout,
@@ -83,7 +93,10 @@ class HttpServer:
         """The port that is listened on; before `start`, the one that was asked for."""
         if self._listener is None or not self._listener.sockets:
             return self._wanted_port
-        port: int = self._listener.sockets[0].getsockname()[1]
+        opened = self._listener.sockets[0]
+        port: int = (
+            self._wanted_port if opened.family == socket.AF_UNIX else opened.getsockname()[1]
+        )
         return port
 
     @property
@@ -115,16 +128,31 @@ class HttpServer:
         config.load()
         state = self._state = State(self._app, self._log, self._limits)
         try:
-            self._listener = await loop.create_server(
-                lambda: Connection(config, state, loop),
+            self._listener = await self._listen(lambda: Connection(config, state, loop))
+        except OSError as exc:
+            raise self._explain(exc) from exc
+        self._sweep()
+
+    async def _listen(self, connect: Callable[[], Connection]) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        given, self._given = self._given, None
+        if given is None:
+            return await loop.create_server(
+                connect,
                 self._host,
                 self._wanted_port,
                 backlog=self._backlog,
                 reuse_port=self._reuse_port or None,
             )
-        except OSError as exc:
-            raise self._explain(exc) from exc
-        self._sweep()
+        if given.family == socket.AF_UNIX:
+            return await loop.create_unix_server(connect, sock=given, backlog=self._backlog)
+        return await loop.create_server(connect, sock=given, backlog=self._backlog)
+
+    async def stop_accepting(self) -> None:
+        """Take no new connections, and no new requests on those there are but their next one."""
+        self._state.stopping = True
+        if self._listener is not None:
+            self._listener.close()
 
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight, cut off what outlives the deadline.
@@ -138,12 +166,17 @@ class HttpServer:
         listener.close()
         self._state.stopping = True
         for connection in self._connections():
-            connection.shutdown()
+            connection.end_after_answer()
         left = remaining()
         patience = _STOP_TIMEOUT if left is None else left
         unwind = min(_MAX_UNWIND, patience / 4)
+        grace = min(self._keep_alive_grace, (patience - unwind) / 2)
         try:
-            await self._until_empty(patience - unwind)
+            if grace:
+                await self._until_empty(grace)
+            for connection in self._connections():
+                connection.close_if_idle()
+            await self._until_empty(patience - unwind - grace)
         finally:
             cut = self._cut_off()
         await self._until_empty(unwind / 2)  # not all of it: we want to tell, not be cancelled
