@@ -83,6 +83,10 @@ class Config(Settings):
     """How long tokens made by `myservice token` are good."""
     rate_limit: NonNegativeInt = 1000
     """Requests a second for each caller, twice that at once; 0 for no limit."""
+    max_in_flight: PositiveInt = 1024
+    """The most requests at once, over both doors; what is beyond is refused with 503."""
+    shed_delay: Duration = 0.05
+    """Requests are refused when others take longer than this on average; 0 for never."""
     rate_limit_shared: bool = False
     """Count requests over all replicas, in Redis; each counts for itself while Redis is away."""
     redis_timeout: Duration = 0.1

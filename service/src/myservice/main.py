@@ -46,7 +46,9 @@ from paceline.outbox import OutboxListener, OutboxRelay
 from paceline.pg import Notifier, Pool, listening, uuid7
 from paceline.rpc.app import RpcApp
 from paceline.rpc.server import RpcServer
+from paceline.shed import Door, Shedder
 from paceline.web.app import App
+from paceline.web.middleware.shed import Gate
 from paceline.web.server import HttpServer
 
 ORDERS: Final = Stream("ORDERS", ("orders.>",))
@@ -81,9 +83,10 @@ def build(
     pool = Pool(
         config.get_database_url(), max_size=config.max_db_conns, application_name="myservice"
     )
+    shedder = _shedder(config, clock, log)
     core = _core(config, pool, clock, log)
-    work = _work(config, pool, core.use.orders, log) if with_worker else Work([], {})
-    guard, guarding = _guard(config, core.redis, clock)
+    work = _work(config, pool, core.use.orders, log, shedder) if with_worker else Work([], {})
+    guard, guarding = _guard(config, core.redis, clock, shedder)
 
     def draining() -> bool:
         return lifecycle.draining
@@ -96,12 +99,12 @@ def build(
     health = Health({"postgres": pool.ping, **work.checks}, log, draining=draining)
     app = http_app(config, core.use, guard, health=health, clock=clock, log=log, lifespan=lifespan)
     rpc = rpc_app(config, core.use, guard, health=health, clock=clock, log=log)
-    server = _server(app, config, log, port=config.port) if with_server else None
+    server = _server(app, config, log, port=config.port, gate=guard.gate()) if with_server else None
     rpc_server = _rpc_server(rpc, config) if with_server else None
     servers = [one for one in (server, rpc_server) if one is not None]
     lifecycle = Lifecycle(
         # The feed comes after the servers: streams end before a server waits for them.
-        [*before, pool, *core.services, *guarding, *work.services, *servers, core.feed],
+        [*before, shedder, pool, *core.services, *guarding, *work.services, *servers, core.feed],
         log,
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
@@ -164,19 +167,24 @@ def _cache(redis: Redis, config: Config, log: Logger, clock: SystemClock) -> Asi
 
 
 def _guard(
-    config: Config, redis: Redis | None, clock: SystemClock
+    config: Config, redis: Redis | None, clock: SystemClock, shedder: Shedder
 ) -> tuple[Guard, Sequence[Service]]:
     """The guard of both doors, and what it stands on."""
     jwks = _jwks(config, clock)
     keys: list[KeySource] = [*_secrets(config), *jwks]
     verifier = Verifier(keys, clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
+    doors = Door(shedder, "http"), Door(shedder, "grpc")
     if config.rate_limit == 0:
-        return Guard(verifier, None), jwks
+        return Guard(verifier, None, *doors), jwks
     limiter = RateLimiter(clock, rate=config.rate_limit)
     if redis is None or not config.rate_limit_shared:
-        return Guard(verifier, limiter), jwks
+        return Guard(verifier, limiter, *doors), jwks
     shared = SharedLimiter(redis, limiter, rate=config.rate_limit)
-    return Guard(verifier, shared), [*jwks, shared]
+    return Guard(verifier, shared, *doors), [*jwks, shared]
+
+
+def _shedder(config: Config, clock: SystemClock, log: Logger) -> Shedder:
+    return Shedder(clock, log, most=config.max_in_flight, target=config.shed_delay)
 
 
 def build_worker(config: Config, log: Logger, *, before: Sequence[Service] = ()) -> Built:
@@ -184,7 +192,8 @@ def build_worker(config: Config, log: Logger, *, before: Sequence[Service] = ())
     clock = SystemClock()
     pool = Pool(config.get_database_url(), max_size=config.max_db_conns, application_name="worker")
     pg_orders = PgOrders(pool)
-    work = _work(config, pool, OrderService(pg_orders, clock, uuid7), log)
+    shedder = _shedder(config, clock, log)
+    work = _work(config, pool, OrderService(pg_orders, clock, uuid7), log, shedder)
 
     def draining() -> bool:
         return lifecycle.draining
@@ -193,7 +202,7 @@ def build_worker(config: Config, log: Logger, *, before: Sequence[Service] = ())
     app = probes_app(health=health, log=log)
     server = _server(app, config, log, port=config.admin_port)
     lifecycle = Lifecycle(
-        [*before, pool, pg_orders, *work.services, server],
+        [*before, shedder, pool, pg_orders, *work.services, server],
         log,
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
@@ -209,8 +218,8 @@ class Work:
     checks: Mapping[str, Check]
 
 
-def _work(config: Config, pool: Pool, orders: OrderService, log: Logger) -> Work:
-    """The relay of the outbox and the consumer of orders."""
+def _work(config: Config, pool: Pool, orders: OrderService, log: Logger, shedder: Shedder) -> Work:
+    """The relay of the outbox and the consumer of orders, which lets requests go first."""
     stream = msgspec.structs.replace(ORDERS, replicas=config.nats_replicas)
     bus = NatsBus(config.get_nats_url(), log, name="myservice", streams=[stream])
     # It is told of every message; the look by itself is for a notification that was lost.
@@ -220,7 +229,7 @@ def _work(config: Config, pool: Pool, orders: OrderService, log: Logger) -> Work
     )
     consumer = NatsConsumer(
         bus, OrderProcessor(orders).process, log, type=OrderCreated,
-        stream=stream.name, subjects=stream.subjects, replicas=stream.replicas,
+        stream=stream.name, subjects=stream.subjects, replicas=stream.replicas, gate=shedder,
     )  # fmt: skip
     return Work(
         [bus, relay, listener, InboxCleaner(pool, log), consumer],
@@ -276,7 +285,9 @@ def build_archive(config: Config, *, processes: int = 1) -> Archive:
     return Archive([pool, records], imports, ExportService(records))
 
 
-def _server(app: App, config: Config, log: Logger, *, port: int) -> HttpServer:
+def _server(
+    app: App, config: Config, log: Logger, *, port: int, gate: Gate | None = None
+) -> HttpServer:
     return HttpServer(
         app,
         log,
@@ -286,6 +297,7 @@ def _server(app: App, config: Config, log: Logger, *, port: int) -> HttpServer:
         read_timeout=config.read_timeout,
         write_timeout=config.write_timeout,
         idle_timeout=config.idle_timeout,
+        gate=gate,
     )
 
 

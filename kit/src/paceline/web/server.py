@@ -21,7 +21,7 @@ from paceline.deadline import remaining
 from paceline.errors import Code, Error
 from paceline.web.asgi import ASGIApp
 from paceline.web.protocol import Connection
-from paceline.web.state import Limits, Logger, State
+from paceline.web.state import Gate, Limits, Logger, State
 
 _STOP_TIMEOUT: Final = 30.0
 _MAX_UNWIND: Final = 1.0
@@ -37,6 +37,7 @@ class HttpServer:
     ``idle_timeout`` between requests. In bytes: ``max_header_bytes`` of all
     headers together (431), as is ``max_headers``, their number. A request target ends at 8 KiB.
     ``reuse_port``: several processes listen on one port, and the kernel spreads the connections.
+    ``gate``: who may turn a request away when its head has been read, before there is a task.
 
     *Resources*: between `start` and `stop`, the listening socket, a task for each request being
     answered, and one timer.
@@ -56,10 +57,12 @@ class HttpServer:
         max_headers: int = 100,
         backlog: int = 2048,
         reuse_port: bool = False,
+        gate: Gate | None = None,
     ) -> None:
         self.name = "http"
         self._app = app
         self._log = log
+        self._gate = gate
         self._host = host
         self._wanted_port = port
         self._backlog = backlog
@@ -73,7 +76,7 @@ class HttpServer:
         )
         self._interval = min(_MAX_SWEEP, min(read_timeout, write_timeout, idle_timeout) / 4)
         self._listener: asyncio.Server | None = None
-        self._state = State(app, log, self._limits)
+        self._state = State(app, log, self._limits, gate)
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property
@@ -105,7 +108,7 @@ class HttpServer:
             workers=1,
         )
         config.load()
-        state = self._state = State(self._app, self._log, self._limits)
+        state = self._state = State(self._app, self._log, self._limits, self._gate)
         try:
             self._listener = await loop.create_server(
                 lambda: Connection(config, state, loop),
