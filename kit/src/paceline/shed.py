@@ -89,7 +89,7 @@ class Shedder:
         clock: Clock,
         log: Logger,
         *,
-        least: int = 64,
+        least: int = 32,
         most: int = 1024,
         target: float = 0.05,
         interval: float = 0.025,
@@ -170,7 +170,8 @@ class Shedder:
             delay = self._spent / self._done
             if not refused and self._peak <= self._least // 2:
                 self._normal += (delay - self._normal) * _LEARN
-            if self._in_flight > self._least:
+            if self._in_flight > self._least and delay < self._target:
+                # Those who are coming in will see what those who leave have not seen.
                 delay = max(delay, self._in_flight * (now - self._since) / self._done)
             self._delay = delay
         elif not self._in_flight:

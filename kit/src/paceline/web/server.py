@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from paceline.deadline import remaining
 from paceline.errors import Code, Error
 from paceline.web.asgi import ASGIApp
+from paceline.web.listener import Listener, bound
 from paceline.web.protocol import Connection
 from paceline.web.state import Gate, Limits, Logger, State
 
@@ -38,6 +39,7 @@ class HttpServer:
     headers together (431), as is ``max_headers``, their number. A request target ends at 8 KiB.
     ``reuse_port``: several processes listen on one port, and the kernel spreads the connections.
     ``gate``: who may turn a request away when its head has been read, before there is a task.
+    ``max_connections``: one more is closed at once, with a 503.
 
     *Resources*: between `start` and `stop`, the listening socket, a task for each request being
     answered, and one timer.
@@ -58,11 +60,13 @@ class HttpServer:
         backlog: int = 2048,
         reuse_port: bool = False,
         gate: Gate | None = None,
+        max_connections: int = 10_000,
     ) -> None:
         self.name = "http"
         self._app = app
         self._log = log
         self._gate = gate
+        self._max_connections = max_connections
         self._host = host
         self._wanted_port = port
         self._backlog = backlog
@@ -75,7 +79,7 @@ class HttpServer:
             max_headers=max_headers,
         )
         self._interval = min(_MAX_SWEEP, min(read_timeout, write_timeout, idle_timeout) / 4)
-        self._listener: asyncio.Server | None = None
+        self._listener: Listener | None = None
         self._state = State(app, log, self._limits, gate)
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -110,12 +114,13 @@ class HttpServer:
         config.load()
         state = self._state = State(self._app, self._log, self._limits, self._gate)
         try:
-            self._listener = await loop.create_server(
+            self._listener = Listener(
+                await bound(self._host, self._wanted_port, reuse_port=self._reuse_port),
                 lambda: Connection(config, state, loop),
-                self._host,
-                self._wanted_port,
                 backlog=self._backlog,
-                reuse_port=self._reuse_port or None,
+                count=lambda: len(state.connections),
+                most=self._max_connections,
+                failed=lambda exc: self._log.warning("cannot accept connections", error=exc),
             )
         except OSError as exc:
             raise self._explain(exc) from exc
