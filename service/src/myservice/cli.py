@@ -21,7 +21,7 @@ from myservice.config import Config, MigrateConfig, ServeConfig, TokenConfig, Wo
 from myservice.dead_cli import dead_commands
 from myservice.development import Development
 from myservice.ledger_cli import ledger_commands
-from myservice.main import Built, build, build_worker
+from myservice.main import Built, build, build_worker, limits
 from myservice.records_cli import records_commands
 from myservice.schema import SchemaCheck, migrations, open_migrator
 from paceline.auth import issue_token
@@ -111,6 +111,7 @@ def _serve(loaded: Loaded[ServeConfig]) -> None:
     def ready() -> None:
         port = built.server.port if built.server else config.port
         rpc_port = built.rpc_server.port if built.rpc_server else config.grpc_port
+        log.info("limits", **limits(config))
         log.info(
             "ready", url=f"http://{config.host}:{port}", grpc_port=rpc_port, version=__version__
         )

@@ -24,6 +24,7 @@ from myservice.repository.changes import CHANNEL, PgChanges
 from myservice.repository.imports import PgImports
 from myservice.repository.ledger import PgLedger
 from myservice.repository.orders import PgOrders
+from myservice.repository.reading import Reads
 from myservice.repository.records import PgRecords
 from myservice.service.accounts import AccountService
 from myservice.service.exports import ExportService
@@ -37,6 +38,7 @@ from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
 from paceline.bus import DeadLetters, NatsBus, NatsConsumer, Stream, dead_stream
 from paceline.cache import Aside, Redis, RedisStore, SharedLimiter
 from paceline.clock import SystemClock
+from paceline.config import format_duration
 from paceline.health import Check, Health
 from paceline.inbox import InboxCleaner
 from paceline.lifecycle import Lifecycle, Service
@@ -135,9 +137,10 @@ def _core(config: Config, pool: Pool, clock: SystemClock, log: Logger) -> Core:
     feed = RecordFeed(
         changes, lambda: listening(config.get_database_url(), CHANNEL, log), clock, log
     )
-    pg_records = PgRecords(pool, written=recorder.notify)
-    pg_accounts, pg_ledger = PgAccounts(pool), PgLedger(pool)
-    pg_orders = PgOrders(pool, announced=announcer.notify)
+    reads = Reads(hedge_delay=config.hedge_reads, pages=_pages_at_once(config))
+    pg_records = PgRecords(pool, reads, written=recorder.notify)
+    pg_accounts, pg_ledger = PgAccounts(pool, reads), PgLedger(pool)
+    pg_orders = PgOrders(pool, reads, announced=announcer.notify)
     records = CachedRecords(pg_records, cache) if cache else pg_records
     services: list[Service] = [
         recorder, announcer, pg_records, pg_accounts, pg_ledger, pg_orders,
@@ -150,6 +153,24 @@ def _core(config: Config, pool: Pool, clock: SystemClock, log: Logger) -> Core:
         feed,
     )
     return Core(use, feed, redis, services)
+
+
+def _pages_at_once(config: Config) -> int:
+    """Half of the connections stay for the trips that carry everybody else."""
+    return max(1, config.max_db_conns // 2)
+
+
+def limits(config: Config) -> Mapping[str, object]:
+    """The numbers by which work is bounded, to be told at start-up."""
+    return {
+        "max_in_flight": config.max_in_flight,
+        "shed_delay": format_duration(config.shed_delay),
+        "rate_limit": config.rate_limit,
+        "request_timeout": format_duration(config.request_timeout),
+        "max_db_conns": config.max_db_conns,
+        "pages_at_once": _pages_at_once(config),
+        "hedge_reads": format_duration(config.hedge_reads),
+    }
 
 
 def _cache(redis: Redis, config: Config, log: Logger, clock: SystemClock) -> Aside[Record]:

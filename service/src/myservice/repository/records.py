@@ -20,6 +20,7 @@ import msgspec
 
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
 from myservice.repository.changes import SETTLED, LoggedChange
+from myservice.repository.reading import Reads
 from paceline.coalesce import ReadCoalescer, WriteCoalescer
 from paceline.errors import AlreadyExists, wrap
 from paceline.pg import Connection, DatabaseError, Pool, Row
@@ -111,8 +112,11 @@ class PgRecords:
 
     name = "records"
 
-    def __init__(self, pool: Pool, *, written: Callable[[], None] = _nobody_waits) -> None:
+    def __init__(
+        self, pool: Pool, reads: Reads | None = None, *, written: Callable[[], None] = _nobody_waits
+    ) -> None:
         self._pool = pool
+        self._how = reads or Reads()
         self._written = written
         self._encode = msgspec.json.Encoder().encode
         self._decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
@@ -144,7 +148,7 @@ class PgRecords:
     async def list_after(self, after: UUID | None, prefix: str, limit: int) -> list[Record]:
         """Up to ``limit`` records whose name starts with ``prefix``, by id, after ``after``."""
         with wrap("list records"):
-            rows = await self._pool.fetch(_LIST, after, prefix, limit)
+            rows = await self._how.page(lambda: self._pool.fetch(_LIST, after, prefix, limit))
             return [self._record(row) for row in rows]
 
     async def insert(self, record: Record) -> Record:
@@ -174,9 +178,9 @@ class PgRecords:
 
     async def _get_all(self, ids: Sequence[UUID]) -> Mapping[UUID, Record | Exception]:
         if len(ids) == 1:
-            rows = await self._pool.fetch(_GET_ONE, ids[0])
+            rows = await self._how.trip(lambda: self._pool.fetch(_GET_ONE, ids[0]))
         else:
-            rows = await self._pool.fetch(_GET, ids)
+            rows = await self._how.trip(lambda: self._pool.fetch(_GET, ids))
         found: dict[UUID, Record | Exception] = {row["id"]: self._record(row) for row in rows}
         for missing in {*ids} - found.keys() if len(found) < len(ids) else ():
             found[missing] = RecordNotFound()
