@@ -1,7 +1,7 @@
 """The service when its database loses connections or it is asked for more than it can do."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import LiteralString
@@ -18,7 +18,7 @@ from myservice.repository.records import PgRecords
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.errors import Overloaded
-from paceline.pg import Connection, Pool, Row, uuid7
+from paceline.pg import Pool, Row, uuid7
 from paceline.web.testing import Client
 
 pytestmark = pytest.mark.integration
@@ -36,23 +36,19 @@ _END_WAITING = """
 """
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not await condition():  # noqa: ASYNC110 - only the server knows
-            await asyncio.sleep(0.005)
-
-
 @asynccontextmanager
-async def records_locked(pool: Pool) -> AsyncGenerator[Connection]:
+async def records_locked(pool: Pool) -> AsyncGenerator[None]:
     """Nobody reads or writes records while the block runs."""
     async with pool.transaction() as tx:
         await tx.execute("LOCK TABLE records IN ACCESS EXCLUSIVE MODE")
-        yield tx
+        yield
 
 
-async def waiting(tx: Connection) -> int:
-    found: int = await tx.fetchval(_WAITING)
-    return found
+async def wait(pool: Pool, count: int) -> None:
+    """Until so many wait for a lock. Not inside a transaction, which sees only its beginning."""
+    async with asyncio.timeout(PATIENCE):
+        while await pool.fetchval(_WAITING) < count:  # noqa: ASYNC110 - only the server knows
+            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
@@ -74,21 +70,17 @@ async def test_reads_outlive_the_connections_they_are_made_on(migrated: str, poo
     await other.start()
     try:
         async with records_in(pool, reads) as (records, record):
-            async with records_locked(other) as tx:
+            async with records_locked(other):
                 asked = [asyncio.create_task(records.get(record.id)) for _ in range(10)]
                 page = asyncio.create_task(records.list_after(None, "", 10))
-                await until(lambda: _at_least(tx, 2))
-                await tx.execute(_END_WAITING)
+                await wait(other, 2)
+                await other.execute(_END_WAITING)
             assert {each.id for each in await asyncio.gather(*asked)} == {record.id}
             assert [each.id for each in await page] == [record.id]
     finally:
         await other.stop()
     assert reads.retry.stats.retries == 2
     assert reads.retry.stats.denied == 0
-
-
-async def _at_least(tx: Connection, count: int) -> bool:
-    return await waiting(tx) >= count
 
 
 class HangsOnce(Pool):
@@ -123,9 +115,9 @@ async def test_pages_leave_connections_to_reads_by_key(migrated: str) -> None:
     reads = Reads(pages=1)
     try:
         async with records_in(pool, reads) as (records, _):
-            async with records_locked(other) as tx:
+            async with records_locked(other):
                 pages = [asyncio.create_task(records.list_after(None, "", 1)) for _ in range(5)]
-                await until(lambda: _at_least(tx, 1))
+                await wait(other, 1)
                 assert (reads.pages.stats.inside, reads.pages.stats.waiting) == (1, 4)
                 async with asyncio.timeout(PATIENCE):
                     assert await pool.fetchval("SELECT 1") == 1
