@@ -1,10 +1,10 @@
 """Load shedding: what cannot be done in good time is refused at once, the least important first.
 
 Work is counted in and out. Up to ``most`` may be in flight while it gets through in good time, so
-bursts and batches are welcome. When requests take, or would by Little's law, longer than ``target``
-on average and than twice what is normal here, or the event loop lags as much, a queue stands that
-no patience shortens: the limit falls with the delay, down to ``least``, and rises again afterwards.
-That is AIMD on delay, as in WeChat's DAGOR (Zhou et al., SoCC 2018) and CoDel's sense of a queue.
+bursts and batches are welcome. When requests wait on average for longer than ``target``, or will by
+Little's law, or the event loop lags as much, a queue stands that no patience shortens: the limit
+falls with the delay, down to ``least``, and rises again afterwards. That is AIMD on the time spent
+queueing, as in WeChat's DAGOR (Zhou et al., SoCC 2018); what is beyond the normal time is waiting.
 Classes have shares of the limit: writes still pass where reads do not. Rejected: a gradient of
 latencies alone, to which batching looks like a queue, and a lasting overload like the normal state.
 Shared by the doors in ``web``, ``rpc`` and ``bus``; see `Door`.
@@ -74,9 +74,10 @@ class DoorStats:
 class Shedder:
     """How much may be in flight just now.
 
-    Settings: ``least`` and ``most`` in flight; ``target``: seconds on average that are always good
-    enough, 0 for a limit that stays at ``most``; ``interval``: seconds between two adjustments.
-    What is normal is learned while no more than half of ``least`` is in flight.
+    Settings: ``least`` and ``most`` in flight; ``target``: seconds of waiting on average that are
+    good enough, 0 for a limit that stays at ``most``; ``interval``: seconds between adjustments.
+    How long requests normally take is learned while no more than half of ``least`` is in flight;
+    as much again is always good enough, for what is slow varies.
 
     *Resources*: one timer, from `start` to `stop`. Errors: ``ValueError`` for settings that are out
     of range.
@@ -89,9 +90,9 @@ class Shedder:
         clock: Clock,
         log: Logger,
         *,
-        least: int = 32,
+        least: int = 16,
         most: int = 1024,
-        target: float = 0.05,
+        target: float = 0.025,
         interval: float = 0.025,
     ) -> None:
         if most < 1 or least < 1 or target < 0 or interval <= 0:
@@ -189,7 +190,7 @@ class Shedder:
             self._room.set()
 
     def _set_limit(self, *, refused: bool) -> None:
-        good = max(self._target, 2 * self._normal)
+        good = self._normal + max(self._target, self._normal)
         worst = max(self._delay, self._lag)
         if worst <= good:
             limit = self._limit * (_GROWTH_UNDER_LOAD if refused else _GROWTH)
