@@ -77,6 +77,15 @@ class Tally:
         }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class OpenResult:
+    """What came of a plan: a `Tally.told` for each phase and each bin, and how late we were."""
+
+    phases: list[dict[str, float]]
+    bins: list[dict[str, float]]
+    late_p99_ms: float
+
+
 class OpenLoad:
     """One run of a plan. *Resources*: its sockets, until `run` returns."""
 
@@ -96,7 +105,7 @@ class OpenLoad:
         self._begin = 0.0
         self._lateness: list[float] = []
 
-    def run(self) -> dict[str, object]:
+    def run(self) -> OpenResult:
         """Load the server."""
         gc.collect()
         gc.freeze()
@@ -249,7 +258,7 @@ class OpenLoad:
         self._close(fd)
         self._serve_waiting()
 
-    def _told(self) -> dict[str, object]:
+    def _told(self) -> OpenResult:
         phases: list[dict[str, float]] = []
         at = 0.0
         for phase in self._plan.phases:
@@ -258,11 +267,8 @@ class OpenLoad:
                 whole.add(tally)
             at += phase.seconds
             phases.append(whole.told() | asdict(phase))
-        return {
-            "phases": phases,
-            "bins": [tally.told() for tally in self._bins[:-1]],
-            "late_p99_ms": quantile(sorted(self._lateness), 0.99) * 1000,
-        }
+        late = quantile(sorted(self._lateness), 0.99) * 1000
+        return OpenResult(phases, [tally.told() for tally in self._bins[:-1]], late)
 
 
 def _dues(phases: Sequence[Phase], begin: float) -> Iterator[float]:
@@ -281,4 +287,4 @@ if __name__ == "__main__":
         given["patience"],
         given["most"],
     )
-    sys.stdout.write(json.dumps(OpenLoad(plan).run()) + "\n")
+    sys.stdout.write(json.dumps(asdict(OpenLoad(plan).run())) + "\n")

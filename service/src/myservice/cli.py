@@ -99,7 +99,12 @@ def _run(loaded: Loaded[Config]) -> None:
     except EngineError as exc:
         fail(str(exc), code=Exit.FAILED)
     built = build(development.config, log, before=development.services, with_worker=True)
-    _live(built, lambda: development.greet(built))
+
+    def ready() -> None:
+        log.info("limits", **limits(config))
+        development.greet(built)
+
+    _live(built, ready)
 
 
 def _serve(loaded: Loaded[ServeConfig]) -> None:
@@ -127,6 +132,7 @@ def _worker(loaded: Loaded[WorkerConfig]) -> None:
 
     def ready() -> None:
         port = built.server.port if built.server else config.admin_port
+        log.info("limits", **limits(config))
         log.info("ready", probes=f"http://{config.host}:{port}/ready", version=__version__)
 
     _live(built, ready)
