@@ -74,7 +74,7 @@ class Rows:
         """A record for each id, and the statement's span as ``paceline.pg`` makes it."""
         span = begin(sql)
         now = datetime.now(UTC)
-        rows = [
+        rows: list[dict[str, object]] = [
             {
                 "id": each, "name": "a", "metadata": "{}", "data": "null", "version": 1,
                 "created_at": now, "updated_at": now,

@@ -18,13 +18,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
-    TraceServiceServicer,
-    add_TraceServiceServicer_to_server,
-)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 PATIENCE = 20.0
+_SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 
 
 @dataclass(frozen=True)
@@ -75,15 +72,18 @@ def grpc_receiver() -> Generator[Receiver]:
     """Listens on a free port."""
     receiver = Receiver()
 
-    class Service(TraceServiceServicer):
-        def Export(  # noqa: N802 - the specification's name
-            self, request: ExportTraceServiceRequest, context: Any
-        ) -> ExportTraceServiceResponse:
-            receiver.take(request)
-            return ExportTraceServiceResponse()
+    def export(request: ExportTraceServiceRequest, context: Any) -> ExportTraceServiceResponse:
+        receiver.take(request)
+        return ExportTraceServiceResponse()
 
+    method = grpc.unary_unary_rpc_method_handler(
+        export,
+        request_deserializer=ExportTraceServiceRequest.FromString,
+        response_serializer=ExportTraceServiceResponse.SerializeToString,
+    )
+    handlers = grpc.method_handlers_generic_handler(_SERVICE, {"Export": method})
     server = grpc.server(ThreadPoolExecutor(2))
-    add_TraceServiceServicer_to_server(Service(), server)
+    server.add_generic_rpc_handlers((handlers,))
     receiver.address = f"grpc://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     try:

@@ -22,9 +22,10 @@ from myservice.config import Config, MigrateConfig, ServeConfig, TokenConfig, Wo
 from myservice.dead_cli import dead_commands
 from myservice.development import Development
 from myservice.ledger_cli import ledger_commands
-from myservice.main import Built, build, build_worker
+from myservice.main import Built, build, build_worker, limits
 from myservice.records_cli import records_commands
 from myservice.schema import SchemaCheck, migrations, open_migrator
+from paceline.admin import require_token
 from paceline.auth import issue_token
 from paceline.cli import USAGE, fail, load_or_fail, with_flags
 from paceline.clock import SystemClock
@@ -36,6 +37,7 @@ from paceline.log import Log, setup
 from paceline.memory import settle_memory
 from paceline.migrate import Migrator, Progress
 from paceline.migrate.cli import migrate_commands
+from paceline.processes import Inherited, Plan, inherited, supervise
 from paceline.web.server import HttpServer
 
 ConfigFile = Annotated[
@@ -110,28 +112,71 @@ def _run(loaded: Loaded[Config]) -> None:
             with_worker=True,
         )
     )
-    _live(built, lambda: development.greet(built))
+
+    def ready() -> None:
+        log.info("limits", **limits(config))
+        development.greet(built)
+
+    _live(built, ready)
 
 
 def _serve(loaded: Loaded[ServeConfig]) -> None:
     """Serve requests, on the database that is given: for production."""
-    config = loaded.config
+    config, given = loaded.config, inherited()
+    if config.workers > 1 and given is None:
+        _or_fail(lambda: supervise(_plan(config)))
     log = _log(config)
-    before = [SchemaCheck(config.get_database_url())]
-    built = _or_fail(lambda: build(config, log, before=before, settings=describe(loaded)))
+    if given is not None:
+        log = log.bind(worker=given.worker)
+        config = _as_worker(config, given, log)
+    before, settings = [SchemaCheck(config.get_database_url())], describe(loaded)
+    built = _or_fail(lambda: build(config, log, before=before, settings=settings, given=given))
 
     def ready() -> None:
+        if built.link is not None:
+            built.link.tell_ready()
         port = built.server.port if built.server else config.port
         rpc_port = built.rpc_server.port if built.rpc_server else config.grpc_port
+        log.info("limits", **limits(config))
         log.info(
             "ready",
             url=f"http://{config.host}:{port}",
             grpc_port=rpc_port,
-            admin=_url_of(built.admin),
+            admin=None if given else _url_of(built.admin),
             version=__version__,
         )
 
     _live(built, ready)
+
+
+def _plan(config: ServeConfig) -> Plan:
+    token = config.admin_token.reveal() if config.admin_token else None
+    require_token(config.admin_host, token, variable=config.variable("admin_token"))
+    return Plan(
+        service="myservice",
+        version=__version__,
+        workers=config.workers,
+        host=config.host,
+        port=config.port,
+        reserved_port=config.grpc_port,
+        reuse_port=config.reuse_port,
+        stop_timeout=config.drain_delay + config.shutdown_timeout + 3.0,
+        admin_host=config.admin_host,
+        admin_port=config.admin_port,
+        admin_token=token,
+        log_level=config.log_level,
+        log_format=config.log_format,
+    )
+
+
+def _as_worker(config: ServeConfig, given: Inherited, log: Log) -> ServeConfig:
+    """The settings on the ports that the supervisor has."""
+    for name, port in (("port", given.port), ("grpc_port", given.reserved_port)):
+        wanted: int = getattr(config, name)
+        if wanted not in (0, port):
+            variable = config.variable(name)
+            log.warning("a reload cannot change a port: restart", setting=variable, stays=port)
+    return config.replaced(port=given.port, grpc_port=given.reserved_port, reuse_port=True)
 
 
 def _worker(loaded: Loaded[WorkerConfig]) -> None:
@@ -142,6 +187,7 @@ def _worker(loaded: Loaded[WorkerConfig]) -> None:
     built = _or_fail(lambda: build_worker(config, log, before=before, settings=describe(loaded)))
 
     def ready() -> None:
+        log.info("limits", **limits(config))
         log.info("ready", admin=_url_of(built.admin), version=__version__)
 
     _live(built, ready)

@@ -61,8 +61,12 @@ class Config(Settings):
     """Measure requests, and serve /metrics on the admin port."""
     grpc_port: Port = 50051
     """Port of the gRPC server; 0 takes a free one."""
+    grpc_connection_age: Duration = 10.0
+    """How long a gRPC connection lasts before its client makes another; 0s for ever."""
     grpc_reflection: bool = False
     """Let gRPC tools ask for the protos; always on in `run`."""
+    workers: PositiveInt = 1
+    """`serve`: processes behind the same ports, about one a core; SIGHUP exchanges them."""
     reuse_port: bool = False
     """Share the ports with other processes of this service; the kernel spreads the connections."""
     read_timeout: Duration = 15.0
@@ -77,6 +81,8 @@ class Config(Settings):
     """How long requests in flight may take to finish at shutdown."""
     drain_delay: Duration = 0.0
     """From not being ready any more to not accepting: time for load balancers to notice."""
+    keep_alive_grace: Duration = 2.0
+    """At shutdown: how long idle connections stay open, for requests on their way."""
     max_body: ByteSize = 1024 * 1024
     """The largest request body."""
     max_db_conns: PositiveInt = 25
@@ -93,6 +99,12 @@ class Config(Settings):
     """How long tokens made by `myservice token` are good."""
     rate_limit: NonNegativeInt = 1000
     """Requests a second for each caller, twice that at once; 0 for no limit."""
+    hedge_reads: Duration = 0.0
+    """Ask a second time for a read by id that takes longer than this; 0 for never."""
+    max_in_flight: PositiveInt = 1024
+    """The most requests at once, over both doors; what is beyond is refused with 503."""
+    shed_delay: Duration = 0.025
+    """How long requests may wait on average before some are refused with 503; 0 for ever."""
     rate_limit_shared: bool = False
     """Count requests over all replicas, in Redis; each counts for itself while Redis is away."""
     redis_timeout: Duration = 0.1
