@@ -142,7 +142,9 @@ async def running_shop(
         port = free_port()
         log = folder / f"{words}-{number}.log"
         own = {variable: str(port)}
-        return Command(words, port=port, log=log, APP_RATE_LIMIT="0", **common, **own)
+        return Command(
+            words, port=port, log=log, APP_RATE_LIMIT="0", APP_SHED_DELAY="0", **common, **own
+        )
 
     serving = [command("serve", number, "APP_PORT") for number in range(servers)]
     working = [command("worker", number, "APP_ADMIN_PORT") for number in range(workers)]
