@@ -41,10 +41,9 @@ class Supervised(Command):
         )  # fmt: skip
 
     def said(self, message: str) -> list[dict[str, object]]:
-        text = self.log.read_text().splitlines()
-        # The rest is for people.
-        lines = [json.loads(line) for line in text if line.startswith("{")]
-        return [line for line in lines if line["msg"] == message]
+        whole, _, _ = self.log.read_text().rpartition("\n")
+        wanted = f'"msg":"{message}"'
+        return [json.loads(line) for line in whole.splitlines() if wanted in line]
 
     async def until_said(self, message: str, times: int = 1) -> None:
         async with asyncio.timeout(60):
