@@ -57,8 +57,6 @@ from paceline.web.server import HttpServer
 
 ORDERS: Final = Stream("ORDERS", ("orders.>",))
 """The stream of the orders' messages; its durable consumer is ``order-processor``."""
-_KEPT_CONNECTIONS: Final = 5
-"""Connections to PostgreSQL that stay open though nobody needs them."""
 _OUTBOX: Final = "outbox"
 """The channel of PostgreSQL on which `serve` tells `worker` that there is something to send."""
 
@@ -96,7 +94,9 @@ def build(
     ``settings``: what operators see of them. Errors: as for `Operations.services`.
     """
     clock = SystemClock()
-    pool = _pool(config, "myservice")
+    pool = Pool(
+        config.get_database_url(), max_size=config.max_db_conns, application_name="myservice"
+    )
     core = _core(config, pool, clock, log)
     work = _work(config, pool, core.use.orders, log) if with_worker else Work([], {})
     guard, guarding = _guard(config, core.redis, clock)
@@ -231,7 +231,7 @@ def build_worker(
 ) -> Built:
     """Wire what ``myservice worker`` needs. Parameters and errors as for `build`."""
     clock = SystemClock()
-    pool = _pool(config, "worker")
+    pool = Pool(config.get_database_url(), max_size=config.max_db_conns, application_name="worker")
     pg_orders = PgOrders(pool)
     work = _work(config, pool, OrderService(pg_orders, clock, uuid7), log)
 
@@ -329,12 +329,6 @@ def build_archive(config: Config, *, processes: int = 1) -> Archive:
     records = PgRecords(pool)
     imports = ImportService(PgImports(pool), SystemClock(), uuid7, processes=processes)
     return Archive([pool, records], imports, ExportService(records))
-
-
-def _pool(config: Config, name: str) -> Pool:
-    most = config.max_db_conns
-    kept = min(_KEPT_CONNECTIONS, most)
-    return Pool(config.get_database_url(), max_size=most, min_size=kept, application_name=name)
 
 
 def _server(
