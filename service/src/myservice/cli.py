@@ -22,7 +22,7 @@ from myservice.config import Config, MigrateConfig, ServeConfig, TokenConfig, Wo
 from myservice.dead_cli import dead_commands
 from myservice.development import Development
 from myservice.ledger_cli import ledger_commands
-from myservice.main import Built, build, build_worker
+from myservice.main import Built, build, build_worker, limits
 from myservice.records_cli import records_commands
 from myservice.schema import SchemaCheck, migrations, open_migrator
 from paceline.admin import require_token
@@ -112,7 +112,12 @@ def _run(loaded: Loaded[Config]) -> None:
             with_worker=True,
         )
     )
-    _live(built, lambda: development.greet(built))
+
+    def ready() -> None:
+        log.info("limits", **limits(config))
+        development.greet(built)
+
+    _live(built, ready)
 
 
 def _serve(loaded: Loaded[ServeConfig]) -> None:
@@ -132,6 +137,7 @@ def _serve(loaded: Loaded[ServeConfig]) -> None:
             built.link.tell_ready()
         port = built.server.port if built.server else config.port
         rpc_port = built.rpc_server.port if built.rpc_server else config.grpc_port
+        log.info("limits", **limits(config))
         log.info(
             "ready",
             url=f"http://{config.host}:{port}",
@@ -186,6 +192,7 @@ def _worker(loaded: Loaded[WorkerConfig]) -> None:
     built = _or_fail(lambda: build_worker(config, log, before=before, settings=describe(loaded)))
 
     def ready() -> None:
+        log.info("limits", **limits(config))
         log.info("ready", admin=_url_of(built.admin), version=__version__)
 
     _live(built, ready)

@@ -20,14 +20,18 @@ from paceline.config import (
     NonNegativeInt,
     Port,
     PositiveInt,
+    Ratio,
     Secret,
     SecretUrl,
     Settings,
+    readable_by,
     vetted,
 )
 from paceline.log import Format
+from paceline.trace import OTLP_ENDPOINT, parse_endpoint
 
 TokenSecret = Annotated[Secret, vetted(weak_secret, expected="at least 32 random bytes")]
+OtlpEndpoint = Annotated[str, readable_by(parse_endpoint, expected=OTLP_ENDPOINT)]
 
 
 class Config(Settings):
@@ -95,6 +99,12 @@ class Config(Settings):
     """How long tokens made by `myservice token` are good."""
     rate_limit: NonNegativeInt = 1000
     """Requests a second for each caller, twice that at once; 0 for no limit."""
+    hedge_reads: Duration = 0.0
+    """Ask a second time for a read by id that takes longer than this; 0 for never."""
+    max_in_flight: PositiveInt = 1024
+    """The most requests at once, over both doors; what is beyond is refused with 503."""
+    shed_delay: Duration = 0.025
+    """How long requests may wait on average before some are refused with 503; 0 for ever."""
     rate_limit_shared: bool = False
     """Count requests over all replicas, in Redis; each counts for itself while Redis is away."""
     redis_timeout: Duration = 0.1
@@ -109,6 +119,10 @@ class Config(Settings):
     """The least important records that are logged."""
     log_format: Format = "auto"
     """json, pretty, or auto: pretty on a terminal."""
+    otel_endpoint: OtlpEndpoint | None = None
+    """Where traces are sent (OTLP): grpc://host:4317 or http://host:4318, with an s for TLS."""
+    trace_ratio: Ratio = 0.1
+    """The part of the traces that begin here which is recorded, 0 to 1; others keep their own."""
     data_dir: Path = Path(".data")
     """Where `run` keeps its own engines and secret."""
     pg_port: Port | None = None

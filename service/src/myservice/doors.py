@@ -29,9 +29,12 @@ from paceline.log import Logger
 from paceline.metrics.registry import Metrics
 from paceline.rpc import interceptors as rpc
 from paceline.rpc.app import RpcApp
+from paceline.rpc.call import Method
 from paceline.rpc.health import PROBES as RPC_PROBES
 from paceline.rpc.health import add_health
 from paceline.rpc.reflection import add_reflection
+from paceline.shed import Door, Priority
+from paceline.trace import Tracer
 from paceline.web.app import App, Lifespan
 from paceline.web.asgi import Middleware
 from paceline.web.docs import add_docs
@@ -43,13 +46,19 @@ from paceline.web.middleware import (
     real_ip,
     recover,
     request_id,
+    shed,
     timeout,
+    trace,
 )
 from paceline.web.middleware.rate_limit import Limiter
+from paceline.web.middleware.shed import Gate, by_method
 from paceline.web.probes import add_probes
 
 STATUSES: Final = {**RECORD_STATUSES, **ACCOUNT_STATUSES}
 PROBES: Final = ("/health", "/ready")
+_PRIORITY: Final = by_method(
+    health=PROBES, background=("/docs", "/openapi.json", "/api/v1/records/updates")
+)
 _GROUP: Final = "api"
 """What one rate limit is for: both doors together."""
 
@@ -66,30 +75,49 @@ class UseCases:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Who comes in, and how often: the same for both doors. No limiter, no limit."""
+    """Who comes in, how often, and whether there is room: the same for both doors.
+
+    No limiter, no limit for each caller.
+    """
 
     verifier: Verifier
     limiter: Limiter | None
+    http: Door
+    grpc: Door
+
+    def gate(self) -> Gate:
+        """What the HTTP server asks before it makes a task of a request."""
+        return Gate(self.http, _PRIORITY)
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What is seen of each request. No ``measured``: nobody counts."""
+
+    tracer: Tracer
+    measured: Metrics | None
 
 
 def http_app(
     config: Config,
     use: UseCases,
     guard: Guard,
+    telemetry: Telemetry,
     *,
     health: Health,
     clock: Clock,
     log: Logger,
-    measured: Metrics | None,
     lifespan: Lifespan,
 ) -> App:
     """HTTP: every route of the service, under its middleware."""
     # Middleware stack: order matters, the first is the outermost.
     app = App(
+        shed(guard.http, _PRIORITY),
         request_id(),
+        trace(telemetry.tracer, quiet=PROBES),
         real_ip(config.trusted_proxies),
         access_log(log, quiet=PROBES),
-        *([] if measured is None else [metrics(measured)]),
+        *([] if telemetry.measured is None else [metrics(telemetry.measured)]),
         recover(log, statuses=STATUSES),
         timeout(config.request_timeout),
         max_body=config.max_body,
@@ -113,18 +141,20 @@ def rpc_app(
     config: Config,
     use: UseCases,
     guard: Guard,
+    telemetry: Telemetry,
     *,
     health: Health,
     clock: Clock,
     log: Logger,
-    measured: Metrics | None,
 ) -> RpcApp:
     """gRPC: every method of the service, under its interceptors."""
     # The same order here; streams are counted and ended inside all of them.
     interceptors = [
+        rpc.shed(guard.grpc, _rpc_priority, domain="myservice"),
         rpc.request_id(),
+        rpc.trace(telemetry.tracer, quiet=RPC_PROBES),
         rpc.access_log(log, quiet=RPC_PROBES),
-        *([] if measured is None else [rpc.metrics(measured)]),
+        *([] if telemetry.measured is None else [rpc.metrics(telemetry.measured)]),
         rpc.recover(log, domain="myservice"),
         rpc.deadline(config.request_timeout),
         rpc.authenticate(guard.verifier, clock),
@@ -138,3 +168,11 @@ def rpc_app(
     if config.grpc_reflection:
         add_reflection(app)
     return app
+
+
+def _rpc_priority(method: Method) -> Priority:
+    if method.path in RPC_PROBES:
+        return Priority.HEALTH
+    if any(scope.endswith(":write") for scope in method.scopes):
+        return Priority.WRITE
+    return Priority.BACKGROUND if method.streams else Priority.READ

@@ -9,7 +9,6 @@ things start (and, in reverse, stop). Nothing here does I/O; `Built.lifecycle` d
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from socket import socket
 from typing import Final
 
 import msgspec
@@ -17,7 +16,7 @@ import msgspec
 from myservice.config import Config
 from myservice.domain.orders import OrderCreated
 from myservice.domain.records import Record, RecordNotFound
-from myservice.doors import Guard, UseCases, http_app, rpc_app
+from myservice.doors import Guard, Telemetry, UseCases, http_app, rpc_app
 from myservice.operations import Operations
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.audit import PgAudit
@@ -26,6 +25,7 @@ from myservice.repository.changes import CHANNEL, PgChanges
 from myservice.repository.imports import PgImports
 from myservice.repository.ledger import PgLedger
 from myservice.repository.orders import PgOrders
+from myservice.repository.reading import Reads
 from myservice.repository.records import PgRecords
 from myservice.service.accounts import AccountService
 from myservice.service.exports import ExportService
@@ -34,14 +34,15 @@ from myservice.service.imports import ImportService
 from myservice.service.orders import OrderService
 from myservice.service.records import RecordService
 from myservice.service.retention import Retention
+from myservice.traces import traces_of
 from myservice.worker.orders import OrderProcessor
 from paceline.admin.app import OperatedLog
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
 from paceline.bus import DeadLetters, NatsBus, NatsConsumer, Stream, dead_stream
 from paceline.cache import Aside, Redis, RedisStore, SharedLimiter
 from paceline.clock import SystemClock
-from paceline.coalesce import Coalescer
-from paceline.config import Row
+from paceline.coalesce import Coalescer, Observer
+from paceline.config import Row, format_duration
 from paceline.health import Check, Health
 from paceline.inbox import InboxCleaner
 from paceline.lifecycle import AtStop, Lifecycle, Service
@@ -52,7 +53,10 @@ from paceline.pg import Notifier, Pool, listening, uuid7
 from paceline.processes import Inherited, Link
 from paceline.rpc.app import RpcApp
 from paceline.rpc.server import RpcServer
+from paceline.shed import Door, Shedder
+from paceline.trace import Tracer
 from paceline.web.app import App
+from paceline.web.middleware.shed import Gate
 from paceline.web.server import HttpServer
 
 ORDERS: Final = Stream("ORDERS", ("orders.>",))
@@ -97,11 +101,19 @@ def build(
     pool = Pool(
         config.get_database_url(), max_size=config.max_db_conns, application_name="myservice"
     )
-    core = _core(config, pool, clock, log)
-    work = _work(config, pool, core.use.orders, log) if with_worker else Work([], {})
-    guard, guarding = _guard(config, core.redis, clock)
+    traces = traces_of(config, log, service="myservice")
+    shedder = _shedder(config, clock, log)
+    core = _core(config, pool, clock, log, traces.observer)
+    work = (
+        _work(config, pool, core.use.orders, log, tracer=traces.tracer, shedder=shedder)
+        if with_worker
+        else Work([], {})
+    )
+    guard, guarding = _guard(config, core.redis, clock, shedder)
     operations = Operations(config, log, service="myservice")
     operations.watch(pool, core.coalescers, cache=core.cache, redis=core.redis)
+    operations.watch_limits(shedder, guard.http, guard.grpc)
+    operations.watch_reads(core.reads)
     operations.watch_work(work.relays, work.consumers)
 
     def draining() -> bool:
@@ -113,34 +125,23 @@ def build(
             yield
 
     health = Health({"postgres": pool.ping, **work.checks}, log, draining=draining)
-    measured = operations.measured if with_server else None
+    telemetry = Telemetry(traces.tracer, operations.measured if with_server else None)
     app = http_app(
-        config, core.use, guard,
-        health=health, clock=clock, log=log, measured=measured, lifespan=lifespan,
-    )  # fmt: skip
-    rpc = rpc_app(config, core.use, guard, health=health, clock=clock, log=log, measured=measured)
+        config, core.use, guard, telemetry, health=health, clock=clock, log=log, lifespan=lifespan
+    )
+    rpc = rpc_app(config, core.use, guard, telemetry, health=health, clock=clock, log=log)
     operating = operations.services(health, settings, given) if with_server else ()
-    listener = given.take_listener() if given else None
-    server = _server(app, config, log, port=config.port, listener=listener) if with_server else None
+    server = _server(app, config, log, given, gate=guard.gate()) if with_server else None
     rpc_server = _rpc_server(rpc, config) if with_server else None
     servers = [one for one in (server, rpc_server) if one is not None]
     closing = AtStop("doors", *(one.stop_accepting for one in servers))
     link = Link(given, on_leave=lambda: lifecycle.hand_over()) if given else None  # noqa: PLW0108 - made below
+    first = [*([link] if link else []), *operating, *before, *traces.services]
+    # The feed comes after the servers: streams end before a server waits for them. The doors close
+    # first: whoever comes back at once is another's.
+    last = [*servers, core.feed, closing]
     lifecycle = Lifecycle(
-        # The feed comes after the servers: streams end before a server waits for them. The doors
-        # close first: whoever comes back at once is another's.
-        [
-            *([link] if link else []),
-            *operating,
-            *before,
-            pool,
-            *core.services,
-            *guarding,
-            *work.services,
-            *servers,
-            core.feed,
-            closing,
-        ],
+        [*first, shedder, pool, *core.services, *guarding, *work.services, *last],
         log,
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
@@ -154,28 +155,33 @@ class Core:
 
     use: UseCases
     feed: RecordFeed
+    reads: Reads
     redis: Redis | None
     cache: Aside[Record] | None
     coalescers: Sequence[Coalescer]
     services: Sequence[Service]
 
 
-def _core(config: Config, pool: Pool, clock: SystemClock, log: Logger) -> Core:
+def _core(
+    config: Config, pool: Pool, clock: SystemClock, log: Logger, observer: Observer | None
+) -> Core:
     uses_redis = config.cache or config.rate_limit_shared
     redis = (
         Redis(config.get_redis_url(), log, clock, timeout=config.redis_timeout)
         if uses_redis
         else None
     )
-    cache = _cache(redis, config, log, clock) if redis and config.cache else None
+    cache = _cache(redis, config, log, clock, observer) if redis and config.cache else None
     recorder, announcer = Notifier(pool, CHANNEL), Notifier(pool, _OUTBOX)
     changes = PgChanges(pool)
     feed = RecordFeed(
         changes, lambda: listening(config.get_database_url(), CHANNEL, log), clock, log
     )
-    pg_records = PgRecords(pool, written=recorder.notify)
-    pg_accounts, pg_ledger = PgAccounts(pool), PgLedger(pool)
-    pg_orders = PgOrders(pool, announced=announcer.notify)
+    reads = Reads(hedge_delay=config.hedge_reads, pages=_pages_at_once(config))
+    pg_records = PgRecords(pool, reads, written=recorder.notify, observer=observer)
+    pg_accounts = PgAccounts(pool, reads, observer=observer)
+    pg_ledger = PgLedger(pool, observer=observer)
+    pg_orders = PgOrders(pool, reads, announced=announcer.notify, observer=observer)
     records = CachedRecords(pg_records, cache) if cache else pg_records
     services: list[Service] = [
         recorder, announcer, pg_records, pg_accounts, pg_ledger, pg_orders,
@@ -189,10 +195,30 @@ def _core(config: Config, pool: Pool, clock: SystemClock, log: Logger) -> Core:
     )
     repositories = (pg_records, pg_accounts, pg_ledger, pg_orders)
     coalescers = [each for one in repositories for each in one.coalescers]
-    return Core(use, feed, redis, cache, coalescers, services)
+    return Core(use, feed, reads, redis, cache, coalescers, services)
 
 
-def _cache(redis: Redis, config: Config, log: Logger, clock: SystemClock) -> Aside[Record]:
+def _pages_at_once(config: Config) -> int:
+    """Half of the connections stay for the trips that carry everybody else."""
+    return max(1, config.max_db_conns // 2)
+
+
+def limits(config: Config) -> Mapping[str, object]:
+    """The numbers by which work is bounded, to be told at start-up."""
+    return {
+        "max_in_flight": config.max_in_flight,
+        "shed_delay": format_duration(config.shed_delay),
+        "rate_limit": config.rate_limit,
+        "request_timeout": format_duration(config.request_timeout),
+        "max_db_conns": config.max_db_conns,
+        "pages_at_once": _pages_at_once(config),
+        "hedge_reads": format_duration(config.hedge_reads),
+    }
+
+
+def _cache(
+    redis: Redis, config: Config, log: Logger, clock: SystemClock, observer: Observer | None
+) -> Aside[Record]:
     return Aside(
         RedisStore(redis, name="records"),
         log,
@@ -203,23 +229,29 @@ def _cache(redis: Redis, config: Config, log: Logger, clock: SystemClock) -> Asi
         negative=RecordNotFound,
         # A change whose caller has left goes on until the last of its batch gives up.
         hold=2 * config.request_timeout,
+        observer=observer,
     )
 
 
 def _guard(
-    config: Config, redis: Redis | None, clock: SystemClock
+    config: Config, redis: Redis | None, clock: SystemClock, shedder: Shedder
 ) -> tuple[Guard, Sequence[Service]]:
     """The guard of both doors, and what it stands on."""
     jwks = _jwks(config, clock)
     keys: list[KeySource] = [*_secrets(config), *jwks]
     verifier = Verifier(keys, clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
+    doors = Door(shedder, "http"), Door(shedder, "grpc")
     if config.rate_limit == 0:
-        return Guard(verifier, None), jwks
+        return Guard(verifier, None, *doors), jwks
     limiter = RateLimiter(clock, rate=config.rate_limit)
     if redis is None or not config.rate_limit_shared:
-        return Guard(verifier, limiter), jwks
+        return Guard(verifier, limiter, *doors), jwks
     shared = SharedLimiter(redis, limiter, rate=config.rate_limit)
-    return Guard(verifier, shared), [*jwks, shared]
+    return Guard(verifier, shared, *doors), [*jwks, shared]
+
+
+def _shedder(config: Config, clock: SystemClock, log: Logger) -> Shedder:
+    return Shedder(clock, log, most=config.max_in_flight, target=config.shed_delay)
 
 
 def build_worker(
@@ -232,8 +264,11 @@ def build_worker(
     """Wire what ``myservice worker`` needs. Parameters and errors as for `build`."""
     clock = SystemClock()
     pool = Pool(config.get_database_url(), max_size=config.max_db_conns, application_name="worker")
-    pg_orders = PgOrders(pool)
-    work = _work(config, pool, OrderService(pg_orders, clock, uuid7), log)
+    traces = traces_of(config, log, service="myservice-worker")
+    shedder = _shedder(config, clock, log)
+    pg_orders = PgOrders(pool, observer=traces.observer)
+    orders = OrderService(pg_orders, clock, uuid7)
+    work = _work(config, pool, orders, log, tracer=traces.tracer, shedder=shedder)
 
     def draining() -> bool:
         return lifecycle.draining
@@ -244,7 +279,7 @@ def build_worker(
     operations.watch_work(work.relays, work.consumers)
     operating = operations.services(health, settings)
     lifecycle = Lifecycle(
-        [*operating, *before, pool, pg_orders, *work.services],
+        [*operating, *before, *traces.services, shedder, pool, pg_orders, *work.services],
         log,
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
@@ -262,10 +297,18 @@ class Work:
     consumers: Sequence[NatsConsumer[OrderCreated]] = ()
 
 
-def _work(config: Config, pool: Pool, orders: OrderService, log: Logger) -> Work:
-    """The relay of the outbox and the consumer of orders."""
+def _work(
+    config: Config,
+    pool: Pool,
+    orders: OrderService,
+    log: Logger,
+    *,
+    tracer: Tracer,
+    shedder: Shedder,
+) -> Work:
+    """The relay of the outbox and the consumer of orders, which lets requests go first."""
     stream = msgspec.structs.replace(ORDERS, replicas=config.nats_replicas)
-    bus = NatsBus(config.get_nats_url(), log, name="myservice", streams=[stream])
+    bus = NatsBus(config.get_nats_url(), log, name="myservice", streams=[stream], tracer=tracer)
     # It is told of every message; the look by itself is for a notification that was lost.
     relay = OutboxRelay(pool, bus, log, poll=1.0)
     listener = OutboxListener(
@@ -274,6 +317,7 @@ def _work(config: Config, pool: Pool, orders: OrderService, log: Logger) -> Work
     consumer = NatsConsumer(
         bus, OrderProcessor(orders).process, log, type=OrderCreated,
         stream=stream.name, subjects=stream.subjects, replicas=stream.replicas,
+        tracer=tracer, gate=shedder,
     )  # fmt: skip
     return Work(
         [bus, relay, listener, InboxCleaner(pool, log), consumer],
@@ -332,19 +376,20 @@ def build_archive(config: Config, *, processes: int = 1) -> Archive:
 
 
 def _server(
-    app: App, config: Config, log: Logger, *, port: int, listener: socket | None = None
+    app: App, config: Config, log: Logger, given: Inherited | None, *, gate: Gate
 ) -> HttpServer:
     return HttpServer(
         app,
         log,
         host=config.host,
-        port=port,
+        port=config.port,
         reuse_port=config.reuse_port,
-        listener=listener,
+        listener=given.take_listener() if given else None,
         keep_alive_grace=config.keep_alive_grace,
         read_timeout=config.read_timeout,
         write_timeout=config.write_timeout,
         idle_timeout=config.idle_timeout,
+        gate=gate,
     )
 
 

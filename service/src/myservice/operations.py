@@ -12,6 +12,7 @@ from typing import Any
 
 from myservice import __version__
 from myservice.config import Config
+from myservice.repository.reading import Reads
 from paceline.admin import Operated, Profiler, TaskAges, admin_app, require_token
 from paceline.admin.app import OperatedLog
 from paceline.bus import NatsConsumer
@@ -25,6 +26,8 @@ from paceline.metrics.registry import Metrics
 from paceline.outbox import OutboxRelay
 from paceline.pg import Pool
 from paceline.processes import Inherited
+from paceline.shed import Door, Shedder
+from paceline.trace import recording
 from paceline.web.app import App
 from paceline.web.server import HttpServer
 
@@ -36,7 +39,7 @@ class Operations:
         self._config = config
         self._log = log
         self._service = service
-        self._metrics = Metrics(version=__version__)
+        self._metrics = Metrics(version=__version__, exemplar=_recorded)
         self.app = App()
         self.server: HttpServer | None = None
 
@@ -56,12 +59,28 @@ class Operations:
         """Show the figures of what requests go through."""
         watched = self._metrics.watched
         watched.add("pools", pool)
+        watched.read("retries", "transactions", lambda: pool.retries)
         watched.add("coalescers", *coalescers)
         if cache is not None:
             watched.add("caches", cache)
             watched.add("coalescers", *cache.coalescers)
         if redis is not None:
             watched.add("breakers", redis.breaker)
+
+    def watch_limits(self, shedder: Shedder, *doors: Door) -> None:
+        """Show how much is let in, and what was turned away."""
+        watched = self._metrics.watched
+        watched.add("shedders", shedder)
+        watched.add("doors", *doors)
+
+    def watch_reads(self, reads: Reads) -> None:
+        """Show what reads were repeated, and what waits for its turn."""
+        watched = self._metrics.watched
+        watched.read("retries", "reads", lambda: reads.retry.stats)
+        watched.add("bulkheads", reads.pages)
+        hedge = reads.hedge
+        if hedge is not None:
+            watched.read("hedges", "reads", lambda: hedge.stats)
 
     def watch_work(
         self, relays: Sequence[OutboxRelay], consumers: Sequence[NatsConsumer[Any]]
@@ -105,3 +124,9 @@ class Operations:
         )
         # In reverse at the end: a profile that is being made ends before the server waits for it.
         return [self.server, LoopLag(self._metrics), tasks, profiler]
+
+
+def _recorded() -> str | None:
+    """The id of the trace that is being recorded, for an exemplar."""
+    span = recording()
+    return None if span is None else span.trace_id

@@ -24,6 +24,7 @@ from paceline.auth.jwk import ParsedKeys, parse_jwks
 from paceline.auth.keys import KeySet
 from paceline.clock import Clock
 from paceline.errors import Code, Error, chain
+from paceline.retry import Budget, Retry
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -70,7 +71,7 @@ class JwksSource:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Load the keys and begin to refresh them.
+        """Load the keys, in up to three attempts, and begin to refresh them.
 
         Errors: ``Error(UNAVAILABLE)`` when they cannot be loaded and are required.
         """
@@ -78,7 +79,7 @@ class JwksSource:
             raise RuntimeError(f"{self.name} is started already")
         self._wanted = asyncio.Event()
         try:
-            await self._load()
+            await Retry(Budget(), first_pause=0.2, longest_pause=1.0).run(self._load)
         except Exception as exc:
             if self._required:
                 message = "the keys that verify tokens cannot be loaded"

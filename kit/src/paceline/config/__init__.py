@@ -23,6 +23,8 @@ from paceline.config.types import (
     NonNegativeInt,
     Port,
     PositiveInt,
+    Ratio,
+    readable_by,
 )
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Port",
     "PositiveInt",
     "Problem",
+    "Ratio",
     "Row",
     "Secret",
     "SecretUrl",
@@ -50,5 +53,6 @@ __all__ = [
     "load",
     "parse_duration",
     "parse_size",
+    "readable_by",
     "vetted",
 ]

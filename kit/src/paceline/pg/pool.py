@@ -22,7 +22,9 @@ from paceline.pg.connect import wait_for_server
 from paceline.pg.connection import Connection, Row
 from paceline.pg.errors import DRIVER_ERRORS
 from paceline.pg.slots import Slots, stopped
-from paceline.pg.transaction import Isolation, again, begun
+from paceline.pg.transaction import Isolation, begun, is_conflict
+from paceline.retry import Budget, Retry
+from paceline.retry import Stats as RetryStats
 
 T = TypeVar("T")
 
@@ -87,6 +89,11 @@ class Pool:
         self._tidy_every = tidy_every
         self._statement_cache_size = statement_cache_size
         self._settings = {"application_name": application_name} if application_name else None
+        # A conflict is no outage: each transaction may be run again, but not all of them twice.
+        self._retry = Retry(
+            Budget(ratio=1.0, burst=100.0),
+            first_pause=0.005, longest_pause=0.25, retries=is_conflict,
+        )  # fmt: skip
         self._slots: Slots | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -106,6 +113,11 @@ class Pool:
         waiting = self._slots.waiting if self._slots else 0
         idle = max(0, self.size - self.in_use)
         return PoolStats(self.size, self.in_use, idle, self._max_size, waiting)
+
+    @property
+    def retries(self) -> RetryStats:
+        """Transactions that were run again."""
+        return self._retry.stats
 
     async def start(self) -> None:
         """Open the first connections.
@@ -213,7 +225,7 @@ class Pool:
             async with self.transaction(isolation=isolation, read_only=read_only) as tx:
                 return await fn(tx)
 
-        return await again(once, attempts)
+        return await self._retry.run(once, attempts=attempts)
 
     def _checkout(self, *, stateful: bool = False) -> Checkout:
         if self._slots is None:

@@ -121,6 +121,15 @@ class Connection(Reader):
             last = self._waiting[-1] if self._waiting else running
             last.keep_alive = False
 
+    def _turn_away(self, response: bytes) -> None:
+        """Answer a request that has no exchange, and wait for the next one."""
+        now = self.loop.time()
+        self._write_deadline = now + self._limits.write_timeout
+        self._read_deadline = now + self._limits.idle_timeout
+        self.state.outbox.write(self.transport, response)
+        if self.state.stopping:
+            self._close()
+
     def _answer(self, reason: Refused) -> None:
         self._cancel()
         self._waiting.clear()

@@ -13,7 +13,6 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final, cast
 
@@ -23,11 +22,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from paceline.deadline import remaining
 from paceline.errors import Code, Error
 from paceline.web.asgi import ASGIApp
+from paceline.web.listener import Listener, bound
 from paceline.web.protocol import Connection
-from paceline.web.state import Limits, Logger, State
+from paceline.web.state import Gate, Limits, Logger, State
 
 _STOP_TIMEOUT: Final = 30.0
 _MAX_UNWIND: Final = 1.0
+# New connections a round of the loop: from a queue that others empty, too, each takes but a few.
+_ALONE: Final = 64
+_IN_TURN: Final = 4
 _MAX_SWEEP: Final = 1.0
 
 
@@ -40,6 +43,8 @@ class HttpServer:
     ``idle_timeout`` between requests. In bytes: ``max_header_bytes`` of all
     headers together (431), as is ``max_headers``, their number. A request target ends at 8 KiB.
     ``reuse_port``: several processes listen on one port, and the kernel spreads the connections.
+    ``gate``: who may turn a request away when its head has been read, before there is a task.
+    ``max_connections``: one more is closed at once, with a 503.
     ``keep_alive_grace``: seconds that idle connections stay open at a stop, so that a request on
     its way is answered. ``listener``: accept from this socket instead, TCP or Unix, and for one
     run; others may hold it, too.
@@ -63,6 +68,8 @@ class HttpServer:
         max_headers: int = 100,
         backlog: int = 2048,
         reuse_port: bool = False,
+        gate: Gate | None = None,
+        max_connections: int = 10_000,
         keep_alive_grace: float = 0.0,
         listener: socket.socket | None = None,
         name: str = "http",
@@ -70,12 +77,15 @@ class HttpServer:
         self.name = name
         self._app = app
         self._log = log
+        self._gate = gate
+        self._max_connections = max_connections
         self._host = host
         self._wanted_port = port
         self._backlog = backlog
         self._reuse_port = reuse_port
         self._keep_alive_grace = keep_alive_grace
         self._given = listener
+        self._at_once = _ALONE if listener is None else _IN_TURN
         self._limits = Limits(
             read_timeout=read_timeout,
             write_timeout=write_timeout,
@@ -84,8 +94,8 @@ class HttpServer:
             max_headers=max_headers,
         )
         self._interval = min(_MAX_SWEEP, min(read_timeout, write_timeout, idle_timeout) / 4)
-        self._listener: asyncio.Server | None = None
-        self._state = State(app, log, self._limits)
+        self._listener: Listener | None = None
+        self._state = State(app, log, self._limits, gate)
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property
@@ -126,27 +136,26 @@ class HttpServer:
             workers=1,
         )
         config.load()
-        state = self._state = State(self._app, self._log, self._limits)
+        state = self._state = State(self._app, self._log, self._limits, self._gate)
         try:
-            self._listener = await self._listen(lambda: Connection(config, state, loop))
+            self._listener = Listener(
+                await self._sockets(),
+                lambda: Connection(config, state, loop),
+                backlog=self._backlog,
+                count=lambda: len(state.connections),
+                most=self._max_connections,
+                failed=lambda exc: self._log.warning("cannot accept connections", error=exc),
+                at_once=self._at_once,
+            )
         except OSError as exc:
             raise self._explain(exc) from exc
         self._sweep()
 
-    async def _listen(self, connect: Callable[[], Connection]) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
+    async def _sockets(self) -> list[socket.socket]:
         given, self._given = self._given, None
-        if given is None:
-            return await loop.create_server(
-                connect,
-                self._host,
-                self._wanted_port,
-                backlog=self._backlog,
-                reuse_port=self._reuse_port or None,
-            )
-        if given.family == socket.AF_UNIX:
-            return await loop.create_unix_server(connect, sock=given, backlog=self._backlog)
-        return await loop.create_server(connect, sock=given, backlog=self._backlog)
+        if given is not None:
+            return [given]
+        return await bound(self._host, self._wanted_port, reuse_port=self._reuse_port)
 
     async def stop_accepting(self) -> None:
         """Take no new connections, and no new requests on those there are but their next one."""
