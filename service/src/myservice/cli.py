@@ -170,13 +170,18 @@ def _plan(config: ServeConfig) -> Plan:
 
 
 def _as_worker(config: ServeConfig, given: Inherited, log: Log) -> ServeConfig:
-    """The settings on the ports that the supervisor has."""
+    """The settings on the ports that the supervisor has, and with a share of the connections."""
     for name, port in (("port", given.port), ("grpc_port", given.reserved_port)):
         wanted: int = getattr(config, name)
         if wanted not in (0, port):
             variable = config.variable(name)
             log.warning("a reload cannot change a port: restart", setting=variable, stays=port)
-    return config.replaced(port=given.port, grpc_port=given.reserved_port, reuse_port=True)
+    return config.replaced(
+        port=given.port,
+        grpc_port=given.reserved_port,
+        reuse_port=True,
+        max_db_conns=max(1, config.max_db_conns // config.workers),
+    )
 
 
 def _worker(loaded: Loaded[WorkerConfig]) -> None:

@@ -86,7 +86,7 @@ class Config(Settings):
     max_body: ByteSize = 1024 * 1024
     """The largest request body."""
     max_db_conns: PositiveInt = 25
-    """The most connections to PostgreSQL."""
+    """The most connections to PostgreSQL; several workers share them."""
     jwt_secret_previous: TokenSecret | None = None
     """The token secret before this one, while its tokens are still about."""
     jwks_url: str | None = None

@@ -28,6 +28,8 @@ from paceline.retry import Stats as RetryStats
 
 T = TypeVar("T")
 
+_KEPT: Final = 5  # connections that stay open though nobody needs them
+
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
@@ -45,7 +47,7 @@ class Pool:
 
     ``max_lifetime``: a connection older than this is replaced when it comes back (each a little
     earlier, so that they do not all go at once). ``max_idle``: how long connections beyond
-    ``min_size`` may rest. ``acquire_timeout``: how long to wait for a connection.
+    ``min_size`` (5 or ``max_size``) may rest. ``acquire_timeout``: how long to wait for a connection.
     ``command_timeout``: the most any statement may take. ``start_timeout``: how long `start` waits
     for a server that is coming up. ``stop_timeout``: how long `stop` waits for connections to come
     back. ``tidy_every``: how often the pool looks after idle connections.
@@ -60,7 +62,7 @@ class Pool:
         dsn: str,
         *,
         max_size: int = 25,
-        min_size: int = 5,
+        min_size: int | None = None,
         max_lifetime: float = 1800.0,
         max_idle: float = 300.0,
         acquire_timeout: float = 5.0,
@@ -71,6 +73,8 @@ class Pool:
         statement_cache_size: int = 100,
         application_name: str | None = None,
     ) -> None:
+        if min_size is None:
+            min_size = min(_KEPT, max_size)
         if not 0 <= min_size <= max_size or max_size < 1:
             raise ValueError(f"a pool cannot have {min_size} to {max_size} connections")
         self._dsn = dsn
