@@ -11,7 +11,7 @@ from rpc_echo import FakeContext
 
 from paceline.deadline import remaining
 from paceline.errors import Code, Error, NotFound, PermissionDenied, Unauthorized
-from paceline.limit import RateLimiter
+from paceline.limit import Limits, RateLimiter
 from paceline.log.ambient import current
 from paceline.rpc.call import Call, Endpoint, Method
 from paceline.rpc.interceptors import (
@@ -267,7 +267,7 @@ async def test_a_stream_has_no_deadline() -> None:
 
 async def test_callers_have_buckets_and_addresses_have_others() -> None:
     limiter = RateLimiter(ManualClock(0.0), rate=1, burst=1)
-    wrapped = rate_limit(limiter)(ok, UNARY)
+    wrapped = rate_limit(Limits(limiter))(ok, UNARY)
 
     def named(subject: str) -> Call:
         call = call_of(UNARY)
@@ -282,6 +282,16 @@ async def test_callers_have_buckets_and_addresses_have_others() -> None:
             await wrapped(call)
         assert caught.value.retry_after == pytest.approx(1.0)
     assert not limiter.take("principal ada").allowed, "the bucket that HTTP takes from"
+
+
+async def test_a_method_counts_with_the_http_routes_of_its_scope() -> None:
+    own = RateLimiter(ManualClock(0.0), rate=1, burst=1)
+    limits = Limits(None, own={"things:write": own})
+    wrapped = rate_limit(limits)(ok, Method("/x/Write", scopes=frozenset({"things:write"})))
+    assert own.take(f"things:write address {call_of(UNARY).client}").allowed
+    with pytest.raises(Throttled):
+        await wrapped(call_of(UNARY))
+    assert rate_limit(limits)(ok, UNARY) is ok
 
 
 # --- streams

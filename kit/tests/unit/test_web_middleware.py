@@ -12,7 +12,7 @@ from recording_log import RecordingLog
 
 from paceline.deadline import remaining
 from paceline.errors import Code, Error, NotFound, Unauthorized
-from paceline.limit import Decision, RateLimiter
+from paceline.limit import Decision, Limits, RateLimiter
 from paceline.log.ambient import current
 from paceline.testing.clock import ManualClock
 from paceline.web.app import App
@@ -304,7 +304,7 @@ class TestRateLimit:
 
     async def test_too_many_are_told_when_to_come_back(self) -> None:
         clock = ManualClock()
-        client = Client(guard(rate_limit(self.limiter(clock))))
+        client = Client(guard(rate_limit(Limits(self.limiter(clock)))))
         answers = [await client.get("/") for _ in range(3)]
         assert [a.status for a in answers] == [200, 200, 429]
         assert [a.headers["ratelimit-remaining"] for a in answers] == ["1", "0", "0"]
@@ -315,14 +315,14 @@ class TestRateLimit:
         assert (await client.get("/")).status == 200
 
     async def test_each_address_has_its_own_bucket(self) -> None:
-        app = guard(rate_limit(self.limiter(ManualClock())))
+        app = guard(rate_limit(Limits(self.limiter(ManualClock()))))
         for address in ["192.0.2.1", "192.0.2.2"]:
             client = Client(app, address=address)
             assert [(await client.get("/")).status for _ in range(3)] == [200, 200, 429]
 
     async def test_a_principal_has_one_bucket_wherever_it_comes_from(self) -> None:
         limiter = self.limiter(ManualClock())
-        app = guard(authenticate(FakeVerifier()), rate_limit(limiter))
+        app = guard(authenticate(FakeVerifier()), rate_limit(Limits(limiter)))
         headers = {"authorization": "Bearer good"}
         statuses = [
             (await Client(app, address=f"192.0.2.{n}", headers=headers).get("/")).status
@@ -339,7 +339,7 @@ class TestRateLimit:
                 await asyncio.sleep(0)
                 return self.limiter.take(key)
 
-        client = Client(guard(rate_limit(Later(self.limiter(ManualClock())))))
+        client = Client(guard(rate_limit(Limits(Later(self.limiter(ManualClock()))))))
         answers = [await client.get("/") for _ in range(3)]
         assert [a.status for a in answers] == [200, 200, 429]
         assert [a.headers["ratelimit-remaining"] for a in answers] == ["1", "0", "0"]
@@ -347,6 +347,32 @@ class TestRateLimit:
 
     async def test_groups_of_routes_have_buckets_of_their_own_in_one_limiter(self) -> None:
         limiter = self.limiter(ManualClock())
-        one, two = (Client(guard(rate_limit(limiter, group=name))) for name in ("one", "two"))
+        one, two = (
+            Client(guard(rate_limit(Limits(limiter, group=name)))) for name in ("one", "two")
+        )
         statuses = [(await client.get("/")).status for client in (one, one, one, two, two, two)]
         assert statuses == [200, 200, 429] * 2
+
+    async def test_a_route_is_counted_by_the_scope_it_needs(self) -> None:
+        async def hello() -> str:
+            return "hello"
+
+        own = self.limiter(ManualClock())
+        limits = Limits(RateLimiter(ManualClock(), rate=3), group="api", own={"write": own})
+        app = App()
+        api = app.group("", authenticate(FakeVerifier()), rate_limit(limits))
+        api.get("/things", hello, scopes=["read"])
+        api.post("/things", hello, scopes=["write"])
+        client = Client(app, headers={"authorization": "Bearer good"})
+        writes = [await client.post("/things", b"") for _ in range(3)]
+        assert [a.status for a in writes] == [403, 403, 429]
+        assert writes[2].headers["ratelimit-limit"] == "2"
+        read = await client.get("/things")
+        assert (read.status, read.headers["ratelimit-remaining"]) == (200, "5")
+
+    async def test_without_a_general_limit_nothing_else_is_counted(self) -> None:
+        limits = Limits(None, own={"things:write": self.limiter(ManualClock())})
+        client = Client(guard(rate_limit(limits)))
+        answers = [await client.get("/") for _ in range(3)]
+        assert [a.status for a in answers] == [200] * 3
+        assert "ratelimit-limit" not in answers[0].headers

@@ -26,6 +26,7 @@ from myservice.service.updates import RecordUpdates
 from paceline.auth import Verifier
 from paceline.clock import Clock
 from paceline.health import Health
+from paceline.limit import Limits
 from paceline.log import Logger
 from paceline.rpc import interceptors as rpc
 from paceline.rpc.app import RpcApp
@@ -33,7 +34,6 @@ from paceline.rpc.health import PROBES as RPC_PROBES
 from paceline.rpc.health import add_health
 from paceline.rpc.reflection import add_reflection
 from paceline.web.app import App, Lifespan
-from paceline.web.asgi import Middleware
 from paceline.web.docs import add_docs
 from paceline.web.middleware import (
     access_log,
@@ -44,12 +44,9 @@ from paceline.web.middleware import (
     request_id,
     timeout,
 )
-from paceline.web.middleware.rate_limit import Limiter
 
 STATUSES: Final = {**RECORD_STATUSES, **ACCOUNT_STATUSES}
 PROBES: Final = ("/health", "/ready")
-_GROUP: Final = "api"
-"""What one rate limit is for: both doors together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +61,10 @@ class UseCases:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Who comes in, and how often: the same for both doors. No limiter, no limit."""
+    """Who comes in, and how often: the same for both doors."""
 
     verifier: Verifier
-    limiter: Limiter | None
+    limits: Limits
 
 
 def http_app(
@@ -92,10 +89,7 @@ def http_app(
         statuses=STATUSES,
         lifespan=lifespan,
     )
-    inner: list[Middleware] = [authenticate(guard.verifier)]
-    if guard.limiter is not None:
-        inner.append(rate_limit(guard.limiter, group=_GROUP))
-    api = app.group("/api/v1", *inner)
+    api = app.group("/api/v1", authenticate(guard.verifier), rate_limit(guard.limits))
     RecordHandler(use.records).register(api)
     UpdateHandler(use.updates, clock).register(api)
     AccountHandler(use.accounts).register(api)
@@ -110,16 +104,14 @@ def rpc_app(
 ) -> RpcApp:
     """gRPC: every method of the service, under its interceptors."""
     # The same order here; streams are counted and ended inside all of them.
-    interceptors = [
+    app = RpcApp(
         rpc.request_id(),
         rpc.access_log(log, quiet=RPC_PROBES),
         rpc.recover(log, domain="myservice"),
         rpc.deadline(config.request_timeout),
         rpc.authenticate(guard.verifier, clock),
-    ]
-    if guard.limiter is not None:
-        interceptors.append(rpc.rate_limit(guard.limiter, group=_GROUP))
-    app = RpcApp(*interceptors)
+        rpc.rate_limit(guard.limits),
+    )
     RecordRpc(use.records, use.updates).register(app)
     AccountRpc(use.accounts).register(app)
     add_health(app, health)

@@ -23,6 +23,7 @@ from paceline.config.types import (
     NonNegativeInt,
     Port,
     PositiveInt,
+    numbers_for,
 )
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "format_duration",
     "format_size",
     "load",
+    "numbers_for",
     "parse_duration",
     "parse_size",
     "vetted",
