@@ -43,7 +43,7 @@ bank: .venv/.dev ## The bank test in full: service killed ten times, PostgreSQL 
 	BANK_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_bank.py
 
 orders: .venv/.dev ## The order tests in full: everything killed three times, replicas that leave, engines that freeze
-	ORDERS_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_orders_killed.py service/tests/e2e/test_replicas.py
+	ORDERS_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_orders_killed.py service/tests/e2e/test_replicas.py service/tests/e2e/test_redis_away.py
 
 kafka: .venv/.dev ## Run the queue's tests on a real Kafka, fetched with Maven (needs Java)
 	KAFKA_TESTS=1 $(BIN)/pytest -q -k "[kafka] or kafka" kit/tests service/tests $(PYTEST_FLAGS)

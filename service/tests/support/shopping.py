@@ -136,13 +136,16 @@ async def running_shop(
     *Resources*: owns the processes; whoever runs at the end of the block must end well.
     """
     accounts = await open_accounts(dsn, "shop", ACCOUNTS, BALANCE)
-    common = {"APP_DATABASE_URL": dsn, "APP_NATS_URL": nats_url, "APP_GRPC_PORT": "0", **settings}
+    common = {
+        "APP_DATABASE_URL": dsn, "APP_NATS_URL": nats_url, "APP_GRPC_PORT": "0", "APP_RATE_LIMIT": "0",
+        **settings,
+    }  # fmt: skip
 
     def command(words: str, number: int, variable: str) -> Command:
         port = free_port()
         log = folder / f"{words}-{number}.log"
         own = {variable: str(port)}
-        return Command(words, port=port, log=log, APP_RATE_LIMIT="0", **common, **own)
+        return Command(words, port=port, log=log, **common, **own)
 
     serving = [command("serve", number, "APP_PORT") for number in range(servers)]
     working = [command("worker", number, "APP_ADMIN_PORT") for number in range(workers)]
