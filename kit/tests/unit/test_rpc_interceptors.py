@@ -258,6 +258,14 @@ async def test_a_call_that_takes_longer_is_cancelled(given: float | None) -> Non
     assert caught.value.code is Code.DEADLINE_EXCEEDED
 
 
+async def test_the_clients_deadline_is_named_as_the_clients() -> None:
+    with pytest.raises(Error) as caught:
+        await deadline(30)(forever, UNARY)(call_of(UNARY, left=0.01))
+    assert caught.value.message == (
+        "the call took longer than the 0.01s that the client set (grpc-timeout)"
+    )
+
+
 async def test_a_stream_has_no_deadline() -> None:
     assert deadline(30)(ok, STREAM) is ok
 

@@ -47,6 +47,7 @@ from paceline.web.middleware import (
 
 STATUSES: Final = {**RECORD_STATUSES, **ACCOUNT_STATUSES}
 PROBES: Final = ("/health", "/ready")
+_BY: Final = f"the service sets ({Config.variable('request_timeout')})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def http_app(
         real_ip(config.trusted_proxies),
         access_log(log, quiet=PROBES),
         recover(log, statuses=STATUSES),
-        timeout(config.request_timeout),
+        timeout(config.request_timeout, by=_BY),
         max_body=config.max_body,
         statuses=STATUSES,
         lifespan=lifespan,
@@ -108,7 +109,7 @@ def rpc_app(
         rpc.request_id(),
         rpc.access_log(log, quiet=RPC_PROBES),
         rpc.recover(log, domain="myservice"),
-        rpc.deadline(config.request_timeout),
+        rpc.deadline(config.request_timeout, by=_BY),
         rpc.authenticate(guard.verifier, clock),
         rpc.rate_limit(guard.limits),
     )

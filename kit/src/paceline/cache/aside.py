@@ -23,7 +23,7 @@ from paceline.cache.envelope import Entry, Sealer, Unreadable
 from paceline.cache.store import Change, Kind, Lease, Store
 from paceline.clock import Clock
 from paceline.coalesce import ReadCoalescer, WriteCoalescer
-from paceline.deadline import struck
+from paceline.deadline import blame, struck
 from paceline.errors import Code, Error, NotFound
 from paceline.flight import Flight
 
@@ -239,6 +239,9 @@ class Aside(Generic[V]):
 
         try:
             return await self._flight.do((key, token), fetch_and_fill)
+        except asyncio.CancelledError:
+            blame(f"fetching {self.name}")
+            raise
         finally:
             if mine:
                 self._stats.misses += 1

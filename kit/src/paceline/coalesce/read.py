@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from paceline.coalesce.observe import Observer
 from paceline.coalesce.trips import Stats, Trips, is_about_an_item
+from paceline.deadline import blame
 from paceline.errors import Code, Error, NotFound
 
 K = TypeVar("K", bound=Hashable)
@@ -80,6 +81,7 @@ class ReadCoalescer(Generic[K, V]):
             return await caller.future
         except asyncio.CancelledError:
             self._trips.leave(caller)
+            blame(self.name)
             raise
 
     async def start(self) -> None:

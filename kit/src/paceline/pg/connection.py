@@ -7,15 +7,18 @@ in the session (`stateful`). Values of json and jsonb go in and out as text, unp
 Handed out by ``pool``; repositories name it in their signatures. Read ``pool`` next.
 """
 
+import asyncio
 from types import TracebackType
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 
 import asyncpg
 
-from paceline.deadline import remaining
+from paceline.deadline import blame, ran_out, remaining
 from paceline.errors import Code
 from paceline.pg.errors import DRIVER_ERRORS, DatabaseError, is_refusal, translate
 from paceline.pg.session import leaves_state
+
+_QUERY: Final = "a database query"
 
 Row = asyncpg.Record
 """One row of a result: by column name or by position; its values are as the query makes them."""
@@ -88,7 +91,7 @@ class Connection:
         if left is None:
             return self._command_timeout
         if left == 0:
-            raise DatabaseError(Code.DEADLINE_EXCEEDED)
+            raise DatabaseError(Code.DEADLINE_EXCEEDED, ran_out(_QUERY))
         return min(left, self._command_timeout)
 
 
@@ -116,7 +119,11 @@ class _Statement:
             return
         if not is_refusal(exc):
             self._connection.interrupted = True
+            if isinstance(exc, asyncio.CancelledError):
+                blame(_QUERY)
         if isinstance(exc, asyncpg.InterfaceError) and self._raw.is_closed():
             raise DatabaseError(Code.UNAVAILABLE) from exc
+        if isinstance(exc, TimeoutError):
+            raise DatabaseError(Code.DEADLINE_EXCEEDED, ran_out(_QUERY)) from exc
         if isinstance(exc, DRIVER_ERRORS):
             raise translate(exc) from exc

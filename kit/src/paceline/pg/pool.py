@@ -10,7 +10,7 @@ knows no greatest age. Built by ``main``; read ``slots``, ``connection`` and ``t
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, LiteralString, TypeVar
+from typing import Any, Final, LiteralString, TypeVar
 
 import asyncpg
 
@@ -25,10 +25,13 @@ from paceline.pg.transaction import Isolation, again, begun
 
 T = TypeVar("T")
 
+_MIN_SIZE: Final = 5
+
 
 class Pool:
     """Up to ``max_size`` connections to one database. All times are in seconds.
 
+    ``min_size``: how many stay open, 5 unless given or more than there may be.
     ``max_lifetime``: a connection older than this is replaced when it comes back (each a little
     earlier, so that they do not all go at once). ``max_idle``: how long connections beyond
     ``min_size`` may rest. ``acquire_timeout``: how long to wait for a connection.
@@ -46,7 +49,7 @@ class Pool:
         dsn: str,
         *,
         max_size: int = 25,
-        min_size: int = 5,
+        min_size: int | None = None,
         max_lifetime: float = 1800.0,
         max_idle: float = 300.0,
         acquire_timeout: float = 5.0,
@@ -57,6 +60,8 @@ class Pool:
         statement_cache_size: int = 100,
         application_name: str | None = None,
     ) -> None:
+        if min_size is None:
+            min_size = min(_MIN_SIZE, max_size)
         if not 0 <= min_size <= max_size or max_size < 1:
             raise ValueError(f"a pool cannot have {min_size} to {max_size} connections")
         self._dsn = dsn
