@@ -65,7 +65,7 @@ class Config(Settings):
     idle_timeout: Duration = 60.0
     """How long a connection may rest between requests."""
     request_timeout: Duration = 30.0
-    """How long a request may take before it is cancelled and answered with 504."""
+    """How long a request may take before it is answered with 504; a client may ask for less."""
     shutdown_timeout: Duration = 30.0
     """How long requests in flight may take to finish at shutdown."""
     drain_delay: Duration = 0.0

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 from killing import running_engine
-from redis.asyncio import Redis
 from rereading import Shelf
 from running import PATIENCE
 from shopping import READY, Shop, check, load_of, running_shop
 from valkey import Valkey
 
+from paceline.cache.connections import Connections
 from paceline.engines import NatsEngine
 from paceline.testing.silent import SilentLog
 
@@ -61,14 +61,15 @@ async def stay_ready(shop: Shop, shelf: Shelf) -> None:
 
 async def until_used(valkey: Valkey) -> None:
     """Wait until the service keeps records and rates in it, once it is emptied."""
-    client = Redis.from_url(valkey.url)
+    server = Connections(valkey.url, size=1)
     try:
         async with asyncio.timeout(PATIENCE):
-            await client.flushall()
-            while not (await client.keys("records:*") and await client.keys("limit:*")):  # noqa: ASYNC110 - another process's state
-                await asyncio.sleep(0.02)
+            await server.execute(["FLUSHALL"])
+            for keys in ("records:*", "limit:*"):
+                while not await server.execute(["KEYS", keys]):  # noqa: ASYNC110 - another process's state
+                    await asyncio.sleep(0.02)
     finally:
-        await client.aclose()
+        await server.close()
 
 
 async def test_redis_restarts_and_freezes_under_load(migrated: str, tmp_path: Path) -> None:

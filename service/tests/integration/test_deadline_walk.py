@@ -2,18 +2,19 @@
 
 A proxy stands before the real PostgreSQL. Each use case is run once to see its conversation with the
 database, and then again and again under a client's short deadline, with silence before each piece of
-that conversation, and in the middle of each. Every time the answer is a 504 in time, which says what
+that conversation, and in the middle of some. Every time the answer is a 504 in time, which says what
 was caught and whose deadline it was; no statement goes on in the server for nobody, and the next
-request is as good as ever. Boundaries other than the database have tests of their own below.
+request is as good as ever. ``test_deadline_boundaries`` has what is not the database's silence.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pytest
+from msgspec import UNSET
 from pg_watch import Watch, watching
 from recording_log import RecordingLog
 
@@ -42,7 +43,7 @@ class Case:
     id: str
     method: str
     path: str
-    body: object = None
+    body: Mapping[str, object] = field(default_factory=dict[str, object])
     status: int = 200
 
 
@@ -51,7 +52,7 @@ CASES = [
     Case("list records", "GET", "/records"),
     Case("create a record", "POST", "/records", {"name": "new"}, 201),
     Case("replace a record", "PUT", "/records/{record}", {"name": "other"}),
-    Case("delete a record", "DELETE", "/records/{doomed}", None, 204),
+    Case("delete a record", "DELETE", "/records/{doomed}", status=204),
     Case("open an account", "POST", "/accounts", {}, 201),
     Case("read an account", "GET", "/accounts/{account}"),
     Case("transfer", "POST", "/transfers", {"from": "{account}", "to": "{other}", "amount": 1}, 201),
@@ -91,8 +92,8 @@ class World:
         return await self._client.request(
             case.method,
             f"/api/v1{case.path.format(**self._things)}",
+            json=self._named(case.body) if case.method in {"POST", "PUT"} else UNSET,
             headers={"idempotency-key": uuid4().hex, **headers},
-            **({} if case.body is None else {"json": self._named(case.body)}),
         )
 
     async def ask_in_silence(self, case: Case, way: Way, after: int) -> Response:
@@ -104,9 +105,7 @@ class World:
         finally:
             self.proxy.speak()
 
-    def _named(self, body: object) -> object:
-        if not isinstance(body, dict):
-            return body
+    def _named(self, body: Mapping[str, object]) -> Mapping[str, object]:
         return {
             key: value.format(**self._things) if isinstance(value, str) else value
             for key, value in body.items()
@@ -161,7 +160,7 @@ async def test_silence_anywhere_in_the_conversation_with_the_database(
         places = [
             (way, sum(size for other, size in conversation[:number] if other is way) + into)
             for number, (way, piece) in enumerate(conversation)
-            for into in {0, piece // 2}
+            for into in ({0, piece // 2} if number % 4 == 0 else {0})
         ]
         for way, after in places:
             await it.prepare(case)

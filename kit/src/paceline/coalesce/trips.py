@@ -357,12 +357,10 @@ class Trips(Generic[K, V]):
         now = asyncio.get_running_loop().time()
         self._timer = None
         for trip in self._out:
-            if trip.deadline is None:
-                continue
-            if trip.deadline.when <= now:
-                trip.task.cancel()
-            else:
+            if trip.deadline is not None and trip.deadline.when > now:
                 self._watch(trip.deadline.when)
+            elif trip.deadline is not None:
+                trip.task.cancel()
 
     def _observed(self, trip: _Trip[K, V], observer: Observer) -> AbstractContextManager[object]:
         now = perf_counter()
