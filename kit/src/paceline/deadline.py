@@ -5,7 +5,7 @@ inner one never outlives an outer one. What runs out becomes ``Error(DEADLINE_EX
 names the operation that was caught (it says `blame` on its way out, so naming costs nothing while
 all goes well) and whose deadline it was. Set at the edges (HTTP's timeout, gRPC's deadline, the
 consumer), at start-up and by checks; what waits for a server reads `remaining`; a task with a
-context of its own, such as a coalescer's trip, gets one by `adopt`.
+context of its own, such as a coalescer's trip, gets one by `adopted`.
 """
 
 import asyncio
@@ -71,12 +71,32 @@ def ambient() -> Deadline | None:
     return _ambient.get()
 
 
-def adopt(deadline: Deadline) -> None:
-    """Make ``deadline`` the ambient one of the current task, too.
+class adopted:  # noqa: N801 - reads as a statement: with adopted(deadline):
+    """Make ``deadline`` the ambient one of the current task, too, for this block.
 
-    For a task that begins, in a context of its own, and whose owner cancels it at that moment.
+    For a task that begins, in a context of its own, and whose owner cancels it at that moment. A
+    block, since a task whose context held on to its own deadline, and so to the task, would be
+    left to the garbage collector.
     """
-    _ambient.set(Deadline(deadline.when, asyncio.current_task(), deadline.terms))
+
+    __slots__ = ("_deadline", "_token")
+    _token: Token[Deadline | None]
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        given = self._deadline
+        own = Deadline(given.when, asyncio.current_task(), given.terms)
+        self._token = _ambient.set(own)
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _exc: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        _ambient.reset(self._token)
 
 
 def _is_over(deadline: Deadline) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from paceline.deadline import (
     CommonDeadline,
-    adopt,
+    adopted,
     ambient,
     blame,
     fail_after,
@@ -130,10 +130,10 @@ async def test_whoever_is_cancelled_before_time_is_over_is_not_to_blame() -> Non
 async def test_an_adopted_deadline_has_the_same_end_and_terms_and_is_the_tasks_own() -> None:
     async def trip() -> str | None:
         assert given is not None
-        adopt(given)
-        await asyncio.sleep(remaining() or 0.0)
-        assert struck()
-        return ran_out("a query")
+        with adopted(given):
+            await asyncio.sleep(remaining() or 0.0)
+            assert struck()
+            return ran_out("a query")
 
     async with fail_after(0.05, "the check"):
         given = ambient()

@@ -7,13 +7,17 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import grpc
 import pytest
+from grpc import aio
+from grpc_client import running, token_of
 from pg_watch import watching
 from recording_log import RecordingLog
 from valkey import Valkey
 
 from myservice.config import Config
 from myservice.main import Built, build
+from myservice.proto.v1 import records_pb2 as pb
 from myservice.scopes import SCOPES
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
@@ -26,6 +30,7 @@ SECRET = "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi"
 TOKEN = issue_token(
     SECRET.encode(), subject="ada", scopes=SCOPES, expiry=3600, clock=SystemClock()
 )  # fmt: skip
+GRPC_TOKEN = token_of("ada", *SCOPES)
 HURRY = {"request-timeout": "0.15"}
 CLIENTS = "ran out of the 0.15s that the client set (Request-Timeout)"
 WAITING = (
@@ -74,6 +79,15 @@ async def test_a_statement_that_waits_for_a_lock_is_cancelled_in_the_server(migr
                 assert CLIENTS in answer.json()["detail"]
                 await watch.becomes(lambda: watch.count(WAITING), 0)
         assert (await client.get(path)).json()["name"] == "one"
+
+
+async def test_a_statement_ends_with_the_deadline_of_a_grpc_client(migrated: str) -> None:
+    async with running(migrated) as world, watching(migrated) as watch, locked(migrated):
+        request = pb.ListRecordsRequest()
+        with pytest.raises(aio.AioRpcError) as caught:
+            await world.records.ListRecords(request, metadata=GRPC_TOKEN, timeout=0.3)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await watch.becomes(lambda: watch.count(WAITING), 0)
 
 
 async def test_a_place_in_the_pool_is_not_waited_for_any_longer(migrated: str) -> None:

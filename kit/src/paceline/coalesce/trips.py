@@ -17,24 +17,14 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from time import perf_counter
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from paceline.coalesce.observe import Departure, Observer
-from paceline.deadline import Deadline, adopt, ambient
+from paceline.deadline import Deadline, adopted, ambient
 from paceline.errors import Code, Error, copied
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-# Codes that speak of what was asked for, not of the state of the database or the way to it.
-_FAULTS_OF_AN_ITEM: Final = frozenset({
-    Code.INVALID_ARGUMENT,
-    Code.NOT_FOUND,
-    Code.ALREADY_EXISTS,
-    Code.PERMISSION_DENIED,
-    Code.FAILED_PRECONDITION,
-    Code.OUT_OF_RANGE,
-})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,9 +325,14 @@ class Trips(Generic[K, V]):
         self._depart(trip)
         if not trip.items:  # all have left meanwhile
             return
-        if trip.deadline is not None:
-            adopt(trip.deadline)
-            self._watch(trip.deadline.when)
+        if trip.deadline is None:
+            await self._go(trip)
+            return
+        self._watch(trip.deadline.when)
+        with adopted(trip.deadline):
+            await self._go(trip)
+
+    async def _go(self, trip: _Trip[K, V]) -> None:
         if self._observer is None:
             await self._deliver(trip.items)
             return
@@ -388,12 +383,3 @@ class Trips(Generic[K, V]):
         middle = len(items) // 2
         await self._deliver(items[:middle])
         await self._deliver(items[middle:])
-
-
-def is_about_an_item(exc: Exception) -> bool:
-    """Whether a batch that failed so may succeed without one of its items.
-
-    Bad input is somebody's, an unreachable database is everybody's; and a bug proves nothing about
-    what was done before it.
-    """
-    return isinstance(exc, Error) and exc.code in _FAULTS_OF_AN_ITEM

@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar, Final, Generic, TypeVar
 
+from paceline.coalesce.faults import is_about_an_item
 from paceline.coalesce.observe import Observer
-from paceline.coalesce.trips import Stats, Trips, is_about_an_item
+from paceline.coalesce.trips import Stats, Trips
 from paceline.deadline import blame, ran_out, struck
 from paceline.errors import Code, Error
 
