@@ -20,6 +20,14 @@ from paceline.errors import Code, Error
 _TIMERS_ROUND: Final = 0.001
 
 
+class OutOfTime(Error):
+    """A deadline struck. ``hurried``: its caller allowed so little, so it may be nobody's fault."""
+
+    def __init__(self, message: str, *, hurried: bool = False) -> None:
+        super().__init__(Code.DEADLINE_EXCEEDED, message)
+        self.hurried = hurried
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """How long, for what, and who said so: ``by`` is read after "the 2s that"."""
@@ -27,6 +35,7 @@ class Terms:
     seconds: float
     name: str
     by: str | None = None
+    hurried: bool = False
 
     def broken(self, operation: str | None) -> str:
         """The words for a deadline that ran out while ``operation`` was under way."""
@@ -50,9 +59,9 @@ class Deadline:
         self.terms = terms
         self.caught: str | None = None
 
-    def expired(self) -> Error:
+    def expired(self) -> OutOfTime:
         """The error of what ran out."""
-        return Error(Code.DEADLINE_EXCEEDED, self.terms.broken(self.caught))
+        return OutOfTime(self.terms.broken(self.caught), hurried=self.terms.hurried)
 
 
 _ambient: ContextVar[Deadline | None] = ContextVar("paceline_deadline", default=None)
@@ -207,7 +216,9 @@ class CommonDeadline:
     def shorter(self, seconds: float, by: str) -> "Block":
         """One block of a length of its own, if that is less: for a caller in a hurry."""
         terms = self.terms
-        return Block(_Alone(Terms(seconds, terms.name, by)) if seconds < terms.seconds else self)
+        if seconds >= terms.seconds:
+            return self.block()
+        return Block(_Alone(Terms(seconds, terms.name, by, hurried=True)))
 
     def begin(self, block: "Block", loop: asyncio.AbstractEventLoop) -> float:
         """Count ``block`` in; gives the moment at which it runs out."""

@@ -266,6 +266,18 @@ async def test_the_clients_deadline_is_named_as_the_clients() -> None:
     )
 
 
+@pytest.mark.parametrize(("given", "level"), [(0.01, "warning"), (None, "error")])
+async def test_a_client_in_a_hurry_is_a_warning_only(given: float | None, level: str) -> None:
+    log = RecordingLog()
+    wrapped = recover(log)(deadline(0.02)(forever, UNARY), UNARY)
+    call = call_of(UNARY, left=given)
+    await wrapped(call)
+    assert call.refusal is not None
+    assert call.refusal.code is Code.DEADLINE_EXCEEDED
+    assert log.events(level) == ["call failed"]
+    assert len(log.lines) == 1
+
+
 async def test_a_stream_has_no_deadline() -> None:
     assert deadline(30)(ok, STREAM) is ok
 

@@ -238,8 +238,10 @@ class TestTimeout:
                 ended.append("cancelled")
                 raise
 
-        found = await Client(serve(recover(RecordingLog()), timeout(0.01), handler=hang)).get("/")
+        log = RecordingLog()
+        found = await Client(serve(recover(log), timeout(0.01), handler=hang)).get("/")
         assert (found.status, found.json()["code"]) == (504, "DEADLINE_EXCEEDED")
+        assert log.events("error") == ["request failed"]
         assert ended == ["cancelled"]
 
     async def test_the_handler_knows_how_much_time_is_left(self) -> None:
@@ -287,9 +289,11 @@ SENSELESS = [
 class TestTheClientsDeadline:
     @pytest.mark.parametrize("wish", WISHES, ids=lambda wish: wish.id)
     async def test_it_ends_the_request_and_the_problem_says_whose_it_was(self, wish: Wish) -> None:
-        app = serve(recover(RecordingLog()), timeout(30), handler=forever)
+        log = RecordingLog()
+        app = serve(recover(log), timeout(30), handler=forever)
         found = await Client(app, headers=wish.headers).get("/")
         assert found.status == 504
+        assert [level for level, _, _ in log.lines] == ["warning"]
         assert found.json()["detail"] == (
             f"the request took longer than the {wish.seconds:g}s that the client set ({wish.by})"
         )
