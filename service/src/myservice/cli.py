@@ -25,10 +25,9 @@ from myservice.ledger_cli import ledger_commands
 from myservice.main import Built, build, build_worker, limits
 from myservice.records_cli import records_commands
 from myservice.schema import SchemaCheck, migrations, open_migrator
+from myservice.tokens import new_token
 from paceline.admin import require_token
-from paceline.auth import issue_token
 from paceline.cli import USAGE, fail, load_or_fail, with_flags
-from paceline.clock import SystemClock
 from paceline.config import Loaded, as_json, as_text, describe
 from paceline.engines import EngineError
 from paceline.errors import Error
@@ -224,23 +223,8 @@ def _token(
     """Make a bearer token, signed with APP_JWT_SECRET, and print it."""
     flags = {"token_expiry": expiry}
     config = load_or_fail(TokenConfig, flags, config_file).config
-    typer.echo(token_for(config, sub, scope or []))
-
-
-def token_for(config: Config, subject: str, scopes: list[str]) -> str:
-    """A token by the configured secret. Ends the command when it cannot be made."""
-    if config.jwt_secret is None:
-        fail("APP_JWT_SECRET is not set", code=USAGE)
     try:
-        return issue_token(
-            config.jwt_secret.reveal().encode(),
-            subject=subject,
-            scopes=scopes,
-            expiry=config.token_expiry,
-            clock=SystemClock(),
-            issuer=config.jwt_issuer,
-            audience=config.jwt_audience,
-        )
+        typer.echo(new_token(config, sub, scope or []))
     except Error as exc:
         fail(str(exc), code=USAGE)
 

@@ -46,7 +46,7 @@ from paceline.config import Row, format_duration
 from paceline.health import Check, Health
 from paceline.inbox import InboxCleaner
 from paceline.lifecycle import AtStop, Lifecycle, Service
-from paceline.limit import RateLimiter
+from paceline.limit import Limiter, Limits, RateLimiter
 from paceline.log import Logger
 from paceline.outbox import OutboxListener, OutboxRelay
 from paceline.pg import Notifier, Pool, listening, uuid7
@@ -240,14 +240,21 @@ def _guard(
     jwks = _jwks(config, clock)
     keys: list[KeySource] = [*_secrets(config), *jwks]
     verifier = Verifier(keys, clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
-    doors = Door(shedder, "http"), Door(shedder, "grpc")
-    if config.rate_limit == 0:
-        return Guard(verifier, None, *doors), jwks
-    limiter = RateLimiter(clock, rate=config.rate_limit)
-    if redis is None or not config.rate_limit_shared:
-        return Guard(verifier, limiter, *doors), jwks
-    shared = SharedLimiter(redis, limiter, rate=config.rate_limit)
-    return Guard(verifier, shared, *doors), [*jwks, shared]
+    shared: list[SharedLimiter] = []
+
+    def limiter(rate: int, name: str) -> Limiter:
+        local = RateLimiter(clock, rate=rate)
+        if redis is None or not config.rate_limit_shared:
+            return local
+        shared.append(SharedLimiter(redis, local, rate=rate, name=name))
+        return shared[-1]
+
+    limits = Limits(
+        limiter(config.rate_limit, "limit") if config.rate_limit else None,
+        group="api",
+        own={scope: limiter(rate, f"limit {scope}") for scope, rate in config.rate_limits},
+    )
+    return Guard(verifier, limits, Door(shedder, "http"), Door(shedder, "grpc")), [*jwks, *shared]
 
 
 def _shedder(config: Config, clock: SystemClock, log: Logger) -> Shedder:

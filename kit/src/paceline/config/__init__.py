@@ -24,6 +24,7 @@ from paceline.config.types import (
     Port,
     PositiveInt,
     Ratio,
+    numbers_for,
     readable_by,
 )
 
@@ -51,6 +52,7 @@ __all__ = [
     "format_duration",
     "format_size",
     "load",
+    "numbers_for",
     "parse_duration",
     "parse_size",
     "readable_by",
