@@ -41,6 +41,7 @@ ROOMS = {
     "typer": {
         "paceline.cli",
         "paceline.migrate",
+        "myservice.bench_cli",
         "myservice.cli",
         "myservice.dead_cli",
         "myservice.ledger_cli",
@@ -48,7 +49,7 @@ ROOMS = {
     },
     "uuid_utils": {"paceline.pg"},
     "uvicorn": {"paceline.web"},
-    "uvloop": {"paceline.cli", "myservice.cli", "paceline.testing"},
+    "uvloop": {"paceline.cli", "myservice.bench_cli", "myservice.cli", "paceline.testing"},
     "yaml": {"paceline.config"},
 }
 ANYWHERE = {"msgspec", "paceline", "myservice"}

@@ -17,6 +17,7 @@ import typer
 import uvloop
 
 from myservice import __version__
+from myservice.bench_cli import add_bench
 from myservice.config import Config, MigrateConfig, ServeConfig, TokenConfig, WorkerConfig
 from myservice.dead_cli import dead_commands
 from myservice.development import Development
@@ -66,6 +67,7 @@ def new_cli() -> typer.Typer:
     app.add_typer(dead_commands())
     app.command("token", epilog="Example: myservice token --sub ada --scope records:read")(_token)
     app.command("config", epilog="Example: APP_PORT=9000 myservice config")(_config)
+    add_bench(app)
     return app
 
 
