@@ -44,6 +44,7 @@ ROOMS = {
         "myservice.bench_cli",
         "myservice.cli",
         "myservice.dead_cli",
+        "myservice.doctor_cli",
         "myservice.ledger_cli",
         "myservice.records_cli",
     },

@@ -21,6 +21,7 @@ from myservice.bench_cli import add_bench
 from myservice.config import Config, MigrateConfig, ServeConfig, TokenConfig, WorkerConfig
 from myservice.dead_cli import dead_commands
 from myservice.development import Development
+from myservice.doctor_cli import add_doctor
 from myservice.ledger_cli import ledger_commands
 from myservice.main import Built, build, build_worker
 from myservice.records_cli import records_commands
@@ -67,6 +68,7 @@ def new_cli() -> typer.Typer:
     app.add_typer(dead_commands())
     app.command("token", epilog="Example: myservice token --sub ada --scope records:read")(_token)
     app.command("config", epilog="Example: APP_PORT=9000 myservice config")(_config)
+    add_doctor(app)
     add_bench(app)
     return app
 
