@@ -47,6 +47,7 @@ ROOMS = {
         "myservice.doctor_cli",
         "myservice.ledger_cli",
         "myservice.records_cli",
+        "myservice.top_cli",
     },
     "uuid_utils": {"paceline.pg"},
     "uvicorn": {"paceline.web"},

@@ -26,6 +26,7 @@ from myservice.ledger_cli import ledger_commands
 from myservice.main import Built, build, build_worker
 from myservice.records_cli import records_commands
 from myservice.schema import SchemaCheck, migrations, open_migrator
+from myservice.top_cli import add_top
 from paceline.auth import issue_token
 from paceline.cli import USAGE, fail, load_or_fail, with_flags
 from paceline.clock import SystemClock
@@ -70,6 +71,7 @@ def new_cli() -> typer.Typer:
     app.command("config", epilog="Example: APP_PORT=9000 myservice config")(_config)
     add_doctor(app)
     add_bench(app)
+    add_top(app)
     return app
 
 
