@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit bench layer grpc import bank orders kafka bench-orders protos lock clean
+.PHONY: help run test lint unit bench layer grpc import bank orders kafka bench-orders bench-updates bench-telemetry protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -53,6 +53,9 @@ bench-orders: .venv/.bench ## Measure orders from the queue to their effect, aga
 
 bench-updates: .venv/.bench ## Measure StreamUpdates with 1,000 subscribers
 	$(BIN)/python bench/updates.py $(ARGS)
+
+bench-telemetry: .venv/.bench ## Measure GET by id with traces and metrics on, against Go and FastAPI with theirs
+	$(BIN)/python bench/telemetry.py $(ARGS)
 
 protos: .venv/.dev ## Generate the gRPC messages from service/api/proto
 	$(BIN)/python tools/protos.py

@@ -147,8 +147,12 @@ def cpu_seconds(roots: list[int]) -> float:
 
 
 @asynccontextmanager
-async def started(peer: Peer, database_url: str, secret: str) -> AsyncGenerator[Server, None]:
+async def started(
+    peer: Peer, database_url: str, secret: str, *, telemetry: str = ""
+) -> AsyncGenerator[Server, None]:
     """A server that is ready; ``secret`` signs its tokens. Errors: `Skipped`.
+
+    ``telemetry``: where its traces go (OTLP over HTTP), with its metrics on; else all is off.
 
     *Resources*: the server, until the block ends.
     """
@@ -156,7 +160,7 @@ async def started(peer: Peer, database_url: str, secret: str) -> AsyncGenerator[
     server = Server(peer, free_port(), _log_file(peer))
     try:
         for _ in range(peer.workers if peer.ours else 1):
-            server.processes.append(_spawn(command, server, database_url, secret))
+            server.processes.append(_spawn(command, server, database_url, secret, telemetry))
         await _until_ready(server)
         yield server
     finally:
@@ -209,7 +213,7 @@ def build_go(folder: Path, name: str) -> Path:
 
 
 def _spawn(
-    command: list[str | Path], server: Server, database_url: str, secret: str
+    command: list[str | Path], server: Server, database_url: str, secret: str, telemetry: str
 ) -> subprocess.Popen[bytes]:
     port, workers = str(server.port), server.peer.workers
     if not server.peer.ours:
@@ -219,6 +223,7 @@ def _spawn(
             "PORT": port,
             "JWT_SECRET": secret,
             "WORKERS": str(workers),
+            "TELEMETRY": telemetry,
         }
     else:
         settings = {
@@ -226,10 +231,14 @@ def _spawn(
             "APP_HOST": _HOST,
             "APP_PORT": port,
             "APP_GRPC_PORT": "0",
+            "APP_ADMIN_PORT": "0",
+            "APP_ENABLE_METRICS": "true" if telemetry else "false",
             "APP_JWT_SECRET": secret,
             "APP_RATE_LIMIT": "10000000",
             "APP_LOG_FORMAT": "json",
         }
+        if telemetry:
+            settings["APP_OTEL_ENDPOINT"] = telemetry
         if workers > 1:
             settings["APP_REUSE_PORT"] = "true"  # the kernel spreads the connections
     foreign = {name: value for name, value in os.environ.items() if not name.startswith("APP_")}

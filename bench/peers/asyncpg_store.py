@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 
 import asyncpg
 from stack import DATABASE_URL, POOL, Refused, uuid7
+from telemetry import queried
 
 COLUMNS = "id, name, metadata, data, version, created_at, updated_at"
+GET = f"SELECT {COLUMNS} FROM records WHERE id = $1"
 LOCK = "SELECT owner, balance FROM accounts WHERE id = $1 FOR UPDATE"
 
 
@@ -35,7 +37,8 @@ class Store:
 
     async def get(self, record_id):
         """One record."""
-        row = await self.pool.fetchrow(f"SELECT {COLUMNS} FROM records WHERE id = $1", record_id)
+        with queried(GET):
+            row = await self.pool.fetchrow(GET, record_id)
         if row is None:
             raise Refused(404, "record not found")
         return dict(row)

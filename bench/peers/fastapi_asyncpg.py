@@ -3,8 +3,9 @@
 from asyncpg_store import Store
 from fastapi_app import new_app
 from stack import serve
+from telemetry import instrumented
 
-app = new_app(Store())
+app = instrumented(new_app(Store()), "fastapi-peer")
 
 if __name__ == "__main__":
     serve("fastapi_asyncpg")

@@ -1,7 +1,8 @@
 // The seed's service in Go: chi, pgx with a pool of 25, and its middleware stack (request id, real
-// ip, slog line, recoverer, timeout, JWT, rate limit). Started by bench/servers.py. A transfer locks
-// "from" and then "to", as the seed does: two opposite transfers can deadlock, and the one that
-// PostgreSQL ends is answered with 500, as the seed would.
+// ip, slog line, recoverer, timeout, JWT, rate limit); with TELEMETRY, an OTLP endpoint, its traces
+// and metrics too. Started by bench/servers.py. A transfer locks "from" and then "to", as the seed
+// does: two opposite transfers can deadlock, and the one that PostgreSQL ends is answered with 500,
+// as the seed would.
 package main
 
 import (
@@ -16,6 +17,9 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel"
 )
 
 func main() {
@@ -28,6 +32,16 @@ func main() {
 		logger.Error("database url", "error", err)
 		os.Exit(2)
 	}
+	endpoint := os.Getenv("TELEMETRY") // an OTLP endpoint: traces and metrics are on
+	if endpoint != "" {
+		flush, err := initTracer(ctx, endpoint)
+		if err != nil {
+			logger.Error("telemetry", "error", err)
+			os.Exit(1)
+		}
+		defer flush()
+		config.ConnConfig.Tracer = queryTracer{otel.Tracer("go-peer")}
+	}
 	config.MaxConns = 25
 	config.MinConns = 5
 	pool, err := pgxpool.NewWithConfig(ctx, config)
@@ -38,13 +52,18 @@ func main() {
 	defer pool.Close()
 
 	api := &handler{pool: pool}
+	registry := prometheus.NewRegistry()
 	r := chi.NewRouter()
+	if endpoint != "" {
+		r.Use(observed(registry))
+	}
 	r.Use(middleware.RequestID)
 	r.Use(middleware.RealIP)
 	r.Use(requestLog(logger))
 	r.Use(middleware.Recoverer)
 	r.Use(middleware.Timeout(30 * time.Second))
 	r.Get("/health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	r.Get("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP)
 	r.Route("/api/v1", func(r chi.Router) {
 		r.Use(authenticate([]byte(os.Getenv("JWT_SECRET"))))
 		r.Use(rateLimit(10_000_000))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, LiteralString, Protocol
 
+from paceline.background import Background
 from paceline.errors import Code, Error
 from paceline.pg import Connection, Pool
 
@@ -78,7 +79,7 @@ def claimable(message_id: str) -> bool:
     return 0 < len(message_id) <= _MAX_ID and message_id.isprintable()
 
 
-class InboxCleaner:
+class InboxCleaner(Background):
     """Forgets ids claimed more than ``keep`` seconds ago, looking every ``every`` seconds.
 
     ``keep`` must be longer than the queue may take to deliver a message again: its greatest age
@@ -92,24 +93,11 @@ class InboxCleaner:
     def __init__(
         self, pool: Pool, log: Logger, *, keep: float = 30 * 86400.0, every: float = 300.0
     ) -> None:
+        super().__init__()
         self._pool = pool
         self._log = log
         self._keep = timedelta(seconds=keep)
         self._every = every
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begin to clean."""
-        if self._task is not None:
-            raise RuntimeError("the inbox cleaner is started already")
-        self._task = asyncio.create_task(self._run(), name=self.name)
-
-    async def stop(self) -> None:
-        """Stop; a chunk that is being removed stays whole."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait((task,))
 
     async def clean(self) -> int:
         """Forget what is old now, in chunks that lock little; gives how many. `DatabaseError`."""
@@ -120,7 +108,8 @@ class InboxCleaner:
             if gone < _CHUNK:
                 return total
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Clean for ever; a chunk that is being removed as it is stopped stays whole."""
         while True:
             await asyncio.sleep(self._every)
             try:

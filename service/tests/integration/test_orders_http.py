@@ -1,56 +1,19 @@
 """Orders through the whole service: taken on, looked at, and by whom."""
 
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import pytest
-from recording_log import RecordingLog
+from people import ada, app, bob, client, operator
 
-from myservice.config import Config
 from myservice.domain.accounts import MAX_AMOUNT
-from myservice.main import build
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
 from paceline.web.app import App
 from paceline.web.testing import Client, Response
 
+__all__ = ["ada", "app", "bob", "operator"]
 pytestmark = pytest.mark.integration
 
-SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 ACCOUNTS, ORDERS = "/api/v1/accounts", "/api/v1/orders"
-OWNER = ("accounts:read", "accounts:write", "orders:read", "orders:write")
-OPERATOR = (*OWNER, "accounts:operate")
 MISSING = "0192f0a0-0000-7000-8000-00000000dead"
-
-
-@pytest.fixture
-async def app(migrated: str) -> AsyncGenerator[App]:
-    config = Config().with_own(database_url=migrated, jwt_secret=SECRET)
-    built = build(config.replaced(max_db_conns=5), RecordingLog(), with_server=False)
-    async with built.lifecycle:
-        yield built.app
-
-
-def client(app: App, subject: str, *scopes: str) -> Client:
-    token = issue_token(
-        SECRET.encode(), subject=subject, scopes=scopes, expiry=3600, clock=SystemClock()
-    )
-    return Client(app, headers={"authorization": f"Bearer {token}"})
-
-
-@pytest.fixture
-def ada(app: App) -> Client:
-    return client(app, "ada", *OWNER)
-
-
-@pytest.fixture
-def bob(app: App) -> Client:
-    return client(app, "bob", *OWNER)
-
-
-@pytest.fixture
-def operator(app: App) -> Client:
-    return client(app, "root", *OPERATOR)
 
 
 async def opened(owner: Client) -> str:

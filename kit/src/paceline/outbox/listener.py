@@ -5,11 +5,11 @@ relay. Nothing rests on it: a notification that is lost costs the relay's next l
 ``main`` beside the relay; read ``relay``.
 """
 
-import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from contextvars import Context
 from typing import Protocol
+
+from paceline.background import Background
 
 
 class Bell(Protocol):
@@ -20,7 +20,7 @@ class Bell(Protocol):
         ...
 
 
-class OutboxListener:
+class OutboxListener(Background):
     """Calls ``wake`` whenever the bell that ``listen`` opens has rung.
 
     *Resources*: a task, and what ``listen`` opens, from `start` to `stop`.
@@ -33,23 +33,12 @@ class OutboxListener:
         listen: Callable[[], AbstractAsyncContextManager[Bell]],
         wake: Callable[[], None],
     ) -> None:
+        super().__init__()
         self._listen = listen
         self._wake = wake
-        self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Begin to listen; waits for no connection."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name=self.name, context=Context())
-
-    async def stop(self) -> None:
-        """Listen no more. May be repeated, and called without a `start`."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait((task,))
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Listen for ever; waits for no connection to begin."""
         async with self._listen() as bell:
             while True:
                 await bell.heard()

@@ -8,46 +8,38 @@ milliseconds. A process that dies in between, or a server that is away, loses on
 """
 
 import asyncio
-from contextvars import Context
 
+from paceline.background import Background
 from paceline.errors import Error
 from paceline.pg.pool import Pool
 
 
-class Notifier:
+class Notifier(Background):
     """Notifies ``channel``, at most every ``interval`` seconds and only when asked.
 
     *Resources*: a task from `start` to `stop`.
     """
 
     def __init__(self, pool: Pool, channel: str, *, interval: float = 0.005) -> None:
+        super().__init__()
         self.name = f"notify {channel}"
         self._pool = pool
         self._channel = channel
         self._interval = interval
         self._asked = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     def notify(self) -> None:
         """Tell who listens that there is something to see. Does not wait."""
         self._asked.set()
 
-    async def start(self) -> None:
-        """Begin; what was asked for before is sent now."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name=self.name, context=Context())
-
     async def stop(self) -> None:
         """End, after the last notification."""
-        task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.wait((task,))
+        await super().stop()
         if self._asked.is_set():
             await self._send()
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Send what is asked for, also what was before the start."""
         while True:
             await self._asked.wait()
             await self._send()

@@ -5,9 +5,9 @@ goes on through failures: a log that is kept for longer harms nobody. Built by `
 """
 
 import asyncio
-from contextvars import Context
 from typing import Protocol
 
+from paceline.background import Background
 from paceline.errors import Error
 from paceline.log import Logger
 
@@ -20,7 +20,7 @@ class Trimmer(Protocol):
         ...
 
 
-class Retention:
+class Retention(Background):
     """Trims ``log``. Settings, in seconds: ``keep``; ``every``, between two looks; and ``batch``.
 
     *Resources*: a task from `start` to `stop`.
@@ -37,26 +37,15 @@ class Retention:
         every: float = 30.0,
         batch: int = 5_000,
     ) -> None:
+        super().__init__()
         self._log = log
         self._logger = logger
         self._keep = keep
         self._every = every
         self._batch = batch
-        self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Begin."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name=self.name, context=Context())
-
-    async def stop(self) -> None:
-        """End."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait((task,))
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Trim for ever."""
         while True:
             try:
                 while await self._log.trim(self._keep, self._batch) == self._batch:
