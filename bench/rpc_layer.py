@@ -76,7 +76,10 @@ def started(title: str, command: list[str | Path], **settings: str) -> Generator
     kept = {name: value for name, value in os.environ.items() if not name.startswith("APP_")}
     with tempfile.TemporaryFile(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as log:  # noqa: S108 - it has no name
         process = subprocess.Popen(
-            command, env={**kept, **settings, "APP_GRPC_PORT": str(port)}, stdout=log, stderr=log
+            command,
+            env={**kept, **settings, "APP_GRPC_PORT": str(port), "APP_ADMIN_PORT": "0"},
+            stdout=log,
+            stderr=log,
         )
         try:
             asyncio.run(_until_listening(port))

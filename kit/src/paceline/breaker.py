@@ -8,6 +8,7 @@ same of a dependency that is either there or away. Used by ``cache.redis``.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 
 from paceline.clock import Clock
@@ -31,6 +32,14 @@ def every_exception(exc: Exception) -> bool:
 
 def _nobody(exc: Exception | None) -> None:
     del exc
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerStats:
+    """Whether it is ``open``, and how many failures in a row there were."""
+
+    open: bool
+    failures: int
 
 
 class Breaker:
@@ -69,6 +78,11 @@ class Breaker:
     def closed(self) -> bool:
         """Whether everybody may pass."""
         return self._closed
+
+    @property
+    def stats(self) -> BreakerStats:
+        """The figures of this moment."""
+        return BreakerStats(not self._closed, self._in_a_row)
 
     def attempt(self) -> "_Attempt":
         """Surround a use. Errors: `Rests` on entering, while it is open."""

@@ -8,6 +8,7 @@ from threading import Thread
 import pytest
 
 from paceline.log.sink import Sink
+from paceline.log.tail import Tail
 
 
 class Counting(io.BytesIO):
@@ -36,7 +37,7 @@ def stream() -> Stream:
 
 @pytest.fixture
 def sink(stream: Stream) -> Sink:
-    return Sink(stream)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    return Sink(stream, Tail())  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 async def test_the_lines_of_one_round_leave_in_one_write_at_its_end(
@@ -86,3 +87,31 @@ async def test_threads_lose_no_line(sink: Sink, stream: Stream) -> None:
     sink.flush()
     lines = stream.buffer.getvalue().splitlines()
     assert (lines.count(b"thread"), lines.count(b"loop")) == (4_000, 1_000)
+
+
+def test_the_tail_numbers_lines_and_gives_what_is_new() -> None:
+    tail = Tail(lines=3)
+    tail.add([b"1\n", b"2\n"])
+    assert tail.after(0) == (2, ["1", "2"])
+    assert tail.after(1) == (2, ["2"])
+    assert tail.after(2) == (2, [])
+    tail.add([b"3\n", b"4\n", b"5\n"])
+    assert tail.after(0) == (5, ["3", "4", "5"])
+    assert tail.after(4) == (5, ["5"])
+    assert tail.after(77) == (5, ["3", "4", "5"]), "a number of a process before this one"
+    assert tail.after(-1) == (5, ["3", "4", "5"])
+
+
+def test_the_tail_is_bounded_and_plain() -> None:
+    tail = Tail(lines=2, longest=12)
+    tail.add([b"x" * 100, b"\x1b[31mred\x1b[0m\n"])
+    assert tail.after(0) == (2, ["x" * 12, "red"])
+
+
+def test_lines_are_remembered_also_when_nobody_reads_the_stream(stream: Stream) -> None:
+    tail = Tail()
+    sink = Sink(stream, tail)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    stream.buffer.close()
+    sink.write(b"one\n", at_once=True)
+    sink.write(b"two\n", at_once=True)
+    assert tail.after(0) == (2, ["one", "two"])

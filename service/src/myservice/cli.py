@@ -10,6 +10,7 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +39,7 @@ from paceline.log import Log, setup
 from paceline.memory import settle_memory
 from paceline.migrate import Migrator, Progress
 from paceline.migrate.cli import migrate_commands
+from paceline.web.server import HttpServer
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in a TOML or YAML file.")
@@ -104,7 +106,16 @@ def _run(loaded: Loaded[Config]) -> None:
         development = Development(config, log, nats=True, redis=uses_redis)
     except EngineError as exc:
         fail(str(exc), code=Exit.FAILED)
-    built = build(development.config, log, before=development.services, with_worker=True)
+    settings = describe(replace(loaded, config=development.config))
+    built = _or_fail(
+        lambda: build(
+            development.config,
+            log,
+            before=development.services,
+            settings=settings,
+            with_worker=True,
+        )
+    )
     _live(built, lambda: development.greet(built))
 
 
@@ -112,13 +123,18 @@ def _serve(loaded: Loaded[ServeConfig]) -> None:
     """Serve requests, on the database that is given: for production."""
     config = loaded.config
     log = _log(config)
-    built = build(config, log, before=[SchemaCheck(config.get_database_url())])
+    before = [SchemaCheck(config.get_database_url())]
+    built = _or_fail(lambda: build(config, log, before=before, settings=describe(loaded)))
 
     def ready() -> None:
         port = built.server.port if built.server else config.port
         rpc_port = built.rpc_server.port if built.rpc_server else config.grpc_port
         log.info(
-            "ready", url=f"http://{config.host}:{port}", grpc_port=rpc_port, version=__version__
+            "ready",
+            url=f"http://{config.host}:{port}",
+            grpc_port=rpc_port,
+            admin=_url_of(built.admin),
+            version=__version__,
         )
 
     _live(built, ready)
@@ -128,13 +144,25 @@ def _worker(loaded: Loaded[WorkerConfig]) -> None:
     """Pay orders and send what waits in the outbox: for production, beside `serve`."""
     config = loaded.config
     log = _log(config)
-    built = build_worker(config, log, before=[SchemaCheck(config.get_database_url())])
+    before = [SchemaCheck(config.get_database_url())]
+    built = _or_fail(lambda: build_worker(config, log, before=before, settings=describe(loaded)))
 
     def ready() -> None:
-        port = built.server.port if built.server else config.admin_port
-        log.info("ready", probes=f"http://{config.host}:{port}/ready", version=__version__)
+        log.info("ready", admin=_url_of(built.admin), version=__version__)
 
     _live(built, ready)
+
+
+def _or_fail(make: Callable[[], Built]) -> Built:
+    """What it makes. Ends the command when settings do not go together."""
+    try:
+        return make()
+    except Error as exc:
+        fail(str(exc), code=USAGE)
+
+
+def _url_of(server: HttpServer | None) -> str | None:
+    return None if server is None else server.url
 
 
 def _token(

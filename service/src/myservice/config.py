@@ -48,7 +48,13 @@ class Config(Settings):
     port: Port = 8080
     """Port of the HTTP server; 0 takes a free one."""
     admin_port: Port = 9090
-    """Port of the worker's probes, /health and /ready; 0 takes a free one."""
+    """Port of the admin server: metrics, probes, the log's level; 0 takes a free one."""
+    admin_host: str = "127.0.0.1"
+    """Address of the admin server; other than this machine's own it needs a token."""
+    admin_token: TokenSecret | None = None
+    """The bearer token that the admin server asks for: 32 random bytes or more."""
+    enable_metrics: bool = True
+    """Measure requests, and serve /metrics on the admin port."""
     grpc_port: Port = 50051
     """Port of the gRPC server; 0 takes a free one."""
     grpc_reflection: bool = False

@@ -77,7 +77,8 @@ class Development:
         body = '{"name": "first", "metadata": {"colour": "blue"}, "data": {"n": 1}}'
         say(
             f"\nmyservice is ready on {url}\n"
-            f"Ctrl-C stops it. Its data stays in {config.data_dir}; the API is at {url}/docs\n\n"
+            f"Ctrl-C stops it. Its data stays in {config.data_dir}; the API is at {url}/docs\n"
+            f"{_admin(built)}\n"
             f"Try it (this token is good for {format_duration(config.token_expiry)}):\n\n"
             f"TOKEN={token}\n"
             f'curl -i {url}/api/v1/records -H "Authorization: Bearer $TOKEN" \\\n'
@@ -120,6 +121,13 @@ class _SayMigrations:
     def applied(self, step: Step, seconds: float) -> None:
         """Tell of one migration."""
         say(f"migrated {step} in {seconds * 1000:.0f} ms")
+
+
+def _admin(built: Built) -> str:
+    if built.admin is None:
+        return ""
+    url = built.admin.url
+    return f"For operators: {url}/metrics, {url}/debug/state, {url}/debug/profile\n"
 
 
 def _new_secret() -> str:

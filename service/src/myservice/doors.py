@@ -17,7 +17,6 @@ from myservice.handler.grpc_accounts import AccountRpc
 from myservice.handler.http import STATUSES as RECORD_STATUSES
 from myservice.handler.http import RecordHandler
 from myservice.handler.orders import OrderHandler
-from myservice.handler.probes import ProbeHandler
 from myservice.handler.updates import UpdateHandler
 from myservice.service.accounts import AccountService
 from myservice.service.orders import OrderService
@@ -27,6 +26,7 @@ from paceline.auth import Verifier
 from paceline.clock import Clock
 from paceline.health import Health
 from paceline.log import Logger
+from paceline.metrics.registry import Metrics
 from paceline.rpc import interceptors as rpc
 from paceline.rpc.app import RpcApp
 from paceline.rpc.health import PROBES as RPC_PROBES
@@ -38,6 +38,7 @@ from paceline.web.docs import add_docs
 from paceline.web.middleware import (
     access_log,
     authenticate,
+    metrics,
     rate_limit,
     real_ip,
     recover,
@@ -45,6 +46,7 @@ from paceline.web.middleware import (
     timeout,
 )
 from paceline.web.middleware.rate_limit import Limiter
+from paceline.web.probes import add_probes
 
 STATUSES: Final = {**RECORD_STATUSES, **ACCOUNT_STATUSES}
 PROBES: Final = ("/health", "/ready")
@@ -78,6 +80,7 @@ def http_app(
     health: Health,
     clock: Clock,
     log: Logger,
+    measured: Metrics | None,
     lifespan: Lifespan,
 ) -> App:
     """HTTP: every route of the service, under its middleware."""
@@ -86,6 +89,7 @@ def http_app(
         request_id(),
         real_ip(config.trusted_proxies),
         access_log(log, quiet=PROBES),
+        *([] if measured is None else [metrics(measured)]),
         recover(log, statuses=STATUSES),
         timeout(config.request_timeout),
         max_body=config.max_body,
@@ -100,19 +104,27 @@ def http_app(
     UpdateHandler(use.updates, clock).register(api)
     AccountHandler(use.accounts).register(api)
     OrderHandler(use.orders).register(api)
-    ProbeHandler(health).register(app)
+    add_probes(app, health)
     add_docs(app, title="myservice", version=__version__)
     return app
 
 
 def rpc_app(
-    config: Config, use: UseCases, guard: Guard, *, health: Health, clock: Clock, log: Logger
+    config: Config,
+    use: UseCases,
+    guard: Guard,
+    *,
+    health: Health,
+    clock: Clock,
+    log: Logger,
+    measured: Metrics | None,
 ) -> RpcApp:
     """gRPC: every method of the service, under its interceptors."""
     # The same order here; streams are counted and ended inside all of them.
     interceptors = [
         rpc.request_id(),
         rpc.access_log(log, quiet=RPC_PROBES),
+        *([] if measured is None else [rpc.metrics(measured)]),
         rpc.recover(log, domain="myservice"),
         rpc.deadline(config.request_timeout),
         rpc.authenticate(guard.verifier, clock),
@@ -125,11 +137,4 @@ def rpc_app(
     add_health(app, health)
     if config.grpc_reflection:
         add_reflection(app)
-    return app
-
-
-def probes_app(*, health: Health, log: Logger) -> App:
-    """HTTP for a process that serves nothing but its probes."""
-    app = App(request_id(), access_log(log, quiet=PROBES), recover(log))
-    ProbeHandler(health).register(app)
     return app

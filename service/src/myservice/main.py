@@ -16,7 +16,8 @@ import msgspec
 from myservice.config import Config
 from myservice.domain.orders import OrderCreated
 from myservice.domain.records import Record, RecordNotFound
-from myservice.doors import Guard, UseCases, http_app, probes_app, rpc_app
+from myservice.doors import Guard, UseCases, http_app, rpc_app
+from myservice.operations import Operations
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.audit import PgAudit
 from myservice.repository.cached_records import CachedRecords
@@ -33,10 +34,13 @@ from myservice.service.orders import OrderService
 from myservice.service.records import RecordService
 from myservice.service.retention import Retention
 from myservice.worker.orders import OrderProcessor
+from paceline.admin.app import OperatedLog
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
 from paceline.bus import DeadLetters, NatsBus, NatsConsumer, Stream, dead_stream
 from paceline.cache import Aside, Redis, RedisStore, SharedLimiter
 from paceline.clock import SystemClock
+from paceline.coalesce import Coalescer
+from paceline.config import Row
 from paceline.health import Check, Health
 from paceline.inbox import InboxCleaner
 from paceline.lifecycle import Lifecycle, Service
@@ -59,24 +63,30 @@ _OUTBOX: Final = "outbox"
 class Built:
     """The service, wired and not yet started.
 
-    Under a foreign ASGI server there is neither ``server`` nor ``rpc_server``.
+    Under a foreign ASGI server there is no server of ours. A worker has the admin server only, and
+    its ``app``.
     """
 
     app: App
     lifecycle: Lifecycle
     server: HttpServer | None
     rpc_server: RpcServer | None
+    admin: HttpServer | None
 
 
 def build(
     config: Config,
-    log: Logger,
+    log: OperatedLog,
     *,
     before: Sequence[Service] = (),
+    settings: Sequence[Row] = (),
     with_server: bool = True,
     with_worker: bool = False,
 ) -> Built:
-    """Wire everything. ``before``: what must be up first, such as the schema."""
+    """Wire everything. ``before``: what must be up first, such as the schema.
+
+    ``settings``: what operators see of them. Errors: as for `Operations.services`.
+    """
     clock = SystemClock()
     pool = Pool(
         config.get_database_url(), max_size=config.max_db_conns, application_name="myservice"
@@ -84,6 +94,9 @@ def build(
     core = _core(config, pool, clock, log)
     work = _work(config, pool, core.use.orders, log) if with_worker else Work([], {})
     guard, guarding = _guard(config, core.redis, clock)
+    operations = Operations(config, log, service="myservice")
+    operations.watch(pool, core.coalescers, cache=core.cache, redis=core.redis)
+    operations.watch_work(work.relays, work.consumers)
 
     def draining() -> bool:
         return lifecycle.draining
@@ -94,19 +107,24 @@ def build(
             yield
 
     health = Health({"postgres": pool.ping, **work.checks}, log, draining=draining)
-    app = http_app(config, core.use, guard, health=health, clock=clock, log=log, lifespan=lifespan)
-    rpc = rpc_app(config, core.use, guard, health=health, clock=clock, log=log)
+    measured = operations.measured if with_server else None
+    app = http_app(
+        config, core.use, guard,
+        health=health, clock=clock, log=log, measured=measured, lifespan=lifespan,
+    )  # fmt: skip
+    rpc = rpc_app(config, core.use, guard, health=health, clock=clock, log=log, measured=measured)
+    operating = operations.services(health, settings) if with_server else ()
     server = _server(app, config, log, port=config.port) if with_server else None
     rpc_server = _rpc_server(rpc, config) if with_server else None
     servers = [one for one in (server, rpc_server) if one is not None]
     lifecycle = Lifecycle(
         # The feed comes after the servers: streams end before a server waits for them.
-        [*before, pool, *core.services, *guarding, *work.services, *servers, core.feed],
+        [*operating, *before, pool, *core.services, *guarding, *work.services, *servers, core.feed],
         log,
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
     )
-    return Built(app, lifecycle, server, rpc_server)
+    return Built(app, lifecycle, server, rpc_server, operations.server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +134,8 @@ class Core:
     use: UseCases
     feed: RecordFeed
     redis: Redis | None
+    cache: Aside[Record] | None
+    coalescers: Sequence[Coalescer]
     services: Sequence[Service]
 
 
@@ -146,7 +166,9 @@ def _core(config: Config, pool: Pool, clock: SystemClock, log: Logger) -> Core:
         OrderService(pg_orders, clock, uuid7),
         feed,
     )
-    return Core(use, feed, redis, services)
+    repositories = (pg_records, pg_accounts, pg_ledger, pg_orders)
+    coalescers = [each for one in repositories for each in one.coalescers]
+    return Core(use, feed, redis, cache, coalescers, services)
 
 
 def _cache(redis: Redis, config: Config, log: Logger, clock: SystemClock) -> Aside[Record]:
@@ -179,8 +201,14 @@ def _guard(
     return Guard(verifier, shared), [*jwks, shared]
 
 
-def build_worker(config: Config, log: Logger, *, before: Sequence[Service] = ()) -> Built:
-    """Wire what ``myservice worker`` needs; its application has the probes only."""
+def build_worker(
+    config: Config,
+    log: OperatedLog,
+    *,
+    before: Sequence[Service] = (),
+    settings: Sequence[Row] = (),
+) -> Built:
+    """Wire what ``myservice worker`` needs. Parameters and errors as for `build`."""
     clock = SystemClock()
     pool = Pool(config.get_database_url(), max_size=config.max_db_conns, application_name="worker")
     pg_orders = PgOrders(pool)
@@ -190,15 +218,17 @@ def build_worker(config: Config, log: Logger, *, before: Sequence[Service] = ())
         return lifecycle.draining
 
     health = Health({"postgres": pool.ping, **work.checks}, log, draining=draining)
-    app = probes_app(health=health, log=log)
-    server = _server(app, config, log, port=config.admin_port)
+    operations = Operations(config, log, service="myservice worker")
+    operations.watch(pool, pg_orders.coalescers)
+    operations.watch_work(work.relays, work.consumers)
+    operating = operations.services(health, settings)
     lifecycle = Lifecycle(
-        [*before, pool, pg_orders, *work.services, server],
+        [*operating, *before, pool, pg_orders, *work.services],
         log,
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
     )
-    return Built(app, lifecycle, server, None)
+    return Built(operations.app, lifecycle, None, None, operations.server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +237,8 @@ class Work:
 
     services: Sequence[Service]
     checks: Mapping[str, Check]
+    relays: Sequence[OutboxRelay] = ()
+    consumers: Sequence[NatsConsumer[OrderCreated]] = ()
 
 
 def _work(config: Config, pool: Pool, orders: OrderService, log: Logger) -> Work:
@@ -225,6 +257,8 @@ def _work(config: Config, pool: Pool, orders: OrderService, log: Logger) -> Work
     return Work(
         [bus, relay, listener, InboxCleaner(pool, log), consumer],
         {"nats": bus.ping, "orders": consumer.ready},
+        [relay],
+        [consumer],
     )
 
 

@@ -47,7 +47,9 @@ class World:
 @asynccontextmanager
 async def running(dsn: str, **settings: object) -> AsyncGenerator[World]:
     config = Config().with_own(database_url=dsn, jwt_secret=SECRET)
-    config = config.replaced(**{"max_db_conns": 5, "port": 0, "grpc_port": 0, **settings})
+    config = config.replaced(
+        **{"max_db_conns": 5, "port": 0, "grpc_port": 0, "admin_port": 0, **settings}
+    )
     log = RecordingLog()
     built = build(config, log)
     async with built.lifecycle:

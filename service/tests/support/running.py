@@ -22,7 +22,13 @@ PATIENCE = 60.0
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment without settings of the service, a free port, ``variables``."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("APP_")}
-    return {**kept, "APP_LOG_FORMAT": "json", "APP_GRPC_PORT": "0", **variables}
+    return {
+        **kept,
+        "APP_LOG_FORMAT": "json",
+        "APP_GRPC_PORT": "0",
+        "APP_ADMIN_PORT": "0",
+        **variables,
+    }
 
 
 @dataclass

@@ -141,7 +141,7 @@ async def running_shop(
     def command(words: str, number: int, variable: str) -> Command:
         port = free_port()
         log = folder / f"{words}-{number}.log"
-        own = {variable: str(port)}
+        own = {"APP_ADMIN_PORT": "0", variable: str(port)}
         return Command(words, port=port, log=log, APP_RATE_LIMIT="0", **common, **own)
 
     serving = [command("serve", number, "APP_PORT") for number in range(servers)]

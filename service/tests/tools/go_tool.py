@@ -1,8 +1,9 @@
-"""Builds a gRPC tool of the Go world once, and prints the path of the binary.
+"""Builds a tool of the Go world once, and prints the path of the binary.
 
 Versions are pinned and part of the path, so a new pin builds anew. What is missing is said on
 stderr, with exit code 1: the tests skip with that message. Needs Go, and the network for the first
-build only. Run by ``e2e/test_grpc_tools.py`` and ``bench/grpc_layer.py``; also by hand: ``go_tool.py ghz``.
+build only. Run by ``e2e/test_grpc_tools.py``, ``e2e/test_prometheus.py`` and ``bench/grpc_layer.py``;
+also by hand: ``go_tool.py ghz``.
 """
 
 import os
@@ -14,7 +15,11 @@ from pathlib import Path
 TOOLS = {
     "grpcurl": ("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.3"),
     "ghz": ("github.com/bojand/ghz/cmd/ghz", "v0.120.0"),
+    "promtool": ("github.com/prometheus/prometheus/cmd/promtool", "v0.316.0"),
+    "prometheus": ("github.com/prometheus/prometheus/cmd/prometheus", "v0.316.0"),
 }
+# Prometheus without the clients of a dozen clouds, which take most of an hour to build.
+TAGS = {"promtool": "remove_all_sd", "prometheus": "remove_all_sd"}
 _CACHE = Path(__file__).resolve().parents[3] / "bench" / ".cache" / "bin"
 _BUILD_TIMEOUT = 540.0
 
@@ -25,7 +30,7 @@ def main(name: str) -> int:
     folder = _CACHE / f"{name}-{version}"
     binary = folder / name
     if not binary.exists():
-        problem = _build(f"{package}@{version}", folder)
+        problem = _build(f"{package}@{version}", folder, TAGS.get(name, ""))
         if problem:
             sys.stderr.write(f"no {name}: {problem}\n")
             return 1
@@ -33,14 +38,14 @@ def main(name: str) -> int:
     return 0
 
 
-def _build(package: str, folder: Path) -> str:
+def _build(package: str, folder: Path, tags: str) -> str:
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if go is None:
         return "Go is not installed"
     folder.mkdir(parents=True, exist_ok=True)
     try:
         done = subprocess.run(
-            [go, "install", package],
+            [go, "install", "-tags", tags, package],
             env={**os.environ, "GOBIN": str(folder), "GOFLAGS": ""},
             cwd=folder,
             capture_output=True,

@@ -13,7 +13,7 @@ from paceline.bus.dead import PREFIX
 from paceline.bus.handling import Handler
 from paceline.bus.jetstream import Stream
 from paceline.bus.nats import NatsBus
-from paceline.bus.nats_source import NatsSource
+from paceline.bus.nats_source import Backlog, NatsSource
 from paceline.bus.verdict import Policy
 from paceline.log import Logger
 
@@ -56,7 +56,7 @@ class NatsConsumer(Consumer[T]):
         heartbeat: float = 5.0,
         replicas: int = 1,
     ) -> None:
-        source = NatsSource(
+        source = self._nats = NatsSource(
             bus,
             log,
             stream=Stream(stream, tuple(subjects), replicas=replicas),
@@ -81,6 +81,10 @@ class NatsConsumer(Consumer[T]):
             alive_within=3 * heartbeat,
             stop_timeout=stop_timeout,
         )
+
+    async def backlog(self) -> Backlog:
+        """How far all consumers of this name are behind. Errors: UNAVAILABLE."""
+        return await self._nats.backlog()
 
 
 def dead_stream(*, replicas: int = 1) -> Stream:

@@ -11,6 +11,7 @@ consumer that are not ours stay as they are. Made by ``nats_consumer``; read ``n
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -43,6 +44,16 @@ class _Sequences(msgspec.Struct, frozen=True):
 class _ConsumerInfo(msgspec.Struct, frozen=True):
     config: dict[str, Any]  # a decode point: what we do not know goes back as it came
     ack_floor: _Sequences = _Sequences()
+    num_pending: int = 0
+    num_ack_pending: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Messages of the stream that nobody got yet, and those that somebody has in hand."""
+
+    pending: int
+    unsettled: int
 
 
 class NatsSource:
@@ -137,6 +148,13 @@ class NatsSource:
         connection = await self._bus.connection(_PATIENCE)
         for delivery in deliveries:
             await connection.send(delivery.receipt, _PROGRESS)
+
+    async def backlog(self) -> Backlog:
+        """How far all consumers of this name are behind. Errors: UNAVAILABLE."""
+        info = await self._find_info(await self._bus.connection(_PATIENCE))
+        if info is None:
+            raise Error(Code.UNAVAILABLE, f"there is no consumer {self._durable}")
+        return Backlog(info.num_pending, info.num_ack_pending)
 
     async def close(self) -> None:
         """See `Source`. Errors: UNAVAILABLE: the server notices later."""

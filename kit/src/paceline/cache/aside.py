@@ -22,7 +22,7 @@ from paceline.cache.debts import Debt, Debts
 from paceline.cache.envelope import Entry, Sealer, Unreadable
 from paceline.cache.store import Change, Kind, Lease, Store
 from paceline.clock import Clock
-from paceline.coalesce import ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Coalescer, ReadCoalescer, WriteCoalescer
 from paceline.deadline import struck
 from paceline.errors import Code, Error, NotFound
 from paceline.flight import Flight
@@ -135,6 +135,11 @@ class Aside(Generic[V]):
     def stats(self) -> AsideStats:
         """What it has done so far."""
         return replace(self._stats, owed=len(self._debts))
+
+    @property
+    def coalescers(self) -> Sequence[Coalescer]:
+        """What its trips to the store are made with."""
+        return (self._reads, self._leases, self._changes)
 
     async def start(self) -> None:
         """Let calls use the cache, also again after `stop`."""

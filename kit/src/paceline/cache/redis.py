@@ -43,7 +43,7 @@ class Script:
 
 
 class Redis:
-    """One server, at ``url`` (``redis://``, ``rediss://``, ``unix://``).
+    """One server, at ``url`` (``redis://``, ``rediss://``, ``unix://``), behind a ``breaker``.
 
     Settings: ``timeout``, seconds a command may take, connecting included; ``connections``, the
     most; ``failures`` in a row after which it is left alone for ``rest`` seconds; ``required``:
@@ -73,7 +73,7 @@ class Redis:
         self._required = required
         self._connections: Connections | None = None
         self._refusals: set[str] = set()
-        self._breaker = Breaker(
+        self.breaker = Breaker(
             clock,
             name="redis",
             failures=failures,
@@ -85,7 +85,7 @@ class Redis:
     @property
     def available(self) -> bool:
         """Whether it answered when it was last asked."""
-        return self._breaker.closed
+        return self.breaker.closed
 
     async def start(self) -> None:
         """Let commands in. Errors: UNAVAILABLE when it is required and away."""
@@ -134,7 +134,7 @@ class Redis:
         if self._connections is None:
             raise Error(Code.UNAVAILABLE, "redis is stopped")
         try:
-            with self._breaker.attempt():
+            with self.breaker.attempt():
                 async with asyncio.timeout(self._timeout):
                     return await self._connections.execute(words)
         except TimeoutError as exc:

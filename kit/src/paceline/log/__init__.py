@@ -10,16 +10,19 @@ hands the logger on; others type against `Logger`. Read ``logger``, then ``outpu
 """
 
 from paceline.log.ambient import ambient, pop, push
-from paceline.log.logger import Level, Log, Logger, new_logger
+from paceline.log.level import Level
+from paceline.log.logger import Log, Logger, new_logger
 from paceline.log.output import Format
 from paceline.log.prepared import prepared
 from paceline.log.standard import setup
+from paceline.log.tail import Tail
 
 __all__ = [
     "Format",
     "Level",
     "Log",
     "Logger",
+    "Tail",
     "ambient",
     "new_logger",
     "pop",

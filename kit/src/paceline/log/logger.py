@@ -1,18 +1,23 @@
 """The logger: four levels, a message, fields; `Log.bind` for the fields that stay.
 
-Which level counts is decided by the class, once: below it a method is empty, so a record nobody
-wants costs a call. The message is positional only, so any name can be a field. Other rooms take a
-`Logger`; ``main`` has the `Log`. Read ``output`` for what becomes of a record.
+Which level counts is the output's to say (``level``), so it can change while the process runs; a
+record nobody wants costs a call and a comparison. The message is positional only, so any name can
+be a field. Other rooms take a `Logger`; ``main`` has the `Log`. Read ``output`` for what becomes of
+a record.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Final, Literal, Protocol, Self, TextIO
+from typing import Final, Protocol, Self, TextIO
 
 from paceline.clock import Clock, SystemClock
+from paceline.log.level import WEIGHT, Level
 from paceline.log.output import Format, Output
 from paceline.log.source import Source
+from paceline.log.tail import Tail
 
-Level = Literal["debug", "info", "warning", "error"]
+_DEBUG: Final = WEIGHT["debug"]
+_INFO: Final = WEIGHT["info"]
+_WARNING: Final = WEIGHT["warning"]
 
 
 class Logger(Protocol):
@@ -36,14 +41,28 @@ class Logger(Protocol):
 
 
 class Log:
-    """A `Logger` with bound fields. Immutable: binding makes another."""
+    """A `Logger` with bound fields: binding makes another. All on one output share its level."""
 
-    __slots__ = ("_bound", "_output")
-    _writes: ClassVar[tuple[Level, ...]] = ("debug", "info", "warning", "error")
+    __slots__ = ("_bound", "_output", "_threshold")
 
     def __init__(self, output: Output, bound: Mapping[str, object]) -> None:
         self._output = output
+        self._threshold = output.threshold
         self._bound = bound
+
+    @property
+    def level(self) -> Level:
+        """The least important records that are written."""
+        return self._threshold.level
+
+    @property
+    def tail(self) -> Tail:
+        """The last lines that were written, by all loggers on this output."""
+        return self._output.tail
+
+    def set_level(self, level: Level) -> None:
+        """Change it, for every logger on this output and for the standard library's."""
+        self._threshold.change(level)
 
     def bind(self, /, **fields: object) -> Self:
         """A logger with these fields too, on the same output: ``log.bind(component="bus")``."""
@@ -52,62 +71,27 @@ class Log:
     def prepare(
         self, level: Level, place: Source, event: str, names: Sequence[str]
     ) -> Callable[..., None]:
-        """For `prepared`: what writes such a record, or nothing when its level is not wanted."""
-        if level in self._writes:
-            return self._output.prepare(level, place, event, self._bound, names)
-        return _nothing
+        """For `prepared`: what writes such a record, when its level is wanted."""
+        return self._output.prepare(level, place, event, self._bound, names)
 
     def debug(self, event: str, /, **fields: object) -> None:
         """Write a record of level debug."""
-        self._output.write("debug", None, event, self._bound, fields)
+        if self._threshold.least <= _DEBUG:
+            self._output.write("debug", None, event, self._bound, fields)
 
     def info(self, event: str, /, **fields: object) -> None:
         """Write a record of level info."""
-        self._output.write("info", None, event, self._bound, fields)
+        if self._threshold.least <= _INFO:
+            self._output.write("info", None, event, self._bound, fields)
 
     def warning(self, event: str, /, **fields: object) -> None:
         """Write a record of level warning."""
-        self._output.write("warning", None, event, self._bound, fields)
+        if self._threshold.least <= _WARNING:
+            self._output.write("warning", None, event, self._bound, fields)
 
     def error(self, event: str, /, **fields: object) -> None:
         """Write a record of level error."""
         self._output.write("error", None, event, self._bound, fields)
-
-
-def _nothing(*_values: object) -> None:
-    """Below the level."""
-
-
-class _FromInfo(Log):
-    __slots__ = ()
-    _writes: ClassVar[tuple[Level, ...]] = ("info", "warning", "error")
-
-    def debug(self, event: str, /, **fields: object) -> None:
-        """Nothing: below the level."""
-
-
-class _FromWarning(_FromInfo):
-    __slots__ = ()
-    _writes: ClassVar[tuple[Level, ...]] = ("warning", "error")
-
-    def info(self, event: str, /, **fields: object) -> None:
-        """Nothing: below the level."""
-
-
-class _FromError(_FromWarning):
-    __slots__ = ()
-    _writes: ClassVar[tuple[Level, ...]] = ("error",)
-
-    def warning(self, event: str, /, **fields: object) -> None:
-        """Nothing: below the level."""
-
-
-_LOGGERS: Final[dict[Level, type[Log]]] = {
-    "debug": Log,
-    "info": _FromInfo,
-    "warning": _FromWarning,
-    "error": _FromError,
-}
 
 
 def new_logger(
@@ -126,4 +110,5 @@ def new_logger(
 
 def logger_on(output: Output, level: Level) -> Log:
     """A logger on an output that others may share."""
-    return _LOGGERS[level](output, {})
+    output.threshold.change(level)
+    return Log(output, {})

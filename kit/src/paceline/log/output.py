@@ -19,9 +19,11 @@ from paceline.log.ambient import current
 from paceline.log.console import Console
 from paceline.log.failure import describe_failure, type_name
 from paceline.log.jsonline import encode, encode_part, finished
+from paceline.log.level import WEIGHT, Threshold
 from paceline.log.redact import ATOMS, MASK, SHORT, is_plain, is_secret, masked, plain
 from paceline.log.sink import Sink
 from paceline.log.source import CallSites, Source
+from paceline.log.tail import Tail
 
 Format = Literal["auto", "json", "pretty"]
 """``auto`` is pretty on a terminal and JSON elsewhere."""
@@ -34,13 +36,21 @@ _OWN: Final = frozenset({"time", "level", "source", "msg"})
 
 
 class Output:
-    """Where every record ends, from our loggers and from the standard library's."""
+    """Where every record ends, from our loggers and from the standard library's.
 
-    __slots__ = ("_clock", "_date_time", "_encode", "_names", "_second", "_sink", "_sites")
+    ``threshold``: which levels count. ``tail``: the last lines.
+    """
+
+    __slots__ = (
+        "_clock", "_date_time", "_encode", "_names", "_second", "_sink", "_sites",
+        "tail", "threshold",
+    )  # fmt: skip
 
     def __init__(self, clock: Clock, stream: TextIO, *, format: Format) -> None:  # noqa: A002 - the setting's name
         self._clock = clock
-        self._sink = Sink(stream)
+        self.threshold = Threshold()
+        self.tail = Tail()
+        self._sink = Sink(stream, self.tail)
         terminal = stream.isatty()
         pretty = format == "pretty" or (format == "auto" and terminal)
         self._encode: Callable[[Record], bytes] = Console(colours=terminal) if pretty else encode
@@ -86,10 +96,16 @@ class Output:
         bound: Mapping[str, object],
         names: Sequence[str],
     ) -> Callable[..., None]:
-        """For ``prepared``: `write` of such records, given the values of ``names`` in order."""
+        """For ``prepared``: `write` of such records, given the values of ``names`` in order.
+
+        Unlike `write` it goes by the threshold, as it is at each call.
+        """
         at_once = level in _URGENT
+        threshold, weight = self.threshold, WEIGHT[level]
 
         def carefully(*values: object) -> None:
+            if threshold.least > weight:
+                return
             fields = dict(zip(names, values, strict=False))
             self.write(level, place, message, bound, fields)
 
@@ -107,6 +123,8 @@ class Output:
         known = self._names
 
         def write(*values: object) -> None:
+            if threshold.least > weight:
+                return None
             ambient = current()
             try:
                 around = b""

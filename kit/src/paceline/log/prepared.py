@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from paceline.log.logger import Level, Log, Logger
+from paceline.log.level import Level
+from paceline.log.logger import Log, Logger
 from paceline.log.source import CallSites
 
 Write = Callable[..., None]

@@ -6,7 +6,8 @@ records written outside a loop, go at once, with what waits before them; so a cr
 more than the last round's ordinary records, and order is kept. When whoever read our output is
 gone (a closed pipe), the service goes on without a log: the file descriptor is pointed at the
 null device, as Python's own documentation advises, or the interpreter would fail at exit for what
-is left in the buffer. Used by ``output``; ``setup`` flushes it at exit.
+is left in the buffer. What was written is remembered for a while (``tail``), also then. Used by
+``output``; ``setup`` flushes it at exit.
 """
 
 import contextlib
@@ -15,15 +16,18 @@ from asyncio import get_running_loop
 from collections import deque
 from typing import Final, TextIO
 
+from paceline.log.tail import Tail
+
 _MOST_LINES: Final = 500
 
 
 class Sink:
     """Writes lines to the binary buffer of a text stream. Not the stream's owner: never closes."""
 
-    __slots__ = ("_buffer", "_gone", "_lines", "_stream")
+    __slots__ = ("_buffer", "_gone", "_lines", "_stream", "_tail")
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, tail: Tail) -> None:
+        self._tail = tail
         # Kept although only its buffer is used: a text stream nobody holds closes its buffer.
         self._stream = stream
         self._buffer = stream.buffer
@@ -49,7 +53,10 @@ class Sink:
         with contextlib.suppress(IndexError):
             while True:
                 lines.append(self._lines.popleft())
-        if self._gone or not lines:
+        if not lines:
+            return
+        self._tail.add(lines)
+        if self._gone:
             return
         try:
             self._buffer.write(b"".join(lines))

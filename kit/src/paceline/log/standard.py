@@ -11,7 +11,8 @@ import sys
 from typing import TextIO
 
 from paceline.clock import Clock, SystemClock
-from paceline.log.logger import Level, Log, logger_on
+from paceline.log.level import Level
+from paceline.log.logger import Log, logger_on
 from paceline.log.output import Format, Output
 from paceline.log.source import describe
 
@@ -34,9 +35,10 @@ def setup(
 
 
 def route_standard_logging(output: Output, level: Level, root: logging.Logger) -> None:
-    """Make ``output`` the only handler of ``root``, from ``level`` on."""
+    """Make ``output`` the only handler of ``root``, from ``level`` on or what it changes to."""
     root.handlers[:] = [_Bridge(output)]
     root.setLevel(level.upper())
+    output.threshold.follow(lambda new: root.setLevel(new.upper()))
 
 
 class _Bridge(logging.Handler):

@@ -14,7 +14,7 @@ from paceline.pg.errors import DatabaseError, OutcomeUnknown, translate
 from paceline.pg.ids import uuid7
 from paceline.pg.listen import Bell, listening
 from paceline.pg.notify import Notifier
-from paceline.pg.pool import Pool
+from paceline.pg.pool import Pool, PoolStats
 from paceline.pg.transaction import Isolation
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Notifier",
     "OutcomeUnknown",
     "Pool",
+    "PoolStats",
     "Row",
     "connect",
     "listening",

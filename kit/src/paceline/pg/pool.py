@@ -10,6 +10,7 @@ knows no greatest age. Built by ``main``; read ``slots``, ``connection`` and ``t
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, LiteralString, TypeVar
 
 import asyncpg
@@ -24,6 +25,17 @@ from paceline.pg.slots import Slots, stopped
 from paceline.pg.transaction import Isolation, again, begun
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """Connections: there are ``size``, of which ``in_use`` and ``idle``; who waits for one."""
+
+    size: int
+    in_use: int
+    idle: int
+    max_size: int
+    waiting: int
 
 
 class Pool:
@@ -83,6 +95,13 @@ class Pool:
     def in_use(self) -> int:
         """Connections checked out."""
         return self._slots.lent if self._slots else 0
+
+    @property
+    def stats(self) -> PoolStats:
+        """The figures of this moment."""
+        waiting = self._slots.waiting if self._slots else 0
+        idle = max(0, self.size - self.in_use)
+        return PoolStats(self.size, self.in_use, idle, self._max_size, waiting)
 
     async def start(self) -> None:
         """Open the first connections.

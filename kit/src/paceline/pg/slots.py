@@ -69,6 +69,11 @@ class Slots:
         return len(self._lent)
 
     @property
+    def waiting(self) -> int:
+        """How many wait for one."""
+        return sum(not waiter.done() for waiter in self._waiters)
+
+    @property
     def full(self) -> bool:
         """Whether `take` would have to wait for somebody else."""
         return self._size >= self._max_size and not self._idle

@@ -37,6 +37,7 @@ class HttpServer:
     ``idle_timeout`` between requests. In bytes: ``max_header_bytes`` of all
     headers together (431), as is ``max_headers``, their number. A request target ends at 8 KiB.
     ``reuse_port``: several processes listen on one port, and the kernel spreads the connections.
+    ``name`` is for errors and logs.
 
     *Resources*: between `start` and `stop`, the listening socket, a task for each request being
     answered, and one timer.
@@ -56,8 +57,9 @@ class HttpServer:
         max_headers: int = 100,
         backlog: int = 2048,
         reuse_port: bool = False,
+        name: str = "http",
     ) -> None:
-        self.name = "http"
+        self.name = name
         self._app = app
         self._log = log
         self._host = host
@@ -83,6 +85,12 @@ class HttpServer:
             return self._wanted_port
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
+
+    @property
+    def url(self) -> str:
+        """Where it is, for people on this machine."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self.port}"
 
     @property
     def connections(self) -> int:

@@ -10,7 +10,7 @@ from typing import Final, LiteralString
 from uuid import UUID
 
 from myservice.domain.accounts import Account, AccountNotFound
-from paceline.coalesce import ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Coalescer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
 from paceline.pg import Pool
 
@@ -38,6 +38,11 @@ class PgAccounts:
         self._inserts: WriteCoalescer[Account, Account] = WriteCoalescer(
             self._insert_all, name="opening accounts"
         )
+
+    @property
+    def coalescers(self) -> Sequence[Coalescer]:
+        """What its trips to the database are made with."""
+        return (self._reads, self._inserts)
 
     async def start(self) -> None:
         """Let calls in, also again after `stop`."""

@@ -23,7 +23,7 @@ from myservice.domain.ledger import (
     KeyReused,
     Transfer,
 )
-from paceline.coalesce import WriteCoalescer
+from paceline.coalesce import Coalescer, WriteCoalescer
 from paceline.errors import Error, wrap
 from paceline.pg import Connection, Pool, Row
 
@@ -91,6 +91,11 @@ class PgLedger:
         self._entries: WriteCoalescer[Entry, Transfer] = WriteCoalescer(
             self._enter_all, name="entering into the ledger"
         )
+
+    @property
+    def coalescers(self) -> Sequence[Coalescer]:
+        """What its trips to the database are made with."""
+        return (self._entries,)
 
     async def start(self) -> None:
         """Let calls in, also again after `stop`."""

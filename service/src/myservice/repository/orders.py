@@ -21,7 +21,7 @@ from myservice.domain.orders import CREATED_SUBJECT, Order, OrderNotFound, annou
 from myservice.repository.payments import pay_all
 from myservice.service.orders import Announcement, Placement
 from paceline.bus import Message
-from paceline.coalesce import ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Coalescer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
 from paceline.outbox import enqueue
 from paceline.pg import Connection, Pool, Row
@@ -80,6 +80,11 @@ class PgOrders:
         self._placements: WriteCoalescer[Placement, Order] = WriteCoalescer(
             self._place_all, name="placing orders"
         )
+
+    @property
+    def coalescers(self) -> Sequence[Coalescer]:
+        """What its trips to the database are made with."""
+        return (self._reads, self._placements)
 
     async def start(self) -> None:
         """Let calls in, also again after `stop`."""

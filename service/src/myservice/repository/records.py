@@ -20,7 +20,7 @@ import msgspec
 
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
 from myservice.repository.changes import SETTLED, LoggedChange
-from paceline.coalesce import ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Coalescer, ReadCoalescer, WriteCoalescer
 from paceline.errors import AlreadyExists, wrap
 from paceline.pg import Connection, DatabaseError, Pool, Row
 
@@ -126,6 +126,11 @@ class PgRecords:
         self._changes: WriteCoalescer[_Change, Record | None] = WriteCoalescer(
             self._change_all, name="changing records"
         )
+
+    @property
+    def coalescers(self) -> Sequence[Coalescer]:
+        """What its trips to the database are made with."""
+        return (self._reads, self._inserts, self._changes)
 
     async def start(self) -> None:
         """Let calls in, also again after `stop`."""

@@ -2,7 +2,8 @@
 
 Health says that the process answers and never touches a dependency, for a restart mends no
 database. Readiness asks each dependency, with a timeout, and names it; while draining it is 503 at
-once, so that no new work is sent here. The checks themselves are ``paceline.health``.
+once, so that no new work is sent here. The checks themselves are ``paceline.health``. Added to the
+public application and to the admin port's.
 """
 
 import msgspec
@@ -34,27 +35,20 @@ class Readiness(msgspec.Struct, frozen=True):
     checks: list[CheckResult]
 
 
-class ProbeHandler:
-    """The probes."""
+def add_probes(app: App, health: Health) -> None:
+    """Serve both, outside every group: neither asks who is there."""
 
-    def __init__(self, health: Health) -> None:
-        self._health = health
-
-    def register(self, app: App) -> None:
-        """Add the routes."""
-        app.group().get("/health", self.health)
-        app.group().get("/ready", self.ready)
-
-    async def health(self) -> Alive:
-        """Whether the process is alive."""
+    async def alive() -> Alive:
         return Alive()
 
-    async def ready(self) -> Reply[Readiness]:
-        """Whether to send requests here; 503 when not."""
-        report = await self._health.ready()
+    async def ready() -> Reply[Readiness]:
+        report = await health.ready()
         checks = [CheckResult(r.name, r.ok, r.reason, r.milliseconds) for r in report.results]
         if report.draining:
             return Reply(Readiness("draining", checks), status=503)
         if not report.ready:
             return Reply(Readiness("unavailable", checks), status=503)
         return Reply(Readiness("ready", checks))
+
+    app.group().get("/health", alive)
+    app.group().get("/ready", ready)

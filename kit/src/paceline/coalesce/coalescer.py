@@ -1,0 +1,23 @@
+"""What both kinds of coalescer have in common for whoever watches them: a name and figures.
+
+Repositories and caches give theirs as ``coalescers``, so that ``main`` can hand them to the
+metrics without knowing how many there are. What they do is in ``read`` and ``write``.
+"""
+
+from typing import Protocol
+
+from paceline.coalesce.trips import Stats
+
+
+class Coalescer(Protocol):
+    """A `ReadCoalescer` or a `WriteCoalescer`."""
+
+    @property
+    def name(self) -> str:
+        """What it is for."""
+        ...
+
+    @property
+    def stats(self) -> Stats:
+        """What it has done so far."""
+        ...

@@ -1,0 +1,133 @@
+"""Which figures are shown of what: the tables that ``watch`` goes by.
+
+Each group is one kind of thing (coalescers, pools, …); what it counts stands in a frozen dataclass
+of its own room, called ``stats``, and a figure names the attribute it shows. By name, because those
+rooms are above this one; a test holds each name against the real class. To show something new: give
+it ``stats``, add a line here and one to ``docs/metrics.md``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+Kind = Literal["counter", "gauge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One metric: ``attribute`` of the stats, or several told apart by the label ``by``.
+
+    ``attributes``: the label's value for each attribute. A counter's name ends with ``_total``.
+    """
+
+    name: str
+    kind: Kind
+    text: str
+    attribute: str = ""
+    by: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Kindred:
+    """A group: ``label`` tells its members apart; "" when there can be only one."""
+
+    label: str
+    figures: tuple[Figure, ...]
+
+
+def _counter(name: str, text: str, attribute: str) -> Figure:
+    return Figure(f"paceline_{name}_total", "counter", text, attribute)
+
+
+def _gauge(name: str, text: str, attribute: str) -> Figure:
+    return Figure(f"paceline_{name}", "gauge", text, attribute)
+
+
+def _counters(name: str, text: str, by: str, attributes: Mapping[str, str]) -> Figure:
+    return Figure(f"paceline_{name}_total", "counter", text, by=by, attributes=attributes)
+
+
+GROUPS: Final[Mapping[str, Kindred]] = {
+    "coalescers": Kindred(
+        "coalescer",
+        (
+            _counter("coalescer_calls", "Calls that were let in.", "calls"),
+            _counter("coalescer_refused", "Calls refused because too many waited.", "refused"),
+            _counter("coalescer_trips", "Trips that departed.", "trips"),
+            _counter("coalescer_items", "Items that trips carried.", "items"),
+            _gauge("coalescer_waiting", "Calls that wait for a trip.", "waiting"),
+            _gauge("coalescer_trips_out", "Trips that are out.", "out"),
+            _gauge("coalescer_largest_batch", "The most items a trip has carried.", "largest"),
+        ),
+    ),
+    "pools": Kindred(
+        "pool",
+        (
+            Figure(
+                "paceline_pool_connections",
+                "gauge",
+                "Connections by what they do.",
+                by="state",
+                attributes={"in_use": "in_use", "idle": "idle"},
+            ),
+            _gauge("pool_max_connections", "Connections there may be.", "max_size"),
+            _gauge("pool_waiting", "Callers that wait for a connection.", "waiting"),
+        ),
+    ),
+    "caches": Kindred(
+        "cache",
+        (
+            _counters(
+                "cache_requests",
+                "Reads by where the answer came from.",
+                "result",
+                {
+                    "hit": "hits",
+                    "miss": "misses",
+                    "coalesced": "coalesced",
+                    "renewed": "renewed",
+                    "bypassed": "bypassed",
+                },
+            ),
+            _counter("cache_fills_refused", "Fills that a change forestalled.", "refused"),
+            _counter("cache_unreadable", "Entries that could not be read.", "unreadable"),
+            _gauge("cache_debts", "Removals that the server does not know of yet.", "owed"),
+        ),
+    ),
+    "consumers": Kindred(
+        "consumer",
+        (
+            _counters(
+                "consumer_handled",
+                "Deliveries by what became of them.",
+                "verdict",
+                {
+                    "ack": "acknowledged",
+                    "retry": "retried",
+                    "bury": "buried",
+                    "return": "returned",
+                },
+            ),
+            _counter("consumer_batches", "Calls of the handler.", "calls"),
+        ),
+    ),
+    "backlogs": Kindred(
+        "consumer",
+        (
+            _gauge("consumer_pending", "Messages that were not delivered yet.", "pending"),
+            _gauge("consumer_unsettled", "Messages delivered and not settled.", "unsettled"),
+        ),
+    ),
+    "outbox": Kindred(
+        "",
+        (
+            _gauge("outbox_messages", "Messages that are not sent yet.", "waiting"),
+            _gauge("outbox_failing", "Of these, those that failed before.", "failing"),
+            _gauge("outbox_oldest_seconds", "How long the oldest one has waited.", "oldest"),
+        ),
+    ),
+    "breakers": Kindred(
+        "breaker", (_gauge("breaker_open", "Whether it lets nobody through.", "open"),)
+    ),
+}

@@ -1,0 +1,21 @@
+"""The client library's parsers, for tests of what we write ourselves."""
+
+from collections.abc import Callable, Iterator
+from typing import cast
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+_PARSE = "text_string_to_metric_families"  # which has no types
+
+
+def read_text(text: str) -> Iterator[Metric]:
+    """The text format."""
+    return iter(text_string_to_metric_families(text))
+
+
+def read_openmetrics(text: str) -> Iterator[Metric]:
+    """OpenMetrics. Unlike the other parser it refuses what is not in order."""
+    read = cast("Callable[[str], Iterator[Metric]]", getattr(openmetrics, _PARSE))
+    return read(text)

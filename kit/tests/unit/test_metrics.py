@@ -1,0 +1,226 @@
+"""Metrics: what is counted, what is read at a scrape, and that both are bounded and valid."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import pytest
+from expositions import read_openmetrics, read_text
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paceline.breaker import BreakerStats
+from paceline.bus import consumer as bus_consumer
+from paceline.bus.nats_source import Backlog
+from paceline.cache import AsideStats
+from paceline.coalesce import Stats
+from paceline.metrics.figures import GROUPS
+from paceline.metrics.loop import LoopLag
+from paceline.metrics.registry import Metrics
+from paceline.metrics.watch import Watched
+from paceline.outbox import OutboxStats
+from paceline.pg import PoolStats
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+async def scraped(metrics: Metrics, accept: str = "") -> dict[str, float]:
+    """The samples, by name and labels as written."""
+    content, _ = await metrics.scrape(accept)
+    lines = [line for line in content.decode().splitlines() if not line.startswith("#")]
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+async def test_a_histogram_counts_up_to_and_including_its_bounds() -> None:
+    metrics = Metrics(version="1")
+    series = metrics.histogram("took", "Took.", ("what",), bounds=(0.1, 1.0)).series("x")
+    for value in (0.05, 0.1, 0.5, 1.0, 7.0):
+        series.observe(value)
+    found = await scraped(metrics)
+    assert found['took_bucket{what="x",le="0.1"}'] == 2
+    assert found['took_bucket{what="x",le="1.0"}'] == 4
+    assert found['took_bucket{what="x",le="+Inf"}'] == 5
+    assert found['took_count{what="x"}'] == 5
+    assert found['took_sum{what="x"}'] == pytest.approx(8.65)
+
+
+async def test_beyond_the_most_series_new_ones_are_one() -> None:
+    metrics = Metrics(version="1")
+    took = metrics.histogram("took", "Took.", ("what",), bounds=(1.0,), most=2)
+    for what in ("a", "b", "c", "d", "a"):
+        took.series(what).observe(0.5)
+    found = await scraped(metrics)
+    counts = {name: value for name, value in found.items() if name.startswith("took_count")}
+    assert counts == {'took_count{what="a"}': 2, 'took_count{what="b"}': 1, 'took_count{what="_other"}': 2}  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.text(), st.floats(0, 100)), max_size=5))
+async def test_what_we_write_is_what_the_librarys_parsers_read(
+    observed: list[tuple[str, float]],
+) -> None:
+    metrics = Metrics(version="1", exemplar=lambda: "a" * 32)
+    took = metrics.histogram(
+        "took", 'A "text"\n\\ of two lines.', ("what", "else"), bounds=(1.0, 2.0)
+    )
+    for what, value in observed:
+        took.series(what, "").observe(value)
+    for accept, parse in (("", read_text), (OPENMETRICS, read_openmetrics)):
+        text = (await metrics.scrape(accept))[0].decode()
+        (family,) = (each for each in parse(text) if each.name == "took")
+        assert family.documentation == 'A "text"\n\\ of two lines.'
+        counts = {
+            sample.labels["what"]: sample.value
+            for sample in family.samples
+            if sample.name == "took_count"
+        }
+        assert counts == Counter(what for what, _ in observed)
+
+
+def test_a_name_is_given_once() -> None:
+    metrics = Metrics(version="1")
+    metrics.gauge("size", "Size.")
+    with pytest.raises(ValueError, match="Duplicated"):
+        metrics.gauge("size", "Size again.")
+
+
+async def test_two_registries_do_not_meet() -> None:
+    one, other = Metrics(version="1"), Metrics(version="2")
+    one.gauge("size", "Size.").value += 3
+    assert (await scraped(one))["size"] == 3
+    assert "size" not in await scraped(other)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    id: str
+    accept: str
+    content_type: str
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Asked("nobody in particular", "", "text/plain; version=0.0.4"),
+        Asked("openmetrics", OPENMETRICS, "application/openmetrics-text; version=1.0.0"),
+        Asked("text and anything", "text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "text/plain; version=0.0.4"),
+        Asked("a version that is none", "application/openmetrics-text; version=x", "application/openmetrics-text; version=1.0.0"),
+    ],
+    ids=lambda case: case.id,
+)  # fmt: skip
+async def test_the_scraper_chooses_the_format(case: Asked) -> None:
+    content, content_type = await Metrics(version="1").scrape(case.accept)
+    assert content_type.startswith(case.content_type)
+    assert content.endswith(b"# EOF\n") == ("openmetrics" in content_type)
+
+
+async def test_a_trace_is_kept_as_the_example_of_its_bucket_and_only_then_shown() -> None:
+    traces = iter(["aa", None, "bb", "cc"])
+    metrics = Metrics(version="1", exemplar=lambda: next(traces))
+    series = metrics.histogram("took", "Took.", bounds=(1.0,)).series()
+    for value in (0.1, 0.2, 0.3, 5.0):
+        series.observe(value)
+    text = (await metrics.scrape(OPENMETRICS))[0].decode()
+    first, last = (line for line in text.splitlines() if line.startswith("took_bucket"))
+    assert first.startswith('took_bucket{le="1.0"} 3 # {trace_id="bb"} 0.3 ')
+    assert last.startswith('took_bucket{le="+Inf"} 4 # {trace_id="cc"} 5.0 ')
+    assert "trace_id" not in (await metrics.scrape(""))[0].decode()
+
+
+STATS: Mapping[str, object] = {
+    "coalescers": Stats(8, 1, 3, 7, 4, 2, 1),
+    "pools": PoolStats(5, 2, 3, 25, 1),
+    "caches": AsideStats(),
+    "consumers": bus_consumer.Stats(acknowledged=4, retried=3, buried=2, returned=1, calls=9),
+    "backlogs": Backlog(6, 5),
+    "outbox": OutboxStats(3, 1, 2.5),
+    "breakers": BreakerStats(open=True, failures=5),
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+async def test_each_figure_names_an_attribute_of_the_real_thing(group: str) -> None:
+    metrics = Metrics(version="1")
+    metrics.watched.read(group, "it", lambda: STATS[group])
+    found = await scraped(metrics)
+    for figure in GROUPS[group].figures:
+        assert [name for name in found if name.partition("{")[0] == figure.name], figure.name
+    assert metrics.watched.state()[group][0]["name"] == "it"
+
+
+async def test_figures_are_told_apart_by_name_and_by_kind() -> None:
+    metrics = Metrics(version="1")
+    for name in ("order-processor", "other"):
+        metrics.watched.read("consumers", name, lambda: STATS["consumers"])
+    metrics.watched.read("outbox", "outbox relay", lambda: STATS["outbox"])
+    found = await scraped(metrics)
+    assert found['paceline_consumer_handled_total{consumer="other",verdict="bury"}'] == 2
+    assert found['paceline_consumer_batches_total{consumer="order-processor"}'] == 9
+    assert found["paceline_outbox_oldest_seconds"] == 2.5
+
+
+def test_a_group_or_a_name_that_cannot_be_is_told() -> None:
+    watched = Watched()
+    watched.read("pools", "database", lambda: STATS["pools"])
+    with pytest.raises(ValueError, match="two pools are called database"):
+        watched.read("pools", "database", lambda: STATS["pools"])
+    with pytest.raises(KeyError, match="there are no ponds"):
+        watched.read("ponds", "database", lambda: None)
+
+
+async def test_what_must_be_asked_is_asked_once_for_many_scrapers() -> None:
+    asked = 0
+
+    async def ask() -> Backlog:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        return Backlog(asked, 0)
+
+    metrics = Metrics(version="1")
+    metrics.watched.ask("backlogs", "a", ask)
+    await asyncio.gather(scraped(metrics), scraped(metrics))
+    assert (await scraped(metrics))['paceline_consumer_pending{consumer="a"}'] == 1
+
+
+async def test_a_figure_that_cannot_be_had_is_left_out_and_counted() -> None:
+    answers = iter([Backlog(1, 0), OSError("away"), None])
+
+    async def ask() -> Backlog:
+        answer = next(answers)
+        if answer is None:
+            await asyncio.Event().wait()
+        if isinstance(answer, Exception):
+            raise answer
+        assert answer is not None
+        return answer
+
+    metrics = Metrics(version="1")
+    metrics.watched = Watched(patience=0.01, reuse=0.0)
+    metrics.watched.ask("backlogs", "a", ask)
+    for pending, failures in ((1, 0), (None, 1), (None, 2)):
+        await metrics.watched.refresh()
+        found = {name: list(family.samples) for family in metrics.watched.collect() for name in [family.name]}  # fmt: skip
+        shown = [sample.value for sample in found.get("paceline_consumer_pending", [])]
+        assert shown == ([] if pending is None else [pending])
+        assert [sample.value for sample in found["paceline_scrape_failures"]] == [failures]
+
+
+async def test_a_blocked_event_loop_shows_as_lag() -> None:
+    metrics = Metrics(version="1")
+    lag = LoopLag(metrics, interval=0.001)
+    await lag.start()
+    await lag.start()
+    name = "paceline_event_loop_lag_seconds_count"
+    while not (await scraped(metrics))[name]:  # noqa: ASYNC110 - its timer tells nobody
+        await asyncio.sleep(0.002)
+    await lag.stop()
+    await lag.stop()
+    before = (await scraped(metrics))[name]
+    await asyncio.sleep(0.005)
+    assert (await scraped(metrics))[name] == before
+
+
+def test_every_number_of_a_coalescer_is_shown() -> None:
+    shown = {figure.attribute for figure in GROUPS["coalescers"].figures}
+    assert shown == {field.name for field in fields(Stats)}

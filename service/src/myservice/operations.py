@@ -1,0 +1,100 @@
+"""What operators see of one process: its metrics, and its admin port.
+
+``serve``, ``worker`` and ``run`` each have one, on ``APP_ADMIN_PORT`` of ``APP_ADMIN_HOST``; under
+a foreign ASGI server there is none, for several processes would want the same port. What is watched
+is told to it by ``main``, which also puts its services first: the port is open before anything else
+has started, and is the last to close. Paths and what they answer are ``paceline.admin``'s; names
+and meanings of the metrics are in ``docs/metrics.md``.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from myservice import __version__
+from myservice.config import Config
+from paceline.admin import Operated, Profiler, TaskAges, admin_app, require_token
+from paceline.admin.app import OperatedLog
+from paceline.bus import NatsConsumer
+from paceline.cache import Aside, Redis
+from paceline.coalesce import Coalescer
+from paceline.config import Row
+from paceline.health import Health
+from paceline.lifecycle import Service
+from paceline.metrics.loop import LoopLag
+from paceline.metrics.registry import Metrics
+from paceline.outbox import OutboxRelay
+from paceline.pg import Pool
+from paceline.web.app import App
+from paceline.web.server import HttpServer
+
+
+class Operations:
+    """The metrics of a process called ``service``, and the server that shows them."""
+
+    def __init__(self, config: Config, log: OperatedLog, *, service: str) -> None:
+        self._config = config
+        self._log = log
+        self._service = service
+        self._metrics = Metrics(version=__version__)
+        self.app = App()
+        self.server: HttpServer | None = None
+
+    @property
+    def measured(self) -> Metrics | None:
+        """Where requests are counted; None when nobody wants to know."""
+        return self._metrics if self._config.enable_metrics else None
+
+    def watch(
+        self,
+        pool: Pool,
+        coalescers: Sequence[Coalescer],
+        *,
+        cache: Aside[Any] | None = None,
+        redis: Redis | None = None,
+    ) -> None:
+        """Show the figures of what requests go through."""
+        watched = self._metrics.watched
+        watched.add("pools", pool)
+        watched.add("coalescers", *coalescers)
+        if cache is not None:
+            watched.add("caches", cache)
+            watched.add("coalescers", *cache.coalescers)
+        if redis is not None:
+            watched.add("breakers", redis.breaker)
+
+    def watch_work(
+        self, relays: Sequence[OutboxRelay], consumers: Sequence[NatsConsumer[Any]]
+    ) -> None:
+        """Show the figures of what goes on in the background."""
+        watched = self._metrics.watched
+        for relay in relays:
+            watched.ask("outbox", relay.name, relay.stats)
+        watched.add("consumers", *consumers)
+        for consumer in consumers:
+            watched.ask("backlogs", consumer.name, consumer.backlog)
+
+    def services(self, health: Health, settings: Sequence[Row]) -> Sequence[Service]:
+        """What to start, before everything else.
+
+        Errors: Error(FAILED_PRECONDITION) when the address needs a token and there is none.
+        """
+        config = self._config
+        token = config.admin_token.reveal() if config.admin_token else None
+        require_token(config.admin_host, token, variable=config.variable("admin_token"))
+        tasks, profiler = TaskAges(), Profiler()
+        operated = Operated(
+            self._service, __version__, health,
+            metrics=self.measured, settings=settings, state=self._metrics.watched.state,
+            tasks=tasks, profiler=profiler,
+        )  # fmt: skip
+        self.app = admin_app(operated, self._log, token=token)
+        self.server = HttpServer(
+            self.app,
+            self._log,
+            name=f"admin server ({config.variable('admin_port')})",
+            host=config.admin_host,
+            port=config.admin_port,
+            write_timeout=90.0,  # a profile takes up to a minute
+        )
+        # In reverse at the end: a profile that is being made ends before the server waits for it.
+        return [self.server, LoopLag(self._metrics), tasks, profiler]
