@@ -24,7 +24,6 @@ http_server_request_duration_seconds_count{{{ROUTE},http_response_status_code="2
 http_server_request_duration_seconds_count{{{ROUTE},http_response_status_code="503"}} {slow}.0
 paceline_coalescer_calls_total{{coalescer="records.get"}} {trips * 10}
 paceline_coalescer_trips_total{{coalescer="records.get"}} {trips}
-paceline_coalescer_items_total{{coalescer="records.get"}} {trips * 8}
 paceline_coalescer_waiting{{coalescer="records.get"}} 3
 paceline_pool_connections{{pool="main",state="in_use"}} 5
 paceline_pool_connections{{pool="main",state="idle"}} 3
@@ -72,7 +71,7 @@ def test_counters_become_rates_and_histograms_latencies(figures: Figures) -> Non
     assert figures.http.p99 == pytest.approx(0.01 + 0.09 * 18 / 20)
     assert [each.name for each in figures.routes] == ["GET /r/{id}"]
     (batches,) = figures.coalescers
-    assert (batches.calls, batches.trips, batches.batch, batches.waiting) == (50, 5, 8, 3)
+    assert (batches.calls, batches.trips, batches.batch, batches.waiting) == (50, 5, 10, 3)
     (pool,) = figures.pools
     assert (pool.in_use, pool.most) == (5, 25)
     assert figures.caches[0].share == pytest.approx(0.75)
@@ -138,7 +137,7 @@ def test_the_panels_fit_80_columns_and_say_everything(figures: Figures) -> None:
     assert max(map(len, lines)) <= 78
     text = "\n".join(lines)
     for words in (
-        "HTTP  110/s", "GET /r/{id}", "records.get", "8.0", "5 of 25 in use", "75.0% without a trip",
+        "HTTP  110/s", "GET /r/{id}", "records.get", "10.0", "5 of 25 in use", "75.0% without a trip",
         "2 to send, the oldest for 1.50 s", "worker  100/s, 10/s not acknowledged, 7 pending",
         "BREAKER OPEN: redis", "cpu 50%", "memory 91 MiB", "shed 10/s", "█",
     ):  # fmt: skip

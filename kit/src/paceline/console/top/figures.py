@@ -33,7 +33,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """One coalescer: calls and trips a second, the mean batch (None: no trips), and who waits."""
+    """One coalescer: calls and trips a second, calls for each trip (None: no trips), who waits."""
 
     name: str
     calls: float
@@ -214,12 +214,11 @@ def _by_name(change: Change, metric: str, names: tuple[str, ...], status: str) -
 
 def _coalescers(change: Change, now: Samples) -> Iterator[Batches]:
     trips = change.by("paceline_coalescer_trips_total", "coalescer")
-    items = change.by("paceline_coalescer_items_total", "coalescer")
     waiting = now.by("paceline_coalescer_waiting", "coalescer")
     calls = change.by("paceline_coalescer_calls_total", "coalescer")
     for key in sorted(calls, key=lambda key: (-calls[key], key)):
         made = trips.get(key, 0.0)
-        batch = items.get(key, 0.0) / made if made else None
+        batch = calls[key] / made if made else None
         yield Batches(key[0], calls[key], made, batch, waiting.get(key, 0.0))
 
 

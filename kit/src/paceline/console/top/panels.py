@@ -147,6 +147,7 @@ def log_line(line: str) -> str:
         record = None
     if isinstance(record, dict):
         moment, level, message = (str(record.pop(key, "")) for key in ("time", "level", "msg"))
+        record.pop("source", None)  # where in the code: as long as all the rest
         rest = " ".join(f"{key}={value}" for key, value in record.items())
         line = f"{moment[11:19]} {level:7} {message}  {rest}"
     return "".join(sign if sign.isprintable() else " " for sign in line).rstrip()
