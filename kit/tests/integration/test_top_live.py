@@ -46,7 +46,7 @@ def admin() -> Generator[Admin]:
             self.end_headers()
             self.wfile.write(body.encode())
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
@@ -60,7 +60,13 @@ def admin() -> Generator[Admin]:
 
 
 def serve(admin: Admin, *, pid: int, count: int, lines: list[str]) -> None:
-    state = {"service": "svc", "version": "1", "pid": pid, "uptime_seconds": 5, "pools": []}
+    state: dict[str, object] = {
+        "service": "svc",
+        "version": "1",
+        "pid": pid,
+        "uptime_seconds": 5,
+        "pools": [],
+    }
     admin.pages = {
         "/metrics": (200, f"{COUNT} {count}\n"),
         "/debug/state": (200, json.dumps(state)),

@@ -49,7 +49,7 @@ def test_any_time_is_taken(seconds: float) -> None:
 
 def test_a_long_load_takes_no_more_memory_than_a_short_one() -> None:
     histogram = filled([0.001])
-    before = sys.getsizeof(histogram._buckets)
+    before = sys.getsizeof(histogram.buckets)
     for number in range(10_000):
         histogram.record(number**2 / 1e6)
-    assert sys.getsizeof(histogram._buckets) == before
+    assert sys.getsizeof(histogram.buckets) == before

@@ -26,14 +26,14 @@ class Histogram:
     total: float = 0.0
     longest: float = 0.0
     shortest: float = 0.0
-    _buckets: list[int] = field(default_factory=lambda: [0] * _BUCKETS, repr=False)
+    buckets: list[int] = field(default_factory=lambda: [0] * _BUCKETS, repr=False)
 
     def record(self, seconds: float) -> None:
         """Take one time in; less than nothing counts as nothing."""
         seconds = max(seconds, 0.0)
         micros = min(int(seconds * 1e6), _LONGEST)
         shift = max(micros.bit_length() - _BITS - 1, 0)
-        self._buckets[(shift << _BITS) + (micros >> shift)] += 1
+        self.buckets[(shift << _BITS) + (micros >> shift)] += 1
         self.longest = max(self.longest, seconds)
         if seconds < self.shortest or self.count == 0:
             self.shortest = seconds
@@ -57,7 +57,7 @@ class Histogram:
 
     def spread(self) -> Iterator[tuple[float, int]]:
         """Each bucket that holds something, in order: up to which time, and how many."""
-        for index, count in enumerate(self._buckets):
+        for index, count in enumerate(self.buckets):
             if count:
                 yield _upper(index), count
 

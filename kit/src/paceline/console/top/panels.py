@@ -142,10 +142,10 @@ def queues(figures: Figures) -> list[str]:
 def log_line(line: str) -> str:
     """A line of the log for people, with nothing in it that a terminal would obey."""
     try:
-        record = msgspec.json.decode(line)
+        record = msgspec.json.decode(line, type=dict[str, object])
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        record = None
-    if isinstance(record, dict):
+        record = {}
+    if record:
         moment, level, message = (str(record.pop(key, "")) for key in ("time", "level", "msg"))
         record.pop("source", None)  # where in the code: as long as all the rest
         rest = " ".join(f"{key}={value}" for key, value in record.items())
