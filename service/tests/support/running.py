@@ -39,6 +39,7 @@ class Running:
     folder: Path
     url: str = ""
     grpc: str = ""
+    admin: str = ""
     token: str = ""
 
     def said(self) -> str:
@@ -63,6 +64,7 @@ class Running:
             time.sleep(0.05)
         self.url = re.findall(r"ready on (http://\S+)", self.said())[-1]
         self.grpc = re.findall(r"\ngrpcurl .* (\S+:\d+) ", self.said())[-1]
+        self.admin = re.findall(r"operators: (http://\S+)/metrics", self.said())[-1]
         self.token = re.findall(r"TOKEN=(\S+)", self.said())[-1]
 
 
