@@ -25,9 +25,11 @@ _EXAMPLE = (
 )
 
 
-def add_bench(app: typer.Typer) -> None:
-    """Add the command."""
+def bench_commands() -> typer.Typer:
+    """The command."""
+    app = typer.Typer()
     app.command("bench", epilog=_EXAMPLE)(_bench)
+    return app
 
 
 def _bench(

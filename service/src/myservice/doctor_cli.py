@@ -62,11 +62,13 @@ NEEDS: Mapping[Purpose, type[Config]] = {
 }
 
 
-def add_doctor(app: typer.Typer) -> None:
-    """Add the command."""
+def doctor_commands() -> typer.Typer:
+    """The command."""
+    app = typer.Typer()
     app.command(
         "doctor", epilog="Example: APP_DATABASE_URL=… APP_JWT_SECRET=… myservice doctor --for serve"
     )(_doctor)
+    return app
 
 
 def _doctor(

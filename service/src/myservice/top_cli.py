@@ -17,9 +17,11 @@ from paceline.console.top.once import once
 from paceline.errors import ValidationError
 
 
-def add_top(app: typer.Typer) -> None:
-    """Add the command."""
+def top_commands() -> typer.Typer:
+    """The command."""
+    app = typer.Typer()
     app.command("top", epilog="Example: myservice top http://127.0.0.1:9090, or top --once")(_top)
+    return app
 
 
 def _top(
