@@ -20,6 +20,7 @@ from myservice.config import Config, ServeConfig, WorkerConfig
 from myservice.main import ORDERS
 from myservice.repository.payments import CONSUMER
 from myservice.schema import migrations, open_migrator
+from paceline.admin.access import require_token
 from paceline.auth import JwksSource, fetch_from
 from paceline.bus import dead_stream
 from paceline.clock import SystemClock
@@ -128,12 +129,10 @@ def _of(config: Config, purpose: Purpose, patience: float) -> dict[str, Check]:
     # Connecting gives up first: then the finding says why, and not only that it took too long.
     patience *= 0.8
     clock, log = SystemClock(), _silent()
-    ports = {"APP_PORT": config.port, "APP_GRPC_PORT": config.grpc_port}
-    if purpose is Purpose.WORKER:
-        ports = {"APP_ADMIN_PORT": config.admin_port}
     checks: dict[str, Check] = {
         "disk": _in_thread(lambda: [check_disk(config.data_dir)]),
-        "ports": _in_thread(partial(check_ports, config.host, ports)),
+        "ports": _in_thread(lambda: _ports(config, purpose)),
+        "admin": _in_thread(lambda: [_admin(config)]),
     }
     if purpose is Purpose.SERVE:
         checks["secrets"] = _in_thread(lambda: _secrets(config))
@@ -169,6 +168,23 @@ async def _schema(dsn: str, patience: float) -> Sequence[Finding]:
     async with fail_after(patience, "schema check"), open_migrator(dsn) as migrator:
         state = await migrator.state()
     return [judge_schema(state, read_source(migrations()).versions[-1], program=_PROGRAM)]
+
+
+def _ports(config: Config, purpose: Purpose) -> Sequence[Finding]:
+    public = {"APP_PORT": config.port, "APP_GRPC_PORT": config.grpc_port}
+    found = check_ports(config.host, public) if purpose is Purpose.SERVE else []
+    return [*found, *check_ports(config.admin_host, {"APP_ADMIN_PORT": config.admin_port})]
+
+
+def _admin(config: Config) -> Finding:
+    """Whether the admin port may start: open to other machines it must ask for a token."""
+    token = config.admin_token.reveal() if config.admin_token else None
+    try:
+        require_token(config.admin_host, token, variable="APP_ADMIN_TOKEN")
+    except Error as exc:
+        return fail("admin", exc.message, "set APP_ADMIN_TOKEN: openssl rand -base64 32")
+    who = "whoever has the token" if token else "this machine only"
+    return ok("admin", f"on {config.admin_host}, for {who}")
 
 
 def _secrets(config: Config) -> Sequence[Finding]:

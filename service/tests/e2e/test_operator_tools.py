@@ -48,8 +48,8 @@ def test_a_load_is_seen_by_the_live_view(tmp_path: Path) -> None:
         assert (load.returncode, report["interrupted"], report["failed"]) == (0, True, 0)
         assert report["statuses"]["200"] == report["answers"] > 0
         assert 0 < report["latency"]["p50"] <= report["latency"]["p99"] <= report["latency"]["max"]
-        for words in ("myservice", "ready", "HTTP", "pool", "outbox", "consumer", "coalescer"):
-            assert words in seen
+        for word in ("myservice", "ready", "HTTP", "pool", "outbox", "consumer", "coalescer"):
+            assert word in seen
 
         wrong = myservice("bench", f"{service.url}/api/v1/records", "-d", "200ms", "-r", "50")
         assert wrong.returncode == 0
