@@ -3,7 +3,7 @@
 One worker asks, once an ``interval``, and shows; an instance that is away stays on the screen as it
 was, with the reason above it, until it is back. Invariant: what the instance sends is only ever
 text, never markup or a control sequence. The only file that imports the terminal library, which
-takes a third of a second: import it where a screen is wanted. Shown by a service's ``top``.
+takes longer than all the rest: import it where a screen is wanted. Shown by a service's ``top``.
 """
 
 import asyncio
