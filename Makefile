@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit bench layer grpc import bank orders kafka bench-orders bench-updates bench-telemetry protos lock clean
+.PHONY: help run test lint unit bench layer grpc import bank orders kafka bench-orders bench-updates bench-telemetry trace protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -56,6 +56,10 @@ bench-updates: .venv/.bench ## Measure StreamUpdates with 1,000 subscribers
 
 bench-telemetry: .venv/.bench ## Measure GET by id with traces and metrics on, against Go and FastAPI with theirs
 	$(BIN)/python bench/telemetry.py $(ARGS)
+
+trace: .venv/.dev ## Show one order's trace, from HTTP to the worker's commit, out of Jaeger (builds it, with Go)
+	@$(BIN)/python service/tests/tools/jaeger.py
+	$(BIN)/pytest -q -s service/tests/e2e/test_traces.py
 
 protos: .venv/.dev ## Generate the gRPC messages from service/api/proto
 	$(BIN)/python tools/protos.py

@@ -20,14 +20,18 @@ from paceline.config import (
     NonNegativeInt,
     Port,
     PositiveInt,
+    Ratio,
     Secret,
     SecretUrl,
     Settings,
+    readable_by,
     vetted,
 )
 from paceline.log import Format
+from paceline.trace import OTLP_ENDPOINT, parse_endpoint
 
 TokenSecret = Annotated[Secret, vetted(weak_secret, expected="at least 32 random bytes")]
+OtlpEndpoint = Annotated[str, readable_by(parse_endpoint, expected=OTLP_ENDPOINT)]
 
 
 class Config(Settings):
@@ -103,6 +107,10 @@ class Config(Settings):
     """The least important records that are logged."""
     log_format: Format = "auto"
     """json, pretty, or auto: pretty on a terminal."""
+    otel_endpoint: OtlpEndpoint | None = None
+    """Where traces are sent (OTLP): grpc://host:4317 or http://host:4318, with an s for TLS."""
+    trace_ratio: Ratio = 0.1
+    """The part of the traces that begin here which is recorded, 0 to 1; others keep their own."""
     data_dir: Path = Path(".data")
     """Where `run` keeps its own engines and secret."""
     pg_port: Port | None = None

@@ -32,6 +32,7 @@ from paceline.rpc.app import RpcApp
 from paceline.rpc.health import PROBES as RPC_PROBES
 from paceline.rpc.health import add_health
 from paceline.rpc.reflection import add_reflection
+from paceline.trace import Tracer
 from paceline.web.app import App, Lifespan
 from paceline.web.asgi import Middleware
 from paceline.web.docs import add_docs
@@ -44,6 +45,7 @@ from paceline.web.middleware import (
     recover,
     request_id,
     timeout,
+    trace,
 )
 from paceline.web.middleware.rate_limit import Limiter
 from paceline.web.probes import add_probes
@@ -72,24 +74,33 @@ class Guard:
     limiter: Limiter | None
 
 
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What is seen of each request. No ``measured``: nobody counts."""
+
+    tracer: Tracer
+    measured: Metrics | None
+
+
 def http_app(
     config: Config,
     use: UseCases,
     guard: Guard,
+    telemetry: Telemetry,
     *,
     health: Health,
     clock: Clock,
     log: Logger,
-    measured: Metrics | None,
     lifespan: Lifespan,
 ) -> App:
     """HTTP: every route of the service, under its middleware."""
     # Middleware stack: order matters, the first is the outermost.
     app = App(
         request_id(),
+        trace(telemetry.tracer, quiet=PROBES),
         real_ip(config.trusted_proxies),
         access_log(log, quiet=PROBES),
-        *([] if measured is None else [metrics(measured)]),
+        *([] if telemetry.measured is None else [metrics(telemetry.measured)]),
         recover(log, statuses=STATUSES),
         timeout(config.request_timeout),
         max_body=config.max_body,
@@ -113,18 +124,19 @@ def rpc_app(
     config: Config,
     use: UseCases,
     guard: Guard,
+    telemetry: Telemetry,
     *,
     health: Health,
     clock: Clock,
     log: Logger,
-    measured: Metrics | None,
 ) -> RpcApp:
     """gRPC: every method of the service, under its interceptors."""
     # The same order here; streams are counted and ended inside all of them.
     interceptors = [
         rpc.request_id(),
+        rpc.trace(telemetry.tracer, quiet=RPC_PROBES),
         rpc.access_log(log, quiet=RPC_PROBES),
-        *([] if measured is None else [rpc.metrics(measured)]),
+        *([] if telemetry.measured is None else [rpc.metrics(telemetry.measured)]),
         rpc.recover(log, domain="myservice"),
         rpc.deadline(config.request_timeout),
         rpc.authenticate(guard.verifier, clock),

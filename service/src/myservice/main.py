@@ -16,7 +16,7 @@ import msgspec
 from myservice.config import Config
 from myservice.domain.orders import OrderCreated
 from myservice.domain.records import Record, RecordNotFound
-from myservice.doors import Guard, UseCases, http_app, rpc_app
+from myservice.doors import Guard, Telemetry, UseCases, http_app, rpc_app
 from myservice.operations import Operations
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.audit import PgAudit
@@ -33,13 +33,14 @@ from myservice.service.imports import ImportService
 from myservice.service.orders import OrderService
 from myservice.service.records import RecordService
 from myservice.service.retention import Retention
+from myservice.traces import traces_of
 from myservice.worker.orders import OrderProcessor
 from paceline.admin.app import OperatedLog
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
 from paceline.bus import DeadLetters, NatsBus, NatsConsumer, Stream, dead_stream
 from paceline.cache import Aside, Redis, RedisStore, SharedLimiter
 from paceline.clock import SystemClock
-from paceline.coalesce import Coalescer
+from paceline.coalesce import Coalescer, Observer
 from paceline.config import Row
 from paceline.health import Check, Health
 from paceline.inbox import InboxCleaner
@@ -50,6 +51,7 @@ from paceline.outbox import OutboxListener, OutboxRelay
 from paceline.pg import Notifier, Pool, listening, uuid7
 from paceline.rpc.app import RpcApp
 from paceline.rpc.server import RpcServer
+from paceline.trace import Tracer
 from paceline.web.app import App
 from paceline.web.server import HttpServer
 
@@ -91,8 +93,9 @@ def build(
     pool = Pool(
         config.get_database_url(), max_size=config.max_db_conns, application_name="myservice"
     )
-    core = _core(config, pool, clock, log)
-    work = _work(config, pool, core.use.orders, log) if with_worker else Work([], {})
+    traces = traces_of(config, log, service="myservice")
+    core = _core(config, pool, clock, log, traces.observer)
+    work = _work(config, pool, core.use.orders, log, traces.tracer) if with_worker else Work([], {})
     guard, guarding = _guard(config, core.redis, clock)
     operations = Operations(config, log, service="myservice")
     operations.watch(pool, core.coalescers, cache=core.cache, redis=core.redis)
@@ -107,19 +110,19 @@ def build(
             yield
 
     health = Health({"postgres": pool.ping, **work.checks}, log, draining=draining)
-    measured = operations.measured if with_server else None
+    telemetry = Telemetry(traces.tracer, operations.measured if with_server else None)
     app = http_app(
-        config, core.use, guard,
-        health=health, clock=clock, log=log, measured=measured, lifespan=lifespan,
-    )  # fmt: skip
-    rpc = rpc_app(config, core.use, guard, health=health, clock=clock, log=log, measured=measured)
+        config, core.use, guard, telemetry, health=health, clock=clock, log=log, lifespan=lifespan
+    )
+    rpc = rpc_app(config, core.use, guard, telemetry, health=health, clock=clock, log=log)
     operating = operations.services(health, settings) if with_server else ()
     server = _server(app, config, log, port=config.port) if with_server else None
     rpc_server = _rpc_server(rpc, config) if with_server else None
     servers = [one for one in (server, rpc_server) if one is not None]
+    first = [*operating, *before, *traces.services]
     lifecycle = Lifecycle(
         # The feed comes after the servers: streams end before a server waits for them.
-        [*operating, *before, pool, *core.services, *guarding, *work.services, *servers, core.feed],
+        [*first, pool, *core.services, *guarding, *work.services, *servers, core.feed],
         log,
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
@@ -139,22 +142,24 @@ class Core:
     services: Sequence[Service]
 
 
-def _core(config: Config, pool: Pool, clock: SystemClock, log: Logger) -> Core:
+def _core(
+    config: Config, pool: Pool, clock: SystemClock, log: Logger, observer: Observer | None
+) -> Core:
     uses_redis = config.cache or config.rate_limit_shared
     redis = (
         Redis(config.get_redis_url(), log, clock, timeout=config.redis_timeout)
         if uses_redis
         else None
     )
-    cache = _cache(redis, config, log, clock) if redis and config.cache else None
+    cache = _cache(redis, config, log, clock, observer) if redis and config.cache else None
     recorder, announcer = Notifier(pool, CHANNEL), Notifier(pool, _OUTBOX)
     changes = PgChanges(pool)
     feed = RecordFeed(
         changes, lambda: listening(config.get_database_url(), CHANNEL, log), clock, log
     )
-    pg_records = PgRecords(pool, written=recorder.notify)
-    pg_accounts, pg_ledger = PgAccounts(pool), PgLedger(pool)
-    pg_orders = PgOrders(pool, announced=announcer.notify)
+    pg_records = PgRecords(pool, written=recorder.notify, observer=observer)
+    pg_accounts, pg_ledger = PgAccounts(pool, observer=observer), PgLedger(pool, observer=observer)
+    pg_orders = PgOrders(pool, announced=announcer.notify, observer=observer)
     records = CachedRecords(pg_records, cache) if cache else pg_records
     services: list[Service] = [
         recorder, announcer, pg_records, pg_accounts, pg_ledger, pg_orders,
@@ -171,7 +176,9 @@ def _core(config: Config, pool: Pool, clock: SystemClock, log: Logger) -> Core:
     return Core(use, feed, redis, cache, coalescers, services)
 
 
-def _cache(redis: Redis, config: Config, log: Logger, clock: SystemClock) -> Aside[Record]:
+def _cache(
+    redis: Redis, config: Config, log: Logger, clock: SystemClock, observer: Observer | None
+) -> Aside[Record]:
     return Aside(
         RedisStore(redis, name="records"),
         log,
@@ -182,6 +189,7 @@ def _cache(redis: Redis, config: Config, log: Logger, clock: SystemClock) -> Asi
         negative=RecordNotFound,
         # A change whose caller has left goes on until the last of its batch gives up.
         hold=2 * config.request_timeout,
+        observer=observer,
     )
 
 
@@ -211,8 +219,9 @@ def build_worker(
     """Wire what ``myservice worker`` needs. Parameters and errors as for `build`."""
     clock = SystemClock()
     pool = Pool(config.get_database_url(), max_size=config.max_db_conns, application_name="worker")
-    pg_orders = PgOrders(pool)
-    work = _work(config, pool, OrderService(pg_orders, clock, uuid7), log)
+    traces = traces_of(config, log, service="myservice-worker")
+    pg_orders = PgOrders(pool, observer=traces.observer)
+    work = _work(config, pool, OrderService(pg_orders, clock, uuid7), log, traces.tracer)
 
     def draining() -> bool:
         return lifecycle.draining
@@ -223,7 +232,7 @@ def build_worker(
     operations.watch_work(work.relays, work.consumers)
     operating = operations.services(health, settings)
     lifecycle = Lifecycle(
-        [*operating, *before, pool, pg_orders, *work.services],
+        [*operating, *before, *traces.services, pool, pg_orders, *work.services],
         log,
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
@@ -241,10 +250,10 @@ class Work:
     consumers: Sequence[NatsConsumer[OrderCreated]] = ()
 
 
-def _work(config: Config, pool: Pool, orders: OrderService, log: Logger) -> Work:
+def _work(config: Config, pool: Pool, orders: OrderService, log: Logger, tracer: Tracer) -> Work:
     """The relay of the outbox and the consumer of orders."""
     stream = msgspec.structs.replace(ORDERS, replicas=config.nats_replicas)
-    bus = NatsBus(config.get_nats_url(), log, name="myservice", streams=[stream])
+    bus = NatsBus(config.get_nats_url(), log, name="myservice", streams=[stream], tracer=tracer)
     # It is told of every message; the look by itself is for a notification that was lost.
     relay = OutboxRelay(pool, bus, log, poll=1.0)
     listener = OutboxListener(
@@ -252,7 +261,7 @@ def _work(config: Config, pool: Pool, orders: OrderService, log: Logger) -> Work
     )
     consumer = NatsConsumer(
         bus, OrderProcessor(orders).process, log, type=OrderCreated,
-        stream=stream.name, subjects=stream.subjects, replicas=stream.replicas,
+        stream=stream.name, subjects=stream.subjects, replicas=stream.replicas, tracer=tracer,
     )  # fmt: skip
     return Work(
         [bus, relay, listener, InboxCleaner(pool, log), consumer],

@@ -24,6 +24,7 @@ from paceline.metrics.loop import LoopLag
 from paceline.metrics.registry import Metrics
 from paceline.outbox import OutboxRelay
 from paceline.pg import Pool
+from paceline.trace import recording
 from paceline.web.app import App
 from paceline.web.server import HttpServer
 
@@ -35,7 +36,7 @@ class Operations:
         self._config = config
         self._log = log
         self._service = service
-        self._metrics = Metrics(version=__version__)
+        self._metrics = Metrics(version=__version__, exemplar=_recorded)
         self.app = App()
         self.server: HttpServer | None = None
 
@@ -98,3 +99,9 @@ class Operations:
         )
         # In reverse at the end: a profile that is being made ends before the server waits for it.
         return [self.server, LoopLag(self._metrics), tasks, profiler]
+
+
+def _recorded() -> str | None:
+    """The id of the trace that is being recorded, for an exemplar."""
+    span = recording()
+    return None if span is None else span.trace_id

@@ -38,8 +38,10 @@ PATIENCE = 60.0
 
 def found(name: str) -> str:
     """The path of a Go tool; the test is skipped when it cannot be built."""
-    command = [sys.executable, TOOLS / "go_tool.py", name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    script = str(TOOLS / "go_tool.py")
+    done = subprocess.run(
+        [sys.executable, script, name], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         pytest.skip(done.stderr.strip())
     return done.stdout.strip()
@@ -78,7 +80,7 @@ class Client:
         self.send("POST", f"/api/v1/accounts/{one}/credits", {"amount": 10**9})
         channel = grpc.insecure_channel(self.service.grpc)
         listing = records_pb2_grpc.RecordServiceStub(channel).ListRecords
-        bearer = [("authorization", f"Bearer {self.service.token}")]
+        bearer = (("authorization", f"Bearer {self.service.token}"),)
         while not over.is_set():
             self.send("GET", f"/api/v1/records/{record}")
             self.send("GET", "/api/v1/records?limit=1")
@@ -221,11 +223,9 @@ def test_no_alert_fires_for_a_service_that_is_well(prometheus: Prometheus) -> No
 
 def test_promtool_finds_no_fault_with_the_rules_or_the_configuration() -> None:
     tool = found("promtool")
-    for words in (
-        ["check", "rules", RULES],
-        ["check", "config", DEPLOYMENTS / "prometheus/prometheus.yaml"],
-    ):
-        done = subprocess.run([tool, *words], capture_output=True, text=True, check=False)
+    configuration = DEPLOYMENTS / "prometheus/prometheus.yaml"
+    for words in (("rules", str(RULES)), ("config", str(configuration))):
+        done = subprocess.run([tool, "check", *words], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
 

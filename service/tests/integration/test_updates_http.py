@@ -67,7 +67,10 @@ async def running(dsn: str, **settings: Any) -> AsyncGenerator[Service]:
     log = RecordingLog()
     config = Config().with_own(database_url=dsn, jwt_secret=SECRET)
     built = build(
-        config.replaced(max_db_conns=5, port=0, admin_port=0, host="127.0.0.1", **settings), log
+        config.replaced(
+            max_db_conns=5, port=0, grpc_port=0, admin_port=0, host="127.0.0.1", **settings
+        ),
+        log,
     )
     async with built.lifecycle:
         headers = {"authorization": f"Bearer {token()}"}

@@ -21,6 +21,7 @@ from paceline.bus.verdict import Policy
 from paceline.deadline import remaining
 from paceline.errors import Code, Error
 from paceline.log import Logger
+from paceline.trace import Tracer
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ class Consumer(Generic[T]):
     told of what is in hand. ``alive_within``: the longest silence of the source that still counts
     as consuming. ``start_timeout``: how long `start` waits for the source's first word.
     ``stop_timeout``: what the batches in hand may take to end at a stop, less under an ambient
-    deadline. ``policy``: see there.
+    deadline. ``policy``: see there. ``tracer``: goes on with the traces that messages come from.
 
     *Resources*: tasks, and through them the source, from `start` to `stop`.
     """
@@ -89,6 +90,7 @@ class Consumer(Generic[T]):
         alive_within: float = 15.0,
         start_timeout: float = 5.0,
         stop_timeout: float = 20.0,
+        tracer: Tracer | None = None,
     ) -> None:
         if batch < 1 or lanes < 1:
             raise ValueError("batch and lanes must be at least 1")
@@ -99,8 +101,9 @@ class Consumer(Generic[T]):
         self._log = log
         self._policy = policy or Policy()
         self._handling = Handling(
-            handler, log, type=type, name=name, policy=self._policy, work_timeout=work_timeout
-        )
+            handler, log, type=type, name=name, policy=self._policy, work_timeout=work_timeout,
+            tracer=tracer,
+        )  # fmt: skip
         self._batch = batch
         self._most = 2 * lanes * batch
         self._extend_every = extend_every

@@ -16,10 +16,12 @@ import msgspec
 
 from paceline.bus.delivery import Delivery, Settlement, Verdict
 from paceline.bus.message import Incoming
+from paceline.bus.spans import Processing
 from paceline.bus.verdict import WORLDLY, Policy, Undecodable
 from paceline.deadline import fail_after
 from paceline.errors import Code, Error, copied
 from paceline.log import Logger
+from paceline.trace import Tracer
 
 T = TypeVar("T")
 
@@ -48,6 +50,7 @@ class Handling(Generic[T]):
         name: str,
         policy: Policy,
         work_timeout: float,
+        tracer: Tracer | None = None,
     ) -> None:
         self.calls = 0
         self.waits_for: Exception | None = None
@@ -57,6 +60,7 @@ class Handling(Generic[T]):
         self._decode = msgspec.json.Decoder(type).decode
         self._policy = policy
         self._work_timeout = work_timeout
+        self._tracer = tracer
         self._succeeded = 0
         self._abandoned: set[asyncio.Task[Outcomes]] = set()
 
@@ -142,7 +146,10 @@ class Handling(Generic[T]):
 
     async def _timed(self, items: Sequence[Incoming[T]]) -> Outcomes:
         async with fail_after(self._work_timeout, f"a handler of {self._name}"):
-            return await self._handler(items)
+            if self._tracer is None:
+                return await self._handler(items)
+            with Processing(self._tracer, self._name, items) as processing:
+                return processing.told(await self._handler(items))
 
     def _abandon(self, task: asyncio.Task[Outcomes]) -> None:
         if not task.done():

@@ -21,9 +21,11 @@ from paceline.bus.kafka_errors import translate
 from paceline.bus.kafka_topics import Topic, ensure_topics
 from paceline.bus.message import Message
 from paceline.bus.nats_errors import QueueError
+from paceline.bus.spans import Sending
 from paceline.deadline import remaining
 from paceline.errors import Code, Error, copied
 from paceline.log import Logger
+from paceline.trace import Tracer
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
@@ -66,12 +68,14 @@ class KafkaBus:
         ping_timeout: float = 5.0,
         max_message: int = 1 << 20,
         max_unsent: int = 256 << 10,
+        tracer: Tracer | None = None,
     ) -> None:
         self.name = name
         self.servers = servers
         self.max_message = max_message
         self.request_timeout = request_timeout
         self._log = log
+        self._tracer = tracer
         self._topics = tuple(topics)
         self._start_timeout = start_timeout
         self._publish_timeout = publish_timeout
@@ -151,7 +155,9 @@ class KafkaBus:
         Those of one key are stored in their order, but one may fail in the middle (as for
         `publish`) and those after it be stored.
         """
-        return await self.send_all([_outgoing(message) for message in messages])
+        with Sending(self._tracer, "kafka", messages) as sending:
+            records = [_outgoing(message) for message in sending.messages]
+            return sending.told(await self.send_all(records))
 
     async def send_all(self, records: Sequence[Outgoing]) -> Sequence[Exception | None]:
         """As `publish_all`, for records that are not a message as it was published."""

@@ -14,6 +14,7 @@ from paceline.bus.kafka import KafkaBus
 from paceline.bus.kafka_source import KafkaSource
 from paceline.bus.verdict import Policy
 from paceline.log import Logger
+from paceline.trace import Tracer
 
 T = TypeVar("T")
 
@@ -23,8 +24,8 @@ class KafkaConsumer(Consumer[T]):
 
     ``session_timeout``: after how long a silence of this process its partitions go to others.
     ``nak_delay``, ``backoff``, ``max_deliver``: see `Policy`. ``batch``, ``lanes``,
-    ``work_timeout``, ``stop_timeout``: see `Consumer`. ``heartbeat``, ``max_held``, ``replicas``,
-    ``retry_partitions``: see `KafkaSource`.
+    ``work_timeout``, ``stop_timeout``, ``tracer``: see `Consumer`. ``heartbeat``, ``max_held``,
+    ``replicas``, ``retry_partitions``: see `KafkaSource`.
 
     The topics are the publisher's to make (`KafkaBus`); until they are there, this waits.
     """
@@ -50,6 +51,7 @@ class KafkaConsumer(Consumer[T]):
         max_held: int = 10_000,
         replicas: int = 1,
         retry_partitions: int = 1,
+        tracer: Tracer | None = None,
     ) -> None:
         source = KafkaSource(
             bus,
@@ -74,4 +76,5 @@ class KafkaConsumer(Consumer[T]):
             work_timeout=work_timeout,
             alive_within=3 * heartbeat + 5.0,
             stop_timeout=stop_timeout,
+            tracer=tracer,
         )

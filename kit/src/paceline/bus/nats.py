@@ -18,9 +18,11 @@ from paceline.bus.message import Message
 from paceline.bus.nats_connection import Connection
 from paceline.bus.nats_errors import QueueError
 from paceline.bus.shipment import Shipment
+from paceline.bus.spans import Sending
 from paceline.deadline import remaining
 from paceline.errors import Code, Error
 from paceline.log import Logger
+from paceline.trace import Tracer
 
 T = TypeVar("T")
 
@@ -35,7 +37,8 @@ class NatsBus:
     ``streams`` are created at the start, or given the subjects they lack; never anything else is
     done to them. ``publish_timeout``: the most a publish may take, a lost connection included.
     ``max_in_flight`` and ``max_unsent`` (bytes): what may be under way at once. ``ping_every`` and
-    ``ping_timeout``: how a server that hangs is noticed.
+    ``ping_timeout``: how a server that hangs is noticed. ``tracer``: goes on with the traces in
+    which messages were made.
 
     *Resources*: a connection and a task from `start` to `stop`.
     """
@@ -53,6 +56,7 @@ class NatsBus:
         max_unsent: int = 64 << 20,
         ping_every: float = 5.0,
         ping_timeout: float = 5.0,
+        tracer: Tracer | None = None,
     ) -> None:
         self.name = name
         self._given = [server.strip() for server in url.split(",")]
@@ -65,6 +69,7 @@ class NatsBus:
         self._max_unsent = max_unsent
         self._ping_every = ping_every
         self._ping_timeout = ping_timeout
+        self._tracer = tracer
         self._connection: Connection | None = None
         self._connected = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -143,15 +148,16 @@ class NatsBus:
         and those after it be stored.
         """
         until = asyncio.get_running_loop().time() + _within(self._publish_timeout)
-        shipment = Shipment(messages, self._places, self._max_unsent)
-        while shipment.left:
-            try:
-                connection = await self.connection(until - asyncio.get_running_loop().time())
-            except Error as exc:
-                shipment.give_up(exc)
-            else:
-                await shipment.send(connection, until)
-        return shipment.outcomes()
+        with Sending(self._tracer, "nats", messages) as sending:
+            shipment = Shipment(sending.messages, self._places, self._max_unsent)
+            while shipment.left:
+                try:
+                    connection = await self.connection(until - asyncio.get_running_loop().time())
+                except Error as exc:
+                    shipment.give_up(exc)
+                else:
+                    await shipment.send(connection, until)
+            return sending.told(shipment.outcomes())
 
     async def ensure_stream(self, stream: Stream) -> None:
         """Create the stream, or add the subjects it lacks; nothing else of it is changed.

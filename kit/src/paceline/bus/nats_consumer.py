@@ -16,6 +16,7 @@ from paceline.bus.nats import NatsBus
 from paceline.bus.nats_source import Backlog, NatsSource
 from paceline.bus.verdict import Policy
 from paceline.log import Logger
+from paceline.trace import Tracer
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ class NatsConsumer(Consumer[T]):
 
     ``ack_wait``: after how long without a word from us a message goes to another process; we say
     that we work on it three times as often. ``nak_delay``, ``backoff``, ``max_deliver``: see
-    `Policy`. ``batch``, ``lanes``, ``work_timeout``, ``stop_timeout``: see `Consumer`.
+    `Policy`. ``batch``, ``lanes``, ``work_timeout``, ``stop_timeout``, ``tracer``: see `Consumer`.
     ``max_ack_pending``, ``heartbeat``: see `NatsSource`. ``replicas``: of the streams that it
     makes for itself, which are dead letters and counts of failures.
 
@@ -55,6 +56,7 @@ class NatsConsumer(Consumer[T]):
         max_ack_pending: int = 20_000,
         heartbeat: float = 5.0,
         replicas: int = 1,
+        tracer: Tracer | None = None,
     ) -> None:
         source = self._nats = NatsSource(
             bus,
@@ -80,6 +82,7 @@ class NatsConsumer(Consumer[T]):
             extend_every=ack_wait / 3,
             alive_within=3 * heartbeat,
             stop_timeout=stop_timeout,
+            tracer=tracer,
         )
 
     async def backlog(self) -> Backlog:

@@ -22,10 +22,11 @@ from paceline.cache.debts import Debt, Debts
 from paceline.cache.envelope import Entry, Sealer, Unreadable
 from paceline.cache.store import Change, Kind, Lease, Store
 from paceline.clock import Clock
-from paceline.coalesce import Coalescer, ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
 from paceline.deadline import struck
 from paceline.errors import Code, Error, NotFound
 from paceline.flight import Flight
+from paceline.trace import carried
 
 V = TypeVar("V")
 
@@ -79,7 +80,8 @@ class Aside(Generic[V]):
     remembered for ``negative_ttl`` (None: never); ``lease``: the longest fetch that may still fill;
     ``hold``: longer than any change can take; ``beta``: how eagerly an entry that takes long to
     fetch is renewed before its end (XFetch: the expected lead is ``beta`` times the fetch), 0 for
-    never; ``max_bytes``: larger values are not stored; ``max_owed``, ``retry``: see `Debts`.
+    never; ``max_bytes``: larger values are not stored; ``max_owed``, ``retry``: see `Debts`;
+    ``observer``: watches the trips.
 
     *Resources*: tasks for the trips that are out and for what is owed; `stop` ends them.
     """
@@ -102,6 +104,7 @@ class Aside(Generic[V]):
         max_bytes: int = 256 * 1024,
         max_owed: int = 10_000,
         retry: float = 0.25,
+        observer: Observer | None = None,
     ) -> None:
         if not (ttl > 0 and 0 <= jitter < 1 and negative_ttl > 0 and lease > 0 and hold > 0):
             raise ValueError("times must be above 0, jitter at least 0 and below 1")
@@ -121,14 +124,16 @@ class Aside(Generic[V]):
         self._stats = AsideStats()
         self._flight: Flight[tuple[str, str], V] = Flight()
         self._reads: ReadCoalescer[str, Entry[V] | None] = ReadCoalescer(
-            self._read_all, name=f"reading cached {name}", lanes=2, max_batch=128
-        )
+            self._read_all, name=f"reading cached {name}", lanes=2, max_batch=128,
+            observer=observer,
+        )  # fmt: skip
         self._leases: ReadCoalescer[str, Lease] = ReadCoalescer(
-            self._lease_all, name=f"leasing cached {name}", max_batch=128
+            self._lease_all, name=f"leasing cached {name}", max_batch=128, observer=observer
         )
         self._changes: WriteCoalescer[Change, bool] = WriteCoalescer(
-            store.change, name=f"changing cached {name}", lanes=2, max_batch=64
-        )
+            store.change, name=f"changing cached {name}", lanes=2, max_batch=64,
+            observer=observer,
+        )  # fmt: skip
         self._debts = Debts(self._pay, clock, life=ttl + lease + hold, retry=retry, most=max_owed)
 
     @property
@@ -243,7 +248,7 @@ class Aside(Generic[V]):
             return await self._fetch_and_fill(key, token, fetch)
 
         try:
-            return await self._flight.do((key, token), fetch_and_fill)
+            return await self._flight.do((key, token), carried(fetch_and_fill))
         finally:
             if mine:
                 self._stats.misses += 1
@@ -289,7 +294,8 @@ class Aside(Generic[V]):
         self._stats.renewed += 1
         try:
             return await self._flight.do(
-                (key, lease.token), lambda: self._fetch_and_fill(key, lease.token, fetch)
+                (key, lease.token),
+                carried(lambda: self._fetch_and_fill(key, lease.token, fetch)),
             )
         except NotFound:
             await self.invalidate(key)  # it is gone, and nobody said so

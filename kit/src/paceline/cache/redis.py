@@ -18,8 +18,10 @@ from paceline.breaker import Breaker
 from paceline.cache.connections import Answer, Connections, Word
 from paceline.clock import Clock
 from paceline.errors import Code, Error
+from paceline.trace import Kind, span
 
 _MOST_KINDS: Final = 16
+_SYSTEM: Final = {"db.system.name": "redis"}
 
 
 class Logger(Protocol):
@@ -134,7 +136,7 @@ class Redis:
         if self._connections is None:
             raise Error(Code.UNAVAILABLE, "redis is stopped")
         try:
-            with self.breaker.attempt():
+            with span(str(words[0]), Kind.CLIENT, _SYSTEM), self.breaker.attempt():
                 async with asyncio.timeout(self._timeout):
                     return await self._connections.execute(words)
         except TimeoutError as exc:

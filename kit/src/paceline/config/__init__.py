@@ -23,6 +23,8 @@ from paceline.config.types import (
     NonNegativeInt,
     Port,
     PositiveInt,
+    Ratio,
+    readable_by,
 )
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "Port",
     "PositiveInt",
     "Problem",
+    "Ratio",
     "Row",
     "Secret",
     "SecretUrl",
@@ -51,5 +54,6 @@ __all__ = [
     "load",
     "parse_duration",
     "parse_size",
+    "readable_by",
     "vetted",
 ]

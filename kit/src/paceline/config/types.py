@@ -5,11 +5,13 @@ directly: ``Config(read_timeout=0.1)``. Durations are seconds, sizes are bytes. 
 ``secret``; ``load`` turns what these refuse into problems.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Annotated, Final, Literal, Never, cast
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, NonNegativeInt, PositiveInt
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from paceline.config import duration, size
 from paceline.config.form import Form
@@ -62,6 +64,33 @@ def _to_lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def readable_by(read: Callable[[str], object], *, expected: str) -> Form:
+    """Refuse a text that ``read`` raises ValueError for.
+
+    For an annotation: ``Annotated[str, readable_by(parse_endpoint, expected='like "grpc://…"')]``.
+    """
+    return _Readable(expected, read=read)
+
+
+@dataclass(frozen=True, slots=True)
+class _Readable(Form):
+    read: Callable[[str], object] = str
+
+    def __get_pydantic_core_schema__(
+        self, source: type[str], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, text: str) -> str:
+        try:
+            self.read(text)
+        except ValueError as exc:
+            raise PydanticCustomError(
+                "form", "expected {expected}", {"expected": str(exc)}
+            ) from exc
+        return text
+
+
 def _show_duration(value: object) -> str:
     return duration.format_duration(value) if isinstance(value, int | float) else str(value)
 
@@ -102,6 +131,9 @@ NetworkList = Annotated[
 ]
 """Addresses and networks, written as a `CsvList`: "10.0.0.0/8,192.0.2.1"."""
 
+Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+"""A part of a whole, 0 to 1."""
+
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_to_lower)]
 """A log level, in any case."""
 
@@ -114,4 +146,6 @@ __all__ = [
     "NonNegativeInt",
     "Port",
     "PositiveInt",
+    "Ratio",
+    "readable_by",
 ]

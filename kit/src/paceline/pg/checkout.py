@@ -14,6 +14,7 @@ from paceline.errors import Code
 from paceline.pg.connection import Connection
 from paceline.pg.errors import DRIVER_ERRORS, DatabaseError, translate
 from paceline.pg.slots import Session, Slots
+from paceline.trace import span
 
 _DEADLINE: Final = "the deadline passed while waiting for a database connection"
 _RESET_TIMEOUT: Final = 2.0
@@ -47,7 +48,8 @@ class Checkout:
             raise DatabaseError(Code.DEADLINE_EXCEEDED)
         session = self._slots.take_idle()
         if session is None:
-            session = await self._wait(left)
+            with span("waiting for a database connection"):
+                session = await self._wait(left)
         self._session = session
         self._connection = Connection(session.raw, self._command_timeout, stateful=self._stateful)
         return self._connection

@@ -8,14 +8,17 @@ Handed out by ``pool``; repositories name it in their signatures. Read ``pool`` 
 """
 
 from types import TracebackType
-from typing import Any, LiteralString
+from typing import Any, LiteralString, Self, TypeVar
 
 import asyncpg
 
 from paceline.deadline import remaining
-from paceline.errors import Code
+from paceline.errors import Code, Error
+from paceline.pg import spans
 from paceline.pg.errors import DRIVER_ERRORS, DatabaseError, is_refusal, translate
 from paceline.pg.session import leaves_state
+
+T = TypeVar("T")
 
 Row = asyncpg.Record
 """One row of a result: by column name or by position; its values are as the query makes them."""
@@ -40,38 +43,44 @@ class Connection:
 
     async def fetch(self, sql: LiteralString, *args: object) -> list[Row]:
         """All rows."""
-        with _Statement(self, sql) as raw:
-            return await raw.fetch(sql, *args, timeout=self._budget())
+        with _Statement(self, sql) as statement:
+            rows = await statement.raw.fetch(sql, *args, timeout=self._budget())
+            return statement.answered(rows, len(rows))
 
     async def fetchrow(self, sql: LiteralString, *args: object) -> Row | None:
         """The first row, or None."""
-        with _Statement(self, sql) as raw:
-            return await raw.fetchrow(sql, *args, timeout=self._budget())
+        with _Statement(self, sql) as statement:
+            row = await statement.raw.fetchrow(sql, *args, timeout=self._budget())
+            return statement.answered(row, 0 if row is None else 1)
 
     async def fetchval(self, sql: LiteralString, *args: object) -> Any:
         """The first column of the first row, or None: a decode point, the query gives the type."""
-        with _Statement(self, sql) as raw:
-            return await raw.fetchval(sql, *args, timeout=self._budget())
+        with _Statement(self, sql) as statement:
+            value = await statement.raw.fetchval(sql, *args, timeout=self._budget())
+            return statement.answered(value, 1)
 
     async def execute(self, sql: LiteralString, *args: object) -> str:
         """Run it and give the server's command tag ("UPDATE 1")."""
-        with _Statement(self, sql) as raw:
-            return await raw.execute(sql, *args, timeout=self._budget())
+        with _Statement(self, sql) as statement:
+            tag = await statement.raw.execute(sql, *args, timeout=self._budget())
+            return statement.answered(tag, tag)
 
     async def control(self, sql: LiteralString, *, seconds: float | None = None) -> str:
         """Run a statement of this room's own, one that begins or ends a transaction.
 
         ``seconds`` takes the place of the command timeout and the ambient deadline.
         """
-        with _Statement(self) as raw:
-            return await raw.execute(sql, timeout=self._budget() if seconds is None else seconds)
+        with _Statement(self, sql, ours=True) as statement:
+            budget = self._budget() if seconds is None else seconds
+            return statement.answered(await statement.raw.execute(sql, timeout=budget), 0)
 
     async def reset(self, seconds: float) -> None:
         """Roll back what is open and bring the session back to how it was opened."""
-        with _Statement(self) as raw:
+        with _Statement(self, "RESET", ours=True) as statement:
+            raw = statement.raw
             if raw.is_in_transaction():
                 await raw.execute("ROLLBACK", timeout=seconds)
-            await raw.execute(raw.get_reset_query(), timeout=seconds)
+            statement.answered(await raw.execute(raw.get_reset_query(), timeout=seconds), 0)
 
     def release(self) -> None:
         """End the checkout: whoever still holds on to this can do nothing with it."""
@@ -93,18 +102,28 @@ class Connection:
 
 
 class _Statement:
-    """One statement under way: translates what the driver raises and notes what was cut off."""
+    """One statement under way: translates what the driver raises and notes what was cut off.
 
-    __slots__ = ("_connection", "_raw")
+    ``ours``: it leaves nothing in the session that the caller's statements could meet.
+    """
 
-    def __init__(self, connection: Connection, sql: str | None = None) -> None:
+    __slots__ = ("_connection", "_span", "raw")
+
+    def __init__(self, connection: Connection, sql: str, *, ours: bool = False) -> None:
         self._connection = connection
-        self._raw = connection.ready()
-        if sql is not None and not connection.stateful:
+        self.raw = connection.ready()
+        if not ours and not connection.stateful:
             connection.stateful = leaves_state(sql)
+        self._span = spans.begin(sql)
 
-    def __enter__(self) -> asyncpg.Connection:
-        return self._raw
+    def __enter__(self) -> Self:
+        return self
+
+    def answered(self, answer: T, rows: int | str) -> T:
+        """The answer, which tells of so many rows."""
+        if self._span is not None:
+            spans.end(self._span, rows)
+        return answer
 
     def __exit__(
         self,
@@ -116,7 +135,14 @@ class _Statement:
             return
         if not is_refusal(exc):
             self._connection.interrupted = True
-        if isinstance(exc, asyncpg.InterfaceError) and self._raw.is_closed():
-            raise DatabaseError(Code.UNAVAILABLE) from exc
-        if isinstance(exc, DRIVER_ERRORS):
-            raise translate(exc) from exc
+        failure = self._translated(exc)
+        if self._span is not None:
+            sqlstate = failure.sqlstate if isinstance(failure, DatabaseError) else None
+            spans.end_failed(self._span, failure or exc, sqlstate)
+        if failure is not None:
+            raise failure from exc
+
+    def _translated(self, exc: BaseException) -> Error | None:
+        if isinstance(exc, asyncpg.InterfaceError) and self.raw.is_closed():
+            return DatabaseError(Code.UNAVAILABLE)
+        return translate(exc) if isinstance(exc, DRIVER_ERRORS) else None

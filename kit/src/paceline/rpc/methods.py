@@ -17,6 +17,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from paceline.errors import Code, Error
 from paceline.rpc.call import Call, Endpoint
+from paceline.trace import span
 
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
@@ -76,8 +77,12 @@ def endpoint_of(handler: Handler, descriptor: MethodDescriptor) -> Endpoint:
 
 
 def _unary(run: Callable[[Message, Call], Awaitable[Message]], parse: "_Parse") -> Endpoint:
+    name = getattr(run, "__qualname__", "handler")
+
     async def answer(call: Call) -> bytes:
-        reply = await run(parse(call.request), call)
+        request = parse(call.request)
+        with span(name):
+            reply = await run(request, call)
         return reply.SerializeToString()
 
     return answer

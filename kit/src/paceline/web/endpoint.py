@@ -14,6 +14,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast, get_origin
 import msgspec
 
 from paceline.errors import PermissionDenied, Unauthorized
+from paceline.trace import span
 from paceline.web.asgi import ASGIApp, Receive, Scope, Send
 from paceline.web.binding import Handler, Place, Signature, extractor_of
 from paceline.web.body import body_reader
@@ -70,6 +71,7 @@ def endpoint_of(
     read = body_reader(body.type, max_body) if body else None
     body_at = signature.parameters.index(body) if body else 0
     encode = msgspec.json.Encoder().encode
+    name = getattr(handler, "__qualname__", "handler")
     media_type = EVENT_STREAM if get_origin(signature.returns) is Events else JSON
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +82,8 @@ def endpoint_of(
         if read is not None:
             check_content_type(scope)
             arguments.insert(body_at, await read(scope, receive))
-        result = await handler(*arguments)
+        with span(name):
+            result = await handler(*arguments)
         if isinstance(result, Events):
             await send_events(cast(Events[object], result), scope, receive, send, status=status)
             return

@@ -10,7 +10,7 @@ from typing import Final, LiteralString
 from uuid import UUID
 
 from myservice.domain.accounts import Account, AccountNotFound
-from paceline.coalesce import Coalescer, ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
 from paceline.pg import Pool
 
@@ -30,13 +30,13 @@ class PgAccounts:
 
     name = "accounts"
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, observer: Observer | None = None) -> None:
         self._pool = pool
         self._reads: ReadCoalescer[UUID, Account] = ReadCoalescer(
-            self._get_all, name="reading accounts"
+            self._get_all, name="reading accounts", observer=observer
         )
         self._inserts: WriteCoalescer[Account, Account] = WriteCoalescer(
-            self._insert_all, name="opening accounts"
+            self._insert_all, name="opening accounts", observer=observer
         )
 
     @property

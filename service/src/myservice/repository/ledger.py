@@ -23,7 +23,7 @@ from myservice.domain.ledger import (
     KeyReused,
     Transfer,
 )
-from paceline.coalesce import Coalescer, WriteCoalescer
+from paceline.coalesce import Coalescer, Observer, WriteCoalescer
 from paceline.errors import Error, wrap
 from paceline.pg import Connection, Pool, Row
 
@@ -84,12 +84,12 @@ class PgLedger:
 
     name = "ledger"
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, observer: Observer | None = None) -> None:
         self._pool = pool
         self._in_flight: set[tuple[str, str]] = set()
         # One lane: on busy accounts a second batch could only wait for the first one's locks.
         self._entries: WriteCoalescer[Entry, Transfer] = WriteCoalescer(
-            self._enter_all, name="entering into the ledger"
+            self._enter_all, name="entering into the ledger", observer=observer
         )
 
     @property

@@ -10,7 +10,7 @@ are decided is ``payments``; for the order of locks see ``repository``.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, LiteralString
+from typing import Final, LiteralString, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -21,10 +21,11 @@ from myservice.domain.orders import CREATED_SUBJECT, Order, OrderNotFound, annou
 from myservice.repository.payments import pay_all
 from myservice.service.orders import Announcement, Placement
 from paceline.bus import Message
-from paceline.coalesce import Coalescer, ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
 from paceline.outbox import enqueue
 from paceline.pg import Connection, Pool, Row
+from paceline.trace import outgoing
 
 _COLUMNS: Final = """
     id, placed_by, from_id, to_id, amount, reference, created_at, status, reason, decided_at
@@ -58,6 +59,13 @@ _REMEMBERED: Final[LiteralString] = """
 _Outcome = Order | Exception
 
 
+class _Placing(NamedTuple):
+    """An order on its way, and what is told of it when it is there."""
+
+    placement: Placement
+    message: Message
+
+
 def _nobody() -> None:
     """No relay in this process."""
 
@@ -70,15 +78,21 @@ class PgOrders:
 
     name = "orders"
 
-    def __init__(self, pool: Pool, *, announced: Callable[[], None] = _nobody) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        announced: Callable[[], None] = _nobody,
+        observer: Observer | None = None,
+    ) -> None:
         self._pool = pool
         self._announced = announced
         self._in_flight: set[tuple[str, str]] = set()
         self._reads: ReadCoalescer[UUID, Order] = ReadCoalescer(
-            self._get_all, name="reading orders"
+            self._get_all, name="reading orders", observer=observer
         )
-        self._placements: WriteCoalescer[Placement, Order] = WriteCoalescer(
-            self._place_all, name="placing orders"
+        self._placements: WriteCoalescer[_Placing, Order] = WriteCoalescer(
+            self._place_all, name="placing orders", observer=observer
         )
 
     @property
@@ -101,14 +115,16 @@ class PgOrders:
         Errors: AccountNotFound, NotTheOwner; KeyReused, KeyInFlight.
         """
         with wrap("place order {}", placement.order.id):
+            # Here, where the caller's trace is ambient: the message is to go on with it.
+            placing = _Placing(placement, _message(placement.order))
             if placement.key is None:
-                return await self._placements.call(placement)
+                return await self._placements.call(placing)
             place = (placement.key.subject, placement.key.text)
             if place in self._in_flight:
                 raise KeyInFlight
             self._in_flight.add(place)
             try:
-                return await self._placements.call(placement)
+                return await self._placements.call(placing)
             finally:
                 self._in_flight.discard(place)
 
@@ -132,8 +148,8 @@ class PgOrders:
             found[missing] = OrderNotFound()
         return found
 
-    async def _place_all(self, placements: Sequence[Placement]) -> Sequence[_Outcome]:
-        outcomes = await self._pool.transact(lambda tx: _place_all(tx, placements))
+    async def _place_all(self, placings: Sequence[_Placing]) -> Sequence[_Outcome]:
+        outcomes = await self._pool.transact(lambda tx: _place_all(tx, placings))
         self._announced()
         return outcomes
 
@@ -147,13 +163,14 @@ def _order(row: Row) -> Order:
     )  # fmt: skip
 
 
-async def _place_all(tx: Connection, placements: Sequence[Placement]) -> Sequence[_Outcome]:
+async def _place_all(tx: Connection, placings: Sequence[_Placing]) -> Sequence[_Outcome]:
+    placements = [each.placement for each in placings]
     outcomes = await _refusals(tx, placements)
     accepted = [each for each in placements if each.order.id not in outcomes]
     if accepted:
         outcomes.update(await _insert(tx, accepted))
-        new = [each.order for each in accepted if outcomes[each.order.id] is each.order]
-        await enqueue(tx, [_message(order) for order in new])
+        new = {each.order.id for each in accepted if outcomes[each.order.id] is each.order}
+        await enqueue(tx, [each.message for each in placings if each.placement.order.id in new])
     return [outcomes[each.order.id] for each in placements]
 
 
@@ -222,5 +239,9 @@ def _as_placed(row: Row) -> Order:
 
 def _message(order: Order) -> Message:
     return Message(
-        CREATED_SUBJECT, msgspec.json.encode(announce(order)), f"{order.id}.created", str(order.id)
+        CREATED_SUBJECT,
+        msgspec.json.encode(announce(order)),
+        f"{order.id}.created",
+        str(order.id),
+        outgoing(),
     )

@@ -20,7 +20,7 @@ import msgspec
 
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
 from myservice.repository.changes import SETTLED, LoggedChange
-from paceline.coalesce import Coalescer, ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import AlreadyExists, wrap
 from paceline.pg import Connection, DatabaseError, Pool, Row
 
@@ -111,20 +111,26 @@ class PgRecords:
 
     name = "records"
 
-    def __init__(self, pool: Pool, *, written: Callable[[], None] = _nobody_waits) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        written: Callable[[], None] = _nobody_waits,
+        observer: Observer | None = None,
+    ) -> None:
         self._pool = pool
         self._written = written
         self._encode = msgspec.json.Encoder().encode
         self._decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
         self._reads: ReadCoalescer[UUID, Record] = ReadCoalescer(
-            self._get_all, name="reading records", lanes=_LANES
+            self._get_all, name="reading records", lanes=_LANES, observer=observer
         )
         self._inserts: WriteCoalescer[Record, Record] = WriteCoalescer(
-            self._insert_all, name="inserting records", lanes=_LANES
+            self._insert_all, name="inserting records", lanes=_LANES, observer=observer
         )
         # One lane: two batches could only wait for each other's locks.
         self._changes: WriteCoalescer[_Change, Record | None] = WriteCoalescer(
-            self._change_all, name="changing records"
+            self._change_all, name="changing records", observer=observer
         )
 
     @property

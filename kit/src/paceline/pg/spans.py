@@ -1,0 +1,64 @@
+"""Spans of statements: what is done to which tables, and how many rows, never a value.
+
+The name is OpenTelemetry's ``db.query.summary``, made of the statement itself ("INSERT outbox",
+"SELECT records"), once for each. Rejected: names given by hand, in a comment or an argument, which
+are a second thing to keep true for every statement there is; and the statement's text, which is in
+the source. Statements are constants (``LiteralString``) and values travel apart from them, so
+nothing secret can be in a name. Used by ``connection``.
+"""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from paceline.trace import Kind, Span, recording
+
+_CHANGES: Final = re.compile(
+    r"\b(insert)\s+into\s+([\w.]+)|(?<!for )(?<!key )(?<!do )\b(update)\s+([\w.]+)"
+    r"|\b(delete)\s+from\s+([\w.]+)|\b(merge)\s+into\s+([\w.]+)",
+    re.IGNORECASE,
+)
+_SOURCE: Final = re.compile(r"\b(?:from|join)\s+(?!pg_)([a-z_][\w.]*)\b(?!\s*\()", re.IGNORECASE)
+_WORD: Final = re.compile(r"\s*(\w+)")
+_MOST_CHANGES: Final = 3
+
+
+def begin(sql: str) -> Span | None:
+    """The span of a statement that is about to be sent; None when nothing is recorded."""
+    parent = recording()
+    if parent is None:
+        return None
+    summary = summary_of(sql)
+    return parent.child(
+        summary, Kind.CLIENT, {"db.system.name": "postgresql", "db.query.summary": summary}
+    )
+
+
+def end(span: Span, rows: int | str) -> None:
+    """It was answered: with so many rows, or a command tag that ends in their number."""
+    if isinstance(rows, str):
+        number = rows.rpartition(" ")[2]
+        rows = int(number) if number.isdigit() else 0
+    span.attributes["db.response.returned_rows"] = rows
+    span.end()
+
+
+def end_failed(span: Span, exc: BaseException, sqlstate: str | None) -> None:
+    """It failed, or was cut off."""
+    span.fail(exc)
+    if sqlstate is not None:
+        span.attributes["db.response.status_code"] = sqlstate
+    span.end()
+
+
+@lru_cache(maxsize=1024)
+def summary_of(sql: str) -> str:
+    """What a statement does, in short: each change with its table, or the first table read."""
+    changes = [" ".join(part for part in found if part) for found in _CHANGES.findall(sql)]
+    if changes:
+        words = (change.split(" ") for change in dict.fromkeys(changes))
+        return " ".join([f"{verb.upper()} {table}" for verb, table in words][:_MOST_CHANGES])
+    first = _WORD.match(sql)
+    verb = first[1].upper() if first else "?"
+    source = _SOURCE.search(sql)
+    return f"{'SELECT' if verb == 'WITH' else verb} {source[1]}" if source else verb

@@ -1,0 +1,232 @@
+"""Places in a trace: read and written by the standard, sampled by the SDK's rule, ambient."""
+
+import asyncio
+import subprocess
+import sys
+from contextvars import Context
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
+from recorded import Recorded
+
+from paceline.errors import Code, Error
+from paceline.trace import (
+    Kind,
+    Span,
+    SpanContext,
+    Tracer,
+    attach,
+    carried,
+    current,
+    detach,
+    is_sampled,
+    joined,
+    outgoing,
+    recording,
+    span,
+)
+from paceline.trace.context import parse
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+GIVEN = f"00-{TRACE}-{SPAN}-01"
+
+
+def digits(count: int) -> st.SearchStrategy[str]:
+    return st.text("0123456789abcdef", min_size=count, max_size=count).filter(
+        lambda text: text.strip("0") != ""
+    )
+
+
+@dataclass(frozen=True)
+class Bad:
+    id: str
+    header: str
+
+
+BAD = [
+    Bad("empty", ""),
+    Bad("another version's form", f"ff-{TRACE}-{SPAN}-01"),
+    Bad("version 00 with more", f"{GIVEN}-extra"),
+    Bad("capitals", GIVEN.upper()),
+    Bad("no trace", f"00-{'0' * 32}-{SPAN}-01"),
+    Bad("no span", f"00-{TRACE}-{'0' * 16}-01"),
+    Bad("short", GIVEN[:-1]),
+    Bad("a line end", f"{GIVEN}\n"),
+    Bad("blanks", f" {GIVEN}"),
+    Bad("no hexadecimal digit", f"00-{TRACE}-{SPAN}-0g"),
+]
+
+
+class TestParsing:
+    @given(digits(32), digits(16), st.sampled_from(["00", "01", "02", "03"]))
+    def test_what_is_read_is_written_again(self, trace: str, span: str, flags: str) -> None:
+        context = parse(f"00-{trace}-{span}-{flags}", "a=1,b=2")
+        assert context is not None
+        assert context.headers() == {
+            "traceparent": f"00-{trace}-{span}-{flags}", "tracestate": "a=1,b=2",
+        }  # fmt: skip
+        assert context.sampled == flags.endswith(("1", "3"))
+        assert is_sampled(context.traceparent) == context.sampled
+
+    @given(st.text())
+    def test_any_text_is_a_context_or_none_and_never_an_error(self, text: str) -> None:
+        context = parse(text, text)
+        if context is not None:
+            assert parse(context.traceparent) is not None
+            assert len(context.state) <= 512
+            assert context.state.isprintable() or "\t" in context.state
+
+    @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.id)
+    def test_what_breaks_the_rules_is_no_context(self, bad: Bad) -> None:
+        assert parse(bad.header, "a=1") is None
+
+    def test_a_later_version_is_read_as_far_as_it_is_known(self) -> None:
+        context = parse(f"cc-{TRACE}-{SPAN}-09-what-the-future-will-be-like")
+        assert context is not None
+        assert context.traceparent == GIVEN
+        assert is_sampled(f"cc-{TRACE}-{SPAN}-09-what-the-future-will-be-like")
+
+    @pytest.mark.parametrize("state", ["a=1\x00", "a=" + 600 * "x", ",".join(40 * ["a=1"]), "ä=1"])
+    def test_notes_that_need_not_be_passed_on_are_dropped_alone(self, state: str) -> None:
+        context = parse(GIVEN, state)
+        assert context is not None
+        assert context.headers() == {"traceparent": GIVEN}
+
+
+class TestSampling:
+    @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.5, 1.0])
+    def test_of_new_traces_the_sdks_sampler_would_take_the_same(self, ratio: float) -> None:
+        sampler, tracer = TraceIdRatioBased(ratio), Recorded().tracer(ratio)
+        taken = 0
+        for _ in range(2000):
+            context = tracer.enter("a", Kind.SERVER)
+            decision = sampler.should_sample(None, int(context.trace_id, 16), "a").decision
+            assert context.sampled == (decision is Decision.RECORD_AND_SAMPLE)
+            assert isinstance(context, Span) == context.sampled
+            taken += context.sampled
+        assert abs(taken - 2000 * ratio) <= 150
+
+    def test_of_others_traces_their_sender_has_decided(self) -> None:
+        never, always = Recorded(), Recorded()
+        context = never.tracer(0.0).enter("a", Kind.SERVER, GIVEN, "v=1")
+        assert isinstance(context, Span)
+        assert (context.trace_id, context.parent_id) == (TRACE, SPAN)
+        assert context.state == "v=1"
+        assert context.span_id != SPAN
+        other = always.tracer(1.0).enter("a", Kind.SERVER, GIVEN[:-1] + "0")
+        assert not isinstance(other, Span)
+        assert other.traceparent == GIVEN[:-1] + "0"
+
+    def test_a_broken_header_begins_a_new_trace_without_its_notes(self) -> None:
+        context = Recorded().tracer().enter("a", Kind.SERVER, GIVEN.upper(), "v=1")
+        assert context.trace_id != TRACE
+        assert context.state == ""
+
+    def test_without_a_sink_nothing_is_recorded_and_ids_go_through(self) -> None:
+        tracer = Tracer(ratio=1.0)
+        assert tracer.enter("a", Kind.SERVER, GIVEN).traceparent == GIVEN
+        new = tracer.enter("a", Kind.SERVER)
+        assert new.sampled
+        assert not isinstance(new, Span)
+
+    @pytest.mark.parametrize("ratio", [-0.1, 1.1])
+    def test_a_ratio_that_is_none_is_refused(self, ratio: float) -> None:
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            Tracer(ratio=ratio)
+
+
+class TestAmbient:
+    def test_outside_any_trace_there_is_none(self) -> None:
+        assert current() is None
+        assert outgoing() == {}
+        with span("a") as made:
+            assert made is None
+
+    def test_below_what_is_not_recorded_nothing_is(self) -> None:
+        context = SpanContext(TRACE, SPAN, 0)
+        token = attach(context)
+        with span("a") as made:
+            assert made is None
+            assert current() is context
+            assert outgoing() == {"traceparent": GIVEN[:-1] + "0"}
+        detach(token)
+        assert current() is None
+
+    def test_spans_stand_below_each_other_and_end_inside_out(self) -> None:
+        recorded = Recorded()
+        root = recorded.tracer().enter("root", Kind.SERVER)
+        assert isinstance(root, Span)
+        token = attach(root)
+        with span("outer", Kind.CLIENT, {"n": 1}), span("inner"):
+            assert outgoing()["traceparent"].split("-")[1] == root.trace_id
+        detach(token)
+        root.end()
+        root.end()  # a second time does nothing
+        assert recorded.tree() == [("inner", "outer"), ("outer", "root"), ("root", "")]
+        assert recorded.named("outer").attributes == {"n": 1}
+        for each in recorded.spans:
+            assert each.started_at <= each.ended_at
+
+    def test_below_a_span_that_has_ended_nothing_begins(self) -> None:
+        recorded = Recorded()
+        root = recorded.tracer().enter("root", Kind.SERVER)
+        assert isinstance(root, Span)
+        token = attach(root)
+        assert recording() is root
+        root.end()
+        with span("a task that outlives its request") as made:
+            assert made is None
+            assert outgoing() == root.headers()
+        detach(token)
+        assert recorded.spans == [root]
+
+    @pytest.mark.parametrize(
+        ("exc", "kind"),
+        [(Error(Code.NOT_FOUND, "secret"), "NOT_FOUND"), (ValueError("secret"), "ValueError")],
+    )
+    def test_a_failure_is_told_by_its_code_or_type_only(self, exc: Exception, kind: str) -> None:
+        recorded = Recorded()
+        root = recorded.tracer().enter("root", Kind.SERVER)
+        token = attach(root)
+        with pytest.raises(type(exc)), span("a"):
+            raise exc
+        detach(token)
+        assert recorded.named("a").failed
+        assert recorded.named("a").attributes == {"error.type": kind}
+
+    async def test_a_task_in_a_context_of_its_own_can_be_given_the_trace(self) -> None:
+        async def look() -> SpanContext | None:
+            return current()
+
+        context = SpanContext(TRACE, SPAN, 1)
+        token = attach(context)
+        taken = carried(look)
+        detach(token)
+
+        async def run() -> SpanContext | None:
+            return await taken()
+
+        alone = await asyncio.create_task(look(), context=Context())
+        along = await asyncio.create_task(run(), context=Context())
+        assert (alone, along) == (None, context)
+
+
+def test_shared_work_and_its_callers_find_each_other() -> None:
+    tracer = Recorded().tracer()
+    spans = [tracer.enter(str(n), Kind.CONSUMER) for n in range(3)]
+    first, second, third = (each for each in spans if isinstance(each, Span))
+    third.end()
+    assert joined([first, second, third]) is first
+    assert first.links == [second, third]
+    assert second.links == [first]
+    assert third.links == []  # it is given away: nobody may change it
+
+
+def test_the_sdk_is_not_imported_until_somebody_sends() -> None:
+    code = "import sys, paceline.trace as t; t.sender_to('grpc://a', service='s', version='1');"
+    code += "print('opentelemetry' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

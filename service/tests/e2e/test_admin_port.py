@@ -1,0 +1,131 @@
+"""The admin port of the commands: where it is, who is let in, what happens when it cannot be had."""
+
+import json
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from running import MYSERVICE, PATIENCE, Running, environment, running_service
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
+GIVEN = {
+    "APP_DATABASE_URL": "postgresql://app:hunter2@127.0.0.1:1/app", "APP_JWT_SECRET": SECRET,
+    "APP_NATS_URL": "nats://127.0.0.1:1",
+}  # fmt: skip
+
+
+def myservice(*words: str, cwd: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [MYSERVICE, *words], env=environment(**GIVEN, **variables), cwd=cwd,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_an_address_that_others_can_reach_needs_a_token(command: str, tmp_path: Path) -> None:
+    done = myservice(command, cwd=tmp_path, APP_ADMIN_HOST="0.0.0.0")  # noqa: S104 - the point
+    assert done.returncode == 2
+    assert "can be reached from other machines: set APP_ADMIN_TOKEN" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_port_that_is_taken_is_named_with_its_setting(command: str, tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = myservice(command, cwd=tmp_path, APP_ADMIN_PORT=str(port))
+    assert done.returncode == 1
+    assert f"admin server (APP_ADMIN_PORT): port {port} on 127.0.0.1 is in use" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
+    settings = {
+        "APP_ADMIN_HOST": "0.0.0.0",  # noqa: S104 - the point
+        "APP_ADMIN_TOKEN": SECRET,
+        "APP_ENABLE_METRICS": "false",
+    }
+    with running_service(tmp_path_factory.mktemp("admin") / "data", **settings) as started:
+        yield started
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    path: str
+    token: str
+    status: int
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Asked("/health", "", 200),
+        Asked("/ready", "", 200),
+        Asked("/debug/state", "", 401),
+        Asked("/debug/state", SECRET[::-1], 401),
+        Asked("/debug/state", SECRET, 200),
+        Asked("/debug/tasks", SECRET, 200),
+        Asked("/debug/profile?seconds=0.2", SECRET, 200),
+        Asked("/metrics", SECRET, 404),
+    ],
+    ids=lambda case: f"{case.path} {case.status}",
+)
+def test_the_token_opens_everything_but_what_is_switched_off(case: Asked, service: Running) -> None:
+    assert ask(service.admin, case.path, case.token)[0] == case.status
+
+
+def test_secrets_are_masked_and_the_own_engines_addresses_are_told(service: Running) -> None:
+    status, content = ask(service.admin, "/config", SECRET)
+    assert status == 200
+    assert SECRET not in content
+    values = {row["variable"]: row["value"] for row in json.loads(content)}
+    assert values["APP_ADMIN_TOKEN"] == values["APP_JWT_SECRET"] == "***"
+    assert values["APP_NATS_URL"].startswith("nats://")
+
+
+def test_nothing_of_it_is_on_the_public_port(service: Running) -> None:
+    for path in (
+        "/metrics",
+        "/config",
+        "/log/level",
+        "/debug/state",
+        "/debug/logs",
+        "/debug/tasks",
+    ):
+        assert ask(service.url, path, SECRET)[0] == 404
+
+
+def test_the_level_of_a_running_service_changes_and_its_log_can_be_read(service: Running) -> None:
+    request = urllib.request.Request(  # noqa: S310 - our own
+        f"{local(service.admin)}/log/level", data=b'{"level": "debug"}', method="PUT",
+        headers={"Authorization": f"Bearer {SECRET}", "Content-Type": "application/json"},
+    )  # fmt: skip
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own
+        assert json.load(answer) == {"level": "debug"}
+    ask(service.url, "/health", "")
+    lines = json.loads(ask(service.admin, "/debug/logs?after=0", SECRET)[1])["lines"]
+    last = [json.loads(line) for line in lines if '"level":"debug"' in line]
+    assert [record for record in last if record.get("path") == "/health"], "quiet until now"
+
+
+def local(url: str) -> str:
+    return url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - where it listens
+
+
+def ask(url: str, path: str, token: str) -> tuple[int, str]:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(f"{local(url)}{path}", headers=headers)  # noqa: S310 - our own
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read().decode()

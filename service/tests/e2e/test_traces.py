@@ -1,0 +1,167 @@
+"""One order's trace: HTTP, the outbox, NATS, the worker and PostgreSQL, as one trace in one store.
+
+`serve` and `worker` run as processes of their own, one sending its spans over gRPC, the other over
+HTTP. With Jaeger, a real store, if it was built (`make trace` builds it, and prints the tree); with
+a receiver of our own in any case.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from killing import Api, Command, free_port, open_accounts, token_of
+from otlp_receiver import Received, grpc_receiver, http_receiver
+from running import PATIENCE
+from trace_store import Stored, running_jaeger, tree
+
+from paceline.engines import NatsEngine
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+TOOL = Path(__file__).parents[1] / "tools" / "jaeger.py"
+# Whose span stands below whose.
+SHAPE = {
+    ("myservice", "POST /api/v1/orders"): "",
+    ("myservice", "OrderHandler.place_order"): "POST /api/v1/orders",
+    ("myservice", "placing orders"): "OrderHandler.place_order",
+    ("myservice", "INSERT orders"): "placing orders",
+    ("myservice", "INSERT outbox"): "placing orders",
+    ("myservice", "COMMIT"): "placing orders",
+    ("myservice-worker", "send orders.created"): "OrderHandler.place_order",
+    ("myservice-worker", "process orders.created"): "send orders.created",
+    ("myservice-worker", "SELECT orders"): "process orders.created",
+    ("myservice-worker", "INSERT inbox"): "process orders.created",
+    ("myservice-worker", "UPDATE accounts INSERT transfers"): "process orders.created",
+    ("myservice-worker", "UPDATE orders"): "process orders.created",
+    ("myservice-worker", "COMMIT"): "process orders.created",
+}
+
+
+@dataclass
+class Shop:
+    """The two processes, where to order, and what is in the accounts."""
+
+    api: Api
+    accounts: list[str]
+    logs: list[Path]
+
+    async def order(self) -> str:
+        """Order, wait until it is paid; gives the id of its trace, which the log has."""
+        one, other = self.accounts
+        status, placed = await self.api.request(
+            "POST", "/api/v1/orders", {"from": one, "to": other, "amount": 5}
+        )
+        assert status == 202, placed
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                _, found = await self.api.request("GET", f"/api/v1/orders/{placed['id']}")
+                if found["status"] != "pending":
+                    break
+                await asyncio.sleep(0.05)
+        assert found["status"] == "paid"
+        return next(
+            line["trace_id"]
+            for line in map(json.loads, self.logs[0].read_text().splitlines())
+            if line.get("path") == "/api/v1/orders"
+        )
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, dsn: str, nats: str, serve_to: str, worker_to: str, *, ends: set[int]
+) -> AsyncGenerator[Shop]:
+    """Both processes, until the block ends, sending their spans to where they are told."""
+    common = {
+        "APP_DATABASE_URL": dsn, "APP_NATS_URL": nats, "APP_TRACE_RATIO": "1",
+        "APP_PORT": "0", "APP_ADMIN_PORT": "0",
+    }  # fmt: skip
+    port, probes = free_port(), free_port()
+    logs = [folder / "serve.log", folder / "worker.log"]
+    serve = Command("serve", port=port, log=logs[0], **{
+        **common, "APP_PORT": str(port), "APP_OTEL_ENDPOINT": serve_to,
+    })  # fmt: skip
+    worker = Command("worker", port=probes, log=logs[1], **{
+        **common, "APP_ADMIN_PORT": str(probes), "APP_OTEL_ENDPOINT": worker_to,
+    })  # fmt: skip
+    accounts = await open_accounts(dsn, "shop", 2, 1000)
+    api = Api(port, token_of("shop", "orders:write", "orders:read"))
+    try:
+        await asyncio.gather(serve.start(), worker.start())
+        yield Shop(api, accounts, logs)
+    finally:
+        codes = await asyncio.gather(serve.leave(), worker.leave())
+    assert set(codes) == ends, [log.read_text()[-2000:] for log in logs]
+
+
+def check(spans: Sequence[Stored]) -> None:
+    """The trace has the shape, and nothing without a parent but its root."""
+    names = {span.id: span.name for span in spans}
+    found = {(span.service, span.name): names.get(span.parent, "") for span in spans}
+    assert {key: found.get(key) for key in SHAPE} == SHAPE
+    assert [span.name for span in spans if span.parent not in names] == ["POST /api/v1/orders"]
+
+
+def as_stored(span: Received) -> Stored:
+    return Stored(
+        span.service, span.name, span.id, span.parent,
+        span.started_at / 1000, (span.ended_at - span.started_at) / 1000, span.attributes,
+    )  # fmt: skip
+
+
+async def test_one_orders_trace_spans_both_processes(
+    tmp_path: Path, migrated: str, nats: NatsEngine
+) -> None:
+    with grpc_receiver() as one, http_receiver() as other:
+        async with running(
+            tmp_path, migrated, nats.url, one.address, other.address, ends={0}
+        ) as shop:
+            trace_id = await shop.order()
+        spans = [each for each in (*one.spans, *other.spans) if each.trace == trace_id]
+    check([as_stored(each) for each in spans])
+
+
+async def test_with_nobody_to_send_to_all_goes_on_and_it_is_told_once(
+    tmp_path: Path, migrated: str, nats: NatsEngine
+) -> None:
+    nobody = f"grpc://127.0.0.1:{free_port()}"
+    async with running(tmp_path, migrated, nats.url, nobody, nobody, ends={0}) as shop:
+        for _ in range(3):
+            await shop.order()
+    for log in shop.logs:
+        text = log.read_text()
+        assert text.count("traces cannot be sent") == 1, text
+        assert "opentelemetry" not in text
+
+
+def built_jaeger() -> str:
+    done = subprocess.run(
+        [sys.executable, TOOL, "--built"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(done.stderr.strip())
+    return done.stdout.strip()
+
+
+async def test_a_real_store_shows_it(tmp_path: Path, migrated: str, nats: NatsEngine) -> None:
+    with running_jaeger(built_jaeger(), tmp_path) as jaeger:
+        async with running(
+            tmp_path, migrated, nats.url, jaeger.grpc, jaeger.http, ends={0}
+        ) as shop:
+            trace_id = await shop.order()
+        spans = await _until(lambda: jaeger.trace(trace_id))
+    print(f"\ntrace {trace_id}\n{tree(spans)}")  # noqa: T201 - `make trace` is for looking at it
+    check(spans)
+
+
+async def _until(ask: Callable[[], list[Stored]]) -> list[Stored]:
+    """What it answers once it has enough of them."""
+    async with asyncio.timeout(PATIENCE):
+        while len(found := await asyncio.to_thread(ask)) < len(SHAPE):  # noqa: ASYNC110 - another process's state
+            await asyncio.sleep(0.1)
+    return found
