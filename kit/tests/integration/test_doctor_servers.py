@@ -15,6 +15,7 @@ from paceline.clock import SystemClock
 from paceline.console.doctor import Finding, Status, examine
 from paceline.console.doctor.machine import check_ports
 from paceline.console.doctor.nats import check_nats
+from paceline.console.doctor.network import check_listening
 from paceline.console.doctor.postgres import check_postgres
 from paceline.console.doctor.redis import check_redis
 from paceline.engines import NatsEngine, RedisEngine
@@ -156,3 +157,16 @@ async def test_a_port_that_is_taken_is_seen() -> None:
     assert "APP_PORT=0" in any_port.saw
     (nowhere,) = check_ports("192.0.2.1", {"APP_PORT": port})
     assert nowhere.status is Status.WARN
+
+
+async def test_whether_somebody_listens_is_seen() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        target = f"127.0.0.1:{listening.getsockname()[1]}"
+        assert (await check_listening("traces", target, "start it"))[0].status is Status.OK
+        url = f"http://{target}/v1/traces"
+        assert (await check_listening("traces", url, "start it"))[0].status is Status.OK
+    (found,) = await check_listening("traces", target, "start it")
+    assert (found.status, found.saw) == (
+        Status.WARN,
+        f"nobody listens at {target}: connection refused",
+    )

@@ -8,11 +8,12 @@ are ``paceline.console.doctor``'s; here is which of them the settings call for.
 import asyncio
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Never
 
 import typer
 
@@ -25,7 +26,7 @@ from paceline.auth import JwksSource, fetch_from
 from paceline.bus import dead_stream
 from paceline.clock import SystemClock
 from paceline.config import ConfigError, Layer, Loaded, format_duration, load
-from paceline.console.doctor import Check, Finding, as_json, as_text, examine, healthy
+from paceline.console.doctor import Check, Finding, as_json, as_text, blocking, examine, healthy
 from paceline.console.doctor.finding import fail, ok, warn
 from paceline.console.doctor.machine import (
     check_container,
@@ -35,6 +36,7 @@ from paceline.console.doctor.machine import (
     check_python,
 )
 from paceline.console.doctor.nats import check_nats
+from paceline.console.doctor.network import check_listening
 from paceline.console.doctor.packages import check_packages
 from paceline.console.doctor.postgres import check_postgres, judge_schema
 from paceline.console.doctor.redis import check_redis
@@ -42,6 +44,7 @@ from paceline.deadline import fail_after
 from paceline.errors import Error, chain
 from paceline.log import Log, new_logger
 from paceline.migrate import read_source
+from paceline.trace import parse_endpoint
 
 _PROGRAM = "myservice"
 _SETTINGS = "settings"
@@ -89,10 +92,17 @@ def _doctor(
     """
     findings, config = _settings(NEEDS[purpose], config_file)
     checks = _always() | (_of(config, purpose, seconds) if config else {})
-    findings += asyncio.run(examine(checks, seconds=seconds))
+    # Not closed: that would wait for the threads that resolve names, however long they hang.
+    findings += asyncio.Runner().run(examine(checks, seconds=seconds))
     typer.echo(as_json(findings) if as_data else as_text(findings), nl=False)
-    if not healthy(findings):
-        raise typer.Exit(1)
+    _leave(0 if healthy(findings) else 1)
+
+
+def _leave(code: int) -> Never:
+    """End the process at once: its ordinary end waits for those threads, too."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _settings(wanted: type[Config], file: Path | None) -> tuple[list[Finding], Config | None]:
@@ -117,10 +127,10 @@ def _settings(wanted: type[Config], file: Path | None) -> tuple[list[Finding], C
 def _always() -> dict[str, Check]:
     """What can be checked without any settings."""
     return {
-        "python": _in_thread(lambda: [check_python()]),
-        "packages": _in_thread(lambda: check_packages("myservice", "paceline")),
-        "open files": _in_thread(lambda: [check_open_files()]),
-        "container": _in_thread(check_container),
+        "python": blocking(lambda: [check_python()]),
+        "packages": blocking(lambda: check_packages("myservice", "paceline")),
+        "open files": blocking(lambda: [check_open_files()]),
+        "container": blocking(check_container),
     }
 
 
@@ -130,14 +140,18 @@ def _of(config: Config, purpose: Purpose, patience: float) -> dict[str, Check]:
     patience *= 0.8
     clock, log = SystemClock(), _silent()
     checks: dict[str, Check] = {
-        "disk": _in_thread(lambda: [check_disk(config.data_dir)]),
-        "ports": _in_thread(lambda: _ports(config, purpose)),
-        "admin": _in_thread(lambda: [_admin(config)]),
+        "disk": blocking(lambda: [check_disk(config.data_dir)]),
+        "ports": blocking(lambda: _ports(config, purpose)),
+        "admin": blocking(lambda: [_admin(config)]),
     }
     if purpose is Purpose.SERVE:
-        checks["secrets"] = _in_thread(lambda: _secrets(config))
+        checks["secrets"] = blocking(lambda: _secrets(config))
     if purpose is Purpose.SERVE and config.jwks_url is not None:
         checks["jwks"] = partial(_jwks, config.jwks_url)
+    if config.otel_endpoint is not None:
+        mend = "start the collector, or mend APP_OTEL_ENDPOINT: traces are dropped"
+        target = parse_endpoint(config.otel_endpoint).target
+        checks["traces"] = partial(check_listening, "traces", target, mend, patience=patience)
     if config.database_url is not None:
         dsn = config.get_database_url()
         checks["postgres"] = partial(
@@ -155,13 +169,6 @@ def _of(config: Config, purpose: Purpose, patience: float) -> dict[str, Check]:
             check_redis, config.get_redis_url(), log, clock, patience=patience
         )
     return checks
-
-
-def _in_thread(look: Callable[[], Sequence[Finding]]) -> Check:
-    async def check() -> Sequence[Finding]:
-        return await asyncio.to_thread(look)
-
-    return check
 
 
 async def _schema(dsn: str, patience: float) -> Sequence[Finding]:

@@ -75,6 +75,7 @@ def test_everything_wrong_is_told_at_once_and_no_secret_with_it(tmp_path: Path) 
         APP_JWT_SECRET="short-hunter2",
         APP_JWKS_URL="https://127.0.0.1:1/keys?token=hunter2",
         APP_LOG_LEVEL="loud",
+        APP_OTEL_ENDPOINT="grpc://127.0.0.1:1",
         APP_ADMIN_HOST="0.0.0.0",  # noqa: S104 - it is refused
     )
     assert code == 1
@@ -82,6 +83,7 @@ def test_everything_wrong_is_told_at_once_and_no_secret_with_it(tmp_path: Path) 
     assert failed == {
         "APP_JWT_SECRET", "APP_LOG_LEVEL", "postgres", "schema", "nats", "redis", "jwks", "admin",
     }  # fmt: skip
+    assert found["traces"]["status"] == "warn"
     assert all(each["mend"] for each in found.values() if each["status"] != "ok")
     assert "hunter2" not in output
     assert "Traceback" not in output

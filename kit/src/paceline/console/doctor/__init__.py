@@ -6,7 +6,7 @@ check-up never hangs; none changes anything; no finding holds a secret. A servic
 command chooses the checks by its settings. Read ``finding`` and ``examine``, then any check.
 """
 
-from paceline.console.doctor.examine import Check, examine
+from paceline.console.doctor.examine import Check, blocking, examine
 from paceline.console.doctor.finding import Finding, Status, as_json, as_text, healthy
 
-__all__ = ["Check", "Finding", "Status", "as_json", "as_text", "examine", "healthy"]
+__all__ = ["Check", "Finding", "Status", "as_json", "as_text", "blocking", "examine", "healthy"]

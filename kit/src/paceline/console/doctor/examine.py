@@ -11,9 +11,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from paceline.console.doctor.finding import Finding, fail
 from paceline.errors import Error
 from paceline.group import fetch_all
+from paceline.thread import in_daemon_thread
 
 Check = Callable[[], Awaitable[Sequence[Finding]]]
 """Looks at something, and may raise: an `Error`'s own message becomes the finding."""
+
+
+def blocking(look: Callable[[], Sequence[Finding]]) -> Check:
+    """A check of a function that may block, on a file system that hangs for example."""
+
+    async def check() -> Sequence[Finding]:
+        return await in_daemon_thread(look, name="check")
+
+    return check
 
 
 async def examine(checks: Mapping[str, Check], *, seconds: float = 5.0) -> list[Finding]:

@@ -6,7 +6,6 @@ whatever the reason: that is a thing to show, not a failure. It blocks, so it is
 four small answers a second need no HTTP client library. Used by ``live`` and ``once``.
 """
 
-import asyncio
 import ssl
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -18,6 +17,7 @@ import msgspec
 
 from paceline.console.top.exposition import Samples, parse
 from paceline.errors import Code, Error, ValidationError
+from paceline.thread import in_daemon_thread
 
 _MOST: Final = 8 << 20
 _OK: Final = (200, 503)
@@ -100,7 +100,7 @@ class Instance:
 
     async def look(self) -> Look:
         """Ask everything once; log lines are those since the last time. Errors: `Away`."""
-        return await asyncio.to_thread(self._look)
+        return await in_daemon_thread(self._look, name="look")
 
     def _look(self) -> Look:
         connection = self._connect()
