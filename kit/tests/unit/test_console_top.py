@@ -92,9 +92,12 @@ def test_processes_are_added_up() -> None:
         f'http_server_request_duration_seconds_count{{worker="{n}",{ROUTE},http_response_status_code="200"}} 5'
         for n in (1, 2)
     ]
+    parts += [f'paceline_outbox_messages{{worker="{n}"}} {n + 1}' for n in (1, 2)]
     found = compare(look(0.0, ""), look(1.0, "\n".join(parts)))
     assert found.http is not None
     assert found.http.rate == 10
+    assert found.outbox is not None
+    assert found.outbox.messages == 3, "both tell of the one outbox"
 
 
 def test_an_instance_without_metrics_has_no_figures() -> None:

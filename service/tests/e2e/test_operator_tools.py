@@ -1,12 +1,18 @@
 """``myservice bench`` and ``top``, on a running service and on nothing."""
 
 import asyncio
+import fcntl
 import json
+import os
 import re
+import select
 import signal
 import socket
+import struct
 import subprocess
+import termios
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,3 +109,27 @@ def test_the_token_of_an_instance_comes_from_the_environment_and_is_not_printed(
     assert done.returncode == 2
     assert "--token" in done.stderr
     assert "hunter2" not in done.stderr
+
+
+def test_the_live_view_on_a_terminal_waits_for_an_instance_and_leaves_by_a_key() -> None:
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    screen = subprocess.Popen(
+        [MYSERVICE, "top", "127.0.0.1:1", "--interval", "0.2"],
+        env=environment(TERM="xterm-256color"), stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        seen = b""
+        while b"away: connection refused" not in seen:
+            assert select.select([ours], [], [], PATIENCE)[0], seen
+            seen += os.read(ours, 65536)
+        os.write(ours, b"q")
+        with suppress(OSError):  # the terminal is gone when its program is
+            while os.read(ours, 65536):
+                pass
+        assert screen.wait(PATIENCE) == 0
+    finally:
+        screen.kill()
+        screen.wait()
+        os.close(ours)

@@ -1,13 +1,21 @@
 """A load on a real server counts each request once, as what it was."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
-from paceline.console.load import Load, Plan, Tally
+from paceline.console.load import Load, Plan, Tally, reason_of
 from paceline.console.load_report import as_json, as_line, as_text
 from paceline.console.target import read_target
 
@@ -16,7 +24,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @asynccontextmanager
-async def serving(serve: Serve) -> AsyncGenerator[int]:
+async def serving(serve: Serve, *, tls: ssl.SSLContext | None = None) -> AsyncGenerator[int]:
     """A server on a free port."""
     writers: set[asyncio.StreamWriter] = set()
 
@@ -27,7 +35,7 @@ async def serving(serve: Serve) -> AsyncGenerator[int]:
         writers.discard(writer)
         writer.close()
 
-    server = await asyncio.start_server(accepted, "127.0.0.1", 0)
+    server = await asyncio.start_server(accepted, "127.0.0.1", 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -150,6 +158,41 @@ async def test_cancelling_leaves_no_task_and_no_connection() -> None:
             await task
         assert {each for each in asyncio.all_tasks() if "load" in each.get_name()} == set()
     assert asyncio.all_tasks() == before
+
+
+async def test_https_wants_a_certificate_that_is_trusted_or_to_be_told_otherwise(
+    tmp_path: Path,
+) -> None:
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(self_signed(tmp_path))
+    async with serving(answering(OK), tls=server_side) as port:
+        target = read_target(f"https://127.0.0.1:{port}/")
+        wary = plan(port, target=target, tls=target.tls_context(insecure=False))
+        with pytest.raises(ssl.SSLCertVerificationError) as refused:
+            await Load(wary).run()
+        assert "--insecure" in reason_of(refused.value)
+        trusting = plan(port, target=target, tls=target.tls_context(insecure=True))
+        tally = await Load(trusting).run()
+    assert tally.statuses[200] > 5
+    assert not tally.errors
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate for nobody, and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nobody.test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    file = folder / "both.pem"
+    file.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        + certificate.public_bytes(Encoding.PEM)
+    )
+    return file
 
 
 async def test_the_report_says_what_was_found() -> None:

@@ -7,7 +7,7 @@ another room. What cannot be read is skipped: half a view is better than none. U
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,10 +55,17 @@ class Samples:
 
     def by(self, name: str, *labels: str) -> dict[tuple[str, ...], float]:
         """Sums by the values of these labels; others, such as the worker, are added up."""
-        sums: dict[tuple[str, ...], float] = defaultdict(float)
+        return {key: sum(values) for key, values in self._grouped(name, labels).items()}
+
+    def largest_by(self, name: str, *labels: str) -> dict[tuple[str, ...], float]:
+        """As `by`, for what every worker tells of the same thing: the largest is taken."""
+        return {key: max(values) for key, values in self._grouped(name, labels).items()}
+
+    def _grouped(self, name: str, labels: Sequence[str]) -> dict[tuple[str, ...], list[float]]:
+        groups: dict[tuple[str, ...], list[float]] = defaultdict(list)
         for each in self.of(name):
-            sums[tuple(each.labels.get(label, "") for label in labels)] += each.value
-        return dict(sums)
+            groups[tuple(each.labels.get(label, "") for label in labels)].append(each.value)
+        return groups
 
 
 def parse(text: str) -> Samples:

@@ -223,10 +223,10 @@ def _coalescers(change: Change, now: Samples) -> Iterator[Batches]:
 
 
 def _outbox(now: Samples) -> Outbox | None:
-    messages = now.total("paceline_outbox_messages")
-    if messages is None:
+    messages = now.largest_by("paceline_outbox_messages")
+    if not messages:
         return None
-    return Outbox(messages, now.total("paceline_outbox_oldest_seconds") or 0.0)
+    return Outbox(messages[()], now.largest_by("paceline_outbox_oldest_seconds").get((), 0.0))
 
 
 def _pools(now: Samples) -> Iterator[PoolUse]:
@@ -250,7 +250,7 @@ def _caches(change: Change) -> Iterator[Hits]:
 
 def _consumers(change: Change, now: Samples) -> Iterator[Consumption]:
     handled = change.by("paceline_consumer_handled_total", "consumer", "verdict")
-    pending = now.by("paceline_consumer_pending", "consumer")
+    pending = now.largest_by("paceline_consumer_pending", "consumer")
     for name in sorted({name for name, _ in handled} | {name for (name,) in pending}):
         of_it = {verdict: rate for (each, verdict), rate in handled.items() if each == name}
         rate = sum(of_it.values())
