@@ -11,6 +11,7 @@ import ssl
 from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+from errno import ECONNRESET
 from time import perf_counter
 from typing import Final
 
@@ -223,12 +224,15 @@ class _Lane:
         plan = self._load.plan
         self._gone.clear()
         async with asyncio.timeout(plan.timeout):
-            _, self._connection = await asyncio.get_running_loop().create_connection(
+            _, connection = await asyncio.get_running_loop().create_connection(
                 lambda: ClientConnection(self, bodiless=plan.target.method == "HEAD"),
                 plan.target.host,
                 plan.target.port,
                 ssl=plan.tls,
             )
+        if connection.closed:  # before anybody could be told
+            raise ConnectionResetError(ECONNRESET, "closed at once")
+        self._connection = connection
 
     def send(self, due: float) -> None:
         """Send the request that was due at that moment."""

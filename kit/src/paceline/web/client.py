@@ -43,6 +43,7 @@ class ClientConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._reason = ""
         self.waiting = False
+        self.closed = False
         self.received = 0
 
     def send(self, request: bytes) -> None:
@@ -73,6 +74,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed, by whomever."""
         self._transport = None
+        self.closed = True
         unanswered, self.waiting = self.waiting, False
         self._owner.lost(self._reason or _reason_of(exc), unanswered=unanswered)
 

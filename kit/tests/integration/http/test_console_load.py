@@ -115,6 +115,23 @@ async def test_what_breaks_is_counted_and_the_load_goes_on() -> None:
     assert strange.errors["not an HTTP/1.1 answer"] >= 3
 
 
+async def test_a_server_that_hangs_up_at_once_is_not_stormed() -> None:
+    accepted = 0
+
+    async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        writer.transport.abort()
+
+    try:
+        tally = await load(hang_up)
+    except ConnectionResetError:
+        return  # the first connection already: nothing to measure
+    assert tally.latencies.count == 0
+    assert tally.errors.total() >= 1
+    assert accepted < 40, "it waits between its attempts, longer each time"
+
+
 async def test_a_request_that_was_due_waits_in_its_latency() -> None:
     # One connection and 50 ms an answer: 20 a second of the 100 that are wanted.
     tally = await load(answering(OK, pause=0.05), connections=1, rate=100, seconds=1.0, timeout=5.0)
