@@ -18,7 +18,7 @@ import msgspec
 import typer
 
 from myservice.config import Config
-from myservice.main import Graveyard, build_graveyard
+from myservice.errands import Graveyard, build_graveyard
 from paceline.bus import Buried
 from paceline.cli import USAGE, fail, load_or_fail
 from paceline.engines import EngineError, nats_url_of

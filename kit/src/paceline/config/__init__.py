@@ -9,7 +9,7 @@ A service writes one `Settings` class and calls `load` in ``cli``; read ``settin
 
 from paceline.config.duration import format_duration, parse_duration
 from paceline.config.load import Loaded, load
-from paceline.config.problem import ConfigError, Origin, Problem
+from paceline.config.problem import ConfigError, Layer, Origin, Problem
 from paceline.config.report import Row, as_json, as_text, describe
 from paceline.config.secret import Secret, SecretUrl, vetted
 from paceline.config.settings import Settings
@@ -33,6 +33,7 @@ __all__ = [
     "ConfigError",
     "CsvList",
     "Duration",
+    "Layer",
     "Loaded",
     "LogLevel",
     "NetworkList",
