@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit bench layer grpc import bank orders kafka bench-orders bench-updates bench-telemetry trace protos lock clean
+.PHONY: help run test lint unit bench layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -43,7 +43,10 @@ bank: .venv/.dev ## The bank test in full: service killed ten times, PostgreSQL 
 	BANK_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_bank.py
 
 orders: .venv/.dev ## The order tests in full: everything killed three times, replicas that leave, engines that freeze
-	ORDERS_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_orders_killed.py service/tests/e2e/test_replicas.py
+	ORDERS_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_orders_killed.py service/tests/e2e/test_replicas.py service/tests/e2e/test_redis_away.py
+
+rolling: .venv/.dev ## Reloads, kills and rolling restarts under load, in full: no request fails
+	ROLLING_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_reload.py service/tests/e2e/test_rolling.py
 
 kafka: .venv/.dev ## Run the queue's tests on a real Kafka, fetched with Maven (needs Java)
 	KAFKA_TESTS=1 $(BIN)/pytest -q -k "[kafka] or kafka" kit/tests service/tests $(PYTEST_FLAGS)
@@ -60,6 +63,10 @@ bench-telemetry: .venv/.bench ## Measure GET by id with traces and metrics on, a
 trace: .venv/.dev ## Show one order's trace, from HTTP to the worker's commit, out of Jaeger (builds it, with Go)
 	@$(BIN)/python service/tests/tools/jaeger.py
 	$(BIN)/pytest -q -s service/tests/e2e/test_traces.py
+
+overload: .venv/.bench ## Ask the service and its peers for five times what they can do
+	$(BIN)/python bench/overload.py $(ARGS)
+	$(BIN)/python bench/plot.py overload
 
 protos: .venv/.dev ## Generate the gRPC messages from service/api/proto
 	$(BIN)/python tools/protos.py

@@ -1,17 +1,20 @@
-"""The service bench as a picture: requests a second, and how they hold as connections grow.
+"""The benches as pictures: how rates hold as connections grow, and what an overload does.
 
 Draws ``bench/results/service.json``, which ``service`` wrote, into ``service.svg`` beside it: on
 top the cases at 64 connections, one bar a server; below, for the cases that were swept, requests
-a second and p99 over the number of connections. Measures nothing. Run by ``make bench``.
+a second and p99 over the number of connections. With ``overload`` as its argument it draws what
+``overload`` wrote, second by second. Measures nothing. Run by ``make bench`` and ``make overload``.
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from cases import ALL_CONNECTIONS, CASES, MAIN_CONNECTIONS
+from open_load import BIN
 from servers import PEERS
 
 RESULTS = Path(__file__).parent / "results"
@@ -35,6 +38,48 @@ def draw(points: Sequence[Point], to: Path) -> None:
             axes = figure.add_subplot(grid[row, column])
             _lines(axes, chosen, what)
             axes.set_title(f"{case.title}: {title}", fontsize=9)
+    figure.savefig(to, metadata={"Date": None})
+    plt.close(figure)
+
+
+def draw_overload(runs: Sequence[Point], to: Path) -> None:
+    """Draw one row for each server: what was asked and answered, and how long that took."""
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "paceline"
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the choice of its backend
+
+    figure, rows = plt.subplots(
+        len(runs),
+        2,
+        figsize=(12, 2.6 * len(runs)),
+        sharex=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for run, (rates, latencies) in zip(runs, rows, strict=True):
+        seconds = [number * BIN for number in range(len(run["bins"]))]
+
+        def rate(name: str, run: Point = run) -> list[float]:
+            return [one[name] / BIN / run["peak"] for one in run["bins"]]
+
+        rates.plot(seconds, rate("offered"), color="#bdbdbd", label="asked for")
+        rates.plot(seconds, rate("refused"), color="#fdae6b", label="refused")
+        rates.plot(seconds, rate("given_up"), color="#e6550d", label="given up by the client")
+        rates.fill_between(seconds, rate("good"), color="#3182bd", label="answered")
+        rates.set_title(f"{run['title']}: requests over its peak, {run['peak']:,.0f}/s", fontsize=9)
+        answered = [
+            (at, one["p99"]) for at, one in zip(seconds, run["bins"], strict=True) if one["good"]
+        ]
+        latencies.plot(*zip(*answered, strict=True), ".", color="#3182bd", markersize=3)
+        latencies.axhline(3 * run["phases"][0]["p99"], color="#31a354", linewidth=0.8)
+        latencies.set_yscale("log")
+        latencies.set_ylim(1, 2000)
+        latencies.set_title("p99 of answers, ms; the line is 3 times the normal one", fontsize=9)
+        for axes in (rates, latencies):
+            axes.grid(visible=True, alpha=0.3)
+    rows[0][0].legend(fontsize=7)
+    for axes in rows[-1]:
+        axes.set_xlabel("seconds")
     figure.savefig(to, metadata={"Date": None})
     plt.close(figure)
 
@@ -71,4 +116,6 @@ def _lines(axes: Any, points: Sequence[Point], what: str) -> None:
 
 
 if __name__ == "__main__":
-    draw(json.loads((RESULTS / "service.json").read_text()), RESULTS / "service.svg")
+    name = sys.argv[1] if len(sys.argv) > 1 else "service"
+    drawing = {"service": draw, "overload": draw_overload}[name]
+    drawing(json.loads((RESULTS / f"{name}.json").read_text()), RESULTS / f"{name}.svg")

@@ -39,7 +39,8 @@ class Peer:
     """A server: its key, its name in the tables, what to run, and how many times.
 
     ``script`` of bench/peers; without one it is the service. ``needs``: packages. ``workers``:
-    processes. ``ours``: it is set up as our service is. ``cases``: it takes part in; all if empty.
+    processes. ``ours``: it is set up as our service is, but for ``settings``. ``cases``: it takes
+    part in; all if empty.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Peer:
     workers: int = 2
     needs: tuple[str, ...] = ()
     ours: bool = False
+    settings: tuple[tuple[str, str], ...] = ()
     cases: tuple[str, ...] = ()
 
 
@@ -234,8 +236,11 @@ def _spawn(
             "APP_ADMIN_PORT": "0",
             "APP_ENABLE_METRICS": "true" if telemetry else "false",
             "APP_JWT_SECRET": secret,
+            # Nobody is refused here, as by no peer: what is measured is how much can be done.
             "APP_RATE_LIMIT": "10000000",
+            "APP_SHED_DELAY": "0",
             "APP_LOG_FORMAT": "json",
+            **dict(server.peer.settings),
         }
         if telemetry:
             settings["APP_OTEL_ENDPOINT"] = telemetry

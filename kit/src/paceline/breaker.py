@@ -1,27 +1,45 @@
-"""A breaker: what keeps failing is left alone for a while, then tried by one call only.
+"""A breaker: what fails is asked less, and what is away is left alone, but for a probe.
 
-Closed, it lets everybody through and counts failures in a row; at ``failures`` it opens, and for
-``rest`` seconds every attempt is refused at once; then one attempt, the probe, decides. Invariant:
-while it is not closed at most one attempt is out, and one that is cancelled decides nothing and
-gives its turn back. Rejected: an error rate over a window, which needs more memory and says the
-same of a dependency that is either there or away. Used by ``cache.redis``.
+Of a dependency that fails in part it refuses a share, Google SRE's adaptive throttling: with K = 2,
+max(0, (requests - K * accepts) / (requests + 1)) over the last seconds ("Site Reliability
+Engineering", chapter 21), so it is asked for about twice what it can do, and the rest costs nobody
+a wait. That reacts only when half of a window has failed; after ``failures`` in a row, which is
+what a server that is away looks like, it opens at once: for ``rest`` seconds nobody passes, then
+one attempt, the probe, decides. Invariant: while it is open at most one attempt is out, and one
+that is cancelled decides nothing and gives its turn back. Used by ``cache.redis``.
 """
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Final
 
 from paceline.clock import Clock
 from paceline.errors import Code, Error
 
+_K: Final = 2.0
+_FEW: Final = 20  # fewer requests in a window say nothing of the share that fails
+
 
 class Rests(Error):
-    """The breaker is open: nothing was tried."""
+    """The breaker refused: nothing was tried."""
 
     kind = "breaker-open"
 
     def __init__(self, name: str) -> None:
         super().__init__(Code.UNAVAILABLE, f"{name} is left alone for a while after failures")
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Attempts so far and what became of them; ``share`` is refused of those to come, 1 if open."""
+
+    open: bool
+    share: float
+    succeeded: int
+    failed: int
+    refused: int
 
 
 def every_exception(exc: Exception) -> bool:
@@ -34,21 +52,14 @@ def _nobody(exc: Exception | None) -> None:
     del exc
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerStats:
-    """Whether it is ``open``, and how many failures in a row there were."""
-
-    open: bool
-    failures: int
-
-
 class Breaker:
     """Guards one dependency; ``with breaker.attempt():`` around each use of it.
 
-    ``failures`` in a row open it, for ``rest`` seconds. ``is_failure`` says whether an exception
-    speaks against the dependency; one that does not is as good as a success. ``on_change`` is told
-    when it opens (with the exception that did it) and when it closes (with None). ``name`` is for
-    errors. Errors: ``ValueError`` for settings out of range.
+    ``failures`` in a row open it, for ``rest`` seconds. ``window``: over how many seconds, at least
+    half of that, the share of failures is taken. ``is_failure`` says whether an exception speaks
+    against the dependency; one that does not is as good as a success. ``on_change`` is told when it
+    opens (with the exception that did it) and when it closes (with None). ``name`` is for errors.
+    ``draw`` gives a number from 0 to 1. Errors: ``ValueError`` for settings out of range.
     """
 
     def __init__(
@@ -58,43 +69,70 @@ class Breaker:
         name: str,
         failures: int = 5,
         rest: float = 1.0,
+        window: float = 10.0,
         is_failure: Callable[[Exception], bool] = every_exception,
         on_change: Callable[[Exception | None], object] = _nobody,
+        draw: Callable[[], float] = random.random,
     ) -> None:
-        if failures < 1 or rest <= 0:
-            raise ValueError("failures must be at least 1, rest above 0")
+        if failures < 1 or rest <= 0 or window <= 0:
+            raise ValueError("failures must be at least 1, rest and window above 0")
         self.name = name
         self._clock = clock
         self._failures = failures
         self._rest = rest
+        self._half = window / 2
         self._is_failure = is_failure
         self._on_change = on_change
+        self._draw = draw
         self._in_a_row = 0
         self._closed = True
         self._opens_at = 0.0  # for a probe
         self._probe: _Attempt | None = None
+        self._turns_at = 0.0
+        self._requests = self._requests_before = 0  # of this half of the window, and the one before
+        self._accepts = self._accepts_before = 0
+        self._succeeded = self._failed = self._refused = 0
 
     @property
     def closed(self) -> bool:
-        """Whether everybody may pass."""
+        """Whether it lets through, but for a share of what fails in part."""
         return self._closed
 
     @property
-    def stats(self) -> BreakerStats:
-        """The figures of this moment."""
-        return BreakerStats(not self._closed, self._in_a_row)
+    def share(self) -> float:
+        """How likely the next attempt is refused."""
+        if not self._closed:
+            return 1.0
+        requests = self._requests + self._requests_before
+        if requests < _FEW:
+            return 0.0
+        return max(0.0, (requests - _K * (self._accepts + self._accepts_before)) / (requests + 1))
+
+    @property
+    def stats(self) -> Stats:
+        """How it stands, and what it has done so far."""
+        return Stats(not self._closed, self.share, self._succeeded, self._failed, self._refused)
 
     def attempt(self) -> "_Attempt":
-        """Surround a use. Errors: `Rests` on entering, while it is open."""
+        """Surround a use. Errors: `Rests` on entering, when it is refused."""
         return _Attempt(self)
 
     def enter(self, attempt: "_Attempt") -> None:
         """Let an attempt begin."""
+        now = self._clock.monotonic()
         if self._closed:
+            self._turn(now)
+            if self._requests == self._accepts and not self._requests_before:
+                return  # the usual case
+            share = self.share
+            if not share or self._draw() >= share:
+                return
+            self._requests += 1
+        elif self._probe is None and now >= self._opens_at:
+            self._probe = attempt
             return
-        if self._probe is not None or self._clock.monotonic() < self._opens_at:
-            raise Rests(self.name)
-        self._probe = attempt
+        self._refused += 1
+        raise Rests(self.name)
 
     def leave(self, attempt: "_Attempt", exc: BaseException | None) -> None:
         """Take note of how an attempt ended."""
@@ -105,12 +143,25 @@ class Breaker:
             return  # it began before the breaker opened: no news
         if exc is not None and not isinstance(exc, Exception):
             return
+        self._requests += 1
         if exc is None or not self._is_failure(exc):
-            self._in_a_row = 0
-            if probing:
-                self._closed = True
-                self._on_change(None)
-            return
+            self._succeed(probing=probing)
+        else:
+            self._fail(exc, probing=probing)
+
+    def _succeed(self, *, probing: bool) -> None:
+        self._succeeded += 1
+        self._accepts += 1
+        self._in_a_row = 0
+        if probing:
+            # It is back, and what was before says nothing of it.
+            self._closed = True
+            self._requests = self._requests_before = 0
+            self._accepts = self._accepts_before = 0
+            self._on_change(None)
+
+    def _fail(self, exc: Exception, *, probing: bool) -> None:
+        self._failed += 1
         self._in_a_row += 1
         if probing:
             self._opens_at = self._clock.monotonic() + self._rest
@@ -118,6 +169,16 @@ class Breaker:
             self._closed = False
             self._opens_at = self._clock.monotonic() + self._rest
             self._on_change(exc)
+
+    def _turn(self, now: float) -> None:
+        """Forget what is older than the window."""
+        if now < self._turns_at:
+            return
+        recent = now < self._turns_at + self._half
+        self._requests_before = self._requests if recent else 0
+        self._accepts_before = self._accepts if recent else 0
+        self._requests = self._accepts = 0
+        self._turns_at = now + self._half
 
 
 class _Attempt:

@@ -96,6 +96,18 @@ class ValidationError(Error):
         return f"validation error on {self.field}: {self.message}"
 
 
+class Overloaded(Error):
+    """There is no room for it now; nothing was done. ``retry_after``: seconds until it may help."""
+
+    kind = "overloaded"
+
+    def __init__(
+        self, message: str = "too much to do, try again later", *, retry_after: float = 1.0
+    ) -> None:
+        super().__init__(Code.RESOURCE_EXHAUSTED, message)
+        self.retry_after = retry_after
+
+
 class wrap:  # noqa: N801 - reads as a statement: with wrap("service.get_record({})", id):
     """Add context to whatever leaves the block, keeping its type.
 

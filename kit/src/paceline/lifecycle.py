@@ -3,14 +3,15 @@
 SIGTERM or SIGINT: `Lifecycle.draining` becomes true at once (readiness answers 503), the services
 go on for the drain delay so that load balancers notice, then each stops within a common timeout;
 one that overruns is cancelled and the next ones still get a small fair share. A second signal
-forces. `Exit` is the only table of exit codes. Rejected: exit stacks, because a service that
-overruns must not take the time of those below it. Built by ``main``; ``paceline.health`` reads
-`Lifecycle.draining`; ``paceline.web.server`` is the first service to stop.
+forces. A worker whose place another has taken (``paceline.processes``) stops by `hand_over`,
+without the delay and the 503. `Exit` is the only table of exit codes. Rejected: exit stacks,
+because a service that overruns must not take the time of those below it. Built by ``main``;
+``paceline.health`` reads `Lifecycle.draining`; ``paceline.web.server`` is the first to stop.
 """
 
 import asyncio
 import signal
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from types import TracebackType
@@ -65,6 +66,29 @@ class Mortal(Protocol):
         ...
 
 
+class AtStop:
+    """A service that is nothing to start: ``actions`` run, in order, when its turn to stop comes.
+
+    Last among the services it closes the doors before anything behind them stops.
+    """
+
+    def __init__(self, name: str, *actions: Callable[[], Awaitable[None]]) -> None:
+        self.name = name
+        self._actions = actions
+        self._up = False
+
+    async def start(self) -> None:
+        """Nothing to do yet."""
+        self._up = True
+
+    async def stop(self) -> None:
+        """Run the actions. Errors: theirs; the ones after are not run then."""
+        if self._up:
+            self._up = False
+            for action in self._actions:
+                await action()
+
+
 class Logger(Protocol):
     """Where the story of the process is told."""
 
@@ -113,12 +137,23 @@ class Lifecycle:
         self._forced = asyncio.Event()
         self._signal = 0
         self._draining = False
+        self._handed_over = False
         self._abandoned: set[asyncio.Task[None]] = set()
 
     @property
     def draining(self) -> bool:
         """Whether the process is on its way out and should get no new work."""
-        return self._draining
+        return self._draining and not self._handed_over
+
+    def hand_over(self) -> None:
+        """Stop as for a signal, but at once: another process serves at this address already.
+
+        Not `draining`, for whoever asks means the address. A signal later on counts as the first.
+        """
+        if not self._asked.is_set():
+            self._log.info("stopping", reason="replaced")
+            self._handed_over = True
+            self._asked.set()
 
     async def start(self) -> None:
         """Start what is not up; when a service fails, stop all and raise its error."""
@@ -179,6 +214,7 @@ class Lifecycle:
         without the drain delay. Must be called in the main thread.
         """
         self._asked.clear()
+        self._handed_over = False
         self._signal = 0
         with self._signals():
             try:
@@ -235,6 +271,8 @@ class Lifecycle:
             asked.cancel()
 
     async def _drain(self) -> None:
+        if self._handed_over:
+            return
         try:
             async with asyncio.timeout(self._drain_delay):
                 await self._forced.wait()
@@ -304,12 +342,13 @@ class Lifecycle:
 
     def _on_signal(self, number: signal.Signals) -> None:
         self._draining = True
-        if self._asked.is_set():
+        if self._asked.is_set() and not self._handed_over:
             self._log.info("forced to stop", signal=number.name)
             self._signal = self._signal or number
             self._forced.set()
         else:
             self._log.info("stopping", signal=number.name, drain_delay=self._drain_delay)
+            self._handed_over = False
             self._asked.set()
 
 

@@ -11,6 +11,7 @@ from recording_log import RecordingLog
 
 from paceline.web.asgi import ASGIApp, Receive, Scope, Send
 from paceline.web.server import HttpServer
+from paceline.web.state import Gate
 
 PATIENCE = 10.0
 """Seconds after which a test fails; a server that hangs must not hang the suite."""
@@ -93,6 +94,8 @@ class Settings(TypedDict, total=False):
     idle_timeout: float
     max_header_bytes: int
     max_headers: int
+    max_connections: int
+    gate: Gate | None
 
 
 def make_server(app: ASGIApp, log: RecordingLog, **settings: Unpack[Settings]) -> HttpServer:

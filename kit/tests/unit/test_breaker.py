@@ -1,6 +1,7 @@
 """The breaker: when it lets through, when it refuses, who decides."""
 
 import asyncio
+import random
 from collections.abc import Callable
 
 import pytest
@@ -138,3 +139,55 @@ def test_who_watches_is_told_of_each_change_once() -> None:
 def test_settings_out_of_range_are_refused(failures: int, rest: float) -> None:
     with pytest.raises(ValueError, match="must be"):
         Breaker(ManualClock(), name="it", failures=failures, rest=rest)
+
+
+@pytest.mark.parametrize(
+    ("succeed_one_in", "wanted"), [(1, 1.0), (2, 1.0), (4, 0.5), (8, 0.25)], ids=str
+)
+def test_of_what_fails_in_part_it_asks_twice_what_that_can_do(
+    succeed_one_in: int, wanted: float
+) -> None:
+    """It can do a share of what is asked; what is beyond fails, however many are let through."""
+    clock = ManualClock()
+    generous = Breaker(clock, name="it", failures=1000, draw=random.Random(1).random)  # noqa: S311 - no secret
+    passed = accepted = 0
+    for number in range(40):  # half a second each, 50 attempts
+        done = 0
+        for _ in range(50):
+            clock.advance(0.01)
+            try:
+                with generous.attempt():
+                    passed += number >= 20
+                    if done * succeed_one_in >= 50:
+                        raise Fault
+                    done += 1
+                    accepted += number >= 20
+            except (Fault, Rests):
+                pass
+    assert passed / 1000 == pytest.approx(wanted, rel=0.25)
+    assert accepted / 1000 == pytest.approx(1 / succeed_one_in, rel=0.2)
+    assert is_closed(generous)
+    assert generous.stats.refused > 0 or succeed_one_in <= 2
+
+
+def test_after_the_window_the_past_is_forgotten() -> None:
+    clock = ManualClock()
+    breaker = Breaker(clock, name="it", failures=100, window=10, draw=lambda: 0.99)
+    for _ in range(90):
+        fail(breaker)
+    assert breaker.share == pytest.approx(90 / 91)
+    clock.advance(10)
+    succeed(breaker)
+    assert breaker.share == 0
+
+
+def test_when_it_is_back_it_is_asked_for_all_at_once() -> None:
+    clock = ManualClock()
+    breaker = opened(clock)
+    assert breaker.stats.open
+    assert breaker.share == 1
+    clock.advance(2)
+    succeed(breaker)
+    assert breaker.share == 0
+    stats = breaker.stats
+    assert (stats.open, stats.succeeded, stats.failed, stats.refused) == (False, 1, 3, 0)

@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import os
+import sys
 from dataclasses import dataclass, field
 from threading import Thread
 
@@ -87,6 +89,30 @@ async def test_threads_lose_no_line(sink: Sink, stream: Stream) -> None:
     sink.flush()
     lines = stream.buffer.getvalue().splitlines()
     assert (lines.count(b"thread"), lines.count(b"loop")) == (4_000, 1_000)
+
+
+async def test_processes_that_share_a_pipe_tear_no_line_of_each_other() -> None:
+    program = """if True:
+        import sys
+        from paceline.log.sink import Sink
+        from paceline.log.tail import Tail
+        sink = Sink(sys.stdout, Tail())
+        for round in range(40):
+            for number in range(400):
+                sink._lines.append(sys.argv[1].encode() * (number % 300) + b"\\n")
+            sink.flush()
+    """
+    reading, writing = os.pipe()
+    processes = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", program, name, stdout=writing)
+        for name in "ab"
+    ]
+    os.close(writing)
+    with open(reading, "rb") as output:  # noqa: ASYNC230, PTH123 - a pipe, read slowly in a thread
+        lines = await asyncio.to_thread(output.readlines)
+    assert [await process.wait() for process in processes] == [0, 0]
+    assert len(lines) == 2 * 40 * 400
+    assert [line for line in lines if len(set(line.strip())) > 1] == []
 
 
 def test_the_tail_numbers_lines_and_gives_what_is_new() -> None:

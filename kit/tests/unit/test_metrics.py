@@ -10,7 +10,7 @@ from expositions import read_openmetrics, read_text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.breaker import BreakerStats
+from paceline import breaker, bulkhead, hedge, retry, shed
 from paceline.bus import consumer as bus_consumer
 from paceline.bus.nats_source import Backlog
 from paceline.cache import AsideStats
@@ -134,7 +134,14 @@ STATS: Mapping[str, object] = {
     "consumers": bus_consumer.Stats(acknowledged=4, retried=3, buried=2, returned=1, calls=9),
     "backlogs": Backlog(6, 5),
     "outbox": OutboxStats(3, 1, 2.5),
-    "breakers": BreakerStats(open=True, failures=5),
+    "breakers": breaker.Stats(open=True, share=1.0, succeeded=3, failed=5, refused=7),
+    "shedders": shed.Stats(
+        200, 17, shedding=True, delay_seconds=0.05, normal_seconds=0.01, lag_seconds=0.02
+    ),
+    "doors": shed.DoorStats(100, 1, 20, 3),
+    "retries": retry.Stats(100, 4, 1),
+    "hedges": hedge.Stats(100, 5, 4, 1),
+    "bulkheads": bulkhead.Stats(12, 3, 2, 1),
 }
 
 

@@ -25,16 +25,18 @@ from myservice.service.updates import RecordUpdates
 from paceline.auth import Verifier
 from paceline.clock import Clock
 from paceline.health import Health
+from paceline.limit import Limits
 from paceline.log import Logger
 from paceline.metrics.registry import Metrics
 from paceline.rpc import interceptors as rpc
 from paceline.rpc.app import RpcApp
+from paceline.rpc.call import Method
 from paceline.rpc.health import PROBES as RPC_PROBES
 from paceline.rpc.health import add_health
 from paceline.rpc.reflection import add_reflection
+from paceline.shed import Door, Priority
 from paceline.trace import Tracer
 from paceline.web.app import App, Lifespan
-from paceline.web.asgi import Middleware
 from paceline.web.docs import add_docs
 from paceline.web.middleware import (
     access_log,
@@ -44,16 +46,19 @@ from paceline.web.middleware import (
     real_ip,
     recover,
     request_id,
+    shed,
     timeout,
     trace,
 )
-from paceline.web.middleware.rate_limit import Limiter
+from paceline.web.middleware.shed import Gate, by_method
 from paceline.web.probes import add_probes
 
 STATUSES: Final = {**RECORD_STATUSES, **ACCOUNT_STATUSES}
 PROBES: Final = ("/health", "/ready")
-_GROUP: Final = "api"
-"""What one rate limit is for: both doors together."""
+_PRIORITY: Final = by_method(
+    health=PROBES, background=("/docs", "/openapi.json", "/api/v1/records/updates")
+)
+_BY: Final = f"the service sets ({Config.variable('request_timeout')})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +73,16 @@ class UseCases:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Who comes in, and how often: the same for both doors. No limiter, no limit."""
+    """Who comes in, how often, and whether there is room: the same for both doors."""
 
     verifier: Verifier
-    limiter: Limiter | None
+    limits: Limits
+    http: Door
+    grpc: Door
+
+    def gate(self) -> Gate:
+        """What the HTTP server asks before it makes a task of a request."""
+        return Gate(self.http, _PRIORITY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +107,19 @@ def http_app(
     """HTTP: every route of the service, under its middleware."""
     # Middleware stack: order matters, the first is the outermost.
     app = App(
+        shed(guard.http, _PRIORITY),
         request_id(),
         trace(telemetry.tracer, quiet=PROBES),
         real_ip(config.trusted_proxies),
         access_log(log, quiet=PROBES),
         *([] if telemetry.measured is None else [metrics(telemetry.measured)]),
         recover(log, statuses=STATUSES),
-        timeout(config.request_timeout),
+        timeout(config.request_timeout, by=_BY),
         max_body=config.max_body,
         statuses=STATUSES,
         lifespan=lifespan,
     )
-    inner: list[Middleware] = [authenticate(guard.verifier)]
-    if guard.limiter is not None:
-        inner.append(rate_limit(guard.limiter, group=_GROUP))
-    api = app.group("/api/v1", *inner)
+    api = app.group("/api/v1", authenticate(guard.verifier), rate_limit(guard.limits))
     RecordHandler(use.records).register(api)
     UpdateHandler(use.updates, clock).register(api)
     AccountHandler(use.accounts).register(api)
@@ -132,21 +141,28 @@ def rpc_app(
 ) -> RpcApp:
     """gRPC: every method of the service, under its interceptors."""
     # The same order here; streams are counted and ended inside all of them.
-    interceptors = [
+    app = RpcApp(
+        rpc.shed(guard.grpc, _rpc_priority, domain="myservice"),
         rpc.request_id(),
         rpc.trace(telemetry.tracer, quiet=RPC_PROBES),
         rpc.access_log(log, quiet=RPC_PROBES),
         *([] if telemetry.measured is None else [rpc.metrics(telemetry.measured)]),
         rpc.recover(log, domain="myservice"),
-        rpc.deadline(config.request_timeout),
+        rpc.deadline(config.request_timeout, by=_BY),
         rpc.authenticate(guard.verifier, clock),
-    ]
-    if guard.limiter is not None:
-        interceptors.append(rpc.rate_limit(guard.limiter, group=_GROUP))
-    app = RpcApp(*interceptors)
+        rpc.rate_limit(guard.limits),
+    )
     RecordRpc(use.records, use.updates).register(app)
     AccountRpc(use.accounts).register(app)
     add_health(app, health)
     if config.grpc_reflection:
         add_reflection(app)
     return app
+
+
+def _rpc_priority(method: Method) -> Priority:
+    if method.path in RPC_PROBES:
+        return Priority.HEALTH
+    if any(scope.endswith(":write") for scope in method.scopes):
+        return Priority.WRITE
+    return Priority.BACKGROUND if method.streams else Priority.READ

@@ -19,17 +19,14 @@ from myservice.domain.records import Record, RecordNotFound
 from myservice.doors import Guard, Telemetry, UseCases, http_app, rpc_app
 from myservice.operations import Operations
 from myservice.repository.accounts import PgAccounts
-from myservice.repository.audit import PgAudit
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.changes import CHANNEL, PgChanges
-from myservice.repository.imports import PgImports
 from myservice.repository.ledger import PgLedger
 from myservice.repository.orders import PgOrders
+from myservice.repository.reading import Reads
 from myservice.repository.records import PgRecords
 from myservice.service.accounts import AccountService
-from myservice.service.exports import ExportService
 from myservice.service.feed import RecordFeed
-from myservice.service.imports import ImportService
 from myservice.service.orders import OrderService
 from myservice.service.records import RecordService
 from myservice.service.retention import Retention
@@ -37,22 +34,25 @@ from myservice.traces import traces_of
 from myservice.worker.orders import OrderProcessor
 from paceline.admin.app import OperatedLog
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
-from paceline.bus import DeadLetters, NatsBus, NatsConsumer, Stream, dead_stream
+from paceline.bus import NatsBus, NatsConsumer, Stream
 from paceline.cache import Aside, Redis, RedisStore, SharedLimiter
 from paceline.clock import SystemClock
 from paceline.coalesce import Coalescer, Observer
-from paceline.config import Row
+from paceline.config import Row, format_duration
 from paceline.health import Check, Health
 from paceline.inbox import InboxCleaner
-from paceline.lifecycle import Lifecycle, Service
-from paceline.limit import RateLimiter
+from paceline.lifecycle import AtStop, Lifecycle, Service
+from paceline.limit import Limiter, Limits, RateLimiter
 from paceline.log import Logger
 from paceline.outbox import OutboxListener, OutboxRelay
 from paceline.pg import Notifier, Pool, listening, uuid7
+from paceline.processes import Inherited, Link
 from paceline.rpc.app import RpcApp
 from paceline.rpc.server import RpcServer
+from paceline.shed import Door, Shedder
 from paceline.trace import Tracer
 from paceline.web.app import App
+from paceline.web.middleware.shed import Gate
 from paceline.web.server import HttpServer
 
 ORDERS: Final = Stream("ORDERS", ("orders.>",))
@@ -74,6 +74,8 @@ class Built:
     server: HttpServer | None
     rpc_server: RpcServer | None
     admin: HttpServer | None
+    link: Link | None = None
+    """To the supervisor, for one of several workers."""
 
 
 def build(
@@ -84,9 +86,11 @@ def build(
     settings: Sequence[Row] = (),
     with_server: bool = True,
     with_worker: bool = False,
+    given: Inherited | None = None,
 ) -> Built:
     """Wire everything. ``before``: what must be up first, such as the schema.
 
+    ``given``: what a supervisor gave, for one of several workers.
     ``settings``: what operators see of them. Errors: as for `Operations.services`.
     """
     clock = SystemClock()
@@ -94,11 +98,18 @@ def build(
         config.get_database_url(), max_size=config.max_db_conns, application_name="myservice"
     )
     traces = traces_of(config, log, service="myservice")
+    shedder = _shedder(config, clock, log)
     core = _core(config, pool, clock, log, traces.observer)
-    work = _work(config, pool, core.use.orders, log, traces.tracer) if with_worker else Work([], {})
-    guard, guarding = _guard(config, core.redis, clock)
+    work = (
+        _work(config, pool, core.use.orders, log, tracer=traces.tracer, shedder=shedder)
+        if with_worker
+        else Work([], {})
+    )
+    guard, guarding = _guard(config, core.redis, clock, shedder)
     operations = Operations(config, log, service="myservice")
     operations.watch(pool, core.coalescers, cache=core.cache, redis=core.redis)
+    operations.watch_limits(shedder, guard.http, guard.grpc)
+    operations.watch_reads(core.reads)
     operations.watch_work(work.relays, work.consumers)
 
     def draining() -> bool:
@@ -115,19 +126,23 @@ def build(
         config, core.use, guard, telemetry, health=health, clock=clock, log=log, lifespan=lifespan
     )
     rpc = rpc_app(config, core.use, guard, telemetry, health=health, clock=clock, log=log)
-    operating = operations.services(health, settings) if with_server else ()
-    server = _server(app, config, log, port=config.port) if with_server else None
+    operating = operations.services(health, settings, given) if with_server else ()
+    server = _server(app, config, log, given, gate=guard.gate()) if with_server else None
     rpc_server = _rpc_server(rpc, config) if with_server else None
     servers = [one for one in (server, rpc_server) if one is not None]
-    first = [*operating, *before, *traces.services]
+    closing = AtStop("doors", *(one.stop_accepting for one in servers))
+    link = Link(given, on_leave=lambda: lifecycle.hand_over()) if given else None  # noqa: PLW0108 - made below
+    first = [*([link] if link else []), *operating, *before, *traces.services]
+    # The feed comes after the servers: streams end before a server waits for them. The doors close
+    # first: whoever comes back at once is another's.
+    last = [*servers, core.feed, closing]
     lifecycle = Lifecycle(
-        # The feed comes after the servers: streams end before a server waits for them.
-        [*first, pool, *core.services, *guarding, *work.services, *servers, core.feed],
+        [*first, shedder, pool, *core.services, *guarding, *work.services, *last],
         log,
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
     )
-    return Built(app, lifecycle, server, rpc_server, operations.server)
+    return Built(app, lifecycle, server, rpc_server, operations.server, link)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +151,7 @@ class Core:
 
     use: UseCases
     feed: RecordFeed
+    reads: Reads
     redis: Redis | None
     cache: Aside[Record] | None
     coalescers: Sequence[Coalescer]
@@ -157,9 +173,11 @@ def _core(
     feed = RecordFeed(
         changes, lambda: listening(config.get_database_url(), CHANNEL, log), clock, log
     )
-    pg_records = PgRecords(pool, written=recorder.notify, observer=observer)
-    pg_accounts, pg_ledger = PgAccounts(pool, observer=observer), PgLedger(pool, observer=observer)
-    pg_orders = PgOrders(pool, announced=announcer.notify, observer=observer)
+    reads = Reads(hedge_delay=config.hedge_reads, pages=_pages_at_once(config))
+    pg_records = PgRecords(pool, reads, written=recorder.notify, observer=observer)
+    pg_accounts = PgAccounts(pool, reads, observer=observer)
+    pg_ledger = PgLedger(pool, observer=observer)
+    pg_orders = PgOrders(pool, reads, announced=announcer.notify, observer=observer)
     records = CachedRecords(pg_records, cache) if cache else pg_records
     services: list[Service] = [
         recorder, announcer, pg_records, pg_accounts, pg_ledger, pg_orders,
@@ -173,7 +191,25 @@ def _core(
     )
     repositories = (pg_records, pg_accounts, pg_ledger, pg_orders)
     coalescers = [each for one in repositories for each in one.coalescers]
-    return Core(use, feed, redis, cache, coalescers, services)
+    return Core(use, feed, reads, redis, cache, coalescers, services)
+
+
+def _pages_at_once(config: Config) -> int:
+    """Half of the connections stay for the trips that carry everybody else."""
+    return max(1, config.max_db_conns // 2)
+
+
+def limits(config: Config) -> Mapping[str, object]:
+    """The numbers by which work is bounded, to be told at start-up."""
+    return {
+        "max_in_flight": config.max_in_flight,
+        "shed_delay": format_duration(config.shed_delay),
+        "rate_limit": config.rate_limit,
+        "request_timeout": format_duration(config.request_timeout),
+        "max_db_conns": config.max_db_conns,
+        "pages_at_once": _pages_at_once(config),
+        "hedge_reads": format_duration(config.hedge_reads),
+    }
 
 
 def _cache(
@@ -194,19 +230,31 @@ def _cache(
 
 
 def _guard(
-    config: Config, redis: Redis | None, clock: SystemClock
+    config: Config, redis: Redis | None, clock: SystemClock, shedder: Shedder
 ) -> tuple[Guard, Sequence[Service]]:
     """The guard of both doors, and what it stands on."""
     jwks = _jwks(config, clock)
     keys: list[KeySource] = [*_secrets(config), *jwks]
     verifier = Verifier(keys, clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
-    if config.rate_limit == 0:
-        return Guard(verifier, None), jwks
-    limiter = RateLimiter(clock, rate=config.rate_limit)
-    if redis is None or not config.rate_limit_shared:
-        return Guard(verifier, limiter), jwks
-    shared = SharedLimiter(redis, limiter, rate=config.rate_limit)
-    return Guard(verifier, shared), [*jwks, shared]
+    shared: list[SharedLimiter] = []
+
+    def limiter(rate: int, name: str) -> Limiter:
+        local = RateLimiter(clock, rate=rate)
+        if redis is None or not config.rate_limit_shared:
+            return local
+        shared.append(SharedLimiter(redis, local, rate=rate, name=name))
+        return shared[-1]
+
+    limits = Limits(
+        limiter(config.rate_limit, "limit") if config.rate_limit else None,
+        group="api",
+        own={scope: limiter(rate, f"limit {scope}") for scope, rate in config.rate_limits},
+    )
+    return Guard(verifier, limits, Door(shedder, "http"), Door(shedder, "grpc")), [*jwks, *shared]
+
+
+def _shedder(config: Config, clock: SystemClock, log: Logger) -> Shedder:
+    return Shedder(clock, log, most=config.max_in_flight, target=config.shed_delay)
 
 
 def build_worker(
@@ -220,8 +268,10 @@ def build_worker(
     clock = SystemClock()
     pool = Pool(config.get_database_url(), max_size=config.max_db_conns, application_name="worker")
     traces = traces_of(config, log, service="myservice-worker")
+    shedder = _shedder(config, clock, log)
     pg_orders = PgOrders(pool, observer=traces.observer)
-    work = _work(config, pool, OrderService(pg_orders, clock, uuid7), log, traces.tracer)
+    orders = OrderService(pg_orders, clock, uuid7)
+    work = _work(config, pool, orders, log, tracer=traces.tracer, shedder=shedder)
 
     def draining() -> bool:
         return lifecycle.draining
@@ -232,7 +282,7 @@ def build_worker(
     operations.watch_work(work.relays, work.consumers)
     operating = operations.services(health, settings)
     lifecycle = Lifecycle(
-        [*operating, *before, *traces.services, pool, pg_orders, *work.services],
+        [*operating, *before, *traces.services, shedder, pool, pg_orders, *work.services],
         log,
         drain_delay=config.drain_delay,
         shutdown_timeout=config.shutdown_timeout,
@@ -250,8 +300,16 @@ class Work:
     consumers: Sequence[NatsConsumer[OrderCreated]] = ()
 
 
-def _work(config: Config, pool: Pool, orders: OrderService, log: Logger, tracer: Tracer) -> Work:
-    """The relay of the outbox and the consumer of orders."""
+def _work(
+    config: Config,
+    pool: Pool,
+    orders: OrderService,
+    log: Logger,
+    *,
+    tracer: Tracer,
+    shedder: Shedder,
+) -> Work:
+    """The relay of the outbox and the consumer of orders, which lets requests go first."""
     stream = msgspec.structs.replace(ORDERS, replicas=config.nats_replicas)
     bus = NatsBus(config.get_nats_url(), log, name="myservice", streams=[stream], tracer=tracer)
     # It is told of every message; the look by itself is for a notification that was lost.
@@ -261,7 +319,8 @@ def _work(config: Config, pool: Pool, orders: OrderService, log: Logger, tracer:
     )
     consumer = NatsConsumer(
         bus, OrderProcessor(orders).process, log, type=OrderCreated,
-        stream=stream.name, subjects=stream.subjects, replicas=stream.replicas, tracer=tracer,
+        stream=stream.name, subjects=stream.subjects, replicas=stream.replicas,
+        tracer=tracer, gate=shedder,
     )  # fmt: skip
     return Work(
         [bus, relay, listener, InboxCleaner(pool, log), consumer],
@@ -271,64 +330,21 @@ def _work(config: Config, pool: Pool, orders: OrderService, log: Logger, tracer:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Books:
-    """The ledger for a command: start ``services`` in order, stop them in reverse."""
-
-    services: Sequence[Service]
-    service: AccountService
-    audit: PgAudit
-
-
-def build_books(config: Config) -> Books:
-    """Wire what ``myservice ledger`` needs."""
-    pool = Pool(config.get_database_url(), min_size=1, max_size=2, application_name="ledger")
-    accounts, ledger = PgAccounts(pool), PgLedger(pool)
-    service = AccountService(accounts, ledger, SystemClock(), uuid7)
-    return Books([pool, accounts, ledger], service, PgAudit(pool))
-
-
-@dataclass(frozen=True, slots=True)
-class Graveyard:
-    """The dead letters for a command: start ``services`` in order, stop them in reverse."""
-
-    services: Sequence[Service]
-    letters: DeadLetters
-
-
-def build_graveyard(config: Config, log: Logger) -> Graveyard:
-    """Wire what ``myservice dead`` needs."""
-    bus = NatsBus(config.get_nats_url(), log, name="myservice dead")
-    return Graveyard([bus], DeadLetters(bus, stream=dead_stream(replicas=config.nats_replicas)))
-
-
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """Import and export for a command: start ``services`` in order, stop them in reverse."""
-
-    services: Sequence[Service]
-    imports: ImportService
-    exports: ExportService
-
-
-def build_archive(config: Config, *, processes: int = 1) -> Archive:
-    """Wire what ``myservice records`` needs."""
-    pool = Pool(config.get_database_url(), min_size=1, max_size=2, application_name="records")
-    records = PgRecords(pool)
-    imports = ImportService(PgImports(pool), SystemClock(), uuid7, processes=processes)
-    return Archive([pool, records], imports, ExportService(records))
-
-
-def _server(app: App, config: Config, log: Logger, *, port: int) -> HttpServer:
+def _server(
+    app: App, config: Config, log: Logger, given: Inherited | None, *, gate: Gate
+) -> HttpServer:
     return HttpServer(
         app,
         log,
         host=config.host,
-        port=port,
+        port=config.port,
         reuse_port=config.reuse_port,
+        listener=given.take_listener() if given else None,
+        keep_alive_grace=config.keep_alive_grace,
         read_timeout=config.read_timeout,
         write_timeout=config.write_timeout,
         idle_timeout=config.idle_timeout,
+        gate=gate,
     )
 
 
@@ -339,6 +355,7 @@ def _rpc_server(app: RpcApp, config: Config) -> RpcServer:
         port=config.grpc_port,
         max_message=config.max_body,
         reuse_port=config.reuse_port,
+        max_connection_age=config.grpc_connection_age or None,
     )
 
 

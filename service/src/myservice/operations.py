@@ -12,6 +12,7 @@ from typing import Any
 
 from myservice import __version__
 from myservice.config import Config
+from myservice.repository.reading import Reads
 from paceline.admin import Operated, Profiler, TaskAges, admin_app, require_token
 from paceline.admin.app import OperatedLog
 from paceline.bus import NatsConsumer
@@ -24,6 +25,8 @@ from paceline.metrics.loop import LoopLag
 from paceline.metrics.registry import Metrics
 from paceline.outbox import OutboxRelay
 from paceline.pg import Pool
+from paceline.processes import Inherited
+from paceline.shed import Door, Shedder
 from paceline.trace import recording
 from paceline.web.app import App
 from paceline.web.server import HttpServer
@@ -56,12 +59,28 @@ class Operations:
         """Show the figures of what requests go through."""
         watched = self._metrics.watched
         watched.add("pools", pool)
+        watched.read("retries", "transactions", lambda: pool.retries)
         watched.add("coalescers", *coalescers)
         if cache is not None:
             watched.add("caches", cache)
             watched.add("coalescers", *cache.coalescers)
         if redis is not None:
             watched.add("breakers", redis.breaker)
+
+    def watch_limits(self, shedder: Shedder, *doors: Door) -> None:
+        """Show how much is let in, and what was turned away."""
+        watched = self._metrics.watched
+        watched.add("shedders", shedder)
+        watched.add("doors", *doors)
+
+    def watch_reads(self, reads: Reads) -> None:
+        """Show what reads were repeated, and what waits for its turn."""
+        watched = self._metrics.watched
+        watched.read("retries", "reads", lambda: reads.retry.stats)
+        watched.add("bulkheads", reads.pages)
+        hedge = reads.hedge
+        if hedge is not None:
+            watched.read("hedges", "reads", lambda: hedge.stats)
 
     def watch_work(
         self, relays: Sequence[OutboxRelay], consumers: Sequence[NatsConsumer[Any]]
@@ -74,14 +93,19 @@ class Operations:
         for consumer in consumers:
             watched.ask("backlogs", consumer.name, consumer.backlog)
 
-    def services(self, health: Health, settings: Sequence[Row]) -> Sequence[Service]:
+    def services(
+        self, health: Health, settings: Sequence[Row], given: Inherited | None = None
+    ) -> Sequence[Service]:
         """What to start, before everything else.
 
-        Errors: Error(FAILED_PRECONDITION) when the address needs a token and there is none.
+        ``given``: one of several workers listens to its supervisor only, which has the port and
+        asks for the token. Errors: Error(FAILED_PRECONDITION) when the address needs a token and
+        there is none.
         """
         config = self._config
-        token = config.admin_token.reveal() if config.admin_token else None
-        require_token(config.admin_host, token, variable=config.variable("admin_token"))
+        token = config.admin_token.reveal() if config.admin_token and given is None else None
+        if given is None:
+            require_token(config.admin_host, token, variable=config.variable("admin_token"))
         tasks, profiler = TaskAges(), Profiler()
         operated = Operated(
             self._service, __version__, health,
@@ -95,6 +119,7 @@ class Operations:
             name=f"admin server ({config.variable('admin_port')})",
             host=config.admin_host,
             port=config.admin_port,
+            listener=given.take_admin() if given else None,
             write_timeout=90.0,  # a profile takes up to a minute
         )
         # In reverse at the end: a profile that is being made ends before the server waits for it.

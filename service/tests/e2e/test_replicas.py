@@ -87,7 +87,7 @@ async def leave(shop: Shop, group: asyncio.TaskGroup) -> None:
     # It says so before it goes, and serves whoever has not heard.
     await shop.until_more(1)
     assert not server_leaves.done()
-    shop.open.remove(server)
+    shop.open = shop.servers[1:]
     assert await server_leaves == 0
     assert await worker_leaves == 0
     assert await shop.ready(server) == 0

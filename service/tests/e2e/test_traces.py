@@ -74,18 +74,20 @@ async def running(
     folder: Path, dsn: str, nats: str, serve_to: str, worker_to: str, *, ends: set[int]
 ) -> AsyncGenerator[Shop]:
     """Both processes, until the block ends, sending their spans to where they are told."""
-    common = {
-        "APP_DATABASE_URL": dsn, "APP_NATS_URL": nats, "APP_TRACE_RATIO": "1",
-        "APP_PORT": "0", "APP_ADMIN_PORT": "0",
-    }  # fmt: skip
-    port, probes = free_port(), free_port()
+
+    def command(word: str, port: int, collector: str, listens: str) -> Command:
+        ports = {"APP_PORT": "0", "APP_ADMIN_PORT": "0", listens: str(port)}
+        return Command(
+            word, port=port, log=folder / f"{word}.log",
+            APP_PORT=ports["APP_PORT"], APP_ADMIN_PORT=ports["APP_ADMIN_PORT"],
+            APP_DATABASE_URL=dsn, APP_NATS_URL=nats, APP_TRACE_RATIO="1",
+            APP_OTEL_ENDPOINT=collector,
+        )  # fmt: skip
+
     logs = [folder / "serve.log", folder / "worker.log"]
-    serve = Command("serve", port=port, log=logs[0], **{
-        **common, "APP_PORT": str(port), "APP_OTEL_ENDPOINT": serve_to,
-    })  # fmt: skip
-    worker = Command("worker", port=probes, log=logs[1], **{
-        **common, "APP_ADMIN_PORT": str(probes), "APP_OTEL_ENDPOINT": worker_to,
-    })  # fmt: skip
+    port = free_port()
+    serve = command("serve", port, serve_to, "APP_PORT")
+    worker = command("worker", free_port(), worker_to, "APP_ADMIN_PORT")
     accounts = await open_accounts(dsn, "shop", 2, 1000)
     api = Api(port, token_of("shop", "orders:write", "orders:read"))
     try:

@@ -64,14 +64,19 @@ class Api:
 class Command:
     """A command of the service that stays, started again after each kill.
 
-    ``port``: where it listens when it is up; ``words``: what to run.
+    ``port``: where it listens when it is up, ``grpc_port`` also; ``words``: what to run.
     """
 
-    def __init__(self, *words: str, port: int, log: Path, **settings: str) -> None:
+    def __init__(
+        self, *words: str, port: int, log: Path, grpc_port: int = 0, **settings: str
+    ) -> None:
         self.port = port
+        self.grpc_port = grpc_port
         self._words = words
         self._log = log
-        self._env = environment(APP_JWT_SECRET=SECRET, APP_HOST="127.0.0.1", **settings)
+        self._env = environment(
+            APP_JWT_SECRET=SECRET, APP_HOST="127.0.0.1", APP_GRPC_PORT=str(grpc_port), **settings
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
@@ -90,6 +95,17 @@ class Command:
             else:
                 writer.close()
                 return
+
+    @property
+    def pid(self) -> int:
+        """Its process. Errors: ValueError when it does not run."""
+        if self._process is None:
+            raise ValueError("it does not run")
+        return self._process.pid
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal after which it goes on."""
+        os.kill(self.pid, number)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from killing import (
     Api,
@@ -31,11 +32,20 @@ _MAY_BE_BETTER_NEXT_TIME = frozenset({409, 429, 500, 503, 504})
 _SCOPES = ("orders:write", "records:read", "records:write")
 
 
+class Door(Protocol):
+    """Something that listens."""
+
+    @property
+    def port(self) -> int:
+        """Where."""
+        ...
+
+
 @dataclass
 class Shop:
     """What the clients know, which is where to order and which orders were accepted.
 
-    ``open``: the servers that get requests, as a load balancer's list. ``strict``: nothing is
+    ``open``: the doors that requests go to, servers or a load balancer before them. ``strict``: nothing is
     killed, so a request to a server that listens must be accepted.
     """
 
@@ -45,13 +55,13 @@ class Shop:
     token: str
     servers: list[Command]
     workers: list[Command]
-    open: list[Command]
+    open: Sequence[Door]
     strict: bool = False
     closed: bool = False
     accepted: dict[str, str] = field(default_factory=dict[str, str])  # reference to order
     sent_again: int = 0
 
-    def api_of(self, command: Command) -> Api:
+    def api_of(self, command: Door) -> Api:
         """How to talk to one of them."""
         return Api(command.port, self.token)
 
@@ -136,13 +146,17 @@ async def running_shop(
     *Resources*: owns the processes; whoever runs at the end of the block must end well.
     """
     accounts = await open_accounts(dsn, "shop", ACCOUNTS, BALANCE)
-    common = {"APP_DATABASE_URL": dsn, "APP_NATS_URL": nats_url, "APP_GRPC_PORT": "0", **settings}
+    common = {
+        "APP_DATABASE_URL": dsn, "APP_NATS_URL": nats_url, "APP_RATE_LIMIT": "0",
+        "APP_SHED_DELAY": "0", **settings,
+    }  # fmt: skip
 
     def command(words: str, number: int, variable: str) -> Command:
         port = free_port()
         log = folder / f"{words}-{number}.log"
         own = {"APP_ADMIN_PORT": "0", variable: str(port)}
-        return Command(words, port=port, log=log, APP_RATE_LIMIT="0", **common, **own)
+        rpc_port = free_port() if words == "serve" else 0
+        return Command(words, port=port, grpc_port=rpc_port, log=log, **common, **own)
 
     serving = [command("serve", number, "APP_PORT") for number in range(servers)]
     working = [command("worker", number, "APP_ADMIN_PORT") for number in range(workers)]

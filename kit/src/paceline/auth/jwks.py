@@ -13,20 +13,17 @@ A `paceline.lifecycle` service; `Verifier` reads its ``keys``. Read ``paceline.a
 import asyncio
 import logging
 import random
-from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
-from threading import Thread
-from typing import TypeVar
 
 from paceline.auth.fetch import Fetch
 from paceline.auth.jwk import ParsedKeys, parse_jwks
 from paceline.auth.keys import KeySet
 from paceline.clock import Clock
 from paceline.errors import Code, Error, chain
+from paceline.retry import Budget, Retry
+from paceline.thread import in_daemon_thread
 
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class JwksSource:
@@ -70,7 +67,7 @@ class JwksSource:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Load the keys and begin to refresh them.
+        """Load the keys, in up to three attempts, and begin to refresh them.
 
         Errors: ``Error(UNAVAILABLE)`` when they cannot be loaded and are required.
         """
@@ -78,7 +75,7 @@ class JwksSource:
             raise RuntimeError(f"{self.name} is started already")
         self._wanted = asyncio.Event()
         try:
-            await self._load()
+            await Retry(Budget(), first_pause=0.2, longest_pause=1.0).run(self._load)
         except Exception as exc:
             if self._required:
                 message = "the keys that verify tokens cannot be loaded"
@@ -121,7 +118,7 @@ class JwksSource:
     async def _load(self) -> None:
         self._attempted_at = self._clock.monotonic()
         async with asyncio.timeout(self._deadline):
-            document, parsed = await _in_thread(self._read)
+            document, parsed = await in_daemon_thread(self._read, name="jwks-fetch")
         if document == self._document:
             return  # the very same set: what was verified with it stays remembered
         self._document = document
@@ -142,18 +139,3 @@ class JwksSource:
         if self._failing:
             _log.info("%s: refreshed again", self.name)
         self._failing = False
-
-
-async def _in_thread(call: Callable[[], T]) -> T:
-    """Like `asyncio.to_thread`, but no exit waits for it: a name server can hang for minutes."""
-    result: Future[T] = Future()
-    result.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            result.set_result(call())
-        except BaseException as exc:  # noqa: BLE001 - it is the caller's
-            result.set_exception(exc)
-
-    Thread(target=run, name="jwks-fetch", daemon=True).start()
-    return await asyncio.wrap_future(result)

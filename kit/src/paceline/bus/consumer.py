@@ -50,6 +50,14 @@ class Source(Protocol):
         ...
 
 
+class Gate(Protocol):
+    """Who says when there is room for work that can wait."""
+
+    async def until_room(self) -> None:
+        """Return at once, or when there is."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Stats:
     """What a consumer has done: deliveries by what became of them, and calls of the handler."""
@@ -70,6 +78,7 @@ class Consumer(Generic[T]):
     as consuming. ``start_timeout``: how long `start` waits for the source's first word.
     ``stop_timeout``: what the batches in hand may take to end at a stop, less under an ambient
     deadline. ``policy``: see there. ``tracer``: goes on with the traces that messages come from.
+    ``gate``: asked before more is fetched; it must not keep us for long.
 
     *Resources*: tasks, and through them the source, from `start` to `stop`.
     """
@@ -91,6 +100,7 @@ class Consumer(Generic[T]):
         start_timeout: float = 5.0,
         stop_timeout: float = 20.0,
         tracer: Tracer | None = None,
+        gate: Gate | None = None,
     ) -> None:
         if batch < 1 or lanes < 1:
             raise ValueError("batch and lanes must be at least 1")
@@ -110,6 +120,7 @@ class Consumer(Generic[T]):
         self._alive_within = alive_within
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
+        self._gate = gate
         self._lanes = Lanes(lanes)
         self._in_hand: dict[Delivery, float] = {}
         self._fewer = asyncio.Event()
@@ -205,6 +216,8 @@ class Consumer(Generic[T]):
             while (room := self._most - len(self._in_hand)) < self._batch:
                 self._fewer.clear()
                 await self._fewer.wait()
+            if self._gate is not None:
+                await self._gate.until_room()
             try:
                 deliveries = await self._source.fetch(room)
             except Error as exc:

@@ -8,7 +8,7 @@ and ``nats_source``.
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from paceline.bus.consumer import Consumer
+from paceline.bus.consumer import Consumer, Gate
 from paceline.bus.dead import PREFIX
 from paceline.bus.handling import Handler
 from paceline.bus.jetstream import Stream
@@ -28,7 +28,8 @@ class NatsConsumer(Consumer[T]):
 
     ``ack_wait``: after how long without a word from us a message goes to another process; we say
     that we work on it three times as often. ``nak_delay``, ``backoff``, ``max_deliver``: see
-    `Policy`. ``batch``, ``lanes``, ``work_timeout``, ``stop_timeout``, ``tracer``: see `Consumer`.
+    `Policy`. ``batch``, ``lanes``, ``work_timeout``, ``stop_timeout``, ``tracer``, ``gate``: see
+    `Consumer`.
     ``max_ack_pending``, ``heartbeat``: see `NatsSource`. ``replicas``: of the streams that it
     makes for itself, which are dead letters and counts of failures.
 
@@ -57,6 +58,7 @@ class NatsConsumer(Consumer[T]):
         heartbeat: float = 5.0,
         replicas: int = 1,
         tracer: Tracer | None = None,
+        gate: Gate | None = None,
     ) -> None:
         source = self._nats = NatsSource(
             bus,
@@ -83,6 +85,7 @@ class NatsConsumer(Consumer[T]):
             alive_within=3 * heartbeat,
             stop_timeout=stop_timeout,
             tracer=tracer,
+            gate=gate,
         )
 
     async def backlog(self) -> Backlog:

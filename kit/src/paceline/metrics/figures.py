@@ -128,6 +128,69 @@ GROUPS: Final[Mapping[str, Kindred]] = {
         ),
     ),
     "breakers": Kindred(
-        "breaker", (_gauge("breaker_open", "Whether it lets nobody through.", "open"),)
+        "breaker",
+        (
+            _gauge("breaker_open", "Whether it lets nobody through.", "open"),
+            _gauge("breaker_refused_share", "The share of attempts it refuses now.", "share"),
+            _counters(
+                "breaker_attempts",
+                "Attempts by what became of them.",
+                "result",
+                {"success": "succeeded", "failure": "failed", "refused": "refused"},
+            ),
+        ),
+    ),
+    "shedders": Kindred(
+        "",
+        (
+            _gauge("shed_limit", "Requests that may be in flight now.", "limit"),
+            _gauge("shed_in_flight", "Requests in flight that count.", "in_flight"),
+            _gauge("shed_active", "Whether some are turned away now.", "shedding"),
+            _gauge(
+                "shed_delay_seconds", "How long what was admitted took of late.", "delay_seconds"
+            ),
+            _gauge("shed_normal_seconds", "How long it takes without load.", "normal_seconds"),
+        ),
+    ),
+    "doors": Kindred(
+        "door",
+        (
+            _counter("admitted", "Requests and calls that were let in.", "admitted"),
+            _counters(
+                "shed",
+                "Requests and calls turned away under load, by their priority.",
+                "priority",
+                {
+                    "write": "refused_writes",
+                    "read": "refused_reads",
+                    "background": "refused_background",
+                },
+            ),
+        ),
+    ),
+    "retries": Kindred(
+        "operation",
+        (
+            _counter("retry_calls", "Calls that may be repeated.", "calls"),
+            _counter("retries", "Repetitions.", "retries"),
+            _counter("retries_denied", "Repetitions for which the budget was spent.", "denied"),
+        ),
+    ),
+    "hedges": Kindred(
+        "operation",
+        (
+            _counter("hedged_calls", "Calls that were asked for twice.", "hedged"),
+            _counter("hedge_wins", "Of these, those that the second one answered.", "won"),
+            _counter("hedges_denied", "Second ones for which the budget was spent.", "denied"),
+        ),
+    ),
+    "bulkheads": Kindred(
+        "bulkhead",
+        (
+            _gauge("bulkhead_limit", "How many may be inside.", "limit"),
+            _gauge("bulkhead_inside", "How many are inside.", "inside"),
+            _gauge("bulkhead_waiting", "How many wait to be let in.", "waiting"),
+            _counter("bulkhead_refused", "Calls that were refused.", "refused"),
+        ),
     ),
 }

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, LiteralString, TypeVar
+from typing import Any, Final, LiteralString, TypeVar
 
 import asyncpg
 
@@ -22,9 +22,13 @@ from paceline.pg.connect import wait_for_server
 from paceline.pg.connection import Connection, Row
 from paceline.pg.errors import DRIVER_ERRORS
 from paceline.pg.slots import Slots, stopped
-from paceline.pg.transaction import Isolation, again, begun
+from paceline.pg.transaction import Isolation, begun, is_conflict
+from paceline.retry import Budget, Retry
+from paceline.retry import Stats as RetryStats
 
 T = TypeVar("T")
+
+_MIN_SIZE: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class PoolStats:
 class Pool:
     """Up to ``max_size`` connections to one database. All times are in seconds.
 
+    ``min_size``: how many stay open, 5 unless given or more than there may be.
     ``max_lifetime``: a connection older than this is replaced when it comes back (each a little
     earlier, so that they do not all go at once). ``max_idle``: how long connections beyond
     ``min_size`` may rest. ``acquire_timeout``: how long to wait for a connection.
@@ -58,7 +63,7 @@ class Pool:
         dsn: str,
         *,
         max_size: int = 25,
-        min_size: int = 5,
+        min_size: int | None = None,
         max_lifetime: float = 1800.0,
         max_idle: float = 300.0,
         acquire_timeout: float = 5.0,
@@ -69,6 +74,8 @@ class Pool:
         statement_cache_size: int = 100,
         application_name: str | None = None,
     ) -> None:
+        if min_size is None:
+            min_size = min(_MIN_SIZE, max_size)
         if not 0 <= min_size <= max_size or max_size < 1:
             raise ValueError(f"a pool cannot have {min_size} to {max_size} connections")
         self._dsn = dsn
@@ -83,6 +90,11 @@ class Pool:
         self._tidy_every = tidy_every
         self._statement_cache_size = statement_cache_size
         self._settings = {"application_name": application_name} if application_name else None
+        # A conflict is no outage: each transaction may be run again, but not all of them twice.
+        self._retry = Retry(
+            Budget(ratio=1.0, burst=100.0),
+            first_pause=0.005, longest_pause=0.25, retries=is_conflict,
+        )  # fmt: skip
         self._slots: Slots | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -102,6 +114,11 @@ class Pool:
         waiting = self._slots.waiting if self._slots else 0
         idle = max(0, self.size - self.in_use)
         return PoolStats(self.size, self.in_use, idle, self._max_size, waiting)
+
+    @property
+    def retries(self) -> RetryStats:
+        """Transactions that were run again."""
+        return self._retry.stats
 
     async def start(self) -> None:
         """Open the first connections.
@@ -209,7 +226,7 @@ class Pool:
             async with self.transaction(isolation=isolation, read_only=read_only) as tx:
                 return await fn(tx)
 
-        return await again(once, attempts)
+        return await self._retry.run(once, attempts=attempts)
 
     def _checkout(self, *, stateful: bool = False) -> Checkout:
         if self._slots is None:

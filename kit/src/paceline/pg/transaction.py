@@ -4,25 +4,21 @@
 leaves the block rolls back; a cancellation does so by the pool closing the connection, so that
 unwinding waits for nothing. A connection lost during COMMIT is `OutcomeUnknown`; and a COMMIT that
 the server turned into a ROLLBACK, because a failed statement's error was caught inside the block,
-is an error and not a silent loss. `again` runs a whole transaction again after a serialization
-failure or a deadlock: nothing happened then, so it is safe if the function is.
-Used by ``pool``.
+is an error and not a silent loss. Used by ``pool``, which runs a whole transaction again after what
+`is_conflict` knows.
 """
 
-import asyncio
-import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final, Literal, LiteralString, TypeVar
+from typing import Final, Literal, LiteralString
 
 import asyncpg
 
-from paceline.deadline import remaining
+from paceline.deadline import ran_out, remaining
 from paceline.errors import Code
 from paceline.pg.connection import Connection
 from paceline.pg.errors import DatabaseError, OutcomeUnknown
 
-T = TypeVar("T")
 Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 
 _LEVELS: Final[Mapping[Isolation, LiteralString]] = {
@@ -32,8 +28,6 @@ _LEVELS: Final[Mapping[Isolation, LiteralString]] = {
 }
 _SAFE_TO_REPEAT: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _ROLLBACK_TIMEOUT: Final = 2.0
-_FIRST_PAUSE: Final = 0.005
-_LONGEST_PAUSE: Final = 0.25
 
 
 @asynccontextmanager
@@ -63,7 +57,7 @@ async def _roll_back(connection: Connection) -> None:
 async def _commit(connection: Connection) -> None:
     if remaining() == 0:
         await _roll_back(connection)
-        raise DatabaseError(Code.DEADLINE_EXCEEDED)
+        raise DatabaseError(Code.DEADLINE_EXCEEDED, ran_out("a transaction"))
     try:
         tag = await connection.control("COMMIT")
     except DatabaseError as exc:
@@ -83,17 +77,6 @@ def _outcome_is_known(exc: DatabaseError) -> bool:
     return exc.sqlstate is not None and exc.code not in (Code.UNAVAILABLE, Code.UNKNOWN)
 
 
-async def again(run: Callable[[], Awaitable[T]], attempts: int) -> T:
-    """Await ``run()`` until it works, up to ``attempts`` times; see ``Pool.transact``."""
-    pause = _FIRST_PAUSE
-    for _ in range(attempts - 1):
-        try:
-            return await run()
-        except DatabaseError as exc:
-            wait = random.uniform(pause / 2, pause)  # noqa: S311 - spreads load, guards nothing
-            left = remaining()
-            if exc.sqlstate not in _SAFE_TO_REPEAT or (left is not None and left <= wait):
-                raise
-        await asyncio.sleep(wait)
-        pause = min(2 * pause, _LONGEST_PAUSE)
-    return await run()
+def is_conflict(exc: Exception) -> bool:
+    """Whether a transaction ran into another one: nothing happened, and it may be run again."""
+    return isinstance(exc, DatabaseError) and exc.sqlstate in _SAFE_TO_REPEAT

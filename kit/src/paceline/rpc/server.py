@@ -1,13 +1,16 @@
 """The gRPC server: grpcio's aio server on one port, in this process, stopped by us.
 
 `RpcServer.stop` ends streams at once, finishes unary calls in flight, then cuts off the rest and
-says so. Limits are the protocol's own: a message that is too large is refused by grpcio before it
-is here, as is a connection's stream beyond its number or a client that pings too often; a
-connection that does not answer a ping is closed, and what it held is cancelled. No TLS: as for
-HTTP, that is the proxy's. Built by ``main``; what it serves is ``app``.
+says so. grpcio cancels the calls that reach it while it closes, before a client can know, so with
+a ``max_connection_age`` the stop first waits until every client has been sent elsewhere. Limits
+are the protocol's own: a message that is too large is refused by grpcio before it is here, as is a
+connection's stream beyond its number or a client that pings too often; a connection that does not
+answer a ping is closed, and what it held is cancelled. No TLS: as for HTTP, that is the proxy's.
+Built by ``main``; what it serves is ``app``.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from grpc import aio
@@ -15,9 +18,13 @@ from grpc import aio
 from paceline.deadline import remaining
 from paceline.errors import Code, Error
 from paceline.rpc.app import RpcApp
+from paceline.rpc.quiet import close_listeners, count_connections, refuse_new
 
 _STOP_TIMEOUT: Final = 30.0
 _MAX_UNWIND: Final = 1.0
+_AGE_JITTER: Final = 1.25  # grpcio varies the age by a tenth, and closing takes a round trip
+_LOOK: Final = 0.05
+_SETTLE: Final = 0.1  # for connections that have begun: a round trip, and for us to accept them
 
 
 class RpcServer:
@@ -27,7 +34,9 @@ class RpcServer:
     once in all, ``max_connection_streams`` at once a connection, whose client lets the others
     wait. In seconds: a connection that is silent for ``keepalive`` is pinged and closed after
     ``keepalive_timeout``; a client may ping every ``min_ping_interval``. ``reuse_port``: several
-    processes listen on one port.
+    processes listen on one port. ``max_connection_age``: a connection is closed after about so
+    long, when its calls are done, and the client makes another, which may be to another process;
+    None for never.
 
     *Resources*: between `start` and `stop`, the port, grpcio's threads, and a task for each call.
     """
@@ -45,6 +54,7 @@ class RpcServer:
         keepalive_timeout: float = 20.0,
         min_ping_interval: float = 10.0,
         reuse_port: bool = False,
+        max_connection_age: float | None = None,
     ) -> None:
         self.name = "grpc"
         self._app = app
@@ -52,6 +62,8 @@ class RpcServer:
         self._wanted_port = port
         self._port: int | None = None
         self._max_calls = max_calls
+        self._reuse_port = reuse_port
+        self._max_age = max_connection_age
         self._options: list[tuple[str, int]] = [
             ("grpc.max_receive_message_length", max_message),
             ("grpc.max_concurrent_streams", max_connection_streams),
@@ -66,8 +78,11 @@ class RpcServer:
             ("grpc.server.max_pending_requests", max_calls),
             ("grpc.server.max_pending_requests_hard_limit", 2 * max_calls),
         ]
+        if max_connection_age is not None:
+            self._options.append(("grpc.max_connection_age_ms", int(max_connection_age * 1000)))
         self._server: aio.Server | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._refusing = False
 
     @property
     def port(self) -> int:
@@ -94,20 +109,35 @@ class RpcServer:
         self._app.streams.begin()
         await server.start()
 
+    async def stop_accepting(self) -> None:
+        """Take no new connections when others share the port; those there are go on as before.
+
+        Otherwise nothing, for a socket that is closed refuses, and nobody else would accept.
+        """
+        if self._port is not None and self._reuse_port and refuse_new(self._port):
+            await asyncio.sleep(_SETTLE)
+            close_listeners(self._port)
+            self._refusing = True
+
     async def stop(self) -> None:
         """Stop accepting, end streams, finish what is in flight, cut off what is late.
 
         The deadline is the ambient one, or 30 s. Errors: Error(DEADLINE_EXCEEDED) that says how
         many calls were cut off; everything is closed then, too.
         """
-        server, self._server, self._port = self._server, None, None
-        if server is None:
+        if self._server is None:
             return
         left = remaining()
-        patience = _STOP_TIMEOUT if left is None else left
-        unwind = min(_MAX_UNWIND, patience / 4)
-        self._close(server, patience)
+        end = asyncio.get_running_loop().time() + (_STOP_TIMEOUT if left is None else left)
         self._app.end_streams()
+        try:
+            await self._until_all_have_left()
+        finally:
+            server, self._server, self._port = self._server, None, None
+            self._refusing = False
+            patience = max(0.0, end - asyncio.get_running_loop().time())
+            unwind = min(_MAX_UNWIND, patience / 4)
+            self._close(server, patience)
         try:
             async with asyncio.timeout(patience - unwind):
                 await self._app.until_idle()
@@ -121,6 +151,20 @@ class RpcServer:
         if cut:
             message = f"{cut} calls in flight were cut off"
             raise Error(Code.DEADLINE_EXCEEDED, message)
+
+    async def _until_all_have_left(self) -> None:
+        """Wait, with nobody new, until age has ended every connection, or half of the time is over.
+
+        Only where clients find another process at once: others would have nowhere to go.
+        """
+        if self._max_age is None or self._port is None or not self._refusing:
+            return
+        left = remaining()
+        patience = min(_AGE_JITTER * self._max_age, (_STOP_TIMEOUT if left is None else left) / 2)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while count_connections(self._port):  # noqa: ASYNC110 - grpcio tells nobody
+                    await asyncio.sleep(_LOOK)
 
     def _close(self, server: aio.Server, grace: float) -> asyncio.Task[None]:
         """Close the server within ``grace``, also when who asked for it is cancelled."""

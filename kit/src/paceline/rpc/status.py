@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from paceline.errors import Code, Error, ValidationError
+from paceline.errors import Code, Error, Overloaded, ValidationError
 from paceline.rpc.call import Refusal
 
 STATUS: Final[Mapping[Code, grpc.StatusCode]] = {
@@ -73,7 +73,7 @@ def _details(exc: BaseException, message: str, domain: str, request_id: str) -> 
     if isinstance(exc, ValidationError) and exc.field:
         violation = BadRequest.FieldViolation(field=exc.field[:_MAX_NAME], description=message)
         details.append(BadRequest(field_violations=[violation]))
-    if isinstance(exc, Throttled):
+    if isinstance(exc, Throttled | Overloaded):
         retry = RetryInfo()
         retry.retry_delay.FromNanoseconds(int(exc.retry_after * 1e9))
         details.append(retry)

@@ -16,12 +16,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, TypeVar
 
+from paceline.shed import Ticket
 from paceline.web.asgi import Receive, Scope, Send
 
 T = TypeVar("T")
 
 LIFT: Final = "paceline.lift"
 """Where the timeout middleware leaves the way to end its deadline."""
+TICKET: Final = "paceline.ticket"
+"""Where the shed middleware leaves what counts the request among those in flight."""
 STREAM: Final = "paceline.stream"
 """Marks the start of a response that may last: the server then bounds silence, not duration."""
 EVENT_STREAM: Final = "text/event-stream"
@@ -82,6 +85,9 @@ async def send_events(
             lift: Callable[[], None] | None = scope.get(LIFT)
             if lift is not None:
                 lift()
+            ticket: Ticket | None = scope.get(TICKET)
+            if ticket is not None:
+                ticket.leave_early()
             await _send_all(events, items, receive, send)
     pause = random.randint(_SOONEST, _LATEST)  # noqa: S311 - spreads load, guards nothing
     await send({"type": "http.response.body", "body": b"retry: %d\n\n" % pause})

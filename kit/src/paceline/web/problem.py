@@ -8,11 +8,12 @@ Raised by binding and routing, answered by ``app`` and by the recover middleware
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from math import ceil
 from typing import Final
 
 import msgspec
 
-from paceline.errors import Code, Error, ValidationError
+from paceline.errors import Code, Error, Overloaded, ValidationError
 from paceline.web.asgi import Headers, Scope, Send
 
 STATUS: Final[Mapping[Code, int]] = {
@@ -98,18 +99,23 @@ class ClientDisconnected(Error):
 
 
 def status_of(kind: type[Error], code: Code, statuses: Statuses) -> int:
-    """The HTTP status of an error type: the service's table, then validation, then `STATUS`."""
+    """The HTTP status of an error type: the service's table, the kit's own types, `STATUS`."""
     for cls in kind.__mro__:
         if cls in statuses:
             return statuses[cls]
     if issubclass(kind, ValidationError):
         return HTTPStatus.UNPROCESSABLE_ENTITY
+    if issubclass(kind, Overloaded):
+        return HTTPStatus.SERVICE_UNAVAILABLE  # it is we who are too slow, not the caller too fast
     return STATUS[code]
 
 
 def is_server_error(exc: Error, statuses: Statuses) -> bool:
-    """Whether it is ours to log and mend, not the caller's."""
-    return _status(exc, statuses) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    """Whether it is ours to log and mend, not the caller's; an overload is logged as a whole."""
+    return (
+        not isinstance(exc, Overloaded)
+        and _status(exc, statuses) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    )
 
 
 def _status(exc: Error, statuses: Statuses) -> int:
@@ -178,5 +184,7 @@ async def send_problem(scope: Scope, send: Send, exc: BaseException, statuses: S
     ]
     if isinstance(exc, HttpError):
         headers.extend(exc.headers)
+    elif isinstance(exc, Overloaded):
+        headers.append((b"retry-after", b"%d" % max(1, ceil(exc.retry_after))))
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -9,6 +9,7 @@ half.
 
 import asyncio
 import contextvars
+import select
 from http import HTTPStatus
 from math import inf
 
@@ -120,6 +121,15 @@ class Connection(Reader):
             last = self._waiting[-1] if self._waiting else running
             last.keep_alive = False
 
+    def _turn_away(self, response: bytes) -> None:
+        """Answer a request that has no exchange, and wait for the next one."""
+        now = self.loop.time()
+        self._write_deadline = now + self._limits.write_timeout
+        self._read_deadline = now + self._limits.idle_timeout
+        self.state.outbox.write(self.transport, response)
+        if self.state.stopping:
+            self._close()
+
     def _answer(self, reason: Refused) -> None:
         self._cancel()
         self._waiting.clear()
@@ -171,13 +181,16 @@ class Connection(Reader):
             self._taken = taken
             self._write_deadline = now + self._limits.write_timeout
 
-    def shutdown(self) -> None:
-        """Finish what is under way and close."""
-        if self._running is None and not self._parsing:
-            self._close()
+    def end_after_answer(self) -> None:
+        """Let what is under way be the last; the next request is, when there is nothing."""
         for exchange in (self._running, *self._waiting):
             if exchange is not None:
                 exchange.keep_alive = False
+
+    def close_if_idle(self) -> None:
+        """Close, unless a request is under way or has come and was not read yet."""
+        if self._running is None and not self._parsing and not _has_data(self.transport):
+            self._close()
 
     def abort(self) -> bool:
         """Close at once; True when a request was cut off."""
@@ -186,3 +199,13 @@ class Connection(Reader):
         self._cancel()
         self.transport.abort()
         return busy
+
+
+def _has_data(transport: asyncio.Transport) -> bool:
+    """Whether the kernel holds something of the client's: to close now would throw it away."""
+    opened = transport.get_extra_info("socket")
+    if opened is None or opened.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(opened.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

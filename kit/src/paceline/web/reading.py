@@ -8,10 +8,12 @@ half of a connection that listens; ``protocol`` is the half that answers and kee
 """
 
 import asyncio
+from collections.abc import Mapping
 from http import HTTPStatus
 from itertools import chain
 from math import inf
 from types import SimpleNamespace
+from typing import Final
 from urllib.parse import unquote
 
 import httptools
@@ -23,6 +25,8 @@ from paceline.web.asgi import Scope, headers_of
 from paceline.web.exchange import Exchange
 from paceline.web.head import Refused, check_head, split_target
 from paceline.web.state import State
+
+_CHANGE_THE_FRAME: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 
 
 class Reader(HttpToolsProtocol):
@@ -40,6 +44,7 @@ class Reader(HttpToolsProtocol):
         self._in_head = False
         self._deaf = False  # whatever else comes is thrown away
         self._body_in_upgrade = False
+        self._refusal: bytes | None = None  # the answer to the request being read: it has no task
         self._progress = False  # the parser gave something that is accounted for elsewhere
         self._silent = 0  # bytes since then
         self._big = False  # the head may be too large and must be measured
@@ -157,6 +162,8 @@ class Reader(HttpToolsProtocol):
             and parser.should_upgrade()
         )
         keep_alive = parser.should_keep_alive() and not self.state.stopping
+        if keep_alive and self._is_turned_away(scope, index):
+            return
         self._latest = Exchange(
             self,
             scope,
@@ -169,6 +176,27 @@ class Reader(HttpToolsProtocol):
         else:
             self.flow.pause_reading()
             self._waiting.append(self._latest)
+
+    def _is_turned_away(self, scope: Scope, index: Mapping[bytes, bytes]) -> bool:
+        """Ask the gate about a request that can be answered when it is whole, and thrown away.
+
+        Others, and those of a client that does not read, go the usual way, which answers as well.
+        """
+        gate = self.state.gate
+        if (
+            gate is None
+            or self._running is not None
+            or self.flow.write_paused
+            or scope["http_version"] != "1.1"
+            or (b"content-length" in index and int(index[b"content-length"]) > HIGH_WATER_LIMIT)
+            or not _CHANGE_THE_FRAME.isdisjoint(index)
+        ):
+            return False
+        self._refusal = gate.refusal(scope["method"], scope["path"])
+        if self._refusal is None:
+            return False
+        self._latest = None
+        return True
 
     def on_body(self, body: bytes) -> None:
         """A piece of the request's body."""
@@ -188,6 +216,9 @@ class Reader(HttpToolsProtocol):
         self._parsing = False
         if self._latest is not None:
             self._latest.end_body()
+        elif self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            self._turn_away(refusal)
 
     def _oversized(self) -> bool:
         limits = self._limits
@@ -215,4 +246,7 @@ class Reader(HttpToolsProtocol):
         raise NotImplementedError
 
     def _refuse(self, reason: Refused) -> None:
+        raise NotImplementedError
+
+    def _turn_away(self, response: bytes) -> None:
         raise NotImplementedError

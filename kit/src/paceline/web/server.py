@@ -4,12 +4,14 @@ The time-outs are those of Go's net/http. No request has a timer: connections st
 one sweep looks at them, so a deadline strikes up to a quarter of the shortest one late. Signals,
 lifespan and logging belong to ``paceline.lifecycle`` and the app, which is why uvicorn's own
 `Server` is not used. `HttpServer.stop` finishes what is in flight, then cuts off the rest and says
-so. Built by ``main``; read ``protocol`` next.
+so; a kept connection whose client may be sending just now gets one more answer, with
+``connection: close``. Built by ``main``; read ``protocol`` next.
 """
 
 import asyncio
 import errno
 import os
+import socket
 import time
 from email.utils import formatdate
 from typing import Final, cast
@@ -20,11 +22,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from paceline.deadline import remaining
 from paceline.errors import Code, Error
 from paceline.web.asgi import ASGIApp
+from paceline.web.listener import Listener, bound
 from paceline.web.protocol import Connection
-from paceline.web.state import Limits, Logger, State
+from paceline.web.state import Gate, Limits, Logger, State
 
 _STOP_TIMEOUT: Final = 30.0
 _MAX_UNWIND: Final = 1.0
+# New connections a round of the loop: from a queue that others empty, too, each takes but a few.
+_ALONE: Final = 64
+_IN_TURN: Final = 4
 _MAX_SWEEP: Final = 1.0
 
 
@@ -37,6 +43,11 @@ class HttpServer:
     ``idle_timeout`` between requests. In bytes: ``max_header_bytes`` of all
     headers together (431), as is ``max_headers``, their number. A request target ends at 8 KiB.
     ``reuse_port``: several processes listen on one port, and the kernel spreads the connections.
+    ``gate``: who may turn a request away when its head has been read, before there is a task.
+    ``max_connections``: one more is closed at once, with a 503.
+    ``keep_alive_grace``: seconds that idle connections stay open at a stop, so that a request on
+    its way is answered. ``listener``: accept from this socket instead, TCP or Unix, and for one
+    run; others may hold it, too.
     ``name`` is for errors and logs.
 
     *Resources*: between `start` and `stop`, the listening socket, a task for each request being
@@ -57,15 +68,24 @@ class HttpServer:
         max_headers: int = 100,
         backlog: int = 2048,
         reuse_port: bool = False,
+        gate: Gate | None = None,
+        max_connections: int = 10_000,
+        keep_alive_grace: float = 0.0,
+        listener: socket.socket | None = None,
         name: str = "http",
     ) -> None:
         self.name = name
         self._app = app
         self._log = log
+        self._gate = gate
+        self._max_connections = max_connections
         self._host = host
         self._wanted_port = port
         self._backlog = backlog
         self._reuse_port = reuse_port
+        self._keep_alive_grace = keep_alive_grace
+        self._given = listener
+        self._at_once = _ALONE if listener is None else _IN_TURN
         self._limits = Limits(
             read_timeout=read_timeout,
             write_timeout=write_timeout,
@@ -74,8 +94,8 @@ class HttpServer:
             max_headers=max_headers,
         )
         self._interval = min(_MAX_SWEEP, min(read_timeout, write_timeout, idle_timeout) / 4)
-        self._listener: asyncio.Server | None = None
-        self._state = State(app, log, self._limits)
+        self._listener: Listener | None = None
+        self._state = State(app, log, self._limits, gate)
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property
@@ -83,7 +103,10 @@ class HttpServer:
         """The port that is listened on; before `start`, the one that was asked for."""
         if self._listener is None or not self._listener.sockets:
             return self._wanted_port
-        port: int = self._listener.sockets[0].getsockname()[1]
+        opened = self._listener.sockets[0]
+        port: int = (
+            self._wanted_port if opened.family == socket.AF_UNIX else opened.getsockname()[1]
+        )
         return port
 
     @property
@@ -113,18 +136,32 @@ class HttpServer:
             workers=1,
         )
         config.load()
-        state = self._state = State(self._app, self._log, self._limits)
+        state = self._state = State(self._app, self._log, self._limits, self._gate)
         try:
-            self._listener = await loop.create_server(
+            self._listener = Listener(
+                await self._sockets(),
                 lambda: Connection(config, state, loop),
-                self._host,
-                self._wanted_port,
                 backlog=self._backlog,
-                reuse_port=self._reuse_port or None,
+                count=lambda: len(state.connections),
+                most=self._max_connections,
+                failed=lambda exc: self._log.warning("cannot accept connections", error=exc),
+                at_once=self._at_once,
             )
         except OSError as exc:
             raise self._explain(exc) from exc
         self._sweep()
+
+    async def _sockets(self) -> list[socket.socket]:
+        given, self._given = self._given, None
+        if given is not None:
+            return [given]
+        return await bound(self._host, self._wanted_port, reuse_port=self._reuse_port)
+
+    async def stop_accepting(self) -> None:
+        """Take no new connections, and no new requests on those there are but their next one."""
+        self._state.stopping = True
+        if self._listener is not None:
+            self._listener.close()
 
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight, cut off what outlives the deadline.
@@ -138,12 +175,17 @@ class HttpServer:
         listener.close()
         self._state.stopping = True
         for connection in self._connections():
-            connection.shutdown()
+            connection.end_after_answer()
         left = remaining()
         patience = _STOP_TIMEOUT if left is None else left
         unwind = min(_MAX_UNWIND, patience / 4)
+        grace = min(self._keep_alive_grace, (patience - unwind) / 2)
         try:
-            await self._until_empty(patience - unwind)
+            if grace:
+                await self._until_empty(grace)
+            for connection in self._connections():
+                connection.close_if_idle()
+            await self._until_empty(patience - unwind - grace)
         finally:
             cut = self._cut_off()
         await self._until_empty(unwind / 2)  # not all of it: we want to tell, not be cancelled

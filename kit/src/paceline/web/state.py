@@ -28,6 +28,14 @@ class Logger(Protocol):
         ...
 
 
+class Gate(Protocol):
+    """Who may turn a request away before the app is called."""
+
+    def refusal(self, method: str, path: str) -> bytes | None:
+        """A whole response that leaves the connection open, or None: call the app."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one client may ask of a server; times in seconds, sizes in bytes."""
@@ -46,11 +54,12 @@ class Limits:
 class State(ServerState):
     """One run of a server, from start to stop."""
 
-    def __init__(self, app: ASGIApp, log: Logger, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, log: Logger, limits: Limits, gate: Gate | None = None) -> None:
         super().__init__()
         self.app = app
         self.log = log
         self.limits = limits
+        self.gate = gate
         self.date_line = b""
         self.outbox = Outbox()
         self.stopping = False

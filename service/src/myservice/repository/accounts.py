@@ -10,6 +10,7 @@ from typing import Final, LiteralString
 from uuid import UUID
 
 from myservice.domain.accounts import Account, AccountNotFound
+from myservice.repository.reading import Reads
 from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
 from paceline.pg import Pool
@@ -30,8 +31,11 @@ class PgAccounts:
 
     name = "accounts"
 
-    def __init__(self, pool: Pool, *, observer: Observer | None = None) -> None:
+    def __init__(
+        self, pool: Pool, reads: Reads | None = None, *, observer: Observer | None = None
+    ) -> None:
         self._pool = pool
+        self._how = reads or Reads()
         self._reads: ReadCoalescer[UUID, Account] = ReadCoalescer(
             self._get_all, name="reading accounts", observer=observer
         )
@@ -64,7 +68,7 @@ class PgAccounts:
             return await self._reads.call(account_id)
 
     async def _get_all(self, ids: Sequence[UUID]) -> Mapping[UUID, Account | Exception]:
-        rows = await self._pool.fetch(_GET, ids)
+        rows = await self._how.trip(lambda: self._pool.fetch(_GET, ids))
         found: dict[UUID, Account | Exception] = {
             row["id"]: Account(row["id"], row["owner"], row["balance"], row["created_at"])
             for row in rows

@@ -19,6 +19,7 @@ from myservice.domain.accounts import AccountNotFound, NotTheOwner
 from myservice.domain.ledger import KeyInFlight, KeyReused
 from myservice.domain.orders import CREATED_SUBJECT, Order, OrderNotFound, announce
 from myservice.repository.payments import pay_all
+from myservice.repository.reading import Reads
 from myservice.service.orders import Announcement, Placement
 from paceline.bus import Message
 from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
@@ -81,11 +82,13 @@ class PgOrders:
     def __init__(
         self,
         pool: Pool,
+        reads: Reads | None = None,
         *,
         announced: Callable[[], None] = _nobody,
         observer: Observer | None = None,
     ) -> None:
         self._pool = pool
+        self._how = reads or Reads()
         self._announced = announced
         self._in_flight: set[tuple[str, str]] = set()
         self._reads: ReadCoalescer[UUID, Order] = ReadCoalescer(
@@ -141,9 +144,8 @@ class PgOrders:
             return await self._pool.transact(lambda tx: pay_all(tx, announcements, at))
 
     async def _get_all(self, ids: Sequence[UUID]) -> Mapping[UUID, Order | Exception]:
-        found: dict[UUID, Order | Exception] = {
-            row["id"]: _order(row) for row in await self._pool.fetch(_GET, ids)
-        }
+        rows = await self._how.trip(lambda: self._pool.fetch(_GET, ids))
+        found: dict[UUID, Order | Exception] = {row["id"]: _order(row) for row in rows}
         for missing in {*ids} - found.keys() if len(found) < len(ids) else ():
             found[missing] = OrderNotFound()
         return found

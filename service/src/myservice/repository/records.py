@@ -20,6 +20,7 @@ import msgspec
 
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
 from myservice.repository.changes import SETTLED, LoggedChange
+from myservice.repository.reading import Reads
 from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import AlreadyExists, wrap
 from paceline.pg import Connection, DatabaseError, Pool, Row
@@ -114,11 +115,13 @@ class PgRecords:
     def __init__(
         self,
         pool: Pool,
+        reads: Reads | None = None,
         *,
         written: Callable[[], None] = _nobody_waits,
         observer: Observer | None = None,
     ) -> None:
         self._pool = pool
+        self._how = reads or Reads()
         self._written = written
         self._encode = msgspec.json.Encoder().encode
         self._decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
@@ -155,7 +158,7 @@ class PgRecords:
     async def list_after(self, after: UUID | None, prefix: str, limit: int) -> list[Record]:
         """Up to ``limit`` records whose name starts with ``prefix``, by id, after ``after``."""
         with wrap("list records"):
-            rows = await self._pool.fetch(_LIST, after, prefix, limit)
+            rows = await self._how.page(lambda: self._pool.fetch(_LIST, after, prefix, limit))
             return [self._record(row) for row in rows]
 
     async def insert(self, record: Record) -> Record:
@@ -185,9 +188,9 @@ class PgRecords:
 
     async def _get_all(self, ids: Sequence[UUID]) -> Mapping[UUID, Record | Exception]:
         if len(ids) == 1:
-            rows = await self._pool.fetch(_GET_ONE, ids[0])
+            rows = await self._how.trip(lambda: self._pool.fetch(_GET_ONE, ids[0]))
         else:
-            rows = await self._pool.fetch(_GET, ids)
+            rows = await self._how.trip(lambda: self._pool.fetch(_GET, ids))
         found: dict[UUID, Record | Exception] = {row["id"]: self._record(row) for row in rows}
         for missing in {*ids} - found.keys() if len(found) < len(ids) else ():
             found[missing] = RecordNotFound()

@@ -1,0 +1,329 @@
+"""What becomes of a service that is asked for five times what it can do, and afterwards.
+
+For each server: its peak, the best of three closed loops; then in an open loop a while at the
+sustainable rate (0.8 of the peak), a while at five times that, and a while at the sustainable rate
+again. Server and PostgreSQL have one core and the load the other, so that the load is not what
+gives way; it says how late it was. The bars: goodput at least 0.8 of the peak, p99 of what was
+accepted at most 3 times the normal one, memory bounded, well again within 2 s. A page of 20 records
+is asked for, for a GET by id is so cheap that this load could not send five times as many. Run by
+``make overload``; read ``open_load`` next.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cases import CASES, World, new_plan
+from database import OWNER, Database, running_database, say
+from load import Plan, Result
+from open_load import BIN
+from servers import FASTAPI, GO, OURS, PEERS, Peer, Server, Skipped, cpu_seconds, started
+
+from paceline.auth import issue_token
+from paceline.clock import SystemClock
+
+HERE = Path(__file__).parent
+SHEDDING = replace(OURS, settings=(("APP_SHED_DELAY", "25ms"),))
+"""With its default, which the other benches turn off."""
+TAKING_PART = (
+    SHEDDING,
+    GO,
+    FASTAPI,
+    next(peer for peer in PEERS if peer.key == "litestar-asyncpg"),
+)
+SUSTAINABLE = 0.8  # of the peak
+FACTOR = 5
+PATIENCE = 1.0  # seconds until a client gives up
+_SERVER_CORE, _LOAD_CORE = 0, 1
+_PAGE = next(case for case in CASES if case.name == "list")
+_CLOSED = 12  # connections: enough to keep it busy, and too few to be refused
+_WARM = 1.5
+_WELL = 3  # bins in a row that are as before
+_SAMPLE = 0.2
+_HEAD = (
+    "| server | peak | goodput at 5× | over peak | p99 before | p99 of accepted at 5× | ×"
+    " | per CPU second | refused in | given up | MiB | grown by | well again after |"
+)
+
+
+@dataclass
+class Run:
+    """What became of one server; rates a second, times in ms, memory in MiB.
+
+    ``cost``: CPU seconds of server and PostgreSQL for each good answer, at the peak. ``samples``:
+    seconds since the beginning, MiB, and CPU seconds so far.
+    """
+
+    key: str
+    title: str
+    peak: float
+    sustainable: float
+    phases: list[dict[str, float]]
+    bins: list[dict[str, float]]
+    late_p99_ms: float
+    cost: float
+    samples: list[tuple[float, float, float]]
+    recovery: float | None
+
+    @property
+    def normal(self) -> dict[str, float]:
+        """The while before."""
+        return self.phases[0]
+
+    @property
+    def overload(self) -> dict[str, float]:
+        """The while at five times the rate."""
+        return self.phases[1]
+
+    @property
+    def goodput(self) -> float:
+        """Good answers a second under overload, over the peak."""
+        return self.overload["good"] / self.overload["seconds"] / max(self.peak, 1.0)
+
+    @property
+    def efficiency(self) -> float:
+        """Good answers for each CPU second under overload, over those at the peak.
+
+        What others do on the machine slows the clock, and hardly changes this.
+        """
+        begin, end = self.normal["seconds"], self.normal["seconds"] + self.overload["seconds"]
+        used = self._cpu_at(end) - self._cpu_at(begin)
+        return self.overload["good"] / max(used, 0.01) * self.cost
+
+    def _cpu_at(self, seconds: float) -> float:
+        return min(self.samples, key=lambda sample: abs(sample[0] - seconds))[2]
+
+    @property
+    def grown(self) -> float:
+        """By how much memory grew at most."""
+        return max(size for _, size, _ in self.samples) - self.samples[0][1]
+
+    @property
+    def slowdown(self) -> float:
+        """The p99 of what was accepted over the normal one."""
+        return self.overload["p99"] / max(self.normal["p99"], 0.001)
+
+
+class Overload:
+    """The bench on one database."""
+
+    def __init__(self, database: Database, world: World, seconds: Sequence[float]) -> None:
+        self._database = database
+        self._world = world
+        self._seconds = seconds
+        self._secret = secrets.token_urlsafe(48)
+        self._token = issue_token(
+            self._secret.encode(), subject=OWNER, scopes=["records:read"], expiry=7200,
+            clock=SystemClock(),
+        )  # fmt: skip
+
+    async def run(self, peer: Peer) -> Run:
+        """Measure one server, alone. Errors: `Skipped`."""
+        async with AsyncExitStack() as stack:
+            server = await stack.enter_async_context(
+                started(peer, self._database.dsn, self._secret)
+            )
+            await self._closed(server, _WARM)
+            used = self._cpu(server)
+            rates = [await self._closed(server, _WARM) for _ in range(3)]
+            cost = (self._cpu(server) - used) / (sum(rates) * _WARM)
+            await asyncio.sleep(1)
+            return await self._open(server, max(rates), cost)
+
+    def _cpu(self, server: Server) -> float:
+        return server.cpu_seconds() + cpu_seconds([self._database.postmaster])
+
+    async def _closed(self, server: Server, seconds: float) -> float:
+        told = await asyncio.to_thread(
+            _run, "load.py", asdict(self._plan(server, _CLOSED, seconds))
+        )
+        result = Result(**told)
+        if result.errors:
+            say(f"{server.peer.title}: {result.statuses} {result.broken} in the closed loop")
+        return result.requests / result.seconds
+
+    async def _open(self, server: Server, peak: float, cost: float) -> Run:
+        rate = SUSTAINABLE * peak
+        before, during, after = self._seconds
+        phases = [(rate, before), (FACTOR * rate, during), (rate, after)]
+        plan = {
+            "requests": asdict(self._plan(server, 16, 0)),
+            "phases": [{"rate": rate, "seconds": seconds} for rate, seconds in phases],
+            "patience": PATIENCE,
+            "most": 800,
+        }
+        load = asyncio.create_task(asyncio.to_thread(_run, "open_load.py", plan))
+        samples = await self._watch(server, load)
+        told = await load
+        server.take_log()
+        run = Run(
+            server.peer.key, server.peer.title, peak, rate, told["phases"], told["bins"],
+            told["late_p99_ms"], cost, samples, None,
+        )  # fmt: skip
+        run.recovery = recovery(run.bins, round((before + during) / BIN), 3 * run.normal["p99"])
+        return run
+
+    async def _watch(
+        self, server: Server, load: "asyncio.Task[Any]"
+    ) -> list[tuple[float, float, float]]:
+        loop = asyncio.get_running_loop()
+        begin, samples = loop.time(), list[tuple[float, float, float]]()
+        while not load.done():
+            memory = _memory([one.pid for one in server.processes])
+            samples.append((loop.time() - begin, memory, self._cpu(server)))
+            await asyncio.sleep(_SAMPLE)
+        return samples
+
+    def _plan(self, server: Server, connections: int, seconds: float) -> Plan:
+        return new_plan(
+            _PAGE, self._world, port=server.port, token=self._token, connections=connections,
+            seconds=seconds,
+        )  # fmt: skip
+
+
+def recovery(bins: Sequence[dict[str, float]], end: int, p99: float) -> float | None:
+    """Seconds from the end of the overload until everything asked for is answered in good time."""
+    well = 0
+    for number, one in enumerate(bins[end:]):
+        good = one["good"] == one["offered"] and one["p99"] <= p99
+        well = well + 1 if good else 0
+        if well == _WELL:
+            return (number + 1 - _WELL) * BIN
+    return None
+
+
+def _memory(roots: Sequence[int]) -> float:
+    """The private and the shared memory in use by processes and their children, in MiB."""
+    total = 0.0
+    for pid in roots:
+        try:
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except OSError:
+            continue
+        total += pages * os.sysconf("SC_PAGE_SIZE") / 2**20 + _memory(
+            [int(one) for one in children]
+        )
+    return total
+
+
+def _run(script: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The JSON that a script of ours prints, given its plan, on the load's core."""
+    done = subprocess.run(
+        [sys.executable, HERE / script], check=True, input=json.dumps(given).encode(),
+        stdout=subprocess.PIPE, preexec_fn=_on_load_core,
+    )  # fmt: skip
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def _on_load_core() -> None:
+    if (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(0, {_LOAD_CORE})
+
+
+def report(runs: Sequence[Run], skipped: Sequence[str], head: str) -> str:
+    """The table, as Markdown."""
+    lines = [
+        head, "",
+        _HEAD,
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]  # fmt: skip
+    for run in runs:
+        over, normal = run.overload, run.normal
+        refused = f"{over['refused_p50']:.1f} ms" if over["refused"] else "never"
+        lost = (over["given_up"] + over["failed"]) / max(over["offered"], 1)
+        well = f"{run.recovery:.1f} s" if run.recovery is not None else "not at all"
+        lines.append(
+            f"| {run.title} | {run.peak:,.0f}/s | {over['good'] / over['seconds']:,.0f}/s"
+            f" | {run.goodput:.2f} | {normal['p99']:.0f} ms | {over['p99']:.0f} ms"
+            f" | {run.slowdown:.1f} | {run.efficiency:.2f} | {refused} | {lost:.0%}"
+            f" | {run.samples[0][1]:.0f} | {run.grown:.0f} | {well} |"
+        )
+    lines += [f"\nSkipped: {line}" for line in skipped]
+    if runs and runs[0].key == OURS.key:
+        lines += ["", *_bars(runs[0])]
+    return "\n".join(lines) + "\n"
+
+
+def _bars(run: Run) -> list[str]:
+    bars = [
+        ("goodput at 5× over the peak", "≥ 0.8", f"{run.goodput:.2f}", run.goodput >= 0.8),  # noqa: PLR2004 - a bar
+        (
+            "goodput for each CPU second, over the peak's", "≥ 0.8",
+            f"{run.efficiency:.2f}", run.efficiency >= 0.8,  # noqa: PLR2004 - a bar
+        ),
+        ("p99 of accepted over normal", "≤ 3", f"{run.slowdown:.1f}", run.slowdown <= 3),  # noqa: PLR2004 - a bar
+        ("memory grown by", "≤ 50 MiB", f"{run.grown:.0f} MiB", run.grown <= 50),  # noqa: PLR2004 - a bar
+        (
+            "well again after", "≤ 2 s",
+            "never" if run.recovery is None else f"{run.recovery:.1f} s",
+            run.recovery is not None and run.recovery <= 2,  # noqa: PLR2004 - a bar
+        ),
+    ]  # fmt: skip
+    lines = ["| bar | wanted | measured | |", "|---|---|---|---|"]
+    lines += [
+        f"| {name} | {wanted} | {got} | {'holds' if holds else 'MISSED'} |"
+        for name, wanted, got, holds in bars
+    ]
+    return lines
+
+
+async def measure(
+    peers: Sequence[Peer], seconds: Sequence[float], folder: Path
+) -> tuple[list[Run], list[str]]:
+    """Every server in turn."""
+    runs, skipped = list[Run](), list[str]()
+    if (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(0, {_SERVER_CORE})  # servers and PostgreSQL inherit it
+    async with running_database(folder / "db") as database:
+        bench = Overload(database, await database.seed(), seconds)
+        for peer in peers:
+            try:
+                run = await bench.run(peer)
+            except Skipped as reason:
+                skipped.append(f"{peer.title}: {reason}")
+                continue
+            runs.append(run)
+            say(report([run], [], "").strip().splitlines()[2] + f" late {run.late_p99_ms:.1f} ms")
+    return runs, skipped
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of overload, for each server")
+    parser.add_argument("--only", nargs="*", default=[], help="these servers, by key; unwritten")
+    options = parser.parse_args()
+    peers = [peer for peer in TAKING_PART if not options.only or peer.key in options.only]
+    seconds = (options.seconds, options.seconds, 0.6 * options.seconds)
+    with tempfile.TemporaryDirectory(prefix="paceline-bench-") as folder:
+        os.chmod(folder, 0o755)  # noqa: S103, PTH101 - PostgreSQL runs under its own account
+        runs, skipped = asyncio.run(measure(peers, seconds, Path(folder)))
+    head = (
+        f"`make overload`: a page of 20 records, {options.seconds:g} s at the sustainable rate"
+        f" ({SUSTAINABLE:g} of the peak), as long at {FACTOR} times that, and again at the"
+        f" sustainable one; open loop, latencies from when a request was due, clients give up after"
+        f" {PATIENCE:g} s. Server and PostgreSQL on one core, the load on the other."
+    )
+    text = report(runs, skipped, head)
+    sys.stdout.write(text)
+    if not options.only:
+        results = HERE / "results"
+        results.mkdir(exist_ok=True)
+        (results / "overload.md").write_text(text)
+        (results / "overload.json").write_text(json.dumps([asdict(run) for run in runs]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Accepting: every client that waits is let in at once, as many as there may be.
+
+uvloop accepts one connection in each round of its loop, so while a loaded server's rounds take ten
+milliseconds, new clients queue in the kernel for seconds, where nobody counts them or tells them
+that there is no room. Here a listening socket that is readable is emptied. Invariant: beyond
+``most`` connections a client gets a 503 and is gone before it has cost more than an accept; without
+file descriptors for more the server rests for a moment and goes on. Used by ``server``.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Final
+
+from paceline.web.head import problem_response
+
+_REST: Final = 0.2
+_EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_FULL: Final = problem_response(
+    HTTPStatus.SERVICE_UNAVAILABLE, "too many connections, try again later", b"retry-after: 1\r\n"
+)
+
+
+async def bound(host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
+    """Sockets at each address of ``host``. Errors: OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+class Listener:
+    """Accepts from ``sockets``, which it owns and listens to, until `close`.
+
+    ``connect`` makes each connection's protocol; ``count`` says how many there are, ``most`` how
+    many there may be; ``at_once``: so many are accepted, then other work has its turn; ``failed``
+    is told when none can be accepted for lack of something.
+
+    *Resources*: the sockets, and a task for each connection that is being set up.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        connect: Callable[[], asyncio.BaseProtocol],
+        *,
+        backlog: int,
+        count: Callable[[], int],
+        most: int,
+        at_once: int,
+        failed: Callable[[OSError], object],
+    ) -> None:
+        self.sockets = tuple(sockets)
+        self._connect = connect
+        self._count = count
+        self._most = most
+        self._at_once = at_once
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._setups: set[asyncio.Task[object]] = set()
+        self._on_the_way = 0  # accepted, and not yet counted
+        self._rests: dict[int, asyncio.TimerHandle] = {}
+        for sock in self.sockets:
+            sock.setblocking(False)
+            sock.listen(backlog)
+            self._loop.add_reader(sock.fileno(), self._accept, sock)
+
+    def close(self) -> None:
+        """Accept nobody any more; may be repeated."""
+        sockets, self.sockets = self.sockets, ()
+        for rest in self._rests.values():
+            rest.cancel()
+        for sock in sockets:
+            self._loop.remove_reader(sock.fileno())
+            sock.close()
+
+    async def wait_closed(self) -> None:
+        """Wait for the connections that were being set up."""
+        if self._setups:
+            await asyncio.wait(self._setups)
+
+    def _accept(self, sock: socket.socket) -> None:
+        for _ in range(self._at_once):
+            try:
+                client, _ = sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as exc:
+                if exc.errno not in _EXHAUSTED:
+                    raise
+                self._failed(exc)
+                self._rest(sock)
+                return
+            client.setblocking(False)
+            if self._count() + self._on_the_way >= self._most:
+                _turn_away(client)
+                continue
+            task: asyncio.Task[object] = self._loop.create_task(
+                self._loop.connect_accepted_socket(self._arrived, client)
+            )
+            self._on_the_way += 1
+            self._setups.add(task)
+            task.add_done_callback(self._set_up)
+
+    def _arrived(self) -> asyncio.BaseProtocol:
+        self._on_the_way -= 1
+        return self._connect()
+
+    def _set_up(self, task: "asyncio.Task[object]") -> None:
+        self._setups.discard(task)
+        if not task.cancelled():
+            task.exception()  # the client is gone already: nobody to tell
+
+    def _rest(self, sock: socket.socket) -> None:
+        """Look away for a moment: the socket stays readable, and we would turn round and round."""
+        self._loop.remove_reader(sock.fileno())
+        self._rests[sock.fileno()] = self._loop.call_later(_REST, self._go_on, sock)
+
+    def _go_on(self, sock: socket.socket) -> None:
+        self._rests.pop(sock.fileno(), None)
+        self._loop.add_reader(sock.fileno(), self._accept, sock)
+
+
+def _turn_away(client: socket.socket) -> None:
+    try:
+        client.send(_FULL)
+        client.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # it is gone already
+    finally:
+        client.close()

@@ -1,0 +1,125 @@
+"""A stop that no client notices: the queue is another's, and kept connections get one more answer."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from http_wire import GET, Client, Held, hello
+from recording_log import RecordingLog
+
+from paceline.web.asgi import ASGIApp
+from paceline.web.server import HttpServer
+
+pytestmark = pytest.mark.integration
+
+GRACE = 0.4
+
+
+@asynccontextmanager
+async def kept(
+    app: ASGIApp = hello, *, grace: float = GRACE
+) -> AsyncGenerator[tuple[HttpServer, Client]]:
+    """A server, and a connection to it that has been used."""
+    server = HttpServer(app, RecordingLog(), host="127.0.0.1", port=0, keep_alive_grace=grace)
+    await server.start()
+    client = Client(*await asyncio.open_connection("127.0.0.1", server.port))
+    try:
+        assert "connection" not in (await client.ask(GET)).headers
+        yield server, client
+    finally:
+        await server.stop()
+        client.writer.close()
+
+
+async def test_a_request_on_a_kept_connection_is_answered_while_the_server_stops() -> None:
+    async with kept() as (server, client):
+        stopping = asyncio.create_task(server.stop())
+        await asyncio.sleep(0)
+        assert not stopping.done()
+        answer = await client.ask(GET)
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert await client.rest() == b""
+        async with asyncio.timeout(GRACE / 2):  # nobody is left to wait for
+            await stopping
+
+
+async def test_who_says_nothing_is_closed_after_the_grace() -> None:
+    async with kept() as (server, client):
+        began = asyncio.get_running_loop().time()
+        stopping = asyncio.create_task(server.stop())
+        assert await client.rest() == b""
+        assert asyncio.get_running_loop().time() - began >= GRACE * 0.9
+        await stopping
+
+
+async def test_a_connection_that_was_just_made_gets_its_answer_too() -> None:
+    async with kept() as (server, _):
+        fresh = Client(*await asyncio.open_connection("127.0.0.1", server.port))
+        while server.connections < 2:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0)
+        stopping = asyncio.create_task(server.stop())
+        await asyncio.sleep(0)
+        answer = await fresh.ask(GET)
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        fresh.writer.close()
+        await stopping
+
+
+async def test_what_has_arrived_but_was_not_read_is_answered() -> None:
+    async with kept(grace=0.0) as (server, client):
+        client.say(GET)  # written to the kernel at once; the server reads it in its next round
+        stopping = asyncio.create_task(server.stop())
+        assert (await client.answer()).status == 200
+        await stopping
+
+
+async def test_a_server_that_accepts_no_more_answers_and_lets_go() -> None:
+    async with kept() as (server, client):
+        port = server.port
+        await server.stop_accepting()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        assert (await client.ask(GET)).headers["connection"] == "close"
+
+
+async def test_two_servers_share_one_queue_and_what_waits_in_it_is_the_others() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    held = Held()
+    old = HttpServer(held, RecordingLog(), host="unused", port=0, listener=listener.dup())
+    new = HttpServer(hello, RecordingLog(), host="unused", port=0, listener=listener.dup())
+    await old.start()
+    client = Client(*await asyncio.open_connection(*listener.getsockname()))
+    client.say(GET)
+    await held.entered.wait()
+    await old.stop_accepting()
+    waiting = [Client(*await asyncio.open_connection(*listener.getsockname())) for _ in range(20)]
+    for each in waiting:
+        each.say(GET)
+    stopping = asyncio.create_task(old.stop())
+    await new.start()
+    for each in waiting:
+        assert (await each.answer()).body == b"ok"
+        each.writer.close()
+    held.release.set()
+    assert (await client.answer()).headers["connection"] == "close"
+    client.writer.close()
+    await stopping
+    await new.stop()
+    listener.close()
+
+
+async def test_a_unix_socket_will_do(tmp_path: Path) -> None:
+    path = tmp_path / "admin.sock"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    server = HttpServer(hello, RecordingLog(), host="unused", port=0, listener=listener)
+    await server.start()
+    client = Client(*await asyncio.open_unix_connection(str(path)))
+    assert (await client.ask(GET)).body == b"ok"
+    client.writer.close()
+    await server.stop()

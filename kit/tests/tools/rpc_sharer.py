@@ -1,0 +1,22 @@
+"""An echo server on a port that it shares, until its input ends: ``python rpc_sharer.py PORT``."""
+
+import asyncio
+import sys
+
+from rpc_echo import add_echo
+
+from paceline.rpc.app import RpcApp
+from paceline.rpc.server import RpcServer
+
+
+async def main(port: int) -> None:
+    app = add_echo(RpcApp())
+    server = RpcServer(app, host="127.0.0.1", port=port, reuse_port=True, max_connection_age=0.5)
+    await server.start()
+    sys.stdout.write(f"{server.port}\n")
+    sys.stdout.flush()
+    await asyncio.to_thread(sys.stdin.read)
+    await server.stop()
+
+
+asyncio.run(main(int(sys.argv[1])))

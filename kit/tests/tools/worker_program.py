@@ -1,0 +1,53 @@
+"""A small worker: it answers its process number over HTTP. ``python worker_program.py FOLDER``.
+
+``FOLDER/mood`` says how it behaves at its start: "well", "crash", "hang", or "deaf" (it never stops).
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from http_wire import send_answer
+from recording_log import RecordingLog
+
+from paceline.lifecycle import AtStop, Lifecycle, Service
+from paceline.processes import Inherited, Link, inherited
+from paceline.web.asgi import Receive, Scope, Send
+from paceline.web.server import HttpServer
+
+
+async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    await send_answer(send, str(os.getpid()).encode())
+
+
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
+async def main(given: Inherited, mood: str) -> int:
+    server = HttpServer(
+        answer,
+        RecordingLog(),
+        host="",
+        port=0,
+        listener=given.take_listener(),
+        keep_alive_grace=5.0,
+    )
+    link = Link(given, on_leave=lambda: lifecycle.hand_over())  # noqa: PLW0108 - made below
+    services: list[Service] = (
+        [link, server, AtStop("deaf", never)] if mood == "deaf" else [link, server]
+    )
+    lifecycle = Lifecycle(services, RecordingLog(), shutdown_timeout=60 if mood == "deaf" else 5)
+    return await lifecycle.run(link.tell_ready)
+
+
+if __name__ == "__main__":
+    what, how = inherited(), (Path(sys.argv[1]) / "mood").read_text()
+    assert what is not None
+    if how == "crash":
+        sys.exit(7)
+    if how == "hang":
+        signal.pause()
+    sys.exit(asyncio.run(main(what, how)))

@@ -1,0 +1,71 @@
+"""The service, asked for more than it lets in: who is answered, who is told to come again."""
+
+import json
+import urllib.error
+import urllib.request
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from load import Plan
+from open_load import OpenLoad, OpenPlan, OpenResult, Phase
+from running import Running, running_service
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+
+def ask(service: Running, path: str, body: object = None) -> tuple[int, str | None, bytes]:
+    """One request, on a connection of its own: status, Retry-After, body."""
+    request = urllib.request.Request(  # noqa: S310 - our own service
+        service.url + path,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {service.token}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            return answer.status, answer.headers["retry-after"], answer.read()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.headers["retry-after"], refused.read()
+
+
+def reads(service: Running, phases: list[Phase]) -> OpenLoad:
+    plan = Plan(
+        port=int(service.url.rpartition(":")[2]),
+        targets=["/api/v1/records?limit=100"],
+        connections=8,
+        seconds=0,
+        headers=[f"Authorization: Bearer {service.token}"],
+    )
+    return OpenLoad(OpenPlan(plan, phases, patience=20.0))
+
+
+def test_overloaded_it_answers_probes_prefers_writes_and_loses_nothing(tmp_path: Path) -> None:
+    with running_service(tmp_path / "data", APP_MAX_IN_FLIGHT="6") as service:
+        for number in range(100):
+            assert ask(service, "/api/v1/records", {"name": f"seed {number}"})[0] == 201
+        load = reads(service, [Phase(2000, 2), Phase(20, 3), Phase(20, 2)])
+        with ThreadPoolExecutor() as pool:
+            loaded: Future[OpenResult] = pool.submit(load.run)
+            statuses: list[int] = []
+            written: list[tuple[int, str | None, bytes]] = []
+            probed: list[int] = []
+            while not loaded.done() and len(probed) < 200:
+                probed.append(ask(service, "/health")[0])
+                written.append(ask(service, "/api/v1/records", {"name": "under load"}))
+                statuses.append(written[-1][0])
+        over, _, after = loaded.result().phases
+        assert set(probed) == {200}
+        assert over["good"] > 0
+        assert over["refused"] > over["offered"] / 5
+        assert over["failed"] == over["given_up"] == 0, "each is answered or told to come again"
+        assert after["good"] == after["offered"], "and a moment later all is well"
+        assert set(statuses) <= {201, 503}
+        assert statuses.count(201) > statuses.count(503)
+        for status, retry_after, _ in written:
+            assert (retry_after == "1") == (status == 503)
+        for _, _, body in [each for each in written if each[0] == 201]:
+            assert ask(service, f"/api/v1/records/{json.loads(body)['id']}")[0] == 200
+        log = service.log()
+        assert '"msg":"limits"' in log
+        assert '"max_in_flight":6' in log
+        assert "overloaded: some requests are refused" in log

@@ -1,0 +1,176 @@
+"""The service when its database loses connections or it is asked for more than it can do."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import LiteralString
+
+import msgspec
+import pytest
+from recording_log import RecordingLog
+
+from myservice.config import Config
+from myservice.domain.records import Record
+from myservice.main import build
+from myservice.repository.reading import Reads
+from myservice.repository.records import PgRecords
+from paceline.auth import issue_token
+from paceline.clock import SystemClock
+from paceline.errors import Overloaded
+from paceline.pg import Pool, Row, uuid7
+from paceline.web.testing import Client
+
+pytestmark = pytest.mark.integration
+
+SECRET = "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi"
+PATIENCE = 30.0
+# Who waits for a lock in this database, apart from whoever asks.
+_WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+_END_WAITING = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
+@asynccontextmanager
+async def records_locked(pool: Pool) -> AsyncGenerator[None]:
+    """Nobody reads or writes records while the block runs."""
+    async with pool.transaction() as tx:
+        await tx.execute("LOCK TABLE records IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+async def wait(pool: Pool, count: int) -> None:
+    """Until so many wait for a lock. Not inside a transaction, which sees only its beginning."""
+    async with asyncio.timeout(PATIENCE):
+        while await pool.fetchval(_WAITING) < count:  # noqa: ASYNC110 - only the server knows
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def records_in(pool: Pool, reads: Reads) -> AsyncGenerator[tuple[PgRecords, Record]]:
+    """The repository, and one record in it."""
+    records = PgRecords(pool, reads)
+    await records.start()
+    try:
+        now = datetime.now(UTC)
+        record = Record(uuid7(), "first", {}, msgspec.Raw(b"null"), 1, now, now)
+        yield records, await records.insert(record)
+    finally:
+        await records.stop()
+
+
+async def test_reads_outlive_the_connections_they_are_made_on(migrated: str, pool: Pool) -> None:
+    reads = Reads()
+    other = Pool(migrated, min_size=1, max_size=2)
+    await other.start()
+    try:
+        async with records_in(pool, reads) as (records, record):
+            async with records_locked(other):
+                asked = [asyncio.create_task(records.get(record.id)) for _ in range(10)]
+                page = asyncio.create_task(records.list_after(None, "", 10))
+                await wait(other, 2)
+                await other.execute(_END_WAITING)
+            assert {each.id for each in await asyncio.gather(*asked)} == {record.id}
+            assert [each.id for each in await page] == [record.id]
+    finally:
+        await other.stop()
+    assert reads.retry.stats.retries == 2
+    assert reads.retry.stats.denied == 0
+
+
+class HangsOnce(Pool):
+    """Its first statement waits for a reply that does not come."""
+
+    hung = False
+
+    async def fetch(self, sql: LiteralString, *args: object) -> list[Row]:
+        if not self.hung:
+            self.hung = True
+            await self.fetchval("SELECT pg_sleep(20)")
+        return await super().fetch(sql, *args)
+
+
+async def test_a_read_that_hangs_is_answered_by_its_hedge(migrated: str) -> None:
+    reads, pool = Reads(hedge_delay=0.05), HangsOnce(migrated, min_size=1, max_size=2)
+    await pool.start()
+    try:
+        async with records_in(pool, reads) as (records, record), asyncio.timeout(PATIENCE):
+            assert (await records.get(record.id)).id == record.id
+    finally:
+        await pool.stop()
+    assert pool.hung
+    assert reads.hedge is not None
+    assert (reads.hedge.stats.hedged, reads.hedge.stats.won) == (1, 1)
+
+
+async def test_pages_leave_connections_to_reads_by_key(migrated: str) -> None:
+    pool, other = Pool(migrated, min_size=1, max_size=2), Pool(migrated, min_size=1, max_size=2)
+    await pool.start()
+    await other.start()
+    reads = Reads(pages=1)
+    try:
+        async with records_in(pool, reads) as (records, _):
+            async with records_locked(other):
+                pages = [asyncio.create_task(records.list_after(None, "", 1)) for _ in range(5)]
+                await wait(other, 1)
+                assert (reads.pages.stats.inside, reads.pages.stats.waiting) == (1, 4)
+                async with asyncio.timeout(PATIENCE):
+                    assert await pool.fetchval("SELECT 1") == 1
+            assert [len(page) for page in await asyncio.gather(*pages)] == [1] * 5
+    finally:
+        await pool.stop()
+        await other.stop()
+
+
+async def test_pages_that_wait_are_bounded_too(pool: Pool) -> None:
+    reads = Reads(pages=1)
+    async with records_in(pool, reads) as (records, _):
+        async with reads.pages:
+            tasks = [asyncio.create_task(records.list_after(None, "", 1)) for _ in range(300)]
+            await asyncio.sleep(0)
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+    refused = [each for each in found if isinstance(each, Overloaded)]
+    assert len(refused) == reads.pages.stats.refused == 44
+    assert sum(isinstance(each, list) for each in found) == 256
+
+
+@asynccontextmanager
+async def service(dsn: str, **settings: object) -> AsyncGenerator[Client]:
+    config = Config.model_validate({"database_url": dsn, "jwt_secret": SECRET, **settings})
+    built = build(config, RecordingLog(), with_server=False)
+    token = issue_token(
+        SECRET.encode(), subject="s", scopes=["records:read", "records:write"],
+        expiry=3600, clock=SystemClock(),
+    )  # fmt: skip
+    async with built.lifecycle:
+        yield Client(built.app, headers={"authorization": f"Bearer {token}"})
+
+
+async def test_in_a_burst_health_answers_writes_go_first_and_nothing_accepted_is_lost(
+    migrated: str, pool: Pool
+) -> None:
+    async with service(migrated, max_in_flight=20, shed_delay=0) as client:
+        async with records_locked(pool):
+            reads = [asyncio.create_task(client.get("/api/v1/records")) for _ in range(60)]
+            await asyncio.sleep(0)
+            writes = [
+                asyncio.create_task(client.post("/api/v1/records", {"name": f"record {number}"}))
+                for number in range(30)
+            ]
+            await asyncio.sleep(0)
+            health = await client.get("/health")
+        answers = await asyncio.gather(*reads), await asyncio.gather(*writes)
+        assert health.status == 200
+        read, written = [sorted(each.status for each in some) for some in answers]
+        assert read == [200] * 18 + [503] * 42, "nine tenths are for reads"
+        assert written == [201] * 2 + [503] * 28, "the last tenth is for writes only"
+        for answer in (*answers[0], *answers[1]):
+            assert (answer.status == 503) == ("retry-after" in answer.headers)
+        stored = await client.get("/api/v1/records")
+        accepted = {each.json()["name"] for each in answers[1] if each.status == 201}
+        assert {each["name"] for each in stored.json()["records"]} == accepted
