@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, LiteralString, TypeVar
+from typing import Any, Final, LiteralString, TypeVar
 
 import asyncpg
 
@@ -47,7 +47,7 @@ class Pool:
 
     ``max_lifetime``: a connection older than this is replaced when it comes back (each a little
     earlier, so that they do not all go at once). ``max_idle``: how long connections beyond
-    ``min_size`` (5 or ``max_size``) may rest. ``acquire_timeout``: how long to wait for a connection.
+    ``min_size`` (5, or ``max_size``) may rest. ``acquire_timeout``: the longest wait for one.
     ``command_timeout``: the most any statement may take. ``start_timeout``: how long `start` waits
     for a server that is coming up. ``stop_timeout``: how long `stop` waits for connections to come
     back. ``tidy_every``: how often the pool looks after idle connections.
