@@ -154,7 +154,7 @@ async def running_shop(
         own = {"APP_ADMIN_PORT": "0", variable: str(port)}
         return Command(
             words, port=port, grpc_port=free_port() if words == "serve" else 0, log=log,
-            APP_RATE_LIMIT="0", **common, **own,
+            APP_RATE_LIMIT="0", APP_SHED_DELAY="0", **common, **own,
         )  # fmt: skip
 
     serving = [command("serve", number, "APP_PORT") for number in range(servers)]
