@@ -38,11 +38,11 @@ class History:
 
 def head(url: str, state: State, readiness: Readiness) -> str:
     """Who it is and how it is."""
-    failing = [each for each in readiness.checks if not each.ok]
-    reasons = "; ".join(f"{each.name}: {each.reason or 'failing'}" for each in failing)
-    health = readiness.status + (f" ({reasons})" if failing else "")
+    reasons = "; ".join(readiness.failing)
+    health = readiness.status + (f" ({reasons})" if reasons else "")
     up = duration(state.uptime_seconds) if state.uptime_seconds else _NONE
-    who = " ".join(filter(None, (state.service, state.version)))
+    workers = f"({len(state.workers)} workers)" if state.workers else ""
+    who = " ".join(filter(None, (state.service, state.version, workers)))
     return f"{who}  {health}  up {up}  pid {state.pid or _NONE}  {url}"
 
 
