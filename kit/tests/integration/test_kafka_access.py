@@ -49,7 +49,8 @@ async def test_a_wrong_password_does_not_get_in(kafka: KafkaServer) -> None:
     bus = KafkaBus(servers, RecordingLog(), access=wrong, start_timeout=1.0)
     with pytest.raises(QueueError, match=servers) as caught:
         await bus.start()
-    assert caught.value.code is Code.UNAVAILABLE  # all that the client says; its log has the reason
+    # All that the client says; its log has the reason.
+    assert caught.value.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}
     assert "byron" not in str(caught.value)
     await bus.stop()
 
@@ -59,7 +60,7 @@ async def test_nothing_is_left_of_a_client_that_parts_with_a_frozen_broker(
 ) -> None:
     async with kafka_broker(kafka.servers) as broker:
         tasks, connections = asyncio.all_tasks(), connections_to(kafka.port)
-        bus = KafkaBus(kafka.servers, RecordingLog(), publish_timeout=0.5, request_timeout=2.0)
+        bus = KafkaBus(kafka.servers, RecordingLog(), publish_timeout=5.0, request_timeout=2.0)
         await bus.start()
         await bus.publish(Message(broker.topic.name, b"{}", "m1"))
         assert connections_to(kafka.port) > connections

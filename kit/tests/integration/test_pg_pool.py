@@ -269,3 +269,7 @@ async def test_a_repository_needs_only_the_rooms_names(database: str) -> None:
 
     async with started(Pool(database)) as pool, pool.transaction() as tx:
         assert await count(tx) == await count(pool) == 1
+
+
+def test_a_pool_smaller_than_what_it_would_keep_is_possible() -> None:
+    assert Pool("postgresql://unused/", max_size=1).stats.max_size == 1

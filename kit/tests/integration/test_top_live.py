@@ -91,6 +91,33 @@ async def test_an_instance_is_asked_for_everything_and_for_each_line_once(admin:
     assert admin.tokens == {"Bearer secret-token"}
 
 
+async def test_of_several_workers_each_has_its_own_lines(admin: Admin) -> None:
+    def workers(*pids: int) -> tuple[int, str]:
+        states = [{"worker": number, "pid": pid} for number, pid in enumerate(pids, 1)]
+        return 200, json.dumps({"service": "svc", "pid": 1, "uptime_seconds": 5, "workers": states})
+
+    bad = {"status": "not ready", "checks": [{"name": "nats", "ok": False, "reason": "away"}]}
+    admin.pages = {
+        "/metrics": (200, "a 1\n"),
+        "/debug/state": workers(10, 20),
+        "/ready": (200, json.dumps({"status": "ready", "workers": {"1": {"status": "ready"}, "2": bad}})),
+        "/debug/logs": (200, json.dumps({"next": 3, "lines": ["one"]})),
+    }  # fmt: skip
+    instance = Instance(admin.url)
+    found = await instance.look()
+    assert found.lines == ("one", "one")
+    assert found.readiness.failing == ["worker 2, nats: away"]
+    admin.pages["/debug/state"] = workers(10, 30)
+    await instance.look()
+    admin.pages["/debug/logs"] = (503, "{}")
+    assert (await instance.look()).lines == (), "a worker that is just being exchanged"
+    asked = [path.partition("?")[2] for path in admin.asked if "logs" in path]
+    assert asked == [
+        "worker=1&after=0", "worker=2&after=0", "worker=1&after=3", "worker=2&after=0",
+        "worker=1&after=3", "worker=2&after=3",
+    ]  # fmt: skip
+
+
 async def test_an_instance_that_has_only_metrics_will_do(admin: Admin) -> None:
     admin.pages = {"/metrics": (200, "a 1\n")}
     found = await Instance(admin.url).look()

@@ -1,6 +1,8 @@
 """Two looks at an instance become figures, and figures become lines that fit a terminal."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -35,9 +37,13 @@ paceline_consumer_handled_total{{consumer="worker",verdict="retry"}} {slow}
 paceline_consumer_pending{{consumer="worker"}} 7
 paceline_outbox_messages 2
 paceline_outbox_oldest_seconds 1.5
+paceline_shed_in_flight 4
+paceline_shed_limit 100
 paceline_breaker_open{{breaker="redis"}} 1
 paceline_breaker_open{{breaker="jwks"}} 0
 paceline_shed_total{{door="http",priority="low"}} {slow}
+paceline_event_loop_lag_seconds_bucket{{le="0.001"}} {requests}
+paceline_event_loop_lag_seconds_bucket{{le="+Inf"}} {requests}
 process_cpu_seconds_total {cpu}
 process_resident_memory_bytes 95420416
 """
@@ -106,6 +112,15 @@ def test_an_instance_without_metrics_has_no_figures() -> None:
     assert all_panels(found, History(), width=80, rows=5) == ["no requests counted yet"]
 
 
+def test_every_metric_that_is_shown_is_a_documented_one() -> None:
+    root = Path(__file__).parents[3]
+    source = (root / "kit/src/paceline/console/top/figures.py").read_text()
+    names = set(re.findall(r'"((?:paceline|process|http_server|rpc_server)_\w+)"', source))
+    documented = (root / "docs/metrics.md").read_text()
+    assert len(names) > 15
+    assert [name for name in sorted(names) if f"`{name}" not in documented] == []
+
+
 @dataclass(frozen=True)
 class Quantile:
     id: str
@@ -142,7 +157,7 @@ def test_the_panels_fit_80_columns_and_say_everything(figures: Figures) -> None:
     for words in (
         "HTTP  110/s", "GET /r/{id}", "records.get", "10.0", "5 of 25 in use", "75.0% without a trip",
         "2 to send, the oldest for 1.50 s", "worker  100/s, 10/s not acknowledged, 7 pending",
-        "BREAKER OPEN: redis", "cpu 50%", "memory 91 MiB", "shed 10/s", "█",
+        "BREAKER OPEN: redis", "cpu 50%", "memory 91 MiB", "SHEDDING 10/s", "loop lag p99 990 µs", "in flight 4 of 100", "█",
     ):  # fmt: skip
         assert words in text
 

@@ -140,6 +140,7 @@ def _of(config: Config, purpose: Purpose, patience: float) -> dict[str, Check]:
     patience *= 0.8
     clock, log = SystemClock(), _silent()
     checks: dict[str, Check] = {
+        "container": blocking(lambda: check_container(processes=config.workers)),
         "disk": blocking(lambda: [check_disk(config.data_dir)]),
         "ports": blocking(lambda: _ports(config, purpose)),
         "admin": blocking(lambda: [_admin(config)]),

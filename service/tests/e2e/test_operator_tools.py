@@ -133,3 +133,33 @@ def test_the_live_view_on_a_terminal_waits_for_an_instance_and_leaves_by_a_key()
         screen.kill()
         screen.wait()
         os.close(ours)
+
+
+@pytest.mark.integration
+def test_the_live_view_of_several_workers(migrated: str, tmp_path: Path) -> None:
+    secret = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
+    server = subprocess.Popen(
+        [MYSERVICE, "serve", "--workers", "2"], cwd=tmp_path,
+        env=environment(APP_DATABASE_URL=migrated, APP_JWT_SECRET=secret, APP_PORT="0"),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert server.stdout is not None
+    try:
+        admin = None
+        while admin is None:
+            line = server.stdout.readline()
+            assert line, "it ended"
+            admin = re.search(r'"admin":"(http://[^"]+)"', line)
+        seen = ""
+        while "(2 workers)  ready" not in seen:
+            top = myservice("top", admin[1], "--once")
+            assert server.poll() is None
+            seen = top.stdout
+        assert "pool database" in seen
+        assert "0 of 24 in use" in seen, "both have half of 25"
+        server.terminate()
+        server.communicate(timeout=PATIENCE)
+        assert server.returncode == 0
+    finally:
+        server.kill()
+        server.communicate()

@@ -81,7 +81,11 @@ class Outbox:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All there is to show. ``lag`` is the event loop's p99; ``cpu`` a share of one processor."""
+    """All there is to show.
+
+    ``shed`` a second are turned away, where ``limit`` may be in flight; ``lag`` is the event loop's
+    p99, in seconds; ``cpu`` a share of one processor; ``memory`` in bytes.
+    """
 
     http: Traffic | None
     rpc: Traffic | None
@@ -93,6 +97,8 @@ class Figures:
     outbox: Outbox | None
     open_breakers: tuple[str, ...]
     shed: float | None
+    in_flight: float | None
+    limit: float | None
     lag: float | None
     cpu: float | None
     memory: float | None
@@ -115,6 +121,8 @@ def compare(before: Look, after: Look) -> Figures:
             name for (name,), value in now.by("paceline_breaker_open", "breaker").items() if value
         ),
         shed=change.rate("paceline_shed_total"),
+        in_flight=now.total("paceline_shed_in_flight"),
+        limit=now.total("paceline_shed_limit"),
         lag=change.quantile(_LAG, 0.99),
         cpu=change.rate("process_cpu_seconds_total"),
         memory=now.total("process_resident_memory_bytes"),

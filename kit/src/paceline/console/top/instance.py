@@ -20,8 +20,8 @@ from paceline.errors import Code, Error, ValidationError
 from paceline.thread import in_daemon_thread
 
 _MOST: Final = 8 << 20
-_OK: Final = (200, 503)
-"""503: an instance that is not ready says so, with the reasons."""
+_OK: Final = 200
+_NOT_READY: Final = 503
 _REFUSED: Final = (401, 403)
 _NOT_FOUND: Final = 404
 
@@ -33,13 +33,21 @@ class Away(Error):
         super().__init__(Code.UNAVAILABLE, reason)
 
 
+class Worker(msgspec.Struct, frozen=True):
+    """One of several processes behind one admin port."""
+
+    worker: int
+    pid: int = 0
+
+
 class State(msgspec.Struct, frozen=True):
-    """Who the instance is."""
+    """Who the instance is. ``workers`` is empty for one process, which ``pid`` is then."""
 
     service: str = "?"
     version: str = ""
     pid: int = 0
     uptime_seconds: float = 0.0
+    workers: tuple[Worker, ...] = ()
 
 
 class Dependency(msgspec.Struct, frozen=True):
@@ -51,10 +59,18 @@ class Dependency(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether it takes requests."""
+    """Whether it takes requests; of several workers, what each says, by its number."""
 
     status: str = "?"
     checks: tuple[Dependency, ...] = ()
+    workers: dict[str, "Readiness"] = {}
+
+    @property
+    def failing(self) -> list[str]:
+        """What is not well, "name: reason"."""
+        own = [f"{each.name}: {each.reason or 'failing'}" for each in self.checks if not each.ok]
+        theirs = [(number, line) for number, each in self.workers.items() for line in each.failing]
+        return own + [f"worker {number}, {line}" for number, line in theirs]
 
 
 class _Lines(msgspec.Struct, frozen=True):
@@ -96,7 +112,8 @@ class Instance:
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._timeout = timeout
-        self._pid = self._seen = 0
+        self._seen: dict[int, int] = {}
+        """The last line of each process, by its pid: another process begins to count anew."""
 
     async def look(self) -> Look:
         """Ask everything once; log lines are those since the last time. Errors: `Away`."""
@@ -109,14 +126,30 @@ class Instance:
             at = monotonic()
             state = self._json(connection, "/debug/state", State) or State()
             readiness = self._json(connection, "/ready", Readiness) or Readiness()
-            if state.pid != self._pid:  # another process counts its lines from the beginning
-                self._pid, self._seen = state.pid, 0
-            found = self._json(connection, f"/debug/logs?after={self._seen}", _Lines) or _Lines()
-            self._seen = found.next
+            lines = self._news(connection, state)
         finally:
             connection.close()
         samples = parse((metrics or b"").decode(errors="replace"))
-        return Look(at, samples, state, readiness, found.lines)
+        return Look(at, samples, state, readiness, tuple(lines))
+
+    def _news(self, connection: HTTPConnection, state: State) -> list[str]:
+        """The new lines of every process, one process after the other."""
+        processes = {each.pid: f"worker={each.worker}&" for each in state.workers}
+        lines: list[str] = []
+        seen: dict[int, int] = {}
+        for pid, which in (processes or {state.pid: ""}).items():
+            seen[pid] = self._seen.get(pid, 0)
+            path = f"/debug/logs?{which}after={seen[pid]}"
+            try:
+                found = self._json(connection, path, _Lines) or _Lines()
+            except Away:
+                if not processes:
+                    raise
+                continue  # a worker that has just ended; the others are there
+            seen[pid] = found.next
+            lines += found.lines
+        self._seen = seen
+        return lines
 
     def _connect(self) -> HTTPConnection:
         if self._tls:
@@ -145,7 +178,8 @@ class Instance:
             raise Away("it wants a token, or another: --token, or APP_ADMIN_TOKEN")
         if answer.status == _NOT_FOUND:
             return None
-        if answer.status not in _OK or answer.length:
+        wanted = (_OK, _NOT_READY) if path == "/ready" else (_OK,)
+        if answer.status not in wanted or answer.length:
             raise Away(f"{path.partition('?')[0]} answered with status {answer.status}")
         return body
 

@@ -38,11 +38,11 @@ class History:
 
 def head(url: str, state: State, readiness: Readiness) -> str:
     """Who it is and how it is."""
-    failing = [each for each in readiness.checks if not each.ok]
-    reasons = "; ".join(f"{each.name}: {each.reason or 'failing'}" for each in failing)
-    health = readiness.status + (f" ({reasons})" if failing else "")
+    reasons = "; ".join(readiness.failing)
+    health = readiness.status + (f" ({reasons})" if reasons else "")
     up = duration(state.uptime_seconds) if state.uptime_seconds else _NONE
-    who = " ".join(filter(None, (state.service, state.version)))
+    workers = f"({len(state.workers)} workers)" if state.workers else ""
+    who = " ".join(filter(None, (state.service, state.version, workers)))
     return f"{who}  {health}  up {up}  pid {state.pid or _NONE}  {url}"
 
 
@@ -71,16 +71,19 @@ def traffic(figures: Figures, history: History, width: int) -> list[str]:
 
 
 def process(figures: Figures) -> list[str]:
-    """The process, and what it turns away."""
-    parts = [
+    """The process, and on a line of its own what it turns away."""
+    well = [
         f"loop lag p99 {duration(figures.lag)}" if figures.lag is not None else "",
         f"cpu {figures.cpu:.0%}" if figures.cpu is not None else "",
         f"memory {size(figures.memory)}" if figures.memory is not None else "",
-        f"shed {number(figures.shed)}/s" if figures.shed else "",
+        _in_flight(figures),
+    ]
+    alarms = [
+        f"SHEDDING {number(figures.shed)}/s" if figures.shed else "",
         f"BREAKER OPEN: {', '.join(figures.open_breakers)}" if figures.open_breakers else "",
     ]
-    line = "   ".join(filter(None, parts))
-    return [line] if line else []
+    lines = ("   ".join(filter(None, parts)) for parts in (well, alarms))
+    return [line for line in lines if line]
 
 
 def routes(found: Sequence[Traffic], rows: int) -> list[str]:
@@ -151,6 +154,12 @@ def log_line(line: str) -> str:
         rest = " ".join(f"{key}={value}" for key, value in record.items())
         line = f"{moment[11:19]} {level:7} {message}  {rest}"
     return "".join(sign if sign.isprintable() else " " for sign in line).rstrip()
+
+
+def _in_flight(figures: Figures) -> str:
+    if figures.in_flight is None or figures.limit is None:
+        return ""
+    return f"in flight {number(figures.in_flight)} of {number(figures.limit)}"
 
 
 def _door(found: Traffic) -> str:
