@@ -45,6 +45,7 @@ from paceline.web.testing import Client
 
 _CONCURRENT, _REQUESTS, _TURNS = 64, 512, 60
 _COUNTED: Final = (256, 1024)
+_CALLGRIND: Final = ("--tool=callgrind", "--callgrind-out-file=/dev/null")
 _BAR: Final = 10.0
 _SAMPLED: Final = f"00-{'4b' * 16}-{'f0' * 8}-01"
 _UNSAMPLED: Final = f"00-{'4b' * 16}-{'f0' * 8}-00"
@@ -172,27 +173,27 @@ def report(found: dict[str, list[float]]) -> int:
     return 0 if holds else 1
 
 
+def run(name: str, count: int, *under: str) -> "subprocess.CompletedProcess[str]":
+    """So many requests in a process of their own."""
+    return subprocess.run(
+        [*under, sys.executable, __file__, "--serve", name, str(count)],
+        env={"PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+
 def instructions(name: str) -> float:
     """Of one request, by valgrind: the difference of many requests and few."""
-    few, many = (
-        subprocess.run(
-            [
-                "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
-                sys.executable, __file__, "--serve", name, str(count),
-            ],
-            env={"PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True,
-        ).stderr
-        for count in _COUNTED
-    )  # fmt: skip
-    counts = [int(re.findall(r"Collected : (\d+)", said)[-1]) for said in (few, many)]
+    said = [run(name, number, "valgrind", *_CALLGRIND).stderr for number in _COUNTED]
+    counts = [int(re.findall(r"Collected : (\d+)", each)[-1]) for each in said]
     return (counts[1] - counts[0]) / (_COUNTED[1] - _COUNTED[0])
 
 
 def count() -> int:
     """The table of instructions."""
     print("| traces | instructions a GET | more than none |\n|---|---|---|", flush=True)
+    run("none", 1)  # what is compiled once is compiled
     base = 0.0
-    for name in ("none", "ids only: no endpoint", "not sampled", "not sampled by the caller"):
+    for name in ("none", "not sampled", "not sampled by the caller"):
         found = instructions(name)
         base = base or found
         print(
@@ -209,12 +210,12 @@ async def main(arguments: Sequence[str]) -> int:
         connect = sender_to("http://127.0.0.1:9", service="bench", version="1")
         export = TraceExport(connect, new_logger(stream=null))
         found = stacks(null, export)
+        settle_memory()  # as the service does when it is ready
         if arguments:
             _, name, number = arguments
             await serve(next(one for one in found if one.name == name), int(number))
             return 0
         await export.start()
-        settle_memory()  # as the service does when it is ready
         spent = await measure(found)
         await export.stop()
     return report(spent)

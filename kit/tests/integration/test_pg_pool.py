@@ -131,7 +131,9 @@ async def test_an_exhausted_pool_says_so_and_serves_in_order(database: str) -> N
             ) as caught:
                 await pool.ping()
             assert caught.value.code is Code.RESOURCE_EXHAUSTED
-            with pytest.raises(DatabaseError, match="deadline passed while waiting") as caught:
+            with pytest.raises(
+                DatabaseError, match="waiting for a database connection ran out"
+            ) as caught:
                 await asyncio.create_task(_with_deadline_of_parent(pool, 0.01))
             assert caught.value.code is Code.DEADLINE_EXCEEDED
             queue = [asyncio.create_task(waiting(number)) for number in range(4)]
@@ -267,3 +269,7 @@ async def test_a_repository_needs_only_the_rooms_names(database: str) -> None:
 
     async with started(Pool(database)) as pool, pool.transaction() as tx:
         assert await count(tx) == await count(pool) == 1
+
+
+def test_a_pool_smaller_than_what_it_would_keep_is_possible() -> None:
+    assert Pool("postgresql://unused/", max_size=1).stats.max_size == 1

@@ -102,6 +102,20 @@ async def test_failing_to_load_at_start_is_an_error_when_the_keys_are_required()
     await source.stop()
 
 
+async def test_at_start_an_issuer_that_is_away_is_asked_three_times(started: Start) -> None:
+    class Restarting(Issuer):
+        def fetch(self) -> bytes:
+            if self.calls < 2:
+                self.calls += 1
+                raise Error(Code.UNAVAILABLE, "the JWKS cannot be fetched")
+            return super().fetch()
+
+    issuer = Restarting(document("a"))
+    source = await started(JwksSource(issuer.fetch, ManualClock()))
+    assert issuer.calls == 3
+    assert works(Verifier([source], ManualClock()), token("a"))
+
+
 async def test_where_they_are_not_required_it_starts_and_keeps_trying(started: Start) -> None:
     issuer = Issuer(OSError("no route"))
     clock = ManualClock()

@@ -99,7 +99,8 @@ async def test_nothing_is_lost_or_doubled_however_often_we_are_killed(tmp_path: 
         bank = Bank(Api(port, token_of("bank", "transfers:write")), accounts)
         service = Command(
             "serve", port=port, log=tmp_path / "service.log",
-            APP_DATABASE_URL=dsn, APP_PORT=str(port), APP_RATE_LIMIT="0", APP_GRPC_PORT="0", APP_ADMIN_PORT="0",
+            APP_DATABASE_URL=dsn, APP_PORT=str(port), APP_RATE_LIMIT="0", APP_SHED_DELAY="0",
+            APP_ADMIN_PORT="0",
         )  # fmt: skip
         await service.start()
         try:

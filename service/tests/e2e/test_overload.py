@@ -43,7 +43,7 @@ def test_overloaded_it_answers_probes_prefers_writes_and_loses_nothing(tmp_path:
     with running_service(tmp_path / "data", APP_MAX_IN_FLIGHT="6") as service:
         for number in range(100):
             assert ask(service, "/api/v1/records", {"name": f"seed {number}"})[0] == 201
-        load = reads(service, [Phase(2000, 2), Phase(20, 3)])
+        load = reads(service, [Phase(2000, 2), Phase(20, 3), Phase(20, 2)])
         with ThreadPoolExecutor() as pool:
             loaded: Future[OpenResult] = pool.submit(load.run)
             statuses: list[int] = []
@@ -53,12 +53,12 @@ def test_overloaded_it_answers_probes_prefers_writes_and_loses_nothing(tmp_path:
                 probed.append(ask(service, "/health")[0])
                 written.append(ask(service, "/api/v1/records", {"name": "under load"}))
                 statuses.append(written[-1][0])
-        over, after = loaded.result().phases
+        over, _, after = loaded.result().phases
         assert set(probed) == {200}
         assert over["good"] > 0
         assert over["refused"] > over["offered"] / 5
         assert over["failed"] == over["given_up"] == 0, "each is answered or told to come again"
-        assert after["good"] >= 0.95 * after["offered"], "and afterwards all is well"
+        assert after["good"] == after["offered"], "and a moment later all is well"
         assert set(statuses) <= {201, 503}
         assert statuses.count(201) > statuses.count(503)
         for status, retry_after, _ in written:

@@ -41,10 +41,9 @@ class Supervised(Command):
         )  # fmt: skip
 
     def said(self, message: str) -> list[dict[str, object]]:
-        text = self.log.read_text().splitlines()
-        # The rest is for people.
-        lines = [json.loads(line) for line in text if line.startswith("{")]
-        return [line for line in lines if line["msg"] == message]
+        whole, _, _ = self.log.read_text().rpartition("\n")
+        wanted = f'"msg":"{message}"'
+        return [json.loads(line) for line in whole.splitlines() if wanted in line]
 
     async def until_said(self, message: str, times: int = 1) -> None:
         async with asyncio.timeout(60):
@@ -103,6 +102,11 @@ async def test_reloads_under_load_cost_no_request(migrated: str, tmp_path: Path)
     print(f"\n{served} answers, none failed, over {RELOADS} reloads; slowest {load.slowest:.2f} s")  # noqa: T201 - a figure
 
 
+def http_failures(load: SteadyLoad) -> int:
+    """Those of gRPC apart: a channel that was cut off while it connected waits for a second."""
+    return sum(not failure.startswith("channel") for failure in load.failures)
+
+
 async def test_a_killed_worker_costs_only_what_it_had_in_hand(
     migrated: str, tmp_path: Path
 ) -> None:
@@ -111,13 +115,13 @@ async def test_a_killed_worker_costs_only_what_it_had_in_hand(
         async with steady_load(load, clients=CLIENTS):
             for number in range(1, KILLS + 1):
                 await load.until_more(SOME)
-                before = len(load.failures)
+                before = http_failures(load)
                 os.kill(children_of(command.pid)[0], signal.SIGKILL)
                 await command.until_said("worker died", number)
                 # Whoever was connected to it learns so at its next request.
                 await command.until_said("worker ready", WORKERS + number)
                 await load.until_more(SOME)
-                assert len(load.failures) - before <= 5 * CLIENTS
+                assert http_failures(load) - before <= 3 * CLIENTS  # what each had in hand
                 settled = len(load.failures)
                 await load.until_more(SOME)
                 assert len(load.failures) == settled

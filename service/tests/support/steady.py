@@ -92,15 +92,20 @@ class SteadyLoad:
     async def http(self, kind: str, *, pause: float, close: bool = False) -> None:
         """Create a record and read it, again and again, with up to ``pause`` seconds in between."""
         client = KeptClient(self.port, self.token)
-        while not self.over:
-            body = {"name": f"{kind}-{len(self.created)}"}
-            answer = await self._count(kind, client, "POST", "/api/v1/records", body, close=close)
-            if answer is not None:
-                record = json.loads(answer)["id"]
-                self.created.append(record)
-                await self._count(kind, client, "GET", f"/api/v1/records/{record}", close=close)
-            await asyncio.sleep(random.random() * pause)  # noqa: S311 - a load, not a secret
-        client.close()
+        try:
+            while not self.over:
+                body = {"name": f"{kind}-{len(self.created)}"}
+                answer = await self._count(
+                    kind, client, "POST", "/api/v1/records", body, close=close
+                )
+                if answer is not None:
+                    record = json.loads(answer)["id"]
+                    self.created.append(record)
+                    path = f"/api/v1/records/{record}"
+                    await self._count(kind, client, "GET", path, close=close)
+                await asyncio.sleep(random.random() * pause)  # noqa: S311 - a load, not a secret
+        finally:
+            client.close()
 
     async def grpc(self, kind: str, *, calls: int) -> None:
         """Read a record; a new channel after so many calls."""

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, LiteralString, TypeVar
+from typing import Any, Final, LiteralString, TypeVar
 
 import asyncpg
 
@@ -28,6 +28,8 @@ from paceline.retry import Stats as RetryStats
 
 T = TypeVar("T")
 
+_MIN_SIZE: Final = 5
+
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
@@ -43,6 +45,7 @@ class PoolStats:
 class Pool:
     """Up to ``max_size`` connections to one database. All times are in seconds.
 
+    ``min_size``: how many stay open, 5 unless given or more than there may be.
     ``max_lifetime``: a connection older than this is replaced when it comes back (each a little
     earlier, so that they do not all go at once). ``max_idle``: how long connections beyond
     ``min_size`` may rest. ``acquire_timeout``: how long to wait for a connection.
@@ -60,7 +63,7 @@ class Pool:
         dsn: str,
         *,
         max_size: int = 25,
-        min_size: int = 5,
+        min_size: int | None = None,
         max_lifetime: float = 1800.0,
         max_idle: float = 300.0,
         acquire_timeout: float = 5.0,
@@ -71,6 +74,8 @@ class Pool:
         statement_cache_size: int = 100,
         application_name: str | None = None,
     ) -> None:
+        if min_size is None:
+            min_size = min(_MIN_SIZE, max_size)
         if not 0 <= min_size <= max_size or max_size < 1:
             raise ValueError(f"a pool cannot have {min_size} to {max_size} connections")
         self._dsn = dsn

@@ -9,6 +9,7 @@ restart. Read ``workers`` next.
 
 import asyncio
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,6 +32,7 @@ _START_TIMEOUT = 60.0
 
 def main() -> int:
     """Supervise until told to stop; the exit code."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while there is nothing to reload
     plan, command = take_plan(os.environ), sys.argv[1:]
     if plan is None or not command:
         sys.stderr.write("This is a part of a service's own command: serve --workers 2, say\n")

@@ -107,6 +107,7 @@ class Workers(Generic[W]):
         self._alive: set[W] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._hangup = asyncio.Event()
+        self._on_hangup_before = signal.getsignal(signal.SIGHUP)
 
     async def start(self) -> None:
         """Start all at once. Errors: Error(FAILED_PRECONDITION) when one does not get ready."""
@@ -122,7 +123,8 @@ class Workers(Generic[W]):
 
         When this is cancelled each is told once more, which forces it, and then killed.
         """
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+        if asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP):
+            signal.signal(signal.SIGHUP, self._on_hangup_before)
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()

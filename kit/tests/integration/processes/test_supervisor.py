@@ -32,8 +32,8 @@ class Supervisor:
 
     def lines(self, message: str = "") -> list[dict[str, object]]:
         """What it logged, or what of it has this message."""
-        text = (self.folder / "log").read_text()
-        lines = [json.loads(line) for line in text.splitlines()]
+        whole, _, _ = (self.folder / "log").read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines()]
         return [line for line in lines if not message or line["msg"] == message]
 
     async def until(self, true: Callable[[], object]) -> None:
