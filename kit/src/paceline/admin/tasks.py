@@ -3,7 +3,8 @@
 asyncio keeps no time of birth. Rejected: a task factory that notes it, which costs each task of
 each request more than a microsecond; instead the tasks are looked over once a second and who is
 new is noted, so an age is right to that second and costs a request nothing. Looking may take a
-hundredth of the time: with very many tasks it becomes rarer. Built by ``main`` as a service; shown by ``app``.
+hundredth of the time: with very many tasks it becomes rarer. Built by ``main`` as a service; shown
+by ``app``.
 """
 
 import asyncio
