@@ -15,7 +15,7 @@ import uvloop
 from paceline.auth import Secrets, Verifier
 from paceline.clock import SystemClock
 from paceline.lifecycle import Lifecycle
-from paceline.limit import RateLimiter
+from paceline.limit import Limits, RateLimiter
 from paceline.log import setup
 from paceline.web.app import App
 from paceline.web.asgi import ASGIApp, Receive, Scope, Send
@@ -67,7 +67,7 @@ def full() -> App:
     app = App(request_id(), real_ip(["10.0.0.0/8"]), access_log(log), recover(log), timeout(30))
     verifier = Verifier([Secrets(SECRET)], clock)
     limiter = RateLimiter(clock, rate=1_000_000)
-    app.group("/hello", authenticate(verifier), rate_limit(limiter)).get("/{id}", hello)
+    app.group("/hello", authenticate(verifier), rate_limit(Limits(limiter))).get("/{id}", hello)
     return app
 
 

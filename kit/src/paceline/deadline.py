@@ -1,24 +1,70 @@
 """Ambient, named deadlines: everything that waits knows until when, and why it gave up.
 
-Deadlines travel with the task (a context variable), like Go's context, and only ever shorten:
-an inner `fail_after` never outlives an outer one. What runs out becomes
-``Error(DEADLINE_EXCEEDED)`` with the deadline's name, so the log says which wait it was.
-Set by the HTTP timeout middleware, start-up and readiness checks; read by ``paceline.pg``
-through `remaining`.
+Deadlines travel with the task (a context variable), like Go's context, and only ever shorten: an
+inner one never outlives an outer one. What runs out becomes ``Error(DEADLINE_EXCEEDED)``, which
+names the operation that was caught (it says `blame` on its way out, so naming costs nothing while
+all goes well) and whose deadline it was. Set at the edges (HTTP's timeout, gRPC's deadline, the
+consumer), at start-up and by checks; what waits for a server reads `remaining`; a task with a
+context of its own, such as a coalescer's trip, gets one by `adopted`.
 """
 
 import asyncio
 from contextvars import ContextVar, Token
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Protocol, Self
 
 from paceline.errors import Code, Error
 
-# When it strikes, in the loop's time, and the task it strikes.
-_Deadline: TypeAlias = tuple[float, asyncio.Task[Any] | None]
 # Seconds: event loops round timers to milliseconds, so a deadline may strike a little early.
 _TIMERS_ROUND: Final = 0.001
-_ambient: ContextVar[_Deadline | None] = ContextVar("paceline_deadline", default=None)
+
+
+class OutOfTime(Error):
+    """A deadline struck. ``hurried``: its caller allowed so little, so it may be nobody's fault."""
+
+    def __init__(self, message: str, *, hurried: bool = False) -> None:
+        super().__init__(Code.DEADLINE_EXCEEDED, message)
+        self.hurried = hurried
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long, for what, and who said so: ``by`` is read after "the 2s that"."""
+
+    seconds: float
+    name: str
+    by: str | None = None
+    hurried: bool = False
+
+    def broken(self, operation: str | None) -> str:
+        """The words for a deadline that ran out while ``operation`` was under way."""
+        length = f"{round(self.seconds, 3):g}s"
+        whose = f"of {self.name}" if self.by is None else f"that {self.by}"
+        if operation is not None:
+            return f"{operation} ran out of the {length} {whose}"
+        return (
+            f"{self.name} took longer than {length if self.by is None else f'the {length} {whose}'}"
+        )
+
+
+class Deadline:
+    """When it strikes, in the loop's time, whom, on which terms; and whom it caught at what."""
+
+    __slots__ = ("caught", "task", "terms", "when")
+
+    def __init__(self, when: float, task: "asyncio.Task[Any] | None", terms: Terms) -> None:
+        self.when = when
+        self.task = task
+        self.terms = terms
+        self.caught: str | None = None
+
+    def expired(self) -> OutOfTime:
+        """The error of what ran out."""
+        return OutOfTime(self.terms.broken(self.caught), hurried=self.terms.hurried)
+
+
+_ambient: ContextVar[Deadline | None] = ContextVar("paceline_deadline", default=None)
 
 
 def remaining() -> float | None:
@@ -26,21 +72,44 @@ def remaining() -> float | None:
     deadline = _ambient.get()
     if deadline is None:
         return None
-    return max(0.0, deadline[0] - asyncio.get_running_loop().time())
+    return max(0.0, deadline.when - asyncio.get_running_loop().time())
 
 
-def moment() -> float | None:
-    """The ambient deadline in the event loop's time; None when there is none."""
-    deadline = _ambient.get()
-    return None if deadline is None else deadline[0]
+def ambient() -> Deadline | None:
+    """The ambient deadline, for whoever hands work to a task with a context of its own."""
+    return _ambient.get()
 
 
-def adopt(when: float) -> None:
-    """Make ``when``, in the event loop's time, the ambient deadline of the current task.
+class adopted:  # noqa: N801 - reads as a statement: with adopted(deadline):
+    """Make ``deadline`` the ambient one of the current task, too, for this block.
 
-    For a task that begins, in a context of its own, and whose owner cancels it at that moment.
+    For a task that begins, in a context of its own, and whose owner cancels it at that moment. A
+    block, since a task whose context held on to its own deadline, and so to the task, would be
+    left to the garbage collector.
     """
-    _ambient.set((when, asyncio.current_task()))
+
+    __slots__ = ("_deadline", "_token")
+    _token: Token[Deadline | None]
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        given = self._deadline
+        own = Deadline(given.when, asyncio.current_task(), given.terms)
+        self._token = _ambient.set(own)
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _exc: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        _ambient.reset(self._token)
+
+
+def _is_over(deadline: Deadline) -> bool:
+    return deadline.when <= asyncio.get_running_loop().time() + _TIMERS_ROUND
 
 
 def struck() -> bool:
@@ -50,43 +119,61 @@ def struck() -> bool:
     its place passes the block that set the deadline.
     """
     deadline = _ambient.get()
-    return (
-        deadline is not None
-        and deadline[1] is asyncio.current_task()
-        and deadline[0] <= asyncio.get_running_loop().time() + _TIMERS_ROUND
-    )
+    return deadline is not None and deadline.task is asyncio.current_task() and _is_over(deadline)
+
+
+def blame(operation: str) -> None:
+    """Say, when cancelled, what was under way: the error of the deadline that struck names it.
+
+    Nothing happens when it was not the ambient deadline that struck. The innermost, which says so
+    first, is the one that is named.
+    """
+    deadline = _ambient.get()
+    if deadline is not None and deadline.caught is None and _is_over(deadline):
+        deadline.caught = operation
+
+
+def ran_out(operation: str) -> str | None:
+    """The words for ``operation``, when the ambient deadline is over; None while it is not."""
+    deadline = _ambient.get()
+    if deadline is None or not _is_over(deadline):
+        return None
+    return deadline.terms.broken(operation)
 
 
 class fail_after:  # noqa: N801 - reads as a statement: async with fail_after(2.0, "ready check"):
     """Bound a block: after ``seconds`` it is cancelled and raises ``Error(DEADLINE_EXCEEDED)``.
 
-    Errors: ``Error(DEADLINE_EXCEEDED, "<name> took longer than <seconds>s")``. A cancellation from
-    outside stays a cancellation.
+    Errors: ``Error(DEADLINE_EXCEEDED)``: "<name> took longer than <seconds>s", or "<operation> ran
+    out of the <seconds>s of <name>" when one has said so. A cancellation from outside stays a
+    cancellation.
     """
 
-    __slots__ = ("_name", "_seconds", "_timeout", "_token")
+    __slots__ = ("_deadline", "_terms", "_timeout", "_token")
     _timeout: asyncio.Timeout | None
-    _token: Token[_Deadline | None]
+    _deadline: Deadline
+    _token: Token[Deadline | None]
 
     def __init__(self, seconds: float, name: str) -> None:
-        self._seconds = seconds
-        self._name = name
+        self._terms = Terms(seconds, name)
 
     async def __aenter__(self) -> Self:
-        when = asyncio.get_running_loop().time() + self._seconds
+        when = asyncio.get_running_loop().time() + self._terms.seconds
         task = asyncio.current_task()
         outer = _ambient.get()
-        if outer is not None and outer[0] <= when:
-            when = outer[0]
-            if outer[1] is task:
+        terms = self._terms
+        if outer is not None and outer.when <= when:
+            if outer.task is task:
                 # It strikes this very task first, under its own name. Two timers for one moment
                 # would cancel twice, and the second cancellation would outlive both blocks.
                 self._timeout = None
                 self._token = _ambient.set(outer)
                 return self
+            when, terms = outer.when, outer.terms
         self._timeout = asyncio.timeout_at(when)
         await self._timeout.__aenter__()
-        self._token = _ambient.set((when, task))
+        self._deadline = Deadline(when, task, terms)
+        self._token = _ambient.set(self._deadline)
         return self
 
     async def __aexit__(
@@ -101,8 +188,10 @@ class fail_after:  # noqa: N801 - reads as a statement: async with fail_after(2.
         try:
             await self._timeout.__aexit__(exc_type, exc, traceback)
         except TimeoutError as timeout:
-            message = f"{self._name} took longer than {self._seconds:g}s"
-            raise Error(Code.DEADLINE_EXCEEDED, message) from timeout
+            deadline = self._deadline
+            if deadline.terms is not self._terms and deadline.caught is None:
+                deadline.caught = self._terms.name
+            raise deadline.expired() from timeout
 
 
 class CommonDeadline:
@@ -110,37 +199,39 @@ class CommonDeadline:
 
     Blocks begin in the order in which they would run out, so only the oldest needs a timer, and a
     block that ends in time costs two dictionary operations. ``with deadline.block():`` may be used
-    in any task of one event loop at a time. Errors: as for `fail_after`.
+    in any task of one event loop at a time. ``by``: who sets it, to be read after "the 2s that".
+    Errors: as for `fail_after`.
     """
 
-    def __init__(self, seconds: float, name: str) -> None:
-        self._seconds = seconds
-        self._name = name
-        self._blocks: dict[_Block, None] = {}  # the oldest first
+    def __init__(self, seconds: float, name: str, *, by: str | None = None) -> None:
+        self.terms = Terms(seconds, name, by)
+        self._blocks: dict[Block, None] = {}  # the oldest first
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def block(self) -> "_Block":
+    def block(self) -> "Block":
         """One block, beginning when it is entered."""
-        return _Block(self)
+        return Block(self)
 
-    def begin(self, block: "_Block", loop: asyncio.AbstractEventLoop) -> float:
+    def shorter(self, seconds: float, by: str) -> "Block":
+        """One block of a length of its own, if that is less: for a caller in a hurry."""
+        terms = self.terms
+        if seconds >= terms.seconds:
+            return self.block()
+        return Block(_Alone(Terms(seconds, terms.name, by, hurried=True)))
+
+    def begin(self, block: "Block", loop: asyncio.AbstractEventLoop) -> float:
         """Count ``block`` in; gives the moment at which it runs out."""
-        when = loop.time() + self._seconds
+        when = loop.time() + self.terms.seconds
         self._blocks[block] = None
         if self._timer is None or self._loop is not loop:
             self._loop = loop
             self._timer = loop.call_at(when, self._strike)
         return when
 
-    def end(self, block: "_Block") -> None:
+    def end(self, block: "Block") -> None:
         """Count ``block`` out. The timer stays: most likely the next block needs it."""
         self._blocks.pop(block, None)
-
-    def expired(self) -> Error:
-        """The error of a block that ran out."""
-        message = f"{self._name} took longer than {self._seconds:g}s"
-        return Error(Code.DEADLINE_EXCEEDED, message)
 
     def _strike(self) -> None:
         loop = asyncio.get_running_loop()
@@ -154,15 +245,51 @@ class CommonDeadline:
             oldest.cancel()
 
 
-class _Block:
-    __slots__ = ("_cancelling", "_common", "_outer", "_struck", "_task", "_token", "when")
-    _task: asyncio.Task[Any]
-    _token: Token[_Deadline | None]
-    _outer: _Deadline | None
+class _Alone:
+    """The timer of one block that has a length of its own."""
 
-    def __init__(self, common: CommonDeadline) -> None:
-        self._common = common
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, block: "Block", loop: asyncio.AbstractEventLoop) -> float:
+        when = loop.time() + self.terms.seconds
+        self._timer = loop.call_at(when, block.cancel)
+        return when
+
+    def end(self, block: "Block") -> None:
+        del block
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class _Timing(Protocol):
+    """Who strikes a block."""
+
+    terms: Terms
+
+    def begin(self, block: "Block", loop: asyncio.AbstractEventLoop) -> float:
+        """Count it in; gives the moment at which it runs out."""
+        ...
+
+    def end(self, block: "Block") -> None:
+        """Count it out."""
+        ...
+
+
+class Block(Deadline):
+    """``with`` a deadline; made by `CommonDeadline`."""
+
+    __slots__ = ("_cancelling", "_outer", "_struck", "_timing", "_token")
+    task: asyncio.Task[Any]
+    _token: Token[Deadline | None]
+    _outer: Deadline | None
+
+    def __init__(self, timing: _Timing) -> None:
+        self._timing = timing
         self._struck = False
+        self.terms = timing.terms
+        self.caught = None
         self.when = 0.0
 
     def __enter__(self) -> Self:
@@ -170,24 +297,24 @@ class _Block:
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a deadline needs a task that it can cancel")
-        self._task = task
+        self.task = task
         self._cancelling = task.cancelling()
-        self.when = self._common.begin(self, loop)
+        self.when = self._timing.begin(self, loop)
         outer = self._outer = _ambient.get()
-        sooner = outer is not None and outer[0] <= self.when
-        self._token = _ambient.set(outer if sooner else (self.when, task))
+        sooner = outer is not None and outer.when <= self.when
+        self._token = _ambient.set(outer if sooner else self)
         return self
 
     def lift(self) -> None:
         """Let the block go on for as long as it takes: what it was to bound is done."""
         if not self._struck:
-            self._common.end(self)
+            self._timing.end(self)
             _ambient.set(self._outer)
 
     def cancel(self) -> None:
         """Strike."""
         self._struck = True
-        self._task.cancel()
+        self.task.cancel()
 
     def __exit__(
         self,
@@ -196,10 +323,10 @@ class _Block:
         _traceback: TracebackType | None,
     ) -> None:
         _ambient.reset(self._token)
-        self._common.end(self)
+        self._timing.end(self)
         if not self._struck:
             return
         # As in asyncio.timeout: ours only if nobody else cancelled the task, too.
-        ours = self._task.uncancel() <= self._cancelling
+        ours = self.task.uncancel() <= self._cancelling
         if ours and exc_type is asyncio.CancelledError:
-            raise self._common.expired() from exc
+            raise self.expired() from exc

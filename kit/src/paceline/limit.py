@@ -5,11 +5,15 @@ arrival time" of the generic cell rate algorithm, virtual scheduling form: ITU-T
 which gives the same answers as a bucket refilled by a timer, needs no timer, and makes a full
 bucket the same as an absent one. Invariant: in any window of t seconds a key is allowed at most
 burst + rate * t, unless it was forgotten to bound memory (see `RateLimiter`).
-Used by the HTTP rate limit middleware, which renders the numbers as headers.
+`Limits` says which limiter counts what. Used by the rate limits of both doors (``web.middleware``,
+``rpc.interceptors``), which tell the caller the numbers.
 """
 
 import math
 from collections import OrderedDict
+from collections.abc import Awaitable, Collection, Mapping
+from types import MappingProxyType
+from typing import Final, Protocol
 
 import msgspec
 
@@ -18,6 +22,7 @@ from paceline.clock import Clock
 # Seconds. Sums of floats round: the last request of a burst, and who waits exactly `retry_after`,
 # must not be refused for it. The bucket's own account stays exact, so this never adds up.
 _SLACK = 1e-6
+_NONE: Final[Mapping[str, "Limiter"]] = MappingProxyType({})
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -34,6 +39,44 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     remaining: int
     reset_after: float
     retry_after: float
+
+
+class Limiter(Protocol):
+    """Who decides, at once or in a moment: `RateLimiter`, or one that replicas share."""
+
+    def take(self, key: str, /) -> Decision | Awaitable[Decision]:
+        """Take one request from the bucket of ``key``."""
+        ...
+
+
+class Limits:
+    """One limit for everything, and others for what needs certain scopes.
+
+    An operation that needs a scope of ``own`` counts there and nowhere else; of several, the first
+    counts. A scope is named alike at every door, so an operation has one budget however it is
+    asked for. Everything else counts in ``general``, if there is one, as ``group``. Each has
+    buckets of its own, also where several stand on one limiter.
+    """
+
+    __slots__ = ("_general", "_own")
+
+    def __init__(
+        self,
+        general: Limiter | None,
+        *,
+        group: str = "",
+        own: Mapping[str, Limiter] = _NONE,
+    ) -> None:
+        prefix = f"{group} " if group else ""
+        self._general = None if general is None else (prefix, general)
+        self._own = {scope: (f"{scope} ", limiter) for scope, limiter in own.items()}
+
+    def of(self, scopes: Collection[str]) -> tuple[str, Limiter] | None:
+        """Who counts an operation that needs ``scopes``, and how its keys begin; None: nobody."""
+        for scope, limit in self._own.items():
+            if scope in scopes:
+                return limit
+        return self._general
 
 
 class RateLimiter:

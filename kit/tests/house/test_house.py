@@ -40,15 +40,22 @@ ROOMS = {
     "textual": {"paceline.console"},
     "typer": {
         "paceline.cli",
+        "paceline.console",
         "paceline.migrate",
+        "myservice.bench_cli",
         "myservice.cli",
         "myservice.dead_cli",
+        "myservice.doctor_cli",
         "myservice.ledger_cli",
         "myservice.records_cli",
+        "myservice.schema_cli",
+        "myservice.serving_cli",
+        "myservice.settings_cli",
+        "myservice.top_cli",
     },
     "uuid_utils": {"paceline.pg"},
     "uvicorn": {"paceline.web"},
-    "uvloop": {"paceline.cli", "myservice.cli", "paceline.testing"},
+    "uvloop": {"paceline.cli", "myservice.bench_cli", "myservice.serving_cli", "paceline.testing"},
     "yaml": {"paceline.config"},
 }
 ANYWHERE = {"msgspec", "paceline", "myservice"}

@@ -32,9 +32,13 @@ SETTINGS = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{login},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{login}
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config=\
+  org.apache.kafka.common.security.plain.PlainLoginModule required user_ada="lovelace";
 controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
 log.dirs={folder}/store
 auto.create.topics.enable=false
 offsets.topic.num.partitions=1
@@ -82,6 +86,7 @@ class KafkaServer:
     folder: Path
     port: int = 0
     process: "subprocess.Popen[bytes] | None" = None
+    login_port: int = 0
     _controller: int = 0
 
     @property
@@ -91,10 +96,13 @@ class KafkaServer:
     def start(self) -> None:
         """Start it, again on the same port; returns when it listens."""
         if not self.port:
-            self.port, self._controller = free_port(), free_port()
+            self.port, self.login_port, self._controller = (free_port() for _ in range(3))
             self.folder.mkdir(parents=True, exist_ok=True)
             settings = SETTINGS.format(
-                folder=self.folder, port=self.port, controller=self._controller
+                folder=self.folder,
+                port=self.port,
+                login=self.login_port,
+                controller=self._controller,
             )
             (self.folder / "server.properties").write_text(settings)
             cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

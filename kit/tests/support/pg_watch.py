@@ -30,6 +30,10 @@ class Watch:
         """How many sessions run a statement or have a transaction open."""
         return await self._fetchval(f"SELECT count(*) {_OTHERS} AND state <> 'idle'")
 
+    async def count(self, question: str) -> object:
+        """What a statement of the test's own says."""
+        return await self._fetchval(question)
+
     async def deadlocks(self) -> object:
         """How many times the server has ended a transaction because of one."""
         return await self._fetchval(

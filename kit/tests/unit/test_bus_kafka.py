@@ -1,6 +1,7 @@
 """The parts of Kafka's side that need no broker: headers, offsets, the table of failures."""
 
 import random
+import ssl
 from dataclasses import dataclass, field
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.bus.delivery import Delivery
+from paceline.bus.kafka_access import OPEN, KafkaAccess
 from paceline.bus.kafka_errors import CLIENT, translate
 from paceline.bus.kafka_offsets import Offsets
 from paceline.bus.kafka_records import (
@@ -152,3 +154,34 @@ class Case:
 )
 def test_a_failure_is_translated(case: Case) -> None:
     assert translate(case.error).code is case.code
+
+
+TLS = ssl.create_default_context()
+
+
+@dataclass(frozen=True)
+class Way:
+    id: str
+    access: KafkaAccess
+    protocol: str
+
+
+WAYS = [
+    Way("open", OPEN, "PLAINTEXT"),
+    Way("tls", KafkaAccess(tls=TLS), "SSL"),
+    Way("login", KafkaAccess(tls=TLS, user="ada", password="x"), "SASL_SSL"),
+    Way("in the clear", KafkaAccess(user="ada", in_the_clear=True), "SASL_PLAINTEXT"),
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.id)
+def test_an_access_is_what_the_client_calls_a_protocol(way: Way) -> None:
+    options = way.access.options()
+    assert options["security_protocol"] == way.protocol
+    assert ("sasl_plain_password" in options) is bool(way.access.user)
+
+
+def test_a_password_is_not_sent_in_the_clear_unless_that_is_said_and_never_shown() -> None:
+    with pytest.raises(ValueError, match="without TLS"):
+        KafkaAccess(user="ada", password="lovelace")
+    assert "lovelace" not in repr(KafkaAccess(tls=TLS, user="ada", password="lovelace"))

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import pytest
@@ -637,17 +637,20 @@ async def test_a_trip_whose_callers_all_left_before_it_departed_carries_nothing(
     assert (ferry.trips, coalescer.stats.trips, coalescer.stats.out) == ([[2]], 1, 0)
 
 
+@pytest.mark.parametrize("hurried", [False, True], ids=["no deadline", "deadline"])
 @pytest.mark.parametrize("kind", ["read", "write"])
-async def test_calls_leave_nothing_for_the_garbage_collector(kind: str) -> None:
+async def test_calls_leave_nothing_for_the_garbage_collector(kind: str, *, hurried: bool) -> None:
     ferry = Ferry(free=True)
     reads, writes = (
         ReadCoalescer(ferry.fetch, name="reads"),
         WriteCoalescer(ferry.carry, name="writes"),
     )
     call = reads.call if kind == "read" else writes.call
+    deadline = CommonDeadline(60, "the calls")
 
     async def some_calls() -> None:
-        await asyncio.gather(call(1), call(2), call(3))
+        with deadline.block() if hurried else nullcontext():
+            await asyncio.gather(call(1), call(2), call(3))
         await settle()
 
     await some_calls()
@@ -659,7 +662,8 @@ async def test_calls_leave_nothing_for_the_garbage_collector(kind: str) -> None:
             await some_calls()
         gc.collect()
         # Only ours: what other tests of this process left behind may be found just now, too.
-        ours = [one for one in gc.garbage if type(one).__module__ == Caller.__module__]
+        modules = {Caller.__module__, CommonDeadline.__module__}
+        ours = [one for one in gc.garbage if type(one).__module__ in modules]
         assert ours == []
     finally:
         gc.set_debug(0)

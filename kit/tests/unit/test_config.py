@@ -2,7 +2,7 @@
 
 import os
 import pickle
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Self
@@ -21,10 +21,12 @@ from paceline.config import (
     LogLevel,
     NetworkList,
     Port,
+    PositiveInt,
     Secret,
     SecretUrl,
     Settings,
     load,
+    numbers_for,
     parse_duration,
     vetted,
 )
@@ -61,6 +63,8 @@ class Config(Settings):
     """Least level written."""
     enable_metrics: bool = True
     """Whether metrics are served."""
+    rates: Annotated[tuple[tuple[str, PositiveInt], ...], numbers_for(("read", "write"))] = ()
+    """Numbers by name."""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of requests traced."""
 
@@ -145,6 +149,8 @@ ACCEPTED = [
     Accepted("empty is none where none may be", "DRAIN_DELAY", "", None),
     Accepted("empty text", "HOST", "", ""),
     Accepted("list", "TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1,", ("10.0.0.0/8", "127.0.0.1")),
+    Accepted("numbers", "RATES", " read=1, write = 20,", (("read", 1), ("write", 20))),
+    Accepted("no numbers", "RATES", "", ()),
     Accepted("empty list", "TRUSTED_PROXIES", "", ()),
     Accepted("size", "MAX_BODY", "512KiB", 2**19),
     Accepted("level in capitals", "LOG_LEVEL", "WARNING", "warning"),
@@ -168,6 +174,7 @@ class Refused:
 
 
 DURATION = 'expected a duration like "15s", "1m30s" or "24h"'
+NUMBERS = 'expected "NAME=NUMBER", several with commas, the names among read, write'
 REFUSED = [
     Refused("port", "PORT", "http", 'expected an integer between 0 and 65535, got "http"'),
     Refused("port too big", "PORT", "65536", 'expected an integer between 0 and 65535, got "65536"'),
@@ -181,6 +188,10 @@ REFUSED = [
     Refused("below its bound", "MAX_DB_CONNS", "0", 'expected an integer of at least 1, got "0"'),
     Refused("level", "LOG_LEVEL", "loud", 'expected one of "debug", "info", "warning", "error", got "loud"'),
     Refused("bool", "ENABLE_METRICS", "maybe", 'expected "true" or "false", got "maybe"'),
+    Refused("a number for nothing known", "RATES", "raed=1", f'{NUMBERS}, got "raed=1"'),
+    Refused("no number", "RATES", "read", f'{NUMBERS}, got "read"'),
+    Refused("a number that is not valid", "RATES", "read=0", f'{NUMBERS}, got "read=0"'),
+    Refused("two numbers for one", "RATES", "read=1,read=2", f'{NUMBERS}, got "read=1,read=2"'),
     Refused("ratio", "TRACE_RATIO", "nan", 'expected a number between 0 and 1, got "nan"'),
     Refused("a terminal's commands", "PORT", "\x1b[2J\n", 'expected an integer between 0 and 65535, got "\\u001b[2J\\n"'),
     Refused("a password elsewhere", "PORT", "tcp://a:hunter2@b", 'expected an integer between 0 and 65535, got "tcp://a:***@b"'),
@@ -258,10 +269,14 @@ class Serving(Settings):
     jwt_secret: Secret | None = None
     jwks_url: str | None = None
     proxies: NetworkList = ()
+    cache: bool = False
+    redis_url: SecretUrl | None = None
 
     @classmethod
-    def needed(cls, given: Collection[str]) -> Collection[str]:
-        return ("database_url",) if "jwks_url" in given else ("database_url", "jwt_secret")
+    def needed(cls, given: Mapping[str, object]) -> Collection[str]:
+        cache = ("redis_url",) if given.get("cache") else ()
+        secret = () if "jwks_url" in given else ("jwt_secret",)
+        return ("database_url", *secret, *cache)
 
 
 @pytest.mark.parametrize("text", [None, ""], ids=["unset", "set but empty"])
@@ -276,6 +291,20 @@ def test_what_a_command_needs_is_required_though_the_field_may_be_none(text: str
 def test_what_a_command_needs_may_depend_on_what_is_given() -> None:
     result = load(Serving, env={"APP_DATABASE_URL": "x://y", "APP_JWKS_URL": "https://keys"})
     assert result.config.jwt_secret is None
+
+
+@pytest.mark.parametrize("port", ["1", "http"], ids=["all valid", "another value is not valid"])
+def test_what_a_command_needs_may_depend_on_values(port: str) -> None:
+    class Listening(Serving):
+        port: Port = 0
+
+    needs_it = {"false": False, "0": False, "true": True}
+    for text, needed in needs_it.items():
+        env = {"APP_PORT": port, "APP_CACHE": text}
+        with pytest.raises(ConfigError) as caught:
+            load(Listening, env=env)
+        variables = {problem.variable for problem in caught.value.problems}
+        assert ("APP_REDIS_URL" in variables) is needed, text
 
 
 def test_networks_are_checked_when_they_are_read() -> None:

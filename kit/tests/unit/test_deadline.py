@@ -1,10 +1,20 @@
 """Deadlines: they strike with their name, only ever shorten, and leave cancellation alone."""
 
 import asyncio
+from contextvars import Context
 
 import pytest
 
-from paceline.deadline import CommonDeadline, fail_after, remaining
+from paceline.deadline import (
+    CommonDeadline,
+    adopted,
+    ambient,
+    blame,
+    fail_after,
+    ran_out,
+    remaining,
+    struck,
+)
 from paceline.errors import Code, Error
 
 
@@ -68,11 +78,99 @@ async def test_a_task_that_outlives_who_started_it_keeps_the_deadline_it_inherit
 
     async with fail_after(0.02, "outer"):
         task = asyncio.create_task(detached())
-    with pytest.raises(Error, match="detached work took longer"):
+    with pytest.raises(Error, match=r"detached work ran out of the 0\.02s of outer"):
         await task
 
 
+async def caught_at(*operations: str) -> None:
+    """Wait for ever; the innermost of the operations is the first."""
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        for operation in operations:
+            blame(operation)
+        raise
+
+
+async def test_the_innermost_operation_that_was_caught_is_named_with_whose_deadline_it_was() -> (
+    None
+):
+    with pytest.raises(Error) as caught:
+        async with fail_after(0.01, "the check"):
+            await caught_at("a query", "reading things")
+    assert caught.value.message == "a query ran out of the 0.01s of the check"
+
+
+async def test_an_operation_in_a_child_task_is_named_too() -> None:
+    with pytest.raises(Error, match=r"^a query ran out of the 0\.01s of the check$"):
+        async with fail_after(0.01, "the check"), asyncio.TaskGroup() as group:
+            group.create_task(caught_at("a query"))
+
+
+async def test_whoever_is_cancelled_before_time_is_over_is_not_to_blame() -> None:
+    entered = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            async with fail_after(60, "work"):
+                entered.set()
+                await caught_at("a query")
+        finally:
+            told.append(ran_out("a query"))
+
+    told: list[str | None] = []
+    task = asyncio.create_task(work())
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert told == [None]
+
+
+async def test_an_adopted_deadline_has_the_same_end_and_terms_and_is_the_tasks_own() -> None:
+    async def trip() -> str | None:
+        assert given is not None
+        with adopted(given):
+            await asyncio.sleep(remaining() or 0.0)
+            assert struck()
+            return ran_out("a query")
+
+    async with fail_after(0.05, "the check"):
+        given = ambient()
+        task = asyncio.create_task(trip(), context=Context())
+    assert await task == "a query ran out of the 0.05s of the check"
+
+
 class TestCommonDeadline:
+    async def test_the_error_says_who_set_it(self) -> None:
+        deadline = CommonDeadline(0.01, "the request", by="the service sets (TIMEOUT)")
+        with pytest.raises(Error) as unnamed, deadline.block():
+            await asyncio.Event().wait()
+        assert unnamed.value.message == (
+            "the request took longer than the 0.01s that the service sets (TIMEOUT)"
+        )
+        with pytest.raises(Error) as named, deadline.block():
+            await caught_at("reading things")
+        assert named.value.message == (
+            "reading things ran out of the 0.01s that the service sets (TIMEOUT)"
+        )
+
+    async def test_a_block_may_be_shorter_and_says_for_whom(self) -> None:
+        deadline = CommonDeadline(60, "the request")
+        with pytest.raises(Error) as caught, deadline.shorter(0.01, "the client set (header)"):
+            await caught_at("reading things")
+        assert caught.value.message == (
+            "reading things ran out of the 0.01s that the client set (header)"
+        )
+        with deadline.block(), deadline.shorter(0.01, "the client set"):
+            pass
+        await asyncio.sleep(0.03)  # past the deadline of the block that is over
+
+    async def test_a_block_is_never_longer(self) -> None:
+        block = CommonDeadline(0.01, "x").shorter(60, "the client set")
+        with pytest.raises(Error, match=r"^x took longer than 0\.01s$"), block:
+            await asyncio.Event().wait()
+
     async def test_a_block_that_takes_too_long_fails_with_the_deadlines_name(self) -> None:
         deadline = CommonDeadline(0.01, "the request")
         with pytest.raises(Error) as caught, deadline.block():

@@ -11,7 +11,7 @@ from rpc_echo import FakeContext
 
 from paceline.deadline import remaining
 from paceline.errors import Code, Error, NotFound, PermissionDenied, Unauthorized
-from paceline.limit import RateLimiter
+from paceline.limit import Limits, RateLimiter
 from paceline.log.ambient import current
 from paceline.rpc.call import Call, Endpoint, Method
 from paceline.rpc.interceptors import (
@@ -258,6 +258,26 @@ async def test_a_call_that_takes_longer_is_cancelled(given: float | None) -> Non
     assert caught.value.code is Code.DEADLINE_EXCEEDED
 
 
+async def test_the_clients_deadline_is_named_as_the_clients() -> None:
+    with pytest.raises(Error) as caught:
+        await deadline(30)(forever, UNARY)(call_of(UNARY, left=0.01))
+    assert caught.value.message == (
+        "the call took longer than the 0.01s that the client set (grpc-timeout)"
+    )
+
+
+@pytest.mark.parametrize(("given", "level"), [(0.01, "warning"), (None, "error")])
+async def test_a_client_in_a_hurry_is_a_warning_only(given: float | None, level: str) -> None:
+    log = RecordingLog()
+    wrapped = recover(log)(deadline(0.02)(forever, UNARY), UNARY)
+    call = call_of(UNARY, left=given)
+    await wrapped(call)
+    assert call.refusal is not None
+    assert call.refusal.code is Code.DEADLINE_EXCEEDED
+    assert log.events(level) == ["call failed"]
+    assert len(log.lines) == 1
+
+
 async def test_a_stream_has_no_deadline() -> None:
     assert deadline(30)(ok, STREAM) is ok
 
@@ -267,7 +287,7 @@ async def test_a_stream_has_no_deadline() -> None:
 
 async def test_callers_have_buckets_and_addresses_have_others() -> None:
     limiter = RateLimiter(ManualClock(0.0), rate=1, burst=1)
-    wrapped = rate_limit(limiter)(ok, UNARY)
+    wrapped = rate_limit(Limits(limiter))(ok, UNARY)
 
     def named(subject: str) -> Call:
         call = call_of(UNARY)
@@ -282,6 +302,16 @@ async def test_callers_have_buckets_and_addresses_have_others() -> None:
             await wrapped(call)
         assert caught.value.retry_after == pytest.approx(1.0)
     assert not limiter.take("principal ada").allowed, "the bucket that HTTP takes from"
+
+
+async def test_a_method_counts_with_the_http_routes_of_its_scope() -> None:
+    own = RateLimiter(ManualClock(0.0), rate=1, burst=1)
+    limits = Limits(None, own={"things:write": own})
+    wrapped = rate_limit(limits)(ok, Method("/x/Write", scopes=frozenset({"things:write"})))
+    assert own.take(f"things:write address {call_of(UNARY).client}").allowed
+    with pytest.raises(Throttled):
+        await wrapped(call_of(UNARY))
+    assert rate_limit(limits)(ok, UNARY) is ok
 
 
 # --- streams

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import cast
 
 import msgspec
 import pytest
@@ -12,12 +13,12 @@ from recording_log import RecordingLog
 
 from paceline.deadline import remaining
 from paceline.errors import Code, Error, NotFound, Unauthorized
-from paceline.limit import Decision, RateLimiter
+from paceline.limit import Decision, Limits, RateLimiter
 from paceline.log.ambient import current
 from paceline.testing.clock import ManualClock
 from paceline.web.app import App
-from paceline.web.asgi import Middleware, Receive, Scope, Send
-from paceline.web.binding import Provided
+from paceline.web.asgi import Message, Middleware, Receive, Scope, Send
+from paceline.web.binding import Body, Provided
 from paceline.web.middleware import (
     access_log,
     authenticate,
@@ -45,6 +46,10 @@ def guard(*middleware: Middleware) -> App:
     app = App()
     app.group("", *middleware).get("/", nothing)
     return app
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
 
 
 async def answer(*middleware: Middleware, **headers: str) -> Response:
@@ -233,8 +238,10 @@ class TestTimeout:
                 ended.append("cancelled")
                 raise
 
-        found = await Client(serve(recover(RecordingLog()), timeout(0.01), handler=hang)).get("/")
+        log = RecordingLog()
+        found = await Client(serve(recover(log), timeout(0.01), handler=hang)).get("/")
         assert (found.status, found.json()["code"]) == (504, "DEADLINE_EXCEEDED")
+        assert log.events("error") == ["request failed"]
         assert ended == ["cancelled"]
 
     async def test_the_handler_knows_how_much_time_is_left(self) -> None:
@@ -243,6 +250,89 @@ class TestTimeout:
             return seconds is not None and 29 < seconds <= 30
 
         assert (await Client(serve(timeout(30), handler=left)).get("/")).json() is True
+
+
+@dataclass(frozen=True)
+class Wish:
+    id: str
+    headers: dict[str, str]
+    seconds: float
+    by: str
+
+
+WISHES = [
+    Wish("seconds", {"request-timeout": "0.02"}, 0.02, "Request-Timeout"),
+    Wish("grpc's", {"grpc-timeout": "20m"}, 0.02, "grpc-timeout"),
+    Wish("Envoy's", {"x-envoy-expected-rq-timeout-ms": "20"}, 0.02, "X-Envoy-Expected-Rq-Timeout-Ms"),
+    Wish("the shortest", {"request-timeout": "9", "grpc-timeout": "20000u"}, 0.02, "grpc-timeout"),
+]  # fmt: skip
+CAPPED = [
+    Wish("longer", {"request-timeout": "3600"}, 30, ""),
+    Wish("hours", {"grpc-timeout": "1H"}, 30, ""),
+    Wish("minutes", {"grpc-timeout": "1M"}, 30, ""),
+    Wish("shorter", {"request-timeout": "10.5"}, 10.5, ""),
+    Wish("grpc's seconds", {"grpc-timeout": "10S"}, 10, ""),
+    Wish("nanoseconds", {"grpc-timeout": "99999999n"}, 0.1, ""),
+    Wish("none", {}, 30, ""),
+]
+SENSELESS = [
+    {name: value}
+    for name, values in {
+        "request-timeout": ["", "soon", "-1", "0", "0.0", "1e3", "inf", "nan", "1s", "9" * 9, "½"],
+        "grpc-timeout": ["", "5", "5s", "0m", "123456789m", "-5m"],
+        "x-envoy-expected-rq-timeout-ms": ["", "0", "1.5", "-1", "x"],
+    }.items()
+    for value in values
+]
+
+
+class TestTheClientsDeadline:
+    @pytest.mark.parametrize("wish", WISHES, ids=lambda wish: wish.id)
+    async def test_it_ends_the_request_and_the_problem_says_whose_it_was(self, wish: Wish) -> None:
+        log = RecordingLog()
+        app = serve(recover(log), timeout(30), handler=forever)
+        found = await Client(app, headers=wish.headers).get("/")
+        assert found.status == 504
+        assert [level for level, _, _ in log.lines] == ["warning"]
+        assert found.json()["detail"] == (
+            f"the request took longer than the {wish.seconds:g}s that the client set ({wish.by})"
+        )
+
+    @pytest.mark.parametrize("wish", CAPPED, ids=lambda wish: wish.id)
+    async def test_it_never_prolongs(self, wish: Wish) -> None:
+        async def left() -> float | None:
+            return remaining()
+
+        found = await Client(serve(timeout(30), handler=left), headers=wish.headers).get("/")
+        assert wish.seconds - 0.1 < found.json() <= wish.seconds
+
+    @pytest.mark.parametrize("headers", SENSELESS, ids=str)
+    async def test_a_value_that_means_nothing_is_refused(self, headers: dict[str, str]) -> None:
+        app = serve(recover(RecordingLog()), timeout(30), handler=nothing)
+        found = await Client(app, headers=headers).get("/")
+        assert (found.status, found.json()["code"]) == (400, "INVALID_ARGUMENT")
+        assert found.json()["detail"].lower().startswith(f"{next(iter(headers))}: expected ")
+
+    async def test_a_body_that_does_not_come_is_named(self) -> None:
+        async def echo(body: Body[dict[str, int]]) -> dict[str, int]:
+            return body
+
+        app = App(recover(RecordingLog()), timeout(0.01, by="the service sets (TIMEOUT)"))
+        app.group().post("/", echo)
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"2")]
+        scope = {
+            "type": "http", "method": "POST", "path": "/", "raw_path": b"/", "query_string": b"",
+            "headers": headers,
+        }  # fmt: skip
+        await app(scope, cast("Receive", asyncio.Event().wait), send)
+        assert msgspec.json.decode(sent[1]["body"])["detail"] == (
+            "reading the request's body ran out of the 0.01s that the service sets (TIMEOUT)"
+        )
 
 
 class Ada(msgspec.Struct, frozen=True):
@@ -304,7 +394,7 @@ class TestRateLimit:
 
     async def test_too_many_are_told_when_to_come_back(self) -> None:
         clock = ManualClock()
-        client = Client(guard(rate_limit(self.limiter(clock))))
+        client = Client(guard(rate_limit(Limits(self.limiter(clock)))))
         answers = [await client.get("/") for _ in range(3)]
         assert [a.status for a in answers] == [200, 200, 429]
         assert [a.headers["ratelimit-remaining"] for a in answers] == ["1", "0", "0"]
@@ -315,14 +405,14 @@ class TestRateLimit:
         assert (await client.get("/")).status == 200
 
     async def test_each_address_has_its_own_bucket(self) -> None:
-        app = guard(rate_limit(self.limiter(ManualClock())))
+        app = guard(rate_limit(Limits(self.limiter(ManualClock()))))
         for address in ["192.0.2.1", "192.0.2.2"]:
             client = Client(app, address=address)
             assert [(await client.get("/")).status for _ in range(3)] == [200, 200, 429]
 
     async def test_a_principal_has_one_bucket_wherever_it_comes_from(self) -> None:
         limiter = self.limiter(ManualClock())
-        app = guard(authenticate(FakeVerifier()), rate_limit(limiter))
+        app = guard(authenticate(FakeVerifier()), rate_limit(Limits(limiter)))
         headers = {"authorization": "Bearer good"}
         statuses = [
             (await Client(app, address=f"192.0.2.{n}", headers=headers).get("/")).status
@@ -339,7 +429,7 @@ class TestRateLimit:
                 await asyncio.sleep(0)
                 return self.limiter.take(key)
 
-        client = Client(guard(rate_limit(Later(self.limiter(ManualClock())))))
+        client = Client(guard(rate_limit(Limits(Later(self.limiter(ManualClock()))))))
         answers = [await client.get("/") for _ in range(3)]
         assert [a.status for a in answers] == [200, 200, 429]
         assert [a.headers["ratelimit-remaining"] for a in answers] == ["1", "0", "0"]
@@ -347,6 +437,32 @@ class TestRateLimit:
 
     async def test_groups_of_routes_have_buckets_of_their_own_in_one_limiter(self) -> None:
         limiter = self.limiter(ManualClock())
-        one, two = (Client(guard(rate_limit(limiter, group=name))) for name in ("one", "two"))
+        one, two = (
+            Client(guard(rate_limit(Limits(limiter, group=name)))) for name in ("one", "two")
+        )
         statuses = [(await client.get("/")).status for client in (one, one, one, two, two, two)]
         assert statuses == [200, 200, 429] * 2
+
+    async def test_a_route_is_counted_by_the_scope_it_needs(self) -> None:
+        async def hello() -> str:
+            return "hello"
+
+        own = self.limiter(ManualClock())
+        limits = Limits(RateLimiter(ManualClock(), rate=3), group="api", own={"write": own})
+        app = App()
+        api = app.group("", authenticate(FakeVerifier()), rate_limit(limits))
+        api.get("/things", hello, scopes=["read"])
+        api.post("/things", hello, scopes=["write"])
+        client = Client(app, headers={"authorization": "Bearer good"})
+        writes = [await client.post("/things", b"") for _ in range(3)]
+        assert [a.status for a in writes] == [403, 403, 429]
+        assert writes[2].headers["ratelimit-limit"] == "2"
+        read = await client.get("/things")
+        assert (read.status, read.headers["ratelimit-remaining"]) == (200, "5")
+
+    async def test_without_a_general_limit_nothing_else_is_counted(self) -> None:
+        limits = Limits(None, own={"things:write": self.limiter(ManualClock())})
+        client = Client(guard(rate_limit(limits)))
+        answers = [await client.get("/") for _ in range(3)]
+        assert [a.status for a in answers] == [200] * 3
+        assert "ratelimit-limit" not in answers[0].headers

@@ -7,10 +7,11 @@ it came from. Every command reads the same settings, so one file or environment 
 command cannot do without is its own class at the end. ``main`` wires the service from `Config`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated
 
+from myservice.scopes import SCOPES
 from paceline.auth import weak_secret
 from paceline.config import (
     ByteSize,
@@ -24,12 +25,14 @@ from paceline.config import (
     Secret,
     SecretUrl,
     Settings,
+    numbers_for,
     readable_by,
     vetted,
 )
 from paceline.log import Format
 from paceline.trace import OTLP_ENDPOINT, parse_endpoint
 
+OwnLimits = Annotated[tuple[tuple[str, PositiveInt], ...], numbers_for(SCOPES)]
 TokenSecret = Annotated[Secret, vetted(weak_secret, expected="at least 32 random bytes")]
 OtlpEndpoint = Annotated[str, readable_by(parse_endpoint, expected=OTLP_ENDPOINT)]
 
@@ -76,7 +79,7 @@ class Config(Settings):
     idle_timeout: Duration = 60.0
     """How long a connection may rest between requests."""
     request_timeout: Duration = 30.0
-    """How long a request may take before it is cancelled and answered with 504."""
+    """How long a request may take before it is answered with 504; a client may ask for less."""
     shutdown_timeout: Duration = 30.0
     """How long requests in flight may take to finish at shutdown."""
     drain_delay: Duration = 0.0
@@ -105,6 +108,8 @@ class Config(Settings):
     """The most requests at once, over both doors; what is beyond is refused with 503."""
     shed_delay: Duration = 0.025
     """How long requests may wait on average before some are refused with 503; 0 for ever."""
+    rate_limits: OwnLimits = ()
+    """Limits apart for what needs a scope, at both doors: orders:write=100,transfers:write=50."""
     rate_limit_shared: bool = False
     """Count requests over all replicas, in Redis; each counts for itself while Redis is away."""
     redis_timeout: Duration = 0.1
@@ -133,6 +138,12 @@ class Config(Settings):
         if self.database_url is None:
             raise ValueError(f"{self.variable('database_url')} is not set")
         return self.database_url.reveal()
+
+    def get_jwt_secret(self) -> str:
+        """What signs tokens. Errors: ValueError without one, which the commands below rule out."""
+        if self.jwt_secret is None:
+            raise ValueError(f"{self.variable('jwt_secret')} is not set")
+        return self.jwt_secret.reveal()
 
     def get_redis_url(self) -> str:
         """The Redis. Errors: ValueError without one, which the commands below rule out."""
@@ -167,7 +178,7 @@ class MigrateConfig(Config):
     """The settings of ``migrate``, which needs a database."""
 
     @classmethod
-    def needed(cls, given: Collection[str]) -> Collection[str]:
+    def needed(cls, given: Mapping[str, object]) -> Collection[str]:
         """The database."""
         del given
         return ("database_url",)
@@ -177,27 +188,17 @@ class WorkerConfig(Config):
     """The settings of ``worker``, which never starts or makes anything."""
 
     @classmethod
-    def needed(cls, given: Collection[str]) -> Collection[str]:
+    def needed(cls, given: Mapping[str, object]) -> Collection[str]:
         """The database and the queue."""
         del given
         return ("database_url", "nats_url")
-
-
-class DeadConfig(Config):
-    """The settings of ``dead``, which needs the queue."""
-
-    @classmethod
-    def needed(cls, given: Collection[str]) -> Collection[str]:
-        """The queue."""
-        del given
-        return ("nats_url",)
 
 
 class TokenConfig(Config):
     """The settings of ``token``, which needs a secret to sign with."""
 
     @classmethod
-    def needed(cls, given: Collection[str]) -> Collection[str]:
+    def needed(cls, given: Mapping[str, object]) -> Collection[str]:
         """The secret."""
         del given
         return ("jwt_secret",)
@@ -207,11 +208,12 @@ class ServeConfig(Config):
     """The settings of ``serve``, which never starts or makes anything."""
 
     @classmethod
-    def needed(cls, given: Collection[str]) -> Collection[str]:
+    def needed(cls, given: Mapping[str, object]) -> Collection[str]:
         """The database, a way to verify tokens, and Redis for what lives there.
 
         Tokens: a secret, or somebody's public keys.
         """
         tokens = () if "jwks_url" in given else ("jwt_secret",)
-        redis = ("redis_url",) if {"cache", "rate_limit_shared"} & {*given} else ()
+        in_redis = given.get("cache") or given.get("rate_limit_shared")
+        redis = ("redis_url",) if in_redis else ()
         return ("database_url", *tokens, *redis)

@@ -2,8 +2,9 @@
 
 ``list`` and ``show`` read; ``retry`` sends messages again to where they came from, once the cause
 is mended; ``drop`` removes them for good. Letters are named by their numbers, which ``list``
-prints. Several may be given; what fails is told, and the rest goes on. The letters themselves are
-``paceline.bus.dead_letters``; added to the command line by ``cli``.
+prints. Several may be given; what fails is told, and the rest goes on. Without APP_NATS_URL they
+ask the server that ``myservice run`` keeps in the data folder, and say so. The letters themselves
+are ``paceline.bus.dead_letters``; added to the command line by ``cli``.
 """
 
 import asyncio
@@ -16,10 +17,11 @@ from typing import Annotated, TypeVar
 import msgspec
 import typer
 
-from myservice.config import DeadConfig
-from myservice.main import Graveyard, build_graveyard
+from myservice.config import Config
+from myservice.errands import Graveyard, build_graveyard
 from paceline.bus import Buried
-from paceline.cli import fail, load_or_fail
+from paceline.cli import USAGE, fail, load_or_fail
+from paceline.engines import EngineError, nats_url_of
 from paceline.errors import Error, chain
 from paceline.log import new_logger
 
@@ -29,7 +31,16 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in a TOML or YAML file.")
 ]
 NatsUrl = Annotated[
-    str | None, typer.Option("--nats-url", metavar="URL", help="NATS, as for the worker.")
+    str | None,
+    typer.Option(
+        "--nats-url",
+        metavar="URL",
+        help="NATS, as for the worker; without, that of `myservice run` in --data-dir.",
+    ),
+]
+DataDir = Annotated[
+    str | None,
+    typer.Option("--data-dir", metavar="FOLDER", help="Of a `myservice run`; .data by default."),
 ]
 Numbers = Annotated[list[int], typer.Argument(metavar="NUMBER…", help="Of letters, as in list.")]
 AsData = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
@@ -38,7 +49,7 @@ AsData = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 def dead_commands() -> typer.Typer:
     """The group of commands."""
     app = typer.Typer(name="dead", help="Look after dead letters.", no_args_is_help=True)
-    app.command("list", epilog="Example: APP_NATS_URL=… myservice dead list --limit 20")(_list)
+    app.command("list", epilog="Example: myservice dead list --limit 20 --data-dir .data")(_list)
     app.command("show", epilog="Example: APP_NATS_URL=… myservice dead show 7")(_show)
     app.command("retry", epilog="Example: APP_NATS_URL=… myservice dead retry 7 9")(_retry)
     app.command("drop", epilog="Example: APP_NATS_URL=… myservice dead drop 7")(_drop)
@@ -51,12 +62,12 @@ def _list(
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 100,
     as_data: AsData = False,
     nats_url: NatsUrl = None,
+    data_dir: DataDir = None,
     config_file: ConfigFile = None,
 ) -> None:
     """List the letters, the oldest first."""
-    found = _with_letters(
-        nats_url, config_file, lambda yard: yard.letters.list(after=after, limit=limit)
-    )
+    config = _load(nats_url, data_dir, config_file)
+    found = _with_letters(config, lambda yard: yard.letters.list(after=after, limit=limit))
     for each in found:
         typer.echo(_as_json(each) if as_data else _as_line(each))
     if not as_data and not found:
@@ -70,38 +81,47 @@ def _show(
     *,
     as_data: AsData = False,
     nats_url: NatsUrl = None,
+    data_dir: DataDir = None,
     config_file: ConfigFile = None,
 ) -> None:
     """Show everything that is known of a letter, and its message."""
-    found = _with_letters(nats_url, config_file, lambda yard: yard.letters.show(number))
+    config = _load(nats_url, data_dir, config_file)
+    found = _with_letters(config, lambda yard: yard.letters.show(number))
     typer.echo(_as_json(found) if as_data else _as_page(found))
 
 
-def _retry(numbers: Numbers, nats_url: NatsUrl = None, config_file: ConfigFile = None) -> None:
+def _retry(
+    numbers: Numbers,
+    nats_url: NatsUrl = None,
+    data_dir: DataDir = None,
+    config_file: ConfigFile = None,
+) -> None:
     """Send messages again to where they came from, and remove their letters."""
 
     async def retry(yard: Graveyard, number: int) -> str:
         again = await yard.letters.retry(number)
         return f"{number}: sent to {again.subject} as {again.id}"
 
-    _each(numbers, nats_url, config_file, retry)
+    _each(numbers, _load(nats_url, data_dir, config_file), retry)
 
 
-def _drop(numbers: Numbers, nats_url: NatsUrl = None, config_file: ConfigFile = None) -> None:
+def _drop(
+    numbers: Numbers,
+    nats_url: NatsUrl = None,
+    data_dir: DataDir = None,
+    config_file: ConfigFile = None,
+) -> None:
     """Remove letters for good."""
 
     async def drop(yard: Graveyard, number: int) -> str:
         await yard.letters.drop(number)
         return f"{number}: dropped"
 
-    _each(numbers, nats_url, config_file, drop)
+    _each(numbers, _load(nats_url, data_dir, config_file), drop)
 
 
 def _each(
-    numbers: Sequence[int],
-    nats_url: str | None,
-    file: Path | None,
-    do: Callable[[Graveyard, int], Awaitable[str]],
+    numbers: Sequence[int], config: Config, do: Callable[[Graveyard, int], Awaitable[str]]
 ) -> None:
     async def run(yard: Graveyard) -> list[str]:
         failures: list[str] = []
@@ -112,7 +132,7 @@ def _each(
                 failures.append(f"{number}: {chain(exc)}")
         return failures
 
-    if failures := _with_letters(nats_url, file, run):
+    if failures := _with_letters(config, run):
         fail("\n".join(failures))
 
 
@@ -151,10 +171,24 @@ def _as_json(buried: Buried) -> str:
     return msgspec.json.encode({"number": buried.number, **letter}).decode()
 
 
-def _with_letters(
-    nats_url: str | None, file: Path | None, use: Callable[[Graveyard], Awaitable[T]]
-) -> T:
-    config = load_or_fail(DeadConfig, {"nats_url": nats_url}, file).config
+def _load(nats_url: str | None, data_dir: str | None, file: Path | None) -> Config:
+    """The settings, with a queue in any case."""
+    config = load_or_fail(Config, {"nats_url": nats_url, "data_dir": data_dir}, file).config
+    if config.nats_url is not None:
+        return config
+    folder = config.data_dir / "nats"
+    try:
+        kept = nats_url_of(folder)
+    except (EngineError, OSError) as exc:
+        fail(f"cannot see what `myservice run` keeps in {folder}: {exc}")
+    if kept is None:
+        message = f"APP_NATS_URL: required, not set; nor has `myservice run` kept any in {folder}"
+        fail(message, code=USAGE)
+    typer.echo(f"asking the queue of `myservice run` in {folder}", err=True)
+    return config.replaced(nats_url=kept)
+
+
+def _with_letters(config: Config, use: Callable[[Graveyard], Awaitable[T]]) -> T:
     log = new_logger("warning", stream=sys.stderr)
 
     async def run() -> T:

@@ -8,13 +8,14 @@ people goes to stderr; stdout is the log's. Called by ``cli``; the servers thems
 """
 
 import secrets
+import shlex
 import sys
 
 from myservice.config import Config
 from myservice.main import Built
 from myservice.schema import SchemaUpgrade
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
+from myservice.scopes import SCOPES
+from myservice.tokens import new_token
 from paceline.config import format_duration
 from paceline.engines import NatsEngine, PostgresEngine, RedisEngine, Together, kept_text
 from paceline.lifecycle import Service
@@ -22,11 +23,6 @@ from paceline.log import Logger
 from paceline.migrate import Step
 
 _SUBJECT = "developer"
-_SCOPES = (
-    "records:read", "records:write",
-    "accounts:read", "accounts:write", "accounts:operate", "transfers:write",
-    "orders:read", "orders:write",
-)  # fmt: skip
 
 _ORDER = r"""JSON="Content-Type: application/json"
 A=$(curl -s $API/accounts -H "$AUTH" -H "$JSON" -d '{}' | grep -o '[0-9a-f-]\{36\}')
@@ -47,13 +43,14 @@ class Development:
     ) -> None:
         folder = config.data_dir
         given = config.jwt_secret
-        self._secret = given.reveal() if given else kept_text(folder / "jwt-secret", _new_secret)
+        secret = given.reveal() if given else kept_text(folder / "jwt-secret", _new_secret)
         own = _OwnEngines(config, log)
         database_url = own.postgres() if config.database_url is None else config.get_database_url()
+        self._own_nats = nats and config.nats_url is None
         self.config = config.replaced(grpc_reflection=True).with_own(
             database_url=database_url,
-            jwt_secret=self._secret,
-            nats_url=own.nats() if nats and config.nats_url is None else None,
+            jwt_secret=secret,
+            nats_url=own.nats() if self._own_nats else None,
             redis_url=own.redis() if redis and config.redis_url is None else None,
         )
         self.services: list[Service] = [Together(own.engines)] if own.engines else []
@@ -65,20 +62,12 @@ class Development:
         port = built.server.port if built.server else config.port
         url = f"http://{config.host}:{port}"
         rpc_port = built.rpc_server.port if built.rpc_server else config.grpc_port
-        token = issue_token(
-            self._secret.encode(),
-            subject=_SUBJECT,
-            scopes=_SCOPES,
-            expiry=config.token_expiry,
-            clock=SystemClock(),
-            issuer=config.jwt_issuer,
-            audience=config.jwt_audience,
-        )
+        token = new_token(config, _SUBJECT, SCOPES)
         body = '{"name": "first", "metadata": {"colour": "blue"}, "data": {"n": 1}}'
         say(
             f"\nmyservice is ready on {url}\n"
             f"Ctrl-C stops it. Its data stays in {config.data_dir}; the API is at {url}/docs\n"
-            f"{_admin(built)}\n"
+            f"{_admin(built)}{self._dead_letters()}\n"
             f"Try it (this token is good for {format_duration(config.token_expiry)}):\n\n"
             f"TOKEN={token}\n"
             f'curl -i {url}/api/v1/records -H "Authorization: Bearer $TOKEN" \\\n'
@@ -90,6 +79,12 @@ class Development:
             f'grpcurl -plaintext -H "authorization: Bearer $TOKEN" {config.host}:{rpc_port} '
             "myservice.v1.RecordService/ListRecords\n"
         )
+
+    def _dead_letters(self) -> str:
+        if not self._own_nats:
+            return ""
+        where = shlex.quote(str(self.config.data_dir))
+        return f"What could not be handled: myservice dead list --data-dir {where}\n"
 
 
 class _OwnEngines:

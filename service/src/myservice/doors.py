@@ -25,6 +25,7 @@ from myservice.service.updates import RecordUpdates
 from paceline.auth import Verifier
 from paceline.clock import Clock
 from paceline.health import Health
+from paceline.limit import Limits
 from paceline.log import Logger
 from paceline.metrics.registry import Metrics
 from paceline.rpc import interceptors as rpc
@@ -36,7 +37,6 @@ from paceline.rpc.reflection import add_reflection
 from paceline.shed import Door, Priority
 from paceline.trace import Tracer
 from paceline.web.app import App, Lifespan
-from paceline.web.asgi import Middleware
 from paceline.web.docs import add_docs
 from paceline.web.middleware import (
     access_log,
@@ -50,7 +50,6 @@ from paceline.web.middleware import (
     timeout,
     trace,
 )
-from paceline.web.middleware.rate_limit import Limiter
 from paceline.web.middleware.shed import Gate, by_method
 from paceline.web.probes import add_probes
 
@@ -59,8 +58,7 @@ PROBES: Final = ("/health", "/ready")
 _PRIORITY: Final = by_method(
     health=PROBES, background=("/docs", "/openapi.json", "/api/v1/records/updates")
 )
-_GROUP: Final = "api"
-"""What one rate limit is for: both doors together."""
+_BY: Final = f"the service sets ({Config.variable('request_timeout')})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +73,10 @@ class UseCases:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Who comes in, how often, and whether there is room: the same for both doors.
-
-    No limiter, no limit for each caller.
-    """
+    """Who comes in, how often, and whether there is room: the same for both doors."""
 
     verifier: Verifier
-    limiter: Limiter | None
+    limits: Limits
     http: Door
     grpc: Door
 
@@ -119,15 +114,12 @@ def http_app(
         access_log(log, quiet=PROBES),
         *([] if telemetry.measured is None else [metrics(telemetry.measured)]),
         recover(log, statuses=STATUSES),
-        timeout(config.request_timeout),
+        timeout(config.request_timeout, by=_BY),
         max_body=config.max_body,
         statuses=STATUSES,
         lifespan=lifespan,
     )
-    inner: list[Middleware] = [authenticate(guard.verifier)]
-    if guard.limiter is not None:
-        inner.append(rate_limit(guard.limiter, group=_GROUP))
-    api = app.group("/api/v1", *inner)
+    api = app.group("/api/v1", authenticate(guard.verifier), rate_limit(guard.limits))
     RecordHandler(use.records).register(api)
     UpdateHandler(use.updates, clock).register(api)
     AccountHandler(use.accounts).register(api)
@@ -149,19 +141,17 @@ def rpc_app(
 ) -> RpcApp:
     """gRPC: every method of the service, under its interceptors."""
     # The same order here; streams are counted and ended inside all of them.
-    interceptors = [
+    app = RpcApp(
         rpc.shed(guard.grpc, _rpc_priority, domain="myservice"),
         rpc.request_id(),
         rpc.trace(telemetry.tracer, quiet=RPC_PROBES),
         rpc.access_log(log, quiet=RPC_PROBES),
         *([] if telemetry.measured is None else [rpc.metrics(telemetry.measured)]),
         rpc.recover(log, domain="myservice"),
-        rpc.deadline(config.request_timeout),
+        rpc.deadline(config.request_timeout, by=_BY),
         rpc.authenticate(guard.verifier, clock),
-    ]
-    if guard.limiter is not None:
-        interceptors.append(rpc.rate_limit(guard.limiter, group=_GROUP))
-    app = RpcApp(*interceptors)
+        rpc.rate_limit(guard.limits),
+    )
     RecordRpc(use.records, use.updates).register(app)
     AccountRpc(use.accounts).register(app)
     add_health(app, health)

@@ -19,18 +19,14 @@ from myservice.domain.records import Record, RecordNotFound
 from myservice.doors import Guard, Telemetry, UseCases, http_app, rpc_app
 from myservice.operations import Operations
 from myservice.repository.accounts import PgAccounts
-from myservice.repository.audit import PgAudit
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.changes import CHANNEL, PgChanges
-from myservice.repository.imports import PgImports
 from myservice.repository.ledger import PgLedger
 from myservice.repository.orders import PgOrders
 from myservice.repository.reading import Reads
 from myservice.repository.records import PgRecords
 from myservice.service.accounts import AccountService
-from myservice.service.exports import ExportService
 from myservice.service.feed import RecordFeed
-from myservice.service.imports import ImportService
 from myservice.service.orders import OrderService
 from myservice.service.records import RecordService
 from myservice.service.retention import Retention
@@ -38,7 +34,7 @@ from myservice.traces import traces_of
 from myservice.worker.orders import OrderProcessor
 from paceline.admin.app import OperatedLog
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
-from paceline.bus import DeadLetters, NatsBus, NatsConsumer, Stream, dead_stream
+from paceline.bus import NatsBus, NatsConsumer, Stream
 from paceline.cache import Aside, Redis, RedisStore, SharedLimiter
 from paceline.clock import SystemClock
 from paceline.coalesce import Coalescer, Observer
@@ -46,7 +42,7 @@ from paceline.config import Row, format_duration
 from paceline.health import Check, Health
 from paceline.inbox import InboxCleaner
 from paceline.lifecycle import AtStop, Lifecycle, Service
-from paceline.limit import RateLimiter
+from paceline.limit import Limiter, Limits, RateLimiter
 from paceline.log import Logger
 from paceline.outbox import OutboxListener, OutboxRelay
 from paceline.pg import Notifier, Pool, listening, uuid7
@@ -240,14 +236,21 @@ def _guard(
     jwks = _jwks(config, clock)
     keys: list[KeySource] = [*_secrets(config), *jwks]
     verifier = Verifier(keys, clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
-    doors = Door(shedder, "http"), Door(shedder, "grpc")
-    if config.rate_limit == 0:
-        return Guard(verifier, None, *doors), jwks
-    limiter = RateLimiter(clock, rate=config.rate_limit)
-    if redis is None or not config.rate_limit_shared:
-        return Guard(verifier, limiter, *doors), jwks
-    shared = SharedLimiter(redis, limiter, rate=config.rate_limit)
-    return Guard(verifier, shared, *doors), [*jwks, shared]
+    shared: list[SharedLimiter] = []
+
+    def limiter(rate: int, name: str) -> Limiter:
+        local = RateLimiter(clock, rate=rate)
+        if redis is None or not config.rate_limit_shared:
+            return local
+        shared.append(SharedLimiter(redis, local, rate=rate, name=name))
+        return shared[-1]
+
+    limits = Limits(
+        limiter(config.rate_limit, "limit") if config.rate_limit else None,
+        group="api",
+        own={scope: limiter(rate, f"limit {scope}") for scope, rate in config.rate_limits},
+    )
+    return Guard(verifier, limits, Door(shedder, "http"), Door(shedder, "grpc")), [*jwks, *shared]
 
 
 def _shedder(config: Config, clock: SystemClock, log: Logger) -> Shedder:
@@ -325,54 +328,6 @@ def _work(
         [relay],
         [consumer],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Books:
-    """The ledger for a command: start ``services`` in order, stop them in reverse."""
-
-    services: Sequence[Service]
-    service: AccountService
-    audit: PgAudit
-
-
-def build_books(config: Config) -> Books:
-    """Wire what ``myservice ledger`` needs."""
-    pool = Pool(config.get_database_url(), min_size=1, max_size=2, application_name="ledger")
-    accounts, ledger = PgAccounts(pool), PgLedger(pool)
-    service = AccountService(accounts, ledger, SystemClock(), uuid7)
-    return Books([pool, accounts, ledger], service, PgAudit(pool))
-
-
-@dataclass(frozen=True, slots=True)
-class Graveyard:
-    """The dead letters for a command: start ``services`` in order, stop them in reverse."""
-
-    services: Sequence[Service]
-    letters: DeadLetters
-
-
-def build_graveyard(config: Config, log: Logger) -> Graveyard:
-    """Wire what ``myservice dead`` needs."""
-    bus = NatsBus(config.get_nats_url(), log, name="myservice dead")
-    return Graveyard([bus], DeadLetters(bus, stream=dead_stream(replicas=config.nats_replicas)))
-
-
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """Import and export for a command: start ``services`` in order, stop them in reverse."""
-
-    services: Sequence[Service]
-    imports: ImportService
-    exports: ExportService
-
-
-def build_archive(config: Config, *, processes: int = 1) -> Archive:
-    """Wire what ``myservice records`` needs."""
-    pool = Pool(config.get_database_url(), min_size=1, max_size=2, application_name="records")
-    records = PgRecords(pool)
-    imports = ImportService(PgImports(pool), SystemClock(), uuid7, processes=processes)
-    return Archive([pool, records], imports, ExportService(records))
 
 
 def _server(

@@ -21,7 +21,7 @@ import typer
 
 from myservice.config import MigrateConfig
 from myservice.domain.imports import Format, Import, Tally
-from myservice.main import Archive, build_archive
+from myservice.errands import Archive, build_archive
 from paceline.cli import USAGE, fail, load_or_fail
 from paceline.errors import Error, chain
 from paceline.fan import merge

@@ -64,6 +64,8 @@ REFUSALS = [
     Refusal("a repeated secret", ("APP_JWT_SECRET: expected", "repeated"), {**GOOD, "APP_JWT_SECRET": "a" * 40}),
     Refusal("an unknown flag", ("--prot",), GOOD, ("serve", "--prot", "1")),
     Refusal("an unknown command", ("sevre",), words=("sevre",)),
+    Refusal("a cache without Redis", ("APP_REDIS_URL: required",), {**GOOD, "APP_CACHE": "true"}),
+    Refusal("nothing in Redis, nobody there", ("127.0.0.1",), {**GOOD, "APP_CACHE": "false", "APP_RATE_LIMIT_SHARED": "0"}, code=1),
     Refusal("no such file", ("nowhere.toml",), GOOD, ("serve", "--config", "nowhere.toml")),
     Refusal("a file that is no TOML", ("settings.toml", "line 2"), GOOD, ("serve", "--config", "settings.toml"), file="port = 1\nport ="),
     Refusal("an unknown key", ("prot: not a setting", "did you mean port"), GOOD, ("serve", "--config", "settings.toml"), file="prot = 1"),
@@ -120,7 +122,7 @@ def test_config_lists_every_setting_and_masks_every_secret(tmp_path: Path) -> No
 
 COMMANDS = [
     "run", "serve", "token", "config", "migrate up", "migrate down", "migrate goto",
-    "migrate force", "migrate version", "migrate new",
+    "migrate force", "migrate version", "migrate new", "doctor", "bench", "top",
 ]  # fmt: skip
 
 

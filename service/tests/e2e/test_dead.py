@@ -1,6 +1,7 @@
 """``myservice dead`` on a real server: what an operator types, and what comes of it."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
@@ -8,12 +9,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from killing import running_engine
 from nats_running import NatsServer
 from recording_log import RecordingLog
 from running import MYSERVICE, environment
 
 from paceline.bus import DeadLetters, Letter, Message, NatsBus, Stream, dead_stream
 from paceline.bus.dead import PREFIX, to_headers
+from paceline.engines import NatsEngine
+from paceline.testing.silent import SilentLog
 
 pytestmark = pytest.mark.e2e
 
@@ -47,8 +51,9 @@ async def bus(server: NatsServer) -> AsyncGenerator[NatsBus]:
     await connected.stop()
 
 
-async def dead(*words: str, url: str = "") -> subprocess.CompletedProcess[str]:
-    variables = {"APP_NATS_URL": url} if url else {}
+async def dead(*words: str, url: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    if url:
+        variables = {"APP_NATS_URL": url, **variables}
     return await asyncio.to_thread(
         subprocess.run,
         [str(MYSERVICE), "dead", *words],
@@ -94,8 +99,25 @@ async def test_letters_are_listed_shown_sent_again_and_dropped(
     assert [each.number for each in left] == [3]
 
 
-async def test_without_a_queue_it_says_what_is_missing() -> None:
-    missing = await dead("list")
+async def test_without_an_address_it_asks_the_queue_that_run_keeps_in_its_data_folder(
+    tmp_path: Path,
+) -> None:
+    engine = NatsEngine(SilentLog(), data_dir=tmp_path / "nats", progress=lambda _: None)
+    async with running_engine(engine):
+        bus = NatsBus(engine.url, RecordingLog(), streams=[dead_stream()])
+        await bus.start()
+        await bury(bus, "m1")
+        await bus.stop()
+        listed = await dead("list", "--data-dir", str(tmp_path))
+        assert listed.stdout.split("\t")[3] == "m1"
+        assert "the queue of `myservice run`" in listed.stderr
+        dropped = await dead("drop", "1", APP_DATA_DIR=str(tmp_path))
+        assert dropped.stdout == "1: dropped\n"
+
+
+async def test_without_a_queue_it_says_what_is_missing(tmp_path: Path) -> None:
+    missing = await dead("list", "--data-dir", str(tmp_path))
+    assert await asyncio.to_thread(os.listdir, tmp_path) == []
     assert missing.returncode == 2
     assert "APP_NATS_URL: required" in missing.stderr
 

@@ -1,6 +1,7 @@
 """``myservice run`` as a person uses it: start, try what it prints, stop, start again, kill."""
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from running import Running, postgres_of, running_service, start_service
+from running import MYSERVICE, Running, environment, postgres_of, running_service, start_service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -62,6 +63,12 @@ def test_what_it_prints_works_as_pasted_and_the_data_stays(tmp_path: Path) -> No
             assert "201 Created" in pasted
             assert '"next_cursor":null' in pasted
             assert '"status":"paid"' in pasted
+        hint = first.said().split("could not be handled: ")[1].split("\n")[0]
+        letters = subprocess.run(
+            [MYSERVICE, *shlex.split(hint)[1:]], env=environment(), capture_output=True, text=True,
+            timeout=60, check=True,
+        )  # fmt: skip
+        assert letters.stderr.endswith("No dead letters.\n")
         status, headers, _ = call(first, "POST", "/api/v1/records", {"name": "kept"})
         assert (status, headers["etag"]) == (201, '"1"')
         place = headers["location"]

@@ -146,16 +146,17 @@ async def running_shop(
     *Resources*: owns the processes; whoever runs at the end of the block must end well.
     """
     accounts = await open_accounts(dsn, "shop", ACCOUNTS, BALANCE)
-    common = {"APP_DATABASE_URL": dsn, "APP_NATS_URL": nats_url, **settings}
+    common = {
+        "APP_DATABASE_URL": dsn, "APP_NATS_URL": nats_url, "APP_RATE_LIMIT": "0",
+        "APP_SHED_DELAY": "0", **settings,
+    }  # fmt: skip
 
     def command(words: str, number: int, variable: str) -> Command:
         port = free_port()
         log = folder / f"{words}-{number}.log"
         own = {"APP_ADMIN_PORT": "0", variable: str(port)}
-        return Command(
-            words, port=port, grpc_port=free_port() if words == "serve" else 0, log=log,
-            APP_RATE_LIMIT="0", APP_SHED_DELAY="0", **common, **own,
-        )  # fmt: skip
+        rpc_port = free_port() if words == "serve" else 0
+        return Command(words, port=port, grpc_port=rpc_port, log=log, **common, **own)
 
     serving = [command("serve", number, "APP_PORT") for number in range(servers)]
     working = [command("worker", number, "APP_ADMIN_PORT") for number in range(workers)]

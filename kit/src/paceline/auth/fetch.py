@@ -49,7 +49,8 @@ def fetch_from(location: str, *, timeout: float = 5.0) -> Fetch:
         return lambda: _read_file(Path(location))
     if not _is_allowed(url) or not location.isprintable() or " " in location:
         raise ValueError(_NOT_ALLOWED)
-    request = Request(location, headers={"Accept": "application/json"})  # noqa: S310 - checked
+    headers = {"Accept": "application/json", "Request-Timeout": f"{timeout:g}"}
+    request = Request(location, headers=headers)  # noqa: S310 - checked
     return lambda: _read_url(request, timeout)
 
 

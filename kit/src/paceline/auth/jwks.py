@@ -13,11 +13,7 @@ A `paceline.lifecycle` service; `Verifier` reads its ``keys``. Read ``paceline.a
 import asyncio
 import logging
 import random
-from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
-from threading import Thread
-from typing import TypeVar
 
 from paceline.auth.fetch import Fetch
 from paceline.auth.jwk import ParsedKeys, parse_jwks
@@ -25,9 +21,9 @@ from paceline.auth.keys import KeySet
 from paceline.clock import Clock
 from paceline.errors import Code, Error, chain
 from paceline.retry import Budget, Retry
+from paceline.thread import in_daemon_thread
 
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class JwksSource:
@@ -122,7 +118,7 @@ class JwksSource:
     async def _load(self) -> None:
         self._attempted_at = self._clock.monotonic()
         async with asyncio.timeout(self._deadline):
-            document, parsed = await _in_thread(self._read)
+            document, parsed = await in_daemon_thread(self._read, name="jwks-fetch")
         if document == self._document:
             return  # the very same set: what was verified with it stays remembered
         self._document = document
@@ -143,18 +139,3 @@ class JwksSource:
         if self._failing:
             _log.info("%s: refreshed again", self.name)
         self._failing = False
-
-
-async def _in_thread(call: Callable[[], T]) -> T:
-    """Like `asyncio.to_thread`, but no exit waits for it: a name server can hang for minutes."""
-    result: Future[T] = Future()
-    result.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            result.set_result(call())
-        except BaseException as exc:  # noqa: BLE001 - it is the caller's
-            result.set_exception(exc)
-
-    Thread(target=run, name="jwks-fetch", daemon=True).start()
-    return await asyncio.wrap_future(result)

@@ -17,6 +17,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer, errors
 
 from paceline.bus import kafka_records
+from paceline.bus.kafka_access import OPEN, KafkaAccess
 from paceline.bus.kafka_errors import translate
 from paceline.bus.kafka_topics import Topic, ensure_topics
 from paceline.bus.message import Message
@@ -47,8 +48,9 @@ class Outgoing:
 class KafkaBus:
     """A producer, as a service. All times are in seconds.
 
-    ``servers``: ``host:port``, one or several by commas. ``topics`` are made at the start when they
-    are not there. ``publish_timeout``: the most a publish may take, an outage included.
+    ``servers``: ``host:port``, one or several by commas. ``access``: TLS and a login. ``topics``
+    are made at the start when they are not there. ``publish_timeout``: the most a publish may take,
+    an outage included.
     ``max_message``: in bytes, headers included. ``max_unsent``: bytes that may wait for one
     partition; who publishes more waits.
 
@@ -61,6 +63,7 @@ class KafkaBus:
         log: Logger,
         *,
         name: str = "kafka",
+        access: KafkaAccess = OPEN,
         topics: Sequence[Topic] = (),
         start_timeout: float = 10.0,
         publish_timeout: float = 15.0,
@@ -72,6 +75,7 @@ class KafkaBus:
     ) -> None:
         self.name = name
         self.servers = servers
+        self.access = access
         self.max_message = max_message
         self.request_timeout = request_timeout
         self._log = log
@@ -181,7 +185,9 @@ class KafkaBus:
 
     async def ensure_topics(self, topics: Sequence[Topic]) -> None:
         """Make the topics that are not there. Errors: see `kafka_topics`."""
-        await ensure_topics(self.servers, topics, request_timeout=self.request_timeout)
+        await ensure_topics(
+            self.servers, topics, access=self.access, request_timeout=self.request_timeout
+        )
 
     async def _send(
         self,
@@ -227,6 +233,7 @@ class KafkaBus:
                     max_request_size=self.max_message,
                     max_batch_size=self._max_unsent,
                     request_timeout_ms=int(1000 * self.request_timeout),
+                    **self.access.options(),
                 )
                 try:
                     await producer.start()
@@ -277,11 +284,26 @@ def _heard(future: asyncio.Future[object]) -> None:
 async def _abandon(producer: Any) -> None:
     """Close at once: the client's own way waits until all is sent, which may be never."""
     producer._closed = True  # noqa: SLF001 - there is no other way
-    producer._message_accumulator.fail_all(errors.ProducerClosed())  # noqa: SLF001 - as above
-    with suppress(errors.KafkaError, TimeoutError):
+    sender: asyncio.Task[None] | None = producer._sender._sender_task  # noqa: SLF001 - as above
+    with suppress(errors.KafkaError):
         await producer.client.close()
-        async with asyncio.timeout(_CLOSE_TIMEOUT):
-            await producer._sender.close()  # noqa: SLF001 - as above
+    if sender is not None:
+        await _ended(sender)
+    # Not before: what is being sent would miss what was to be sent, and end with a KeyError.
+    producer._message_accumulator.fail_all(errors.ProducerClosed())  # noqa: SLF001 - as above
+    with suppress(errors.KafkaError):
+        await producer.client.close()  # the sender may have connected again meanwhile
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    """Cancel it, and again if it holds on to what does not end; its outcome is nobody's."""
+    for _ in range(2):
+        task.cancel()
+        await asyncio.wait([task], timeout=_CLOSE_TIMEOUT)
+        if task.done():
+            break
+    if task.done() and not task.cancelled():
+        task.exception()
 
 
 def _within(seconds: float) -> float:

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition, errors
 
+from paceline.bus.kafka_access import KafkaAccess
 from paceline.bus.kafka_errors import translate
 from paceline.bus.kafka_records import Record
 from paceline.bus.nats_errors import QueueError
@@ -54,6 +55,7 @@ class Reader:
         group: str,
         on_revoked: Callable[[], None],
         *,
+        access: KafkaAccess,
         request_timeout: float,
         session_timeout: float,
         max_bytes: int,
@@ -69,6 +71,7 @@ class Reader:
             heartbeat_interval_ms=int(1000 * session_timeout / 3),
             max_poll_interval_ms=_FOREVER,
             fetch_max_bytes=max_bytes,
+            **access.options(),
         )
         self._client.subscribe(  # type: ignore[no-untyped-call] # as above
             list(topics), listener=_Listener(on_revoked)

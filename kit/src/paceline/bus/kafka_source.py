@@ -168,6 +168,7 @@ class KafkaSource:
             [*self._topics, self._retry_topic],
             self._group,
             self._revoked,
+            access=self._bus.access,
             request_timeout=self._bus.request_timeout,
             session_timeout=self._session_timeout,
             max_bytes=self._max_bytes,

@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from paceline.bus.kafka_access import KafkaAccess
 from paceline.bus.kafka_errors import translate
 from paceline.errors import Error
 
@@ -26,7 +27,9 @@ class Topic:
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-async def ensure_topics(servers: str, topics: Sequence[Topic], *, request_timeout: float) -> None:
+async def ensure_topics(
+    servers: str, topics: Sequence[Topic], *, access: KafkaAccess, request_timeout: float
+) -> None:
     """Make those that are not there.
 
     Errors: UNAVAILABLE; INVALID_ARGUMENT for a name that Kafka does not take; PERMISSION_DENIED.
@@ -35,7 +38,9 @@ async def ensure_topics(servers: str, topics: Sequence[Topic], *, request_timeou
         return
     # The client has no types that a strict reader would accept.
     admin: Any = AIOKafkaAdminClient(
-        bootstrap_servers=servers, request_timeout_ms=int(1000 * request_timeout)
+        bootstrap_servers=servers,
+        request_timeout_ms=int(1000 * request_timeout),
+        **access.options(),
     )
     wanted = [
         NewTopic(  # type: ignore[no-untyped-call] # the client's own has no types

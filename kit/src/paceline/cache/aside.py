@@ -23,7 +23,7 @@ from paceline.cache.envelope import Entry, Sealer, Unreadable
 from paceline.cache.store import Change, Kind, Lease, Store
 from paceline.clock import Clock
 from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
-from paceline.deadline import struck
+from paceline.deadline import blame, struck
 from paceline.errors import Code, Error, NotFound
 from paceline.flight import Flight
 from paceline.trace import carried
@@ -249,6 +249,9 @@ class Aside(Generic[V]):
 
         try:
             return await self._flight.do((key, token), carried(fetch_and_fill))
+        except asyncio.CancelledError:
+            blame(f"fetching {self.name}")
+            raise
         finally:
             if mine:
                 self._stats.misses += 1

@@ -9,7 +9,7 @@ Used by ``store`` (which ``aside`` stands on) and by ``limit``.
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, cast
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
@@ -105,6 +105,12 @@ class Redis:
     async def ping(self) -> None:
         """See whether it answers. Errors: as for `get_many`."""
         await self._execute(["PING"])
+
+    async def info(self) -> Mapping[str, str]:
+        """What the server tells of itself, by ``INFO``'s names. Errors: as for `get_many`."""
+        text = cast("bytes", await self._execute(["INFO"])).decode()
+        fields = (line.partition(":") for line in text.splitlines() if ":" in line)
+        return {name: value for name, _, value in fields}
 
     async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
         """The values of ``keys``, None for one that is not there.

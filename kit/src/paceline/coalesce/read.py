@@ -11,17 +11,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from paceline.coalesce.faults import may_be_about_a_key
 from paceline.coalesce.observe import Observer
-from paceline.coalesce.trips import Stats, Trips, is_about_an_item
+from paceline.coalesce.trips import Stats, Trips
+from paceline.deadline import blame
 from paceline.errors import Code, Error, NotFound
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-
-
-def may_be_about_a_key(exc: Exception) -> bool:
-    """Whether it is worth reading the halves: also after a bug, which one key may have set off."""
-    return not isinstance(exc, Error) or is_about_an_item(exc)
 
 
 class ReadCoalescer(Generic[K, V]):
@@ -80,6 +77,7 @@ class ReadCoalescer(Generic[K, V]):
             return await caller.future
         except asyncio.CancelledError:
             self._trips.leave(caller)
+            blame(self.name)
             raise
 
     async def start(self) -> None:

@@ -17,24 +17,14 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from time import perf_counter
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from paceline.coalesce.observe import Departure, Observer
-from paceline.deadline import adopt, moment
+from paceline.deadline import Deadline, adopted, ambient
 from paceline.errors import Code, Error, copied
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-# Codes that speak of what was asked for, not of the state of the database or the way to it.
-_FAULTS_OF_AN_ITEM: Final = frozenset({
-    Code.INVALID_ARGUMENT,
-    Code.NOT_FOUND,
-    Code.ALREADY_EXISTS,
-    Code.PERMISSION_DENIED,
-    Code.FAILED_PRECONDITION,
-    Code.OUT_OF_RANGE,
-})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +46,12 @@ class Stats:
 class Caller(Generic[K, V]):
     """One call: where its answer goes, until when it waits, what it waits for."""
 
-    __slots__ = ("future", "item", "mark", "since", "until")
+    __slots__ = ("deadline", "future", "item", "mark", "since")
 
     def __init__(self, item: "_Item[K, V]", future: "asyncio.Future[V]") -> None:
         self.item = item
         self.future = future
-        self.until = moment()
+        self.deadline = ambient()
         self.mark: object = None
         self.since = 0.0
 
@@ -91,13 +81,13 @@ class _Item(Generic[K, V]):
 class _Trip(Generic[K, V]):
     """A batch on its way; empty until it departs."""
 
-    __slots__ = ("aboard", "items", "task", "until")
+    __slots__ = ("aboard", "deadline", "items", "task")
     task: asyncio.Task[None]
 
     def __init__(self) -> None:
         self.items: list[_Item[K, V]] = []
         self.aboard = 0
-        self.until: float | None = None  # in the loop's time
+        self.deadline: Deadline | None = None
 
     def take(self, items: list[_Item[K, V]]) -> None:
         """Take them aboard."""
@@ -105,16 +95,18 @@ class _Trip(Generic[K, V]):
         for item in items:
             item.trip = self
             self.aboard += len(item.callers)
-        self.until = self._latest()
+        self.deadline = self._latest()
 
-    def _latest(self) -> float | None:
+    def _latest(self) -> Deadline | None:
         """The latest of the callers' deadlines; None if one has none."""
-        latest = 0.0
+        latest: Deadline | None = None
         for item in self.items:
             for caller in item.callers:
-                if caller.until is None:
+                deadline = caller.deadline
+                if deadline is None:
                     return None
-                latest = max(latest, caller.until)
+                if latest is None or deadline.when > latest.when:
+                    latest = deadline
         return latest
 
     def fail(self, exc: Exception) -> None:
@@ -333,9 +325,14 @@ class Trips(Generic[K, V]):
         self._depart(trip)
         if not trip.items:  # all have left meanwhile
             return
-        if trip.until is not None:
-            adopt(trip.until)
-            self._watch(trip.until)
+        if trip.deadline is None:
+            await self._go(trip)
+            return
+        self._watch(trip.deadline.when)
+        with adopted(trip.deadline):
+            await self._go(trip)
+
+    async def _go(self, trip: _Trip[K, V]) -> None:
         if self._observer is None:
             await self._deliver(trip.items)
             return
@@ -355,12 +352,10 @@ class Trips(Generic[K, V]):
         now = asyncio.get_running_loop().time()
         self._timer = None
         for trip in self._out:
-            if trip.until is None:
-                continue
-            if trip.until <= now:
+            if trip.deadline is not None and trip.deadline.when > now:
+                self._watch(trip.deadline.when)
+            elif trip.deadline is not None:
                 trip.task.cancel()
-            else:
-                self._watch(trip.until)
 
     def _observed(self, trip: _Trip[K, V], observer: Observer) -> AbstractContextManager[object]:
         now = perf_counter()
@@ -388,12 +383,3 @@ class Trips(Generic[K, V]):
         middle = len(items) // 2
         await self._deliver(items[:middle])
         await self._deliver(items[middle:])
-
-
-def is_about_an_item(exc: Exception) -> bool:
-    """Whether a batch that failed so may succeed without one of its items.
-
-    Bad input is somebody's, an unreachable database is everybody's; and a bug proves nothing about
-    what was done before it.
-    """
-    return isinstance(exc, Error) and exc.code in _FAULTS_OF_AN_ITEM

@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar, Final, Generic, TypeVar
 
+from paceline.coalesce.faults import is_about_an_item
 from paceline.coalesce.observe import Observer
-from paceline.coalesce.trips import Stats, Trips, is_about_an_item
-from paceline.deadline import struck
+from paceline.coalesce.trips import Stats, Trips
+from paceline.deadline import blame, ran_out, struck
 from paceline.errors import Code, Error
 
 K = TypeVar("K")
@@ -30,8 +31,8 @@ class WriteOutcomeUnknown(Error):
 
     kind: ClassVar[str] = "outcome-unknown"
 
-    def __init__(self, code: Code = Code.UNKNOWN) -> None:
-        super().__init__(code, _UNKNOWN)
+    def __init__(self, code: Code = Code.UNKNOWN, why: str | None = None) -> None:
+        super().__init__(code, _UNKNOWN if why is None else f"{_UNKNOWN}: {why}")
 
 
 class WriteCoalescer(Generic[K, V]):
@@ -89,12 +90,13 @@ class WriteCoalescer(Generic[K, V]):
             return await caller.future
         except asyncio.CancelledError as exc:
             under_way = self._trips.leave(caller)
+            blame(self.name)
             if not struck():
                 exc.add_note(_UNKNOWN if under_way else _UNDONE)
                 raise
             if under_way:
-                raise WriteOutcomeUnknown(Code.DEADLINE_EXCEEDED) from exc
-            raise Error(Code.DEADLINE_EXCEEDED, _UNDONE) from exc
+                raise WriteOutcomeUnknown(Code.DEADLINE_EXCEEDED, ran_out(self.name)) from exc
+            raise Error(Code.DEADLINE_EXCEEDED, f"{_UNDONE}: {ran_out(self.name)}") from exc
 
     async def start(self) -> None:
         """Open the door, also again after `stop`."""

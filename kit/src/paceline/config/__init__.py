@@ -9,7 +9,7 @@ A service writes one `Settings` class and calls `load` in ``cli``; read ``settin
 
 from paceline.config.duration import format_duration, parse_duration
 from paceline.config.load import Loaded, load
-from paceline.config.problem import ConfigError, Origin, Problem
+from paceline.config.problem import ConfigError, Layer, Origin, Problem
 from paceline.config.report import Row, as_json, as_text, describe
 from paceline.config.secret import Secret, SecretUrl, vetted
 from paceline.config.settings import Settings
@@ -24,6 +24,7 @@ from paceline.config.types import (
     Port,
     PositiveInt,
     Ratio,
+    numbers_for,
     readable_by,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "ConfigError",
     "CsvList",
     "Duration",
+    "Layer",
     "Loaded",
     "LogLevel",
     "NetworkList",
@@ -51,6 +53,7 @@ __all__ = [
     "format_duration",
     "format_size",
     "load",
+    "numbers_for",
     "parse_duration",
     "parse_size",
     "readable_by",

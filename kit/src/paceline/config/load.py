@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -73,7 +73,7 @@ def load(
     given = {name: value for layer in layers for name, value in layer.values.items()}
     config, invalid = _validate(settings, given)
     problems = [problem for layer in layers for problem in layer.problems] + invalid
-    problems += _missing(settings, given)
+    problems += _missing(settings, given, config)
     if problems or config is None:
         raise ConfigError(problems)
     default = Origin(Layer.DEFAULT)
@@ -84,13 +84,28 @@ def load(
     )
 
 
-def _missing(settings: type[Settings], given: Mapping[str, Given]) -> Iterable[Problem]:
+def _missing(
+    settings: type[Settings], given: Mapping[str, Given], config: Settings | None
+) -> Iterable[Problem]:
     # An empty text for a field that may be None says "none": that is not giving it.
-    present = {name for name in given if not _says_none(settings, name, given[name])}
+    present = {
+        name: getattr(config, name) if config else _alone(settings.model_fields[name], value.value)
+        for name, value in given.items()
+        if not _says_none(settings, name, value)
+    }
     for name in settings.needed(present):
         if name not in present:
             message = f"required, not set; expected {expectation(settings.model_fields[name])}"
             yield Problem(settings.variable(name), message)
+
+
+def _alone(field: FieldInfo, value: object) -> object:
+    """What a value means when others are not valid; itself when it is not valid either."""
+    annotation: Any = field.rebuild_annotation()
+    try:
+        return TypeAdapter[object](annotation).validate_python(value)
+    except ValidationError:
+        return value
 
 
 def _says_none(settings: type[Settings], name: str, given: Given) -> bool:

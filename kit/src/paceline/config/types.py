@@ -5,7 +5,7 @@ directly: ``Config(read_timeout=0.1)``. Durations are seconds, sizes are bytes. 
 ``secret``; ``load`` turns what these refuse into problems.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Annotated, Final, Literal, Never, cast
@@ -84,10 +84,8 @@ class _Readable(Form):
     def _check(self, text: str) -> str:
         try:
             self.read(text)
-        except ValueError as exc:
-            raise PydanticCustomError(
-                "form", "expected {expected}", {"expected": str(exc)}
-            ) from exc
+        except ValueError:
+            _refuse(self.expected)
         return text
 
 
@@ -101,6 +99,46 @@ def _show_size(value: object) -> str:
 
 def _show_members(value: object) -> str:
     return ",".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else str(value)
+
+
+def _to_pairs(value: object) -> object:
+    if isinstance(value, dict):
+        return tuple(cast("dict[object, object]", value).items())
+    if not isinstance(value, str):
+        return value
+    pairs = [part.rpartition("=") for part in value.split(",") if part.strip()]
+    return tuple((name.strip(), number.strip()) for name, _, number in pairs)
+
+
+def _show_pairs(value: object) -> str:
+    pairs = cast("tuple[tuple[str, int], ...]", value) if isinstance(value, tuple) else ()
+    return ",".join(f"{name}={number}" for name, number in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class _NumbersFor(Form):
+    names: frozenset[str] = frozenset()
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        known = core_schema.no_info_after_validator_function(self._check, handler(source))
+        return core_schema.no_info_before_validator_function(_to_pairs, known)
+
+    def _check(self, pairs: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+        names = [name for name, _ in pairs]
+        if not self.names.issuperset(names) or len(set(names)) < len(names):
+            _refuse(self.expected)
+        return pairs
+
+
+def numbers_for(names: Collection[str]) -> Form:
+    """Numbers for some of ``names``; written "one=10,other=20", or as the file's own table.
+
+    For an annotation: ``Annotated[tuple[tuple[str, PositiveInt], ...], numbers_for(NAMES)]``.
+    """
+    expected = f'"NAME=NUMBER", several with commas, the names among {", ".join(sorted(names))}'
+    return _NumbersFor(expected, _show_pairs, frozenset(names))
 
 
 Duration = Annotated[
@@ -147,5 +185,6 @@ __all__ = [
     "Port",
     "PositiveInt",
     "Ratio",
+    "numbers_for",
     "readable_by",
 ]

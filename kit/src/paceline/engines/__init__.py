@@ -8,7 +8,7 @@ a test session; ``serve``, ``worker`` and ``migrate`` never do. Read ``postgres`
 
 from paceline.engines.errors import EngineError
 from paceline.engines.folder import kept_text
-from paceline.engines.nats import NatsEngine
+from paceline.engines.nats import NatsEngine, nats_url_of
 from paceline.engines.nats_config import NatsNode
 from paceline.engines.ports import free_ports
 from paceline.engines.postgres import PostgresEngine
@@ -26,4 +26,5 @@ __all__ = [
     "Together",
     "free_ports",
     "kept_text",
+    "nats_url_of",
 ]

@@ -30,6 +30,8 @@ from paceline.engines.process import ServerProcess
 from paceline.engines.telling import EngineLog, teller
 
 _WHAT: Final = "NATS"
+_PORTS: Final = "ports"
+_PASSWORD: Final = "password"  # noqa: S105 - the name of a file
 
 
 def find_nats_in_wheel() -> Program | None:
@@ -50,6 +52,22 @@ def get_nats(
         _WHAT, variable="APP_NATS_URL", package="nats-server", program="`nats-server`"
     )
     return first_found(finders, ways)
+
+
+def nats_url_of(data_dir: Path) -> str | None:
+    """The `NatsEngine.url` of a server that was started on ``data_dir`` before, by whomever.
+
+    None when none was. Makes nothing; whether the server is up is not looked at. Errors:
+    `EngineError` for a damaged folder, ``OSError`` for somebody else's.
+    """
+    ports, password = data_dir / _PORTS, data_dir / _PASSWORD
+    if not (ports.exists() and password.exists()):
+        return None
+    return _url(password.read_text(encoding="utf-8"), kept_ports(ports, 2)[0])
+
+
+def _url(password: str, port: int) -> str:
+    return f"nats://{USER}:{password}@127.0.0.1:{port}"
 
 
 class NatsEngine:
@@ -100,7 +118,7 @@ class NatsEngine:
         Readable before the first start, too: then port and password are chosen, and the folder
         made for them. Errors: `EngineError`, ``OSError`` when the folder cannot be used.
         """
-        return f"nats://{USER}:{self._password()}@127.0.0.1:{self._ports()[0]}"
+        return _url(self._password(), self._ports()[0])
 
     @property
     def monitor_url(self) -> str:
@@ -157,13 +175,13 @@ class NatsEngine:
         return b" 200 " in await first_line(connecting, question.encode())
 
     def _ports(self) -> tuple[int, int]:
-        client, monitor = kept_ports(self._folder / "ports", 2)
+        client, monitor = kept_ports(self._folder / _PORTS, 2)
         return self._port or client, monitor
 
     def _password(self) -> str:
         if self._node is not None:
             return self._node.secret
-        return kept_text(self._folder / "password", lambda: secrets.token_hex(16))
+        return kept_text(self._folder / _PASSWORD, lambda: secrets.token_hex(16))
 
     def _monitor_path(self) -> str:
         """Not the password itself: people paste this address into browsers."""

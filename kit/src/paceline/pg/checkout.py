@@ -9,14 +9,14 @@ import asyncio
 from types import TracebackType
 from typing import Final
 
-from paceline.deadline import remaining
+from paceline.deadline import blame, ran_out, remaining
 from paceline.errors import Code
 from paceline.pg.connection import Connection
 from paceline.pg.errors import DRIVER_ERRORS, DatabaseError, translate
 from paceline.pg.slots import Session, Slots
 from paceline.trace import span
 
-_DEADLINE: Final = "the deadline passed while waiting for a database connection"
+_WAIT: Final = "waiting for a database connection"
 _RESET_TIMEOUT: Final = 2.0
 
 
@@ -45,7 +45,7 @@ class Checkout:
     async def __aenter__(self) -> Connection:
         left = remaining()
         if left == 0:
-            raise DatabaseError(Code.DEADLINE_EXCEEDED)
+            raise DatabaseError(Code.DEADLINE_EXCEEDED, ran_out(_WAIT))
         session = self._slots.take_idle()
         if session is None:
             with span("waiting for a database connection"):
@@ -80,11 +80,14 @@ class Checkout:
                 return await self._slots.take()
         except TimeoutError as exc:
             if left is not None and left <= patience:
-                raise DatabaseError(Code.DEADLINE_EXCEEDED, _DEADLINE) from exc
+                raise DatabaseError(Code.DEADLINE_EXCEEDED, ran_out(_WAIT)) from exc
             if full:
                 message = f"no database connection became free within {patience:g}s"
                 raise DatabaseError(Code.RESOURCE_EXHAUSTED, message) from exc
             raise DatabaseError(Code.UNAVAILABLE) from exc
+        except asyncio.CancelledError:
+            blame(_WAIT)
+            raise
         except DRIVER_ERRORS as exc:
             raise translate(exc) from exc
 

@@ -7,18 +7,21 @@ in the session (`stateful`). Values of json and jsonb go in and out as text, unp
 Handed out by ``pool``; repositories name it in their signatures. Read ``pool`` next.
 """
 
+import asyncio
 from types import TracebackType
-from typing import Any, LiteralString, Self, TypeVar
+from typing import Any, Final, LiteralString, Self, TypeVar
 
 import asyncpg
 
-from paceline.deadline import remaining
+from paceline.deadline import blame, ran_out, remaining
 from paceline.errors import Code, Error
 from paceline.pg import spans
 from paceline.pg.errors import DRIVER_ERRORS, DatabaseError, is_refusal, translate
 from paceline.pg.session import leaves_state
 
 T = TypeVar("T")
+
+_QUERY: Final = "a database query"
 
 Row = asyncpg.Record
 """One row of a result: by column name or by position; its values are as the query makes them."""
@@ -72,7 +75,7 @@ class Connection:
         """
         with _Statement(self, sql, ours=True) as statement:
             budget = self._budget() if seconds is None else seconds
-            return statement.answered(await statement.raw.execute(sql, timeout=budget), 0)
+            return statement.answered(await statement.raw.execute(sql, timeout=budget), None)
 
     async def reset(self, seconds: float) -> None:
         """Roll back what is open and bring the session back to how it was opened."""
@@ -80,7 +83,7 @@ class Connection:
             raw = statement.raw
             if raw.is_in_transaction():
                 await raw.execute("ROLLBACK", timeout=seconds)
-            statement.answered(await raw.execute(raw.get_reset_query(), timeout=seconds), 0)
+            statement.answered(await raw.execute(raw.get_reset_query(), timeout=seconds), None)
 
     def release(self) -> None:
         """End the checkout: whoever still holds on to this can do nothing with it."""
@@ -97,7 +100,7 @@ class Connection:
         if left is None:
             return self._command_timeout
         if left == 0:
-            raise DatabaseError(Code.DEADLINE_EXCEEDED)
+            raise DatabaseError(Code.DEADLINE_EXCEEDED, ran_out(_QUERY))
         return min(left, self._command_timeout)
 
 
@@ -119,8 +122,8 @@ class _Statement:
     def __enter__(self) -> Self:
         return self
 
-    def answered(self, answer: T, rows: int | str) -> T:
-        """The answer, which tells of so many rows."""
+    def answered(self, answer: T, rows: int | str | None) -> T:
+        """The answer, which tells of so many rows, if of any."""
         if self._span is not None:
             spans.end(self._span, rows)
         return answer
@@ -135,6 +138,8 @@ class _Statement:
             return
         if not is_refusal(exc):
             self._connection.interrupted = True
+            if isinstance(exc, asyncio.CancelledError):
+                blame(_QUERY)
         failure = self._translated(exc)
         if self._span is not None:
             sqlstate = failure.sqlstate if isinstance(failure, DatabaseError) else None
@@ -145,4 +150,6 @@ class _Statement:
     def _translated(self, exc: BaseException) -> Error | None:
         if isinstance(exc, asyncpg.InterfaceError) and self.raw.is_closed():
             return DatabaseError(Code.UNAVAILABLE)
+        if isinstance(exc, TimeoutError):
+            return DatabaseError(Code.DEADLINE_EXCEEDED, ran_out(_QUERY))
         return translate(exc) if isinstance(exc, DRIVER_ERRORS) else None

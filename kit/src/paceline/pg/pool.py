@@ -28,7 +28,7 @@ from paceline.retry import Stats as RetryStats
 
 T = TypeVar("T")
 
-_KEPT: Final = 5  # connections that stay open though nobody needs them
+_MIN_SIZE: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,10 @@ class PoolStats:
 class Pool:
     """Up to ``max_size`` connections to one database. All times are in seconds.
 
+    ``min_size``: how many stay open, 5 unless given or more than there may be.
     ``max_lifetime``: a connection older than this is replaced when it comes back (each a little
     earlier, so that they do not all go at once). ``max_idle``: how long connections beyond
-    ``min_size`` (5, or ``max_size``) may rest. ``acquire_timeout``: the longest wait for one.
+    ``min_size`` may rest. ``acquire_timeout``: how long to wait for a connection.
     ``command_timeout``: the most any statement may take. ``start_timeout``: how long `start` waits
     for a server that is coming up. ``stop_timeout``: how long `stop` waits for connections to come
     back. ``tidy_every``: how often the pool looks after idle connections.
@@ -74,7 +75,7 @@ class Pool:
         application_name: str | None = None,
     ) -> None:
         if min_size is None:
-            min_size = min(_KEPT, max_size)
+            min_size = min(_MIN_SIZE, max_size)
         if not 0 <= min_size <= max_size or max_size < 1:
             raise ValueError(f"a pool cannot have {min_size} to {max_size} connections")
         self._dsn = dsn

@@ -34,12 +34,13 @@ def begin(sql: str) -> Span | None:
     )
 
 
-def end(span: Span, rows: int | str) -> None:
-    """It was answered: with so many rows, or a command tag that ends in their number."""
+def end(span: Span, rows: int | str | None) -> None:
+    """It was answered: with so many rows, or a command tag that ends in their number, if any."""
     if isinstance(rows, str):
         number = rows.rpartition(" ")[2]
-        rows = int(number) if number.isdigit() else 0
-    span.attributes["db.response.returned_rows"] = rows
+        rows = int(number) if number.isdigit() else None
+    if rows is not None:
+        span.attributes["db.response.returned_rows"] = rows
     span.end()
 
 

@@ -167,7 +167,7 @@ class Group:
             scopes=route.scopes,
             max_body=self._app.max_body,
         )
-        routed = at_route(pattern, compose(self._middleware, endpoint))
+        routed = at_route(pattern, route.scopes, compose(self._middleware, endpoint))
         self._app.router.add(method, pattern, routed)
         self._app.routes.append(route)
 

@@ -7,7 +7,7 @@ one counts, except for those in which a second one means an attack or a list: th
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -21,11 +21,17 @@ _HEADERS = "paceline.headers"
 _ROUTE = "paceline.route"
 
 
-def at_route(pattern: str, app: ASGIApp) -> ASGIApp:
+class _Route(NamedTuple):
+    pattern: str
+    scopes: frozenset[str]
+
+
+def at_route(pattern: str, scopes: frozenset[str], app: ASGIApp) -> ASGIApp:
     """Let ``app`` be known, from when it is called, as what ``pattern`` leads to."""
+    route = _Route(pattern, scopes)
 
     def routed(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        scope[_ROUTE] = pattern
+        scope[_ROUTE] = route
         return app(scope, receive, send)
 
     return routed
@@ -33,7 +39,14 @@ def at_route(pattern: str, app: ASGIApp) -> ASGIApp:
 
 def route_of(scope: Scope) -> str | None:
     """The pattern that the request met ("/records/{id}"), for names and labels; None: no route."""
-    return scope.get(_ROUTE)
+    route: _Route | None = scope.get(_ROUTE)
+    return None if route is None else route.pattern
+
+
+def needed_scopes(scope: Scope) -> frozenset[str]:
+    """What the caller must be allowed for the route that the request met; nothing for none."""
+    route: _Route | None = scope.get(_ROUTE)
+    return frozenset() if route is None else route.scopes
 
 
 def headers_of(scope: Scope) -> dict[bytes, bytes]:

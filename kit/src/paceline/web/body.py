@@ -7,6 +7,7 @@ who disagree are an attack, so equal keys are refused here (RFC 8259 calls them 
 Called by ``endpoint``; the types come from ``binding``.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -14,7 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
-from paceline.web.asgi import Receive, Scope, headers_of
+from paceline.deadline import blame
+from paceline.web.asgi import Message, Receive, Scope, headers_of
 from paceline.web.binding import struct_errors
 from paceline.web.problem import ClientDisconnected, HttpError, Invalid
 
@@ -45,23 +47,30 @@ async def read_bytes(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     declared = headers_of(scope).get(b"content-length", b"0")
     if not declared.isdigit() or int(declared) > max_bytes:
         raise _too_large(max_bytes)
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnected
+    message = await _received(receive)
     body: bytes = message.get("body", b"")
     if not message.get("more_body", False) and len(body) <= max_bytes:
         return body
     chunks = [body]
     size = len(body)
     while message.get("more_body", False) and size <= max_bytes:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnected
+        message = await _received(receive)
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
     if size > max_bytes:
         raise _too_large(max_bytes)
     return b"".join(chunks)
+
+
+async def _received(receive: Receive) -> Message:
+    try:
+        message = await receive()
+    except asyncio.CancelledError:
+        blame("reading the request's body")
+        raise
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnected
+    return message
 
 
 def check_distinct_keys(raw: bytes) -> None:

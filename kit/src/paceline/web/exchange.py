@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, STATUS_LINE
 
+from paceline.deadline import blame
 from paceline.web.asgi import ASGIApp, Message, Scope
 from paceline.web.events import STREAM
 from paceline.web.state import State
@@ -142,7 +143,11 @@ class Exchange:
         """Write a part of the response; waits while the client does not read."""
         flow = self._connection.flow
         if flow.write_paused and not self.gone:
-            await flow.drain()
+            try:
+                await flow.drain()
+            except asyncio.CancelledError:
+                blame("writing the response")
+                raise
         if self.gone:
             return
         expected = "http.response.start" if self._head is None else "http.response.body"

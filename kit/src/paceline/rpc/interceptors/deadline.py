@@ -6,13 +6,17 @@ share one timer. Streams have none: they end with their client, their token or t
 `recover`, which sends the answer.
 """
 
-from paceline.deadline import CommonDeadline, fail_after
+from typing import Final
+
+from paceline.deadline import CommonDeadline
 from paceline.rpc.call import Call, Endpoint, Interceptor, Method
 
+_CLIENT: Final = "the client set (grpc-timeout)"
 
-def deadline(seconds: float) -> Interceptor:
-    """Bound each unary call."""
-    common = CommonDeadline(seconds, "the call")
+
+def deadline(seconds: float, *, by: str | None = None) -> Interceptor:
+    """Bound each unary call. ``by``: who says so, for errors, to be read after "the 30s that"."""
+    common = CommonDeadline(seconds, "the call", by=by)
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
         if method.streams:
@@ -20,10 +24,7 @@ def deadline(seconds: float) -> Interceptor:
 
         async def bounded(call: Call) -> bytes | None:
             left = call.time_remaining()
-            if left is None or left >= seconds:
-                with common.block():
-                    return await endpoint(call)
-            async with fail_after(left, "the call"):
+            with common.block() if left is None else common.shorter(left, _CLIENT):
                 return await endpoint(call)
 
         return bounded

@@ -7,6 +7,7 @@ left, is no failure. Inside `access_log`, outside everything that may refuse.
 
 from typing import Final
 
+from paceline.deadline import OutOfTime
 from paceline.errors import Code, Error
 from paceline.log import Logger
 from paceline.rpc.call import Call, Endpoint, Interceptor, Method
@@ -29,7 +30,10 @@ def recover(log: Logger, *, domain: str = "") -> Interceptor:
                 return await endpoint(call)
             except Exception as exc:  # noqa: BLE001 - this is where every failure ends
                 if not isinstance(exc, Error) or (exc.code in _OURS and not isinstance(exc, Ended)):
-                    log.error("call failed", error=exc, method=call.method.path)
+                    # Anybody can ask for a millisecond.
+                    hurried = isinstance(exc, OutOfTime) and exc.hurried
+                    tell = log.warning if hurried else log.error
+                    tell("call failed", error=exc, method=call.method.path)
                 call.refusal = refusal_of(exc, domain=domain, request_id=call.request_id)
                 return None
 

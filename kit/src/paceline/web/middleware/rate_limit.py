@@ -3,41 +3,31 @@
 Refused requests get 429 with ``Retry-After``; every answer carries ``RateLimit-Limit``,
 ``RateLimit-Remaining`` and ``RateLimit-Reset`` (draft-ietf-httpapi-ratelimit-headers-06, the form
 with three headers, in whole requests and seconds), so a polite client can pace itself. Put it
-after `authenticate`, or it only sees addresses. The bucket itself is ``paceline.limit``, in this
-process, or one that replicas share: that one answers with an awaitable, for which only its own
-requests pay.
+after `authenticate`, or it only sees addresses. Which bucket an operation is counted in, and the
+bucket itself, is ``paceline.limit``'s. One that replicas share answers with an awaitable, for which
+only its own requests pay.
 """
 
 from collections.abc import Awaitable
 from math import ceil
-from typing import Protocol
 
 from paceline.errors import Code
-from paceline.limit import Decision
-from paceline.web.asgi import ASGIApp, Headers, Middleware, Receive, Scope, Send
+from paceline.limit import Decision, Limits
+from paceline.web.asgi import ASGIApp, Headers, Middleware, Receive, Scope, Send, needed_scopes
 from paceline.web.endpoint import PRINCIPAL
 from paceline.web.problem import HttpError
 from paceline.web.tracking import track
 
 
-class Limiter(Protocol):
-    """Who decides, at once or in a moment."""
-
-    def take(self, key: str, /) -> Decision | Awaitable[Decision]:
-        """Take one request from the bucket of ``key``."""
-        ...
-
-
-def rate_limit(limiter: Limiter, *, group: str = "") -> Middleware:
-    """Let ``limiter`` decide about each request.
-
-    ``group`` names what is limited together: each group of routes has buckets of its own, also
-    where several share one limiter.
-    """
-    prefix = f"{group} " if group else ""
+def rate_limit(limits: Limits) -> Middleware:
+    """Let ``limits`` decide about each request."""
 
     def wrap(app: ASGIApp) -> ASGIApp:
         def limited(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            limit = limits.of(needed_scopes(scope))
+            if limit is None:
+                return app(scope, receive, send)
+            prefix, limiter = limit
             decision = limiter.take(f"{prefix}{_key(scope)}")
             if isinstance(decision, Decision):
                 return app(scope, receive, _admitted(decision, scope, send))

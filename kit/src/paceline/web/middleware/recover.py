@@ -1,11 +1,13 @@
 """Recoverer: no exception leaves the application, and each is logged once, here.
 
 An `Error` becomes its problem; anything else becomes a 500 with a fixed text, while its whole
-chain and traceback go to the log under the request's id. When the response has begun there is
+chain and traceback go to the log under the request's id. That a client had less patience than we
+have is a warning only: anybody can ask for a millisecond. When the response has begun there is
 nothing left to answer: the exception goes on to the server, which must cut the connection, or the
 client would take a torn body for a whole one. Inside the access log, outside the timeout.
 """
 
+from paceline.deadline import OutOfTime
 from paceline.errors import Error
 from paceline.log import Logger
 from paceline.web.asgi import ASGIApp, Middleware, Receive, Scope, Send
@@ -24,7 +26,9 @@ def recover(log: Logger, *, statuses: Statuses | None = None) -> Middleware:
                 await app(scope, receive, send)
             except Exception as exc:
                 if not isinstance(exc, Error) or is_server_error(exc, table):
-                    log.error("request failed", error=exc, response_started=tracked.started)
+                    hurried = isinstance(exc, OutOfTime) and exc.hurried
+                    tell = log.warning if hurried else log.error
+                    tell("request failed", error=exc, response_started=tracked.started)
                 if tracked.started:
                     raise
                 await send_problem(scope, send, exc, table)

@@ -1,0 +1,62 @@
+"""Commands whose modules are imported when they are called, not when the list of them is shown.
+
+A service's libraries take a second to import, and every ``--help``, ``token`` and completion of the
+shell would wait for them. So the command line is a table of names, one line of help each, and where
+the command is; the module named there has everything else. Rejected: imports inside functions,
+which hide what a module needs. What is named and not there is found when it is called, so a service
+tests that every command loads. Used by a service's ``cli``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """One command or group. ``where`` is "module:function"; the function gives a `typer.Typer`."""
+
+    name: str
+    help: str
+    where: str
+
+    def load(self) -> Any:
+        """The command itself. Any, for its type is of a library inside the library.
+
+        Errors: ``LookupError`` when there is no such command at ``where``.
+        """
+        module, _, function = self.where.partition(":")
+        holder = typer.Typer(rich_markup_mode=None, add_completion=False)
+        holder.add_typer(getattr(import_module(module), function)())
+        return get_group(holder).commands[self.name]
+
+
+class _Placeholder(TyperCommand):
+    """Stands in the list; whatever is asked of it is asked of the command itself."""
+
+    def __init__(self, lazy: Lazy) -> None:
+        super().__init__(lazy.name, help=lazy.help)
+        self._lazy = lazy
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Every use of a command begins with this, and goes on with the context's command."""
+        return self._lazy.load().make_context(info_name, args, parent, **extra)
+
+
+def lazy_group(commands: Sequence[Lazy]) -> type[TyperGroup]:
+    """What ``typer.Typer(cls=…)`` takes, for a program of these commands in this order."""
+
+    class Group(TyperGroup):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            for each in commands:
+                self.add_command(_Placeholder(each))
+
+    return Group

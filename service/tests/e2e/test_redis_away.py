@@ -1,0 +1,129 @@
+"""Redis restarts and freezes under load: no request fails, no reader is misled, all is used again.
+
+The whole service works on it: records are cached, the rate limits are shared. A restart empties it; a
+freeze closes no connection and answers nothing. ``/ready`` stays 200, for nobody needs Redis to
+serve. ``rereading`` says what a reader may see. Quick unless ORDERS_TEST=full (`make orders`).
+"""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from killing import running_engine
+from rereading import Shelf
+from running import PATIENCE
+from shopping import READY, Shop, check, load_of, running_shop
+from valkey import Valkey
+
+from paceline.cache.connections import Connections
+from paceline.engines import NatsEngine
+from paceline.testing.silent import SilentLog
+
+FULL = os.environ.get("ORDERS_TEST") == "full"
+CLIENTS = 32 if FULL else 4
+BOOKS = 16 if FULL else 4
+SOME = 500 if FULL else 30  # orders, and changes, between two events
+FREEZE = 20.0 if FULL else 3.0
+OWED = 1.0  # seconds; a release that failed is tried again every quarter of one
+FRESH = 10.0  # seconds after an outage until everybody knows everything again
+SETTLE = 60.0
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400 if FULL else 180)]
+
+
+@asynccontextmanager
+async def running_with_redis(folder: Path, dsn: str) -> AsyncGenerator[tuple[Shop, Valkey]]:
+    """Two servers and a worker, a queue, and a Redis."""
+    nats = NatsEngine(SilentLog(), data_dir=folder / "nats", progress=lambda _: None)
+    with tempfile.TemporaryDirectory(prefix="valkey-") as short:  # a socket's path must be
+        valkey = Valkey(Path(short))
+        valkey.start()
+        try:
+            async with running_engine(nats), running_shop(
+                folder, dsn, nats.url, servers=2, workers=1, APP_REDIS_URL=valkey.url,
+                APP_REDIS_TIMEOUT="500ms", APP_CACHE="true", APP_RATE_LIMIT_SHARED="true",
+                APP_RATE_LIMIT="1000000",
+            ) as shop:  # fmt: skip
+                yield shop, valkey
+        finally:
+            valkey.stop()
+
+
+async def stay_ready(shop: Shop, shelf: Shelf) -> None:
+    """Everybody is ready all the time."""
+    while not shelf.closed:
+        for command in (*shop.servers, *shop.workers):
+            assert await shop.ready(command) == READY
+        await asyncio.sleep(0.1)
+
+
+async def until_all_are_back(folder: Path) -> None:
+    """Wait until every server has found Redis again, and has told it what it owed.
+
+    Until then one of them may read what another has changed without being able to say so.
+    """
+    async with asyncio.timeout(PATIENCE):
+        for log in sorted(await asyncio.to_thread(lambda: [*folder.glob("serve-*.log")])):
+            while True:
+                text = await asyncio.to_thread(log.read_text)
+                if text.rfind("redis is back") >= text.rfind("redis is away"):
+                    break
+                await asyncio.sleep(0.05)
+    await asyncio.sleep(OWED)  # nothing tells
+
+
+async def until_used(valkey: Valkey) -> None:
+    """Wait until the service keeps records and rates in it, once it is emptied."""
+    server = Connections(valkey.url, size=1)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await server.execute(["FLUSHALL"])
+            for keys in ("records:*", "limit:*"):
+                while not await server.execute(["KEYS", keys]):  # noqa: ASYNC110 - another process's state
+                    await asyncio.sleep(0.02)
+    finally:
+        await server.close()
+
+
+async def test_redis_restarts_and_freezes_under_load(migrated: str, tmp_path: Path) -> None:
+    async with running_with_redis(tmp_path, migrated) as (shop, valkey):
+        shop.strict = True
+        shelf = Shelf([shop.api_of(server) for server in shop.servers])
+        await shelf.fill(BOOKS)
+
+        async def more() -> None:
+            await asyncio.gather(shop.until_more(SOME), shelf.until_more(SOME))
+
+        async with asyncio.TaskGroup() as group:
+            load_of(shop, group, CLIENTS, shop.until_closed())
+            shelf.use(group)
+            group.create_task(stay_ready(shop, shelf))
+            await more()
+            await until_used(valkey)
+
+            shelf.calm = False
+            await asyncio.to_thread(valkey.restart)
+            await until_all_are_back(tmp_path)
+            await shelf.until_fresh(FRESH)
+            shelf.calm = True
+            await until_used(valkey)
+            await more()
+
+            shelf.calm = False
+            with valkey.frozen():
+                await asyncio.gather(more(), asyncio.sleep(FREEZE))
+            await until_all_are_back(tmp_path)
+            await shelf.until_fresh(FRESH)
+            shelf.calm = True
+            await until_used(valkey)
+            await more()
+            shop.closed = shelf.closed = True
+        await shop.until_decided(SETTLE)
+        print(  # noqa: T201 - a figure
+            f"\n{await check(shop)}; {shelf.changes} changes, {shelf.reads} reads, none failed;"
+            f" Redis restarted, and frozen for {FREEZE:g} s"
+        )

@@ -1,0 +1,144 @@
+"""What a request can wait for besides a silent database: its deadline strikes there, too.
+
+A lock, a place in the pool, the cache, the shared limit; and who leaves is not worked for any more.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+from grpc import aio
+from grpc_client import running, token_of
+from pg_watch import watching
+from recording_log import RecordingLog
+from valkey import Valkey
+
+from myservice.config import Config
+from myservice.main import Built, build
+from myservice.proto.v1 import records_pb2 as pb
+from myservice.scopes import SCOPES
+from paceline.auth import issue_token
+from paceline.clock import SystemClock
+from paceline.pg import connect
+from paceline.web.testing import Client
+
+pytestmark = pytest.mark.integration
+
+SECRET = "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi"
+TOKEN = issue_token(
+    SECRET.encode(), subject="ada", scopes=SCOPES, expiry=3600, clock=SystemClock()
+)  # fmt: skip
+GRPC_TOKEN = token_of("ada", *SCOPES)
+HURRY = {"request-timeout": "0.15"}
+CLIENTS = "ran out of the 0.15s that the client set (Request-Timeout)"
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+@asynccontextmanager
+async def service(
+    dsn: str, *, with_server: bool = False, **settings: object
+) -> AsyncGenerator[tuple[Client, Built]]:
+    config = Config.model_validate({
+        "database_url": dsn, "jwt_secret": SECRET, "rate_limit": 0, "port": 0, "grpc_port": 0,
+        **settings,
+    })  # fmt: skip
+    built = build(config, RecordingLog(), with_server=with_server)
+    async with built.lifecycle:
+        yield Client(built.app, headers={"authorization": f"Bearer {TOKEN}"}), built
+
+
+@asynccontextmanager
+async def locked(dsn: str) -> AsyncGenerator[None]:
+    """Nobody gets at the records during the block."""
+    connection = await connect(dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE records IN ACCESS EXCLUSIVE MODE")
+            yield
+    finally:
+        await connection.close()
+
+
+async def record_of(client: Client) -> str:
+    made = await client.post("/api/v1/records", {"name": "one"})
+    return f"/api/v1/records/{made.json()['id']}"
+
+
+async def test_a_statement_that_waits_for_a_lock_is_cancelled_in_the_server(migrated: str) -> None:
+    async with service(migrated) as (client, _), watching(migrated) as watch:
+        path = await record_of(client)
+        async with locked(migrated):
+            for method, json in (("GET", None), ("PUT", {"name": "two"})):
+                answer = await client.request(method, path, json=json, headers=HURRY)
+                assert answer.status == 504
+                assert CLIENTS in answer.json()["detail"]
+                await watch.becomes(lambda: watch.count(WAITING), 0)
+        assert (await client.get(path)).json()["name"] == "one"
+
+
+async def test_a_statement_ends_with_the_deadline_of_a_grpc_client(migrated: str) -> None:
+    async with running(migrated) as world, watching(migrated) as watch, locked(migrated):
+        request = pb.ListRecordsRequest()
+        with pytest.raises(aio.AioRpcError) as caught:
+            await world.records.ListRecords(request, metadata=GRPC_TOKEN, timeout=0.3)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await watch.becomes(lambda: watch.count(WAITING), 0)
+
+
+async def test_a_place_in_the_pool_is_not_waited_for_any_longer(migrated: str) -> None:
+    async with (
+        service(migrated, max_db_conns=1) as (client, _),
+        watching(migrated) as watch,
+        locked(migrated),
+        asyncio.TaskGroup() as group,
+    ):
+        first = group.create_task(client.get("/api/v1/records", headers={"request-timeout": "3"}))
+        await watch.becomes(lambda: watch.count(WAITING), 1)
+        second = await client.get("/api/v1/records", headers=HURRY)
+        assert second.status == 504
+        assert second.json()["detail"] == f"waiting for a database connection {CLIENTS}"
+        first.cancel()
+
+
+async def test_a_frozen_cache_does_not_hold_a_request_longer(migrated: str, redis: Valkey) -> None:
+    async with service(migrated, redis_url=redis.url, cache=True, redis_timeout=5.0) as (client, _):
+        path = await record_of(client)
+        with redis.frozen():
+            answer = await client.get(path, headers=HURRY)
+        assert (answer.status, answer.json()["detail"]) == (
+            504,
+            f"reading cached records {CLIENTS}",
+        )
+
+
+async def test_a_frozen_limiter_does_not_hold_a_request_longer(
+    migrated: str, redis: Valkey
+) -> None:
+    async with service(
+        migrated, redis_url=redis.url, rate_limit=100, rate_limit_shared=True, redis_timeout=5.0
+    ) as (client, _):
+        with redis.frozen():
+            answer = await client.get("/api/v1/records", headers=HURRY)
+        assert answer.status == 504
+        assert f"asking the shared limit {CLIENTS}" in answer.json()["detail"]
+
+
+async def test_what_nobody_waits_for_any_more_is_cancelled_in_the_server(migrated: str) -> None:
+    async with (
+        service(migrated, with_server=True) as (client, built),
+        watching(migrated) as watch,
+    ):
+        path = await record_of(client)
+        async with locked(migrated):
+            assert built.server is not None
+            _, writer = await asyncio.open_connection("127.0.0.1", built.server.port)
+            head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+            writer.write(head.encode())
+            await watch.becomes(lambda: watch.count(WAITING), 1)
+            writer.close()
+            await watch.becomes(lambda: watch.count(WAITING), 0)

@@ -1,0 +1,57 @@
+"""A scope with a limit of its own is one budget, whichever door and whichever replica is asked."""
+
+import grpc
+import pytest
+from grpc import aio
+from grpc_client import World, running, token_of
+from valkey import Valkey
+
+from myservice.proto.v1 import records_pb2 as pb
+from paceline.web.testing import Client, Response
+
+pytestmark = pytest.mark.integration
+
+ADA = token_of("ada", "records:read", "records:write")
+OWN = (("records:write", 1),)  # two at once
+
+
+async def write_over_http(world: World) -> Response:
+    client = Client(world.built.app, headers=dict(ADA))
+    return await client.post("/api/v1/records", {"name": "n"})
+
+
+async def write_over_grpc(world: World) -> grpc.StatusCode:
+    draft = pb.RecordDraft(name="n")
+    try:
+        await world.records.CreateRecord(pb.CreateRecordRequest(record=draft), metadata=ADA)
+    except aio.AioRpcError as exc:
+        return exc.code()
+    return grpc.StatusCode.OK
+
+
+async def test_both_doors_take_from_the_budget_of_a_scope(migrated: str) -> None:
+    async with running(migrated, rate_limit=1000, rate_limits=OWN) as world:
+        first = await write_over_http(world)
+        assert (first.status, first.headers["ratelimit-limit"]) == (201, "2")
+        assert await write_over_grpc(world) is grpc.StatusCode.OK
+        assert await write_over_grpc(world) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        refused = await write_over_http(world)
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+        client = Client(world.built.app, headers=dict(ADA))
+        read = await client.get("/api/v1/records")
+        assert (read.status, read.headers["ratelimit-limit"]) == (200, "2000")
+
+
+async def test_replicas_take_from_one_budget_of_a_scope(migrated: str, redis: Valkey) -> None:
+    settings: dict[str, object] = {
+        "redis_url": redis.url,
+        "redis_timeout": 5.0,
+        "rate_limit_shared": True,
+        "rate_limit": 0,
+        "rate_limits": OWN,
+    }
+    async with running(migrated, **settings) as one, running(migrated, **settings) as two:
+        assert (await write_over_http(one)).status == 201
+        assert await write_over_grpc(two) is grpc.StatusCode.OK
+        assert (await write_over_http(two)).status == 429
+        assert await write_over_grpc(one) is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -1,0 +1,31 @@
+"""Every command of the list is there, under its name, and the list itself needs no library."""
+
+import subprocess
+import sys
+
+import pytest
+
+from myservice.cli import COMMANDS
+from paceline.console.lazy import Lazy
+
+HEAVY = ("asyncpg", "google", "grpc", "joserfc", "nats", "pydantic", "redis", "textual", "uvicorn")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_a_command_can_be_loaded(command: Lazy) -> None:
+    found = command.load()
+    assert found.name == command.name
+    assert found.help
+    assert len(command.help) <= 54, "or the list cuts it"
+
+
+def test_no_command_is_listed_twice() -> None:
+    assert len({command.name for command in COMMANDS}) == len(COMMANDS)
+
+
+def test_the_list_of_commands_needs_none_of_the_large_libraries() -> None:
+    code = "import sys; import myservice.cli; myservice.cli.new_cli(); print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert [name for name in HEAVY if name in loaded.stdout.split()] == []
