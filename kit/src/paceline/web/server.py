@@ -121,6 +121,7 @@ class HttpServer:
                 count=lambda: len(state.connections),
                 most=self._max_connections,
                 failed=lambda exc: self._log.warning("cannot accept connections", error=exc),
+                gate=self._gate,
             )
         except OSError as exc:
             raise self._explain(exc) from exc
