@@ -44,7 +44,7 @@ from paceline.web.middleware import (
 from paceline.web.testing import Client
 
 _CONCURRENT, _REQUESTS, _TURNS = 64, 512, 60
-_COUNTED: Final = (256, 1024)
+_COUNTED: Final = (128, 640)
 _CALLGRIND: Final = ("--tool=callgrind", "--callgrind-out-file=/dev/null")
 _BAR: Final = 10.0
 _SAMPLED: Final = f"00-{'4b' * 16}-{'f0' * 8}-01"

@@ -18,7 +18,7 @@ TOOLS = {
     "promtool": ("github.com/prometheus/prometheus/cmd/promtool", "v0.316.0"),
     "prometheus": ("github.com/prometheus/prometheus/cmd/prometheus", "v0.316.0"),
 }
-# Prometheus without the clients of a dozen clouds, which take most of an hour to build.
+# Prometheus without the clients of a dozen clouds, which take many times as long to build.
 TAGS = {"promtool": "remove_all_sd", "prometheus": "remove_all_sd"}
 _CACHE = Path(__file__).resolve().parents[3] / "bench" / ".cache" / "bin"
 _BUILD_TIMEOUT = 540.0

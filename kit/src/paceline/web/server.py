@@ -146,6 +146,7 @@ class HttpServer:
                 most=self._max_connections,
                 failed=lambda exc: self._log.warning("cannot accept connections", error=exc),
                 at_once=self._at_once,
+                gate=self._gate,
             )
         except OSError as exc:
             raise self._explain(exc) from exc
