@@ -14,6 +14,7 @@ from paceline.log import pop, push
 from paceline.rpc.call import Call, Endpoint, Interceptor, Method
 from paceline.trace import Kind, Span, Tracer, attach, detach
 
+_SERVER: Final = Kind.SERVER  # looking a member up runs Python code, before 3.12
 _FAILURES: Final = frozenset({
     Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.UNIMPLEMENTED, Code.INTERNAL, Code.UNAVAILABLE,
     Code.DATA_LOSS,
@@ -33,7 +34,7 @@ def trace(tracer: Tracer, *, quiet: Collection[str] = ()) -> Interceptor:
             parent, state = call.metadata.get("traceparent"), call.metadata.get("tracestate", "")
             context = tracer.enter(
                 name,
-                Kind.SERVER,
+                _SERVER,
                 parent if isinstance(parent, str) else None,
                 state if isinstance(state, str) else "",
             )

@@ -28,6 +28,7 @@ _METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"}
 )
 _FAILURE: Final = 500
+_SERVER: Final = Kind.SERVER  # looking a member up runs Python code, before 3.12
 
 
 def trace(tracer: Tracer, *, quiet: Collection[str] = ()) -> Middleware:
@@ -43,9 +44,9 @@ def trace(tracer: Tracer, *, quiet: Collection[str] = ()) -> Middleware:
         async def within(scope: Scope, receive: Receive, send: Send) -> None:
             headers = headers_of(scope)
             if b"traceparent" in headers:
-                context = tracer.enter("", Kind.SERVER, *_received(scope, headers))
+                context = tracer.enter("", _SERVER, *_received(scope, headers))
             else:
-                context = tracer.enter("", Kind.SERVER)
+                context = tracer.enter("", _SERVER)
             token, logged = attach(context), push(context.ids())
             try:
                 if isinstance(context, Span):
