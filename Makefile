@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit bench layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace protos lock clean
+.PHONY: help run test lint unit bench layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -67,6 +67,10 @@ trace: .venv/.dev ## Show one order's trace, from HTTP to the worker's commit, o
 overload: .venv/.bench ## Ask the service and its peers for five times what they can do
 	$(BIN)/python bench/overload.py $(ARGS)
 	$(BIN)/python bench/plot.py overload
+
+dashboards: .venv/.dev ## Hold dashboard, alerts and metrics against a real Prometheus (builds it, with Go)
+	@for tool in promtool prometheus; do $(BIN)/python service/tests/tools/go_tool.py $$tool >/dev/null || exit 1; done
+	$(BIN)/pytest -q -s service/tests/e2e/test_prometheus.py
 
 protos: .venv/.dev ## Generate the gRPC messages from service/api/proto
 	$(BIN)/python tools/protos.py

@@ -20,7 +20,9 @@ from paceline.web.middleware import metrics as measured
 from paceline.web.tracking import track
 
 _ROUNDS = 12
-_SCOPE = {"type": "http", "method": "GET", "path": "/things/7", "headers": [], "query_string": b""}
+_SCOPE: Scope = {
+    "type": "http", "method": "GET", "path": "/things/7", "headers": (), "query_string": b"",
+}  # fmt: skip
 
 
 async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -38,7 +40,7 @@ async def _send(_message: Message) -> None:
 
 
 async def _request(app: ASGIApp) -> None:
-    scope = dict(_SCOPE)
+    scope: Scope = {**_SCOPE}
     _, send = track(scope, _send)  # as any middleware outside of it would
     await app(scope, _receive, send)
 

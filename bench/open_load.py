@@ -68,12 +68,14 @@ class Tally:
     def told(self) -> dict[str, float]:
         """In numbers; times in ms."""
         good, refused = sorted(self.good), sorted(self.refused)
+        times = {
+            "p50": quantile(good, 0.5), "p99": quantile(good, 0.99),
+            "refused_p50": quantile(refused, 0.5), "refused_p99": quantile(refused, 0.99),
+        }  # fmt: skip
         return {
             "offered": self.offered, "good": len(good), "refused": len(refused),
             "given_up": self.given_up, "failed": self.failed,
-            "p50": quantile(good, 0.5) * 1000, "p99": quantile(good, 0.99) * 1000,
-            "refused_p50": quantile(refused, 0.5) * 1000,
-            "refused_p99": quantile(refused, 0.99) * 1000,
+            **{name: round(seconds * 1000, 2) for name, seconds in times.items()},
         }  # fmt: skip
 
 
@@ -210,6 +212,14 @@ class OpenLoad:
         if due is None or end != len(data):
             self._lose(fd)
             return
+        self._count(status, due)
+        if b"\r\nconnection: close\r\n" in data:
+            self._close(fd)
+        else:
+            self._free.append(fd)
+        self._serve_waiting()
+
+    def _count(self, status: int, due: float) -> None:
         tally, latency = self._tally(due), perf_counter() - due
         if status == self._plan.requests.status:
             tally.good.append(latency)
@@ -217,8 +227,6 @@ class OpenLoad:
             tally.refused.append(latency)
         else:
             tally.failed += 1
-        self._free.append(fd)
-        self._serve_waiting()
 
     def _parse(self, data: bytes) -> tuple[int, int] | None:
         at, head = data.find(self._marker), data.find(END)

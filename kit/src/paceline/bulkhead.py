@@ -11,6 +11,7 @@ import asyncio
 from dataclasses import dataclass
 from types import TracebackType
 
+from paceline.deadline import blame
 from paceline.errors import Overloaded
 
 
@@ -51,6 +52,9 @@ class Bulkhead:
         self._waiting += 1
         try:
             await self._places.acquire()
+        except asyncio.CancelledError:
+            blame(f"waiting for a place among {self.name}")
+            raise
         finally:
             self._waiting -= 1
         self._inside += 1

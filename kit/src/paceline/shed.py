@@ -90,7 +90,7 @@ class Shedder:
         clock: Clock,
         log: Logger,
         *,
-        least: int = 16,
+        least: int = 32,
         most: int = 1024,
         target: float = 0.025,
         interval: float = 0.025,

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from paceline.bulkhead import Bulkhead
-from paceline.errors import Code, Overloaded
+from paceline.deadline import fail_after
+from paceline.errors import Code, Error, Overloaded
 from paceline.testing.cancel import cancel_at_every_await
 
 
@@ -44,6 +45,20 @@ async def test_who_waits_goes_in_in_order() -> None:
 
     await asyncio.gather(*(enter(number) for number in range(20)))
     assert order == list(range(20))
+
+
+async def test_who_waits_until_time_is_over_is_told_what_for() -> None:
+    bulkhead, done = Bulkhead("pages", limit=1), asyncio.Event()
+    inside = asyncio.create_task(stay(bulkhead, done))
+    await settle()
+    with pytest.raises(Error) as caught:
+        async with fail_after(0.01, "the request"):
+            await stay(bulkhead, done)
+    assert caught.value.message == (
+        "waiting for a place among pages ran out of the 0.01s of the request"
+    )
+    done.set()
+    await inside
 
 
 async def test_a_failure_inside_gives_the_place_back() -> None:

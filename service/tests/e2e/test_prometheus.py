@@ -37,10 +37,10 @@ PATIENCE = 60.0
 
 
 def found(name: str) -> str:
-    """The path of a Go tool; the test is skipped when it cannot be built."""
+    """The path of a Go tool; the test is skipped when it has not been built."""
     script = str(TOOLS / "go_tool.py")
     done = subprocess.run(
-        [sys.executable, script, name], capture_output=True, text=True, check=False
+        [sys.executable, script, name, "--built"], capture_output=True, text=True, check=False
     )
     if done.returncode:
         pytest.skip(done.stderr.strip())

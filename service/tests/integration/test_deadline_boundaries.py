@@ -1,6 +1,6 @@
 """What a request can wait for besides a silent database: its deadline strikes there, too.
 
-A lock, a place in the pool, the cache, the shared limit; and who leaves is not worked for any more.
+A lock, a bulkhead, the cache, the shared limit; and who leaves is not worked for any more.
 """
 
 import asyncio
@@ -90,7 +90,9 @@ async def test_a_statement_ends_with_the_deadline_of_a_grpc_client(migrated: str
         await watch.becomes(lambda: watch.count(WAITING), 0)
 
 
-async def test_a_place_in_the_pool_is_not_waited_for_any_longer(migrated: str) -> None:
+async def test_a_place_among_those_who_read_pages_is_not_waited_for_any_longer(
+    migrated: str,
+) -> None:
     async with (
         service(migrated, max_db_conns=1) as (client, _),
         watching(migrated) as watch,
@@ -101,7 +103,7 @@ async def test_a_place_in_the_pool_is_not_waited_for_any_longer(migrated: str) -
         await watch.becomes(lambda: watch.count(WAITING), 1)
         second = await client.get("/api/v1/records", headers=HURRY)
         assert second.status == 504
-        assert second.json()["detail"] == f"waiting for a database connection {CLIENTS}"
+        assert second.json()["detail"] == f"waiting for a place among pages {CLIENTS}"
         first.cancel()
 
 

@@ -3,7 +3,8 @@
 Versions are pinned and part of the path, so a new pin builds anew. What is missing is said on
 stderr, with exit code 1: the tests skip with that message. Needs Go, and the network for the first
 build only. Run by ``e2e/test_grpc_tools.py``, ``e2e/test_prometheus.py`` and ``bench/grpc_layer.py``;
-also by hand: ``go_tool.py ghz``.
+also by hand: ``go_tool.py ghz``. With ``--built`` it builds nothing: what takes minutes is built when
+somebody asks for it (`make dashboards`).
 """
 
 import os
@@ -18,18 +19,21 @@ TOOLS = {
     "promtool": ("github.com/prometheus/prometheus/cmd/promtool", "v0.316.0"),
     "prometheus": ("github.com/prometheus/prometheus/cmd/prometheus", "v0.316.0"),
 }
-# Prometheus without the clients of a dozen clouds, which take most of an hour to build.
+# Prometheus without the clients of a dozen clouds, which take many times as long to build.
 TAGS = {"promtool": "remove_all_sd", "prometheus": "remove_all_sd"}
 _CACHE = Path(__file__).resolve().parents[3] / "bench" / ".cache" / "bin"
 _BUILD_TIMEOUT = 540.0
 
 
-def main(name: str) -> int:
+def main(name: str, *, build: bool = True) -> int:
     """Print the binary's path, building it if need be."""
     package, version = TOOLS[name]
     folder = _CACHE / f"{name}-{version}"
     binary = folder / name
     if not binary.exists():
+        if not build:
+            sys.stderr.write(f"{name} is not built: `make dashboards` does it, in some minutes\n")
+            return 1
         problem = _build(f"{package}@{version}", folder, TAGS.get(name, ""))
         if problem:
             sys.stderr.write(f"no {name}: {problem}\n")
@@ -59,4 +63,4 @@ def _build(package: str, folder: Path, tags: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], build="--built" not in sys.argv))

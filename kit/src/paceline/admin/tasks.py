@@ -1,9 +1,10 @@
 """Every task of the event loop: its name, what it waits for, and since when it is there.
 
-asyncio keeps no time of birth. Rejected: a task factory that notes it, which costs every request
-its microsecond and more; instead the tasks are looked over once a second and who is new is noted,
-so an age is right to that second and costs a request nothing. Looking may take a hundredth of the
-time: with very many tasks it becomes rarer. Built by ``main`` as a service; shown by ``app``.
+asyncio keeps no time of birth. Rejected: a task factory that notes it, which costs each task of
+each request more than a microsecond; instead the tasks are looked over once a second and who is
+new is noted, so an age is right to that second and costs a request nothing. Looking may take a
+hundredth of the time: with very many tasks it becomes rarer. Built by ``main`` as a service; shown
+by ``app``.
 """
 
 import asyncio

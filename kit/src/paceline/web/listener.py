@@ -2,9 +2,11 @@
 
 uvloop accepts one connection in each round of its loop, so while a loaded server's rounds take ten
 milliseconds, new clients queue in the kernel for seconds, where nobody counts them or tells them
-that there is no room. Here a listening socket that is readable is emptied. Invariant: beyond
-``most`` connections a client gets a 503 and is gone before it has cost more than an accept; without
-file descriptors for more the server rests for a moment and goes on. Used by ``server``.
+that there is no room. Here a listening socket that is readable is emptied. Beyond ``most``
+connections a client gets a 503 and is gone. So does one whose first request the gate refuses, which
+is looked at before there is a transport, a parser and a task: clients that give up and connect
+again are what keeps an overload going after its cause has gone. Without file descriptors for more
+the server rests for a moment and goes on. Used by ``server``.
 """
 
 import asyncio
@@ -15,9 +17,12 @@ from http import HTTPStatus
 from typing import Final
 
 from paceline.web.head import problem_response
+from paceline.web.state import Gate
 
 _REST: Final = 0.2
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_END: Final = b"\r\n\r\n"
+_PEEK: Final = 4096
 _FULL: Final = problem_response(
     HTTPStatus.SERVICE_UNAVAILABLE, "too many connections, try again later", b"retry-after: 1\r\n"
 )
@@ -52,7 +57,8 @@ class Listener:
 
     ``connect`` makes each connection's protocol; ``count`` says how many there are, ``most`` how
     many there may be; ``at_once``: so many are accepted, then other work has its turn; ``failed``
-    is told when none can be accepted for lack of something.
+    is told when none can be accepted for lack of something. ``gate`` is asked about a first request
+    that is there already.
 
     *Resources*: the sockets, and a task for each connection that is being set up.
     """
@@ -67,6 +73,7 @@ class Listener:
         most: int,
         at_once: int,
         failed: Callable[[OSError], object],
+        gate: Gate | None = None,
     ) -> None:
         self.sockets = tuple(sockets)
         self._connect = connect
@@ -74,6 +81,7 @@ class Listener:
         self._most = most
         self._at_once = at_once
         self._failed = failed
+        self._gate = gate
         self._loop = asyncio.get_running_loop()
         self._setups: set[asyncio.Task[object]] = set()
         self._on_the_way = 0  # accepted, and not yet counted
@@ -113,7 +121,10 @@ class Listener:
                 return
             client.setblocking(False)
             if self._count() + self._on_the_way >= self._most:
-                _turn_away(client)
+                _turn_away(client, _FULL)
+                continue
+            if self._gate is not None and (refusal := _refusal(client, self._gate)):
+                _turn_away(client, refusal)
                 continue
             task: asyncio.Task[object] = self._loop.create_task(
                 self._loop.connect_accepted_socket(self._arrived, client)
@@ -141,9 +152,33 @@ class Listener:
         self._loop.add_reader(sock.fileno(), self._accept, sock)
 
 
-def _turn_away(client: socket.socket) -> None:
+def _refusal(client: socket.socket, gate: Gate) -> bytes | None:
+    """The answer to a first request that is refused, and closed after; None: it goes its way.
+
+    Only one without a body, and whole: of anything else some could come after we have closed, which
+    would destroy the answer. It is not parsed, so whatever is unusual goes its way, too.
+    """
     try:
-        client.send(_FULL)
+        data = client.recv(_PEEK, socket.MSG_PEEK)
+    except OSError:
+        return None
+    if not data.startswith((b"GET /", b"HEAD /")) or data.find(_END) != len(data) - len(_END):
+        return None
+    method, _, rest = data.partition(b" ")
+    path = rest[: rest.find(b" ")].partition(b"?")[0]
+    if b"%" in path or not path.isascii():
+        return None
+    answer = gate.refusal(method.decode(), path.decode())
+    if answer is not None:
+        client.recv(_PEEK)
+        status_line, _, others = answer.partition(b"\r\n")
+        return b"%b\r\nconnection: close\r\n%b" % (status_line, others)
+    return None
+
+
+def _turn_away(client: socket.socket, answer: bytes) -> None:
+    try:
+        client.send(answer)
         client.shutdown(socket.SHUT_WR)
     except OSError:
         pass  # it is gone already

@@ -146,6 +146,7 @@ class HttpServer:
                 most=self._max_connections,
                 failed=lambda exc: self._log.warning("cannot accept connections", error=exc),
                 at_once=self._at_once,
+                gate=self._gate,
             )
         except OSError as exc:
             raise self._explain(exc) from exc
@@ -181,6 +182,7 @@ class HttpServer:
         unwind = min(_MAX_UNWIND, patience / 4)
         grace = min(self._keep_alive_grace, (patience - unwind) / 2)
         try:
+            await listener.wait_closed()  # who was let in has a connection now
             if grace:
                 await self._until_empty(grace)
             for connection in self._connections():
@@ -189,7 +191,6 @@ class HttpServer:
         finally:
             cut = self._cut_off()
         await self._until_empty(unwind / 2)  # not all of it: we want to tell, not be cancelled
-        await listener.wait_closed()
         if cut:
             message = f"{cut} requests in flight were cut off"
             raise Error(Code.DEADLINE_EXCEEDED, message)

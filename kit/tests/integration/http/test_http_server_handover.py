@@ -123,3 +123,22 @@ async def test_a_unix_socket_will_do(tmp_path: Path) -> None:
     assert (await client.ask(GET)).body == b"ok"
     client.writer.close()
     await server.stop()
+
+
+async def test_who_was_accepted_just_before_the_stop_is_answered() -> None:
+    server = HttpServer(hello, RecordingLog(), host="127.0.0.1", port=0, keep_alive_grace=GRACE)
+    await server.start()
+    # Connected by the kernel alone: the server sees it in the next round of the loop.
+    raw = socket.create_connection(("127.0.0.1", server.port))
+    raw.sendall(GET)
+    async with asyncio.timeout(5):
+        before = asyncio.all_tasks()
+        while asyncio.all_tasks() <= before:  # noqa: ASYNC110 - the set-up of the connection
+            await asyncio.sleep(0)
+        assert server.connections == 0
+        await server.stop()
+        assert server.connections == 0
+        reader, writer = await asyncio.open_connection(sock=raw)
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+        writer.close()
+        await writer.wait_closed()

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from http_wire import GET, Held, echo, hello, serving
+from http_wire import GET, Client, Held, echo, hello, serving
 from recording_log import RecordingLog
 
 from paceline.clock import SystemClock
@@ -169,6 +170,40 @@ async def test_the_gate_and_the_middleware_say_the_same() -> None:
         held.release.set()
         for each in (*clients, client):
             assert (await each.answer()).status == 200, "nobody who was let in is lost"
+
+
+@dataclass(frozen=True)
+class First:
+    id: str
+    request: bytes
+    closed: bool
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        First("a GET", b"GET /shut?q=1 HTTP/1.1\r\nHost: a\r\n\r\n", closed=True),
+        First("a HEAD", b"HEAD /shut HTTP/1.1\r\nHost: a\r\n\r\n", closed=True),
+        First("one with a body", b"POST /shut HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", closed=False),
+        First("an escaped path", b"GET /sh%75t HTTP/1.1\r\nHost: a\r\n\r\n", closed=False),
+        First("two at once", b"GET /shut HTTP/1.1\r\nHost: a\r\n\r\n" * 2, closed=False),
+    ],
+    ids=lambda case: case.id,
+)  # fmt: skip
+async def test_a_first_request_is_refused_before_there_is_a_connection(case: First) -> None:
+    gate = Closed({"/open"})
+    async with serving(hello, gate=gate) as served:
+        sock = socket.create_connection(("127.0.0.1", served.server.port))
+        sock.sendall(case.request)  # it is there before the server looks
+        client = Client(*await asyncio.open_connection(sock=sock))
+        served.clients.append(client)
+        answer = await client.answer(bodiless=case.request.startswith(b"HEAD"))
+        assert answer.status == 503
+        assert (answer.headers.get("connection") == "close") == case.closed
+        assert served.server.connections == (not case.closed)
+        if case.closed:
+            assert await client.rest() in {b"", b"no"}
+    assert {path for _, path in gate.asked} == {"/shut"}
 
 
 async def test_everybody_who_waits_is_accepted_at_once_however_long_a_round_takes() -> None:

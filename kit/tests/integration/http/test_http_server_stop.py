@@ -161,7 +161,7 @@ async def test_no_request_is_lost_while_the_process_drains_and_stops() -> None:
     """Clients that open a connection for each request see only answers until the listener closes."""
     log = RecordingLog()
     server = make_server(hello, log)
-    lifecycle = Lifecycle([server], log, drain_delay=0.1, shutdown_timeout=5)
+    lifecycle = Lifecycle([server], log, drain_delay=2.0, shutdown_timeout=5)
     up = asyncio.Event()
     running = asyncio.create_task(lifecycle.run(up.set))
     await up.wait()
