@@ -87,7 +87,7 @@ class Config(Settings):
     """Ask a second time for a read by id that takes longer than this; 0 for never."""
     max_in_flight: PositiveInt = 1024
     """The most requests at once, over both doors; what is beyond is refused with 503."""
-    shed_delay: Duration = 0.025
+    shed_delay: Duration = 0.05
     """How long requests may wait on average before some are refused with 503; 0 for ever."""
     rate_limit_shared: bool = False
     """Count requests over all replicas, in Redis; each counts for itself while Redis is away."""
