@@ -33,7 +33,7 @@ from paceline.auth import issue_token
 from paceline.clock import SystemClock
 
 HERE = Path(__file__).parent
-SHEDDING = replace(OURS, settings=(("APP_SHED_DELAY", "25ms"),))
+SHEDDING = replace(OURS, settings=(("APP_SHED_DELAY", "50ms"),))
 """With its default, which the other benches turn off."""
 TAKING_PART = (
     SHEDDING,

@@ -92,7 +92,7 @@ class Shedder:
         *,
         least: int = 32,
         most: int = 1024,
-        target: float = 0.025,
+        target: float = 0.05,
         interval: float = 0.025,
     ) -> None:
         if most < 1 or least < 1 or target < 0 or interval <= 0:

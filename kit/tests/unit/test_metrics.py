@@ -21,6 +21,7 @@ from paceline.metrics.registry import Metrics
 from paceline.metrics.watch import Watched
 from paceline.outbox import OutboxStats
 from paceline.pg import PoolStats
+from paceline.trace.export import ExportStats
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -135,6 +136,7 @@ STATS: Mapping[str, object] = {
     "backlogs": Backlog(6, 5),
     "outbox": OutboxStats(3, 1, 2.5),
     "breakers": breaker.Stats(open=True, share=1.0, succeeded=3, failed=5, refused=7),
+    "exporters": ExportStats(sent=40, dropped=2, waiting=3),
     "shedders": shed.Stats(
         200, 17, shedding=True, delay_seconds=0.05, normal_seconds=0.01, lag_seconds=0.02
     ),

@@ -106,7 +106,7 @@ class Config(Settings):
     """Ask a second time for a read by id that takes longer than this; 0 for never."""
     max_in_flight: PositiveInt = 1024
     """The most requests at once, over both doors; what is beyond is refused with 503."""
-    shed_delay: Duration = 0.025
+    shed_delay: Duration = 0.05
     """How long requests may wait on average before some are refused with 503; 0 for ever."""
     rate_limits: OwnLimits = ()
     """Limits apart for what needs a scope, at both doors: orders:write=100,transfers:write=50."""

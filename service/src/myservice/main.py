@@ -111,6 +111,7 @@ def build(
     operations.watch_limits(shedder, guard.http, guard.grpc)
     operations.watch_reads(core.reads)
     operations.watch_work(work.relays, work.consumers)
+    operations.watch_traces(traces.export)
 
     def draining() -> bool:
         return lifecycle.draining
@@ -280,6 +281,7 @@ def build_worker(
     operations = Operations(config, log, service="myservice worker")
     operations.watch(pool, pg_orders.coalescers)
     operations.watch_work(work.relays, work.consumers)
+    operations.watch_traces(traces.export)
     operating = operations.services(health, settings)
     lifecycle = Lifecycle(
         [*operating, *before, *traces.services, shedder, pool, pg_orders, *work.services],

@@ -27,7 +27,7 @@ from paceline.outbox import OutboxRelay
 from paceline.pg import Pool
 from paceline.processes import Inherited
 from paceline.shed import Door, Shedder
-from paceline.trace import recording
+from paceline.trace import TraceExport, recording
 from paceline.web.app import App
 from paceline.web.server import HttpServer
 
@@ -66,6 +66,11 @@ class Operations:
             watched.add("coalescers", *cache.coalescers)
         if redis is not None:
             watched.add("breakers", redis.breaker)
+
+    def watch_traces(self, export: TraceExport | None) -> None:
+        """Show what became of the spans, if any are sent."""
+        if export is not None:
+            self._metrics.watched.add("exporters", export)
 
     def watch_limits(self, shedder: Shedder, *doors: Door) -> None:
         """Show how much is let in, and what was turned away."""

@@ -22,13 +22,18 @@ class Traces:
 
     tracer: Tracer
     observer: Observer | None
-    services: Sequence[Service]
+    export: TraceExport | None
+
+    @property
+    def services(self) -> Sequence[Service]:
+        """What to start, before everything that has spans."""
+        return [] if self.export is None else [self.export]
 
 
 def traces_of(config: Config, log: Logger, *, service: str) -> Traces:
     """As configured; ``service`` is what a trace store calls this process."""
     if config.otel_endpoint is None:
-        return Traces(Tracer(ratio=config.trace_ratio), None, [])
+        return Traces(Tracer(ratio=config.trace_ratio), None, None)
     connect = sender_to(config.otel_endpoint, service=service, version=__version__)
     export = TraceExport(connect, log)
-    return Traces(Tracer(export.record, ratio=config.trace_ratio), TripSpans(), [export])
+    return Traces(Tracer(export.record, ratio=config.trace_ratio), TripSpans(), export)

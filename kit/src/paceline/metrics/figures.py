@@ -140,6 +140,18 @@ GROUPS: Final[Mapping[str, Kindred]] = {
             ),
         ),
     ),
+    "exporters": Kindred(
+        "",
+        (
+            _counters(
+                "trace_spans",
+                "Ended spans by what became of them.",
+                "result",
+                {"sent": "sent", "dropped": "dropped"},
+            ),
+            _gauge("trace_spans_waiting", "Spans that wait to be sent.", "waiting"),
+        ),
+    ),
     "shedders": Kindred(
         "",
         (
