@@ -74,7 +74,7 @@ class TraceExport:
         log: Logger,
         *,
         most: int = 4096,
-        batch: int = 128,
+        batch: int = 256,
         every: float = 1.0,
         stop_timeout: float = _STOP_TIMEOUT,
     ) -> None:
