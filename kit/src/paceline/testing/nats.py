@@ -6,12 +6,15 @@ Free of pytest: ``fixtures`` has a session's server for a conftest.
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
-from paceline.engines import NatsEngine, NatsNode, free_ports
+from paceline.engines import EngineError, NatsEngine, NatsNode, free_ports
 from paceline.testing.silent import SilentLog
+
+_ATTEMPTS: Final = 3
 
 
 def new_test_nats(folder: Path) -> NatsEngine:
@@ -39,9 +42,35 @@ async def nats_cluster(folder: Path, *, size: int = 3) -> AsyncGenerator[list[Na
 
     *Resources*: owns the servers; whoever is down at the end was stopped by the block.
     """
-    engines = new_nats_cluster(folder, size=size)
+    engines = await _started(folder, size)
     try:
-        await asyncio.gather(*(engine.start() for engine in engines))
         yield engines
     finally:
-        await asyncio.gather(*(engine.stop() for engine in engines))
+        await _stop(engines)
+
+
+async def _started(folder: Path, size: int) -> list[NatsEngine]:
+    """The ports are free when they are chosen; somebody else may have one a moment later."""
+    for attempt in range(1, _ATTEMPTS):
+        engines = new_nats_cluster(folder / f"attempt-{attempt}", size=size)
+        try:
+            await _start(engines)
+        except EngineError:
+            continue
+        return engines
+    engines = new_nats_cluster(folder / "last-attempt", size=size)
+    await _start(engines)
+    return engines
+
+
+async def _start(engines: Sequence[NatsEngine]) -> None:
+    """All or none."""
+    try:
+        await asyncio.gather(*(engine.start() for engine in engines))
+    except BaseException:
+        await _stop(engines)
+        raise
+
+
+async def _stop(engines: Sequence[NatsEngine]) -> None:
+    await asyncio.gather(*(engine.stop() for engine in engines))
