@@ -61,7 +61,7 @@ bench-telemetry: .venv/.bench ## Measure GET by id with traces and metrics on, a
 	$(BIN)/python bench/telemetry.py $(ARGS)
 
 trace: .venv/.dev ## Show one order's trace, from HTTP to the worker's commit, out of Jaeger (builds it, with Go)
-	@$(BIN)/python service/tests/tools/jaeger.py
+	@$(BIN)/python kit/tests/tools/go_tool.py jaeger
 	$(BIN)/pytest -q -s service/tests/e2e/test_traces.py
 
 overload: .venv/.bench ## Ask the service and its peers for five times what they can do
@@ -69,7 +69,7 @@ overload: .venv/.bench ## Ask the service and its peers for five times what they
 	$(BIN)/python bench/plot.py overload
 
 dashboards: .venv/.dev ## Hold dashboard, alerts and metrics against a real Prometheus (builds it, with Go)
-	@for tool in promtool prometheus; do $(BIN)/python service/tests/tools/go_tool.py $$tool >/dev/null || exit 1; done
+	@for tool in promtool prometheus; do $(BIN)/python kit/tests/tools/go_tool.py $$tool >/dev/null || exit 1; done
 	$(BIN)/pytest -q -s service/tests/e2e/test_prometheus.py
 
 protos: .venv/.dev ## Generate the gRPC messages from service/api/proto

@@ -11,7 +11,6 @@ import asyncio
 import random
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -24,7 +23,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import uvloop
-from database import running_database
+from database import running_database, scratch
 
 from myservice.domain.records import Record
 from myservice.repository.cached_records import CachedRecords
@@ -189,8 +188,7 @@ async def limits(redis: Redis) -> None:
 
 async def main() -> None:
     """Everything."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         async with (
             running_database(folder / "postgres") as database,
             running_redis(folder) as url,

@@ -7,9 +7,11 @@ pg_stat_statements, asleep while anything is timed. Used by ``service``.
 """
 
 import asyncio
+import os
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import LiteralString
@@ -203,6 +205,14 @@ def lost_or_doubled(rows: int, result: Result) -> list[str]:
     if rows > result.acknowledged + uncertain:
         return [f"DOUBLED: {rows} rows for {result.acknowledged} acknowledged writes"]
     return []
+
+
+@contextmanager
+def scratch() -> Generator[Path]:
+    """A folder of this run, gone after it, which PostgreSQL's own account may enter."""
+    with tempfile.TemporaryDirectory(prefix="paceline-bench-") as folder:
+        os.chmod(folder, 0o755)  # noqa: S103, PTH101 - PostgreSQL runs under its own account
+        yield Path(folder)
 
 
 @asynccontextmanager

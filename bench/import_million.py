@@ -13,12 +13,11 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import asyncpg
-from database import running_database, say
+from database import running_database, say, scratch
 
 from myservice.schema import SchemaUpgrade
 
@@ -143,9 +142,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=1_000_000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="paceline-import-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103, PTH101 - PostgreSQL runs under its own account
-        text = asyncio.run(measure(options.lines, Path(folder)))
+    with scratch() as folder:
+        text = asyncio.run(measure(options.lines, folder))
     sys.stdout.write(text)
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results/import.md").write_text("`make import`. " + text)

@@ -13,7 +13,6 @@ import asyncio
 import os
 import random
 import sys
-import tempfile
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -26,7 +25,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from database import ACCOUNTS, BALANCE, OWNER, Database, Progress, running_database, say
+from database import ACCOUNTS, BALANCE, OWNER, Database, Progress, running_database, say, scratch
 from load import quantile
 from servers import Skipped, build_go
 
@@ -292,9 +291,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="1 round of 2,000, unwritten")
     options = parser.parse_args()
     rounds, count = (1, 2000) if options.quick else (options.rounds, options.orders)
-    with tempfile.TemporaryDirectory(prefix="paceline-bench-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103, PTH101 - PostgreSQL runs under its own account
-        text = asyncio.run(measure(rounds, count, Path(folder)))
+    with scratch() as folder:
+        text = asyncio.run(measure(rounds, count, folder))
     sys.stdout.write(text)
     if not options.quick:
         (HERE / "results/orders.md").write_text(text)

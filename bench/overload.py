@@ -16,7 +16,6 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from cases import CASES, World, new_plan
-from database import OWNER, Database, running_database, say
+from database import OWNER, Database, running_database, say, scratch
 from load import Plan, Result
 from open_load import BIN
 from servers import FASTAPI, GO, OURS, PEERS, Peer, Server, Skipped, cpu_seconds, started
@@ -307,9 +306,8 @@ def main() -> None:
     options = parser.parse_args()
     peers = [peer for peer in TAKING_PART if not options.only or peer.key in options.only]
     seconds = (options.seconds, options.seconds, 0.6 * options.seconds)
-    with tempfile.TemporaryDirectory(prefix="paceline-bench-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103, PTH101 - PostgreSQL runs under its own account
-        runs, skipped = asyncio.run(measure(peers, seconds, Path(folder)))
+    with scratch() as folder:
+        runs, skipped = asyncio.run(measure(peers, seconds, folder))
     head = (
         f"`make overload`: a page of 20 records, {options.seconds:g} s at the sustainable rate"
         f" ({SUSTAINABLE:g} of the peak), as long at {FACTOR} times that, and again at the"

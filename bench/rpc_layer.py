@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from database import OWNER, running_database, say
+from database import OWNER, running_database, say, scratch
 from servers import Skipped, build_go, cpu_seconds, free_port
 
 from paceline.auth import issue_token
@@ -28,7 +28,7 @@ from paceline.clock import SystemClock
 
 HERE = Path(__file__).parent
 PROTO = HERE.parent / "service/api/proto/myservice/v1/records.proto"
-GO_TOOL = HERE.parent / "service/tests/tools/go_tool.py"
+GO_TOOL = HERE.parent / "kit/tests/tools/go_tool.py"
 WANTED = 0.8
 _METHOD = "myservice.v1.RecordService/GetRecord"
 _IDS = 5_000
@@ -213,9 +213,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="2 rounds of 3 s, unwritten")
     options = parser.parse_args()
     rounds, seconds = (2, 3.0) if options.quick else (options.rounds, options.seconds)
-    with tempfile.TemporaryDirectory(prefix="paceline-bench-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103, PTH101 - PostgreSQL runs under its own account
-        text = asyncio.run(measure(rounds, seconds, Path(folder)))
+    with scratch() as folder:
+        text = asyncio.run(measure(rounds, seconds, folder))
     sys.stdout.write(text)
     if not options.quick:
         (HERE / "results").mkdir(exist_ok=True)

@@ -15,7 +15,6 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
@@ -25,7 +24,7 @@ from typing import Any
 
 from cases import CASES, MAIN_CONNECTIONS, Case, World, new_plan
 from contract import Answer, answers, differences
-from database import OWNER, Database, running_database, say
+from database import OWNER, Database, running_database, say, scratch
 from load import Result
 from servers import PEERS, Server, Skipped, cpu_seconds, started
 
@@ -329,9 +328,8 @@ def main() -> None:
     options = parser.parse_args()
     sweep = (MAIN_CONNECTIONS,) if options.quick else (1, 16, 64, 256)
     rounds = 1 if options.quick else options.rounds
-    with tempfile.TemporaryDirectory(prefix="paceline-bench-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103, PTH101 - PostgreSQL runs under its own account
-        text, points = asyncio.run(measure(rounds, options.seconds, sweep, Path(folder)))
+    with scratch() as folder:
+        text, points = asyncio.run(measure(rounds, options.seconds, sweep, folder))
     sys.stdout.write(text)
     if not options.quick:
         (HERE / "results").mkdir(exist_ok=True)

@@ -13,7 +13,6 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
@@ -23,7 +22,7 @@ from pathlib import Path
 from statistics import median
 
 from cases import CASES, MAIN_CONNECTIONS, World, new_plan
-from database import OWNER, Database, running_database, say
+from database import OWNER, Database, running_database, say, scratch
 from load import Result
 from servers import FASTAPI, GO, OURS_TWO, Peer, Server, Skipped, started
 
@@ -188,9 +187,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="2 rounds of 1 s, unwritten")
     options = parser.parse_args()
     rounds, seconds = (2, 1.0) if options.quick else (options.rounds, options.seconds)
-    with tempfile.TemporaryDirectory(prefix="paceline-bench-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103, PTH101 - PostgreSQL runs under its own account
-        text = asyncio.run(measure(rounds, seconds, Path(folder)))
+    with scratch() as folder:
+        text = asyncio.run(measure(rounds, seconds, folder))
     sys.stdout.write(text)
     if not options.quick:
         (HERE / "results").mkdir(exist_ok=True)

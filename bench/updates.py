@@ -13,14 +13,13 @@ import asyncio
 import os
 import secrets
 import sys
-import tempfile
 import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from database import OWNER, running_database, say
+from database import OWNER, running_database, say, scratch
 from grpc import aio
 from load import quantile
 from rpc_layer import started
@@ -190,9 +189,8 @@ def main() -> None:
     lines: list[str] = []
     for shared in (1,) if options.quick else (1, 4):
         options.shared = shared
-        with tempfile.TemporaryDirectory(prefix="paceline-bench-") as folder:
-            os.chmod(folder, 0o755)  # noqa: S103, PTH101 - PostgreSQL runs under its own account
-            lines.append(asyncio.run(run(options, Path(folder))))
+        with scratch() as folder:
+            lines.append(asyncio.run(run(options, folder)))
         say(lines[-1])
     text = head + "".join(lines)
     sys.stdout.write(text)

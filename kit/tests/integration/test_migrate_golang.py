@@ -2,13 +2,13 @@
 
 import asyncio
 import subprocess
-import sys
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 import pytest
+from foreign_tools import go_tool
 
 from paceline.migrate import (
     DirtyDatabase,
@@ -24,7 +24,6 @@ pytestmark = [
     pytest.mark.timeout(600),  # the first run builds golang-migrate
 ]
 
-TOOL = Path(__file__).parents[1] / "tools" / "golang_migrate.py"
 GATE = 4711
 FILES = {
     "000001_a.up.sql": "CREATE TABLE a (id int);\nINSERT INTO a VALUES (1);",
@@ -39,10 +38,7 @@ BROKEN = "CREATE TABLE c ();\nSELECT nope;"
 
 @pytest.fixture(scope="module")
 def binary() -> Path:
-    done = subprocess.run([sys.executable, str(TOOL)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(done.stderr.strip())
-    return Path(done.stdout.strip())
+    return Path(go_tool("golang-migrate"))
 
 
 @dataclass(frozen=True)

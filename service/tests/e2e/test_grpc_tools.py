@@ -2,11 +2,11 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from foreign_tools import go_tool, printed
 from running import Running, running_service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -15,16 +15,6 @@ TOOLS = Path(__file__).parents[1] / "tools"
 PROTO = Path(__file__).parents[2] / "api/proto/myservice/v1/records.proto"
 RECORDS = "myservice.v1.RecordService"
 MISSING = "0192f0a0-0000-7000-8000-00000000dead"
-
-
-def found(script: str, *arguments: str) -> str:
-    """What a script in tools prints; the test is skipped when it has nothing."""
-    done = subprocess.run(
-        [sys.executable, TOOLS / script, *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(done.stderr.strip())
-    return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +32,7 @@ def grpcurl(
 ) -> "subprocess.CompletedProcess[str]":
     given = [] if body is None else ["-d", body]
     bearer = f"authorization: Bearer {service.token}"
-    binary = found("go_tool.py", "grpcurl")
+    binary = go_tool("grpcurl")
     return run(binary, "-plaintext", "-H", bearer, *given, service.grpc, *words)
 
 
@@ -73,7 +63,7 @@ def test_ghz_gets_an_answer_to_every_call(service: Running) -> None:
     body = '{"record": {"name": "for ghz"}}'
     record = json.loads(grpcurl(service, f"{RECORDS}/CreateRecord", body=body).stdout)["record"]
     done = run(
-        found("go_tool.py", "ghz"), "--insecure", "--proto", str(PROTO), "--format", "json",
+        go_tool("ghz"), "--insecure", "--proto", str(PROTO), "--format", "json",
         "--call", f"{RECORDS}/GetRecord", "--total", "1000", "--concurrency", "20",
         "--metadata", json.dumps({"authorization": f"Bearer {service.token}"}),
         "--data", json.dumps({"id": record["id"]}), service.grpc,
@@ -83,7 +73,7 @@ def test_ghz_gets_an_answer_to_every_call(service: Running) -> None:
 
 
 def test_the_npm_client_reads_what_it_wrote(service: Running) -> None:
-    folder = found("grpc_js.py")
+    folder = printed(TOOLS / "grpc_js.py")
     done = run("node", str(TOOLS / "client.js"), folder, str(PROTO), service.grpc, service.token)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -19,6 +18,7 @@ from typing import Any
 
 import grpc
 import pytest
+from foreign_tools import go_tool
 from killing import free_port
 from metric_table import documented, exposed
 from running import Running, running_service
@@ -28,23 +28,11 @@ from paceline.metrics.merge import merge
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
-TOOLS = Path(__file__).parents[1] / "tools"
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 RULES = DEPLOYMENTS / "prometheus/alerts.yaml"
 DASHBOARD = json.loads((DEPLOYMENTS / "grafana/myservice.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if "targets" in panel]
 PATIENCE = 60.0
-
-
-def found(name: str) -> str:
-    """The path of a Go tool; the test is skipped when it has not been built."""
-    script = str(TOOLS / "go_tool.py")
-    done = subprocess.run(
-        [sys.executable, script, name, "--built"], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(done.stderr.strip())
-    return done.stdout.strip()
 
 
 def fetch(url: str, **headers: str) -> str:
@@ -153,7 +141,7 @@ def running(command: Sequence[str | Path], folder: Path) -> Generator["subproces
 @pytest.fixture(scope="module")
 def prometheus(service: Running, tmp_path_factory: pytest.TempPathFactory) -> Generator[Prometheus]:
     """The example's configuration, in more of a hurry and with our port; the rules as they are."""
-    binary, folder = found("prometheus"), tmp_path_factory.mktemp("prometheus")
+    binary, folder = go_tool("prometheus", "--built"), tmp_path_factory.mktemp("prometheus")
     example = (DEPLOYMENTS / "prometheus/prometheus.yaml").read_text()
     hurried = re.sub(r"_interval: \d+s", "_interval: 1s", example)
     config, target = folder / "prometheus.yaml", service.admin.removeprefix("http://")
@@ -238,7 +226,7 @@ def test_no_alert_fires_for_a_service_that_is_well(prometheus: Prometheus) -> No
 
 
 def test_promtool_finds_no_fault_with_the_rules_or_the_configuration() -> None:
-    tool = found("promtool")
+    tool = go_tool("promtool", "--built")
     configuration = DEPLOYMENTS / "prometheus/prometheus.yaml"
     for words in (("rules", str(RULES)), ("config", str(configuration))):
         done = subprocess.run([tool, "check", *words], capture_output=True, text=True, check=False)
@@ -246,7 +234,7 @@ def test_promtool_finds_no_fault_with_the_rules_or_the_configuration() -> None:
 
 
 def test_promtool_finds_no_fault_with_what_is_exposed_alone_or_merged(service: Running) -> None:
-    tool = found("promtool")
+    tool = go_tool("promtool", "--built")
     text = fetch(f"{service.admin}/metrics")
     for exposition in (text, merge({"0": text, "1": text})):
         done = subprocess.run(

@@ -7,14 +7,13 @@ a receiver of our own in any case.
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from foreign_tools import go_tool
 from killing import Api, Command, free_port, open_accounts, token_of
 from otlp_receiver import Received, grpc_receiver, http_receiver
 from running import PATIENCE
@@ -24,7 +23,6 @@ from paceline.engines import NatsEngine
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-TOOL = Path(__file__).parents[1] / "tools" / "jaeger.py"
 # Whose span stands below whose.
 SHAPE = {
     ("myservice", "POST /api/v1/orders"): "",
@@ -138,17 +136,8 @@ async def test_with_nobody_to_send_to_all_goes_on_and_it_is_told_once(
         assert "opentelemetry" not in text
 
 
-def built_jaeger() -> str:
-    done = subprocess.run(
-        [sys.executable, TOOL, "--built"], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(done.stderr.strip())
-    return done.stdout.strip()
-
-
 async def test_a_real_store_shows_it(tmp_path: Path, migrated: str, nats: NatsEngine) -> None:
-    with running_jaeger(built_jaeger(), tmp_path) as jaeger:
+    with running_jaeger(go_tool("jaeger", "--built"), tmp_path) as jaeger:
         async with running(
             tmp_path, migrated, nats.url, jaeger.grpc, jaeger.http, ends={0}
         ) as shop:
