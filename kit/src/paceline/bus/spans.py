@@ -8,7 +8,7 @@ gets many at once: its work stands in the trace of the first that is recorded, l
 ``nats`` and ``handling``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextvars import Token
 from types import TracebackType
 from typing import Self, TypeVar
@@ -34,13 +34,44 @@ from paceline.trace import (
 T = TypeVar("T")
 
 
-class Sending:
+class _Batch:
+    """The spans of a batch of messages, by a message's place in it, until the block ends."""
+
+    __slots__ = ("_spans",)
+
+    def __init__(self) -> None:
+        self._spans: dict[int, Span] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def told(self, outcomes: Sequence[Exception | None]) -> Sequence[Exception | None]:
+        """What became of the messages, one outcome each."""
+        for number, span in self._spans.items():
+            outcome = outcomes[number] if number < len(outcomes) else None
+            if outcome is not None:
+                span.fail(outcome)
+        return outcomes
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        exc: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        for span in self._spans.values():
+            if exc is not None:
+                span.fail(exc)
+            span.end()
+
+
+class Sending(_Batch):
     """A batch of messages on its way out. ``messages``: what to send in their place."""
 
-    __slots__ = ("_spans", "messages")
+    __slots__ = ("messages",)
 
     def __init__(self, tracer: Tracer | None, system: str, messages: Sequence[Message]) -> None:
-        self._spans: dict[int, Span] = {}
+        super().__init__()
         ambient = outgoing()
         if not ambient and (tracer is None or not tracer.records):
             self.messages = messages
@@ -56,22 +87,6 @@ class Sending:
                 headers = self._begin(number, tracer, system, message, headers)
             if headers is not message.headers:
                 self.messages[number] = msgspec.structs.replace(message, headers=headers)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def told(self, outcomes: Sequence[Exception | None]) -> Sequence[Exception | None]:
-        """They were sent or not, one outcome each."""
-        _fail(self._spans, outcomes)
-        return outcomes
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        exc: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        _end(self._spans, exc)
 
     def _begin(
         self, number: int, tracer: Tracer, system: str, message: Message, headers: dict[str, str]
@@ -90,14 +105,14 @@ class Sending:
         return {**headers, **context.headers()}
 
 
-class Processing:
+class Processing(_Batch):
     """A batch of messages in a handler: the block around the call of it."""
 
-    __slots__ = ("_logged", "_spans", "_token")
+    __slots__ = ("_logged", "_token")
     _token: Token[SpanContext | None]
 
     def __init__(self, tracer: Tracer, consumer: str, items: Sequence[Incoming[T]]) -> None:
-        self._spans: dict[int, Span] = {}
+        super().__init__()
         context: SpanContext | None = None
         alone = len(items) == 1
         for number, item in enumerate(items):
@@ -112,14 +127,6 @@ class Processing:
         self._token = attach(place)
         self._logged = push(place.ids()) if place is not None else None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def told(self, outcomes: Sequence[Exception | None]) -> Sequence[Exception | None]:
-        """What the handler says of them, one outcome each."""
-        _fail(self._spans, outcomes)
-        return outcomes
-
     def __exit__(
         self,
         _type: type[BaseException] | None,
@@ -129,21 +136,7 @@ class Processing:
         if self._logged is not None:
             pop(self._logged)
         detach(self._token)
-        _end(self._spans, exc)
-
-
-def _fail(spans: Mapping[int, Span], outcomes: Sequence[Exception | None]) -> None:
-    for number, span in spans.items():
-        outcome = outcomes[number] if number < len(outcomes) else None
-        if outcome is not None:
-            span.fail(outcome)
-
-
-def _end(spans: Mapping[int, Span], exc: BaseException | None) -> None:
-    for span in spans.values():
-        if exc is not None:
-            span.fail(exc)
-        span.end()
+        super().__exit__(_type, exc, _traceback)
 
 
 def _describe(span: Span, consumer: str, item: Incoming[T]) -> None:

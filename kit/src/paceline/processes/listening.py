@@ -6,12 +6,10 @@ binds the port without listening, which finds a taken port before anything start
 number for port 0, and gets no connections. Used by ``__main__``.
 """
 
-import errno
-import os
 import socket
 from typing import Final
 
-from paceline.errors import Code, Error
+from paceline.web.listener import bind, cannot_listen
 
 _BACKLOG: Final = 2048
 
@@ -50,28 +48,10 @@ def _bound(host: str, port: int, *, reuse_port: bool) -> socket.socket:
         )[0]
         opened = socket.socket(family, kind, protocol)
     except OSError as exc:
-        raise _explained(host, port, exc) from exc
+        raise cannot_listen(host, port, exc) from exc
     try:
-        opened.setblocking(False)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        opened.bind(address)
+        bind(opened, address, reuse_port=reuse_port)
     except OSError as exc:
         opened.close()
-        raise _explained(host, port, exc) from exc
+        raise cannot_listen(host, port, exc) from exc
     return opened
-
-
-def _explained(host: str, port: int, exc: OSError) -> Error:
-    where = f"port {port} on {host}"
-    if exc.errno == errno.EADDRINUSE:
-        text = f"{where} is in use: stop the process that has it, or choose another port"
-    elif exc.errno == errno.EACCES:
-        text = f"{where} needs privileges: choose a port from 1024 on"
-    else:
-        reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror
-        text = f"cannot listen to {where}: {reason}"
-    return Error(Code.FAILED_PRECONDITION, text)

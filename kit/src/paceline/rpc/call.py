@@ -135,6 +135,16 @@ class Call:
         """Seconds until the client's deadline; None when it has none."""
         return self._context.time_remaining()
 
+    @property
+    def outcome(self) -> Code:
+        """How it ended, for a call that came back."""
+        return Code.OK if self.refusal is None else self.refusal.code
+
+    @property
+    def cut_off(self) -> Code:
+        """How it ended, for a call that was cancelled: by its own deadline, or by its client."""
+        return Code.DEADLINE_EXCEEDED if self.time_remaining() == 0 else Code.CANCELLED
+
     async def write(self, message: bytes) -> None:
         """Send a message of a stream; waits while the client does not read.
 

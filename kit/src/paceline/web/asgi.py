@@ -19,6 +19,9 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 _HEADERS = "paceline.headers"
 _ROUTE = "paceline.route"
+_METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
 
 
 class _Route(NamedTuple):
@@ -47,6 +50,11 @@ def needed_scopes(scope: Scope) -> frozenset[str]:
     """What the caller must be allowed for the route that the request met; nothing for none."""
     route: _Route | None = scope.get(_ROUTE)
     return frozenset() if route is None else route.scopes
+
+
+def known_method(method: str) -> str:
+    """The method, for names and labels; "_OTHER" for one that nobody knows, as in OpenTelemetry."""
+    return method if method in _METHODS else "_OTHER"
 
 
 def headers_of(scope: Scope) -> dict[bytes, bytes]:

@@ -11,11 +11,13 @@ the server rests for a moment and goes on. Used by ``server``.
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
+from paceline.errors import Code, Error
 from paceline.web.head import problem_response
 from paceline.web.state import Gate
 
@@ -39,17 +41,36 @@ async def bound(host: str, port: int, *, reuse_port: bool) -> list[socket.socket
         for family, kind, protocol, _, address in dict.fromkeys(found):
             sock = socket.socket(family, kind, protocol)
             sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if reuse_port:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind(address)
+            bind(sock, address, reuse_port=reuse_port)
     except BaseException:
         for sock in sockets:
             sock.close()
         raise
     return sockets
+
+
+def bind(sock: socket.socket, address: tuple[Any, ...], *, reuse_port: bool) -> None:
+    """Bind as every listening socket of ours is. Errors: OSError."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    sock.bind(address)
+
+
+def cannot_listen(host: str, port: int, exc: OSError) -> Error:
+    """Why an address cannot be had, and what to do."""
+    where = f"port {port} on {host}"
+    if exc.errno == errno.EADDRINUSE:
+        text = f"{where} is in use: stop the process that has it, or choose another port"
+    elif exc.errno == errno.EACCES:
+        text = f"{where} needs privileges: choose a port from 1024 on"
+    else:
+        reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror
+        text = f"cannot listen to {where}: {reason}"
+    return Error(Code.FAILED_PRECONDITION, text)
 
 
 class Listener:

@@ -9,8 +9,6 @@ so; a kept connection whose client may be sending just now gets one more answer,
 """
 
 import asyncio
-import errno
-import os
 import socket
 import time
 from email.utils import formatdate
@@ -22,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from paceline.deadline import remaining
 from paceline.errors import Code, Error
 from paceline.web.asgi import ASGIApp
-from paceline.web.listener import Listener, bound
+from paceline.web.listener import Listener, bound, cannot_listen
 from paceline.web.protocol import Connection
 from paceline.web.state import Gate, Limits, Logger, State
 
@@ -149,7 +147,7 @@ class HttpServer:
                 gate=self._gate,
             )
         except OSError as exc:
-            raise self._explain(exc) from exc
+            raise cannot_listen(self._host, self._wanted_port, exc) from exc
         self._sweep()
 
     async def _sockets(self) -> list[socket.socket]:
@@ -224,14 +222,3 @@ class HttpServer:
         now = loop.time()
         for connection in self._connections():
             connection.check(now)
-
-    def _explain(self, exc: OSError) -> Error:
-        where = f"port {self._wanted_port} on {self._host}"
-        if exc.errno == errno.EADDRINUSE:
-            text = f"{where} is in use: stop the process that has it, or choose another port"
-        elif exc.errno == errno.EACCES:
-            text = f"{where} needs privileges: choose a port from 1024 on"
-        else:
-            reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror
-            text = f"cannot listen to {where}: {reason}"
-        return Error(Code.FAILED_PRECONDITION, text)

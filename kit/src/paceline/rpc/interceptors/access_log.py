@@ -33,10 +33,10 @@ def access_log(log: Logger, *, quiet: Collection[str] = ()) -> Interceptor:
             try:
                 reply = await endpoint(call)
             except asyncio.CancelledError:
-                code = Code.DEADLINE_EXCEEDED if call.time_remaining() == 0 else Code.CANCELLED
+                code = call.cut_off
                 raise
             else:
-                code = Code.OK if call.refusal is None else call.refusal.code
+                code = call.outcome
                 return reply
             finally:
                 duration = round((perf_counter() - started) * 1000, 3)

@@ -36,10 +36,10 @@ def metrics(registry: Metrics) -> Interceptor:
             try:
                 reply = await endpoint(call)
             except asyncio.CancelledError:
-                code = Code.DEADLINE_EXCEEDED if call.time_remaining() == 0 else Code.CANCELLED
+                code = call.cut_off
                 raise
             else:
-                code = Code.OK if call.refusal is None else call.refusal.code
+                code = call.outcome
                 return reply
             finally:
                 active.value -= 1

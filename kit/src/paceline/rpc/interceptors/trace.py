@@ -54,14 +54,13 @@ def trace(tracer: Tracer, *, quiet: Collection[str] = ()) -> Interceptor:
 
 async def _record(span: Span, endpoint: Endpoint, call: Call) -> bytes | None:
     span.attributes |= {"rpc.system.name": "grpc", "rpc.method": span.name}
-    code = Code.OK
     try:
         reply = await endpoint(call)
     except BaseException as exc:
         span.fail(exc)
         raise
     else:
-        code = Code.OK if call.refusal is None else call.refusal.code
+        code = call.outcome
         span.attributes["rpc.response.status_code"] = code.name
         if code in _FAILURES:
             span.failed = True

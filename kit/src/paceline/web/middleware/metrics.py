@@ -13,14 +13,11 @@ from typing import Final
 
 from paceline.metrics.histogram import Series
 from paceline.metrics.registry import Metrics
-from paceline.web.asgi import ASGIApp, Middleware, Receive, Scope, Send, route_of
+from paceline.web.asgi import ASGIApp, Middleware, Receive, Scope, Send, known_method, route_of
 from paceline.web.tracking import track
 
 UNMATCHED: Final = "unmatched"
 _CLIENT_CLOSED_REQUEST: Final = 499
-_METHODS: Final = frozenset(
-    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
-)
 
 
 def metrics(registry: Metrics) -> Middleware:
@@ -36,8 +33,7 @@ def metrics(registry: Metrics) -> Middleware:
     def find_series(method: str, route: str | None, status: int) -> Series:
         if len(known) > 10_000:  # noqa: PLR2004 - no client may make it grow for ever
             known.clear()
-        word = method if method in _METHODS else "_OTHER"
-        series = durations.series(word, route or UNMATCHED, str(status))
+        series = durations.series(known_method(method), route or UNMATCHED, str(status))
         known[method, route, status] = series
         return series
 

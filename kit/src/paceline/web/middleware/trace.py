@@ -20,13 +20,11 @@ from paceline.web.asgi import (
     Send,
     header_list,
     headers_of,
+    known_method,
     route_of,
 )
 from paceline.web.tracking import track
 
-_METHODS: Final = frozenset(
-    {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"}
-)
 _FAILURE: Final = 500
 _SERVER: Final = Kind.SERVER  # looking a member up runs Python code, before 3.12
 
@@ -85,8 +83,7 @@ async def _record(span: Span, app: ASGIApp, scope: Scope, receive: Receive, send
 
 
 def _describe(span: Span, scope: Scope, status: int) -> None:
-    method: str = scope["method"]
-    known = method if method in _METHODS else "_OTHER"
+    known = known_method(scope["method"])
     route = route_of(scope)
     span.name = f"{known} {route}" if route else known
     client: tuple[str, int] | None = scope.get("client")
