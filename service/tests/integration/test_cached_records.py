@@ -7,17 +7,13 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from recording_log import RecordingLog
+from people import client, running
 from valkey import Valkey
 
-from myservice.config import Config
 from myservice.domain.records import Record, RecordDraft, RecordNotFound
-from myservice.main import build
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
-from paceline.auth import issue_token
 from paceline.cache import Aside
-from paceline.clock import SystemClock
 from paceline.pg import Pool, uuid7
 from paceline.web.testing import Client
 
@@ -28,22 +24,8 @@ SECRET = "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi"
 
 @asynccontextmanager
 async def replica(dsn: str, redis_url: str, **settings: object) -> AsyncGenerator[Client]:
-    config = Config.model_validate(
-        {
-            "database_url": dsn,
-            "redis_url": redis_url,
-            "jwt_secret": SECRET,
-            "redis_timeout": 0.2,
-            **settings,
-        }
-    )
-    built = build(config, RecordingLog(), with_server=False)
-    token = issue_token(
-        SECRET.encode(), subject="s", scopes=["records:read", "records:write"],
-        expiry=3600, clock=SystemClock(),
-    )  # fmt: skip
-    async with built.lifecycle:
-        yield Client(built.app, headers={"authorization": f"Bearer {token}"})
+    async with running(dsn, redis_url=redis_url, redis_timeout=0.2, **settings) as app:
+        yield client(app, "s", "records:read", "records:write")
 
 
 async def test_two_replicas_with_a_cache_agree_after_every_change(

@@ -8,15 +8,11 @@ from typing import LiteralString
 
 import msgspec
 import pytest
-from recording_log import RecordingLog
+from people import client, running
 
-from myservice.config import Config
 from myservice.domain.records import Record
-from myservice.main import build
 from myservice.repository.reading import Reads
 from myservice.repository.records import PgRecords
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
 from paceline.errors import Overloaded
 from paceline.pg import Pool, Row, uuid7
 from paceline.web.testing import Client
@@ -141,14 +137,8 @@ async def test_pages_that_wait_are_bounded_too(pool: Pool) -> None:
 
 @asynccontextmanager
 async def service(dsn: str, **settings: object) -> AsyncGenerator[Client]:
-    config = Config.model_validate({"database_url": dsn, "jwt_secret": SECRET, **settings})
-    built = build(config, RecordingLog(), with_server=False)
-    token = issue_token(
-        SECRET.encode(), subject="s", scopes=["records:read", "records:write"],
-        expiry=3600, clock=SystemClock(),
-    )  # fmt: skip
-    async with built.lifecycle:
-        yield Client(built.app, headers={"authorization": f"Bearer {token}"})
+    async with running(dsn, **settings) as app:
+        yield client(app, "s", "records:read", "records:write")
 
 
 async def test_in_a_burst_health_answers_writes_go_first_and_nothing_accepted_is_lost(

@@ -4,6 +4,7 @@ Fixtures for a test module to import; ``client`` makes a caller with other scope
 """
 
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import pytest
@@ -23,12 +24,19 @@ OWNER: Final = (
 OPERATOR: Final = (*OWNER, "accounts:operate")
 
 
-@pytest.fixture
-async def app(migrated: str) -> AsyncGenerator[App]:
-    config = Config().with_own(database_url=migrated, jwt_secret=SECRET)
-    built = build(config.replaced(max_db_conns=5), RecordingLog(), with_server=False)
+@asynccontextmanager
+async def running(dsn: str, **settings: object) -> AsyncGenerator[App]:
+    """The service as set, for this block."""
+    config = Config.model_validate({"database_url": dsn, "jwt_secret": SECRET, **settings})
+    built = build(config, RecordingLog(), with_server=False)
     async with built.lifecycle:
         yield built.app
+
+
+@pytest.fixture
+async def app(migrated: str) -> AsyncGenerator[App]:
+    async with running(migrated, max_db_conns=5) as found:
+        yield found
 
 
 def client(app: App, subject: str, *scopes: str) -> Client:
