@@ -1,8 +1,7 @@
-"""The reference service of paceline: records over HTTP, on PostgreSQL.
+"""The reference service of paceline: records, accounts and orders, on PostgreSQL.
 
-It is also the template that new services start from. Read ``main`` first: it is the only file
-that builds adapters and wires them; then follow one request through ``handler``, ``service`` and
-``repository``.
+It is also the template that new services start from. Read ``main`` first, where it is built and
+wired; then follow one request through ``handler``, ``service`` and ``repository``.
 """
 
 __version__ = "0.1.0"

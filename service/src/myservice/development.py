@@ -3,7 +3,7 @@
 Only for what was not given: with ``APP_DATABASE_URL`` no PostgreSQL is started, with
 ``APP_JWT_SECRET`` no secret is made; and only engines that something uses. The secret is kept in
 the data folder, readable by its owner only, so tokens outlive a restart. Everything meant for
-people goes to stderr; stdout is the log's. Called by ``cli``; the servers themselves are
+people goes to stderr; stdout is the log's. Called by ``serving_cli``; the servers themselves are
 ``paceline.engines``.
 """
 

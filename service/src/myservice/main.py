@@ -1,9 +1,10 @@
-"""The composition root: the only file that builds adapters and wires them.
+"""The composition root: where servers and workers are built from adapters, and wired.
 
 Read it from top to bottom and you know the whole service: what depends on what, in which order
 things start (and, in reverse, stop). Nothing here does I/O; `Built.lifecycle` does, when it is run.
-``cli`` and ``asgi`` call `build`. What a request passes is in ``doors``; it then goes
-``handler.http``, ``service.records``, ``repository.records``.
+``serving_cli`` and ``asgi`` call `build`. What operators see is in ``operations`` and ``traces``,
+what commands stand on that do one thing and end in ``errands``. What a request passes is in
+``doors``; it then goes ``handler.http``, ``service.records``, ``repository.records``.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence

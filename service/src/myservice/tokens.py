@@ -1,7 +1,8 @@
 """Tokens that this service accepts: signed with its secret, by the settings it verifies them by.
 
 One place, so that what ``myservice token`` prints and what ``run`` greets with are alike: issuer,
-audience and expiry are never forgotten in one of them. Called by ``cli`` and ``development``.
+audience and expiry are never forgotten in one of them. Called by ``settings_cli`` and by
+``development``.
 """
 
 from collections.abc import Iterable

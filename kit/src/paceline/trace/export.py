@@ -1,11 +1,11 @@
 """Spans on their way out: a bounded queue, one thread that sends, and a flush at the end.
 
 Invariant: a request never waits for this. `TraceExport.record` appends to a queue and drops what
-does not fit, converting and sending are a thread's, and a collector that is away costs one warning,
+does not fit, encoding and sending are a thread's, and a collector that is away costs one warning,
 one word when it is back, and the spans meanwhile. Rejected: the SDK's batch processor, which wants
 its own spans made on the event loop, warns for each full queue and each batch, and whose shutdown
-blocks. Batches are small, since the thread shares the interpreter with the event loop. A service of
-the lifecycle, started early and stopped late; read ``otlp`` for what is sent.
+blocks. A batch is a few milliseconds' work, since the thread shares the interpreter with the event
+loop. A service of the lifecycle, started early and stopped late; read ``otlp`` for what is sent.
 """
 
 import asyncio

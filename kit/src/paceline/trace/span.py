@@ -1,9 +1,9 @@
 """A span that is recorded: a name, two times, attributes, links to spans of other traces.
 
 Rejected: the SDK's own spans, whose locks, limits and checks cost several times as much as what
-they record; these become the SDK's when they are exported (``otlp``), by another thread. Invariant:
-a span is given away once, when it ends, and never changed after that, so no lock is needed.
-Attributes hold names, counts and codes, never values of requests, rows or messages. Made by
+they record; these become OTLP's messages when they are exported (``otlp``), by another thread.
+Invariant: a span is given away once, when it ends, and never changed after that, so no lock is
+needed. Attributes hold names, counts and codes, never values of requests, rows or messages. Made by
 ``tracer`` at the edges, and below them by ``ambient``.
 """
 
