@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from paceline.budget import Budget
+
 T = TypeVar("T")
 
 
@@ -35,8 +37,7 @@ class Hedge:
         if delay <= 0 or not 0 <= ratio <= 1 or burst < 1:
             raise ValueError("a delay above 0, a ratio from 0 to 1, a burst of at least 1")
         self._delay = delay
-        self._ratio = ratio
-        self._burst = self._left = burst
+        self._budget = Budget(ratio=ratio, burst=burst)
         self._calls = self._hedged = self._won = self._denied = 0
 
     @property
@@ -47,7 +48,7 @@ class Hedge:
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
         """The first answer to one or two of ``call()``. Errors: the last one's, if both fail."""
         self._calls += 1
-        self._left = min(self._left + self._ratio, self._burst)
+        self._budget.add()
         first = asyncio.ensure_future(call())
         tasks = [first]
         try:
@@ -61,12 +62,10 @@ class Hedge:
             await _end(tasks)
 
     def _may_hedge(self) -> bool:
-        if self._left < 1:
-            self._denied += 1
-            return False
-        self._left -= 1
-        self._hedged += 1
-        return True
+        allowed = self._budget.take()
+        self._hedged += allowed
+        self._denied += not allowed
+        return allowed
 
 
 async def _answer(tasks: "Sequence[asyncio.Future[T]]") -> "asyncio.Future[T]":

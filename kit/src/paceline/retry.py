@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from paceline.budget import Budget
 from paceline.deadline import remaining
 from paceline.errors import Code, Error
 
@@ -34,31 +35,6 @@ class Stats:
 def is_transient(exc: Exception) -> bool:
     """Whether the next attempt may fare better, and nothing was done by this one."""
     return isinstance(exc, Error) and exc.code in TRANSIENT and not exc.kind
-
-
-class Budget:
-    """How many retries there may be: each call adds ``ratio``, each retry takes one.
-
-    ``burst``: the most that can be saved up, and what there is at first.
-    """
-
-    def __init__(self, *, ratio: float = 0.1, burst: float = 10.0) -> None:
-        if not 0 <= ratio <= 1 or burst < 1:
-            raise ValueError("the ratio must be from 0 to 1, the burst at least 1")
-        self._ratio = ratio
-        self._burst = burst
-        self._left = burst
-
-    def add(self) -> None:
-        """A call was made."""
-        self._left = min(self._left + self._ratio, self._burst)
-
-    def take(self) -> bool:
-        """Take one retry, if there is one."""
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
 
 class Retry:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from paceline.budget import Budget
 from paceline.deadline import fail_after
 from paceline.errors import Code, Error, NotFound
-from paceline.retry import Budget, Retry, Stats, is_transient
+from paceline.retry import Retry, Stats, is_transient
 
 
 class StaleVersion(Error):

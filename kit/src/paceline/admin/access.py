@@ -10,10 +10,14 @@ Used by ``app`` and, before anything starts, by ``main``.
 import hmac
 from collections.abc import Awaitable
 from ipaddress import ip_address
+from typing import Final
 
 from paceline.errors import Code, Error, PermissionDenied, Unauthorized
 from paceline.web.asgi import ASGIApp, Middleware, Receive, Scope, Send, headers_of
 from paceline.web.middleware import authenticate
+
+QUIET: Final = ("/metrics", "/health", "/ready", "/debug/logs", "/debug/state", "/debug/tasks")
+"""What machines ask for again and again: logged at debug level."""
 
 
 class Operator:

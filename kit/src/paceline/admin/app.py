@@ -12,11 +12,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
-from paceline.admin.access import guard
+from paceline.admin.access import QUIET, guard
 from paceline.admin.pages import Page, add_page
 from paceline.admin.profile import Profiler
 from paceline.admin.profile_page import profile_page
@@ -30,8 +30,6 @@ from paceline.web.asgi import Scope, headers_of
 from paceline.web.binding import Body, Query
 from paceline.web.middleware import access_log, recover, request_id
 from paceline.web.probes import add_probes
-
-_QUIET: Final = ("/metrics", "/health", "/ready", "/debug/logs", "/debug/state", "/debug/tasks")
 
 
 class OperatedLog(Logger, Protocol):
@@ -90,7 +88,7 @@ class LogQuery(msgspec.Struct, frozen=True):
 
 def admin_app(operated: Operated, log: OperatedLog, *, token: str | None) -> App:
     """The application. ``token``: see ``access``."""
-    app = App(request_id(), access_log(log, quiet=_QUIET), recover(log))
+    app = App(request_id(), access_log(log, quiet=QUIET), recover(log))
     add_probes(app, operated.health)
     guarded = guard(token)
     if operated.metrics is not None:

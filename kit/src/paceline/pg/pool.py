@@ -15,6 +15,7 @@ from typing import Any, Final, LiteralString, TypeVar
 
 import asyncpg
 
+from paceline.budget import Budget
 from paceline.deadline import remaining
 from paceline.errors import Code, Error
 from paceline.pg.checkout import Checkout
@@ -23,7 +24,7 @@ from paceline.pg.connection import Connection, Row
 from paceline.pg.errors import DRIVER_ERRORS
 from paceline.pg.slots import Slots, stopped
 from paceline.pg.transaction import Isolation, begun, is_conflict
-from paceline.retry import Budget, Retry
+from paceline.retry import Retry
 from paceline.retry import Stats as RetryStats
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from paceline.admin.access import guard
+from paceline.admin.access import QUIET, guard
 from paceline.errors import Code, Error
 from paceline.log import Logger
 from paceline.metrics.merge import merge
@@ -28,7 +28,6 @@ from paceline.web.asgi import Receive, Scope, Send, headers_of
 from paceline.web.body import read_bytes
 from paceline.web.middleware import access_log, recover, request_id
 
-_QUIET: Final = ("/metrics", "/health", "/ready", "/debug/logs", "/debug/state", "/debug/tasks")
 _PASSED_ON: Final = ("/config", "/debug/tasks", "/debug/profile", "/debug/logs", "/log/level")
 _OF_ANY: Final = ("/config", "/log/level")
 """The same for all of them, unless somebody changed one."""
@@ -47,7 +46,7 @@ def supervisor_app(
     draining: Callable[[], bool],
 ) -> App:
     """The application. ``token`` as for ``paceline.admin.admin_app``."""
-    app = App(request_id(), access_log(log, quiet=_QUIET), recover(log))
+    app = App(request_id(), access_log(log, quiet=QUIET), recover(log))
     asked = _Asked(workers, service, version, draining)
     guarded = guard(token)
     add = app.router.add

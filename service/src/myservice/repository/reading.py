@@ -10,9 +10,10 @@ part of the connections (``paceline.bulkhead``). One `Reads` serves all reposito
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from paceline.budget import Budget
 from paceline.bulkhead import Bulkhead
 from paceline.hedge import Hedge
-from paceline.retry import Budget, Retry
+from paceline.retry import Retry
 
 T = TypeVar("T")
 
