@@ -42,7 +42,6 @@ ROOMS = {
         "paceline.cli",
         "paceline.console",
         "paceline.migrate",
-        "myservice.bench_cli",
         "myservice.cli",
         "myservice.dead_cli",
         "myservice.doctor_cli",
@@ -55,7 +54,7 @@ ROOMS = {
     },
     "uuid_utils": {"paceline.pg"},
     "uvicorn": {"paceline.web"},
-    "uvloop": {"paceline.cli", "myservice.bench_cli", "myservice.serving_cli", "paceline.testing"},
+    "uvloop": {"paceline.cli", "myservice.serving_cli", "paceline.testing"},
     "yaml": {"paceline.config"},
 }
 ANYWHERE = {"msgspec", "paceline", "myservice"}

@@ -54,6 +54,7 @@ TOOLS = {
     ),
     "grpcurl": Tool("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.3"),
     "ghz": Tool("github.com/bojand/ghz/cmd/ghz", "v0.120.0"),
+    "k6": Tool("go.k6.io/k6", "v1.8.1", asked_by="python kit/tests/tools/go_tool.py k6"),
     "promtool": Tool(
         f"{_PROMETHEUS}/promtool", "v0.316.0", tags=_NO_CLOUDS, asked_by="make dashboards"
     ),

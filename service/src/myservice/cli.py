@@ -25,7 +25,6 @@ COMMANDS: Final = (
     Lazy("token", "Make a bearer token.", _SETTINGS),
     Lazy("config", "Show what is in effect, and where it came from.", _SETTINGS),
     Lazy("doctor", "Check settings, machine and servers.", "myservice.doctor_cli:doctor_commands"),
-    Lazy("bench", "Load a URL; report rate and latencies.", "myservice.bench_cli:bench_commands"),
     Lazy("top", "Watch a running instance.", "myservice.top_cli:top_commands"),
 )  # fmt: skip
 """In the order of the list; a line that is longer than these would be cut."""

@@ -122,7 +122,7 @@ def test_config_lists_every_setting_and_masks_every_secret(tmp_path: Path) -> No
 
 COMMANDS = [
     "run", "serve", "token", "config", "migrate up", "migrate down", "migrate goto",
-    "migrate force", "migrate version", "migrate new", "doctor", "bench", "top",
+    "migrate force", "migrate version", "migrate new", "doctor", "top",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""``myservice bench`` and ``top``, on a running service and on nothing."""
+"""``myservice top`` and the k6 script, on a running service and on nothing."""
 
 import asyncio
 import fcntl
@@ -6,8 +6,6 @@ import json
 import os
 import re
 import select
-import signal
-import socket
 import struct
 import subprocess
 import termios
@@ -17,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from foreign_tools import go_tool
 from running import MYSERVICE, PATIENCE, environment, running_service
+from steady import SteadyLoad, steady_load
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+K6_SCRIPT = Path(__file__).parents[2] / "deployments/k6/records.js"
 
 
 def myservice(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -29,38 +30,35 @@ def myservice(*words: str, **variables: str) -> subprocess.CompletedProcess[str]
     )  # fmt: skip
 
 
-def test_a_load_is_seen_by_the_live_view(tmp_path: Path) -> None:
+async def test_a_load_is_seen_by_the_live_view(tmp_path: Path) -> None:
     with running_service(tmp_path / "data", APP_ADMIN_PORT="0", APP_RATE_LIMIT="0") as service:
-        found = re.search(r"(http://\S+)/metrics", service.said())
-        assert found is not None
-        words = ["bench", f"{service.url}/api/v1/records", "-c", "4", "-d", "60s", "--json"]
-        load = subprocess.Popen(
-            [MYSERVICE, *words, "-H", f"Authorization: Bearer {service.token}"],
-            env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        try:
+        port = int(service.url.rpartition(":")[2])
+        async with steady_load(SteadyLoad(lambda: port, token=service.token), clients=2) as load:
             seen = ""
-            while "GET /api/v1/records " not in seen:
-                assert load.poll() is None
-                top = myservice("top", found[1], "--once")
+            while "POST /api/v1/records " not in seen:
+                top = await asyncio.to_thread(myservice, "top", service.admin, "--once")
                 assert top.returncode == 0, top.stderr
                 seen = top.stdout
-            load.send_signal(signal.SIGINT)
-            told, _ = load.communicate(timeout=PATIENCE)
-        finally:
-            load.kill()
-            load.communicate()
-        report = json.loads(told)
-        assert (load.returncode, report["interrupted"], report["failed"]) == (0, True, 0)
-        assert report["statuses"]["200"] == report["answers"] > 0
-        assert 0 < report["latency"]["p50"] <= report["latency"]["p99"] <= report["latency"]["max"]
+        assert load.failures == []
         for word in ("myservice", "ready", "HTTP", "pool", "outbox", "consumer", "coalescer"):
             assert word in seen
 
-        wrong = myservice("bench", f"{service.url}/api/v1/records", "-d", "200ms", "-r", "50")
-        assert wrong.returncode == 0
-        assert re.search(r"\d  401\n", wrong.stdout)
-        assert "Distribution" in wrong.stdout
+
+def test_the_k6_script_creates_and_reads_records(tmp_path: Path) -> None:
+    k6 = go_tool("k6", "--built")
+    with running_service(tmp_path / "data") as service:
+        done = subprocess.run(
+            [
+                k6, "run", "--quiet", "--no-usage-report", "--no-thresholds",
+                "--summary-export", tmp_path / "summary", "-e", "RATE=50", "-e", "DURATION=1s", K6_SCRIPT,
+            ],
+            env={**os.environ, "URL": service.url, "TOKEN": service.token},
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    checks = json.loads((tmp_path / "summary").read_text())["metrics"]["checks"]
+    assert checks["fails"] == 0
+    assert checks["passes"] > 0
 
 
 @dataclass(frozen=True)
@@ -72,12 +70,6 @@ class Refusal:
 
 
 REFUSALS = [
-    Refusal("no URL", ("bench",), "URL"),
-    Refusal("another scheme", ("bench", "ftp://a"), "expected http://"),
-    Refusal("a header that is none", ("bench", "a", "-H", "nonsense"), "Name: value"),
-    Refusal("no such file", ("bench", "a", "--data", "@nowhere.json"), "nowhere.json"),
-    Refusal("a duration that is none", ("bench", "a", "-d", "soon"), "--duration"),
-    Refusal("nobody listens", ("bench", "127.0.0.1:1"), "connection refused", 1),
     Refusal("no terminal", ("top",), "--once"),
     Refusal("no instance", ("top", "127.0.0.1:1", "--once"), "away: connection refused", 1),
     Refusal("an instance of another scheme", ("top", "ftp://a", "--once"), "expected http://"),
@@ -90,17 +82,6 @@ def test_what_cannot_be_done_is_said(case: Refusal) -> None:
     assert done.returncode == case.code, done.stderr
     assert case.says in done.stderr
     assert "Traceback" not in done.stderr
-
-
-async def test_a_server_that_answers_nothing_fails_the_load() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
-        done = await asyncio.to_thread(
-            myservice, "bench", url, "-c", "2", "-d", "300ms", "--timeout", "200ms"
-        )
-    assert done.returncode == 1
-    assert "no answer in time" in done.stdout
-    assert "Nothing was answered" in done.stderr
 
 
 def test_the_token_of_an_instance_comes_from_the_environment_and_is_not_printed() -> None:

@@ -1,7 +1,7 @@
 """Figures as text: numbers that fit a column, bars, a line of the last values.
 
 Only characters that every UTF-8 terminal has: eighths of a block. Where the terminal is narrow the
-drawing is narrow, and nothing here knows colours. Used by ``load_report`` and ``panels``.
+drawing is narrow, and nothing here knows colours.
 """
 
 from collections.abc import Sequence
