@@ -2,7 +2,6 @@
 
 A token bucket that is filled by calls and not by time, as Finagle and gRPC (gRFC A6) bound retries:
 in an outage everybody would try again, and ask for several times the load that it fell over from.
-Used by ``retry`` and ``hedge``.
 """
 
 

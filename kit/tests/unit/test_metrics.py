@@ -10,7 +10,7 @@ from expositions import read_openmetrics, read_text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline import breaker, bulkhead, hedge, retry, shed
+from paceline import breaker, bulkhead, retry, shed
 from paceline.bus import consumer as bus_consumer
 from paceline.bus.nats_source import Backlog
 from paceline.cache import AsideStats
@@ -142,7 +142,6 @@ STATS: Mapping[str, object] = {
     ),
     "doors": shed.DoorStats(100, 1, 20, 3),
     "retries": retry.Stats(100, 4, 1),
-    "hedges": hedge.Stats(100, 5, 4, 1),
     "bulkheads": bulkhead.Stats(12, 3, 2, 1),
 }
 

@@ -102,8 +102,6 @@ class Config(Settings):
     """How long tokens made by `myservice token` are good."""
     rate_limit: NonNegativeInt = 1000
     """Requests a second for each caller, twice that at once; 0 for no limit."""
-    hedge_reads: Duration = 0.0
-    """Ask a second time for a read by id that takes longer than this; 0 for never."""
     max_in_flight: PositiveInt = 1024
     """The most requests at once, over both doors; what is beyond is refused with 503."""
     shed_delay: Duration = 0.05

@@ -175,7 +175,7 @@ def _core(
     feed = RecordFeed(
         changes, lambda: listening(config.get_database_url(), CHANNEL, log), clock, log
     )
-    reads = Reads(hedge_delay=config.hedge_reads, pages=_pages_at_once(config))
+    reads = Reads(pages=_pages_at_once(config))
     pg_records = PgRecords(pool, reads, written=recorder.notify, observer=observer)
     pg_accounts = PgAccounts(pool, reads, observer=observer)
     pg_ledger = PgLedger(pool, observer=observer)
@@ -210,7 +210,6 @@ def limits(config: Config) -> Mapping[str, object]:
         "request_timeout": format_duration(config.request_timeout),
         "max_db_conns": config.max_db_conns,
         "pages_at_once": _pages_at_once(config),
-        "hedge_reads": format_duration(config.hedge_reads),
     }
 
 

@@ -83,9 +83,6 @@ class Operations:
         watched = self._metrics.watched
         watched.read("retries", "reads", lambda: reads.retry.stats)
         watched.add("bulkheads", reads.pages)
-        hedge = reads.hedge
-        if hedge is not None:
-            watched.read("hedges", "reads", lambda: hedge.stats)
 
     def watch_work(
         self, relays: Sequence[OutboxRelay], consumers: Sequence[NatsConsumer[Any]]

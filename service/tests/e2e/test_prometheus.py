@@ -89,7 +89,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
     folder = tmp_path_factory.mktemp("measured") / "data"
     # Every request is traced, though nobody takes the traces.
     traced = {"APP_OTEL_ENDPOINT": "http://127.0.0.1:1", "APP_TRACE_RATIO": "1"}
-    with running_service(folder, APP_CACHE="true", APP_HEDGE_READS="1s", **traced) as started:
+    with running_service(folder, APP_CACHE="true", **traced) as started:
         over = threading.Event()
         load = threading.Thread(target=Client(started).until, args=(over,))
         load.start()

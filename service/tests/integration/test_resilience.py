@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import LiteralString
 
 import msgspec
 import pytest
@@ -14,7 +13,7 @@ from myservice.domain.records import Record
 from myservice.repository.reading import Reads
 from myservice.repository.records import PgRecords
 from paceline.errors import Overloaded
-from paceline.pg import Pool, Row, uuid7
+from paceline.pg import Pool, uuid7
 from paceline.web.testing import Client
 
 pytestmark = pytest.mark.integration
@@ -77,31 +76,6 @@ async def test_reads_outlive_the_connections_they_are_made_on(migrated: str, poo
         await other.stop()
     assert reads.retry.stats.retries == 2
     assert reads.retry.stats.denied == 0
-
-
-class HangsOnce(Pool):
-    """Its first statement waits for a reply that does not come."""
-
-    hung = False
-
-    async def fetch(self, sql: LiteralString, *args: object) -> list[Row]:
-        if not self.hung:
-            self.hung = True
-            await self.fetchval("SELECT pg_sleep(20)")
-        return await super().fetch(sql, *args)
-
-
-async def test_a_read_that_hangs_is_answered_by_its_hedge(migrated: str) -> None:
-    reads, pool = Reads(hedge_delay=0.05), HangsOnce(migrated, min_size=1, max_size=2)
-    await pool.start()
-    try:
-        async with records_in(pool, reads) as (records, record), asyncio.timeout(PATIENCE):
-            assert (await records.get(record.id)).id == record.id
-    finally:
-        await pool.stop()
-    assert pool.hung
-    assert reads.hedge is not None
-    assert (reads.hedge.stats.hedged, reads.hedge.stats.won) == (1, 1)
 
 
 async def test_pages_leave_connections_to_reads_by_key(migrated: str) -> None:

@@ -51,7 +51,7 @@ def test_every_metric_of_the_service_is_on_the_dashboard_or_in_an_alert() -> Non
     asked = {name for expression in expressions() for name in metrics_of(expression)}
     spare = {
         "paceline_admitted_total", "paceline_shed_active", "paceline_retry_calls_total",
-        "paceline_hedge_wins_total", "paceline_hedges_denied_total", "paceline_bulkhead_limit",
+        "paceline_bulkhead_limit",
         "paceline_coalescer_trips_out", "paceline_coalescer_largest_batch",
         "paceline_cache_fills_refused_total", "paceline_cache_unreadable_total",
         "paceline_cache_debts", "paceline_consumer_batches_total",

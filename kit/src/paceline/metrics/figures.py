@@ -188,14 +188,6 @@ GROUPS: Final[Mapping[str, Kindred]] = {
             _counter("retries_denied", "Repetitions for which the budget was spent.", "denied"),
         ),
     ),
-    "hedges": Kindred(
-        "operation",
-        (
-            _counter("hedged_calls", "Calls that were asked for twice.", "hedged"),
-            _counter("hedge_wins", "Of these, those that the second one answered.", "won"),
-            _counter("hedges_denied", "Second ones for which the budget was spent.", "denied"),
-        ),
-    ),
     "bulkheads": Kindred(
         "bulkhead",
         (

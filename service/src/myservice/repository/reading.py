@@ -1,10 +1,9 @@
 """How reads get at the database: again when a connection was lost, and pages not all at once.
 
 A read may be repeated, so one whose connection went away is made once more on another, within a
-budget; with a ``hedge_delay`` one that takes longer is asked for a second time beside itself. That
-is per trip: a trip of a hundred reads is repeated once. Pages share no trips, so they are kept to a
-part of the connections (``paceline.bulkhead``). One `Reads` serves all repositories; built by
-``main``. Writes have no part in this: whether one was done is not known after a lost connection.
+budget. That is per trip: a trip of a hundred reads is repeated once. Pages share no trips, so they
+are kept to a part of the connections (``paceline.bulkhead``). One `Reads` serves all repositories.
+Writes have no part in this: whether one was done is not known after a lost connection.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,26 +11,21 @@ from typing import TypeVar
 
 from paceline.budget import Budget
 from paceline.bulkhead import Bulkhead
-from paceline.hedge import Hedge
 from paceline.retry import Retry
 
 T = TypeVar("T")
 
 
 class Reads:
-    """Settings: ``hedge_delay`` in seconds, 0 for never; ``pages`` at once."""
+    """``pages``: the most at once."""
 
-    def __init__(self, *, hedge_delay: float = 0.0, pages: int = 12) -> None:
+    def __init__(self, *, pages: int = 12) -> None:
         self.retry = Retry(Budget())
-        self.hedge = Hedge(delay=hedge_delay) if hedge_delay else None
         self.pages = Bulkhead("pages", limit=pages)
 
     async def trip(self, read: Callable[[], Awaitable[T]]) -> T:
         """A read by keys. Errors: its own."""
-        hedge = self.hedge
-        if hedge is None:
-            return await self.retry.run(read)
-        return await self.retry.run(lambda: hedge.run(read))
+        return await self.retry.run(read)
 
     async def page(self, read: Callable[[], Awaitable[T]]) -> T:
         """A read that takes a connection for itself. Errors: its own, Overloaded."""
