@@ -193,19 +193,6 @@ async def test_who_leaves_the_waiting_makes_room(ferry: Ferry) -> None:
     assert ferry.done == [1, 3]
 
 
-async def test_a_window_gathers_company_for_a_first_call(ferry: Ferry) -> None:
-    ferry.free = True
-    writes = WriteCoalescer(ferry.carry, name="writes", window=0.05, max_batch=3)
-    first = calling(writes.call, 1)
-    await settle()
-    assert ferry.trips == []
-    others = calling(writes.call, 2, 3)
-    await asyncio.gather(*first, *others)
-    assert ferry.trips == [[1, 2, 3]], "full before the window closed: it goes"
-    await writes.call(4)
-    assert ferry.trips[1:] == [[4]], "alone, when the window has closed"
-
-
 async def test_each_caller_hears_its_own_error() -> None:
     async def some(items: Sequence[int]) -> list[int | Exception]:
         return [item if item % 2 else AlreadyExists(f"{item}") for item in items]
@@ -626,15 +613,22 @@ async def test_a_trip_cut_off_before_it_began_does_not_keep_its_lane() -> None:
 
 
 async def test_a_trip_whose_callers_all_left_before_it_departed_carries_nothing() -> None:
-    ferry = Ferry(free=True)
-    coalescer = ReadCoalescer(ferry.fetch, name="ferry", window=0.01)
-    (call,) = calling(coalescer.call, 1)
-    await asyncio.sleep(0)
-    call.cancel()
-    await asyncio.wait([call])
-    assert await coalescer.call(2) == 20
+    trips: list[Sequence[int]] = []
+
+    async def fetch(keys: Sequence[int]) -> dict[int, int]:
+        trips.append(keys)
+        if keys == [1]:  # the next trip begins a round after this one has ended
+            asyncio.get_running_loop().call_soon(leaving.cancel)
+        return {key: key * 10 for key in keys}
+
+    coalescer = ReadCoalescer(fetch, name="ferry", max_batch=1)
+    staying, leaving = calling(coalescer.call, 1, 2)
+    await asyncio.wait([staying, leaving])
+    assert staying.result() == 10
+    assert leaving.cancelled()
+    assert await coalescer.call(3) == 30
     await coalescer.stop()
-    assert (ferry.trips, coalescer.stats.trips, coalescer.stats.out) == ([[2]], 1, 0)
+    assert (trips, coalescer.stats.trips, coalescer.stats.out) == ([[1], [3]], 2, 0)
 
 
 @pytest.mark.parametrize("hurried", [False, True], ids=["no deadline", "deadline"])

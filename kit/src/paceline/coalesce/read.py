@@ -28,8 +28,7 @@ class ReadCoalescer(Generic[K, V]):
     what is the fault of one key, the halves are fetched again, so a poison key fails alone.
 
     ``lanes``: trips out at once. ``max_batch``: keys a trip. ``max_waiting``: callers that may
-    wait; one more is refused. ``window``: seconds a first caller waits for company, 0 for none;
-    it is measured by turning the event loop, so it should be microseconds. ``name`` is for errors.
+    wait; one more is refused. ``name`` is for errors.
 
     *Resources*: a task for each trip that is out; `stop` waits for them.
     """
@@ -42,7 +41,6 @@ class ReadCoalescer(Generic[K, V]):
         lanes: int = 1,
         max_batch: int = 512,
         max_waiting: int = 10_000,
-        window: float = 0.0,
         is_fault_of_one: Callable[[Exception], bool] = may_be_about_a_key,
         observer: Observer | None = None,
     ) -> None:
@@ -55,7 +53,6 @@ class ReadCoalescer(Generic[K, V]):
             lanes=lanes,
             max_batch=max_batch,
             max_waiting=max_waiting,
-            window=window,
             abandon=True,
             is_fault_of_one=is_fault_of_one,
             observer=observer,

@@ -139,22 +139,18 @@ class Trips(Generic[K, V]):
         lanes: int,
         max_batch: int,
         max_waiting: int,
-        window: float,
         abandon: bool,
         is_fault_of_one: Callable[[Exception], bool],
         observer: Observer | None,
     ) -> None:
-        if lanes < 1 or max_batch < 1 or max_waiting < 1 or window < 0:
-            raise ValueError(
-                "lanes, max_batch and max_waiting must be at least 1, window at least 0"
-            )
+        if lanes < 1 or max_batch < 1 or max_waiting < 1:
+            raise ValueError("lanes, max_batch and max_waiting must be at least 1")
         self.name = name
         self._carry = carry
         self._lost = lost
         self._lanes = lanes
         self._max_batch = max_batch
         self._max_waiting = max_waiting
-        self._window = window
         self._abandon = abandon
         self._is_fault_of_one = is_fault_of_one
         self._observer = observer
@@ -162,7 +158,6 @@ class Trips(Generic[K, V]):
         self._waiting = 0  # callers
         self._out: set[_Trip[K, V]] = set()
         self._boarding: _Trip[K, V] | None = None
-        self._opens = 0.0
         self._timer: asyncio.TimerHandle | None = None  # for the first deadline of those out
         self._closed = False
         self._changed = asyncio.Event()
@@ -202,8 +197,6 @@ class Trips(Generic[K, V]):
         self._waiting += 1
         self._calls += 1
         if self._boarding is None and len(self._out) < self._lanes:
-            if self._window:
-                self._opens = perf_counter() + self._window
             self._board()
         return caller
 
@@ -277,10 +270,6 @@ class Trips(Generic[K, V]):
         trip.task = loop.create_task(self._travel(trip), name=self.name, context=Context())
         trip.task.add_done_callback(partial(self._came_back, trip))
 
-    def _gathers(self) -> bool:
-        """Whether the window is still open."""
-        return len(self._items) < self._max_batch and perf_counter() < self._opens
-
     def _depart(self, trip: _Trip[K, V]) -> None:
         """Take aboard who waits, and let the next lane do so with who is left."""
         self._boarding = None
@@ -318,10 +307,6 @@ class Trips(Generic[K, V]):
             self._changed.set()
 
     async def _travel(self, trip: _Trip[K, V]) -> None:
-        while self._window and self._gathers():  # noqa: ASYNC110 - no event tells of time
-            # Timers are a thousand times too coarse for a window in microseconds, so rounds of
-            # the loop are counted off instead; other callbacks go on in between.
-            await asyncio.sleep(0)
         self._depart(trip)
         if not trip.items:  # all have left meanwhile
             return

@@ -42,7 +42,7 @@ class WriteCoalescer(Generic[K, V]):
     them, and nothing may have been done then unless the error says so (``Code.UNKNOWN``). If it is
     the fault of one item the halves are applied one after the other, so a poison item fails alone.
 
-    ``lanes``, ``max_batch``, ``max_waiting``, ``window``, ``name``: as for ``ReadCoalescer``.
+    ``lanes``, ``max_batch``, ``max_waiting``, ``name``: as for ``ReadCoalescer``.
 
     *Resources*: a task for each trip that is out; `stop` waits for them.
     """
@@ -55,7 +55,6 @@ class WriteCoalescer(Generic[K, V]):
         lanes: int = 1,
         max_batch: int = 256,
         max_waiting: int = 10_000,
-        window: float = 0.0,
         is_fault_of_one: Callable[[Exception], bool] = is_about_an_item,
         observer: Observer | None = None,
     ) -> None:
@@ -67,7 +66,6 @@ class WriteCoalescer(Generic[K, V]):
             lanes=lanes,
             max_batch=max_batch,
             max_waiting=max_waiting,
-            window=window,
             abandon=False,
             is_fault_of_one=is_fault_of_one,
             observer=observer,
