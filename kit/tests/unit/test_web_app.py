@@ -408,21 +408,6 @@ async def test_a_route_with_scopes_refuses_who_lacks_them() -> None:
     assert (await answer_to(Caller("ada", frozenset({"a:read", "a:write", "x"})))).status == 200
 
 
-async def test_any_asgi_application_can_be_mounted() -> None:
-    seen: list[tuple[str, str]] = []
-
-    async def foreign(scope: Scope, _receive: Receive, send: Send) -> None:
-        seen.append((scope["root_path"], scope["path"]))
-        await send({"type": "http.response.start", "status": 202, "headers": []})
-        await send({"type": "http.response.body", "body": b"foreign"})
-
-    app = App()
-    app.mount("/other", foreign)
-    answer = await Client(app).get("/other/deep/path")
-    assert (answer.status, answer.body) == (202, b"foreign")
-    assert seen == [("/other", "/other/deep/path")]
-
-
 async def no_marker(id: UUID) -> None:  # noqa: A002
     raise AssertionError(id)
 

@@ -17,7 +17,7 @@ from paceline.limit import Decision, Limits, RateLimiter
 from paceline.log.ambient import current
 from paceline.testing.clock import ManualClock
 from paceline.web.app import App
-from paceline.web.asgi import Message, Middleware, Receive, Scope, Send
+from paceline.web.asgi import ASGIApp, Message, Middleware, Receive, Scope, Send
 from paceline.web.binding import Body, Provided
 from paceline.web.middleware import (
     access_log,
@@ -215,15 +215,16 @@ class TestRecover:
         assert log.lines == []
 
     async def test_a_torn_answer_is_left_to_the_server_to_cut(self) -> None:
-        async def torn(_scope: Scope, _receive: Receive, send: Send) -> None:
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            raise RuntimeError("too late")
+        def torn(_app: ASGIApp) -> ASGIApp:
+            async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+                raise RuntimeError("too late")
+
+            return answer
 
         log = RecordingLog()
-        app = App(recover(log))
-        app.mount("/", torn)
         with pytest.raises(RuntimeError, match="too late"):
-            await Client(app).get("/")
+            await Client(App(recover(log), torn)).get("/")
         assert [fields["response_started"] for _, _, fields in log.lines] == [True]
 
 

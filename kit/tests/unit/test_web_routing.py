@@ -104,19 +104,5 @@ def test_the_root_path_of_a_server_in_front_is_taken_off() -> None:
     assert find_route(router, {"path": "/app/files", "root_path": "/app"}) is not None
 
 
-def test_the_longest_mount_gets_what_no_route_claims() -> None:
-    router: Router[str] = Router()
-    router.mount("/", "everything")
-    router.mount("/static", "static")
-    router.add("GET", "/static/special", "route")
-
-    assert router.find("/static/special") == ({"GET": "route"}, ())
-    assert router.find("/static/css/a.css") is None
-    assert router.find_mount("/static/css/a.css") == ("/static", "static")
-    assert router.find_mount("/static") == ("/static", "static")
-    assert router.find_mount("/statics") == ("", "everything")
-    assert router.find_mount("/other/deep") == ("", "everything")
-
-
 def test_names_are_told_from_left_to_right() -> None:
     assert names_in("/a/{x}/b/{y}") == ("x", "y")

@@ -1,4 +1,4 @@
-"""The application: routes, groups and mounts, composed once into one ASGI callable.
+"""The application: routes and groups, composed once into one ASGI callable.
 
 ``app = App(request_id(), real_ip(...), ...)``, ``api = app.group("/api/v1", authenticate(...))``,
 ``api.get("/records/{id}", handler.get)``. Middleware runs in the order written; a group's runs
@@ -19,7 +19,7 @@ from paceline.web.asgi import ASGIApp, Message, Middleware, Receive, Scope, Send
 from paceline.web.binding import PATH_VALUES, Handler, Signature, signature_of
 from paceline.web.endpoint import endpoint_of
 from paceline.web.problem import HttpError, Statuses, is_server_error, send_problem
-from paceline.web.routing import Router, find_route, names_in, path_of
+from paceline.web.routing import Router, find_route, names_in
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 DEFAULT_MAX_BODY: Final = 1024 * 1024
@@ -72,10 +72,6 @@ class App:
         """Routes under ``prefix`` that share ``middleware``, inside the application's own."""
         return Group(self, prefix, middleware)
 
-    def mount(self, prefix: str, app: ASGIApp) -> None:
-        """Give any ASGI application every path at or below ``prefix``."""
-        self.router.mount(prefix, app)
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         kind: str = scope["type"]
@@ -84,7 +80,7 @@ class App:
         elif kind == "lifespan":
             await self._run_lifespan(receive, send)
         elif kind == "websocket":
-            await self._unrouted(scope, receive, send)
+            await send({"type": "websocket.close", "code": 1000})
         else:
             raise ValueError(f"unknown ASGI connection type {kind!r}")
 
@@ -92,7 +88,7 @@ class App:
         try:
             found = find_route(self.router, scope)
             if found is None:
-                await self._unrouted(scope, receive, send)
+                await _unrouted(scope, send)
             else:
                 targets, scope[PATH_VALUES] = found
                 target = targets.get(scope["method"])
@@ -104,19 +100,6 @@ class App:
             if is_server_error(exc, self.statuses):
                 raise  # the recover middleware logs it and answers
             await send_problem(scope, send, exc, self.statuses)
-
-    async def _unrouted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        mounted = self.router.find_mount(path_of(scope))
-        if mounted is not None:
-            prefix, app = mounted
-            below = {**scope, "root_path": scope.get("root_path", "") + prefix}
-            await app(below, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000})
-        elif scope["method"] == "OPTIONS" and scope["path"] == "*":
-            await _send_allow(send, {"GET": None})
-        else:
-            raise NotFound("no such resource")
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -191,6 +174,13 @@ class Group:
 def compose(middleware: Sequence[Middleware], app: ASGIApp) -> ASGIApp:
     """Wrap ``app``; the first middleware is the outermost."""
     return reduce(lambda inner, wrap: wrap(inner), reversed(middleware), app)
+
+
+async def _unrouted(scope: Scope, send: Send) -> None:
+    if scope["method"] == "OPTIONS" and scope["path"] == "*":
+        await _send_allow(send, {"GET": None})
+    else:
+        raise NotFound("no such resource")
 
 
 async def _other_method(

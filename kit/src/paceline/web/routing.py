@@ -28,7 +28,6 @@ class _Node(Generic[T]):
     literal: dict[str, "_Node[T]"] = field(default_factory=dict[str, "_Node[T]"])
     named: "_Node[T] | None" = None
     targets: dict[str, T] = field(default_factory=dict[str, T])
-    mount: T | None = None
 
 
 class Router(Generic[T]):
@@ -47,15 +46,6 @@ class Router(Generic[T]):
         node.targets[method] = target
         if not any(map(_is_named, segments)):
             self._literal[pattern] = (node.targets, ())
-
-    def mount(self, prefix: str, target: T) -> None:
-        """Give ``target`` every path at or below ``prefix`` that no route claims."""
-        if "{" in prefix:
-            raise ValueError(f"{prefix}: a mounted application's path has no names")
-        node = self._descend([] if prefix == "/" else _segments(prefix), prefix)
-        if node.mount is not None:
-            raise ValueError(f"{prefix} is mounted twice")
-        node.mount = target
 
     def find(self, path: str) -> Found[T] | None:
         """What stands at ``path``, in which each segment is percent-decoded already."""
@@ -77,18 +67,6 @@ class Router(Generic[T]):
             else:  # literal or name: only here is there a choice
                 return _walk(self._root, segments, 1, ())
         return (node.targets, values) if node.targets else None
-
-    def find_mount(self, path: str) -> tuple[str, T] | None:
-        """The longest mounted prefix of ``path`` and what is mounted there."""
-        segments = path.split("/")
-        node, found = self._root, None
-        for position, segment in enumerate([*segments[1:], ""], start=1):
-            if node.mount is not None:
-                found = "/".join(segments[:position]), node.mount
-            if segment not in node.literal:
-                break
-            node = node.literal[segment]
-        return found
 
     def _descend(self, segments: list[str], pattern: str) -> "_Node[T]":
         node = self._root
@@ -124,10 +102,10 @@ def find_route(router: Router[T], scope: Scope) -> Found[T] | None:
     if b"%" in raw_path:
         root: str = scope.get("root_path", "")
         return router.find_segments(decoded_segments(raw_path.removeprefix(root.encode())))
-    return router.find(path_of(scope))
+    return router.find(_path_of(scope))
 
 
-def path_of(scope: Scope) -> str:
+def _path_of(scope: Scope) -> str:
     """The path below where a server or a router in front has mounted us."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
