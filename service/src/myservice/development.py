@@ -36,17 +36,15 @@ sleep 1; curl -s $API/orders/$ORDER -H "$AUTH"; echo
 
 
 class Development:
-    """The settings and services of ``run``. ``nats``, ``redis``: whether the service uses it."""
+    """The settings and services of ``run``. ``redis``: whether the service uses it."""
 
-    def __init__(
-        self, config: Config, log: Logger, *, nats: bool = False, redis: bool = False
-    ) -> None:
+    def __init__(self, config: Config, log: Logger, *, redis: bool = False) -> None:
         folder = config.data_dir
         given = config.jwt_secret
         secret = given.reveal() if given else kept_text(folder / "jwt-secret", _new_secret)
         own = _OwnEngines(config, log)
         database_url = own.postgres() if config.database_url is None else config.get_database_url()
-        self._own_nats = nats and config.nats_url is None
+        self._own_nats = config.nats_url is None
         self.config = config.replaced(grpc_reflection=True).with_own(
             database_url=database_url,
             jwt_secret=secret,

@@ -52,7 +52,7 @@ def _run(loaded: Loaded[Config]) -> None:
     log = _log(config)
     try:
         uses_redis = config.cache or config.rate_limit_shared
-        development = Development(config, log, nats=True, redis=uses_redis)
+        development = Development(config, log, redis=uses_redis)
     except EngineError as exc:
         fail(str(exc), code=Exit.FAILED)
     settings = describe(replace(loaded, config=development.config))

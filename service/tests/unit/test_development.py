@@ -22,7 +22,6 @@ GIVEN = {
 class Case:
     id: str
     given: frozenset[str] = field(default_factory=frozenset[str])
-    nats: bool = False
     redis: bool = False
     own: tuple[str, ...] = ()
 
@@ -30,11 +29,11 @@ class Case:
 @pytest.mark.parametrize(
     "case",
     [
-        Case("nothing given, PostgreSQL alone used", own=("postgresql",)),
-        Case("all used", nats=True, redis=True, own=("postgresql", "nats", "unix")),
-        Case("all given", frozenset(GIVEN), nats=True, redis=True),
-        Case("NATS given", frozenset({"nats_url"}), nats=True, redis=True, own=("postgresql", "unix")),
-        Case("given and not used", frozenset({"redis_url"}), own=("postgresql",)),
+        Case("nothing given, no Redis used", own=("postgresql", "nats")),
+        Case("all used", redis=True, own=("postgresql", "nats", "unix")),
+        Case("all given", frozenset(GIVEN), redis=True),
+        Case("NATS given", frozenset({"nats_url"}), redis=True, own=("postgresql", "unix")),
+        Case("given and not used", frozenset({"redis_url"}), own=("postgresql", "nats")),
     ],
     ids=lambda case: case.id,
 )  # fmt: skip
@@ -42,7 +41,7 @@ def test_engines_are_added_for_what_is_used_and_not_given(case: Case, tmp_path: 
     config = Config.model_validate(
         {"data_dir": tmp_path, **{name: GIVEN[name] for name in case.given}}
     )
-    development = Development(config, RecordingLog(), nats=case.nats, redis=case.redis)
+    development = Development(config, RecordingLog(), redis=case.redis)
     made = development.config
     urls = {"database_url": made.database_url, "nats_url": made.nats_url, "redis_url": made.redis_url}  # fmt: skip
     for name in case.given:
@@ -55,7 +54,7 @@ def test_engines_are_added_for_what_is_used_and_not_given(case: Case, tmp_path: 
 
 def test_addresses_and_secret_are_the_same_at_the_next_run(tmp_path: Path) -> None:
     config = Config(data_dir=tmp_path)
-    first, second = (Development(config, RecordingLog(), nats=True, redis=True) for _ in range(2))
+    first, second = (Development(config, RecordingLog(), redis=True) for _ in range(2))
     assert first.config == second.config
     assert first.config.jwt_secret is not None
 
