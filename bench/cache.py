@@ -1,7 +1,7 @@
 """What a cache gives beside the coalescer: reads by id, 64 at once, with it and without.
 
 In process, on the same PostgreSQL and the same rows: the repository as it is (reads in flight share
-a trip), and the same behind `paceline.cache`, warm; ids drawn uniformly from all records, and by
+a trip), and the same behind `paceline.redis`, warm; ids drawn uniformly from all records, and by
 Zipf's law. The two take turns, second by second, so that what slows the machine slows both. Also
 what a shared rate limit costs a request. Prints tables, and says which default they are for.
 ``python bench/cache.py``; decision 0012 quotes it.
@@ -28,10 +28,10 @@ from database import running_database, scratch
 from myservice.domain.records import Record
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
-from paceline.cache import Aside, Redis, RedisStore, SharedLimiter
 from paceline.clock import SystemClock
-from paceline.limit import RateLimiter
-from paceline.pg import Pool
+from paceline.postgres import Pool
+from paceline.redis import Aside, Redis, RedisStore, SharedLimiter
+from paceline.resilience.rate_limit import RateLimiter
 
 T = TypeVar("T")
 

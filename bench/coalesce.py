@@ -19,7 +19,7 @@ from uuid import UUID
 import uvloop
 
 from paceline.coalesce import ReadCoalescer
-from paceline.pg import Pool
+from paceline.postgres import Pool
 
 _BLOCK, _BLOCKS = 100, 60
 

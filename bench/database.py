@@ -22,7 +22,7 @@ from load import Result
 
 from myservice.schema import SchemaUpgrade
 from paceline.engines import PostgresEngine
-from paceline.pg import connect
+from paceline.postgres import connect
 
 RECORDS, ACCOUNTS, BALANCE = 100_000, 10_000, 1_000_000
 OWNER = "bench"

@@ -31,11 +31,11 @@ from servers import Skipped, build_go
 
 from myservice.domain.orders import CREATED_SUBJECT, Order, announce
 from myservice.main import ORDERS
-from paceline.bus import Message
-from paceline.bus.jetstream import Done
-from paceline.bus.nats import NatsBus
 from paceline.engines import NatsEngine
-from paceline.pg import connect, uuid7
+from paceline.messaging import Message
+from paceline.messaging.nats.bus import NatsBus
+from paceline.messaging.nats.jetstream import Done
+from paceline.postgres import connect, uuid7
 
 HERE = Path(__file__).parent
 _PATIENCE = 180.0

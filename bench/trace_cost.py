@@ -22,17 +22,13 @@ from time import process_time
 from typing import Final, TextIO, cast
 from uuid import UUID
 
-from myservice.handler.http import READ, RecordHandler
+from myservice.handler.records_http import READ, RecordHandler
 from myservice.repository.records import PgRecords
 from myservice.service.records import RecordService
 from paceline.clock import SystemClock
-from paceline.log import new_logger
-from paceline.memory import settle_memory
-from paceline.pg import Pool, uuid7
-from paceline.pg.spans import begin, end
-from paceline.trace import TraceExport, Tracer, TripSpans, sender_to
-from paceline.web.app import App
-from paceline.web.middleware import (
+from paceline.commands.gc import settle_memory
+from paceline.http.app import App
+from paceline.http.middleware import (
     access_log,
     authenticate,
     real_ip,
@@ -41,7 +37,11 @@ from paceline.web.middleware import (
     timeout,
     trace,
 )
-from paceline.web.testing import Client
+from paceline.http.testing import Client
+from paceline.log import new_logger
+from paceline.postgres import Pool, uuid7
+from paceline.postgres.spans import begin, end
+from paceline.trace import TraceExport, Tracer, TripSpans, sender_to
 
 _CONCURRENT, _REQUESTS, _TURNS = 64, 512, 60
 _COUNTED: Final = (128, 640)
@@ -72,7 +72,7 @@ class Rows:
     """A pool whose answers are at hand."""
 
     async def fetch(self, sql: str, ids: UUID | Sequence[UUID]) -> list[dict[str, object]]:
-        """A record for each id, and the statement's span as ``paceline.pg`` makes it."""
+        """A record for each id, and the statement's span as ``paceline.postgres`` makes it."""
         span = begin(sql)
         now = datetime.now(UTC)
         rows: list[dict[str, object]] = [

@@ -26,12 +26,12 @@ from rpc_layer import started
 
 from myservice.domain.records import Record
 from myservice.proto.v1 import records_pb2, records_pb2_grpc
-from myservice.repository.changes import CHANNEL
+from myservice.repository.record_changes import CHANNEL
 from myservice.repository.records import PgRecords
 from myservice.schema import SchemaUpgrade
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
-from paceline.pg import Notifier, Pool, uuid7
+from paceline.postgres import Notifier, Pool, uuid7
 
 HERE = Path(__file__).parent
 _CHANNELS = 20

@@ -10,7 +10,7 @@ from uuid import UUID
 from myservice import cli, main
 from myservice.domain.records import Record, RecordNotFound
 from myservice.repository.records import PgRecords
-from paceline.pg import Pool
+from paceline.postgres import Pool
 
 _GET: Final = (
     "SELECT id, name, metadata, data, version, created_at, updated_at FROM records WHERE id = $1"

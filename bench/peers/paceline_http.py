@@ -14,13 +14,10 @@ import uvloop
 
 from paceline.auth import Secrets, Verifier
 from paceline.clock import SystemClock
-from paceline.lifecycle import Lifecycle
-from paceline.limit import Limits, RateLimiter
-from paceline.log import setup
-from paceline.web.app import App
-from paceline.web.asgi import ASGIApp, Receive, Scope, Send
-from paceline.web.binding import Path
-from paceline.web.middleware import (
+from paceline.http.app import App
+from paceline.http.asgi import ASGIApp, Receive, Scope, Send
+from paceline.http.binding import Path
+from paceline.http.middleware import (
     access_log,
     authenticate,
     rate_limit,
@@ -29,7 +26,10 @@ from paceline.web.middleware import (
     request_id,
     timeout,
 )
-from paceline.web.server import HttpServer
+from paceline.http.server.server import HttpServer
+from paceline.lifecycle import Lifecycle
+from paceline.log import setup
+from paceline.resilience.rate_limit import Limits, RateLimiter
 
 SECRET = b"a-benchmark-secret-of-at-least-32-bytes"
 

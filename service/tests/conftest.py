@@ -14,10 +14,10 @@ from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
 from myservice.schema import open_migrator
 from myservice.service.records import RecordRepository
-from paceline.cache import Aside, Redis, RedisStore
 from paceline.clock import SystemClock
 from paceline.engines import PostgresEngine
-from paceline.pg import Pool
+from paceline.postgres import Pool
+from paceline.redis import Aside, Redis, RedisStore
 from paceline.testing.fixtures import database, nats, postgres, redis
 from paceline.testing.postgres import TemplateDatabase
 

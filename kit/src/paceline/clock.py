@@ -2,7 +2,7 @@
 
 Two readings, never mixed: `Clock.time` is the calendar's (tokens, records), may jump, and goes
 into data; `Clock.monotonic` only ever grows and is for intervals (rate limits). Used by
-``paceline.auth`` and ``paceline.limit``.
+``paceline.auth`` and ``paceline.resilience.rate_limit``.
 """
 
 import time

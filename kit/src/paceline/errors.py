@@ -6,7 +6,7 @@ line) has one table from `Code` to its own kind of answer, so nobody translates 
 
 `wrap` gives Go's ``fmt.Errorf("...: %w", err)``: context is added on the way out and the type that
 ``except`` matches stays. It rests on PEP 678 notes, so plain tracebacks show the context too.
-Every other room stands on this one; read ``paceline.web.problem`` next.
+Every other room stands on this one; read ``paceline.http.problem`` next.
 """
 
 from collections.abc import Iterator

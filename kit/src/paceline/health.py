@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Final, Protocol
 
-from paceline.deadline import fail_after
+from paceline.concurrency.deadline import fail_after
+from paceline.concurrency.singleflight import Flight
+from paceline.concurrency.task_group import fetch_all
 from paceline.errors import Error
-from paceline.flight import Flight
-from paceline.group import fetch_all
 
 _SHOWN_FOR_UNKNOWN: Final = "check failed"
 

@@ -3,10 +3,11 @@
 SIGTERM or SIGINT: `Lifecycle.draining` becomes true at once (readiness answers 503), the services
 go on for the drain delay so that load balancers notice, then each stops within a common timeout;
 one that overruns is cancelled and the next ones still get a small fair share. A second signal
-forces. A worker whose place another has taken (``paceline.processes``) stops by `hand_over`,
+forces. A worker whose place another has taken (``paceline.commands.prefork``) stops by `hand_over`,
 without the delay and the 503. `Exit` is the only table of exit codes. Rejected: exit stacks,
 because a service that overruns must not take the time of those below it. Built by ``main``;
-``paceline.health`` reads `Lifecycle.draining`; ``paceline.web.server`` is the first to stop.
+``paceline.health`` reads `Lifecycle.draining`; ``paceline.http.server.server`` is the first to
+stop.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Final, Protocol, Self, runtime_checkable
 
-from paceline.deadline import fail_after
+from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error, wrap
 
 _MAX_GRACE: Final = 1.0
@@ -39,8 +40,9 @@ class Service(Protocol):
     """Something that starts and stops.
 
     ``stop`` is called once for each ``start``, also for one that failed or was cancelled half way,
-    so it must cope with nothing having been started. It may read ``paceline.deadline.remaining``,
-    is cancelled when that is over, and raises to tell that it cut work short.
+    so it must cope with nothing having been started. It may read
+    ``paceline.concurrency.deadline.remaining``, is cancelled when that is over, and raises to tell
+    that it cut work short.
     """
 
     @property

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 from consuming import Broker, Recorder, Thing, becomes, consuming, passes
 
-from paceline.bus import Incoming
 from paceline.errors import Code, Error
+from paceline.messaging import Incoming
 
 
 def failing(*names: str, code: Code = Code.INTERNAL) -> Recorder:

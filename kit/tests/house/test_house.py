@@ -18,30 +18,28 @@ SOURCES = sorted(
 
 # A third-party library lives in one room; msgspec's types are what everybody speaks.
 ROOMS = {
-    "aiokafka": {"paceline.bus"},
-    "asyncpg": {"paceline.pg"},
+    "aiokafka": {"paceline.messaging"},
+    "asyncpg": {"paceline.postgres"},
     "cryptography": {"paceline.auth"},
     "dotenv": {"paceline.config"},
-    "google": {"paceline.rpc", "myservice.handler", "myservice.proto"},
-    "grpc": {"paceline.rpc", "myservice.handler", "myservice.proto"},
-    "grpc_health": {"paceline.rpc"},
-    "grpc_reflection": {"paceline.rpc"},
-    "grpc_status": {"paceline.rpc"},
-    "hiredis": {"paceline.cache"},
-    "httptools": {"paceline.web"},
+    "google": {"paceline.grpc", "myservice.handler", "myservice.proto"},
+    "grpc": {"paceline.grpc", "myservice.handler", "myservice.proto"},
+    "grpc_health": {"paceline.grpc"},
+    "grpc_reflection": {"paceline.grpc"},
+    "grpc_status": {"paceline.grpc"},
+    "hiredis": {"paceline.redis"},
+    "httptools": {"paceline.http"},
     "joserfc": {"paceline.auth"},
-    "nats": {"paceline.bus"},
+    "nats": {"paceline.messaging"},
     "opentelemetry": {"paceline.trace"},
     "prometheus_client": {"paceline.metrics"},
     "pydantic": {"paceline.config"},
     "pydantic_core": {"paceline.config"},
     "pytest": {"paceline.testing"},
-    "redis": {"paceline.cache"},
-    "textual": {"paceline.console"},
+    "redis": {"paceline.redis"},
+    "textual": {"paceline.commands"},
     "typer": {
-        "paceline.cli",
-        "paceline.console",
-        "paceline.migrate",
+        "paceline.commands",
         "myservice.cli",
         "myservice.dead_cli",
         "myservice.doctor_cli",
@@ -52,9 +50,13 @@ ROOMS = {
         "myservice.settings_cli",
         "myservice.top_cli",
     },
-    "uuid_utils": {"paceline.pg"},
-    "uvicorn": {"paceline.web"},
-    "uvloop": {"paceline.cli", "myservice.serving_cli", "paceline.testing"},
+    "uuid_utils": {"paceline.postgres"},
+    "uvicorn": {"paceline.http"},
+    "uvloop": {
+        "paceline.commands",
+        "paceline.testing",
+        "myservice.serving_cli",
+    },
     "yaml": {"paceline.config"},
 }
 ANYWHERE = {"msgspec", "paceline", "myservice"}
@@ -124,7 +126,7 @@ def test_every_module_of_the_kit_is_used_by_the_service_its_commands_or_the_benc
 
 
 def names_imported(path: Path) -> set[str]:
-    """Full names, so that ``from paceline.web import server`` counts as ``paceline.web.server``."""
+    """Full names, so that ``from paceline.http import server`` counts as ``paceline.http.server.server``."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -16,10 +16,10 @@ import pytest
 from recording_log import RecordingLog
 
 from paceline.engines import EngineError, PostgresEngine
-from paceline.engines.leftover import find_processes, mark_of
 from paceline.engines.programs import Programs, find_system, find_wheel
+from paceline.engines.stale import find_processes, mark_of
 from paceline.lifecycle import Mortal
-from paceline.pg.connect import connect
+from paceline.postgres.connect import connect
 from paceline.testing.postgres import TemplateDatabase, fresh_database, scratch_folder
 
 pytestmark = pytest.mark.integration

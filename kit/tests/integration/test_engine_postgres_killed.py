@@ -18,8 +18,8 @@ from recording_log import RecordingLog
 
 from paceline.engines import PostgresEngine
 from paceline.engines.account import Account, find_barrier
-from paceline.engines.leftover import find_processes, mark_of
-from paceline.pg.connect import connect
+from paceline.engines.stale import find_processes, mark_of
+from paceline.postgres.connect import connect
 
 pytestmark = pytest.mark.integration
 

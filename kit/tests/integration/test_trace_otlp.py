@@ -10,7 +10,7 @@ import pytest
 from otlp_receiver import Receiver, grpc_receiver, http_receiver
 from recording_log import RecordingLog
 
-from paceline.deadline import fail_after
+from paceline.concurrency.deadline import fail_after
 from paceline.trace import Kind, Span, TraceExport, Tracer, attach, detach, joined, sender_to, span
 
 pytestmark = pytest.mark.integration

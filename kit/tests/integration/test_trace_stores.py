@@ -8,10 +8,10 @@ import pytest
 from recorded import Recorded
 from recording_log import RecordingLog
 
-from paceline.cache import Aside, Redis, RedisStore
 from paceline.clock import SystemClock
 from paceline.engines import RedisEngine
-from paceline.pg import DatabaseError, Pool
+from paceline.postgres import DatabaseError, Pool
+from paceline.redis import Aside, Redis, RedisStore
 from paceline.trace import Kind, Span, TripSpans, attach, detach, span
 
 pytestmark = pytest.mark.integration

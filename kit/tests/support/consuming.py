@@ -12,16 +12,16 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from memory_source import MemorySource
 from recording_log import RecordingLog
 
-from paceline.bus import Incoming, Message, NatsBus, NatsConsumer, Policy, Stream
-from paceline.bus.consumer import Consumer
-from paceline.bus.dead import Letter, from_headers
-from paceline.bus.dead_letters import DeadLetters
-from paceline.bus.kafka import KafkaBus
-from paceline.bus.kafka_consumer import KafkaConsumer
-from paceline.bus.kafka_source import dead_topic
-from paceline.bus.kafka_topics import Topic
-from paceline.bus.nats_consumer import dead_stream
 from paceline.errors import Error
+from paceline.messaging import Incoming, Message, NatsBus, NatsConsumer, Policy, Stream
+from paceline.messaging.consumer import Consumer
+from paceline.messaging.dead_letter import Letter, from_headers
+from paceline.messaging.kafka.bus import KafkaBus
+from paceline.messaging.kafka.consumer import KafkaConsumer
+from paceline.messaging.kafka.source import dead_topic
+from paceline.messaging.kafka.topics import Topic
+from paceline.messaging.nats.consumer import dead_stream
+from paceline.messaging.nats.dead_letters import DeadLetters
 
 PATIENCE = 15.0
 

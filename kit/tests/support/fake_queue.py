@@ -1,13 +1,13 @@
 """A queue as the outbox sees it: drops a second message with the same id, and fails as it is told.
 
-Used by the tests of ``paceline.outbox`` and of the services that write to it.
+Used by the tests of ``paceline.postgres.outbox`` and of the services that write to it.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from paceline.bus import Message
+from paceline.messaging import Message
 
 Fault = Callable[[Message], Exception | None]
 

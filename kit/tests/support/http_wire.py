@@ -9,9 +9,9 @@ from typing import TypedDict, Unpack
 
 from recording_log import RecordingLog
 
-from paceline.web.asgi import ASGIApp, Receive, Scope, Send
-from paceline.web.server import HttpServer
-from paceline.web.state import Gate
+from paceline.http.asgi import ASGIApp, Receive, Scope, Send
+from paceline.http.server.server import HttpServer
+from paceline.http.server.state import Gate
 
 PATIENCE = 10.0
 """Seconds after which a test fails; a server that hangs must not hang the suite."""

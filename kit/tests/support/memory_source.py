@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from paceline.bus.dead import kind_of
-from paceline.bus.delivery import Delivery, Settlement, Verdict
-from paceline.bus.message import Message
 from paceline.errors import Code, Error
+from paceline.messaging.dead_letter import kind_of
+from paceline.messaging.delivery import Delivery, Settlement, Verdict
+from paceline.messaging.message import Message
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A cache store in dictionaries: the fake for `paceline.cache.Store`, held to its contract."""
+"""A cache store in dictionaries: the fake for `paceline.redis.Store`, held to its contract."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,9 +6,9 @@ from enum import Enum
 from itertools import count
 from typing import TypeVar
 
-from paceline.cache import Change, Kind, Lease
 from paceline.clock import Clock
 from paceline.errors import Code, Error
+from paceline.redis import Change, Kind, Lease
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 """What the server itself says about a pool's connections, seen from a connection of one's own.
 
-Used by the integration tests of ``paceline.pg``.
+Used by the integration tests of ``paceline.postgres``.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from paceline.pg import Pool, connect
+from paceline.postgres import Pool, connect
 
 _OTHERS: Final = """
     FROM pg_stat_activity

@@ -11,9 +11,9 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import Default
 from google.protobuf.wrappers_pb2 import StringValue
 
-from paceline.rpc.app import RpcApp
-from paceline.rpc.call import Call
-from paceline.rpc.methods import exchange, stream, unary
+from paceline.grpc.app import RpcApp
+from paceline.grpc.call import Call
+from paceline.grpc.methods import exchange, stream, unary
 
 SERVICE = "paceline.test.Echo"
 SAY, COUNT, CHAT = (f"/{SERVICE}/{name}" for name in ("Say", "Count", "Chat"))
@@ -74,7 +74,7 @@ def add_echo(
 
 @dataclass
 class FakeContext:
-    """Implements ``paceline.rpc.call.Context``."""
+    """Implements ``paceline.grpc.call.Context``."""
 
     metadata: list[tuple[str, str | bytes]] = field(default_factory=list[tuple[str, str | bytes]])
     address: str = "ipv4:192.0.2.7:1234"

@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from paceline.cache import Aside
 from paceline.errors import NotFound
+from paceline.redis import Aside
 
 
 @dataclass

@@ -5,8 +5,8 @@ import sys
 
 from rpc_echo import add_echo
 
-from paceline.rpc.app import RpcApp
-from paceline.rpc.server import RpcServer
+from paceline.grpc.app import RpcApp
+from paceline.grpc.server import RpcServer
 
 
 async def main(port: int) -> None:

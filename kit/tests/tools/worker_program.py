@@ -12,10 +12,10 @@ from pathlib import Path
 from http_wire import send_answer
 from recording_log import RecordingLog
 
+from paceline.commands.prefork import Inherited, Link, inherited
+from paceline.http.asgi import Receive, Scope, Send
+from paceline.http.server.server import HttpServer
 from paceline.lifecycle import AtStop, Lifecycle, Service
-from paceline.processes import Inherited, Link, inherited
-from paceline.web.asgi import Receive, Scope, Send
-from paceline.web.server import HttpServer
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer, WriteOutcomeUnknown
+from paceline.coalesce.batching import Caller
 from paceline.coalesce.observe import Departure
-from paceline.coalesce.trips import Caller
-from paceline.deadline import CommonDeadline, fail_after, remaining
+from paceline.concurrency.deadline import CommonDeadline, fail_after, remaining
 from paceline.errors import AlreadyExists, Code, Error, NotFound, ValidationError, chain, wrap
 
 

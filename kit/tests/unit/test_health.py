@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from recording_log import RecordingLog
 
-from paceline.deadline import fail_after, remaining
+from paceline.concurrency.deadline import fail_after, remaining
 from paceline.errors import Code, Error
 from paceline.health import Health
 

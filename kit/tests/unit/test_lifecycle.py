@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from recording_log import RecordingLog
 
-from paceline.deadline import remaining
+from paceline.concurrency.deadline import remaining
 from paceline.errors import Code, Error, chain
 from paceline.lifecycle import Exit, Lifecycle
 

@@ -10,17 +10,18 @@ from expositions import read_openmetrics, read_text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline import breaker, bulkhead, retry, shed
-from paceline.bus import consumer as bus_consumer
-from paceline.bus.nats_source import Backlog
-from paceline.cache import AsideStats
 from paceline.coalesce import Stats
-from paceline.metrics.figures import GROUPS
+from paceline.messaging import consumer as bus_consumer
+from paceline.messaging.nats.source import Backlog
 from paceline.metrics.loop import LoopLag
 from paceline.metrics.registry import Metrics
+from paceline.metrics.specs import GROUPS
 from paceline.metrics.watch import Watched
-from paceline.outbox import OutboxStats
-from paceline.pg import PoolStats
+from paceline.postgres import PoolStats
+from paceline.postgres.outbox import OutboxStats
+from paceline.redis import AsideStats
+from paceline.resilience import breaker, bulkhead, retry
+from paceline.resilience import load_shedding as shed
 from paceline.trace.export import ExportStats
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

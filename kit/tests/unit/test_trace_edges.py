@@ -9,14 +9,18 @@ from recorded import Recorded
 from recording_log import RecordingLog
 from rpc_echo import FakeContext
 
-from paceline.bus import Incoming, Message
-from paceline.bus.spans import Processing, Sending
 from paceline.coalesce import ReadCoalescer
 from paceline.errors import Code, Error, NotFound
+from paceline.grpc.call import Call, Endpoint, Method, Refusal
+from paceline.grpc.interceptors import trace as rpc_trace
+from paceline.http.app import App
+from paceline.http.binding import Path
+from paceline.http.middleware import recover, request_id, trace
+from paceline.http.testing import Client
 from paceline.log.ambient import current as log_fields
-from paceline.pg.spans import summary_of
-from paceline.rpc.call import Call, Endpoint, Method, Refusal
-from paceline.rpc.interceptors import trace as rpc_trace
+from paceline.messaging import Incoming, Message
+from paceline.messaging.spans import Processing, Sending
+from paceline.postgres.spans import summary_of
 from paceline.trace import (
     Kind,
     SpanContext,
@@ -27,10 +31,6 @@ from paceline.trace import (
     outgoing,
     span,
 )
-from paceline.web.app import App
-from paceline.web.binding import Path
-from paceline.web.middleware import recover, request_id, trace
-from paceline.web.testing import Client
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from recording_log import RecordingLog
 
-from paceline.deadline import fail_after
+from paceline.concurrency.deadline import fail_after
 from paceline.trace import Kind, Span, SpanContext, TraceExport, parse_endpoint
 from paceline.trace.endpoint import Endpoint
 

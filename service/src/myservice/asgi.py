@@ -11,8 +11,8 @@ from myservice.config import ServeConfig
 from myservice.main import build
 from myservice.schema import SchemaCheck
 from paceline.config import load
+from paceline.http.app import App
 from paceline.log import setup
-from paceline.web.app import App
 
 
 def create_app() -> App:

@@ -1,7 +1,7 @@
 """The command line: a table of the commands, each in a file of its own that ends in ``_cli``.
 
 What a command needs is imported when it is called: most of this service's libraries have nothing to
-do with the list of commands, a token or the version (``paceline.console.lazy``). For serving read
+do with the list of commands, a token or the version (``paceline.commands.lazy``). For serving read
 ``serving_cli`` next, then ``main``, where everything is wired.
 """
 
@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from myservice import __version__
-from paceline.console.lazy import Lazy, lazy_group
+from paceline.commands.lazy import Lazy, lazy_group
 
 _SERVING: Final = "myservice.serving_cli:serving_commands"
 _SETTINGS: Final = "myservice.settings_cli:settings_commands"

@@ -4,7 +4,7 @@
 is mended; ``drop`` removes them for good. Letters are named by their numbers, which ``list``
 prints. Several may be given; what fails is told, and the rest goes on. Without APP_NATS_URL they
 ask the server that ``myservice run`` keeps in the data folder, and say so. The letters themselves
-are ``paceline.bus.dead_letters``; added to the command line by ``cli``.
+are ``paceline.messaging.nats.dead_letters``; added to the command line by ``cli``.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ import typer
 
 from myservice.config import Config
 from myservice.errands import Graveyard, build_graveyard
-from paceline.bus import Buried
-from paceline.cli import USAGE, fail, load_or_fail
+from paceline.commands.options import USAGE, fail, load_or_fail
 from paceline.engines import EngineError, nats_url_of
 from paceline.errors import Error, chain
 from paceline.log import new_logger
+from paceline.messaging import Buried
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from paceline.config import format_duration
 from paceline.engines import NatsEngine, PostgresEngine, RedisEngine, Together, kept_text
 from paceline.lifecycle import Service
 from paceline.log import Logger
-from paceline.migrate import Step
+from paceline.postgres.migrate import Step
 
 _SUBJECT = "developer"
 

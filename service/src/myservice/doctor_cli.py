@@ -2,7 +2,7 @@
 
 Reads the settings as ``serve`` does, or ``worker``; what is wrong with them is told as findings,
 and the checks that are still possible are made. Nothing is started, made or changed. The checks
-are ``paceline.console.doctor``'s; here is which of them the settings call for.
+are ``paceline.commands.doctor``'s; here is which of them the settings call for.
 """
 
 import asyncio
@@ -21,29 +21,29 @@ from myservice.config import Config, ServeConfig, WorkerConfig
 from myservice.main import ORDERS
 from myservice.repository.payments import CONSUMER
 from myservice.schema import migrations, open_migrator
-from paceline.admin.access import require_token
 from paceline.auth import JwksSource, fetch_from
-from paceline.bus import dead_stream
 from paceline.clock import SystemClock
-from paceline.config import ConfigError, Layer, Loaded, format_duration, load
-from paceline.console.doctor import Check, Finding, as_json, as_text, blocking, examine, healthy
-from paceline.console.doctor.finding import fail, ok, warn
-from paceline.console.doctor.machine import (
+from paceline.commands.admin.access import require_token
+from paceline.commands.doctor import Check, Finding, as_json, as_text, blocking, examine, healthy
+from paceline.commands.doctor.findings import fail, ok, warn
+from paceline.commands.doctor.machine import (
     check_container,
     check_disk,
     check_open_files,
     check_ports,
     check_python,
 )
-from paceline.console.doctor.nats import check_nats
-from paceline.console.doctor.network import check_listening
-from paceline.console.doctor.packages import check_packages
-from paceline.console.doctor.postgres import check_postgres, judge_schema
-from paceline.console.doctor.redis import check_redis
-from paceline.deadline import fail_after
+from paceline.commands.doctor.nats import check_nats
+from paceline.commands.doctor.network import check_listening
+from paceline.commands.doctor.packages import check_packages
+from paceline.commands.doctor.postgres import check_postgres, judge_schema
+from paceline.commands.doctor.redis import check_redis
+from paceline.concurrency.deadline import fail_after
+from paceline.config import ConfigError, Layer, Loaded, format_duration, load
 from paceline.errors import Error, chain
 from paceline.log import Log, new_logger
-from paceline.migrate import read_source
+from paceline.messaging import dead_stream
+from paceline.postgres.migrate import read_source
 from paceline.trace import parse_endpoint
 
 _PROGRAM = "myservice"

@@ -16,11 +16,11 @@ from myservice.repository.records import PgRecords
 from myservice.service.accounts import AccountService
 from myservice.service.exports import ExportService
 from myservice.service.imports import ImportService
-from paceline.bus import DeadLetters, NatsBus, dead_stream
 from paceline.clock import SystemClock
 from paceline.lifecycle import Service
 from paceline.log import Logger
-from paceline.pg import Pool, uuid7
+from paceline.messaging import DeadLetters, NatsBus, dead_stream
+from paceline.postgres import Pool, uuid7
 
 
 @dataclass(frozen=True, slots=True)

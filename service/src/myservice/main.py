@@ -17,15 +17,15 @@ import msgspec
 from myservice.config import Config
 from myservice.domain.orders import OrderCreated
 from myservice.domain.records import Record, RecordNotFound
-from myservice.doors import Guard, Telemetry, UseCases, http_app, rpc_app
 from myservice.operations import Operations
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.cached_records import CachedRecords
-from myservice.repository.changes import CHANNEL, PgChanges
 from myservice.repository.ledger import PgLedger
 from myservice.repository.orders import PgOrders
 from myservice.repository.reading import Reads
+from myservice.repository.record_changes import CHANNEL, PgChanges
 from myservice.repository.records import PgRecords
+from myservice.routes import Guard, Telemetry, UseCases, http_app, rpc_app
 from myservice.service.accounts import AccountService
 from myservice.service.feed import RecordFeed
 from myservice.service.orders import OrderService
@@ -33,28 +33,28 @@ from myservice.service.records import RecordService
 from myservice.service.retention import Retention
 from myservice.traces import traces_of
 from myservice.worker.orders import OrderProcessor
-from paceline.admin.app import OperatedLog
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
-from paceline.bus import NatsBus, NatsConsumer, Stream
-from paceline.cache import Aside, Redis, RedisStore, SharedLimiter
 from paceline.clock import SystemClock
 from paceline.coalesce import Coalescer, Observer
+from paceline.commands.admin.app import OperatedLog
+from paceline.commands.prefork import Inherited, Link
 from paceline.config import Row, format_duration
+from paceline.grpc.app import RpcApp
+from paceline.grpc.server import RpcServer
 from paceline.health import Check, Health
-from paceline.inbox import InboxCleaner
+from paceline.http.app import App
+from paceline.http.middleware.shed import Gate
+from paceline.http.server.server import HttpServer
 from paceline.lifecycle import AtStop, Lifecycle, Service
-from paceline.limit import Limiter, Limits, RateLimiter
 from paceline.log import Logger
-from paceline.outbox import OutboxListener, OutboxRelay
-from paceline.pg import Notifier, Pool, listening, uuid7
-from paceline.processes import Inherited, Link
-from paceline.rpc.app import RpcApp
-from paceline.rpc.server import RpcServer
-from paceline.shed import Door, Shedder
+from paceline.messaging import NatsBus, NatsConsumer, Stream
+from paceline.postgres import Notifier, Pool, listening, uuid7
+from paceline.postgres.inbox import InboxCleaner
+from paceline.postgres.outbox import OutboxListener, OutboxRelay
+from paceline.redis import Aside, Redis, RedisStore, SharedLimiter
+from paceline.resilience.load_shedding import Door, Shedder
+from paceline.resilience.rate_limit import Limiter, Limits, RateLimiter
 from paceline.trace import Tracer
-from paceline.web.app import App
-from paceline.web.middleware.shed import Gate
-from paceline.web.server import HttpServer
 
 ORDERS: Final = Stream("ORDERS", ("orders.>",))
 """The stream of the orders' messages; its durable consumer is ``order-processor``."""

@@ -3,8 +3,8 @@
 ``serve``, ``worker`` and ``run`` each have one, on ``APP_ADMIN_PORT`` of ``APP_ADMIN_HOST``; under
 a foreign ASGI server there is none, for several processes would want the same port. What is watched
 is told to it by ``main``, which also puts its services first: the port is open before anything else
-has started, and is the last to close. Paths and what they answer are ``paceline.admin``'s; names
-and meanings of the metrics are in ``docs/metrics.md``.
+has started, and is the last to close. Paths and what they answer are ``paceline.commands.admin``'s;
+names and meanings of the metrics are in ``docs/metrics.md``.
 """
 
 from collections.abc import Sequence
@@ -13,23 +13,23 @@ from typing import Any
 from myservice import __version__
 from myservice.config import Config
 from myservice.repository.reading import Reads
-from paceline.admin import Operated, Profiler, TaskAges, admin_app, require_token
-from paceline.admin.app import OperatedLog
-from paceline.bus import NatsConsumer
-from paceline.cache import Aside, Redis
 from paceline.coalesce import Coalescer
+from paceline.commands.admin import Operated, Profiler, TaskAges, admin_app, require_token
+from paceline.commands.admin.app import OperatedLog
+from paceline.commands.prefork import Inherited
 from paceline.config import Row
 from paceline.health import Health
+from paceline.http.app import App
+from paceline.http.server.server import HttpServer
 from paceline.lifecycle import Service
+from paceline.messaging import NatsConsumer
 from paceline.metrics.loop import LoopLag
 from paceline.metrics.registry import Metrics
-from paceline.outbox import OutboxRelay
-from paceline.pg import Pool
-from paceline.processes import Inherited
-from paceline.shed import Door, Shedder
+from paceline.postgres import Pool
+from paceline.postgres.outbox import OutboxRelay
+from paceline.redis import Aside, Redis
+from paceline.resilience.load_shedding import Door, Shedder
 from paceline.trace import TraceExport, recording
-from paceline.web.app import App
-from paceline.web.server import HttpServer
 
 
 class Operations:

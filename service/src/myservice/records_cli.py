@@ -22,9 +22,9 @@ import typer
 from myservice.config import MigrateConfig
 from myservice.domain.imports import Format, Import, Tally
 from myservice.errands import Archive, build_archive
-from paceline.cli import USAGE, fail, load_or_fail
+from paceline.commands.options import USAGE, fail, load_or_fail
+from paceline.concurrency.merge import merge
 from paceline.errors import Error, chain
-from paceline.fan import merge
 
 T = TypeVar("T")
 

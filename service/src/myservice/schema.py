@@ -12,8 +12,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from paceline.errors import Code, Error
-from paceline.migrate import DirtyDatabase, Migrator, Progress, read_source
-from paceline.pg import connect
+from paceline.postgres import connect
+from paceline.postgres.migrate import DirtyDatabase, Migrator, Progress, read_source
 
 
 def migrations() -> Traversable:

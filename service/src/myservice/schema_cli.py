@@ -1,6 +1,6 @@
 """``myservice migrate``: the kit's commands, on this service's files and database.
 
-Added to the command line by ``cli``; the commands are ``paceline.migrate.cli``.
+Added to the command line by ``cli``; the commands are ``paceline.commands.migrate``.
 The files are in ``migrations/``, which ``schema`` finds.
 """
 
@@ -12,9 +12,9 @@ import typer
 
 from myservice.config import MigrateConfig
 from myservice.schema import migrations, open_migrator
-from paceline.cli import load_or_fail
-from paceline.migrate import Migrator, Progress
-from paceline.migrate.cli import migrate_commands
+from paceline.commands.migrate import migrate_commands
+from paceline.commands.options import load_or_fail
+from paceline.postgres.migrate import Migrator, Progress
 
 
 def schema_commands() -> typer.Typer:

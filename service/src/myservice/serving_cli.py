@@ -19,16 +19,16 @@ from myservice.config import Config, ServeConfig, WorkerConfig
 from myservice.development import Development
 from myservice.main import Built, build, build_worker, limits
 from myservice.schema import SchemaCheck
-from paceline.admin import require_token
-from paceline.cli import USAGE, fail, with_flags
+from paceline.commands.admin import require_token
+from paceline.commands.gc import settle_memory
+from paceline.commands.options import USAGE, fail, with_flags
+from paceline.commands.prefork import Inherited, Plan, inherited, supervise
 from paceline.config import Loaded, describe
 from paceline.engines import EngineError
 from paceline.errors import Error
+from paceline.http.server.server import HttpServer
 from paceline.lifecycle import Exit
 from paceline.log import Log, setup
-from paceline.memory import settle_memory
-from paceline.processes import Inherited, Plan, inherited, supervise
-from paceline.web.server import HttpServer
 
 
 def serving_commands() -> typer.Typer:

@@ -1,7 +1,7 @@
 """``myservice top``: a live view of a running instance, on its admin port.
 
 Any instance that can be reached will do, of ``run``, ``serve`` or ``worker``; nothing is needed of
-the settings. The view is ``paceline.console.top``; here are its options. Added to the command line
+the settings. The view is ``paceline.commands.top``; here are its options. Added to the command line
 by ``cli``.
 """
 
@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from paceline.cli import USAGE, fail
-from paceline.console.top.instance import Away, Instance
-from paceline.console.top.once import once
+from paceline.commands.options import USAGE, fail
+from paceline.commands.top.instance import Away, Instance
+from paceline.commands.top.once import once
 from paceline.errors import ValidationError
 
 
@@ -58,6 +58,6 @@ def _top(
         except Away as exc:
             fail(f"{instance.url} is away: {exc.message}")
         return
-    from paceline.console.top.live import TopApp  # noqa: PLC0415 - slow, and only a screen needs it
+    from paceline.commands.top.live import TopApp  # noqa: PLC0415 - slow, and only a screen needs it
 
     TopApp(instance.url, instance.look, interval=interval).run()

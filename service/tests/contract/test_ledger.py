@@ -20,7 +20,7 @@ from myservice.domain.ledger import (
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.ledger import PgLedger
 from myservice.service.accounts import AccountRepository, Ledger
-from paceline.pg import Pool, uuid7
+from paceline.postgres import Pool, uuid7
 
 NOW = datetime(2026, 11, 24, 5, 0, 0, 123456, UTC)
 MISSING = UUID("0192f0a0-0000-7000-8000-00000000dead")

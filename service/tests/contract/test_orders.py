@@ -20,7 +20,7 @@ from myservice.repository.orders import PgOrders
 from myservice.service.accounts import AccountRepository, Ledger
 from myservice.service.orders import Announcement, OrderRepository, Placement
 from paceline.errors import Code, Error
-from paceline.pg import Pool, uuid7
+from paceline.postgres import Pool, uuid7
 
 NOW = datetime(2026, 11, 24, 5, 0, 0, 123456, UTC)
 LATER = NOW + timedelta(seconds=1)

@@ -10,7 +10,7 @@ import pytest
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
 from myservice.service.records import RecordRepository
 from paceline.errors import AlreadyExists
-from paceline.pg import uuid7
+from paceline.postgres import uuid7
 
 NOW = datetime(2026, 11, 23, 12, 30, 15, 123456, UTC)
 MISSING = UUID("0192f0a0-0000-7000-8000-00000000dead")

@@ -16,7 +16,7 @@ from running import MYSERVICE, PATIENCE, environment
 
 from myservice.config import Config
 from myservice.schema import migrations
-from paceline.migrate import read_source
+from paceline.postgres.migrate import read_source
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 

@@ -14,9 +14,9 @@ from nats_running import NatsServer
 from recording_log import RecordingLog
 from running import MYSERVICE, environment
 
-from paceline.bus import DeadLetters, Letter, Message, NatsBus, Stream, dead_stream
-from paceline.bus.dead import PREFIX, to_headers
 from paceline.engines import NatsEngine
+from paceline.messaging import DeadLetters, Letter, Message, NatsBus, Stream, dead_stream
+from paceline.messaging.dead_letter import PREFIX, to_headers
 from paceline.testing.silent import SilentLog
 
 pytestmark = pytest.mark.e2e

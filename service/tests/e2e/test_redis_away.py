@@ -19,8 +19,8 @@ from running import PATIENCE
 from shopping import READY, Shop, check, load_of, running_shop
 from valkey import Valkey
 
-from paceline.cache.connections import Connections
 from paceline.engines import NatsEngine
+from paceline.redis.connections import Connections
 from paceline.testing.silent import SilentLog
 
 FULL = os.environ.get("ORDERS_TEST") == "full"

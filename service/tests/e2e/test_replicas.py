@@ -18,10 +18,10 @@ from following import Follower, create_records
 from killing import frozen, kill_for_good, running_engine
 from shopping import READY, UNREADY, Shop, check, load_of, running_shop
 
-from paceline.bus import NatsBus
-from paceline.bus.jetstream import ask
 from paceline.engines import NatsEngine, PostgresEngine
 from paceline.log import setup
+from paceline.messaging import NatsBus
+from paceline.messaging.nats.jetstream import ask
 from paceline.testing.nats import nats_cluster
 from paceline.testing.silent import SilentLog
 

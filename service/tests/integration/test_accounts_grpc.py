@@ -11,7 +11,7 @@ from grpc import aio
 from grpc_client import World, details_of, running, token_of
 
 from myservice.proto.v1 import accounts_pb2 as pb
-from paceline.web.testing import Client
+from paceline.http.testing import Client
 
 pytestmark = pytest.mark.integration
 

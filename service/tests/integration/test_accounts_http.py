@@ -11,7 +11,7 @@ from recording_log import RecordingLog
 from myservice.config import Config
 from myservice.domain.accounts import MAX_AMOUNT
 from myservice.main import build
-from paceline.web.testing import Client, Response
+from paceline.http.testing import Client, Response
 
 __all__ = ["ada", "app", "bob", "operator"]
 pytestmark = pytest.mark.integration

@@ -13,9 +13,9 @@ from valkey import Valkey
 from myservice.domain.records import Record, RecordDraft, RecordNotFound
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
-from paceline.cache import Aside
-from paceline.pg import Pool, uuid7
-from paceline.web.testing import Client
+from paceline.http.testing import Client
+from paceline.postgres import Pool, uuid7
+from paceline.redis import Aside
 
 pytestmark = pytest.mark.integration
 

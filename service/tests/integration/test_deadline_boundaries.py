@@ -21,8 +21,8 @@ from myservice.proto.v1 import records_pb2 as pb
 from myservice.scopes import SCOPES
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
-from paceline.pg import connect
-from paceline.web.testing import Client
+from paceline.http.testing import Client
+from paceline.postgres import connect
 
 pytestmark = pytest.mark.integration
 

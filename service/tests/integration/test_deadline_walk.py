@@ -24,8 +24,8 @@ from myservice.scopes import SCOPES
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.engines import PostgresEngine
+from paceline.http.testing import Client, Response
 from paceline.testing.proxy import Proxy, Way, proxy_of
-from paceline.web.testing import Client, Response
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 

@@ -12,7 +12,7 @@ from myservice.repository.records import PgRecords
 from myservice.service.exports import ExportService
 from myservice.service.imports import ImportService
 from paceline.clock import SystemClock
-from paceline.pg import Pool, uuid7
+from paceline.postgres import Pool, uuid7
 
 pytestmark = pytest.mark.integration
 BAD = {3, 8}

@@ -7,7 +7,7 @@ from grpc_client import World, running, token_of
 from valkey import Valkey
 
 from myservice.proto.v1 import records_pb2 as pb
-from paceline.web.testing import Client, Response
+from paceline.http.testing import Client, Response
 
 pytestmark = pytest.mark.integration
 

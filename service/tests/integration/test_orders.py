@@ -25,12 +25,12 @@ from myservice.service.accounts import Actor
 from myservice.service.orders import Announcement, OrderService, Placement
 from myservice.service.records import RecordService
 from myservice.worker.orders import OrderProcessor
-from paceline.bus import Incoming, Message
 from paceline.clock import SystemClock
-from paceline.inbox import SCHEMA as INBOX
-from paceline.outbox import SCHEMA as OUTBOX
-from paceline.outbox import OutboxRelay
-from paceline.pg import Pool, connect, uuid7
+from paceline.messaging import Incoming, Message
+from paceline.postgres import Pool, connect, uuid7
+from paceline.postgres.inbox import SCHEMA as INBOX
+from paceline.postgres.outbox import SCHEMA as OUTBOX
+from paceline.postgres.outbox import OutboxRelay
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = pytest.mark.integration

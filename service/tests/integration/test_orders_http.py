@@ -6,8 +6,8 @@ import pytest
 from people import ada, app, bob, client, operator
 
 from myservice.domain.accounts import MAX_AMOUNT
-from paceline.web.app import App
-from paceline.web.testing import Client, Response
+from paceline.http.app import App
+from paceline.http.testing import Client, Response
 
 __all__ = ["ada", "app", "bob", "operator"]
 pytestmark = pytest.mark.integration

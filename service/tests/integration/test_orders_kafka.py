@@ -21,14 +21,14 @@ from myservice.repository.orders import PgOrders
 from myservice.service.accounts import Actor
 from myservice.service.orders import OrderService
 from myservice.worker.orders import OrderProcessor
-from paceline.bus import Incoming, Message
-from paceline.bus.kafka import KafkaBus
-from paceline.bus.kafka_consumer import KafkaConsumer
-from paceline.bus.kafka_topics import Topic
 from paceline.clock import SystemClock
 from paceline.errors import Code, Error
-from paceline.outbox import OutboxRelay
-from paceline.pg import Pool, uuid7
+from paceline.messaging import Incoming, Message
+from paceline.messaging.kafka.bus import KafkaBus
+from paceline.messaging.kafka.consumer import KafkaConsumer
+from paceline.messaging.kafka.topics import Topic
+from paceline.postgres import Pool, uuid7
+from paceline.postgres.outbox import OutboxRelay
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,7 @@ from myservice.repository.records import INSERT_RECORDS
 from myservice.service.position import Position, decode_position, encode_position
 from myservice.service.retention import Retention
 from myservice.service.updates import RecordUpdate
-from paceline.pg import Connection, DatabaseError, connect
+from paceline.postgres import Connection, DatabaseError, connect
 
 pytestmark = pytest.mark.integration
 

@@ -15,7 +15,7 @@ from grpc_client import World, details_of, running, token_of
 from rpc_wire import both
 
 from myservice.proto.v1 import records_pb2 as pb
-from paceline.web.testing import Client
+from paceline.http.testing import Client
 
 pytestmark = pytest.mark.integration
 

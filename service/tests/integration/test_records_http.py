@@ -15,10 +15,10 @@ from myservice.config import Config
 from myservice.main import Built, build
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
-from paceline.pg import connect
+from paceline.http.testing import Client, Response
+from paceline.postgres import connect
 from paceline.testing.cancel import cancel_at_every_await
 from paceline.testing.clock import ManualClock
-from paceline.web.testing import Client, Response
 
 pytestmark = pytest.mark.integration
 

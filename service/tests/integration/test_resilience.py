@@ -13,8 +13,8 @@ from myservice.domain.records import Record
 from myservice.repository.reading import Reads
 from myservice.repository.records import PgRecords
 from paceline.errors import Overloaded
-from paceline.pg import Pool, uuid7
-from paceline.web.testing import Client
+from paceline.http.testing import Client
+from paceline.postgres import Pool, uuid7
 
 pytestmark = pytest.mark.integration
 

@@ -4,8 +4,8 @@ import pytest
 
 from myservice.schema import SchemaCheck, migrations, open_migrator
 from paceline.errors import Error
-from paceline.migrate import DirtyDatabase, read_source
-from paceline.pg import connect
+from paceline.postgres import connect
+from paceline.postgres.migrate import DirtyDatabase, read_source
 
 pytestmark = pytest.mark.integration
 

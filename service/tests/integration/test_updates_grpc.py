@@ -17,17 +17,17 @@ from memory_updates import MemoryUpdates
 from recording_log import RecordingLog
 
 from myservice.domain.records import Record
-from myservice.handler.grpc import RecordRpc
+from myservice.handler.records_grpc import RecordRpc
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.proto.v1 import records_pb2_grpc
 from myservice.service.records import RecordService
 from myservice.service.updates import RecordUpdate
 from paceline.auth import Secrets, Verifier
 from paceline.clock import SystemClock
-from paceline.pg import uuid7
-from paceline.rpc import interceptors
-from paceline.rpc.app import RpcApp
-from paceline.rpc.server import RpcServer
+from paceline.grpc import interceptors
+from paceline.grpc.app import RpcApp
+from paceline.grpc.server import RpcServer
+from paceline.postgres import uuid7
 
 pytestmark = pytest.mark.integration
 

@@ -15,7 +15,7 @@ from myservice.config import Config
 from myservice.main import Built, build
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
-from paceline.web.testing import Client
+from paceline.http.testing import Client
 
 pytestmark = pytest.mark.integration
 

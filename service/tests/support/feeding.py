@@ -11,12 +11,12 @@ import msgspec
 from recording_log import RecordingLog
 
 from myservice.domain.records import Record
-from myservice.repository.changes import CHANNEL, PgChanges
+from myservice.repository.record_changes import CHANNEL, PgChanges
 from myservice.repository.records import PgRecords
 from myservice.service.feed import RecordFeed
 from myservice.service.updates import RecordUpdate
 from paceline.clock import SystemClock
-from paceline.pg import Notifier, Pool, listening, uuid7
+from paceline.postgres import Notifier, Pool, listening, uuid7
 
 PATIENCE = 20.0
 

@@ -14,8 +14,8 @@ from myservice.config import Config
 from myservice.main import build
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
-from paceline.web.app import App
-from paceline.web.testing import Client
+from paceline.http.app import App
+from paceline.http.testing import Client
 
 SECRET: Final = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 OWNER: Final = (

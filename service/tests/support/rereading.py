@@ -2,7 +2,7 @@
 
 A `Shelf` has one record for each client. All of its changes are made at one server, its home. A read
 there must never give an older version than was acknowledged before; at the other servers, too, but
-for the time just after an outage of the cache (see ``paceline.cache.aside``), in which `calm` is off.
+for the time just after an outage of the cache (see ``paceline.redis.cache_aside``), in which `calm` is off.
 No request may fail. Used by ``test_redis_away``.
 """
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from myservice.cli import COMMANDS
-from paceline.console.lazy import Lazy
+from paceline.commands.lazy import Lazy
 
 HEAVY = ("asyncpg", "google", "grpc", "joserfc", "nats", "pydantic", "redis", "textual", "uvicorn")
 

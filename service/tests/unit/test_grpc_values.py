@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myservice.domain.records import Record, RecordDraft, check_draft
-from myservice.handler.grpc import how_many_fit
 from myservice.handler.grpc_values import (
     KINDS,
     draft_of,
@@ -22,6 +21,7 @@ from myservice.handler.grpc_values import (
     update_message,
     uuid_of,
 )
+from myservice.handler.records_grpc import how_many_fit
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.service.updates import RecordUpdate
 from paceline.errors import ValidationError

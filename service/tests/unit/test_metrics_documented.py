@@ -3,11 +3,11 @@
 import pytest
 from metric_table import Described, documented, exposed
 
-from paceline.metrics.figures import GROUPS
+from paceline.grpc.interceptors import metrics as measured_calls
+from paceline.http.middleware import metrics as measured_requests
 from paceline.metrics.loop import LoopLag
 from paceline.metrics.registry import Metrics
-from paceline.rpc.interceptors import metrics as measured_calls
-from paceline.web.middleware import metrics as measured_requests
+from paceline.metrics.specs import GROUPS
 
 TABLE = {row.name: row for row in documented()}
 FIGURES = [

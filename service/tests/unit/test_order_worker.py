@@ -14,10 +14,10 @@ from myservice.domain.orders import CREATED_SUBJECT, OrderCreated, OrderDraft, O
 from myservice.service.accounts import Actor
 from myservice.service.orders import Announcement, OrderService
 from myservice.worker.orders import OrderProcessor
-from paceline.bus import Incoming
 from paceline.clock import SystemClock
 from paceline.errors import Code, Error
-from paceline.pg import uuid7
+from paceline.messaging import Incoming
+from paceline.postgres import uuid7
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 ADA = Actor("ada")

@@ -14,7 +14,7 @@ from myservice.service.feed import Change, Page, RecordFeed
 from myservice.service.position import Position, encode_position
 from myservice.service.updates import RecordUpdate
 from paceline.errors import Code, Error, ValidationError
-from paceline.pg import Bell, uuid7
+from paceline.postgres import Bell, uuid7
 from paceline.testing.clock import ManualClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,7 +9,7 @@ from memory_records import MemoryRecords
 from myservice.domain.records import MAX_DATA_BYTES, RecordDraft, RecordNotFound, StaleVersion
 from myservice.service.records import RecordService
 from paceline.errors import ValidationError, chain
-from paceline.pg import uuid7
+from paceline.postgres import uuid7
 from paceline.testing.clock import ManualClock
 
 MISSING = UUID("0192f0a0-0000-7000-8000-00000000dead")

@@ -2,7 +2,7 @@
 
 `Verifier` turns a token into a `Principal` with the keys of `Secrets` (HS256) or `JwksSource`
 (RS256, ES256, EdDSA). Invariant: only this room knows the JWT library, and nothing here knows
-HTTP: headers and status codes belong to ``paceline.web``. The composition root builds a
+HTTP: headers and status codes belong to ``paceline.http``. The composition root builds a
 `Verifier`; the authentication middleware calls it. Read ``paceline.auth.jwt`` first, then
 ``keys``, ``claims`` and ``jwks``.
 """

@@ -18,11 +18,11 @@ from contextlib import suppress
 from paceline.auth.fetch import Fetch
 from paceline.auth.jwk import ParsedKeys, parse_jwks
 from paceline.auth.keys import KeySet
-from paceline.budget import Budget
 from paceline.clock import Clock
+from paceline.concurrency.threads import in_daemon_thread
 from paceline.errors import Code, Error, chain
-from paceline.retry import Retry
-from paceline.thread import in_daemon_thread
+from paceline.resilience.budget import Budget
+from paceline.resilience.retry import Retry
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ metrics without knowing how many there are. What they do is in ``read`` and ``wr
 
 from typing import Protocol
 
-from paceline.coalesce.trips import Stats
+from paceline.coalesce.batching import Stats
 
 
 class Coalescer(Protocol):

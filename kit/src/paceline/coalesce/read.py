@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from paceline.coalesce.faults import may_be_about_a_key
+from paceline.coalesce.batching import Stats, Trips
+from paceline.coalesce.errors import may_be_about_a_key
 from paceline.coalesce.observe import Observer
-from paceline.coalesce.trips import Stats, Trips
-from paceline.deadline import blame
+from paceline.concurrency.deadline import blame
 from paceline.errors import Code, Error, NotFound
 
 K = TypeVar("K", bound=Hashable)

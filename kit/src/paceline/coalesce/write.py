@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar, Final, Generic, TypeVar
 
-from paceline.coalesce.faults import is_about_an_item
+from paceline.coalesce.batching import Stats, Trips
+from paceline.coalesce.errors import is_about_an_item
 from paceline.coalesce.observe import Observer
-from paceline.coalesce.trips import Stats, Trips
-from paceline.deadline import blame, ran_out, struck
+from paceline.concurrency.deadline import blame, ran_out, struck
 from paceline.errors import Code, Error
 
 K = TypeVar("K")

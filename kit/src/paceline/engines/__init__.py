@@ -8,13 +8,13 @@ a test session; ``serve``, ``worker`` and ``migrate`` never do. Read ``postgres`
 
 from paceline.engines.errors import EngineError
 from paceline.engines.folder import kept_text
+from paceline.engines.group import Together
 from paceline.engines.nats import NatsEngine, nats_url_of
 from paceline.engines.nats_config import NatsNode
 from paceline.engines.ports import free_ports
 from paceline.engines.postgres import PostgresEngine
+from paceline.engines.progress import EngineLog
 from paceline.engines.redis import RedisEngine
-from paceline.engines.telling import EngineLog
-from paceline.engines.together import Together
 
 __all__ = [
     "EngineError",

@@ -27,7 +27,7 @@ from paceline.engines.nats_config import USER, NatsNode, config_text
 from paceline.engines.ports import kept_ports
 from paceline.engines.probe import first_line
 from paceline.engines.process import ServerProcess
-from paceline.engines.telling import EngineLog, teller
+from paceline.engines.progress import EngineLog, teller
 
 _WHAT: Final = "NATS"
 _PORTS: Final = "ports"

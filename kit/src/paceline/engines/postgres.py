@@ -23,10 +23,10 @@ from paceline.engines.address import client_folder, make_link, remove_link, runt
 from paceline.engines.cluster import Cluster
 from paceline.engines.errors import EngineError
 from paceline.engines.folder import FolderLock
-from paceline.engines.leftover import PARENT, mark_of, remove_stale_locks, stop_leftovers
 from paceline.engines.programs import CACHE, Programs, copy_programs, find_obstacle, get_programs
+from paceline.engines.progress import EngineLog, teller
+from paceline.engines.stale import PARENT, mark_of, remove_stale_locks, stop_leftovers
 from paceline.engines.supervisor import Child, Ladder
-from paceline.engines.telling import EngineLog, teller
 
 _POLL: Final = 0.005
 _DEFAULT_PORT: Final = 5432

@@ -16,7 +16,7 @@ from typing import Final
 
 from paceline.engines.errors import EngineError
 from paceline.engines.folder import FolderLock, data_folder
-from paceline.engines.serverlog import ServerLog
+from paceline.engines.server_log import ServerLog
 from paceline.engines.supervisor import Child, Ladder, spawn
 
 _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}

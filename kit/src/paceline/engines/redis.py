@@ -23,7 +23,7 @@ from paceline.engines.discovery import (
 )
 from paceline.engines.probe import first_line
 from paceline.engines.process import ServerProcess
-from paceline.engines.telling import EngineLog, teller
+from paceline.engines.progress import EngineLog, teller
 
 _SOCKET: Final = "valkey.sock"
 _NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})

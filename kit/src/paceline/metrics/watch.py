@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from paceline.metrics.figures import GROUPS, Figure
+from paceline.metrics.specs import GROUPS, Figure
 
 Read = Callable[[], object]
 Ask = Callable[[], Awaitable[object]]

@@ -18,12 +18,12 @@ from paceline.trace.ambient import (
     recording,
     span,
 )
+from paceline.trace.batch_spans import TripSpans, joined
 from paceline.trace.context import TRACEPARENT, TRACESTATE, SpanContext, is_sampled
 from paceline.trace.endpoint import OTLP_ENDPOINT, parse_endpoint, sender_to
 from paceline.trace.export import TraceExport
 from paceline.trace.span import Kind, Span
 from paceline.trace.tracer import Tracer
-from paceline.trace.trips import TripSpans, joined
 
 __all__ = [
     "OTLP_ENDPOINT",

@@ -3,7 +3,7 @@
 A context variable, like the deadline's, set at the edges (``tracer``) and by every span while it
 lasts. So a pool or a cache needs no tracer: it asks what is ambient, and as that is recorded for
 one request in ten, or for none, the usual cost is one look at the variable. Tasks inherit it; for
-one that begins in a context of its own, `carried` takes it along. Read by ``paceline.pg``,
+one that begins in a context of its own, `carried` takes it along. Read by ``paceline.postgres``,
 ``cache``, ``bus``, ``web``, ``rpc``; exemplars read `current`.
 """
 

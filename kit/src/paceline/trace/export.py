@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Final, Protocol
 
-from paceline.deadline import remaining
+from paceline.concurrency.deadline import remaining
 from paceline.trace.span import Span
 
 _STOP_TIMEOUT: Final = 5.0

@@ -8,10 +8,10 @@ import pytest
 from http_wire import GET, Held, echo, hello, make_server, read_body, send_answer, serving
 from recording_log import RecordingLog
 
-from paceline.deadline import fail_after, remaining
+from paceline.concurrency.deadline import fail_after, remaining
 from paceline.errors import Code, Error
-from paceline.web.asgi import Headers, Receive, Scope, Send
-from paceline.web.server import HttpServer
+from paceline.http.asgi import Headers, Receive, Scope, Send
+from paceline.http.server.server import HttpServer
 
 pytestmark = pytest.mark.integration
 

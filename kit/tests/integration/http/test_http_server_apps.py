@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from http_wire import GET, send_answer, serving
 
-from paceline.web.asgi import Message, Receive, Scope, Send
+from paceline.http.asgi import Message, Receive, Scope, Send
 
 pytestmark = pytest.mark.integration
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from http_wire import GET, Held, read_body, send_answer, serving
 
-from paceline.web.asgi import Receive, Scope, Send
+from paceline.http.asgi import Receive, Scope, Send
 
 pytestmark = pytest.mark.integration
 

@@ -10,8 +10,8 @@ import pytest
 from http_wire import GET, Client, Held, hello
 from recording_log import RecordingLog
 
-from paceline.web.asgi import ASGIApp
-from paceline.web.server import HttpServer
+from paceline.http.asgi import ASGIApp
+from paceline.http.server.server import HttpServer
 
 pytestmark = pytest.mark.integration
 

@@ -11,10 +11,10 @@ from http_wire import GET, Client, Held, echo, hello, serving
 from recording_log import RecordingLog
 
 from paceline.clock import SystemClock
-from paceline.shed import Door, Shedder
-from paceline.web.app import App
-from paceline.web.asgi import ASGIApp
-from paceline.web.middleware.shed import Gate, by_method, shed
+from paceline.http.app import App
+from paceline.http.asgi import ASGIApp
+from paceline.http.middleware.shed import Gate, by_method, shed
+from paceline.resilience.load_shedding import Door, Shedder
 
 pytestmark = pytest.mark.integration
 

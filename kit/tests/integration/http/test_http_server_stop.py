@@ -9,10 +9,10 @@ import pytest
 from http_wire import GET, Held, hello, make_server, send_answer, serving
 from recording_log import RecordingLog
 
-from paceline.deadline import fail_after
+from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error
+from paceline.http.asgi import Receive, Scope, Send
 from paceline.lifecycle import Lifecycle
-from paceline.web.asgi import Receive, Scope, Send
 
 pytestmark = pytest.mark.integration
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import pytest
 from http_wire import PATIENCE, Client, serving
 
-from paceline.web.app import App
-from paceline.web.events import Events, event
-from paceline.web.middleware import timeout
+from paceline.http.app import App
+from paceline.http.events import Events, event
+from paceline.http.middleware import timeout
 
 pytestmark = pytest.mark.integration
 

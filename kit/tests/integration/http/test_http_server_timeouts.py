@@ -6,7 +6,7 @@ import json
 import pytest
 from http_wire import GET, Held, hello, read_body, send_answer, serving
 
-from paceline.web.asgi import Receive, Scope, Send
+from paceline.http.asgi import Receive, Scope, Send
 
 pytestmark = pytest.mark.integration
 SOON = 0.08

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from paceline.commands.prefork import Inherited, inherited
+from paceline.commands.prefork.client import ask
+from paceline.commands.prefork.handoff import WORKER, handed_on
+from paceline.commands.prefork.sockets import open_listener, port_of, reserve
 from paceline.errors import Code, Error
-from paceline.processes import Inherited, inherited
-from paceline.processes.asking import ask
-from paceline.processes.listening import open_listener, port_of, reserve
-from paceline.processes.plan import WORKER, handed_on
 
 pytestmark = pytest.mark.integration
 

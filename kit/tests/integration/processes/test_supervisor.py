@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from paceline.processes import Plan
-from paceline.processes.plan import PLAN
+from paceline.commands.prefork import Plan
+from paceline.commands.prefork.handoff import PLAN
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
@@ -25,7 +25,7 @@ PATIENCE = 20.0
 
 @dataclass
 class Supervisor:
-    """``python -m paceline.processes`` on workers of ours."""
+    """``python -m paceline.commands.prefork`` on workers of ours."""
 
     process: asyncio.subprocess.Process
     folder: Path
@@ -99,7 +99,7 @@ async def supervisor(
     command = [sys.executable, str(TESTS / "tools/worker_program.py"), str(folder)]
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "paceline.processes", *command,
+            sys.executable, "-m", "paceline.commands.prefork", *command,
             env={PLAN: msgspec.json.encode(plan).decode(), "PYTHONPATH": str(TESTS / "support")},
             stdout=log, stderr=log,
         )  # fmt: skip

@@ -15,7 +15,7 @@ import msgspec
 
 from myservice.domain.accounts import Amount, Reference
 from myservice.domain.records import Metadata, Name, Record, RecordDraft
-from myservice.handler.http import Prefix
+from myservice.handler.records_http import Prefix
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.service.updates import RecordUpdate
 from paceline.errors import ValidationError

@@ -33,7 +33,7 @@ CREATE TRIGGER orders_decided_once BEFORE UPDATE ON orders
 CREATE TRIGGER orders_never_deleted BEFORE DELETE OR TRUNCATE ON orders
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- Messages to be sent, written with the change that they tell of. As paceline.outbox wants it.
+-- Messages to be sent, written with the change that they tell of. As paceline.postgres.outbox wants it.
 CREATE TABLE outbox (
     position   bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id         text        NOT NULL,
@@ -48,7 +48,7 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_failed ON outbox (key) WHERE retry_at IS NOT NULL;
 
--- Messages that have had their effect. As paceline.inbox wants it.
+-- Messages that have had their effect. As paceline.postgres.inbox wants it.
 CREATE TABLE inbox (
     consumer   text        NOT NULL,
     id         text        NOT NULL,

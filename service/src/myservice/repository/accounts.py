@@ -13,7 +13,7 @@ from myservice.domain.accounts import Account, AccountNotFound
 from myservice.repository.reading import Reads
 from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
-from paceline.pg import Pool
+from paceline.postgres import Pool
 
 _COLUMNS: Final = "id, owner, balance, created_at"
 _GET: Final[LiteralString] = f"SELECT {_COLUMNS} FROM accounts WHERE id = ANY($1::uuid[])"

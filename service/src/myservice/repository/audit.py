@@ -10,7 +10,7 @@ from typing import Final, LiteralString
 
 from myservice.domain.audit import Audit
 from paceline.errors import wrap
-from paceline.pg import Connection, Pool
+from paceline.postgres import Connection, Pool
 
 _MOST_FAULTS: Final = 20
 _TOTALS: Final[LiteralString] = """

@@ -1,10 +1,11 @@
 """Records by id through a cache, in front of another repository.
 
 Implements ``service.records.RecordRepository``. Invariant, while the cache answers: a record that
-is read after its change was acknowledged is never an older one; ``paceline.cache.aside`` says how,
-and what holds while it does not answer. Listings are not cached: any change of any record could
-touch any page. A new record needs no block, as nothing but "there is none" could be cached of it,
-and that for two seconds only. Built by ``main`` when ``APP_CACHE`` is on; ``records`` is beneath.
+is read after its change was acknowledged is never an older one; ``paceline.redis.cache_aside`` says
+how, and what holds while it does not answer. Listings are not cached: any change of any record
+could touch any page. A new record needs no block, as nothing but "there is none" could be cached of
+it, and that for two seconds only. Built by ``main`` when ``APP_CACHE`` is on; ``records`` is
+beneath.
 """
 
 from collections.abc import Collection
@@ -13,7 +14,7 @@ from uuid import UUID
 
 from myservice.domain.records import Record, RecordDraft
 from myservice.service.records import RecordRepository
-from paceline.cache import Aside
+from paceline.redis import Aside
 
 
 class CachedRecords:

@@ -21,7 +21,7 @@ from myservice.domain.imports import (
 )
 from myservice.repository.records import INSERT_RECORDS
 from paceline.errors import wrap
-from paceline.pg import DatabaseError, Pool
+from paceline.postgres import DatabaseError, Pool
 
 _FIND: Final[LiteralString] = """
     SELECT id, chunk_lines, chunk_bytes, finished_at FROM imports

@@ -25,7 +25,7 @@ from myservice.domain.ledger import (
 )
 from paceline.coalesce import Coalescer, Observer, WriteCoalescer
 from paceline.errors import Error, wrap
-from paceline.pg import Connection, Pool, Row
+from paceline.postgres import Connection, Pool, Row
 
 _CLAIM: Final[LiteralString] = """
     INSERT INTO idempotency_keys (subject, key, fingerprint, transfer_id, created_at)

@@ -1,10 +1,10 @@
 """Orders in PostgreSQL: placed together with their announcements, and looked up.
 
 Implements ``service.orders.OrderRepository``. Calls in flight are one transaction, which writes
-their orders and what tells of them (``paceline.outbox``), so an order is announced if and only if
-it exists. An idempotency key is a column of the order that it made: the unique index makes the
-second of two replicas wait for the first one's commit, and then give the same answer. How orders
-are decided is ``payments``; for the order of locks see ``repository``.
+their orders and what tells of them (``paceline.postgres.outbox``), so an order is announced if and
+only if it exists. An idempotency key is a column of the order that it made: the unique index makes
+the second of two replicas wait for the first one's commit, and then give the same answer. How
+orders are decided is ``payments``; for the order of locks see ``repository``.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from myservice.domain.orders import CREATED_SUBJECT, Order, OrderNotFound, annou
 from myservice.repository.payments import pay_all
 from myservice.repository.reading import Reads
 from myservice.service.orders import Announcement, Placement
-from paceline.bus import Message
 from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
-from paceline.outbox import enqueue
-from paceline.pg import Connection, Pool, Row
+from paceline.messaging import Message
+from paceline.postgres import Connection, Pool, Row
+from paceline.postgres.outbox import enqueue
 from paceline.trace import outgoing
 
 _COLUMNS: Final = """

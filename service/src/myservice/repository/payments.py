@@ -1,10 +1,10 @@
 """Announced orders are paid: a batch is one transaction and one commit.
 
-It locks the orders, claims the messages (``paceline.inbox``), has the ledger enter the payments,
-and writes what became of the orders; so an order is paid, decided and its message used up, or none
-of it. Three things keep a second delivery from a second effect, each enough by itself: the inbox,
-the order's status under its lock, and the payment's id, which is the order's. A message is claimed
-once its order is known to exist, since a claim is for good. Used by ``orders``.
+It locks the orders, claims the messages (``paceline.postgres.inbox``), has the ledger enter the
+payments, and writes what became of the orders; so an order is paid, decided and its message used
+up, or none of it. Three things keep a second delivery from a second effect, each enough by itself:
+the inbox, the order's status under its lock, and the payment's id, which is the order's. A message
+is claimed once its order is known to exist, since a claim is for good. Used by ``orders``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ from myservice.domain.orders import Decision, OrderNotFound, decide
 from myservice.repository.ledger import enter_all
 from myservice.service.orders import Announcement
 from paceline.errors import Code, Error
-from paceline.inbox import claim, claimable
-from paceline.pg import Connection, Row
+from paceline.postgres import Connection, Row
+from paceline.postgres.inbox import claim, claimable
 
 CONSUMER: Final = "order-processor"
 """Whose messages are claimed."""

@@ -2,16 +2,17 @@
 
 A read may be repeated, so one whose connection went away is made once more on another, within a
 budget. That is per trip: a trip of a hundred reads is repeated once. Pages share no trips, so they
-are kept to a part of the connections (``paceline.bulkhead``). One `Reads` serves all repositories.
-Writes have no part in this: whether one was done is not known after a lost connection.
+are kept to a part of the connections (``paceline.resilience.bulkhead``). One `Reads` serves all
+repositories. Writes have no part in this: whether one was done is not known after a lost
+connection.
 """
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from paceline.budget import Budget
-from paceline.bulkhead import Bulkhead
-from paceline.retry import Retry
+from paceline.resilience.budget import Budget
+from paceline.resilience.bulkhead import Bulkhead
+from paceline.resilience.retry import Retry
 
 T = TypeVar("T")
 

@@ -19,11 +19,11 @@ from uuid import UUID
 import msgspec
 
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
-from myservice.repository.changes import SETTLED, LoggedChange
 from myservice.repository.reading import Reads
+from myservice.repository.record_changes import SETTLED, LoggedChange
 from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import AlreadyExists, wrap
-from paceline.pg import Connection, DatabaseError, Pool, Row
+from paceline.postgres import Connection, DatabaseError, Pool, Row
 
 _COLUMNS: Final = "id, name, metadata, data, version, created_at, updated_at"
 _GET: Final[LiteralString] = f"SELECT {_COLUMNS} FROM records WHERE id = ANY($1::uuid[])"

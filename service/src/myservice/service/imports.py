@@ -19,8 +19,8 @@ from myservice.domain.imports import Format, Import, Layout, Parsed, Reject, Tal
 from myservice.service.chunks import chunks
 from myservice.service.parsing import parse
 from paceline.clock import Clock
+from paceline.concurrency.workers import process_pool
 from paceline.errors import wrap
-from paceline.pool import process_pool
 
 
 class ImportRepository(Protocol):

@@ -1,9 +1,9 @@
 """Lines into records, with the same rules as the API's: what it would refuse is rejected here.
 
-Runs in processes of its own (`parse` is given to ``paceline.pool.process_pool``), so it holds no
-state and takes and gives plain data. What the service gives a record itself (id, version, times)
-may stand in a line, as an export writes it, and is not used: an import makes new records. Called
-by ``service.imports``.
+Runs in processes of its own (`parse` is given to ``paceline.concurrency.workers.process_pool``), so
+it holds no state and takes and gives plain data. What the service gives a record itself (id,
+version, times) may stand in a line, as an export writes it, and is not used: an import makes new
+records. Called by ``service.imports``.
 """
 
 import csv

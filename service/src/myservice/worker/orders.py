@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from myservice.domain.orders import CREATED_SUBJECT, OrderCreated
 from myservice.service.orders import OrderService
-from paceline.bus import Incoming
 from paceline.errors import Code, Error
+from paceline.messaging import Incoming
 
 
 class OrderProcessor:

@@ -1,0 +1,40 @@
+"""``GET /debug/profile?seconds=5&format=svg``: a profile as a picture or as text.
+
+Whoever asks waits for it; when they leave, it ends. Added by ``app``; the work is done by
+``profile`` and drawn by ``flame``.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from paceline.commands.admin.flame import flame, folded
+from paceline.commands.admin.pages import Page, query_reader
+from paceline.commands.admin.profile import Profiler
+from paceline.http.asgi import Scope
+
+_LONGEST: Final = 60.0
+
+
+class ProfileQuery(msgspec.Struct, frozen=True):
+    """How long to look, in seconds, and how to show it."""
+
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=_LONGEST)] = 5.0
+    format: Literal["svg", "folded"] = "svg"
+
+
+def profile_page(profiler: Profiler) -> Callable[[Scope], Page]:
+    """The page. Errors: 409 while another profile runs."""
+    read = query_reader(ProfileQuery)
+
+    async def page(scope: Scope) -> tuple[bytes, str]:
+        query = read(scope)
+        stacks = await profiler.profile(query.seconds)
+        if query.format == "folded":
+            return folded(stacks).encode(), "text/plain; charset=utf-8"
+        spent = sum(stacks.values()) / 1e6
+        title = f"CPU time of the event loop: {spent:.2f} s in {query.seconds:g} s"
+        return flame(stacks, title=title).encode(), "image/svg+xml"
+
+    return page

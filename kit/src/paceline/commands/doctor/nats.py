@@ -1,0 +1,152 @@
+"""NATS: reachable, JetStream on, streams and consumers as they should be, nothing dead.
+
+Only asks: a stream that is not there yet is made by the service when it starts, so its absence is
+no fault. Whether the server syncs each write to disk cannot be seen from a client, and a finding
+says so rather than guess. A check for ``examine``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from paceline.commands.doctor.findings import Finding, fail, ok, warn
+from paceline.commands.top.draw import number, size
+from paceline.errors import Code
+from paceline.log import Logger
+from paceline.messaging import NatsBus, QueueError, Stream
+from paceline.messaging.nats.bus import describe
+from paceline.messaging.nats.errors import CONSUMER_NOT_FOUND, STREAM_NOT_FOUND
+
+_NAME: Final = "nats"
+_JETSTREAM: Final = "jetstream"
+_SYNC: Final = (
+    "one replica; an acknowledged message is safe if the server has "
+    "jetstream { sync_interval: always }, which cannot be seen from here"
+)
+
+
+class _Account(msgspec.Struct, frozen=True):
+    storage: int = 0
+    streams: int = 0
+    consumers: int = 0
+
+
+class _StreamConfig(msgspec.Struct, frozen=True):
+    num_replicas: int = 1
+    storage: str = "file"
+    subjects: tuple[str, ...] = ()
+
+
+class _StreamState(msgspec.Struct, frozen=True):
+    messages: int = 0
+    bytes: int = 0
+
+
+class _StreamInfo(msgspec.Struct, frozen=True):
+    config: _StreamConfig
+    state: _StreamState
+
+
+class _ConsumerInfo(msgspec.Struct, frozen=True):
+    num_pending: int = 0
+    num_ack_pending: int = 0
+    num_redelivered: int = 0
+
+
+async def check_nats(
+    url: str,
+    log: Logger,
+    *,
+    consumers: Mapping[str, Stream],
+    dead: Stream,
+    program: str,
+    patience: float = 3.0,
+) -> list[Finding]:
+    """All about the queue.
+
+    ``consumers``: the durable ones, and the stream of each. ``program``: the command that has
+    ``dead``.
+
+    Errors: `QueueError` when it cannot be reached within ``patience`` seconds.
+    """
+    bus = NatsBus(url, log, name="doctor", start_timeout=patience, publish_timeout=patience)
+    await bus.start()
+    try:
+        found = [ok(_NAME, f"connected with {describe(url.split(','))}")]
+        account = await _account(bus)
+        if account is None:
+            mend = "start the server with -js, or allow this account JetStream"
+            return [*found, fail(_JETSTREAM, "JetStream is off", mend)]
+        saw = f"{number(account.streams)} streams, {size(account.storage)} stored"
+        found.append(ok(_JETSTREAM, saw))
+        for durable, stream in consumers.items():
+            found += await _stream(bus, stream)
+            found.append(await _consumer(bus, stream, durable))
+        return [*found, await _dead(bus, dead, program)]
+    finally:
+        await bus.stop()
+
+
+async def _account(bus: NatsBus) -> _Account | None:
+    try:
+        return await bus.ask("$JS.API.INFO", b"", _Account)
+    except QueueError as exc:
+        # Nobody answers where it is off; a server that has it refuses an account that has not.
+        if exc.code in {Code.UNAVAILABLE, Code.PERMISSION_DENIED} or exc.number:
+            await bus.ping()
+            return None
+        raise
+
+
+async def _info(bus: NatsBus, stream: Stream) -> _StreamInfo | None:
+    try:
+        return await bus.ask(f"$JS.API.STREAM.INFO.{stream.name}", b"", _StreamInfo)
+    except QueueError as exc:
+        if exc.number == STREAM_NOT_FOUND:
+            return None
+        raise
+
+
+async def _stream(bus: NatsBus, stream: Stream) -> Sequence[Finding]:
+    name = f"stream {stream.name}"
+    info = await _info(bus, stream)
+    if info is None:
+        return [ok(name, f"not there yet; made at the start, on {stream.replicas} server(s)")]
+    saw = f"{number(info.state.messages)} messages, {size(info.state.bytes)}"
+    if info.config.storage != "file":
+        mend = "make it again with storage: file; a restart of the server empties it"
+        return [fail(name, f"{saw}, kept in {info.config.storage} only", mend)]
+    lacking = [each for each in stream.subjects if each not in info.config.subjects]
+    if lacking:
+        return [warn(name, f"{saw}, without {', '.join(lacking)}", "they are added at the start")]
+    if info.config.num_replicas < stream.replicas:
+        mend = f"nats stream edit {stream.name} --replicas={stream.replicas}"
+        return [warn(name, f"{saw}, {info.config.num_replicas} replica(s)", mend)]
+    kept = _SYNC if info.config.num_replicas == 1 else f"{info.config.num_replicas} replicas"
+    return [ok(name, f"{saw}; {kept}")]
+
+
+async def _consumer(bus: NatsBus, stream: Stream, durable: str) -> Finding:
+    name = f"consumer {durable}"
+    try:
+        subject = f"$JS.API.CONSUMER.INFO.{stream.name}.{durable}"
+        info = await bus.ask(subject, b"", _ConsumerInfo)
+    except QueueError as exc:
+        if exc.number in {STREAM_NOT_FOUND, CONSUMER_NOT_FOUND}:
+            return ok(name, "not there yet; made when a worker starts")
+        raise
+    return ok(
+        name,
+        f"{number(info.num_pending)} waiting, {number(info.num_ack_pending)} being handled, "
+        f"{number(info.num_redelivered)} of them again",
+    )
+
+
+async def _dead(bus: NatsBus, stream: Stream, program: str) -> Finding:
+    name = "dead letters"
+    info = await _info(bus, stream)
+    if info is None or info.state.messages == 0:
+        return ok(name, "none")
+    count = number(info.state.messages)
+    return warn(name, count, f"{program} dead list shows them; mend the cause, then: dead retry")

@@ -1,0 +1,170 @@
+"""PostgreSQL: reachable, new enough, with room for us, durable, writable, and at one time with us.
+
+One connection and one statement, as the role the service uses, so rights are its own. Rejected:
+anything that needs more than a service's rights, such as the settings' files. Checks for
+``examine``; whether the schema is right is `judge_schema`'s, from what the migrator reads.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from paceline.clock import Clock
+from paceline.commands.doctor.findings import Finding, fail, ok, warn
+from paceline.commands.top.draw import duration
+from paceline.postgres import connect
+from paceline.postgres.connect import describe
+from paceline.postgres.migrate import Row, State
+
+_OLDEST: Final = 14
+_NAME: Final = "postgres"
+_SKEW: Final = 1.0
+_BAD_SKEW: Final = 30.0
+
+_Told = Row | Mapping[str, Any]
+"""A decode point: the statement gives the types."""
+
+_LOOK: Final = """
+SELECT current_setting('server_version') AS version,
+    current_setting('server_version_num')::int / 10000 AS major,
+    current_setting('max_connections')::int
+        - current_setting('superuser_reserved_connections')::int
+        - coalesce(current_setting('reserved_connections', true), '0')::int AS places,
+    (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) AS role_limit,
+    (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) AS database_limit,
+    (SELECT coalesce(sum(numbackends), 0)::int FROM pg_stat_database) - 1 AS used,
+    current_setting('fsync') AS fsync,
+    current_setting('full_page_writes') AS full_page_writes,
+    current_setting('synchronous_commit') AS synchronous_commit,
+    current_setting('transaction_read_only') = 'on' OR pg_is_in_recovery() AS read_only,
+    current_setting('server_encoding') AS encoding,
+    current_schema() AS schema,
+    coalesce(has_schema_privilege(current_schema(), 'USAGE'), false) AS may_use,
+    coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
+    coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS ssl,
+    coalesce(host(inet_client_addr()) = host(inet_server_addr()), true) AS same_machine,
+    extract(epoch FROM clock_timestamp())::float8 AS now
+"""
+
+
+async def check_postgres(
+    dsn: str, clock: Clock, *, wanted: int, patience: float = 3.0
+) -> list[Finding]:
+    """All about the server. ``wanted``: the connections of all processes of this instance.
+
+    Errors: `paceline.postgres.DatabaseError` when it cannot be reached within ``patience`` seconds.
+    """
+    began = clock.monotonic()
+    connection = await connect(dsn, timeout=patience)
+    try:
+        connected = clock.monotonic()
+        row = await connection.fetchrow(_LOOK)
+        ended = clock.monotonic()
+        ours = clock.time()
+    finally:
+        connection.terminate()  # a farewell could wait for a server that hangs
+    if row is None:
+        return [fail(_NAME, "it gave no answer", "look into its log")]
+    trip = ended - connected
+    reached = f"{describe(dsn)}, connected in {duration(connected - began)}"
+    ahead = row["now"] - (ours - trip / 2)
+    return judge_row(row, reached, wanted=wanted, ahead=ahead, trip=trip)
+
+
+def judge_row(row: _Told, reached: str, *, wanted: int, ahead: float, trip: float) -> list[Finding]:
+    """What the server told. ``ahead``: its clock before ours, ``trip`` the round trip, seconds."""
+    return [
+        _version(row, f"{reached}, PostgreSQL {row['version']}"),
+        _places(row, wanted),
+        _durability(row),
+        _rights(row),
+        _encryption(row),
+        _encoding(row),
+        _clocks(ahead, trip),
+    ]
+
+
+def judge_schema(state: State, newest: int, *, program: str) -> Finding:
+    """The version of the schema against the ``newest`` migration of this build.
+
+    ``program`` is the command that has ``migrate``.
+    """
+    name = "schema"
+    version = "no version" if state.version is None else f"version {state.version}"
+    if state.dirty:
+        mend = f"repair what is left of it by hand, then: {program} migrate force V"
+        return fail(name, f"{version}, and that migration failed half way", mend)
+    if (state.version or 0) < newest:
+        return fail(name, f"{version}, and this build needs {newest}", f"{program} migrate up")
+    if state.version != newest:
+        return ok(name, f"{version}, newer than this build's {newest}: fine while rolling out")
+    return ok(name, f"{version}, as this build needs")
+
+
+def _version(row: _Told, reached: str) -> Finding:
+    if row["major"] < _OLDEST:
+        return fail(_NAME, reached, f"needs PostgreSQL {_OLDEST} or newer")
+    return ok(_NAME, reached)
+
+
+def _places(row: _Told, wanted: int) -> Finding:
+    name = "connections"
+    limits = [row["places"], row["role_limit"], row["database_limit"]]
+    places = min(limit for limit in limits if limit is not None and limit >= 0)
+    left = places - row["used"]
+    saw = f"{wanted} wanted, {left} of {places} free"
+    if wanted > places:
+        return fail(name, saw, "lower APP_MAX_DB_CONNS, or raise max_connections")
+    if wanted > left:
+        return warn(name, saw, "fine if this service has the others: count all replicas")
+    return ok(name, saw)
+
+
+def _durability(row: _Told) -> Finding:
+    name = "durability"
+    off = [setting for setting in ("fsync", "full_page_writes") if row[setting] == "off"]
+    if off:
+        return fail(name, f"{' and '.join(off)} off", "on, or a crash can lose the whole database")
+    if row["synchronous_commit"] == "off":
+        saw = "synchronous_commit is off"
+        return warn(name, saw, "on, or a crash loses what was acknowledged just before")
+    return ok(name, f"fsync on, synchronous_commit {row['synchronous_commit']}")
+
+
+def _rights(row: _Told) -> Finding:
+    name = "rights"
+    if row["read_only"]:
+        return fail(name, "the server is read-only", "name the primary in APP_DATABASE_URL")
+    if row["schema"] is None or not row["may_use"]:
+        return fail(name, "no schema that the role may use", "GRANT USAGE, or set search_path")
+    if not row["may_create"]:
+        saw = f"may not create tables in schema {row['schema']}"
+        return warn(name, saw, "fine where another role migrates; else GRANT CREATE ON SCHEMA")
+    return ok(name, f"may write, and create tables in schema {row['schema']}")
+
+
+def _encryption(row: _Told) -> Finding:
+    name = "encryption"
+    if row["ssl"]:
+        return ok(name, "the connection is encrypted")
+    if row["same_machine"]:
+        return ok(name, "none, and none needed on one machine")
+    return warn(name, "none, over the network", "add ?sslmode=verify-full to APP_DATABASE_URL")
+
+
+def _encoding(row: _Told) -> Finding:
+    if row["encoding"] != "UTF8":
+        mend = "make the database with ENCODING 'UTF8': others refuse some texts"
+        return fail("encoding", str(row["encoding"]), mend)
+    return ok("encoding", "UTF8")
+
+
+def _clocks(ahead: float, trip: float) -> Finding:
+    """The difference is known to half a round trip."""
+    name = "clocks"
+    skew = abs(ahead)
+    way = "ahead of" if ahead > 0 else "behind"
+    saw = f"the database is {duration(skew)} {way} us, known within {duration(trip / 2)}"
+    mend = "synchronize both clocks (chrony, systemd-timesyncd)"
+    if skew - trip / 2 > _BAD_SKEW:
+        return fail(name, saw, mend)
+    return warn(name, saw, mend) if skew - trip / 2 > _SKEW else ok(name, saw)

@@ -1,0 +1,69 @@
+"""Redis or Valkey: reachable, new enough, writable, and bound to stay within its memory.
+
+Asks ``INFO`` and nothing else: managed servers forbid ``CONFIG``. Whatever is kept there may be
+lost at any time, so its durability is not looked at. A check for ``examine``.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from paceline.clock import Clock
+from paceline.commands.doctor.findings import Finding, fail, ok, warn
+from paceline.commands.top.draw import size
+from paceline.log import Logger
+from paceline.redis import Redis
+
+_NAME: Final = "redis"
+_MEMORY: Final = "redis memory"
+_OLDEST: Final = 6
+
+
+async def check_redis(
+    url: str, log: Logger, clock: Clock, *, patience: float = 3.0
+) -> list[Finding]:
+    """All about the server. Errors: ``Error(UNAVAILABLE)`` when it does not answer in time."""
+    redis = Redis(url, log, clock, timeout=patience)
+    await redis.start()
+    try:
+        began = clock.monotonic()
+        info = await redis.info()
+        milliseconds = (clock.monotonic() - began) * 1000
+    finally:
+        await redis.stop()
+    where = urlsplit(url).netloc.rpartition("@")[2] or "its socket"
+    saw = f"{_product(info)} on {where}, connected and answered in {milliseconds:.1f} ms"
+    return judge_redis(info, saw)
+
+
+def judge_redis(info: Mapping[str, str], saw: str) -> list[Finding]:
+    """What the server told; ``saw`` is how it was reached."""
+    return [_server(info, saw), _memory(info)]
+
+
+def _product(info: Mapping[str, str]) -> str:
+    if "valkey_version" in info:
+        return f"Valkey {info['valkey_version']}"
+    return f"Redis {info.get('redis_version', '?')}"
+
+
+def _server(info: Mapping[str, str], saw: str) -> Finding:
+    if info.get("role") == "slave":
+        return fail(_NAME, f"{saw}, a read-only replica", "name the primary in APP_REDIS_URL")
+    major = info.get("redis_version", "").partition(".")[0]
+    if major.isdecimal() and int(major) < _OLDEST:
+        return fail(_NAME, saw, f"needs Redis {_OLDEST} or newer, or Valkey")
+    return ok(_NAME, saw)
+
+
+def _memory(info: Mapping[str, str]) -> Finding:
+    limit, policy = int(info.get("maxmemory", "0")), info.get("maxmemory_policy", "noeviction")
+    used = size(int(info.get("used_memory", "0")))
+    if limit == 0:
+        mend = "set maxmemory, and maxmemory-policy allkeys-lru: the machine's memory is the limit"
+        return warn(_MEMORY, f"{used} used, no limit", mend)
+    saw = f"{used} of {size(limit)} used, {policy}"
+    if policy == "noeviction":
+        mend = "maxmemory-policy allkeys-lru, or a full cache refuses all that is new"
+        return warn(_MEMORY, saw, mend)
+    return ok(_MEMORY, saw)

@@ -1,0 +1,57 @@
+"""The sockets of a supervisor: one to accept from, one that only keeps a port.
+
+The listening socket is opened once and inherited, so its queue outlives every worker. A server
+that cannot take a socket (gRPC's) opens its own in each worker with SO_REUSEPORT; the supervisor
+binds the port without listening, which finds a taken port before anything starts, gives a free
+number for port 0, and gets no connections. Used by ``__main__``.
+"""
+
+import socket
+from typing import Final
+
+from paceline.http.server.listener import bind, cannot_listen
+
+_BACKLOG: Final = 2048
+
+
+def open_listener(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
+    """A listening socket on the first address of ``host``.
+
+    Errors: Error(FAILED_PRECONDITION). *Resources*: the caller's.
+    """
+    opened = _bound(host, port, reuse_port=reuse_port)
+    opened.listen(_BACKLOG)
+    return opened
+
+
+def reserve(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A socket that keeps a port for others with SO_REUSEPORT; it never listens.
+
+    ``shared``: somebody else may have it already. Errors: Error(FAILED_PRECONDITION).
+    *Resources*: the caller's.
+    """
+    if port and not shared:
+        _bound(host, port, reuse_port=False).close()
+    return _bound(host, port, reuse_port=True)
+
+
+def port_of(opened: socket.socket) -> int:
+    """The port of a bound socket."""
+    port: int = opened.getsockname()[1]
+    return port
+
+
+def _bound(host: str, port: int, *, reuse_port: bool) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        opened = socket.socket(family, kind, protocol)
+    except OSError as exc:
+        raise cannot_listen(host, port, exc) from exc
+    try:
+        bind(opened, address, reuse_port=reuse_port)
+    except OSError as exc:
+        opened.close()
+        raise cannot_listen(host, port, exc) from exc
+    return opened

@@ -1,0 +1,253 @@
+"""The workers of a supervisor: started, replaced when they die, exchanged one by one on SIGHUP.
+
+Invariants: a slot's new worker is ready before its old one is told to leave, so somebody always
+serves; a reload whose new worker does not get ready changes nothing. At the first start a slot has
+a few attempts, then the whole service has failed; later nobody gives up, for the others serve, and
+the pauses grow. A service like any other (``paceline.lifecycle``), so signals, time limits and exit
+codes are those of a single process. Built by ``__main__``; ``spawn`` has the real processes.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Final, Generic, Literal, Protocol, TypeVar
+
+from paceline.clock import Clock
+from paceline.concurrency.task_group import Group
+from paceline.errors import Code, Error
+
+Notice = Literal["leave", "stop", "kill"]
+
+_PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_LAST_GRACE: Final = 0.4  # for workers to end when we are forced to
+
+
+class Worker(Protocol):
+    """One process."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        ...
+
+    async def ready(self) -> bool:
+        """Wait until it serves; False when it has ended instead."""
+        ...
+
+    async def wait(self) -> int:
+        """Its exit status, once it has ended; at once when it has."""
+        ...
+
+    def tell(self, notice: Notice) -> None:
+        """Send it away: "leave" when another has its place, "stop" with all, "kill" for good."""
+        ...
+
+
+class Logger(Protocol):
+    """Where the story of the workers is told."""
+
+    def info(self, event: str, /, **fields: object) -> object:
+        """Log an event of ordinary life."""
+        ...
+
+    def error(self, event: str, /, **fields: object) -> object:
+        """Log a death."""
+        ...
+
+
+W = TypeVar("W", bound=Worker)
+
+
+class Slot(Generic[W]):
+    """A place for one worker at a time."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.worker: W | None = None
+        self.ready_at = 0.0
+        self.failures = 0
+        """In a row, without a worker that lasted in between."""
+        self.changing = asyncio.Lock()
+
+
+class Workers(Generic[W]):
+    """``count`` workers by way of ``spawn``, which is given a slot's number, from 1.
+
+    Settings, in seconds: ``start_timeout`` of each attempt; ``stop_timeout`` from a notice to the
+    end; ``lasting``, how long a worker lives whose death is no failure in a row; ``pauses`` before
+    the attempts after 0, 1, … failures. ``attempts`` of each slot at the first start.
+
+    *Resources*: between `start` and `stop`, the processes, a task for each, and SIGHUP's handler.
+    """
+
+    name = "workers"
+
+    def __init__(
+        self,
+        spawn: Callable[[int], W],
+        log: Logger,
+        clock: Clock,
+        *,
+        count: int,
+        start_timeout: float = 60.0,
+        stop_timeout: float = 35.0,
+        attempts: int = 3,
+        lasting: float = 10.0,
+        pauses: Sequence[float] = _PAUSES,
+    ) -> None:
+        self.slots: tuple[Slot[W], ...] = tuple(Slot(n) for n in range(1, count + 1))
+        self._spawn = spawn
+        self._log = log
+        self._clock = clock
+        self._start_timeout = start_timeout
+        self._stop_timeout = stop_timeout
+        self._attempts = attempts
+        self._lasting = lasting
+        self._pauses = tuple(pauses)
+        self._alive: set[W] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._hangup = asyncio.Event()
+        self._on_hangup_before = signal.getsignal(signal.SIGHUP)
+
+    async def start(self) -> None:
+        """Start all at once. Errors: Error(FAILED_PRECONDITION) when one does not get ready."""
+        self._hangup.clear()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hangup.set)
+        async with Group(limit=len(self.slots)) as group:
+            for slot in self.slots:
+                await group.go(self._fill, slot, self._attempts)
+        self._go(self._reload_when_asked())
+
+    async def stop(self) -> None:
+        """Stop all at once. Errors: Error(DEADLINE_EXCEEDED) when one did not end well by itself.
+
+        When this is cancelled each is told once more, which forces it, and then killed.
+        """
+        if asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP):
+            signal.signal(signal.SIGHUP, self._on_hangup_before)
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for slot in self.slots:
+            slot.worker = None
+        workers = tuple(self._alive)
+        for worker in workers:
+            worker.tell("stop")
+        try:
+            statuses = await asyncio.gather(*(self._ended(worker) for worker in workers))
+        except asyncio.CancelledError:
+            await self._force()
+            raise
+        # Who ends by the signal itself had not begun to serve.
+        unclean = [status for status in statuses if status not in (0, -signal.SIGTERM)]
+        if unclean:
+            told = ", ".join(map(str, unclean))
+            raise Error(Code.DEADLINE_EXCEEDED, f"workers ended with status {told}")
+
+    async def reload(self) -> bool:
+        """Exchange every worker for a new one; False when a new one did not get ready."""
+        self._log.info("reloading", workers=len(self.slots))
+        for slot in self.slots:
+            async with slot.changing:
+                new = await self._attempt(slot)
+                if new is None:
+                    self._log.error("reload given up: the workers there are go on")
+                    return False
+                old = slot.worker
+                self._install(slot, new)
+            if old is not None and old in self._alive:
+                old.tell("leave")
+                status = await self._ended(old)
+                self._log.info("worker left", worker=slot.number, pid=old.pid, status=status)
+        self._log.info("reloaded", workers=len(self.slots))
+        return True
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._hangup.wait()
+            self._hangup.clear()
+            await self.reload()
+
+    async def _fill(self, slot: Slot[W], attempts: int = 0) -> None:
+        """Try until the slot has a worker; ``attempts`` times, or without an end."""
+        failed = 0
+        while True:
+            await asyncio.sleep(self._pauses[min(slot.failures, len(self._pauses) - 1)])
+            worker = await self._attempt(slot)
+            if worker is not None:
+                self._install(slot, worker)
+                return
+            slot.failures += 1
+            failed += 1
+            if failed == attempts:
+                message = f"worker {slot.number} did not get ready in {attempts} attempts"
+                raise Error(Code.FAILED_PRECONDITION, message)
+
+    async def _attempt(self, slot: Slot[W]) -> W | None:
+        """A new worker that is ready, or None; then its process has ended."""
+        try:
+            worker = self._spawn(slot.number)
+        except OSError as exc:
+            self._log.error("worker could not be started", worker=slot.number, error=exc)
+            return None
+        self._alive.add(worker)  # whoever is cancelled here leaves it to `stop`
+        try:
+            async with asyncio.timeout(self._start_timeout):
+                if await worker.ready():
+                    return worker
+        except TimeoutError:
+            worker.tell("kill")
+        status = await self._ended(worker)
+        self._log.error("worker did not get ready", worker=slot.number, status=status)
+        return None
+
+    def _install(self, slot: Slot[W], worker: W) -> None:
+        slot.worker = worker
+        slot.ready_at = self._clock.monotonic()
+        self._log.info("worker ready", worker=slot.number, pid=worker.pid)
+        self._go(self._watch(slot, worker))
+
+    async def _watch(self, slot: Slot[W], worker: W) -> None:
+        """Fill the slot again when its worker has died."""
+        status = await worker.wait()
+        self._alive.discard(worker)
+        async with slot.changing:
+            if slot.worker is not worker:
+                return  # it was exchanged
+            slot.worker = None
+            lived = self._clock.monotonic() - slot.ready_at
+            slot.failures = 0 if lived >= self._lasting else slot.failures + 1
+            self._log.error("worker died", worker=slot.number, pid=worker.pid, status=status)
+            await self._fill(slot)
+
+    async def _ended(self, worker: W) -> int:
+        """Wait for its end, killing it when that takes too long."""
+        try:
+            async with asyncio.timeout(self._stop_timeout):
+                status = await worker.wait()
+        except TimeoutError:
+            self._log.error("worker would not stop and is killed", pid=worker.pid)
+            worker.tell("kill")
+            status = await worker.wait()
+        self._alive.discard(worker)
+        return status
+
+    async def _force(self) -> None:
+        """End all within a moment."""
+        workers = tuple(self._alive)
+        for worker in workers:
+            worker.tell("stop")
+        ends = [asyncio.create_task(worker.wait()) for worker in workers]
+        if ends:
+            await asyncio.wait(ends, timeout=_LAST_GRACE)
+        for worker, end in zip(workers, ends, strict=True):
+            if not end.done():
+                worker.tell("kill")
+        await asyncio.gather(*ends)
+        self._alive.clear()
+
+    def _go(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,221 @@
+"""The application: routes and groups, composed once into one ASGI callable.
+
+``app = App(request_id(), real_ip(...), ...)``, ``api = app.group("/api/v1", authenticate(...))``,
+``api.get("/records/{id}", handler.get)``. Middleware runs in the order written; a group's runs
+after the route was found and inside the application's. HEAD, OPTIONS, 404 and 405 are answered
+here, and every `Error` that leaves a route becomes a problem (``problem``). Building the app does
+no I/O; what must start and stop is the lifespan's, given by the caller. Next: ``endpoint``.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import reduce
+from http import HTTPStatus
+from typing import Final, TypedDict, Unpack
+
+from paceline.errors import Code, Error, NotFound
+from paceline.http.asgi import ASGIApp, Message, Middleware, Receive, Scope, Send, at_route
+from paceline.http.binding import PATH_VALUES, Handler, Signature, signature_of
+from paceline.http.endpoint import endpoint_of
+from paceline.http.problem import HttpError, Statuses, is_server_error, send_problem
+from paceline.http.routing import Router, find_route, names_in
+
+Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+DEFAULT_MAX_BODY: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation, as registered: what ``openapi`` describes."""
+
+    method: str
+    pattern: str
+    handler: Handler
+    signature: Signature
+    status: int
+    scopes: frozenset[str]
+    errors: tuple[type[Error], ...]
+
+
+class RouteOptions(TypedDict, total=False):
+    """``status`` of a success; ``scopes`` the caller needs; ``errors`` the handler may raise."""
+
+    status: int
+    scopes: Sequence[str]
+    errors: Sequence[type[Error]]
+
+
+@asynccontextmanager
+async def _nothing() -> AsyncGenerator[None, None]:
+    yield
+
+
+class App:
+    """An ASGI application. Settings: ``max_body`` in bytes; ``statuses`` for own error types."""
+
+    def __init__(
+        self,
+        *middleware: Middleware,
+        max_body: int = DEFAULT_MAX_BODY,
+        statuses: Statuses | None = None,
+        lifespan: Lifespan = _nothing,
+    ) -> None:
+        self.routes: list[Route] = []
+        self.statuses: Statuses = statuses or {}
+        self.max_body = max_body
+        self.router: Router[ASGIApp] = Router()
+        self._lifespan = lifespan
+        self._http = compose(middleware, self._dispatch)
+
+    def group(self, prefix: str = "", *middleware: Middleware) -> "Group":
+        """Routes under ``prefix`` that share ``middleware``, inside the application's own."""
+        return Group(self, prefix, middleware)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        kind: str = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "lifespan":
+            await self._run_lifespan(receive, send)
+        elif kind == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            raise ValueError(f"unknown ASGI connection type {kind!r}")
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            found = find_route(self.router, scope)
+            if found is None:
+                await _unrouted(scope, send)
+            else:
+                targets, scope[PATH_VALUES] = found
+                target = targets.get(scope["method"])
+                if target is None:
+                    await _other_method(targets, scope, receive, send)
+                else:
+                    await target(scope, receive, send)
+        except Error as exc:
+            if is_server_error(exc, self.statuses):
+                raise  # the recover middleware logs it and answers
+            await send_problem(scope, send, exc, self.statuses)
+
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        phase = "startup"
+        try:
+            async with self._lifespan():
+                await send({"type": "lifespan.startup.complete"})
+                phase = "shutdown"
+                await receive()
+        except Exception as exc:
+            await send({"type": f"lifespan.{phase}.failed", "message": str(exc)})
+            raise
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class Group:
+    """Routes that share a prefix and middleware."""
+
+    def __init__(self, app: App, prefix: str, middleware: Sequence[Middleware]) -> None:
+        self._app = app
+        self._prefix = prefix
+        self._middleware = tuple(middleware)
+
+    def group(self, prefix: str, *middleware: Middleware) -> "Group":
+        """A group inside this one."""
+        return Group(self._app, self._prefix + prefix, (*self._middleware, *middleware))
+
+    def route(
+        self, method: str, path: str, handler: Handler, **options: Unpack[RouteOptions]
+    ) -> None:
+        """Register a typed handler. Errors: TypeError or ValueError if it could never be served."""
+        pattern = self._prefix + path
+        names = names_in(pattern)
+        route = Route(
+            method,
+            pattern,
+            handler,
+            signature_of(handler, names),
+            options.get("status", 200),
+            frozenset(options.get("scopes", ())),
+            tuple(options.get("errors", ())),
+        )
+        endpoint = endpoint_of(
+            handler,
+            route.signature,
+            names,
+            status=route.status,
+            scopes=route.scopes,
+            max_body=self._app.max_body,
+        )
+        routed = at_route(pattern, route.scopes, compose(self._middleware, endpoint))
+        self._app.router.add(method, pattern, routed)
+        self._app.routes.append(route)
+
+    def get(self, path: str, handler: Handler, **options: Unpack[RouteOptions]) -> None:
+        """Register a GET handler; HEAD comes with it."""
+        self.route("GET", path, handler, **options)
+
+    def post(self, path: str, handler: Handler, **options: Unpack[RouteOptions]) -> None:
+        """Register a POST handler."""
+        self.route("POST", path, handler, **options)
+
+    def put(self, path: str, handler: Handler, **options: Unpack[RouteOptions]) -> None:
+        """Register a PUT handler."""
+        self.route("PUT", path, handler, **options)
+
+    def delete(self, path: str, handler: Handler, **options: Unpack[RouteOptions]) -> None:
+        """Register a DELETE handler."""
+        self.route("DELETE", path, handler, **options)
+
+
+def compose(middleware: Sequence[Middleware], app: ASGIApp) -> ASGIApp:
+    """Wrap ``app``; the first middleware is the outermost."""
+    return reduce(lambda inner, wrap: wrap(inner), reversed(middleware), app)
+
+
+async def _unrouted(scope: Scope, send: Send) -> None:
+    if scope["method"] == "OPTIONS" and scope["path"] == "*":
+        await _send_allow(send, {"GET": None})
+    else:
+        raise NotFound("no such resource")
+
+
+async def _other_method(
+    targets: Mapping[str, ASGIApp], scope: Scope, receive: Receive, send: Send
+) -> None:
+    """HEAD and OPTIONS come with any route; everything else is 405."""
+    method: str = scope["method"]
+    if method == "HEAD" and "GET" in targets:
+        await targets["GET"](scope, receive, _without_body(send))
+    elif method == "OPTIONS":
+        await _send_allow(send, targets)
+    else:
+        raise HttpError(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            f"{method[:32]} is not possible here",
+            code=Code.UNIMPLEMENTED,
+            headers=[(b"allow", _allow(targets))],
+        )
+
+
+def _without_body(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_head
+
+
+def _allow(targets: Mapping[str, object]) -> bytes:
+    implied = {"OPTIONS", "HEAD"} if "GET" in targets else {"OPTIONS"}
+    return ", ".join(sorted({*targets, *implied})).encode()
+
+
+async def _send_allow(send: Send, targets: Mapping[str, object]) -> None:
+    headers = [(b"allow", _allow(targets))]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,284 @@
+"""How a handler's arguments are made: markers in its signature, compiled to extractors once.
+
+``async def get(self, id: Path[UUID], params: Query[ListParams], if_match: Header[str | None],
+body: Body[NewRecord], who: Provided[Principal])``: each parameter says where it comes from, and
+the type says what it must be. A signature that cannot be served fails when the route is added,
+never on a request. Path, query and header values are text, so they are converted leniently
+("10" is an int); bodies are strict. ``endpoint`` calls the extractors; ``openapi`` reads the
+same `Parameter` list, so the document cannot drift from the code.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from paceline.errors import Unauthorized
+from paceline.http.asgi import Scope, header_list, headers_of
+from paceline.http.problem import FieldError, Invalid
+
+T = TypeVar("T")
+Handler: TypeAlias = Callable[..., Awaitable[object]]
+Extractor: TypeAlias = Callable[[Scope], object]
+
+PATH_VALUES = "paceline.path"
+PROVIDED = "paceline.provided"
+_MAX_QUERY_FIELDS = 100
+
+
+class Place(Enum):
+    """Where an argument comes from; the values are OpenAPI's words."""
+
+    PATH = "path"
+    QUERY = "query"
+    HEADER = "header"
+    BODY = "body"
+    PROVIDED = "provided"
+
+
+Path: TypeAlias = Annotated[T, Place.PATH]
+Query: TypeAlias = Annotated[T, Place.QUERY]
+Header: TypeAlias = Annotated[T, Place.HEADER]
+Body: TypeAlias = Annotated[T, Place.BODY]
+Provided: TypeAlias = Annotated[T, Place.PROVIDED]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a handler: its name, its place, its type without the marker."""
+
+    name: str
+    place: Place
+    type: Any
+    default: object = msgspec.NODEFAULT
+
+    @property
+    def header(self) -> str:
+        """The header's name on the wire: ``if_match`` reads ``if-match``."""
+        return self.name.replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A handler's parameters in order, and what it returns without its ``Reply``."""
+
+    parameters: tuple[Parameter, ...]
+    returns: Any
+
+    @property
+    def body(self) -> Parameter | None:
+        """The parameter made from the request body, if any."""
+        return next((p for p in self.parameters if p.place is Place.BODY), None)
+
+
+def provide(scope: Scope, value: object) -> None:
+    """Hand ``value`` to handlers that ask for ``Provided[type(value)]``; for middleware."""
+    scope.setdefault(PROVIDED, {})[type(value)] = value
+
+
+def signature_of(handler: Handler, path_names: Sequence[str]) -> Signature:
+    """Read a handler's signature. Errors: TypeError that names the handler and what to change."""
+    if not inspect.iscoroutinefunction(handler):
+        raise TypeError(f"{_name(handler)} must be an async function")
+    hints = get_type_hints(handler, include_extras=True)
+    parameters = tuple(
+        _parameter(handler, p, hints) for p in inspect.signature(handler).parameters.values()
+    )
+    asked = {p.name for p in parameters if p.place is Place.PATH}
+    if asked != set(path_names):
+        expected, got = sorted(path_names), sorted(asked)
+        raise TypeError(f"{_name(handler)}: the path has {expected}, the handler takes {got}")
+    if sum(p.place is Place.BODY for p in parameters) > 1:
+        raise TypeError(f"{_name(handler)}: there is only one body")
+    return Signature(parameters, hints.get("return"))
+
+
+def _parameter(handler: Handler, p: inspect.Parameter, hints: dict[str, Any]) -> Parameter:
+    hint = hints.get(p.name)
+    markers = [m for m in get_args(hint)[1:] if isinstance(m, Place)] if _annotated(hint) else []
+    if len(markers) != 1:
+        raise TypeError(
+            f"{_name(handler)}: parameter {p.name} needs exactly one of "
+            "Path[...], Query[...], Header[...], Body[...], Provided[...]"
+        )
+    inner, *metadata = get_args(hint)
+    rest = tuple(m for m in metadata if not isinstance(m, Place))
+    kind = Annotated[(inner, *rest)] if rest else inner
+    if markers[0] is not Place.PROVIDED:
+        msgspec.json.Decoder(kind)  # refuses a type that could not be decoded
+    default = msgspec.NODEFAULT if p.default is inspect.Parameter.empty else p.default
+    return Parameter(p.name, markers[0], kind, default)
+
+
+def _annotated(hint: object) -> bool:
+    return get_origin(hint) is Annotated
+
+
+def _name(handler: Handler) -> str:
+    return getattr(handler, "__qualname__", repr(handler))
+
+
+def extractor_of(parameter: Parameter, path_names: Sequence[str]) -> Extractor:
+    """The function that makes one argument (not the body) from a request's scope."""
+    match parameter.place:
+        case Place.PATH:
+            return _path(parameter, path_names.index(parameter.name))
+        case Place.QUERY:
+            return _query(parameter)
+        case Place.HEADER:
+            return _header(parameter)
+        case Place.PROVIDED:
+            return _provided(parameter)
+        case Place.BODY:
+            raise ValueError("the body is not extracted from the scope")
+
+
+def _path(parameter: Parameter, position: int) -> Extractor:
+    kind, name = parameter.type, parameter.name
+    convert = msgspec.convert
+
+    def extract(scope: Scope) -> object:
+        try:
+            return convert(scope[PATH_VALUES][position], kind, strict=False)
+        except msgspec.ValidationError as exc:
+            raise _invalid(exc, name, Place.PATH) from exc
+
+    return extract
+
+
+def _header(parameter: Parameter) -> Extractor:
+    kind, default = parameter.type, parameter.default
+    label, name = parameter.header, parameter.header.encode()
+    optional = default is not msgspec.NODEFAULT or type(None) in get_args(kind)
+    absent = None if default is msgspec.NODEFAULT else default
+
+    def extract(scope: Scope) -> object:
+        if name not in headers_of(scope):
+            if optional:
+                return absent
+            raise Invalid([FieldError("required", parameter=f"header {label}")])
+        text = b", ".join(header_list(scope, name)).decode("latin-1")
+        try:
+            return msgspec.convert(text, kind, strict=False)
+        except msgspec.ValidationError as exc:
+            raise _invalid(exc, label, Place.HEADER) from exc
+
+    return extract
+
+
+def _provided(parameter: Parameter) -> Extractor:
+    kind = parameter.type
+
+    def extract(scope: Scope) -> object:
+        try:
+            return scope[PROVIDED][kind]
+        except KeyError as exc:
+            # No middleware vouched for the caller: the route fails closed.
+            raise Unauthorized from exc
+
+    return extract
+
+
+def _query(parameter: Parameter) -> Extractor:
+    fields = msgspec.structs.fields(parameter.type)
+    lists = {f.encode_name for f in fields if _is_list(f.type)}
+    known = {f.encode_name for f in fields}
+
+    def extract(scope: Scope) -> object:
+        values = _query_values(scope["query_string"], known, lists)
+        try:
+            return msgspec.convert(values, parameter.type, strict=False)
+        except msgspec.ValidationError as exc:
+            errors = struct_errors(values, parameter.type, exc, strict=False)
+            raise Invalid([_as_parameter(e) for e in errors]) from exc
+
+    return extract
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) in {list, tuple, set, frozenset}
+
+
+def _query_values(raw: bytes, known: set[str], lists: set[str]) -> dict[str, object]:
+    if not raw:
+        return {}
+    try:
+        pairs = parse_qsl(
+            raw.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_MAX_QUERY_FIELDS,
+        )
+    except ValueError as exc:
+        raise Invalid([FieldError("not a valid query string", parameter="query")]) from exc
+    values: dict[str, Any] = {}
+    errors: list[FieldError] = []
+    for name, value in pairs:
+        if name not in known:
+            errors.append(FieldError("unknown parameter", parameter=f"query {name}"))
+        elif name in lists:
+            values.setdefault(name, []).append(value)
+        elif name in values:
+            errors.append(FieldError("given more than once", parameter=f"query {name}"))
+        else:
+            values[name] = value
+    if errors:
+        raise Invalid(errors)
+    return values
+
+
+def struct_errors(
+    values: object, kind: Any, first: msgspec.ValidationError, *, strict: bool
+) -> list[FieldError]:
+    """Every wrong field of a struct, not just the first: only ever called when one is wrong."""
+    if not isinstance(values, dict) or not _is_struct(kind):
+        return [_field_error(first)]
+    given = cast(dict[str, object], values)
+    errors: list[FieldError] = []
+    fields = {f.encode_name: f for f in msgspec.structs.fields(kind)}
+    for name, field in fields.items():
+        if name not in given:
+            if field.required:
+                errors.append(FieldError("required", pointer=f"#/{_escape(name)}"))
+            continue
+        try:
+            msgspec.convert(given[name], field.type, strict=strict)
+        except msgspec.ValidationError as exc:
+            errors.append(_field_error(exc, f"#/{_escape(name)}"))
+    if kind.__struct_config__.forbid_unknown_fields:
+        unknown = [name for name in given if name not in fields]
+        errors += [FieldError("unknown field", pointer=f"#/{_escape(n)}") for n in unknown]
+    return errors or [_field_error(first)]
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _field_error(exc: msgspec.ValidationError, prefix: str = "#") -> FieldError:
+    detail, _, path = str(exc).partition(" - at `")
+    return FieldError(detail[:1].lower() + detail[1:], pointer=prefix + _pointer(path.rstrip("`")))
+
+
+def _pointer(path: str) -> str:
+    """Msgspec's ``$.metadata[...]`` as a JSON pointer, as far as msgspec knows it."""
+    path = path.removeprefix("$").replace("[...]", "")
+    parts = path.replace("[", ".").replace("]", "").split(".")
+    return "".join(f"/{part}" for part in parts if part)
+
+
+def _escape(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _as_parameter(error: FieldError) -> FieldError:
+    name = (error.pointer or "").removeprefix("#/")
+    return FieldError(error.detail, parameter=f"query {name}")
+
+
+def _invalid(exc: msgspec.ValidationError, name: str, place: Place) -> Invalid:
+    return Invalid([FieldError(_field_error(exc).detail, parameter=f"{place.value} {name}")])

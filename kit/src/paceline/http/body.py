@@ -1,0 +1,130 @@
+"""Reading a JSON body: bounded, decoded once, refused with a reason.
+
+A body is judged in this order: too large (413), not JSON (400: malformed, not UTF-8, a key given
+twice, nested too deeply), not what the handler asked for (422, each wrong field with its JSON
+pointer). msgspec keeps the last of two equal keys in silence, and two readers of one document
+who disagree are an attack, so equal keys are refused here (RFC 8259 calls them unpredictable).
+Called by ``endpoint``; the types come from ``binding``.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from paceline.concurrency.deadline import blame
+from paceline.http.asgi import Message, Receive, Scope, headers_of
+from paceline.http.binding import struct_errors
+from paceline.http.problem import ClientDisconnected, HttpError, Invalid
+
+_BACKSLASH: Final = 0x5C
+_COLON: Final = 0x3A
+
+
+def body_reader(kind: Any, max_bytes: int) -> Callable[[Scope, Receive], Awaitable[Any]]:
+    """The function that reads a body of type ``kind`` and of at most ``max_bytes`` bytes."""
+    decode = msgspec.json.Decoder(kind).decode
+
+    async def read(scope: Scope, receive: Receive) -> Any:
+        raw = await read_bytes(scope, receive, max_bytes)
+        try:
+            value = decode(raw)
+        except msgspec.ValidationError as exc:
+            raise Invalid(struct_errors(_parse(raw), kind, exc, strict=True)) from exc
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise _malformed(exc) from exc
+        check_distinct_keys(raw)
+        return value
+
+    return read
+
+
+async def read_bytes(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+    """The whole body. Errors: HttpError(413), ClientDisconnected."""
+    declared = headers_of(scope).get(b"content-length", b"0")
+    if not declared.isdigit() or int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    message = await _received(receive)
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False) and len(body) <= max_bytes:
+        return body
+    chunks = [body]
+    size = len(body)
+    while message.get("more_body", False) and size <= max_bytes:
+        message = await _received(receive)
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+    if size > max_bytes:
+        raise _too_large(max_bytes)
+    return b"".join(chunks)
+
+
+async def _received(receive: Receive) -> Message:
+    try:
+        message = await receive()
+    except asyncio.CancelledError:
+        blame("reading the request's body")
+        raise
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnected
+    return message
+
+
+def check_distinct_keys(raw: bytes) -> None:
+    """Errors: HttpError(400) when an object of this well-formed JSON has a key twice.
+
+    Without escapes, quotes enclose strings and nothing else: cut there, every second piece is a
+    string, and it is a key if the piece after it has a colon. Keys that are all different anywhere
+    in the document need no closer look; with escapes, or with one key in two places, the document
+    is read again, object by object.
+    """
+    if _BACKSLASH not in raw:
+        pieces = raw.split(b'"')
+        keys = [key for key, gap in zip(pieces[1::2], pieces[2::2], strict=True) if _COLON in gap]
+        if len(keys) == len(set(keys)):
+            return
+    try:
+        json.loads(raw, object_pairs_hook=_distinct, parse_int=str, parse_float=str)
+    except RecursionError as exc:
+        raise _malformed(exc) from exc
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> None:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            message = f"the body is not valid JSON: the key {key[:64]!r} is given twice"
+            raise HttpError(HTTPStatus.BAD_REQUEST, message)
+        seen.add(key)
+
+
+def _parse(raw: bytes) -> object:
+    """The whole document, which the typed decoder left at the first wrong value."""
+    try:
+        value: object = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise _malformed(exc) from exc
+    check_distinct_keys(raw)
+    return value
+
+
+def _malformed(exc: Exception) -> HttpError:
+    match exc:
+        case RecursionError():
+            reason = "it is nested too deeply"
+        case UnicodeDecodeError():
+            reason = "it is not UTF-8"
+        case _:
+            reason = str(exc).removeprefix("JSON is malformed: ").lower()
+    return HttpError(HTTPStatus.BAD_REQUEST, f"the body is not valid JSON: {reason}")
+
+
+def _too_large(max_bytes: int) -> HttpError:
+    return HttpError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"the body is larger than {max_bytes} bytes",
+        headers=[(b"connection", b"close")],
+    )

@@ -1,0 +1,44 @@
+"""``/openapi.json`` and ``/docs``: the document, and a page to read and try it.
+
+The page is one self-contained file (``docs.html``): no network, no framework, nothing to update;
+its content security policy forbids it to talk to anybody but this service. Both answers are made
+once, at start-up. Call `add_docs` last, when every route is there.
+"""
+
+from importlib.resources import files
+from typing import Final
+
+import msgspec
+
+from paceline.http.app import App
+from paceline.http.asgi import ASGIApp, Receive, Scope, Send
+from paceline.http.openapi import document
+
+_POLICY: Final = (
+    b"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def add_docs(app: App, *, title: str, version: str, description: str = "") -> None:
+    """Serve the OpenAPI document of ``app``'s routes, and the page that shows it."""
+    spec = document(app, title=title, version=version, description=description)
+    page = files("paceline.http").joinpath("docs.html").read_bytes()
+    app.router.add("GET", "/openapi.json", _static(msgspec.json.encode(spec), b"application/json"))
+    app.router.add("GET", "/docs", _static(page, b"text/html; charset=utf-8"))
+
+
+def _static(content: bytes, content_type: bytes) -> ASGIApp:
+    headers = [
+        (b"content-type", content_type),
+        (b"content-length", b"%d" % len(content)),
+        (b"content-security-policy", _POLICY),
+        (b"x-content-type-options", b"nosniff"),
+        (b"cache-control", b"no-cache"),
+    ]
+
+    async def serve(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
+        await send({"type": "http.response.body", "body": content})
+
+    return serve

@@ -1,0 +1,110 @@
+"""A typed handler as an ASGI application: arguments in, a JSON answer out.
+
+Everything that can be decided when a route is added is decided here: which extractors run, whether
+there is a body, which status an answer has. A request then runs straight through. What the
+handler returns is encoded whole before the first byte leaves, so an error can still become a
+problem; a stream of `Events` is opened first, for the same reason. Called by ``app``; arguments
+come from ``binding`` and ``body``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol, TypeVar, cast, get_origin
+
+import msgspec
+
+from paceline.errors import PermissionDenied, Unauthorized
+from paceline.http.asgi import ASGIApp, Receive, Scope, Send
+from paceline.http.binding import Handler, Place, Signature, extractor_of
+from paceline.http.body import body_reader
+from paceline.http.events import EVENT_STREAM, Events, send_events
+from paceline.http.negotiate import JSON, check_accept, check_content_type
+from paceline.trace import span
+
+T = TypeVar("T")
+
+PRINCIPAL: Final = "paceline.principal"
+_JSON: Final = (b"content-type", b"application/json")
+_NO_HEADERS: Final[Sequence[tuple[bytes, bytes]]] = ()
+
+
+class Caller(Protocol):
+    """Whoever a middleware vouches for, as far as this room asks."""
+
+    @property
+    def subject(self) -> str:
+        """Who it is."""
+        ...
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """What the caller may do."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[T]):
+    """An answer with headers of its own, or with another status than the route's.
+
+    ``Reply(record, headers=[(b"etag", tag)])``. A body of None sends no body.
+    """
+
+    body: T
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    status: int | None = None
+
+
+def endpoint_of(
+    handler: Handler,
+    signature: Signature,
+    path_names: Sequence[str],
+    *,
+    status: int,
+    scopes: frozenset[str],
+    max_body: int,
+) -> ASGIApp:
+    """Compile ``handler`` into an ASGI application."""
+    extractors = [
+        extractor_of(p, path_names) for p in signature.parameters if p.place is not Place.BODY
+    ]
+    body = signature.body
+    read = body_reader(body.type, max_body) if body else None
+    body_at = signature.parameters.index(body) if body else 0
+    encode = msgspec.json.Encoder().encode
+    name = getattr(handler, "__qualname__", "handler")
+    media_type = EVENT_STREAM if get_origin(signature.returns) is Events else JSON
+
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        if scopes:
+            _check_scopes(scope, scopes)
+        check_accept(scope, media_type)
+        arguments: list[Any] = [extract(scope) for extract in extractors]
+        if read is not None:
+            check_content_type(scope)
+            arguments.insert(body_at, await read(scope, receive))
+        with span(name):
+            result = await handler(*arguments)
+        if isinstance(result, Events):
+            await send_events(cast(Events[object], result), scope, receive, send, status=status)
+            return
+        code, headers = status, _NO_HEADERS
+        if isinstance(result, Reply):
+            reply = cast(Reply[object], result)
+            code, headers, result = reply.status or status, reply.headers, reply.body
+        content = b""
+        if result is not None:
+            content = encode(result)
+            headers = [_JSON, (b"content-length", b"%d" % len(content)), *headers]
+        await send({"type": "http.response.start", "status": code, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    return endpoint
+
+
+def _check_scopes(scope: Scope, needed: frozenset[str]) -> None:
+    principal: Caller | None = scope.get(PRINCIPAL)
+    if principal is None:
+        raise Unauthorized
+    missing = needed - principal.scopes
+    if missing:
+        raise PermissionDenied(f"this needs the scope {' '.join(sorted(missing))}")

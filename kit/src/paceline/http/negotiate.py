@@ -1,0 +1,75 @@
+"""Content negotiation for a service that speaks JSON: who may send what, who gets what.
+
+An answer has one media type, JSON or events, so `Accept` is only asked whether it allows that (RFC
+9110, section 12.5.1), and a body must say that it is JSON. The usual values are recognised without
+parsing. Called by ``endpoint`` for each request; errors are always sent as problems, whatever
+`Accept` says.
+"""
+
+from http import HTTPStatus
+from typing import Final
+
+from paceline.http.asgi import Scope, header_list, headers_of
+from paceline.http.problem import HttpError
+
+JSON: Final = "application/json"
+_ALWAYS: Final = frozenset({None, b"*/*", b"application/json"})
+_CONTENT_TYPES: Final = frozenset({b"application/json", b"application/json; charset=utf-8"})
+
+
+def check_accept(scope: Scope, media_type: str = JSON) -> None:
+    """Errors: HttpError(406) when the client cannot take ``media_type``."""
+    accept = headers_of(scope).get(b"accept")
+    if accept in _ALWAYS and (media_type is JSON or accept != b"application/json"):
+        return
+    accepted = b",".join(header_list(scope, b"accept")).decode("latin-1")
+    if not accepts(accepted, media_type):
+        message = f"this resource is available as {media_type} only"
+        raise HttpError(HTTPStatus.NOT_ACCEPTABLE, message)
+
+
+def accepts(accept: str, media_type: str) -> bool:
+    """Whether an `Accept` value allows ``media_type``: the most specific range decides."""
+    weights = {media_type: 3, media_type.partition("/")[0] + "/*": 2, "*/*": 1}
+    best, allowed = 0, not accept.strip()
+    for part in accept.lower().split(","):
+        media_range, *parameters = (piece.strip() for piece in part.split(";"))
+        weight = weights.get(media_range, 0)
+        if weight > best:
+            best, allowed = weight, _quality(parameters) > 0
+    return allowed
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 1.0
+    return 1.0
+
+
+def check_content_type(scope: Scope) -> None:
+    """Errors: HttpError(415) unless the body is declared as plain UTF-8 JSON."""
+    headers = headers_of(scope)
+    declared = headers.get(b"content-type", b"")
+    if declared not in _CONTENT_TYPES and not _is_json(declared.decode("latin-1")):
+        raise HttpError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "the body must be JSON: send Content-Type: application/json",
+            headers=[(b"accept", b"application/json")],
+        )
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise HttpError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "the body must not be compressed",
+            headers=[(b"accept-encoding", b"identity")],
+        )
+
+
+def _is_json(content_type: str) -> bool:
+    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    charsets = [p.partition("=")[2].strip('"') for p in parameters if p.startswith("charset")]
+    return media_type == "application/json" and charsets in ([], ["utf-8"], ["utf8"])

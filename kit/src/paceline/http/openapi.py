@@ -1,0 +1,179 @@
+"""The OpenAPI 3.1 document, made from the same types that serve the requests.
+
+There is nothing to keep in step: paths come from the route list, schemas from the msgspec types in
+the handlers' signatures, prose from their docstrings, error statuses from what a route can raise
+and from what the kit itself can answer. ``docs`` serves it; ``app.Route`` is the input.
+"""
+
+import inspect
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any, Final, get_args, get_origin
+
+import msgspec
+
+from paceline.errors import Code, Error
+from paceline.http.app import App, Route
+from paceline.http.binding import Parameter, Place
+from paceline.http.endpoint import Reply
+from paceline.http.events import EVENT_STREAM, Events
+from paceline.http.problem import Problem, Statuses, status_of
+
+Json = dict[str, Any]
+_REFS: Final = "#/components/schemas/{name}"
+_BEARER: Final = "bearerAuth"
+
+
+def document(app: App, *, title: str, version: str, description: str = "") -> Json:
+    """The whole document, as plain data."""
+    routes = sorted(app.routes, key=lambda route: (route.pattern, route.method))
+    schemas = _Schemas(routes)
+    paths: dict[str, Json] = {}
+    for route in routes:
+        paths.setdefault(route.pattern, {})[route.method.lower()] = _operation(
+            route, schemas, app.statuses
+        )
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version, "description": description},
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components,
+            "securitySchemes": {
+                _BEARER: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            },
+        },
+    }
+
+
+class _Schemas:
+    """Every type that appears anywhere, as a schema; structs by reference."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        kinds: list[Any] = [Problem]
+        for route in routes:
+            kinds += [p.type for p in route.signature.parameters if p.place is not Place.PROVIDED]
+            kinds += [_returned(route)]
+            kinds += [f.type for p in _queries(route) for f in msgspec.structs.fields(p.type)]
+        self._kinds = kinds
+        found, self.components = msgspec.json.schema_components(kinds, ref_template=_REFS)
+        self._found = list(found)
+        for name in {p.type.__name__ for route in routes for p in _queries(route)}:
+            self.components.pop(name, None)
+
+    def __getitem__(self, kind: Any) -> Json:
+        position = next(i for i, known in enumerate(self._kinds) if known is kind or known == kind)
+        return dict(self._found[position])
+
+
+def _queries(route: Route) -> list[Parameter]:
+    return [p for p in route.signature.parameters if p.place is Place.QUERY]
+
+
+def _returned(route: Route) -> Any:
+    returns = route.signature.returns
+    return get_args(returns)[0] if get_origin(returns) in {Reply, Events} else returns
+
+
+def _operation(route: Route, schemas: _Schemas, statuses: Statuses) -> Json:
+    summary, _, description = (inspect.getdoc(route.handler) or "").partition("\n")
+    operation: Json = {
+        "operationId": getattr(route.handler, "__name__", route.pattern),
+        "summary": summary.rstrip("."),
+        "description": description.strip(),
+        "parameters": list(_parameters(route, schemas)),
+        "responses": _responses(route, schemas, statuses),
+    }
+    body = route.signature.body
+    if body is not None:
+        content = {"application/json": {"schema": schemas[body.type]}}
+        operation["requestBody"] = {"required": True, "content": content}
+    if route.scopes:
+        operation["security"] = [{_BEARER: sorted(route.scopes)}]
+    return operation
+
+
+def _parameters(route: Route, schemas: _Schemas) -> Iterable[Json]:
+    for parameter in route.signature.parameters:
+        match parameter.place:
+            case Place.PATH:
+                schema = schemas[parameter.type]
+                yield _parameter(parameter.name, Place.PATH, schema, required=True)
+            case Place.HEADER:
+                options = get_args(parameter.type)
+                required = type(None) not in options and parameter.default is msgspec.NODEFAULT
+                yield _parameter(
+                    parameter.header,
+                    Place.HEADER,
+                    _not_null(schemas[parameter.type]),
+                    required=required,
+                )
+            case Place.QUERY:
+                for field in msgspec.structs.fields(parameter.type):
+                    schema = _not_null(schemas[field.type])
+                    if field.default not in {msgspec.NODEFAULT, None}:
+                        schema["default"] = msgspec.to_builtins(field.default)
+                    yield _parameter(
+                        field.encode_name, Place.QUERY, schema, required=field.required
+                    )
+            case _:
+                pass
+
+
+def _parameter(name: str, place: Place, schema: Json, *, required: bool) -> Json:
+    found: Json = {"name": name, "in": place.value, "required": required, "schema": schema}
+    if "description" in schema:
+        found["description"] = schema.pop("description")
+    return found
+
+
+def _not_null(schema: Json) -> Json:
+    """An optional parameter is left out, not sent as null."""
+    options: Sequence[Json] = schema.get("anyOf", ())
+    kept = [option for option in options if option.get("type") != "null"]
+    return dict(kept[0]) if len(kept) == 1 else schema
+
+
+def _responses(route: Route, schemas: _Schemas, statuses: Statuses) -> Json:
+    kind = _returned(route)
+    success: Json = {"description": HTTPStatus(route.status).phrase}
+    if kind is not None and kind is not type(None):
+        success["content"] = _content(route, schemas[kind])
+    responses: Json = {str(route.status): success}
+    for status in sorted(_error_statuses(route, statuses)):
+        responses[str(status)] = _problem(HTTPStatus(status).phrase, schemas)
+    responses["default"] = _problem("Any other problem", schemas)
+    return responses
+
+
+def _content(route: Route, schema: Json) -> Json:
+    if get_origin(route.signature.returns) is not Events:
+        return {"application/json": {"schema": schema}}
+    # Version 3.1 has no word for the items of a stream; 3.2's is itemSchema.
+    stream = {"type": "string", "description": "server-sent events; the data of each is JSON"}
+    return {EVENT_STREAM: {"schema": stream, "x-itemSchema": schema}}
+
+
+def _problem(description: str, schemas: _Schemas) -> Json:
+    content = {"application/problem+json": {"schema": schemas[Problem]}}
+    return {"description": description, "content": content}
+
+
+def _error_statuses(route: Route, statuses: Statuses) -> set[int]:
+    places = {parameter.place for parameter in route.signature.parameters}
+    found = {status_of(kind, _code_of(kind), statuses) for kind in route.errors}
+    if Place.BODY in places:
+        found |= {400, 413, 415, 422}
+    if places & {Place.PATH, Place.QUERY, Place.HEADER}:
+        found |= {422}
+    if route.scopes:
+        found |= {401, 403, 429}
+    return found
+
+
+def _code_of(kind: type[Error]) -> Code:
+    """The code of an error type whose constructor needs no argument, as all sentinels are."""
+    try:
+        return kind().code  # type: ignore[call-arg]
+    except TypeError:
+        return Code.INVALID_ARGUMENT

@@ -1,0 +1,190 @@
+"""How errors leave over HTTP: RFC 9457 problems, from one table.
+
+Invariant: an `Error` shows its own message and nothing of its cause; any other exception shows
+a fixed text. `STATUS` is the only place where a `Code` becomes an HTTP status, and a test proves
+it complete. A service adds statuses for its own error types through ``App(statuses=...)``.
+Raised by binding and routing, answered by ``app`` and by the recover middleware.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from math import ceil
+from typing import Final
+
+import msgspec
+
+from paceline.errors import Code, Error, Overloaded, ValidationError
+from paceline.http.asgi import Headers, Scope, Send
+
+STATUS: Final[Mapping[Code, int]] = {
+    Code.OK: 200,
+    Code.CANCELLED: 499,  # the client closed the request; nobody reads the answer
+    Code.UNKNOWN: 500,
+    Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 504,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.PERMISSION_DENIED: 403,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.FAILED_PRECONDITION: 409,
+    Code.ABORTED: 409,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNIMPLEMENTED: 501,
+    Code.INTERNAL: 500,
+    Code.UNAVAILABLE: 503,
+    Code.DATA_LOSS: 500,
+    Code.UNAUTHENTICATED: 401,
+}
+
+Statuses = Mapping[type[Error], int]
+_SHOWN_FOR_UNKNOWN: Final = "internal error"
+_CLIENT_CLOSED_REQUEST: Final = 499
+_METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+
+
+class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is wrong with one value: a JSON ``pointer`` into the body, or the ``parameter``."""
+
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True, rename={"kind": "type"}):
+    """The body of every error answer (RFC 9457, media type application/problem+json).
+
+    ``code`` is the canonical code's name; ``request_id`` is what to quote when asking for help.
+    """
+
+    title: str
+    status: int
+    detail: str
+    code: str
+    kind: str = "about:blank"
+    errors: tuple[FieldError, ...] = ()
+    request_id: str | None = None
+
+
+class HttpError(Error):
+    """An error that only HTTP knows: its status is given, not looked up."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: Code = Code.INVALID_ARGUMENT,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        super().__init__(code, message)
+        self.status = status
+        self.headers = headers
+
+
+class Invalid(HttpError):
+    """The request is well-formed and its values are not what was asked for: 422, field by field."""
+
+    kind = "validation"
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, "the request has invalid values")
+        self.errors = tuple(errors)
+
+
+class ClientDisconnected(Error):
+    """The client went away before its request was whole; there is nobody to answer."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.CANCELLED, "the client closed the request")
+
+
+def status_of(kind: type[Error], code: Code, statuses: Statuses) -> int:
+    """The HTTP status of an error type: the service's table, the kit's own types, `STATUS`."""
+    for cls in kind.__mro__:
+        if cls in statuses:
+            return statuses[cls]
+    if issubclass(kind, ValidationError):
+        return HTTPStatus.UNPROCESSABLE_ENTITY
+    if issubclass(kind, Overloaded):
+        return HTTPStatus.SERVICE_UNAVAILABLE  # it is we who are too slow, not the caller too fast
+    return STATUS[code]
+
+
+def is_server_error(exc: Error, statuses: Statuses) -> bool:
+    """Whether it is ours to log and mend, not the caller's; an overload is logged as a whole."""
+    return (
+        not isinstance(exc, Overloaded)
+        and _status(exc, statuses) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    )
+
+
+def _status(exc: Error, statuses: Statuses) -> int:
+    return exc.status if isinstance(exc, HttpError) else status_of(type(exc), exc.code, statuses)
+
+
+def problem_of(
+    exc: BaseException,
+    statuses: Statuses,
+    *,
+    request_id: str | None = None,
+    with_body: bool = True,
+) -> Problem:
+    """The problem that says what ``exc`` may show.
+
+    ``with_body``: whether the request has one, so that a field is in it and not a parameter.
+    """
+    if not isinstance(exc, Error):
+        return Problem(
+            title="Internal Server Error",
+            status=500,
+            detail=_SHOWN_FOR_UNKNOWN,
+            code=Code.INTERNAL.name,
+            request_id=request_id,
+        )
+    status = _status(exc, statuses)
+    return Problem(
+        title=_title(status),
+        status=status,
+        detail=exc.message,
+        code=exc.code.name,
+        kind=f"urn:problem:{exc.kind}" if exc.kind else "about:blank",
+        errors=_field_errors(exc, with_body=with_body),
+        request_id=request_id,
+    )
+
+
+def _title(status: int) -> str:
+    if status == _CLIENT_CLOSED_REQUEST:
+        return "Client Closed Request"
+    return HTTPStatus(status).phrase
+
+
+def _field_errors(exc: Error, *, with_body: bool) -> tuple[FieldError, ...]:
+    if isinstance(exc, Invalid):
+        return exc.errors
+    if not isinstance(exc, ValidationError) or not exc.field:
+        return ()
+    if with_body:
+        return (FieldError(exc.message, pointer="#/" + exc.field.replace(".", "/")),)
+    return (FieldError(exc.message, parameter=f"query {exc.field}"),)
+
+
+async def send_problem(scope: Scope, send: Send, exc: BaseException, statuses: Statuses) -> None:
+    """Answer with the problem of ``exc``; the response must not have begun."""
+    if isinstance(exc, ClientDisconnected):
+        return
+    request_id: str | None = scope.get("paceline.request_id")
+    with_body = scope["method"] in _METHODS_WITH_BODY
+    problem = problem_of(exc, statuses, request_id=request_id, with_body=with_body)
+    body = msgspec.json.encode(problem)
+    headers: Headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+    ]
+    if isinstance(exc, HttpError):
+        headers.extend(exc.headers)
+    elif isinstance(exc, Overloaded):
+        headers.append((b"retry-after", b"%d" % max(1, ceil(exc.retry_after))))
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -1,0 +1,262 @@
+"""One request and its response: the ASGI ``receive`` and ``send`` of one call of the app.
+
+The head is held back until the first body event, as ASGI asks: head and body leave in one write,
+and a failure in between can still be answered properly. Framing is decided here alone: what an
+app says about ``transfer-encoding`` or keeping the connection is not copied. Header injection is
+impossible: a head with a line more than it has fields is refused. Made by ``protocol``, which
+owns the socket and the time.
+"""
+
+import asyncio
+from functools import lru_cache
+from typing import Final, Protocol
+
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HEADER_RE, STATUS_LINE
+
+from paceline.concurrency.deadline import blame
+from paceline.http.asgi import ASGIApp, Message, Scope
+from paceline.http.events import STREAM
+from paceline.http.server.state import State
+
+_ONE_WRITE: Final = 64 * 1024
+# Plain numbers: an enum's member is looked up slowly.
+_OK: Final = 200
+_NO_CONTENT: Final = 204
+_WITHOUT_BODY: Final = frozenset({204, 304})
+_HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
+_OURS: Final = _HOP_BY_HOP | {b"content-length", b"date"}
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Connection(Protocol):
+    """What an exchange needs of its connection."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+    state: State
+
+    def finished(self, exchange: "Exchange") -> None:
+        """The response is complete."""
+        ...
+
+    def failed(self, exchange: "Exchange", error: BaseException) -> None:
+        """The app ended, and the response is not complete."""
+        ...
+
+
+class Exchange:
+    """The state of one request, from the end of its headers to the end of its response."""
+
+    __slots__ = (
+        "_changed",
+        "_chunked",
+        "_connection",
+        "_delivered",
+        "_head",
+        "_left",
+        "body",
+        "complete",
+        "expects_continue",
+        "gone",
+        "keep_alive",
+        "more_body",
+        "scope",
+        "sent",
+        "stream",
+        "written",
+    )
+
+    def __init__(
+        self, connection: Connection, scope: Scope, *, keep_alive: bool, expects_continue: bool
+    ) -> None:
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.expects_continue = expects_continue
+        self.body: bytes | bytearray = b""
+        self.more_body = True
+        self.gone = False  # nobody listens any more
+        self.sent = False  # something of the response is on the wire
+        self.complete = False
+        self.stream = False  # it may last as long as the client reads (``events``)
+        self.written = 0  # bytes of a stream so far
+        self._connection = connection
+        self._changed: asyncio.Event | None = None
+        self._delivered = False
+        self._head: bytes | None = None
+        self._left: int | None = None  # bytes of the body still to come, if the app said
+        self._chunked = False
+
+    async def run(self, app: ASGIApp) -> None:
+        """Call the app; whatever it does, the connection ends up answered or closed."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except asyncio.CancelledError as exc:
+            self._connection.failed(self, exc)
+            raise
+        except Exception as exc:  # noqa: BLE001 - the edge of the app: any failure is answered
+            self._connection.failed(self, exc)
+        else:
+            if not self.complete:
+                self._connection.failed(self, RuntimeError("the app sent no complete response"))
+
+    def add_body(self, data: bytes) -> None:
+        """Keep a piece of the request's body until it is asked for."""
+        if not self.body:
+            self.body = data
+        elif isinstance(self.body, bytearray):
+            self.body += data
+        else:
+            self.body = bytearray(self.body) + data
+        self.wake()
+
+    def end_body(self) -> None:
+        """The request is whole."""
+        self.more_body = False
+        self.wake()
+
+    def wake(self) -> None:
+        """Let `receive` look again."""
+        if self._changed is not None:
+            self._changed.set()
+
+    async def receive(self) -> Message:
+        """The next piece of the body, or http.disconnect when there is nobody left to answer."""
+        if self.expects_continue and not self.sent:
+            self.expects_continue = False
+            if not self.body and self.more_body and not self.gone:
+                self._connection.state.outbox.write(self._connection.transport, _CONTINUE)
+        while not self.gone and not self.complete:
+            if not self._delivered and (self.body or not self.more_body):
+                body, self.body = bytes(self.body), b""
+                self._delivered = not self.more_body
+                return {"type": "http.request", "body": body, "more_body": self.more_body}
+            if self.more_body:
+                self._connection.flow.resume_reading()
+            if self._changed is None:
+                self._changed = asyncio.Event()
+            self._changed.clear()
+            await self._changed.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """Write a part of the response; waits while the client does not read."""
+        flow = self._connection.flow
+        if flow.write_paused and not self.gone:
+            try:
+                await flow.drain()
+            except asyncio.CancelledError:
+                blame("writing the response")
+                raise
+        if self.gone:
+            return
+        expected = "http.response.start" if self._head is None else "http.response.body"
+        if message["type"] != expected or self.complete:
+            raise RuntimeError(f"unexpected ASGI message {message['type']!r}")
+        if self._head is None:
+            self._head = self._render_head(message)
+        else:
+            self._send_body(message.get("body", b""), more=message.get("more_body", False))
+
+    def _send_body(self, body: bytes, *, more: bool) -> None:
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            data = data if more else data + b"0\r\n\r\n"
+        else:
+            data = body if self._left is None else self._counted(body, self._left, more=more)
+        connection = self._connection
+        if self._head:
+            if len(data) <= _ONE_WRITE:
+                data = self._head + data
+            else:
+                connection.state.outbox.write(connection.transport, self._head)
+            self._head = b""
+            self.sent = True
+        if data:
+            if self.stream:
+                self.written += len(data)
+            connection.state.outbox.write(connection.transport, data)
+        if not more:
+            self.complete = True
+            self.wake()
+            connection.finished(self)
+
+    def _counted(self, body: bytes, left: int, *, more: bool) -> bytes:
+        if left < 0:  # HEAD, 204, 304: the body stays here
+            return b""
+        self._left = left - len(body)
+        if self._left < 0:
+            raise RuntimeError("the response is longer than its content-length")
+        if self._left and not more:
+            raise RuntimeError("the response is shorter than its content-length")
+        return body
+
+    def _render_head(self, message: Message) -> bytes:
+        status: int = message["status"]
+        line = STATUS_LINE.get(status)
+        if line is None or status < _OK:
+            raise RuntimeError(f"{status} is not a status of a response")
+        date_line = self._connection.state.date_line
+        self._left = None
+        self.stream = message.get(STREAM, False)
+        fields: list[bytes] = []
+        for name, value in message.get("headers", ()):
+            lower, start = _field(name)
+            if lower in _OURS:
+                if lower == b"content-length":
+                    self._left = _length(value, self._left)
+                    if status == _NO_CONTENT:
+                        continue
+                elif lower == b"date":
+                    date_line = b""
+                else:
+                    if lower == b"connection" and b"close" in value.lower():
+                        self.keep_alive = False
+                    continue
+            fields += (start, value, b"\r\n")
+        return b"".join((line, date_line, _joined(fields), self._frame(status)))
+
+    def _frame(self, status: int) -> bytes:
+        """Decide how the body ends and whether the connection goes on; the end of the head."""
+        version: str = self.scope["http_version"]
+        coding = b""
+        if status in _WITHOUT_BODY or self.scope["method"] == "HEAD":
+            self._left = -1
+        elif self._left is None:
+            self._chunked = version != "1.0"
+            if self._chunked:
+                coding = b"transfer-encoding: chunked\r\n"
+            else:
+                self.keep_alive = False
+        if self.more_body:
+            # Whoever answers before having seen all of the request does not go on with it.
+            self.keep_alive = False
+        if not self.keep_alive:
+            return coding + b"connection: close\r\n\r\n"
+        if version == "1.0":
+            return coding + b"connection: keep-alive\r\n\r\n"
+        return coding + b"\r\n"
+
+
+@lru_cache(maxsize=512)
+def _field(name: bytes) -> tuple[bytes, bytes]:
+    """A header name in lower case, alone and as the start of its line; remembered once checked."""
+    if not name or HEADER_RE.search(name):
+        raise RuntimeError(f"invalid header name {name!r}")
+    lower = name.lower()
+    return lower, lower + b": "
+
+
+def _length(value: bytes, before: int | None) -> int:
+    if before is not None or not value.isdigit():
+        raise RuntimeError(f"invalid content-length {value!r}")
+    return int(value)
+
+
+def _joined(fields: list[bytes]) -> bytes:
+    """The lines of the fields, three parts each; one line more was smuggled into a value."""
+    head = b"".join(fields)
+    lines = len(fields) // 3
+    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+        raise RuntimeError("invalid header value")
+    return head

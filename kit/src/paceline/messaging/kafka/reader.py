@@ -1,0 +1,162 @@
+"""A member of a consumer group: records in, offsets out, and a sign of life on request.
+
+The client hides an outage: it goes on trying and gives nothing, so `check` asks the group's broker.
+It is told to leave how long a handler takes to us: a member that does not poll stays one, since the
+runtime bounds its handlers, and readiness tells. Invariant: a revocation is told before anybody
+else can have the partition. Made by ``kafka_source``, which knows what may be committed.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeAlias, cast
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition, errors
+
+from paceline.errors import Code
+from paceline.messaging.kafka.access import KafkaAccess
+from paceline.messaging.kafka.errors import translate
+from paceline.messaging.kafka.records import Record
+from paceline.messaging.nats.errors import QueueError
+
+Place: TypeAlias = tuple[str, int]
+"""A topic and the number of a partition."""
+
+_FOREVER: Final = 86_400_000
+_CLOSE_TIMEOUT: Final = 5.0
+_FAILURES: Final = (errors.KafkaError, errors.ConsumerStoppedError, OSError, TimeoutError)
+
+
+class _Listener(ConsumerRebalanceListener):
+    def __init__(self, revoked: Callable[[], None]) -> None:
+        self._revoked = revoked
+
+    def on_partitions_revoked(self, revoked: object) -> None:
+        """Every rebalance takes all partitions first."""
+        del revoked
+        self._revoked()
+
+    def on_partitions_assigned(self, assigned: object) -> None:
+        """Nothing to do: the client begins at what was committed."""
+
+
+class Reader:
+    """A member of ``group`` for ``topics``. ``on_revoked`` is told that no partition is ours.
+
+    ``session_timeout``: after how many seconds of silence the group goes on without us.
+
+    *Resources*: connections and tasks of the client from `open` to `close`.
+    """
+
+    def __init__(
+        self,
+        servers: str,
+        topics: Sequence[str],
+        group: str,
+        on_revoked: Callable[[], None],
+        *,
+        access: KafkaAccess,
+        request_timeout: float,
+        session_timeout: float,
+        max_bytes: int,
+    ) -> None:
+        self._client: Any = AIOKafkaConsumer(  # type: ignore[no-untyped-call] # the client's own has no types
+            bootstrap_servers=servers,
+            group_id=group,
+            client_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            request_timeout_ms=int(1000 * request_timeout),
+            session_timeout_ms=int(1000 * session_timeout),
+            heartbeat_interval_ms=int(1000 * session_timeout / 3),
+            max_poll_interval_ms=_FOREVER,
+            fetch_max_bytes=max_bytes,
+            **access.options(),
+        )
+        self._client.subscribe(  # type: ignore[no-untyped-call] # as above
+            list(topics), listener=_Listener(on_revoked)
+        )
+
+    async def open(self, seconds: float) -> None:
+        """Join the group. Errors: UNAVAILABLE, also when a topic is not there."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._client.start()
+        except _FAILURES as exc:
+            raise QueueError(Code.UNAVAILABLE) from exc
+
+    async def poll(
+        self, limit: int, seconds: float, *, patience: float, without: str | None = None
+    ) -> Sequence[Record]:
+        """Records, waited for at most ``seconds``; none of the topic ``without``.
+
+        Errors: UNAVAILABLE: the group does not come to terms within ``patience``.
+        """
+        wanted: set[TopicPartition] = set()
+        if without is not None:
+            wanted = {each for each in self._client.assignment() if each.topic != without}
+            if not wanted:
+                await asyncio.sleep(seconds)
+                return []
+        try:
+            async with asyncio.timeout(seconds + patience):
+                found = await self._client.getmany(
+                    *wanted, timeout_ms=int(1000 * seconds), max_records=limit
+                )
+        except _FAILURES as exc:
+            raise translate(exc) from exc
+        return cast("list[Record]", [record for records in found.values() for record in records])
+
+    async def commit(self, offsets: Mapping[Place, int], seconds: float) -> None:
+        """Where a successor has to begin. Errors: ABORTED: no longer ours; UNAVAILABLE."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._client.commit(
+                    {TopicPartition(*place): offset for place, offset in offsets.items()}
+                )
+        except _FAILURES as exc:
+            raise translate(exc) from exc
+
+    async def check(self, seconds: float) -> None:
+        """A sign of life from the brokers. Errors: UNAVAILABLE."""
+        assigned = self._client.assignment()
+        try:
+            async with asyncio.timeout(seconds):
+                if assigned:
+                    await self._client.committed(next(iter(assigned)))
+                else:
+                    await self._client.topics()
+        except _FAILURES as exc:
+            raise QueueError(Code.UNAVAILABLE) from exc
+
+    async def close(self) -> None:
+        """Leave the group, so that others go on at once. A broker that hangs is left to notice."""
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._client.stop()
+        except TimeoutError:
+            await self._abandon()
+        except _FAILURES:
+            await self._abandon()
+
+    async def _abandon(self) -> None:
+        """Let go of what the client holds, without a word to a broker that does not answer."""
+        coordinator, fetcher = self._client._coordinator, self._client._fetcher  # noqa: SLF001 - there is no other way
+        tasks = [
+            task
+            for task in (
+                getattr(coordinator, "_coordination_task", None),
+                getattr(coordinator, "_heartbeat_task", None),
+                getattr(coordinator, "_commit_refresh_task", None),
+                getattr(fetcher, "_fetch_task", None),
+            )
+            if task is not None
+        ]
+        for task in tasks:
+            task.cancel()
+        await self._client._client.close()  # noqa: SLF001 - as above
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSE_TIMEOUT)
+        for task in tasks:
+            with suppress(asyncio.CancelledError, asyncio.InvalidStateError):
+                task.exception()

@@ -1,0 +1,317 @@
+"""One connection to one NATS server, from its opening until it is lost; never mended.
+
+Invariant: once `Connection.lost` is set everything that waits on it has failed with UNAVAILABLE,
+and nothing is sent any more. Rejected: the client's own reconnection, which sends what it had
+buffered long ago to a new server, gives up for good on some errors, and cannot be told from a
+server that hangs. So it is switched off; ``nats`` opens the next connection. Also worked round: a
+reply to a ping that nobody waits for any more ends the client's reader, so a ping is never
+abandoned; and closing towards a frozen server waits for ever, so it is aborted instead.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final, Self
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.aio.transport import TcpTransport
+
+from paceline.errors import Code
+from paceline.log import Logger
+from paceline.messaging.nats.errors import QueueError, translate
+
+_NO_RESPONDERS: Final = "503"
+_CLOSE_GRACE: Final = 1.0
+_NEVER: Final = 1 << 30
+_LINE: Final = len("NATS/1.0\r\n\r\n")
+_COLON_AND_END: Final = len(": \r\n")
+
+
+class _Transport(TcpTransport):
+    def __bool__(self) -> bool:
+        return True  # or the client would take another in its place
+
+    def abort(self) -> None:
+        if self._io_writer is not None:
+            self._io_writer.transport.abort()
+
+
+class _Client(Client):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tcp = _Transport()  # type: ignore[no-untyped-call] # the client's own has no types
+        self._transport = self.tcp
+
+
+class Connection:
+    """An open connection; `lost` is set when it is over, for whatever reason.
+
+    *Resources*: a socket and the client's tasks, until `close`.
+    """
+
+    def __init__(self, log: Logger, *, ping_timeout: float) -> None:
+        self.lost = asyncio.Event()
+        self._log = log
+        self._ping_timeout = ping_timeout
+        self._client = _Client()
+        self._waiting: dict[str, asyncio.Future[Msg]] = {}
+        self._inbox = ""
+        self._last = 0
+        self._pinging: asyncio.Task[None] | None = None
+        self._draining: set[asyncio.Task[None]] = set()
+        self._failure: Exception | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        servers: Sequence[str],
+        log: Logger,
+        *,
+        name: str,
+        connect_timeout: float = 2.0,
+        ping_timeout: float = 5.0,
+    ) -> Self:
+        """Connect to one of the ``servers``, each tried for ``connect_timeout`` seconds, twice.
+
+        Errors: `QueueError` UNAVAILABLE, UNAUTHENTICATED.
+        """
+        connection = cls(log, ping_timeout=ping_timeout)
+        try:
+            await connection._connect(servers, name, connect_timeout)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _connect(self, servers: Sequence[str], name: str, seconds: float) -> None:
+        client = self._client
+        try:
+            await client.connect(
+                servers=list(servers),
+                name=name,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=seconds,  # type: ignore[arg-type] # any number does
+                ping_interval=_NEVER,
+                pending_size=0,  # no forced flush, which swallows cancellation
+                error_cb=self._note,
+                closed_cb=self._closed,
+            )
+            self._inbox = client.new_inbox()
+            await self.subscribe(f"{self._inbox}.*", self._replied)
+        except Exception as exc:
+            if "authorization" in f"{exc} {self._failure}".lower():
+                raise QueueError(Code.UNAUTHENTICATED) from exc
+            # Which server is not there, and why, was told to the callback only.
+            cause = self._failure or exc
+            raise QueueError(Code.UNAVAILABLE) from cause
+
+    @property
+    def servers(self) -> list[str]:
+        """All servers of the cluster, as far as it told."""
+        return [uri.geturl() for uri in self._client.servers]
+
+    @property
+    def max_payload(self) -> int:
+        """The most bytes of a message, headers included."""
+        return self._client.max_payload
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait to be taken by the system."""
+        return self._client.pending_data_size
+
+    async def send(
+        self,
+        subject: str,
+        data: bytes = b"",
+        *,
+        reply: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Hand it to the connection, which sends it soon or is lost.
+
+        Errors: UNAVAILABLE when it is lost; INVALID_ARGUMENT for a subject, a header or a size
+        that the server does not take (it would cut the connection).
+        """
+        if self.lost.is_set():
+            raise QueueError(Code.UNAVAILABLE)
+        size = size_of(data, headers)
+        if size > self.max_payload:
+            message = f"a message of {size} bytes is more than the queue takes ({self.max_payload})"
+            raise QueueError(Code.INVALID_ARGUMENT, message)
+        try:
+            await self._client.publish(
+                subject, data, reply=reply, headers=dict(headers) if headers else None
+            )
+        except Exception as exc:
+            error = translate(exc)
+            if error.code is Code.UNAVAILABLE:  # the client knows before it tells
+                self._lose(exc)
+            raise error from exc
+
+    async def begin(
+        self, subject: str, data: bytes = b"", *, headers: Mapping[str, str] | None = None
+    ) -> asyncio.Future[Msg]:
+        """Send a request; the future is its reply. Cancel it if nobody waits for it any more.
+
+        Errors: as `send`; of the future, UNAVAILABLE: nobody is there to answer, or the connection
+        was lost.
+        """
+        self._last += 1
+        token = str(self._last)
+        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._waiting[token] = future
+        future.add_done_callback(lambda _: self._waiting.pop(token, None))
+        try:
+            await self.send(subject, data, reply=f"{self._inbox}.{token}", headers=headers)
+        except BaseException:
+            future.cancel()
+            raise
+        return future
+
+    async def request(self, subject: str, data: bytes, seconds: float) -> Msg:
+        """A request and its reply. Errors: as `begin`; DEADLINE_EXCEEDED."""
+        future = await self.begin(subject, data)
+        try:
+            async with asyncio.timeout(seconds):
+                return await future
+        except TimeoutError as exc:
+            raise QueueError(Code.DEADLINE_EXCEEDED) from exc
+
+    async def insist(self, subject: str, data: bytes, seconds: float, *, every: float = 1.0) -> Msg:
+        """As `request`, sent again after each ``every`` seconds; the first answer to any counts.
+
+        For what may be done twice. While a cluster chooses who leads a stream, nobody answers what
+        is asked about it, then or later.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        asked: list[asyncio.Future[Msg]] = []
+        try:
+            while (left := until - loop.time()) > 0:
+                asked.append(await self.begin(subject, data))
+                done, _ = await asyncio.wait(
+                    asked, timeout=min(every, left), return_when=asyncio.FIRST_COMPLETED
+                )
+                if done:
+                    return done.pop().result()
+            raise QueueError(Code.DEADLINE_EXCEEDED)
+        finally:
+            for future in asked:
+                if not future.cancel() and not future.cancelled():
+                    future.exception()  # all of them failed, one was raised
+
+    def new_inbox(self) -> str:
+        """A subject that nobody else uses."""
+        return self._client.new_inbox()
+
+    async def subscribe(
+        self, subject: str, callback: Callable[[Msg], Awaitable[None]], *, max_bytes: int = 1 << 28
+    ) -> Subscription:
+        """Call ``callback``, a coroutine function, with each message. Errors: UNAVAILABLE."""
+        try:
+            return await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
+                subject, cb=callback, pending_bytes_limit=max_bytes, pending_msgs_limit=1 << 20
+            )
+        except Exception as exc:
+            raise translate(exc) from exc
+
+    async def drain(self, subscription: Subscription) -> None:
+        """Unsubscribe, and hand what is on its way to the callback. Takes a ping's time at most."""
+        if self.lost.is_set():
+            return
+        # Like a ping it is never abandoned: see above.
+        draining = asyncio.create_task(_drain(subscription), name="queue drain")
+        self._draining.add(draining)
+        draining.add_done_callback(self._drained)
+        await asyncio.wait([draining], timeout=self._ping_timeout)
+        if not draining.done():
+            self._lose(nats.errors.TimeoutError())
+
+    def _drained(self, task: asyncio.Task[None]) -> None:
+        self._draining.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.debug("queue connection", error=error)
+
+    async def ping(self) -> None:
+        """Ask the server for a sign of life; everything sent before has then reached it.
+
+        Errors: UNAVAILABLE when none comes in time: the connection is over then.
+        """
+        if self.lost.is_set():
+            raise QueueError(Code.UNAVAILABLE)
+        if self._pinging is None or self._pinging.done():
+            self._pinging = asyncio.create_task(self._ping(), name="queue ping")
+        await asyncio.wait([self._pinging])
+        if self.lost.is_set():
+            raise QueueError(Code.UNAVAILABLE)
+
+    async def _ping(self) -> None:
+        try:
+            async with asyncio.timeout(self._ping_timeout):
+                await self._client.rtt(_NEVER)
+        except (nats.errors.Error, TimeoutError, OSError) as exc:
+            self._lose(exc)
+
+    async def close(self) -> None:
+        """End it; what was sent is on its way. Takes a second at most, and may be repeated."""
+        self._lose(nats.errors.ConnectionClosedError())
+        client = self._client
+        try:
+            async with asyncio.timeout(_CLOSE_GRACE):
+                with suppress(Exception):  # an orderly end was wished for, an end is what matters
+                    await client.close()
+        except TimeoutError:
+            pass
+        finally:
+            client.tcp.abort()
+        tasks = [*self._draining, *([self._pinging] if self._pinging else [])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _note(self, error: Exception) -> None:
+        self._failure = error
+        if self._inbox and not self.lost.is_set():
+            self._log.debug("queue connection", error=error)
+
+    async def _closed(self) -> None:
+        self._lose(self._failure or nats.errors.ConnectionClosedError())
+
+    def _lose(self, reason: Exception) -> None:
+        if self.lost.is_set():
+            return
+        self._failure = reason
+        self.lost.set()
+        for future in [*self._waiting.values()]:
+            if not future.done():
+                error = QueueError(Code.UNAVAILABLE, "the connection to the queue was lost")
+                error.__cause__ = reason
+                future.set_exception(error)
+
+    async def _replied(self, message: Msg) -> None:
+        future = self._waiting.get(message.subject[len(self._inbox) + 1 :])
+        if future is None or future.done():
+            return
+        if message.headers and message.headers.get("Status") == _NO_RESPONDERS:
+            future.set_exception(QueueError(Code.UNAVAILABLE, "nobody takes this subject"))
+        else:
+            future.set_result(message)
+
+
+async def _drain(subscription: Subscription) -> None:
+    await subscription.drain()  # type: ignore[no-untyped-call] # the client's own has no types
+
+
+def size_of(data: bytes, headers: Mapping[str, str] | None) -> int:
+    """What the server counts as a message's size."""
+    if not headers:
+        return len(data)
+    fields = sum(len(key) + len(value.encode()) + _COLON_AND_END for key, value in headers.items())
+    return len(data) + _LINE + fields

@@ -1,0 +1,154 @@
+"""Spans of messages: one for each that is sent, one for each that is handled, in its own trace.
+
+A message's headers carry the place in its trace (W3C ``traceparent``): of whoever made it, then of
+its sending, then of its handling, so a trace goes on through an outbox and a queue however long it
+lies there. Invariant: only messages that are sampled cost more than a look at one header. A handler
+gets many at once: its work stands in the trace of the first that is recorded, linked to the others
+(``paceline.trace.batch_spans``). Names are OpenTelemetry's semantic conventions for messaging. Used
+by ``nats`` and ``handling``.
+"""
+
+from collections.abc import Sequence
+from contextvars import Token
+from types import TracebackType
+from typing import Self, TypeVar
+
+import msgspec
+
+from paceline.log import pop, push
+from paceline.messaging.message import Incoming, Message
+from paceline.trace import (
+    TRACEPARENT,
+    TRACESTATE,
+    Kind,
+    Span,
+    SpanContext,
+    Tracer,
+    attach,
+    detach,
+    is_sampled,
+    joined,
+    outgoing,
+)
+
+T = TypeVar("T")
+
+
+class _Batch:
+    """The spans of a batch of messages, by a message's place in it, until the block ends."""
+
+    __slots__ = ("_spans",)
+
+    def __init__(self) -> None:
+        self._spans: dict[int, Span] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def told(self, outcomes: Sequence[Exception | None]) -> Sequence[Exception | None]:
+        """What became of the messages, one outcome each."""
+        for number, span in self._spans.items():
+            outcome = outcomes[number] if number < len(outcomes) else None
+            if outcome is not None:
+                span.fail(outcome)
+        return outcomes
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        exc: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        for span in self._spans.values():
+            if exc is not None:
+                span.fail(exc)
+            span.end()
+
+
+class Sending(_Batch):
+    """A batch of messages on its way out. ``messages``: what to send in their place."""
+
+    __slots__ = ("messages",)
+
+    def __init__(self, tracer: Tracer | None, system: str, messages: Sequence[Message]) -> None:
+        super().__init__()
+        ambient = outgoing()
+        if not ambient and (tracer is None or not tracer.records):
+            self.messages = messages
+            return
+        self.messages = [*messages]
+        for number, message in enumerate(messages):
+            headers = message.headers
+            if TRACEPARENT not in headers:
+                if not ambient:
+                    continue
+                headers = {**headers, **ambient}
+            if tracer is not None and is_sampled(headers[TRACEPARENT]):
+                headers = self._begin(number, tracer, system, message, headers)
+            if headers is not message.headers:
+                self.messages[number] = msgspec.structs.replace(message, headers=headers)
+
+    def _begin(
+        self, number: int, tracer: Tracer, system: str, message: Message, headers: dict[str, str]
+    ) -> dict[str, str]:
+        context = _entered(tracer, f"send {message.subject}", Kind.PRODUCER, headers)
+        if not isinstance(context, Span):
+            return headers
+        self._spans[number] = context
+        context.attributes |= {
+            "messaging.system": system,
+            "messaging.operation.name": "publish",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": message.subject,
+            "messaging.message.id": message.id,
+        }
+        return {**headers, **context.headers()}
+
+
+class Processing(_Batch):
+    """A batch of messages in a handler: the block around the call of it."""
+
+    __slots__ = ("_logged", "_token")
+    _token: Token[SpanContext | None]
+
+    def __init__(self, tracer: Tracer, consumer: str, items: Sequence[Incoming[T]]) -> None:
+        super().__init__()
+        context: SpanContext | None = None
+        alone = len(items) == 1
+        for number, item in enumerate(items):
+            given = item.headers.get(TRACEPARENT)
+            # One that began no trace begins it here.
+            if alone or (tracer.records and (given is None or is_sampled(given))):
+                context = _entered(tracer, f"process {item.subject}", Kind.CONSUMER, item.headers)
+                if isinstance(context, Span):
+                    self._spans[number] = context
+                    _describe(context, consumer, item)
+        place = joined([*self._spans.values()]) if self._spans else context if alone else None
+        self._token = attach(place)
+        self._logged = push(place.ids()) if place is not None else None
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        exc: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if self._logged is not None:
+            pop(self._logged)
+        detach(self._token)
+        super().__exit__(_type, exc, _traceback)
+
+
+def _describe(span: Span, consumer: str, item: Incoming[T]) -> None:
+    span.attributes |= {
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": item.subject,
+        "messaging.consumer.group.name": consumer,
+        "messaging.message.id": item.id,
+        "paceline.message.attempt": item.attempt,
+    }
+
+
+def _entered(tracer: Tracer, name: str, kind: Kind, headers: dict[str, str]) -> SpanContext:
+    return tracer.enter(name, kind, headers.get(TRACEPARENT), headers.get(TRACESTATE, ""))

@@ -1,0 +1,178 @@
+"""A migration's SQL failed: which file, which statement, which line and column, and why.
+
+The server gives a position for what it finds while reading a statement (syntax, names, types) and
+none for what it finds while running it (a row that breaks a constraint, a table that is already
+there). Then the statement is worked out from the error's own names, and the message says so.
+Running the statements one at a time would always tell, but a file is sent whole: an implicit
+transaction, exactly as golang-migrate does. Running them again to find out was rejected too.
+Raised by ``apply``, shown by ``cli``.
+"""
+
+import re
+
+from paceline.errors import Code, Error
+from paceline.postgres.migrate.connection import ServerError
+from paceline.postgres.migrate.errors import version_text
+from paceline.postgres.migrate.plan import Step
+from paceline.postgres.migrate.statements import Statement, split
+
+_QUOTED = re.compile(r'"([^"]+)"')
+_DROPPED = re.compile(r"cannot drop .*?(\S+) because")
+_BEFORE_DETAILS = re.compile(r"\bON\b|\(", re.IGNORECASE)
+_RUNS = re.compile(
+    r"(ALTER|CALL|CREATE UNIQUE|DELETE|INSERT|MERGE|SELECT|UPDATE|WITH)\b", re.IGNORECASE
+)
+_MAKES = re.compile(r"(ALTER|CREATE|SELECT)\b", re.IGNORECASE)
+_DROPS = re.compile(r"(ALTER|DROP)\b", re.IGNORECASE)
+_DUPLICATE = {"42701", "42710", "42723", "42P06", "42P07"}
+_INTEGRITY_CLASS = "23"
+_FEW = 3
+"""More suspects than this are not worth listing."""
+_DEPENDENTS = "2BP01"
+
+
+class MigrationFailed(Error):
+    """One file failed; the version is left dirty. ``explanation`` has the server's own words.
+
+    ``line`` and ``column`` count from 1, in characters; None when the server gave no position.
+    ``statements`` are those that may have failed, exactly one when it is known.
+    """
+
+    kind = "migration-failed"
+
+    def __init__(
+        self,
+        step: Step,
+        *,
+        where: str = "",
+        explanation: tuple[str, ...] = (),
+        place: tuple[int, int] | None = None,
+        statements: tuple[Statement, ...] = (),
+    ) -> None:
+        label = step.file.label
+        super().__init__(Code.FAILED_PRECONDITION, f"migration {label} failed{where}")
+        self.step = step
+        self.statements = statements
+        self.line = place[0] if place else None
+        self.column = place[1] if place else None
+        left_at = f"the database is left dirty at {version_text(step.target)}"
+        self.explanation = (*explanation, f"{left_at}: repair by hand, then: migrate force V")
+
+
+def left_open(step: Step) -> MigrationFailed:
+    """The failure of a file that begins a transaction and does not end it."""
+    return MigrationFailed(
+        step,
+        where=" at its end",
+        explanation=(
+            "it leaves a transaction open (BEGIN without COMMIT), which was rolled back.",
+            "a file is one transaction already: leave BEGIN out, or add COMMIT",
+        ),
+    )
+
+
+def explain(step: Step, sql: str, error: Exception) -> MigrationFailed:
+    """The failure of ``step``, told from the server's ``error`` or from a broken connection."""
+    if not isinstance(error, ServerError):
+        reason = f"{type(error).__name__}: {error}"
+        return MigrationFailed(step, explanation=(reason,))
+    statements = split(sql)
+    place = offset = None
+    if error.position is not None:
+        offset = int(error.position) - 1
+        place = line_and_column(sql, offset)
+    suspects = _suspects(statements, offset, error)
+    told: list[str] = []
+    if len(suspects) <= _FEW:
+        told += [f"statement {s.ordinal} (line {s.line}): {s.headline}" for s in suspects]
+    if place is None and len(statements) > 1:
+        told.append("the server gives no position for this error: judged by the names in it")
+    return MigrationFailed(
+        step,
+        where=_where(statements, suspects, place),
+        explanation=(*told, *_server_words(error)),
+        place=place,
+        statements=tuple(suspects),
+    )
+
+
+def line_and_column(sql: str, offset: int) -> tuple[int, int]:
+    """Line and column of the character at ``offset``, both from 1."""
+    return sql.count("\n", 0, offset) + 1, offset - sql.rfind("\n", 0, offset)
+
+
+def _server_words(error: ServerError) -> list[str]:
+    words = [f"{error.sqlstate}: {error.message or error}"]
+    for name, value in (
+        ("detail", error.detail),
+        ("hint", error.hint),
+        ("context", error.context),
+    ):
+        if value:
+            words.append(f"{name}: {value}")
+    return words
+
+
+def _where(
+    statements: list[Statement], suspects: list[Statement], place: tuple[int, int] | None
+) -> str:
+    if len(suspects) > _FEW:
+        return f" at one of {len(suspects)} statements"
+    ordinals = " or ".join(str(statement.ordinal) for statement in suspects)
+    parts = [f"statement {ordinals} of {len(statements)}"] if suspects else []
+    if place:
+        parts.append(f"line {place[0]}, column {place[1]}")
+    elif len(suspects) == 1:
+        parts.append(f"line {suspects[0].line}")
+    known = place or len(statements) == 1
+    at = " at " if known else ", probably at "
+    return at + ", ".join(parts) if parts else ""
+
+
+def _suspects(
+    statements: list[Statement], offset: int | None, error: ServerError
+) -> list[Statement]:
+    if offset is not None:
+        return [s for s in statements if s.start <= offset][-1:]
+    suspects = _by_command(statements, error) or statements
+    suspects = _by_kind(suspects, error) or suspects
+    return _by_names(suspects, error)
+
+
+def _by_command(statements: list[Statement], error: ServerError) -> list[Statement]:
+    """Those with the command of, say, "VACUUM cannot run inside a transaction block"."""
+    command, found, _ = (error.message or "").partition(" cannot ")
+    words = command.split()
+    if not found or command != command.upper():
+        return statements
+    return [s for s in statements if all(_mentions(s, word) for word in words)]
+
+
+def _by_kind(statements: list[Statement], error: ServerError) -> list[Statement]:
+    if "inline_code_block" in (error.context or ""):
+        return [s for s in statements if s.text[:2].upper() == "DO"]
+    state = error.sqlstate or ""
+    if state in _DUPLICATE:
+        return [s for s in statements if _MAKES.match(s.text)]
+    if state == _DEPENDENTS:
+        return [s for s in statements if _DROPS.match(s.text)]
+    if state.startswith(_INTEGRITY_CLASS):
+        return [s for s in statements if _RUNS.match(s.text)]
+    return statements
+
+
+def _by_names(statements: list[Statement], error: ServerError) -> list[Statement]:
+    """Those that mention the most of the names in the error."""
+    message = error.message or ""
+    names = {*_QUOTED.findall(message), *_DROPPED.findall(message)}
+    names |= {n for n in (error.table_name, error.column_name, error.constraint_name) if n}
+    made = error.sqlstate in _DUPLICATE
+    scores = [sum(_mentions(s, name, only_made=made) for name in names) for s in statements]
+    best = max(scores, default=0)
+    return [s for s, score in zip(statements, scores, strict=True) if score == best]
+
+
+def _mentions(statement: Statement, name: str, *, only_made: bool = False) -> bool:
+    # What a statement makes is named before its details: CREATE INDEX i ON t, CREATE TABLE t (...
+    text = _BEFORE_DETAILS.split(statement.text, 1)[0] if only_made else statement.text
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None

@@ -1,0 +1,15 @@
+"""The outbox: a message is written in the transaction of the change it tells of, and sent later.
+
+Invariant: a change that was committed is told, one that was not is not; the messages of one key
+reach the queue in the order in which they were written. A message may be sent twice, after a crash
+between the queue's answer and the commit; it carries the same id then, so the queue drops the
+second within its window, and ``paceline.postgres.inbox`` whenever it comes. Repositories call
+`enqueue`; ``main`` starts an `OutboxRelay`. Read ``table``, ``relay``, then ``rounds``.
+"""
+
+from paceline.postgres.outbox.listener import OutboxListener
+from paceline.postgres.outbox.relay import OutboxRelay
+from paceline.postgres.outbox.rounds import Publisher
+from paceline.postgres.outbox.table import SCHEMA, OutboxStats, enqueue
+
+__all__ = ["SCHEMA", "OutboxListener", "OutboxRelay", "OutboxStats", "Publisher", "enqueue"]

@@ -1,0 +1,332 @@
+"""The bus and its consumer while a real server is killed, frozen, and loses what it was told."""
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from consuming import NatsBroker, Recorder, Thing, becomes, consuming, fails, nats_broker, passes
+from nats.aio.msg import Msg
+from nats_running import NatsServer, free_port
+from recording_log import RecordingLog
+
+from paceline.errors import Code, Error, NotFound
+from paceline.messaging import (
+    DeadLetters,
+    Message,
+    NatsBus,
+    NatsConsumer,
+    QueueError,
+    Stream,
+    dead_stream,
+)
+from paceline.messaging.nats.connection import Connection
+from paceline.messaging.nats.jetstream import Done, PubAck
+from paceline.testing.cancel import cancel_at_every_await
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncGenerator[NatsServer]:
+    running = NatsServer(tmp_path / "store")
+    running.start()
+    yield running
+    await running.kill()
+
+
+@pytest.fixture
+async def broker(server: NatsServer) -> AsyncGenerator[NatsBroker]:
+    async with nats_broker(server.url) as real:
+        yield real
+
+
+async def test_start_waits_for_a_server_that_is_coming_up(tmp_path: Path) -> None:
+    server = NatsServer(tmp_path, free_port())
+    bus = NatsBus(server.url, RecordingLog(), streams=[Stream("A", ("a.>",))])
+    starting = asyncio.create_task(bus.start())
+    await asyncio.sleep(0.1)
+    server.start()
+    await starting
+    await bus.publish(Message("a.b", b"", "1"))
+    await bus.ping()
+    await bus.stop()
+    await server.kill()
+
+
+async def test_start_without_a_server_says_where_it_is_missing() -> None:
+    port = free_port()
+    bus = NatsBus(f"nats://ada:secret@127.0.0.1:{port}", RecordingLog(), start_timeout=0.2)
+    with pytest.raises(QueueError, match=f"cannot connect to 127.0.0.1:{port}") as caught:
+        await bus.start()
+    assert caught.value.code is Code.UNAVAILABLE
+    await bus.stop()
+
+
+async def test_a_message_with_the_same_id_is_stored_once(broker: NatsBroker) -> None:
+    for _ in range(3):
+        await broker.publish("m1")
+    recorder = Recorder()
+    async with consuming(broker.consumer(recorder)):
+        await broker.publish("m2")
+        await recorder.until(lambda: "m2" in recorder.done)
+    assert recorder.done == ["m1", "m2"]
+
+
+async def test_each_message_of_many_has_its_own_outcome(broker: NatsBroker) -> None:
+    subject = broker.stream.subjects[0].replace(">", "made")
+    outcomes = await broker.bus.publish_all(
+        [
+            Message(subject, b"1", "1"),
+            Message("nowhere.to.go", b"2", "2"),
+            Message(subject, b"x" * (1 << 21), "3"),
+            Message("not a subject", b"4", "4"),
+            Message(subject, b"5", "5", headers={"bad header": "x"}),
+            Message(subject, b"6", "6", headers={"ü": "y"}),
+            Message(subject, b"7", "7"),
+        ]
+    )
+    codes = [each.code if isinstance(each, Error) else each for each in outcomes]
+    invalid = Code.INVALID_ARGUMENT
+    assert codes == [None, Code.UNAVAILABLE, invalid, invalid, invalid, invalid, None]
+
+
+async def test_what_is_published_while_the_server_is_killed_arrives_once(
+    broker: NatsBroker, server: NatsServer
+) -> None:
+    recorder = Recorder()
+    names = [f"m{n}" for n in range(400)]
+    async with consuming(broker.consumer(recorder, ack_wait=1.0)) as consumer:
+        publishing = asyncio.create_task(_publish_slowly(broker, names))
+        await recorder.until(lambda: len(recorder.done) > 50)
+        await server.kill()
+        await becomes(lambda: fails(consumer.ready()))
+        server.start()
+        await publishing
+        await recorder.until(lambda: len(set(recorder.done)) == len(names))
+        await becomes(lambda: passes(consumer.ready()))
+    events = broker.log.events("warning") + broker.log.events("info")
+    assert events.count("queue disconnected") == events.count("queue reconnected") == 1
+    assert await broker.dead() == []
+
+
+async def test_a_frozen_server_is_noticed_and_left_and_found_again(
+    broker: NatsBroker, server: NatsServer
+) -> None:
+    recorder = Recorder()
+    async with consuming(broker.consumer(recorder, ack_wait=2.0)) as consumer:
+        await broker.publish("m1")
+        await recorder.until(lambda: recorder.done == ["m1"])
+        server.send(signal.SIGSTOP)
+        publishing = asyncio.create_task(broker.publish("m2"))
+        await becomes(lambda: fails(broker.bus.ping()))
+        await becomes(lambda: fails(consumer.ready()))
+        await asyncio.sleep(2)
+        server.send(signal.SIGCONT)
+        await publishing
+        await recorder.until(lambda: "m2" in recorder.done)
+        await becomes(lambda: passes(consumer.ready()))
+        await becomes(lambda: passes(broker.bus.ping()))
+
+
+async def test_a_consumer_that_was_deleted_is_made_again_and_goes_on(broker: NatsBroker) -> None:
+    recorder = Recorder()
+    async with consuming(broker.consumer(recorder)):
+        await broker.publish("m1")
+        await recorder.until(lambda: recorder.done == ["m1"])
+        subject = f"$JS.API.CONSUMER.DELETE.{broker.stream.name}.maker"
+        await broker.bus.ask(subject, b"", Done)
+        await broker.publish("m2")
+        await recorder.until(lambda: "m2" in recorder.done)
+
+
+async def test_a_stream_that_is_gone_is_waited_for(broker: NatsBroker) -> None:
+    recorder = Recorder()
+    async with consuming(broker.consumer(recorder)) as consumer:
+        await becomes(lambda: passes(consumer.ready()))
+        await broker.bus.ask(f"$JS.API.STREAM.DELETE.{broker.stream.name}", b"", Done)
+        await becomes(lambda: fails(consumer.ready()))
+        await broker.bus.ensure_stream(broker.stream)
+        await broker.publish("m2")
+        await recorder.until(lambda: "m2" in recorder.done)
+        await becomes(lambda: passes(consumer.ready()))
+
+
+async def test_a_question_that_nobody_heard_is_asked_again(server: NatsServer) -> None:
+    async with connected(server) as connection:
+        heard: list[Msg] = []
+
+        async def answer_the_second(message: Msg) -> None:
+            heard.append(message)
+            if len(heard) == 2:
+                await connection.send(message.reply, b"here")
+
+        await connection.subscribe("question", answer_the_second)
+        answer = await connection.insist("question", b"?", 20, every=0.05)
+        assert answer.data == b"here"
+        with pytest.raises(QueueError) as caught:
+            await connection.insist("question", b"?", 0.2, every=0.05)
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+        assert {message.data for message in heard} == {b"?"}
+
+
+async def test_a_question_fails_at_once_when_the_connection_is_lost(server: NatsServer) -> None:
+    async with connected(server) as connection:
+        heard: list[Msg] = []
+        often = asyncio.Event()
+
+        async def note(message: Msg) -> None:
+            heard.append(message)
+            if len(heard) > 2:
+                often.set()
+
+        await connection.subscribe("question", note)
+        asking = asyncio.create_task(connection.insist("question", b"?", 60, every=0.02))
+        await often.wait()
+        await server.kill()
+        with pytest.raises(QueueError) as caught:
+            await asking
+        assert caught.value.code is Code.UNAVAILABLE
+
+
+@asynccontextmanager
+async def connected(server: NatsServer) -> AsyncGenerator[Connection]:
+    """A connection to a server that is coming up."""
+    bus = NatsBus(server.url, RecordingLog())
+    await bus.start()
+    try:
+        yield await bus.connection(5)
+    finally:
+        await bus.stop()
+
+
+async def test_attempts_are_counted_across_processes(broker: NatsBroker) -> None:
+    failing = Recorder(lambda item: Error(Code.INTERNAL, "no"))
+    await broker.publish("m1")
+    async with consuming(broker.consumer(failing, nak_delay=0.2)) as consumer:
+
+        async def twice() -> bool:
+            return consumer.stats.retried == 2
+
+        await becomes(twice)
+    recorder = Recorder()
+    async with consuming(broker.consumer(recorder)):
+        await recorder.until(lambda: recorder.done == ["m1"])
+    assert recorder.seen == [("m1", 3)]
+
+
+async def test_a_stream_keeps_what_others_have_set(broker: NatsBroker) -> None:
+    stream = broker.stream
+    wider = Stream(stream.name, (*stream.subjects, f"more{broker.token}.>"), max_bytes=5)
+    await broker.bus.ensure_stream(wider)
+    await broker.bus.ensure_stream(stream)
+    await broker.bus.publish(Message(f"more{broker.token}.x", b"12345678", "1"))
+    await broker.publish("m1")
+
+
+async def test_dead_letters_are_listed_shown_sent_again_and_dropped(broker: NatsBroker) -> None:
+    letters = DeadLetters(broker.bus, stream=dead_stream())
+    final = Recorder(lambda item: Error(Code.INVALID_ARGUMENT, "never"))
+    async with consuming(broker.consumer(final)) as consumer:
+        for n in range(5):
+            await broker.publish(f"m{n}", key="k")
+
+        async def all_buried() -> bool:
+            return consumer.stats.buried == 5
+
+        await becomes(all_buried)
+    first = await letters.list(limit=2)
+    rest = await letters.list(after=first[-1].number)
+    assert [len(first), len(rest)] == [2, 3]
+    shown = await letters.show(first[0].number)
+    assert shown == first[0]
+    assert shown.letter.key == "k"
+    again = await letters.retry(shown.number)
+    assert again.id != shown.letter.id
+    await letters.drop(first[1].number)
+    for gone in first:
+        with pytest.raises(NotFound):
+            await letters.show(gone.number)
+        with pytest.raises(NotFound):
+            await letters.drop(gone.number)
+    recorder = Recorder()
+    async with consuming(broker.consumer(recorder)):
+        await recorder.until(lambda: recorder.done == [again.id])
+    assert recorder.seen == [(again.id, 1)]
+
+
+async def test_a_message_too_large_for_its_letter_is_buried_without_its_data(
+    broker: NatsBroker,
+) -> None:
+    final = Recorder()
+    async with consuming(broker.consumer(final)) as consumer:
+        await broker.publish("huge", b"x" * ((1 << 20) - 100))
+
+        async def buried() -> bool:
+            return consumer.stats.buried == 1
+
+        await becomes(buried)
+    letters = DeadLetters(broker.bus, stream=dead_stream())
+    (letter,) = await letters.list()
+    assert letter.letter.truncated == (1 << 20) - 100
+    with pytest.raises(Error, match="too many to be kept"):
+        await letters.retry(letter.number)
+
+
+async def test_a_publish_that_is_cancelled_anywhere_leaves_nothing_behind(
+    broker: NatsBroker,
+) -> None:
+    count = 0
+
+    async def publish() -> None:
+        nonlocal count
+        count += 1
+        await broker.publish(f"c{count}")
+
+    async def check() -> None:
+        await broker.publish("check")
+
+    assert await cancel_at_every_await(publish, check) > 0
+
+
+async def test_a_bus_that_is_stopped_refuses(broker: NatsBroker) -> None:
+    await broker.bus.stop()
+    await broker.bus.stop()
+    with pytest.raises(QueueError):
+        await broker.publish("m1")
+    with pytest.raises(QueueError):
+        await broker.bus.ping()
+    with pytest.raises(QueueError):
+        await broker.bus.ask("$JS.API.INFO", b"", PubAck)
+
+
+async def _publish_slowly(broker: NatsBroker, names: list[str]) -> None:
+    for name in names:
+        await broker.publish(name)
+        await asyncio.sleep(0.001)
+
+
+async def test_a_consumer_is_ready_as_soon_as_it_listens(broker: NatsBroker) -> None:
+    idle = NatsConsumer(
+        broker.bus,
+        Recorder(),
+        broker.log,
+        type=Thing,
+        stream=broker.stream.name,
+        subjects=broker.stream.subjects,
+        heartbeat=60.0,
+    )
+    async with consuming(idle):
+        await becomes(lambda: passes(idle.ready()))
+
+
+async def test_a_stop_towards_a_frozen_server_ends(broker: NatsBroker, server: NatsServer) -> None:
+    consumer = broker.consumer(Recorder())
+    await consumer.start()
+    await becomes(lambda: passes(consumer.ready()))
+    server.send(signal.SIGSTOP)
+    async with asyncio.timeout(10):
+        await consumer.stop()
+        await broker.bus.stop()

@@ -1,0 +1,85 @@
+"""The server goes away under the pool and comes back: the pool heals, errors are plain."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from pg_watch import started, watching
+
+from paceline.errors import Code
+from paceline.postgres import DatabaseError, Pool
+from paceline.testing.postgres import new_test_server
+
+pytestmark = pytest.mark.integration
+
+
+async def answers(pool: Pool) -> Code:
+    try:
+        await pool.ping()
+    except DatabaseError as exc:
+        return exc.code
+    return Code.OK
+
+
+async def all_answers(pool: Pool) -> set[Code]:
+    """What statements on every connection come to; each may have to hear of its end first."""
+    return set(await asyncio.gather(*(answers(pool) for _ in range(9))))
+
+
+async def test_ended_connections_are_replaced(database: str) -> None:
+    async with started(Pool(database, max_size=3, min_size=3)) as pool, watching(database) as watch:
+        for _ in range(5):
+            await watch.terminate_all()
+            await watch.becomes(lambda: all_answers(pool), {Code.OK})
+        assert pool.size <= 3
+
+
+async def test_a_statement_whose_connection_is_ended_is_unavailable(database: str) -> None:
+    async with started(Pool(database, max_size=1, min_size=0)) as pool, watching(database) as watch:
+        running = asyncio.create_task(pool.fetchval("SELECT pg_sleep(600)"))
+        queued = asyncio.create_task(pool.fetchval("SELECT 1"))
+        await watch.becomes(watch.busy, 1)
+        await watch.terminate_all()
+        with pytest.raises(DatabaseError) as caught:
+            await running
+        assert caught.value.code is Code.UNAVAILABLE
+        assert await queued == 1
+
+
+async def test_a_restarted_server_is_found_again(tmp_path: Path) -> None:
+    engine = new_test_server(tmp_path)
+    await engine.start()
+    try:
+        pool = Pool(engine.dsn(), max_size=3, min_size=2, acquire_timeout=1, tidy_every=0.02)
+        async with started(pool):
+            running = asyncio.create_task(pool.fetchval("SELECT pg_sleep(600)"))
+            async with watching(engine.dsn()) as watch:
+                await watch.becomes(watch.busy, 1)
+            await engine.stop()
+            for late in (running, asyncio.create_task(pool.ping())):
+                with pytest.raises(DatabaseError) as caught:
+                    await late
+                assert caught.value.code is Code.UNAVAILABLE
+            await engine.start()
+            async with watching(engine.dsn()) as watch:
+                await watch.becomes(watch.connections, 2)
+            assert await asyncio.gather(*(pool.fetchval("SELECT 1") for _ in range(9))) == [1] * 9
+            assert pool.in_use == 0
+    finally:
+        await engine.stop()
+
+
+async def test_a_server_that_is_coming_up_is_waited_for(tmp_path: Path) -> None:
+    engine = new_test_server(tmp_path)
+    await engine.start()
+    await engine.stop()
+    pool = Pool(engine.dsn(), start_timeout=20)
+    starting = asyncio.create_task(pool.start())
+    await asyncio.sleep(0)
+    await engine.start()
+    try:
+        await starting
+        await pool.ping()
+        await pool.stop()
+    finally:
+        await engine.stop()

@@ -1,0 +1,261 @@
+"""Deadlines: they strike with their name, only ever shorten, and leave cancellation alone."""
+
+import asyncio
+from contextvars import Context
+
+import pytest
+
+from paceline.concurrency.deadline import (
+    CommonDeadline,
+    adopted,
+    ambient,
+    blame,
+    fail_after,
+    ran_out,
+    remaining,
+    struck,
+)
+from paceline.errors import Code, Error
+
+
+async def test_what_takes_too_long_fails_with_the_deadlines_name() -> None:
+    with pytest.raises(Error) as caught:
+        async with fail_after(0.01, "the check"):
+            await asyncio.Event().wait()
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
+    assert caught.value.message == "the check took longer than 0.01s"
+
+
+async def test_without_a_deadline_nothing_remains_to_be_told() -> None:
+    assert remaining() is None
+    async with fail_after(5, "outer"):
+        left = remaining()
+        assert left is not None
+        assert 4 < left <= 5
+    assert remaining() is None
+
+
+async def test_an_inner_deadline_never_outlives_an_outer_one() -> None:
+    with pytest.raises(Error, match="outer took longer"):
+        async with fail_after(0.01, "outer"), fail_after(60, "inner"):
+            left = remaining()
+            assert left is not None
+            assert left <= 0.01
+            await asyncio.Event().wait()
+
+
+async def test_an_inner_deadline_may_be_shorter() -> None:
+    with pytest.raises(Error, match="inner took longer"):
+        async with fail_after(60, "outer"), fail_after(0.01, "inner"):
+            await asyncio.Event().wait()
+
+
+async def test_a_cancellation_from_outside_stays_one() -> None:
+    entered = asyncio.Event()
+
+    async def work() -> None:
+        async with fail_after(60, "work"):
+            entered.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_error_inside_passes_through() -> None:
+    with pytest.raises(KeyError):
+        async with fail_after(60, "work"):
+            raise KeyError("x")
+
+
+async def test_a_task_that_outlives_who_started_it_keeps_the_deadline_it_inherited() -> None:
+    async def detached() -> None:
+        async with fail_after(60, "detached work"):
+            await asyncio.Event().wait()
+
+    async with fail_after(0.02, "outer"):
+        task = asyncio.create_task(detached())
+    with pytest.raises(Error, match=r"detached work ran out of the 0\.02s of outer"):
+        await task
+
+
+async def caught_at(*operations: str) -> None:
+    """Wait for ever; the innermost of the operations is the first."""
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        for operation in operations:
+            blame(operation)
+        raise
+
+
+async def test_the_innermost_operation_that_was_caught_is_named_with_whose_deadline_it_was() -> (
+    None
+):
+    with pytest.raises(Error) as caught:
+        async with fail_after(0.01, "the check"):
+            await caught_at("a query", "reading things")
+    assert caught.value.message == "a query ran out of the 0.01s of the check"
+
+
+async def test_an_operation_in_a_child_task_is_named_too() -> None:
+    with pytest.raises(Error, match=r"^a query ran out of the 0\.01s of the check$"):
+        async with fail_after(0.01, "the check"), asyncio.TaskGroup() as group:
+            group.create_task(caught_at("a query"))
+
+
+async def test_whoever_is_cancelled_before_time_is_over_is_not_to_blame() -> None:
+    entered = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            async with fail_after(60, "work"):
+                entered.set()
+                await caught_at("a query")
+        finally:
+            told.append(ran_out("a query"))
+
+    told: list[str | None] = []
+    task = asyncio.create_task(work())
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert told == [None]
+
+
+async def test_an_adopted_deadline_has_the_same_end_and_terms_and_is_the_tasks_own() -> None:
+    async def trip() -> str | None:
+        assert given is not None
+        with adopted(given):
+            await asyncio.sleep(remaining() or 0.0)
+            assert struck()
+            return ran_out("a query")
+
+    async with fail_after(0.05, "the check"):
+        given = ambient()
+        task = asyncio.create_task(trip(), context=Context())
+    assert await task == "a query ran out of the 0.05s of the check"
+
+
+class TestCommonDeadline:
+    async def test_the_error_says_who_set_it(self) -> None:
+        deadline = CommonDeadline(0.01, "the request", by="the service sets (TIMEOUT)")
+        with pytest.raises(Error) as unnamed, deadline.block():
+            await asyncio.Event().wait()
+        assert unnamed.value.message == (
+            "the request took longer than the 0.01s that the service sets (TIMEOUT)"
+        )
+        with pytest.raises(Error) as named, deadline.block():
+            await caught_at("reading things")
+        assert named.value.message == (
+            "reading things ran out of the 0.01s that the service sets (TIMEOUT)"
+        )
+
+    async def test_a_block_may_be_shorter_and_says_for_whom(self) -> None:
+        deadline = CommonDeadline(60, "the request")
+        with pytest.raises(Error) as caught, deadline.shorter(0.01, "the client set (header)"):
+            await caught_at("reading things")
+        assert caught.value.message == (
+            "reading things ran out of the 0.01s that the client set (header)"
+        )
+        with deadline.block(), deadline.shorter(0.01, "the client set"):
+            pass
+        await asyncio.sleep(0.03)  # past the deadline of the block that is over
+
+    async def test_a_block_is_never_longer(self) -> None:
+        block = CommonDeadline(0.01, "x").shorter(60, "the client set")
+        with pytest.raises(Error, match=r"^x took longer than 0\.01s$"), block:
+            await asyncio.Event().wait()
+
+    async def test_a_block_that_takes_too_long_fails_with_the_deadlines_name(self) -> None:
+        deadline = CommonDeadline(0.01, "the request")
+        with pytest.raises(Error) as caught, deadline.block():
+            await asyncio.Event().wait()
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+        assert caught.value.message == "the request took longer than 0.01s"
+
+    async def test_the_time_left_is_ambient_inside(self) -> None:
+        with CommonDeadline(5, "x").block():
+            left = remaining()
+            assert left is not None
+            assert 4 < left <= 5
+        assert remaining() is None
+
+    async def test_each_block_runs_out_by_itself(self) -> None:
+        deadline = CommonDeadline(0.05, "x")
+        order: list[int] = []
+
+        async def work(number: int) -> None:
+            await asyncio.sleep(0.01 * number)
+            try:
+                with deadline.block():
+                    await asyncio.Event().wait()
+            except Error:
+                order.append(number)
+
+        async def quick() -> None:
+            with deadline.block():
+                await asyncio.sleep(0)
+            order.append(0)
+
+        await asyncio.gather(*(work(n) for n in (1, 2, 3)), quick())
+        assert order == [0, 1, 2, 3]
+
+    async def test_it_strikes_again_after_a_pause(self) -> None:
+        deadline = CommonDeadline(0.01, "x")
+        for _ in range(3):
+            with pytest.raises(Error), deadline.block():
+                await asyncio.Event().wait()
+
+    async def test_a_cancellation_from_outside_stays_one(self) -> None:
+        deadline = CommonDeadline(60, "x")
+        entered = asyncio.Event()
+
+        async def work() -> None:
+            with deadline.block():
+                entered.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(work())
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def test_an_error_inside_passes_through_and_the_task_lives_on(self) -> None:
+        deadline = CommonDeadline(0.01, "x")
+        with pytest.raises(KeyError), deadline.block():
+            raise KeyError("x")
+        await asyncio.sleep(0.03)  # past the deadline of the block that is over
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    async def test_an_outer_deadline_that_is_sooner_is_what_remains(self) -> None:
+        async with fail_after(1, "outer"):
+            with CommonDeadline(60, "inner").block():
+                left = remaining()
+                assert left is not None
+                assert left <= 1
+
+    async def test_a_lifted_deadline_does_not_strike_and_is_not_seen(self) -> None:
+        deadline = CommonDeadline(0.02, "x")
+        with deadline.block() as block:
+            block.lift()
+            assert remaining() is None
+            await asyncio.sleep(0.06)
+        assert remaining() is None
+        with pytest.raises(Error), deadline.block():
+            await asyncio.Event().wait()
+
+    async def test_lifting_leaves_the_outer_deadline(self) -> None:
+        async with fail_after(1, "outer"):
+            with CommonDeadline(0.5, "inner").block() as block:
+                block.lift()
+                left = remaining()
+                assert left is not None
+                assert 0.5 < left <= 1

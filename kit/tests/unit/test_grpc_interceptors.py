@@ -1,0 +1,378 @@
+"""The interceptors around an endpoint, without a socket: alike for unary methods and streams."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import NoneType
+
+import pytest
+from recording_log import RecordingLog
+from rpc_echo import FakeContext
+
+from paceline.concurrency.deadline import remaining
+from paceline.errors import Code, Error, NotFound, PermissionDenied, Unauthorized
+from paceline.grpc.call import Call, Endpoint, Method
+from paceline.grpc.interceptors import (
+    access_log,
+    authenticate,
+    deadline,
+    rate_limit,
+    recover,
+    request_id,
+)
+from paceline.grpc.status import Throttled
+from paceline.grpc.streams import Ended, Streams
+from paceline.log.ambient import current
+from paceline.resilience.rate_limit import Limits, RateLimiter
+from paceline.testing.clock import ManualClock
+
+UNARY = Method("/shop.v1.Shop/Buy", scopes=frozenset({"shop:buy"}))
+STREAM = Method("/shop.v1.Shop/Watch", streams=True, scopes=frozenset({"shop:buy"}))
+PUBLIC = Method("/shop.v1.Shop/Hours", public=True)
+both = pytest.mark.parametrize("method", [UNARY, STREAM], ids=["unary", "stream"])
+
+
+@dataclass(frozen=True)
+class Somebody:
+    subject: str = "ada"
+    scopes: frozenset[str] = frozenset({"shop:buy"})
+    expires_at: float = 100.0
+
+
+@dataclass
+class Tokens:
+    """Implements ``TokenVerifier``: knows its tokens by heart."""
+
+    known: dict[str, Somebody] = field(default_factory=lambda: {"good": Somebody()})
+
+    def verify(self, token: str) -> Somebody:
+        if token not in self.known:
+            raise Unauthorized("the token is not known")
+        return self.known[token]
+
+
+def call_of(method: Method, *metadata: tuple[str, str | bytes], left: float | None = None) -> Call:
+    return Call(method, b"", FakeContext(list(metadata), left=left))
+
+
+async def ok(call: Call) -> bytes | None:
+    return b"ok"
+
+
+def failing(error: BaseException) -> Endpoint:
+    async def fail(call: Call) -> bytes | None:
+        raise error
+
+    return fail
+
+
+async def forever(call: Call) -> bytes | None:
+    await asyncio.Event().wait()
+    return None
+
+
+# --- request id
+
+
+async def test_a_plain_request_id_is_kept_and_sent_back() -> None:
+    seen: list[object] = []
+
+    async def endpoint(call: Call) -> bytes | None:
+        seen.append(current()["request_id"])
+        return b""
+
+    call = call_of(UNARY, ("x-request-id", "abc-1"))
+    await request_id()(endpoint, UNARY)(call)
+    assert (call.request_id, call.trailing, seen) == (
+        "abc-1",
+        [("x-request-id", "abc-1")],
+        ["abc-1"],
+    )
+    assert current() == {}
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 65, "ä", "a\n", b"bytes"], ids=repr)
+async def test_any_other_request_id_is_replaced(given: str | bytes) -> None:
+    wrapped = request_id()(ok, UNARY)
+    calls = [call_of(UNARY, ("x-request-id", given)) for _ in range(2)]
+    for call in calls:
+        await wrapped(call)
+    assert given not in {call.request_id for call in calls}
+    assert len({call.request_id for call in calls}) == 2
+
+
+# --- access log
+
+
+@dataclass(frozen=True)
+class Line:
+    id: str
+    endpoint: Endpoint
+    code: str
+    raises: type[BaseException] | None = None
+    left: float | None = None
+
+
+@pytest.mark.parametrize("case", [
+    Line("an answer", ok, "OK"),
+    Line("a refusal", recover(RecordingLog())(failing(NotFound()), UNARY), "NOT_FOUND"),
+    Line("the client left", failing(asyncio.CancelledError()), "CANCELLED", asyncio.CancelledError),
+    Line("the client's time was over", failing(asyncio.CancelledError()), "DEADLINE_EXCEEDED", asyncio.CancelledError, 0.0),
+    Line("nobody recovered", failing(RuntimeError()), "INTERNAL", RuntimeError),
+], ids=lambda case: case.id)  # fmt: skip
+async def test_a_call_is_logged_once_with_its_code(case: Line) -> None:
+    log = RecordingLog()
+    wrapped = access_log(log)(case.endpoint, UNARY)
+    [raised] = await asyncio.gather(wrapped(call_of(UNARY, left=case.left)), return_exceptions=True)
+    assert isinstance(raised, case.raises or (bytes, NoneType))
+    [(level, event, fields)] = log.lines
+    assert (level, event) == ("info", "call completed")
+    assert fields.pop("duration_ms") is not None
+    assert fields == {"method": UNARY.path, "code": case.code, "client": "192.0.2.7"}
+
+
+async def test_probes_are_logged_quietly() -> None:
+    log = RecordingLog()
+    await access_log(log, quiet=[PUBLIC.path])(ok, PUBLIC)(call_of(PUBLIC))
+    assert log.events("debug") == ["call completed"]
+
+
+# --- recover
+
+
+@dataclass(frozen=True)
+class Failure:
+    id: str
+    error: Exception
+    code: Code
+    logged: bool
+
+
+@both
+@pytest.mark.parametrize("case", [
+    Failure("the caller's", NotFound(), Code.NOT_FOUND, logged=False),
+    Failure("ours", Error(Code.UNAVAILABLE, "later"), Code.UNAVAILABLE, logged=True),
+    Failure("a bug", ValueError("x"), Code.INTERNAL, logged=True),
+    Failure("the server stops", Ended(), Code.UNAVAILABLE, logged=False),
+    Failure("too many", Throttled(1), Code.RESOURCE_EXHAUSTED, logged=False),
+], ids=lambda case: case.id)  # fmt: skip
+async def test_a_failure_becomes_a_refusal_and_is_logged_if_it_is_ours(
+    case: Failure, method: Method
+) -> None:
+    log = RecordingLog()
+    call = call_of(method)
+    assert await recover(log)(failing(case.error), method)(call) is None
+    assert call.refusal is not None
+    assert call.refusal.code is case.code
+    assert log.events("error") == ["call failed"] * case.logged
+
+
+async def test_cancellation_is_not_recovered() -> None:
+    with pytest.raises(asyncio.CancelledError):
+        await recover(RecordingLog())(failing(asyncio.CancelledError()), UNARY)(call_of(UNARY))
+
+
+# --- authenticate
+
+
+@dataclass(frozen=True)
+class Refused:
+    id: str
+    metadata: tuple[tuple[str, str | bytes], ...]
+    error: type[Error] = Unauthorized
+
+
+REFUSED = [
+    Refused("no token", ()),
+    Refused("no scheme", (("authorization", "good"),)),
+    Refused("another scheme", (("authorization", "Basic good"),)),
+    Refused("an unknown token", (("authorization", "Bearer bad"),)),
+    Refused("nothing", (("authorization", ""),)),
+    Refused("bytes", (("authorization", b"Bearer good"),)),
+    Refused("two tokens", (("authorization", "Bearer good"), ("authorization", "Bearer good"))),
+    Refused("without the scope", (("authorization", "Bearer poor"),), PermissionDenied),
+]
+
+
+def tokens() -> Tokens:
+    return Tokens({"good": Somebody(), "poor": Somebody(scopes=frozenset({"shop:look"}))})
+
+
+@both
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
+async def test_a_call_without_what_it_needs_is_refused(case: Refused, method: Method) -> None:
+    wrapped = authenticate(tokens(), ManualClock(0.0))(failing(AssertionError()), method)
+    with pytest.raises(case.error):
+        await wrapped(call_of(method, *case.metadata))
+
+
+@both
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+async def test_a_good_token_puts_its_caller_on_the_call(scheme: str, method: Method) -> None:
+    call = call_of(method, ("authorization", f"{scheme} good"))
+    assert await authenticate(tokens(), ManualClock(0.0))(ok, method)(call) == b"ok"
+    assert call.caller.subject == "ada"
+
+
+async def test_a_public_method_asks_nobody() -> None:
+    call = call_of(PUBLIC)
+    assert authenticate(tokens(), ManualClock(0.0))(ok, PUBLIC) is ok
+    with pytest.raises(Unauthorized):
+        _ = call.caller
+
+
+async def test_a_stream_ends_when_its_token_expires() -> None:
+    wrapped = authenticate(tokens(), ManualClock(99.99))(forever, STREAM)
+    with pytest.raises(Unauthorized, match="expired"):
+        await wrapped(call_of(STREAM, ("authorization", "Bearer good")))
+
+
+async def test_a_timeout_inside_a_stream_is_not_taken_for_an_expired_token() -> None:
+    wrapped = authenticate(tokens(), ManualClock(0.0))(failing(TimeoutError()), STREAM)
+    with pytest.raises(TimeoutError):
+        await wrapped(call_of(STREAM, ("authorization", "Bearer good")))
+
+
+# --- deadline
+
+
+async def left(call: Call) -> bytes | None:
+    return str(remaining()).encode()
+
+
+@pytest.mark.parametrize(("given", "low", "high"), [
+    (None, 29, 30), (1000.0, 29, 30), (5.0, 4, 5), (0.5, 0, 0.5),
+], ids=str)  # fmt: skip
+async def test_the_deadline_is_the_clients_and_at_most_ours(
+    given: float | None, low: float, high: float
+) -> None:
+    told = await deadline(30)(left, UNARY)(call_of(UNARY, left=given))
+    assert told is not None
+    assert low <= float(told) <= high
+
+
+@pytest.mark.parametrize("given", [None, 0.001], ids=["ours", "the client's"])
+async def test_a_call_that_takes_longer_is_cancelled(given: float | None) -> None:
+    with pytest.raises(Error) as caught:
+        await deadline(0.01)(forever, UNARY)(call_of(UNARY, left=given))
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
+
+
+async def test_the_clients_deadline_is_named_as_the_clients() -> None:
+    with pytest.raises(Error) as caught:
+        await deadline(30)(forever, UNARY)(call_of(UNARY, left=0.01))
+    assert caught.value.message == (
+        "the call took longer than the 0.01s that the client set (grpc-timeout)"
+    )
+
+
+@pytest.mark.parametrize(("given", "level"), [(0.01, "warning"), (None, "error")])
+async def test_a_client_in_a_hurry_is_a_warning_only(given: float | None, level: str) -> None:
+    log = RecordingLog()
+    wrapped = recover(log)(deadline(0.02)(forever, UNARY), UNARY)
+    call = call_of(UNARY, left=given)
+    await wrapped(call)
+    assert call.refusal is not None
+    assert call.refusal.code is Code.DEADLINE_EXCEEDED
+    assert log.events(level) == ["call failed"]
+    assert len(log.lines) == 1
+
+
+async def test_a_stream_has_no_deadline() -> None:
+    assert deadline(30)(ok, STREAM) is ok
+
+
+# --- rate limit
+
+
+async def test_callers_have_buckets_and_addresses_have_others() -> None:
+    limiter = RateLimiter(ManualClock(0.0), rate=1, burst=1)
+    wrapped = rate_limit(Limits(limiter))(ok, UNARY)
+
+    def named(subject: str) -> Call:
+        call = call_of(UNARY)
+        call.caller = Somebody(subject)
+        return call
+
+    assert await wrapped(named("ada")) == b"ok"
+    assert await wrapped(named("bob")) == b"ok"
+    assert await wrapped(call_of(UNARY)) == b"ok"
+    for call in (named("ada"), call_of(UNARY)):
+        with pytest.raises(Throttled) as caught:
+            await wrapped(call)
+        assert caught.value.retry_after == pytest.approx(1.0)
+    assert not limiter.take("principal ada").allowed, "the bucket that HTTP takes from"
+
+
+async def test_a_method_counts_with_the_http_routes_of_its_scope() -> None:
+    own = RateLimiter(ManualClock(0.0), rate=1, burst=1)
+    limits = Limits(None, own={"things:write": own})
+    wrapped = rate_limit(limits)(ok, Method("/x/Write", scopes=frozenset({"things:write"})))
+    assert own.take(f"things:write address {call_of(UNARY).client}").allowed
+    with pytest.raises(Throttled):
+        await wrapped(call_of(UNARY))
+    assert rate_limit(limits)(ok, UNARY) is ok
+
+
+# --- streams
+
+
+async def opened(streams: Streams, method: Method = STREAM) -> asyncio.Task[bytes | None]:
+    before = len(streams)
+    task = asyncio.ensure_future(streams.around(forever, method)(call_of(method)))
+    await until(lambda: len(streams) > before)
+    return task
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+
+
+async def test_one_stream_too_many_is_refused_and_a_place_is_free_again() -> None:
+    streams = Streams(limit=2)
+    first, second = await opened(streams), await opened(streams)
+    with pytest.raises(Error) as caught:
+        await streams.around(forever, STREAM)(call_of(STREAM))
+    assert caught.value.code is Code.RESOURCE_EXHAUSTED
+    first.cancel()
+    await asyncio.wait({first})
+    third = await opened(streams)
+    for task in (second, third):
+        task.cancel()
+    await asyncio.wait({second, third})
+    assert len(streams) == 0
+
+
+async def test_all_streams_end_together_and_none_begins_until_it_begins_again() -> None:
+    streams = Streams(limit=10)
+    tasks: list[Awaitable[bytes | None]] = [await opened(streams) for _ in range(3)]
+    streams.end()
+    streams.end()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        assert isinstance(outcome, Ended)
+    with pytest.raises(Ended):
+        await streams.around(ok, STREAM)(call_of(STREAM))
+    streams.begin()
+    assert await streams.around(ok, STREAM)(call_of(STREAM)) == b"ok"
+    assert streams.around(ok, UNARY) is ok
+
+
+async def test_a_timeout_inside_a_stream_is_not_taken_for_its_end() -> None:
+    with pytest.raises(TimeoutError):
+        await Streams(limit=1).around(failing(TimeoutError()), STREAM)(call_of(STREAM))
+
+
+# --- the address
+
+
+@pytest.mark.parametrize(("peer", "address"), [
+    ("ipv4:192.0.2.7:1234", "192.0.2.7"),
+    ("ipv6:%5B2001:db8::1%5D:1234", "2001:db8::1"),
+    ("ipv6:[::1]:1234", "::1"),
+    ("unix:/run/x", "unix"),
+    ("unknown", "unknown"),
+])  # fmt: skip
+def test_the_client_is_an_address_without_its_port(peer: str, address: str) -> None:
+    assert Call(UNARY, b"", FakeContext(address=peer)).client == address

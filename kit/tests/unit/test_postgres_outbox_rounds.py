@@ -1,0 +1,106 @@
+"""How a batch goes into the queue: in rounds, a key's next message after its last was taken."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paceline.messaging import Message
+from paceline.postgres.outbox.rounds import publish_in_rounds
+from paceline.postgres.outbox.table import Stored
+
+
+@dataclass
+class Queue:
+    """Takes what it is not told to refuse; remembers what it was handed, round by round."""
+
+    refuses: frozenset[str] = frozenset()
+    rounds: list[list[str]] = field(default_factory=list[list[str]])
+
+    async def publish_all(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
+        self.rounds.append([message.id for message in messages])
+        return [ValueError(each.id) if each.id in self.refuses else None for each in messages]
+
+
+def stored(*keys: str) -> list[Stored]:
+    """Messages of these keys, named by key and place."""
+    return [
+        Stored(place, 0, Message("s", b"", f"{key}{place}", key)) for place, key in enumerate(keys)
+    ]
+
+
+async def test_messages_of_different_keys_and_of_none_go_together() -> None:
+    queue = Queue()
+    attempt = await publish_in_rounds(queue, stored("a", "", "b", "", "a", "b", "a"), 1.0)
+    assert queue.rounds == [["a0", "1", "b2", "3"], ["a4", "b5"], ["a6"]]
+    assert len(attempt.sent) == 7
+
+
+async def test_behind_a_message_that_failed_its_key_stops_and_the_others_go_on() -> None:
+    queue = Queue(frozenset({"a0", "2"}))
+    attempt = await publish_in_rounds(queue, stored("a", "b", "", "", "a", "b", "a"), 1.0)
+    assert queue.rounds == [["a0", "b1", "2", "3"], ["b5"]]
+    assert [each.message.id for each, _ in attempt.failed] == ["a0", "2"]
+
+
+@given(st.lists(st.sampled_from(["", "a", "b", "c"]), max_size=40), st.data())
+def test_whatever_fails_a_key_is_sent_in_order_and_without_a_hole(
+    keys: list[str], data: st.DataObject
+) -> None:
+    messages = stored(*keys)
+    ids = [each.message.id for each in messages]
+    refused = data.draw(st.frozensets(st.sampled_from(ids))) if ids else frozenset[str]()
+    attempt = asyncio.run(publish_in_rounds(Queue(refused), messages, 10.0))
+    sent = [each.message for each in attempt.sent]
+    failed = {each.message.id for each, _ in attempt.failed}
+    assert failed <= refused
+    for key in "abc":
+        of_key = [each.message.id for each in messages if each.message.key == key]
+        expected = of_key[: next((n for n, one in enumerate(of_key) if one in refused), None)]
+        assert [message.id for message in sent if message.key == key] == expected
+    plain = {each.message.id for each in messages if not each.message.key}
+    assert {message.id for message in sent if not message.key} == plain - refused
+
+
+async def test_time_that_runs_out_fails_what_is_out_and_tries_no_more() -> None:
+    queue = Queue()
+
+    @dataclass
+    class Hanging:
+        async def publish_all(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
+            if queue.rounds:
+                await asyncio.Event().wait()
+            return await queue.publish_all(messages)
+
+    attempt = await publish_in_rounds(Hanging(), stored("a", "a", "a"), 0.01)
+    assert [each.message.id for each in attempt.sent] == ["a0"]
+    assert [(each.message.id, type(exc)) for each, exc in attempt.failed] == [("a1", TimeoutError)]
+
+
+@dataclass(frozen=True)
+class Broken:
+    id: str
+    outcomes: Exception | Sequence[Exception | None]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Broken("raises", ConnectionError("gone")),
+        Broken("gives too few outcomes", [None]),
+        Broken("gives too many outcomes", [None] * 3),
+    ],
+    ids=lambda case: case.id,
+)
+async def test_a_publisher_that_breaks_its_promise_has_sent_nothing(case: Broken) -> None:
+    class Publisher:
+        async def publish_all(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
+            if isinstance(case.outcomes, Exception):
+                raise case.outcomes
+            return case.outcomes
+
+    attempt = await publish_in_rounds(Publisher(), stored("a", "b"), 1.0)
+    assert (attempt.sent, len(attempt.failed)) == ([], 2)

@@ -1,0 +1,222 @@
+"""The doors of load shedding, without a socket: what is refused costs nothing, what is in counts."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+from consuming import Thing
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+from memory_source import MemorySource
+from recording_log import RecordingLog
+from rpc_echo import FakeContext
+
+from paceline.errors import Code, Error, Overloaded
+from paceline.grpc.call import Call, Method
+from paceline.grpc.interceptors import shed as rpc_shed
+from paceline.http.app import App
+from paceline.http.events import Events, event
+from paceline.http.middleware import shed
+from paceline.http.middleware.shed import by_method
+from paceline.http.testing import Client
+from paceline.messaging import Incoming, Message
+from paceline.messaging.consumer import Consumer
+from paceline.resilience.load_shedding import Door, Priority, Shedder
+from paceline.testing.clock import ManualClock
+
+UNARY = Method("/shop.v1.Shop/Buy")
+STREAM = Method("/shop.v1.Shop/Watch", streams=True)
+
+
+def make_door(*, most: int = 1) -> tuple[Door, Shedder]:
+    shedder = Shedder(ManualClock(), RecordingLog(), most=most, target=0)
+    return Door(shedder, "test"), shedder
+
+
+async def nothing() -> None:
+    return None
+
+
+async def failing() -> None:
+    raise RuntimeError
+
+
+def client_of(door: Door) -> Client:
+    app = App(shed(door, by_method(health=["/health"], background=["/report"])))
+    group = app.group()
+    for path in ("/", "/health", "/report"):
+        group.get(path, nothing)
+    group.post("/", nothing)
+    group.get("/bug", failing)
+    return Client(app)
+
+
+async def test_a_refusal_is_a_problem_that_says_when_to_come_again() -> None:
+    door, shedder = make_door()
+    shedder.enter()
+    answer = await client_of(door).get("/")
+    assert answer.status == 503
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:problem:overloaded"
+    head = await client_of(door).request("HEAD", "/")
+    assert (head.status, head.body) == (503, b"")
+
+
+async def test_health_is_answered_when_nothing_else_is() -> None:
+    door, shedder = make_door()
+    for _ in range(5):
+        shedder.enter()
+    assert (await client_of(door).get("/health")).status == 200
+
+
+async def test_writes_pass_where_reads_do_not_and_reads_where_the_background_does_not() -> None:
+    door, shedder = make_door(most=10)
+    client = client_of(door)
+    passed: dict[int, tuple[int, int, int]] = {}
+    for in_flight in range(11):
+        passed[in_flight] = (
+            (await client.get("/report")).status,
+            (await client.get("/")).status,
+            (await client.request("POST", "/")).status,
+        )
+        shedder.enter()
+    assert [passed[5], passed[6], passed[9], passed[10]] == [
+        (200, 200, 200),
+        (503, 200, 200),
+        (503, 503, 200),
+        (503, 503, 503),
+    ]
+
+
+async def test_what_was_let_in_is_counted_out_also_after_a_failure_or_a_cancellation() -> None:
+    door, shedder = make_door()
+    client = client_of(door)
+    with pytest.raises(RuntimeError):
+        await client.get("/bug")
+
+    async def for_ever() -> None:
+        await asyncio.Event().wait()
+
+    app = App(shed(door, by_method()))
+    app.group().get("/", for_ever)
+    task = asyncio.create_task(Client(app).get("/"))
+    await asyncio.sleep(0)
+    assert shedder.stats.in_flight == 1
+    task.cancel()
+    await asyncio.wait([task])
+    assert shedder.stats.in_flight == 0
+
+
+async def test_a_stream_counts_until_it_begins() -> None:
+    door, shedder = make_door()
+    counted: list[int] = []
+
+    @asynccontextmanager
+    async def source() -> AsyncGenerator[AsyncIterator[int]]:
+        counted.append(shedder.stats.in_flight)
+
+        async def items() -> AsyncGenerator[int]:
+            counted.append(shedder.stats.in_flight)
+            yield 1
+
+        yield items()
+
+    async def watch() -> Events[int]:
+        return Events(source(), lambda n: event(msgspec.json.encode(n)))
+
+    app = App(shed(door, by_method()))
+    app.group().get("/", watch)
+    assert (await Client(app).get("/", headers={"accept": "text/event-stream"})).status == 200
+    assert counted == [1, 0]
+    assert shedder.stats.in_flight == 0
+
+
+async def test_an_overload_further_in_is_503_too_and_not_an_error_of_ours() -> None:
+    async def full() -> None:
+        raise Overloaded("no room for another page", retry_after=2.5)
+
+    app = App()
+    app.group().get("/", full)
+    answer = await Client(app).get("/")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "3")
+
+
+def call_of(method: Method) -> Call:
+    return Call(method, b"", FakeContext([], left=None))
+
+
+async def test_a_refused_call_is_resource_exhausted_with_retry_info_and_nothing_is_run() -> None:
+    door, shedder = make_door()
+    shedder.enter()
+
+    async def endpoint(call: Call) -> bytes | None:
+        raise AssertionError("it was run")
+
+    call = call_of(UNARY)
+    interceptor = rpc_shed(door, lambda _: Priority.READ, domain="shop")
+    assert await interceptor(endpoint, UNARY)(call) is None
+    assert call.refusal is not None
+    assert call.refusal.code is Code.RESOURCE_EXHAUSTED
+    status = Status.FromString(call.refusal.details)
+    info, retry = ErrorInfo(), RetryInfo()
+    assert status.details[0].Unpack(info)
+    assert status.details[1].Unpack(retry)
+    assert (info.reason, info.domain, retry.retry_delay.seconds) == ("OVERLOADED", "shop", 1)
+
+
+@pytest.mark.parametrize(("method", "counted"), [(UNARY, 1), (STREAM, 0)], ids=["unary", "stream"])
+async def test_a_call_counts_while_it_is_answered_and_a_stream_does_not(
+    method: Method, counted: int
+) -> None:
+    door, shedder = make_door(most=5)
+    seen: list[int] = []
+
+    async def endpoint(call: Call) -> bytes | None:
+        seen.append(shedder.stats.in_flight)
+        raise Error(Code.NOT_FOUND, "no")
+
+    with pytest.raises(Error):
+        await rpc_shed(door, lambda _: Priority.READ)(endpoint, method)(call_of(method))
+    assert seen == [counted]
+    assert shedder.stats.in_flight == 0
+    assert door.stats.admitted == 1
+
+
+@dataclass
+class Room:
+    """Implements the consumer's ``Gate``."""
+
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until_room(self) -> None:
+        self.asked.set()
+        await self.free.wait()
+
+
+async def test_a_consumer_fetches_when_there_is_room_and_stops_also_while_there_is_none() -> None:
+    room, source, handled = Room(), MemorySource(), asyncio.Event()
+    await source.publish(Message("things.made", b'{"n": 1}', "one"))
+
+    async def handle(batch: Sequence[Incoming[Thing]]) -> Sequence[Exception | None]:
+        handled.set()
+        return [None for _ in batch]
+
+    consumer = Consumer(
+        source, handle, RecordingLog(), type=Thing, gate=room, start_timeout=0.01
+    )  # fmt: skip
+    await consumer.start()
+    await room.asked.wait()
+    assert not handled.is_set()
+    room.free.set()
+    async with asyncio.timeout(5):
+        await handled.wait()
+        room.free.clear()
+        room.asked.clear()
+        await source.publish(Message("things.made", b'{"n": 2}', "two"))
+        await room.asked.wait()
+        await consumer.stop()

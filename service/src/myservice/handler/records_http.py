@@ -1,0 +1,124 @@
+"""Records over HTTP: translate, call the service, translate back.
+
+Types say what a request must look like, so there is no checking here; errors leave as they are and
+the application's table makes problems of them. Versions travel as entity tags: what GET and PUT
+return in ``ETag``, PUT and DELETE take in ``If-Match``. Wired in ``main``; next in the path of a
+request is ``service.records``.
+"""
+
+from typing import Annotated, Final
+from uuid import UUID
+
+import msgspec
+
+from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
+from myservice.service.records import RecordService
+from paceline.errors import Error
+from paceline.http.app import Group
+from paceline.http.asgi import Headers
+from paceline.http.binding import Body, Header, Path, Query
+from paceline.http.conditional import IfMatch, entity_tag, expected_versions
+from paceline.http.endpoint import Reply
+
+READ: Final = "records:read"
+WRITE: Final = "records:write"
+
+# What this service's own errors are in HTTP, beside the kit's table.
+STATUSES: Final[dict[type[Error], int]] = {StaleVersion: 412}
+
+
+Cursor = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_-]{28}$", description="`next_cursor` of the page before, as it is"
+    ),
+]
+
+
+Prefix = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=200,
+        pattern=r"^[^\u0000]*$",
+        description="only records whose name starts with this",
+    ),
+]
+
+
+class ListParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The query of a listing."""
+
+    prefix: Prefix = ""
+    cursor: Cursor | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100, description="records a page")] = 20
+
+
+class RecordList(msgspec.Struct, frozen=True):
+    """A page of records, oldest first; `next_cursor` is null on the last one."""
+
+    records: list[Record]
+    next_cursor: str | None
+
+
+class RecordHandler:
+    """The record operations."""
+
+    def __init__(self, service: RecordService) -> None:
+        self._service = service
+
+    def register(self, api: Group) -> None:
+        """Add the routes."""
+        api.get("/records", self.list_records, scopes=[READ])
+        api.post("/records", self.create_record, status=201, scopes=[WRITE])
+        one, missing = "/records/{id}", RecordNotFound
+        api.get(one, self.get_record, scopes=[READ], errors=[missing])
+        api.put(one, self.replace_record, scopes=[WRITE], errors=[missing, StaleVersion])
+        api.delete(
+            one, self.delete_record, status=204, scopes=[WRITE], errors=[missing, StaleVersion]
+        )
+
+    async def list_records(self, params: Query[ListParams]) -> RecordList:
+        """List records, page by page, in order of creation.
+
+        Records that are there throughout are seen exactly once, whatever is created or deleted
+        meanwhile.
+        """
+        page = await self._service.list_records(params.prefix, params.cursor, params.limit)
+        return RecordList(page.records, page.next_cursor)
+
+    async def create_record(self, body: Body[RecordDraft]) -> Reply[Record]:
+        """Create a record; the service makes its id."""
+        record = await self._service.create_record(body)
+        location = (b"location", b"/api/v1/records/%s" % str(record.id).encode())
+        return Reply(record, [location, *_tag(record)])
+
+    async def get_record(self, id: Path[UUID]) -> Reply[Record]:  # noqa: A002 - the path's name
+        """Get one record, with its version as `ETag`."""
+        record = await self._service.get_record(id)
+        return Reply(record, _tag(record))
+
+    async def replace_record(
+        self,
+        id: Path[UUID],  # noqa: A002 - the path's name
+        if_match: Header[IfMatch | None],
+        body: Body[RecordDraft],
+    ) -> Reply[Record]:
+        """Replace a record.
+
+        With `If-Match` only if its version is still that one, else 412; without it, whatever the
+        version is.
+        """
+        record = await self._service.replace_record(id, body, expected_versions(if_match))
+        return Reply(record, _tag(record))
+
+    async def delete_record(
+        self,
+        id: Path[UUID],  # noqa: A002 - the path's name
+        if_match: Header[IfMatch | None],
+    ) -> None:
+        """Delete a record; `If-Match` as for replacing."""
+        await self._service.delete_record(id, expected_versions(if_match))
+
+
+def _tag(record: Record) -> Headers:
+    return [(b"etag", entity_tag(record.version))]

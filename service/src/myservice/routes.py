@@ -1,0 +1,168 @@
+"""The doors: HTTP and gRPC, what a request passes on its way in, and where it arrives.
+
+Both have the same guard and the same use cases, in the same order of duties, so what is refused at
+one door is refused at the other. Adapters are built and given by ``main``; nothing here opens or
+waits for anything. A request goes on in ``handler.http`` or ``handler.grpc``.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from myservice import __version__
+from myservice.config import Config
+from myservice.handler.accounts_grpc import AccountRpc
+from myservice.handler.accounts_http import STATUSES as ACCOUNT_STATUSES
+from myservice.handler.accounts_http import AccountHandler
+from myservice.handler.orders_http import OrderHandler
+from myservice.handler.records_grpc import RecordRpc
+from myservice.handler.records_http import STATUSES as RECORD_STATUSES
+from myservice.handler.records_http import RecordHandler
+from myservice.handler.updates_http import UpdateHandler
+from myservice.service.accounts import AccountService
+from myservice.service.orders import OrderService
+from myservice.service.records import RecordService
+from myservice.service.updates import RecordUpdates
+from paceline.auth import Verifier
+from paceline.clock import Clock
+from paceline.grpc import interceptors as rpc
+from paceline.grpc.app import RpcApp
+from paceline.grpc.call import Method
+from paceline.grpc.health import PROBES as RPC_PROBES
+from paceline.grpc.health import add_health
+from paceline.grpc.reflection import add_reflection
+from paceline.health import Health
+from paceline.http.app import App, Lifespan
+from paceline.http.docs import add_docs
+from paceline.http.middleware import (
+    access_log,
+    authenticate,
+    metrics,
+    rate_limit,
+    real_ip,
+    recover,
+    request_id,
+    shed,
+    timeout,
+    trace,
+)
+from paceline.http.middleware.shed import Gate, by_method
+from paceline.http.probes import add_probes
+from paceline.log import Logger
+from paceline.metrics.registry import Metrics
+from paceline.resilience.load_shedding import Door, Priority
+from paceline.resilience.rate_limit import Limits
+from paceline.trace import Tracer
+
+STATUSES: Final = {**RECORD_STATUSES, **ACCOUNT_STATUSES}
+PROBES: Final = ("/health", "/ready")
+_PRIORITY: Final = by_method(
+    health=PROBES, background=("/docs", "/openapi.json", "/api/v1/records/updates")
+)
+_BY: Final = f"the service sets ({Config.variable('request_timeout')})"
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """What a request can ask for."""
+
+    records: RecordService
+    accounts: AccountService
+    orders: OrderService
+    updates: RecordUpdates
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Who comes in, how often, and whether there is room: the same for both doors."""
+
+    verifier: Verifier
+    limits: Limits
+    http: Door
+    grpc: Door
+
+    def gate(self) -> Gate:
+        """What the HTTP server asks before it makes a task of a request."""
+        return Gate(self.http, _PRIORITY)
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What is seen of each request. No ``measured``: nobody counts."""
+
+    tracer: Tracer
+    measured: Metrics | None
+
+
+def http_app(
+    config: Config,
+    use: UseCases,
+    guard: Guard,
+    telemetry: Telemetry,
+    *,
+    health: Health,
+    clock: Clock,
+    log: Logger,
+    lifespan: Lifespan,
+) -> App:
+    """HTTP: every route of the service, under its middleware."""
+    # Middleware stack: order matters, the first is the outermost.
+    app = App(
+        shed(guard.http, _PRIORITY),
+        request_id(),
+        trace(telemetry.tracer, quiet=PROBES),
+        real_ip(config.trusted_proxies),
+        access_log(log, quiet=PROBES),
+        *([] if telemetry.measured is None else [metrics(telemetry.measured)]),
+        recover(log, statuses=STATUSES),
+        timeout(config.request_timeout, by=_BY),
+        max_body=config.max_body,
+        statuses=STATUSES,
+        lifespan=lifespan,
+    )
+    api = app.group("/api/v1", authenticate(guard.verifier), rate_limit(guard.limits))
+    RecordHandler(use.records).register(api)
+    UpdateHandler(use.updates, clock).register(api)
+    AccountHandler(use.accounts).register(api)
+    OrderHandler(use.orders).register(api)
+    add_probes(app, health)
+    add_docs(app, title="myservice", version=__version__)
+    return app
+
+
+def rpc_app(
+    config: Config,
+    use: UseCases,
+    guard: Guard,
+    telemetry: Telemetry,
+    *,
+    health: Health,
+    clock: Clock,
+    log: Logger,
+) -> RpcApp:
+    """gRPC: every method of the service, under its interceptors."""
+    # The same order here; streams are counted and ended inside all of them.
+    app = RpcApp(
+        rpc.shed(guard.grpc, _rpc_priority, domain="myservice"),
+        rpc.request_id(),
+        rpc.trace(telemetry.tracer, quiet=RPC_PROBES),
+        rpc.access_log(log, quiet=RPC_PROBES),
+        *([] if telemetry.measured is None else [rpc.metrics(telemetry.measured)]),
+        rpc.recover(log, domain="myservice"),
+        rpc.deadline(config.request_timeout, by=_BY),
+        rpc.authenticate(guard.verifier, clock),
+        rpc.rate_limit(guard.limits),
+    )
+    RecordRpc(use.records, use.updates).register(app)
+    AccountRpc(use.accounts).register(app)
+    add_health(app, health)
+    if config.grpc_reflection:
+        add_reflection(app)
+    return app
+
+
+def _rpc_priority(method: Method) -> Priority:
+    if method.path in RPC_PROBES:
+        return Priority.HEALTH
+    if any(scope.endswith(":write") for scope in method.scopes):
+        return Priority.WRITE
+    return Priority.BACKGROUND if method.streams else Priority.READ
