@@ -30,8 +30,8 @@ from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
 from paceline.clock import SystemClock
 from paceline.postgres import Pool
-from paceline.redis import Aside, Redis, RedisStore, SharedLimiter
-from paceline.resilience.rate_limit import RateLimiter
+from paceline.redis import CacheAside, Redis, RedisStore, SharedLimiter
+from paceline.resilience import RateLimiter
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ async def reads(dsn: str, redis: Redis, ids: Sequence[UUID]) -> list[float]:
     pool = Pool(dsn, max_size=10, application_name="bench")
     await pool.start()
     plain = PgRecords(pool)
-    cache = Aside(
+    cache = CacheAside(
         RedisStore(redis, name="records"), Quiet(), SystemClock(), name="r", type=Record, ttl=3600
     )
     cached = CachedRecords(plain, cache)

@@ -11,13 +11,10 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 
-from paceline.http.app import App
-from paceline.http.asgi import ASGIApp, Message, Receive, Scope, Send
+from paceline.http import App, ASGIApp, Message, Receive, Scope, Send, track
 from paceline.http.middleware import metrics as measured
-from paceline.http.tracking import track
 from paceline.log import new_logger, prepared
-from paceline.metrics.histogram import Series
-from paceline.metrics.registry import Metrics
+from paceline.metrics import Metrics, Series
 
 _ROUNDS = 12
 _SCOPE: Scope = {

@@ -33,8 +33,7 @@ from myservice.domain.orders import CREATED_SUBJECT, Order, announce
 from myservice.main import ORDERS
 from paceline.engines import NatsEngine
 from paceline.messaging import Message
-from paceline.messaging.nats.bus import NatsBus
-from paceline.messaging.nats.jetstream import Done
+from paceline.messaging.nats import Done, NatsBus
 from paceline.postgres import connect, uuid7
 
 HERE = Path(__file__).parent

@@ -26,8 +26,8 @@ from myservice.handler.records_http import READ, RecordHandler
 from myservice.repository.records import PgRecords
 from myservice.service.records import RecordService
 from paceline.clock import SystemClock
-from paceline.commands.gc import settle_memory
-from paceline.http.app import App
+from paceline.commands import tune_gc
+from paceline.http import App, TestClient
 from paceline.http.middleware import (
     access_log,
     authenticate,
@@ -37,11 +37,9 @@ from paceline.http.middleware import (
     timeout,
     trace,
 )
-from paceline.http.testing import Client
 from paceline.log import new_logger
-from paceline.postgres import Pool, uuid7
-from paceline.postgres.spans import begin, end
-from paceline.trace import TraceExport, Tracer, TripSpans, sender_to
+from paceline.postgres import Pool, begin, end, uuid7
+from paceline.trace import BatchSpans, TraceExport, Tracer, sender_to
 
 _CONCURRENT, _REQUESTS, _TURNS = 64, 512, 60
 _COUNTED: Final = (128, 640)
@@ -92,7 +90,7 @@ class Stack:
     """One way to be traced: its application, and what its requests carry."""
 
     name: str
-    client: Client
+    client: TestClient
 
 
 def stack(name: str, null: TextIO, tracer: Tracer | None, parent: str | None) -> Stack:
@@ -101,7 +99,7 @@ def stack(name: str, null: TextIO, tracer: Tracer | None, parent: str | None) ->
     # The same number of headers for all.
     sent = {"authorization": "Bearer bench", "traceparent" if parent else "x-other": parent or "-"}
     traced = [] if tracer is None else [trace(tracer)]
-    observer = TripSpans() if tracer is not None and tracer.records else None
+    observer = BatchSpans() if tracer is not None and tracer.records else None
     records = PgRecords(cast("Pool", Rows()), observer=observer)
     app = App(
         request_id(), *traced, real_ip(), access_log(log), recover(log), timeout(30.0),
@@ -110,7 +108,7 @@ def stack(name: str, null: TextIO, tracer: Tracer | None, parent: str | None) ->
     RecordHandler(RecordService(records, SystemClock(), uuid7)).register(
         app.group("/api/v1", authenticate(Anybody()))
     )
-    return Stack(name, Client(app, headers=sent))
+    return Stack(name, TestClient(app, headers=sent))
 
 
 def stacks(null: TextIO, export: TraceExport) -> list[Stack]:
@@ -210,7 +208,7 @@ async def main(arguments: Sequence[str]) -> int:
         connect = sender_to("http://127.0.0.1:9", service="bench", version="1")
         export = TraceExport(connect, new_logger(stream=null))
         found = stacks(null, export)
-        settle_memory()  # as the service does when it is ready
+        tune_gc()  # as the service does when it is ready
         if arguments:
             _, name, number = arguments
             await serve(next(one for one in found if one.name == name), int(number))

@@ -14,9 +14,7 @@ import uvloop
 
 from paceline.auth import Secrets, Verifier
 from paceline.clock import SystemClock
-from paceline.http.app import App
-from paceline.http.asgi import ASGIApp, Receive, Scope, Send
-from paceline.http.binding import Path
+from paceline.http import App, ASGIApp, HttpServer, Path, Receive, Scope, Send
 from paceline.http.middleware import (
     access_log,
     authenticate,
@@ -26,10 +24,9 @@ from paceline.http.middleware import (
     request_id,
     timeout,
 )
-from paceline.http.server.server import HttpServer
 from paceline.lifecycle import Lifecycle
 from paceline.log import setup
-from paceline.resilience.rate_limit import Limits, RateLimiter
+from paceline.resilience import RateLimiter, RateLimits
 
 SECRET = b"a-benchmark-secret-of-at-least-32-bytes"
 
@@ -67,7 +64,7 @@ def full() -> App:
     app = App(request_id(), real_ip(["10.0.0.0/8"]), access_log(log), recover(log), timeout(30))
     verifier = Verifier([Secrets(SECRET)], clock)
     limiter = RateLimiter(clock, rate=1_000_000)
-    app.group("/hello", authenticate(verifier), rate_limit(Limits(limiter))).get("/{id}", hello)
+    app.group("/hello", authenticate(verifier), rate_limit(RateLimits(limiter))).get("/{id}", hello)
     return app
 
 

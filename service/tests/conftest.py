@@ -17,9 +17,8 @@ from myservice.service.records import RecordRepository
 from paceline.clock import SystemClock
 from paceline.engines import PostgresEngine
 from paceline.postgres import Pool
-from paceline.redis import Aside, Redis, RedisStore
-from paceline.testing.fixtures import database, nats, postgres, redis
-from paceline.testing.postgres import TemplateDatabase
+from paceline.redis import CacheAside, Redis, RedisStore
+from paceline.testing import TemplateDatabase, database, nats, postgres, redis
 
 __all__ = [
     "database",
@@ -64,12 +63,14 @@ async def pool(migrated: str) -> AsyncGenerator[Pool]:
 
 
 @pytest.fixture
-async def cache(redis: Valkey) -> AsyncGenerator[Aside[Record]]:
+async def cache(redis: Valkey) -> AsyncGenerator[CacheAside[Record]]:
     """A cache of records in a real server, empty."""
     clock, log = SystemClock(), RecordingLog()
     server = Redis(redis.url, log, clock, timeout=5.0)
     store = RedisStore(server, name=uuid4().hex)
-    found = Aside(store, log, clock, name="records", type=Record, ttl=60.0, negative=RecordNotFound)
+    found = CacheAside(
+        store, log, clock, name="records", type=Record, ttl=60.0, negative=RecordNotFound
+    )
     await server.start()
     yield found
     await found.stop()

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Final, Protocol
 
-from paceline.concurrency.deadline import fail_after
-from paceline.concurrency.singleflight import Flight
-from paceline.concurrency.task_group import fetch_all
+from paceline.concurrency import SingleFlight, fail_after, fetch_all
 from paceline.errors import Error
 
 _SHOWN_FOR_UNKNOWN: Final = "check failed"
@@ -75,7 +73,7 @@ class Health:
         self._timeout = timeout
         self._reuse = reuse
         self._failing: set[str] = set()
-        self._rounds: Flight[str, tuple[Result, ...]] = Flight()
+        self._rounds: SingleFlight[str, tuple[Result, ...]] = SingleFlight()
         self._results: tuple[Result, ...] = ()
         self._fresh_until = 0.0
 

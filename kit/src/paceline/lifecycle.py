@@ -18,7 +18,7 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Final, Protocol, Self, runtime_checkable
 
-from paceline.concurrency.deadline import fail_after
+from paceline.concurrency import fail_after
 from paceline.errors import Code, Error, wrap
 
 _MAX_GRACE: Final = 1.0
@@ -60,7 +60,7 @@ class Service(Protocol):
 
 
 @runtime_checkable
-class Mortal(Protocol):
+class Watched(Protocol):
     """A service that can end by itself, such as a child process: the whole process follows it."""
 
     async def wait(self) -> None:
@@ -68,7 +68,7 @@ class Mortal(Protocol):
         ...
 
 
-class AtStop:
+class OnShutdown:
     """A service that is nothing to start: ``actions`` run, in order, when its turn to stop comes.
 
     Last among the services it closes the doors before anything behind them stops.
@@ -239,7 +239,7 @@ class Lifecycle:
         watches = [
             asyncio.create_task(service.wait(), name=service.name)
             for service in self._services
-            if isinstance(service, Mortal)
+            if isinstance(service, Watched)
         ]
         try:
             on_ready()

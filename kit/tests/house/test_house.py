@@ -1,6 +1,7 @@
 """The house rules that a linter does not know, over both distributions."""
 
 import ast
+import importlib
 import subprocess
 from pathlib import Path
 from statistics import median
@@ -97,6 +98,64 @@ def test_a_library_lives_in_one_room(path: Path) -> None:
     foreign = imported(path) - set(sys.stdlib_module_names) - ANYWHERE
     for library in foreign:
         assert room_of(path) in ROOMS.get(library, set()), f"{library} does not live here"
+
+
+def kit_rooms() -> set[str]:
+    """The packages of the kit, whose ``__init__`` is the list of what is public."""
+    return {
+        module_of(path)
+        for path in SOURCES
+        if path.name == "__init__.py" and module_of(path).count(".") >= 1
+        if module_of(path).startswith("paceline.")
+    }
+
+
+def inner_imports(path: Path) -> list[str]:
+    """The imports of ``path`` that go past the front door of a room it is not in."""
+    own = module_of(path) if path in SOURCES else ""
+    past: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or not node.module:
+            continue
+        parts = node.module.split(".")
+        around = [".".join(parts[:n]) for n in range(2, len(parts) + 1)]
+        room = next((one for one in reversed(around) if one in kit_rooms()), None)
+        if room in (None, node.module) or f"{own}.".startswith(f"{room}."):
+            continue
+        past.append(f"line {node.lineno}: {node.module}, not {room}")
+    return past
+
+
+OUTSIDE = [
+    *SOURCES,
+    *sorted((ROOT / "service/tests").rglob("*.py")),
+    *sorted(path for path in (ROOT / "bench").rglob("*.py")),
+]
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_is_imported_by_its_front_door(path: Path) -> None:
+    assert inner_imports(path) == []
+
+
+@pytest.mark.parametrize("name", sorted(kit_rooms()))
+def test_a_front_door_lists_what_it_exports_once_and_for_all(name: str) -> None:
+    path = next(path for path in SOURCES if module_of(path) == name)
+    tree = ast.parse(path.read_text())
+    seen = {
+        alias.asname or alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{name}.")
+        for alias in node.names
+    }
+    room = importlib.import_module(name)
+    public: list[str] = getattr(room, "__all__", [])
+    assert sorted(public) == sorted(seen), "what type checkers see is not __all__"
+    if hasattr(room, "__getattr__"):
+        modules = {inner.stem for inner in path.parent.iterdir()}
+        assert modules & set(public) == set(), "importing the module would hide the lazy name"
+    for each in public:
+        assert getattr(room, each) is getattr(importlib.import_module(seen[each] or ""), each)
 
 
 def test_files_are_short() -> None:

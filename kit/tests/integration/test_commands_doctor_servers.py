@@ -19,7 +19,8 @@ from paceline.commands.doctor.redis import check_redis
 from paceline.engines import NatsEngine, RedisEngine
 from paceline.errors import Error
 from paceline.log import Log, new_logger
-from paceline.messaging import Message, NatsBus, Stream
+from paceline.messaging import Message
+from paceline.messaging.nats import NatsBus, Stream
 from paceline.postgres import connect
 from paceline.redis import Redis
 

@@ -13,7 +13,7 @@ from textual.widgets import Log, Static
 from paceline.commands.top.exposition import parse
 from paceline.commands.top.instance import Away, Instance, Look, Readiness, State
 from paceline.commands.top.live import TopApp
-from paceline.commands.top.once import once
+from paceline.commands.top.snapshot import once
 
 COUNT = 'http_server_request_duration_seconds_count{http_request_method="GET",http_route="/x",http_response_status_code="200"}'
 

@@ -18,9 +18,9 @@ from recording_log import RecordingLog
 
 from paceline.engines import EngineError, NatsEngine
 from paceline.engines.discovery import find_on_path
-from paceline.lifecycle import Mortal
-from paceline.testing.nats import nats_cluster
-from paceline.testing.postgres import scratch_folder
+from paceline.lifecycle import Watched
+from paceline.testing.nats_servers import nats_cluster
+from paceline.testing.postgres_servers import scratch_folder
 
 pytestmark = pytest.mark.integration
 
@@ -153,7 +153,7 @@ async def test_the_second_engine_on_a_folder_is_told_who_has_it(folder: Path) ->
 
 async def test_the_watch_of_a_server_that_is_not_up_says_so(folder: Path) -> None:
     engine = new_engine(folder)
-    assert isinstance(engine, Mortal)
+    assert isinstance(engine, Watched)
     with pytest.raises(EngineError, match="not up"):
         await engine.wait()
 

@@ -18,9 +18,9 @@ from recording_log import RecordingLog
 from paceline.engines import EngineError, PostgresEngine
 from paceline.engines.programs import Programs, find_system, find_wheel
 from paceline.engines.stale import find_processes, mark_of
-from paceline.lifecycle import Mortal
-from paceline.postgres.connect import connect
-from paceline.testing.postgres import TemplateDatabase, fresh_database, scratch_folder
+from paceline.lifecycle import Watched
+from paceline.postgres.connector import connect
+from paceline.testing.postgres_servers import TemplateDatabase, fresh_database, scratch_folder
 
 pytestmark = pytest.mark.integration
 
@@ -156,7 +156,7 @@ async def test_stop_does_not_wait_for_clients(folder: Path) -> None:
 
 async def test_a_server_that_dies_ends_the_watch_with_the_end_of_its_log(folder: Path) -> None:
     engine = new_engine(folder, fsync="off")
-    assert isinstance(engine, Mortal)
+    assert isinstance(engine, Watched)
     await engine.start()
     watch = asyncio.create_task(engine.wait())
     assert engine.pid is not None

@@ -19,7 +19,7 @@ from recording_log import RecordingLog
 from paceline.engines import PostgresEngine
 from paceline.engines.account import Account, find_barrier
 from paceline.engines.stale import find_processes, mark_of
-from paceline.postgres.connect import connect
+from paceline.postgres.connector import connect
 
 pytestmark = pytest.mark.integration
 

@@ -13,8 +13,8 @@ from engine_clients import Cache, using
 from recording_log import RecordingLog
 
 from paceline.engines import EngineError, RedisEngine
-from paceline.lifecycle import Mortal
-from paceline.testing.postgres import scratch_folder
+from paceline.lifecycle import Watched
+from paceline.testing.postgres_servers import scratch_folder
 
 pytestmark = pytest.mark.integration
 
@@ -98,7 +98,7 @@ async def test_start_and_stop_ten_times(folder: Path) -> None:
 
 async def test_a_killed_server_ends_the_watch_and_the_next_start_works(folder: Path) -> None:
     engine = new_engine(folder)
-    assert isinstance(engine, Mortal)
+    assert isinstance(engine, Watched)
     await engine.start()
     watch = asyncio.create_task(engine.wait())
     assert engine.pid is not None

@@ -14,7 +14,7 @@ import pytest
 from engine_clients import connected, using
 from recording_log import RecordingLog
 
-from paceline.engines import NatsEngine, RedisEngine, Together
+from paceline.engines import EngineGroup, NatsEngine, RedisEngine
 
 pytestmark = pytest.mark.integration
 
@@ -89,7 +89,7 @@ async def publish_ten(url: str, *, create: bool) -> None:
 
 async def messages_in(folder: Path) -> int:
     nats, redis = engines_on(folder)
-    together = Together([nats, redis])
+    together = EngineGroup([nats, redis])
     await together.start()
     try:
         async with connected(nats.url) as streams, using(redis.url) as cache:

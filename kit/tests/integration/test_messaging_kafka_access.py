@@ -11,11 +11,12 @@ from kafka_running import KafkaServer, running
 from recording_log import RecordingLog
 
 from paceline.errors import Code
-from paceline.messaging import Message, QueueError
+from paceline.messaging import Message
 from paceline.messaging.kafka.access import KafkaAccess
 from paceline.messaging.kafka.bus import KafkaBus
 from paceline.messaging.kafka.consumer import KafkaConsumer
 from paceline.messaging.kafka.topics import Topic
+from paceline.messaging.nats import QueueError
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 

@@ -13,16 +13,16 @@ from nats_running import NatsServer, free_port
 from recording_log import RecordingLog
 
 from paceline.errors import Code, Error, NotFound
-from paceline.messaging import (
+from paceline.messaging import Message
+from paceline.messaging.nats import (
     DeadLetters,
-    Message,
     NatsBus,
     NatsConsumer,
     QueueError,
     Stream,
     dead_stream,
 )
-from paceline.messaging.nats.connection import Connection
+from paceline.messaging.nats.connection import NatsConnection
 from paceline.messaging.nats.jetstream import Done, PubAck
 from paceline.testing.cancel import cancel_at_every_await
 
@@ -192,7 +192,7 @@ async def test_a_question_fails_at_once_when_the_connection_is_lost(server: Nats
 
 
 @asynccontextmanager
-async def connected(server: NatsServer) -> AsyncGenerator[Connection]:
+async def connected(server: NatsServer) -> AsyncGenerator[NatsConnection]:
     """A connection to a server that is coming up."""
     bus = NatsBus(server.url, RecordingLog())
     await bus.start()

@@ -8,7 +8,7 @@ from pg_watch import started, watching
 
 from paceline.errors import Code
 from paceline.postgres import DatabaseError, Pool
-from paceline.testing.postgres import new_test_server
+from paceline.testing.postgres_servers import new_test_server
 
 pytestmark = pytest.mark.integration
 

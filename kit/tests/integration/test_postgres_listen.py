@@ -9,19 +9,19 @@ import pytest
 from pg_watch import started, watching
 from recording_log import RecordingLog
 
-from paceline.postgres import Bell, Notifier, Pool, connect, listening
-from paceline.testing.postgres import new_test_server
+from paceline.postgres import Notifier, Pool, Wakeup, connect, listening
+from paceline.testing.postgres_servers import new_test_server
 
 pytestmark = pytest.mark.integration
 
 
-async def hears(bell: Bell) -> None:
+async def hears(bell: Wakeup) -> None:
     async with asyncio.timeout(10):
         await bell.heard()
 
 
 @asynccontextmanager
-async def heard(dsn: str, log: RecordingLog) -> AsyncGenerator[Bell]:
+async def heard(dsn: str, log: RecordingLog) -> AsyncGenerator[Wakeup]:
     """A bell whose first ring, for the connection, is over."""
     async with listening(dsn, "news", log, ask_every=0.05, patience=1, pause=0.01) as bell:
         await hears(bell)

@@ -10,10 +10,10 @@ from paceline.errors import Code, Error
 from paceline.postgres.migrate import (
     DirtyDatabase,
     MigrationFailed,
+    MigrationState,
     Migrator,
     ShortLimit,
     SourceError,
-    State,
     Step,
     UnknownVersion,
     read_source,
@@ -107,10 +107,10 @@ async def test_up_applies_all_and_tells_each_step(
 
 async def test_every_way_to_move(connection: asyncpg.Connection, tmp_path: Path) -> None:
     m = migrator(connection, tmp_path, **THREE)
-    assert await m.state() == State(None)
+    assert await m.state() == MigrationState(None)
     assert not await is_there(connection, "schema_migrations")
     assert len(await m.up(1)) == 1
-    assert await m.state() == State(1)
+    assert await m.state() == MigrationState(1)
     assert len(await m.goto(3)) == 2
     assert await m.goto(3) == ()
     assert len(await m.goto(2)) == 1
@@ -119,7 +119,7 @@ async def test_every_way_to_move(connection: asyncpg.Connection, tmp_path: Path)
     assert await rows(connection) == [(1, False)]
     assert len(await m.down()) == 1
     assert await rows(connection) == []
-    assert await m.state() == State(None)
+    assert await m.state() == MigrationState(None)
     assert await m.down() == ()
     assert await m.up(0) == ()
 
@@ -220,7 +220,7 @@ async def test_nothing_runs_on_a_dirty_database_until_a_version_is_forced(
     for move in (m.up(), m.down(), m.goto(1)):
         with pytest.raises(DirtyDatabase, match=r"version 000002.*repair by hand, then: .*force V"):
             await move
-    assert await m.state() == State(2, dirty=True)
+    assert await m.state() == MigrationState(2, dirty=True)
     await m.force(1)
     (tmp_path / "000002_b.up.sql").write_text("CREATE TABLE b (id int)", encoding="utf-8")
     assert len(await m.up()) == 2
@@ -236,7 +236,7 @@ async def test_a_failed_first_step_down_leaves_no_version_dirty(
     with pytest.raises(MigrationFailed):
         await m.down(1)
     assert await rows(connection) == [(-1, True)]
-    assert await m.state() == State(None, dirty=True)
+    assert await m.state() == MigrationState(None, dirty=True)
     with pytest.raises(DirtyDatabase, match="dirty at no version"):
         await m.up()
 
@@ -291,7 +291,7 @@ async def test_a_file_that_changes_the_search_path_does_not_lose_the_table(
         **{**THREE, "000001_a.up.sql": away, "000003_i.up.sql": "CREATE TABLE c ()"},
     )
     await m.up()
-    assert await m.state() == State(3)
+    assert await m.state() == MigrationState(3)
     assert await rows(connection) == [(3, False)]
     assert await is_there(connection, "elsewhere.c")
 
@@ -338,7 +338,7 @@ async def test_a_role_that_may_only_read_can_ask_for_the_version(
     )
     try:
         reader = Migrator(connection, read_source(tmp_path))
-        assert await reader.state() == State(3)
+        assert await reader.state() == MigrationState(3)
         assert await reader.up() == ()
     finally:
         await connection.execute(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
@@ -351,7 +351,7 @@ async def test_the_table_may_have_another_name(
     odd = Migrator(connection, read_source(tmp_path), table='odd "name"')
     await odd.up(1)
     assert await connection.fetchval('SELECT version FROM public."odd ""name"""') == 1
-    assert await odd.state() == State(1)
+    assert await odd.state() == MigrationState(1)
 
 
 async def test_a_negative_limit_is_a_mistake_of_the_caller(

@@ -14,8 +14,8 @@ from paceline.postgres.migrate import (
     DirtyDatabase,
     LockTimeout,
     MigrationFailed,
+    MigrationState,
     Migrator,
-    State,
     read_source,
 )
 
@@ -114,7 +114,7 @@ WAITS_FOR_LOCK = (
 
 async def test_theirs_goes_up_and_ours_sees_it(theirs: Theirs, ours: Ours) -> None:
     assert (await theirs("up"))[0] == 0
-    assert await ours().state() == State(3)
+    assert await ours().state() == MigrationState(3)
     assert await ours().up() == ()
 
 
@@ -131,10 +131,10 @@ async def test_they_take_turns_up_and_down(theirs: Theirs, ours: Ours) -> None:
     assert len(await ours().down(1)) == 1
     assert await theirs("version") == (0, "2")
     assert (await theirs("down", "1"))[0] == 0
-    assert await ours().state() == State(1)
+    assert await ours().state() == MigrationState(1)
     assert len(await ours().up()) == 2
     assert (await theirs("down", "-all"))[0] == 0
-    assert await ours().state() == State(None)
+    assert await ours().state() == MigrationState(None)
     assert await ours.dump() == []
     await ours().up(1)
     await ours().down()
@@ -143,21 +143,21 @@ async def test_they_take_turns_up_and_down(theirs: Theirs, ours: Ours) -> None:
 
 async def test_a_forced_version_is_seen_both_ways(theirs: Theirs, ours: Ours) -> None:
     assert (await theirs("force", "2"))[0] == 0
-    assert await ours().state() == State(2)
+    assert await ours().state() == MigrationState(2)
     await ours().force(7)
     assert await theirs("version") == (0, "7")
     await ours().force(None)
     assert await theirs("version") == (1, "error: no migration")
     await ours().force(2)
     assert (await theirs("force", "--", "-1"))[0] == 0
-    assert await ours().state() == State(None)
+    assert await ours().state() == MigrationState(None)
 
 
 async def test_their_failure_is_dirty_for_ours(theirs: Theirs, ours: Ours) -> None:
     (ours.folder / "000002_b.up.sql").write_text(BROKEN, encoding="utf-8")
     code, said = await theirs("up")
     assert (code, "nope" in said) == (1, True)
-    assert await ours().state() == State(2, dirty=True)
+    assert await ours().state() == MigrationState(2, dirty=True)
     with pytest.raises(DirtyDatabase):
         await ours().up()
     await ours().force(1)
@@ -172,7 +172,7 @@ async def test_our_failure_is_dirty_for_theirs(theirs: Theirs, ours: Ours) -> No
     code, said = await theirs("up")
     assert (code, said) == (1, "error: Dirty database version 2. Fix and force version.")
     assert (await theirs("force", "1"))[0] == 0
-    assert await ours().state() == State(1)
+    assert await ours().state() == MigrationState(1)
 
 
 FAILURES: dict[str, Callable[[Path], None]] = {

@@ -10,7 +10,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from paceline.postgres.migrate import LockTimeout, MigrationFailed, Migrator, State, read_source
+from paceline.postgres.migrate import (
+    LockTimeout,
+    MigrationFailed,
+    MigrationState,
+    Migrator,
+    read_source,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -90,7 +96,7 @@ async def test_dirt_of_a_step_under_way_is_waited_for_not_reported(
     async with asyncio.TaskGroup() as group:
         first = group.create_task(Migrator(one, source).up())
         await until(gate, WAITS_AT_GATE)
-        assert await Migrator(gate, source).state() == State(1, dirty=True)
+        assert await Migrator(gate, source).state() == MigrationState(1, dirty=True)
         second = group.create_task(Migrator(two, source).up())
         await asyncio.wait([second], timeout=0.1)
         assert not second.done()
@@ -126,7 +132,7 @@ async def test_a_cancelled_migrator_leaves_no_lock_and_says_dirty(
         await task
     assert await gate.fetchval(f"SELECT {NO_MIGRATION_LOCK}")
     assert not one.is_in_transaction()
-    assert await Migrator(one, source).state() == State(1, dirty=True)
+    assert await Migrator(one, source).state() == MigrationState(1, dirty=True)
 
 
 async def test_a_migrator_cancelled_while_it_waits_for_the_lock_takes_nothing(
@@ -161,7 +167,7 @@ async def test_a_session_that_is_ended_by_the_server_is_a_failed_migration(
         await task
     assert "terminating connection" in caught.value.explanation[-2]
     await until(gate, NO_MIGRATION_LOCK)
-    assert await Migrator(gate, source).state() == State(1, dirty=True)
+    assert await Migrator(gate, source).state() == MigrationState(1, dirty=True)
 
 
 async def test_the_lock_of_a_killed_migrator_goes_with_its_session(
@@ -183,7 +189,7 @@ async def test_the_lock_of_a_killed_migrator_goes_with_its_session(
         await process.wait()
     await until(gate, NO_MIGRATION_LOCK)
     next_one = Migrator(await connect(), read_source(folder), lock_timeout=5)
-    assert await next_one.state() == State(1, dirty=True)
+    assert await next_one.state() == MigrationState(1, dirty=True)
     await next_one.force(None)
     await gate.execute(f"SELECT pg_advisory_unlock({GATE})")
     assert len(await next_one.up()) == 1

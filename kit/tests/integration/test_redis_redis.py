@@ -14,7 +14,7 @@ from valkey import Valkey, redis_server
 
 from paceline.clock import SystemClock
 from paceline.errors import Error
-from paceline.redis import Aside, Redis, RedisStore, SharedLimiter
+from paceline.redis import CacheAside, Redis, RedisStore, SharedLimiter
 from paceline.redis.client import Script
 from paceline.resilience.rate_limit import Decision, RateLimiter
 from paceline.testing.cancel import cancel_at_every_await
@@ -38,9 +38,9 @@ async def client(
         await redis.stop()
 
 
-def cache_of(redis: Redis, name: str, *, ttl: float = 60.0) -> Aside[int]:
+def cache_of(redis: Redis, name: str, *, ttl: float = 60.0) -> CacheAside[int]:
     store = RedisStore(redis, name=name)
-    return Aside(store, RecordingLog(), SystemClock(), name="n", type=int, ttl=ttl, retry=0.01)
+    return CacheAside(store, RecordingLog(), SystemClock(), name="n", type=int, ttl=ttl, retry=0.01)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -197,7 +197,7 @@ class TestAside:
         async with client(redis.url) as (one, _), client(redis.url) as (two, _):
             caches = [cache_of(one, name), cache_of(two, name)]
 
-            async def write(cache: Aside[int]) -> None:
+            async def write(cache: CacheAside[int]) -> None:
                 nonlocal acknowledged
                 for _ in range(100):
                     async with cache.changing("a"):
@@ -205,7 +205,7 @@ class TestAside:
                         version = source.versions["a"]
                     acknowledged = max(acknowledged, version)
 
-            async def read(cache: Aside[int]) -> None:
+            async def read(cache: CacheAside[int]) -> None:
                 while acknowledged < 200:
                     least = acknowledged
                     found = await cache.get_or_fetch("a", partial(source.fetch, "a"))

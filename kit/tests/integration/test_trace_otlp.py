@@ -11,7 +11,17 @@ from otlp_receiver import Receiver, grpc_receiver, http_receiver
 from recording_log import RecordingLog
 
 from paceline.concurrency.deadline import fail_after
-from paceline.trace import Kind, Span, TraceExport, Tracer, attach, detach, joined, sender_to, span
+from paceline.trace import (
+    Span,
+    SpanKind,
+    TraceExport,
+    Tracer,
+    attach,
+    detach,
+    joined,
+    sender_to,
+    span,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -47,12 +57,15 @@ def free_port() -> int:
 
 def work(tracer: Tracer) -> None:
     """A request that came with a trace, a statement that failed, and a message that joins."""
-    root = tracer.enter("GET /things", Kind.SERVER, f"00-{TRACE}-{PARENT}-01", "v=1")
-    other = tracer.enter("process", Kind.CONSUMER)
+    root = tracer.enter("GET /things", SpanKind.SERVER, f"00-{TRACE}-{PARENT}-01", "v=1")
+    other = tracer.enter("process", SpanKind.CONSUMER)
     assert isinstance(root, Span)
     assert isinstance(other, Span)
     token = attach(joined([root, other]))
-    with pytest.raises(ValueError, match="secret"), span("SELECT things", Kind.CLIENT, {"n": 1}):
+    with (
+        pytest.raises(ValueError, match="secret"),
+        span("SELECT things", SpanKind.CLIENT, {"n": 1}),
+    ):
         raise ValueError("a secret")
     detach(token)
     other.end()
@@ -84,7 +97,7 @@ async def test_many_spans_arrive_in_few_messages(receiver: Receiver) -> None:
     await export.start()
     tracer = Tracer(export.record, ratio=1.0)
     for _ in range(1000):
-        made = tracer.enter("a", Kind.SERVER)
+        made = tracer.enter("a", SpanKind.SERVER)
         assert isinstance(made, Span)
         made.end()
     await export.stop()

@@ -11,8 +11,8 @@ from recording_log import RecordingLog
 from paceline.clock import SystemClock
 from paceline.engines import RedisEngine
 from paceline.postgres import DatabaseError, Pool
-from paceline.redis import Aside, Redis, RedisStore
-from paceline.trace import Kind, Span, TripSpans, attach, detach, span
+from paceline.redis import CacheAside, Redis, RedisStore
+from paceline.trace import BatchSpans, Span, SpanKind, attach, detach, span
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +34,7 @@ def recorded() -> Recorded:
 @pytest.fixture
 def root(recorded: Recorded) -> Span:
     """A request's span, for the test to attach: a fixture's context is not the test's."""
-    made = recorded.tracer().enter("request", Kind.SERVER)
+    made = recorded.tracer().enter("request", SpanKind.SERVER)
     assert isinstance(made, Span)
     return made
 
@@ -107,9 +107,9 @@ async def test_a_read_through_the_cache_is_one_trace(
 ) -> None:
     log, clock = RecordingLog(), SystemClock()
     server = Redis(redis.url, log, clock, timeout=5.0)
-    cache = Aside(
+    cache = CacheAside(
         RedisStore(server, name=uuid4().hex), log, clock,
-        name="things", type=int, ttl=60.0, observer=TripSpans(),
+        name="things", type=int, ttl=60.0, observer=BatchSpans(),
     )  # fmt: skip
     await server.start()
     token = attach(root)

@@ -13,13 +13,14 @@ from memory_source import MemorySource
 from recording_log import RecordingLog
 
 from paceline.errors import Error
-from paceline.messaging import Incoming, Message, NatsBus, NatsConsumer, Policy, Stream
+from paceline.messaging import DeliveryPolicy, Incoming, Message
 from paceline.messaging.consumer import Consumer
-from paceline.messaging.dead_letter import Letter, from_headers
+from paceline.messaging.dead_letter import DeadLetter, from_headers
 from paceline.messaging.kafka.bus import KafkaBus
 from paceline.messaging.kafka.consumer import KafkaConsumer
 from paceline.messaging.kafka.source import dead_topic
 from paceline.messaging.kafka.topics import Topic
+from paceline.messaging.nats import NatsBus, NatsConsumer, Stream
 from paceline.messaging.nats.consumer import dead_stream
 from paceline.messaging.nats.dead_letters import DeadLetters
 
@@ -75,7 +76,7 @@ class MemoryBroker:
     def consumer(self, handler: Handle, **settings: Unpack[Settings]) -> Consumer[Thing]:
         ack_wait = settings.pop("ack_wait", 30.0)
         self.source.ack_wait = ack_wait
-        policy = Policy(settings.pop("max_deliver", 5), settings.pop("nak_delay", 0.02))
+        policy = DeliveryPolicy(settings.pop("max_deliver", 5), settings.pop("nak_delay", 0.02))
         return Consumer(
             self.source,
             handler,
@@ -183,7 +184,7 @@ class KafkaBroker:
         return [(letter.id, letter.kind, letter.attempts) for letter in letters]
 
 
-async def dead_letters(servers: str, group: str) -> list[Letter]:
+async def dead_letters(servers: str, group: str) -> list[DeadLetter]:
     """What is in the topic of dead letters now."""
     reader: Any = AIOKafkaConsumer(  # type: ignore[no-untyped-call] # the client's own has no types
         bootstrap_servers=servers, auto_offset_reset="earliest", enable_auto_commit=False

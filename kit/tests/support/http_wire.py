@@ -11,7 +11,7 @@ from recording_log import RecordingLog
 
 from paceline.http.asgi import ASGIApp, Receive, Scope, Send
 from paceline.http.server.server import HttpServer
-from paceline.http.server.state import Gate
+from paceline.http.server.state import AdmissionCheck
 
 PATIENCE = 10.0
 """Seconds after which a test fails; a server that hangs must not hang the suite."""
@@ -95,7 +95,7 @@ class Settings(TypedDict, total=False):
     max_header_bytes: int
     max_headers: int
     max_connections: int
-    gate: Gate | None
+    gate: AdmissionCheck | None
 
 
 def make_server(app: ASGIApp, log: RecordingLog, **settings: Unpack[Settings]) -> HttpServer:

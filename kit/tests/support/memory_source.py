@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from paceline.errors import Code, Error
 from paceline.messaging.dead_letter import kind_of
-from paceline.messaging.delivery import Delivery, Settlement, Verdict
+from paceline.messaging.delivery import Delivery, Disposition, Settlement
 from paceline.messaging.message import Message
 
 
@@ -45,12 +45,12 @@ class MemorySource:
             delivery = self._forget(each.delivery)
             if delivery is None:
                 continue
-            if each.verdict is Verdict.RETURN:
+            if each.verdict is Disposition.RETURN:
                 self._put(delivery)
-            elif each.verdict is Verdict.RETRY:
+            elif each.verdict is Disposition.RETRY:
                 again = replace(delivery, attempt=delivery.attempt + 1)
                 self._later.add(loop.call_later(each.delay, self._put, again))
-            elif each.verdict is Verdict.BURY:
+            elif each.verdict is Disposition.BURY:
                 error = each.error or Error(Code.UNKNOWN, "")
                 self.dead.append((delivery.id, kind_of(error), delivery.attempt))
 

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from paceline.errors import NotFound
-from paceline.redis import Aside
+from paceline.redis import CacheAside
 
 
 @dataclass
@@ -46,7 +46,7 @@ async def turns(times: int = 40) -> None:
         await asyncio.sleep(0)
 
 
-async def until_paid(*caches: Aside[int]) -> None:
+async def until_paid(*caches: CacheAside[int]) -> None:
     """Wait until no cache owes the store anything."""
     while any(cache.stats.owed for cache in caches):  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0.0002)

@@ -11,7 +11,7 @@ from pathlib import Path
 from recording_log import RecordingLog
 
 from paceline.engines import PostgresEngine
-from paceline.postgres.connect import connect
+from paceline.postgres.connector import connect
 
 
 async def main(folder: Path) -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from recording_log import RecordingLog
 
-from paceline.engines import NatsEngine, RedisEngine, Together
+from paceline.engines import EngineGroup, NatsEngine, RedisEngine
 
 
 async def main(folder: Path) -> None:
     """Hold them until killed."""
     nats = NatsEngine(RecordingLog(), data_dir=folder / "nats")
     redis = RedisEngine(RecordingLog(), data_dir=folder / "redis")
-    together = Together([nats, redis])
+    together = EngineGroup([nats, redis])
     await together.start()
     sys.stdout.write(f"{nats.pid} {redis.pid}\n")
     sys.stdout.flush()

@@ -12,10 +12,10 @@ from pathlib import Path
 from http_wire import send_answer
 from recording_log import RecordingLog
 
-from paceline.commands.prefork import Inherited, Link, inherited
+from paceline.commands.prefork import SupervisorLink, WorkerHandoff, inherited
 from paceline.http.asgi import Receive, Scope, Send
 from paceline.http.server.server import HttpServer
-from paceline.lifecycle import AtStop, Lifecycle, Service
+from paceline.lifecycle import Lifecycle, OnShutdown, Service
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -26,7 +26,7 @@ async def never() -> None:
     await asyncio.Event().wait()
 
 
-async def main(given: Inherited, mood: str) -> int:
+async def main(given: WorkerHandoff, mood: str) -> int:
     server = HttpServer(
         answer,
         RecordingLog(),
@@ -35,9 +35,9 @@ async def main(given: Inherited, mood: str) -> int:
         listener=given.take_listener(),
         keep_alive_grace=5.0,
     )
-    link = Link(given, on_leave=lambda: lifecycle.hand_over())  # noqa: PLW0108 - made below
+    link = SupervisorLink(given, on_leave=lambda: lifecycle.hand_over())  # noqa: PLW0108 - made below
     services: list[Service] = (
-        [link, server, AtStop("deaf", never)] if mood == "deaf" else [link, server]
+        [link, server, OnShutdown("deaf", never)] if mood == "deaf" else [link, server]
     )
     lifecycle = Lifecycle(services, RecordingLog(), shutdown_timeout=60 if mood == "deaf" else 5)
     return await lifecycle.run(link.tell_ready)

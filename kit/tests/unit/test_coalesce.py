@@ -10,8 +10,8 @@ import pytest
 
 from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer, WriteOutcomeUnknown
 from paceline.coalesce.batching import Caller
-from paceline.coalesce.observe import Departure
-from paceline.concurrency.deadline import CommonDeadline, fail_after, remaining
+from paceline.coalesce.observe import BatchStart
+from paceline.concurrency.deadline import SharedDeadline, fail_after, remaining
 from paceline.errors import AlreadyExists, Code, Error, NotFound, ValidationError, chain, wrap
 
 
@@ -373,7 +373,7 @@ async def test_past_its_deadline_a_write_under_way_says_that_the_outcome_is_unkn
 async def test_past_its_deadline_a_write_not_begun_says_that_nothing_was_done(
     ferry: Ferry, writes: WriteCoalescer[int, int]
 ) -> None:
-    deadline = CommonDeadline(0.01, "the request")
+    deadline = SharedDeadline(0.01, "the request")
     first = calling(writes.call, 1)
     await settle()
     with pytest.raises(Error, match="nothing was done") as caught, deadline.block():
@@ -513,7 +513,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.callers = 0
-        self.departures: list[Departure] = []
+        self.departures: list[BatchStart] = []
         self.ended: list[BaseException | None] = []
 
     def mark(self) -> object:
@@ -521,7 +521,7 @@ class Watch:
         return self.callers
 
     @contextmanager
-    def trip(self, departure: Departure) -> Generator[None]:
+    def trip(self, departure: BatchStart) -> Generator[None]:
         self.departures.append(departure)
         try:
             yield
@@ -633,17 +633,19 @@ async def test_a_trip_whose_callers_all_left_before_it_departed_carries_nothing(
 
 @pytest.mark.parametrize("hurried", [False, True], ids=["no deadline", "deadline"])
 @pytest.mark.parametrize("kind", ["read", "write"])
-async def test_calls_leave_nothing_for_the_garbage_collector(kind: str, *, hurried: bool) -> None:
+async def test_calls_leave_nothing_for_the_garbage_collector(
+    kind: str, *, client_imposed: bool
+) -> None:
     ferry = Ferry(free=True)
     reads, writes = (
         ReadCoalescer(ferry.fetch, name="reads"),
         WriteCoalescer(ferry.carry, name="writes"),
     )
     call = reads.call if kind == "read" else writes.call
-    deadline = CommonDeadline(60, "the calls")
+    deadline = SharedDeadline(60, "the calls")
 
     async def some_calls() -> None:
-        with deadline.block() if hurried else nullcontext():
+        with deadline.block() if client_imposed else nullcontext():
             await asyncio.gather(call(1), call(2), call(3))
         await settle()
 
@@ -656,7 +658,7 @@ async def test_calls_leave_nothing_for_the_garbage_collector(kind: str, *, hurri
             await some_calls()
         gc.collect()
         # Only ours: what other tests of this process left behind may be found just now, too.
-        modules = {Caller.__module__, CommonDeadline.__module__}
+        modules = {Caller.__module__, SharedDeadline.__module__}
         ours = [one for one in gc.garbage if type(one).__module__ in modules]
         assert ours == []
     finally:

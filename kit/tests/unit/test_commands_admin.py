@@ -9,11 +9,11 @@ from re import findall
 import pytest
 from recording_log import RecordingLog
 
-from paceline.commands.admin import Operated, Profiler, TaskAges, admin_app, require_token
-from paceline.config import Row
+from paceline.commands.admin import AdminContext, Profiler, TaskAges, admin_app, require_token
+from paceline.config import EffectiveSetting
 from paceline.errors import Code, Error
 from paceline.health import Health
-from paceline.http.testing import Client, Response
+from paceline.http.testing import TestClient, TestResponse
 from paceline.metrics.registry import Metrics
 
 TOKEN = "8f1d7c0b2a964e53b1c7a0d9e2f4c6a8"
@@ -28,26 +28,26 @@ class World:
     """One process, and somebody who asks it."""
 
     log: RecordingLog
-    client: Client
+    client: TestClient
     metrics: Metrics
     tasks: TaskAges
     profiler: Profiler
     draining: bool = False
 
-    async def get(self, path: str, **headers: str) -> Response:
+    async def get(self, path: str, **headers: str) -> TestResponse:
         return await self.client.request("GET", path, headers={**LOCAL, **headers})
 
 
 def world(*, token: str | None = None, with_metrics: bool = True) -> World:
     log, metrics, tasks, profiler = RecordingLog(), Metrics(version="7"), TaskAges(), Profiler()
     health = Health({"postgres": passes}, log, draining=lambda: found.draining)
-    operated = Operated(
+    operated = AdminContext(
         "things", "7", health,
         metrics=metrics if with_metrics else None,
-        settings=[Row("APP_PORT", "8080", "default", "Port."), Row("APP_SECRET", "***", "flag", "S.")],
+        settings=[EffectiveSetting("APP_PORT", "8080", "default", "Port."), EffectiveSetting("APP_SECRET", "***", "flag", "S.")],
         state=metrics.watched.state, tasks=tasks, profiler=profiler,
     )  # fmt: skip
-    client = Client(admin_app(operated, log, token=token))
+    client = TestClient(admin_app(operated, log, token=token))
     found = World(log, client, metrics, tasks, profiler)
     return found
 

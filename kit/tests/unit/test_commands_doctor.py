@@ -20,7 +20,7 @@ from paceline.commands.doctor.packages import check_packages, judge_requirements
 from paceline.commands.doctor.postgres import judge_row, judge_schema
 from paceline.commands.doctor.redis import judge_redis
 from paceline.errors import Code, Error
-from paceline.postgres.migrate import State
+from paceline.postgres.migrate import MigrationState
 
 GIB = 1 << 30
 
@@ -168,17 +168,17 @@ def test_a_requirement(case: Requirement) -> None:
 @dataclass(frozen=True)
 class Schema:
     id: str
-    state: State
+    state: MigrationState
     status: Status
     says: str
 
 
 SCHEMAS = [
-    Schema("none", State(None), Status.FAIL, "no version, and this build needs 7"),
-    Schema("old", State(6), Status.FAIL, "version 6, and this build needs 7"),
-    Schema("right", State(7), Status.OK, "version 7, as"),
-    Schema("newer", State(8), Status.OK, "newer than this build's 7"),
-    Schema("dirty", State(7, dirty=True), Status.FAIL, "failed half way"),
+    Schema("none", MigrationState(None), Status.FAIL, "no version, and this build needs 7"),
+    Schema("old", MigrationState(6), Status.FAIL, "version 6, and this build needs 7"),
+    Schema("right", MigrationState(7), Status.OK, "version 7, as"),
+    Schema("newer", MigrationState(8), Status.OK, "newer than this build's 7"),
+    Schema("dirty", MigrationState(7, dirty=True), Status.FAIL, "failed half way"),
 ]
 
 

@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from paceline.commands.lazy import Lazy, lazy_group
+from paceline.commands.lazy import LazyCommand, lazy_group
 
 HERE = f"{__name__}:greetings"
 
@@ -34,9 +34,9 @@ def group() -> typer.Typer:
 
 
 COMMANDS = (
-    Lazy("hello", "Say hello.", HERE),
-    Lazy("many", "Several.", f"{__name__}:group"),
-    Lazy("nowhere", "Not there.", "no_such_module:function"),
+    LazyCommand("hello", "Say hello.", HERE),
+    LazyCommand("many", "Several.", f"{__name__}:group"),
+    LazyCommand("nowhere", "Not there.", "no_such_module:function"),
 )
 
 
@@ -74,4 +74,4 @@ def test_a_command_that_is_not_there_says_so(program: typer.Typer) -> None:
     result = CliRunner().invoke(program, ["nowhere"])
     assert isinstance(result.exception, ModuleNotFoundError)
     with pytest.raises(LookupError):
-        Lazy("absent", "", HERE).load()
+        LazyCommand("absent", "", HERE).load()

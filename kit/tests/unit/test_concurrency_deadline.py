@@ -6,14 +6,14 @@ from contextvars import Context
 import pytest
 
 from paceline.concurrency.deadline import (
-    CommonDeadline,
-    adopted,
+    SharedDeadline,
     ambient,
-    blame,
+    expired,
     fail_after,
-    ran_out,
+    inherit,
+    name_timeout,
     remaining,
-    struck,
+    timeout_message,
 )
 from paceline.errors import Code, Error
 
@@ -88,7 +88,7 @@ async def caught_at(*operations: str) -> None:
         await asyncio.Event().wait()
     except asyncio.CancelledError:
         for operation in operations:
-            blame(operation)
+            name_timeout(operation)
         raise
 
 
@@ -116,7 +116,7 @@ async def test_whoever_is_cancelled_before_time_is_over_is_not_to_blame() -> Non
                 entered.set()
                 await caught_at("a query")
         finally:
-            told.append(ran_out("a query"))
+            told.append(timeout_message("a query"))
 
     told: list[str | None] = []
     task = asyncio.create_task(work())
@@ -130,10 +130,10 @@ async def test_whoever_is_cancelled_before_time_is_over_is_not_to_blame() -> Non
 async def test_an_adopted_deadline_has_the_same_end_and_terms_and_is_the_tasks_own() -> None:
     async def trip() -> str | None:
         assert given is not None
-        with adopted(given):
+        with inherit(given):
             await asyncio.sleep(remaining() or 0.0)
-            assert struck()
-            return ran_out("a query")
+            assert expired()
+            return timeout_message("a query")
 
     async with fail_after(0.05, "the check"):
         given = ambient()
@@ -143,7 +143,7 @@ async def test_an_adopted_deadline_has_the_same_end_and_terms_and_is_the_tasks_o
 
 class TestCommonDeadline:
     async def test_the_error_says_who_set_it(self) -> None:
-        deadline = CommonDeadline(0.01, "the request", by="the service sets (TIMEOUT)")
+        deadline = SharedDeadline(0.01, "the request", by="the service sets (TIMEOUT)")
         with pytest.raises(Error) as unnamed, deadline.block():
             await asyncio.Event().wait()
         assert unnamed.value.message == (
@@ -156,7 +156,7 @@ class TestCommonDeadline:
         )
 
     async def test_a_block_may_be_shorter_and_says_for_whom(self) -> None:
-        deadline = CommonDeadline(60, "the request")
+        deadline = SharedDeadline(60, "the request")
         with pytest.raises(Error) as caught, deadline.shorter(0.01, "the client set (header)"):
             await caught_at("reading things")
         assert caught.value.message == (
@@ -167,26 +167,26 @@ class TestCommonDeadline:
         await asyncio.sleep(0.03)  # past the deadline of the block that is over
 
     async def test_a_block_is_never_longer(self) -> None:
-        block = CommonDeadline(0.01, "x").shorter(60, "the client set")
+        block = SharedDeadline(0.01, "x").shorter(60, "the client set")
         with pytest.raises(Error, match=r"^x took longer than 0\.01s$"), block:
             await asyncio.Event().wait()
 
     async def test_a_block_that_takes_too_long_fails_with_the_deadlines_name(self) -> None:
-        deadline = CommonDeadline(0.01, "the request")
+        deadline = SharedDeadline(0.01, "the request")
         with pytest.raises(Error) as caught, deadline.block():
             await asyncio.Event().wait()
         assert caught.value.code is Code.DEADLINE_EXCEEDED
         assert caught.value.message == "the request took longer than 0.01s"
 
     async def test_the_time_left_is_ambient_inside(self) -> None:
-        with CommonDeadline(5, "x").block():
+        with SharedDeadline(5, "x").block():
             left = remaining()
             assert left is not None
             assert 4 < left <= 5
         assert remaining() is None
 
     async def test_each_block_runs_out_by_itself(self) -> None:
-        deadline = CommonDeadline(0.05, "x")
+        deadline = SharedDeadline(0.05, "x")
         order: list[int] = []
 
         async def work(number: int) -> None:
@@ -206,13 +206,13 @@ class TestCommonDeadline:
         assert order == [0, 1, 2, 3]
 
     async def test_it_strikes_again_after_a_pause(self) -> None:
-        deadline = CommonDeadline(0.01, "x")
+        deadline = SharedDeadline(0.01, "x")
         for _ in range(3):
             with pytest.raises(Error), deadline.block():
                 await asyncio.Event().wait()
 
     async def test_a_cancellation_from_outside_stays_one(self) -> None:
-        deadline = CommonDeadline(60, "x")
+        deadline = SharedDeadline(60, "x")
         entered = asyncio.Event()
 
         async def work() -> None:
@@ -227,7 +227,7 @@ class TestCommonDeadline:
             await task
 
     async def test_an_error_inside_passes_through_and_the_task_lives_on(self) -> None:
-        deadline = CommonDeadline(0.01, "x")
+        deadline = SharedDeadline(0.01, "x")
         with pytest.raises(KeyError), deadline.block():
             raise KeyError("x")
         await asyncio.sleep(0.03)  # past the deadline of the block that is over
@@ -237,13 +237,13 @@ class TestCommonDeadline:
 
     async def test_an_outer_deadline_that_is_sooner_is_what_remains(self) -> None:
         async with fail_after(1, "outer"):
-            with CommonDeadline(60, "inner").block():
+            with SharedDeadline(60, "inner").block():
                 left = remaining()
                 assert left is not None
                 assert left <= 1
 
     async def test_a_lifted_deadline_does_not_strike_and_is_not_seen(self) -> None:
-        deadline = CommonDeadline(0.02, "x")
+        deadline = SharedDeadline(0.02, "x")
         with deadline.block() as block:
             block.lift()
             assert remaining() is None
@@ -254,7 +254,7 @@ class TestCommonDeadline:
 
     async def test_lifting_leaves_the_outer_deadline(self) -> None:
         async with fail_after(1, "outer"):
-            with CommonDeadline(0.5, "inner").block() as block:
+            with SharedDeadline(0.5, "inner").block() as block:
                 block.lift()
                 left = remaining()
                 assert left is not None

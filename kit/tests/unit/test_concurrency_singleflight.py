@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.concurrency.singleflight import Flight
+from paceline.concurrency.singleflight import SingleFlight
 from paceline.errors import Code, Error
 
 
-class Door:
+class Admission:
     """A call that counts itself and waits until it is let through."""
 
     def __init__(self) -> None:
@@ -33,7 +33,9 @@ class Door:
         return self.calls
 
 
-async def callers(flight: Flight[str, int], door: Door, count: int) -> list[asyncio.Task[int]]:
+async def callers(
+    flight: SingleFlight[str, int], door: Admission, count: int
+) -> list[asyncio.Task[int]]:
     tasks = [asyncio.create_task(flight.do("key", door)) for _ in range(count)]
     await door.entered.wait()
     await asyncio.sleep(0)
@@ -41,20 +43,20 @@ async def callers(flight: Flight[str, int], door: Door, count: int) -> list[asyn
 
 
 async def test_callers_that_wait_together_share_one_call() -> None:
-    flight, door = Flight[str, int](), Door()
+    flight, door = SingleFlight[str, int](), Admission()
     tasks = await callers(flight, door, 5)
     door.open.set()
     assert await asyncio.gather(*tasks) == [1] * 5
 
 
 async def test_a_later_call_is_a_new_one() -> None:
-    flight, door = Flight[str, int](), Door()
+    flight, door = SingleFlight[str, int](), Admission()
     door.open.set()
     assert [await flight.do("key", door), await flight.do("key", door)] == [1, 2]
 
 
 async def test_other_keys_do_not_wait_for_each_other() -> None:
-    flight, door, other = Flight[str, int](), Door(), Door()
+    flight, door, other = SingleFlight[str, int](), Admission(), Admission()
     other.open.set()
     waiting = await callers(flight, door, 1)
     assert await flight.do("other", other) == 1
@@ -63,7 +65,7 @@ async def test_other_keys_do_not_wait_for_each_other() -> None:
 
 
 async def test_each_caller_gets_a_copy_of_the_error() -> None:
-    flight, door = Flight[str, int](), Door()
+    flight, door = SingleFlight[str, int](), Admission()
     door.error = Error(Code.NOT_FOUND, "nothing there")
     tasks = await callers(flight, door, 2)
     door.open.set()
@@ -76,7 +78,7 @@ async def test_each_caller_gets_a_copy_of_the_error() -> None:
 @given(leaving=st.sets(st.integers(0, 4)))
 def test_the_call_ends_with_its_last_caller_and_not_before(leaving: set[int]) -> None:
     async def scenario() -> None:
-        flight, door = Flight[str, int](), Door()
+        flight, door = SingleFlight[str, int](), Admission()
         tasks = await callers(flight, door, 5)
         for number in leaving:
             tasks[number].cancel()
@@ -93,7 +95,7 @@ def test_the_call_ends_with_its_last_caller_and_not_before(leaving: set[int]) ->
 
 
 async def test_a_caller_that_comes_after_the_last_one_left_starts_anew() -> None:
-    flight, door = Flight[str, int](), Door()
+    flight, door = SingleFlight[str, int](), Admission()
     (task,) = await callers(flight, door, 1)
     task.cancel()
     await asyncio.wait([task])
@@ -102,7 +104,7 @@ async def test_a_caller_that_comes_after_the_last_one_left_starts_anew() -> None
 
 
 async def test_after_forget_the_next_caller_starts_anew_and_those_who_wait_are_answered() -> None:
-    flight, door, other = Flight[str, int](), Door(), Door()
+    flight, door, other = SingleFlight[str, int](), Admission(), Admission()
     (task,) = await callers(flight, door, 1)
     flight.forget("key")
     other.open.set()
@@ -117,4 +119,4 @@ async def test_a_call_that_is_cancelled_from_elsewhere_is_an_error_and_no_cancel
         raise asyncio.CancelledError
 
     with pytest.raises(Error, match="the shared call was cancelled"):
-        await Flight[str, int]().do("key", cancelled)
+        await SingleFlight[str, int]().do("key", cancelled)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.concurrency.task_group import Group, fetch_all
+from paceline.concurrency.task_group import LimitedTaskGroup, fetch_all
 
 
 class Load:
@@ -60,7 +60,7 @@ async def test_after_an_error_nothing_more_is_started() -> None:
 async def test_an_error_of_the_block_cancels_the_tasks_and_is_raised_itself() -> None:
     load = Load()
     with pytest.raises(KeyError):
-        async with Group(limit=2) as group:
+        async with LimitedTaskGroup(limit=2) as group:
             await group.go(load, 1000)
             await asyncio.sleep(0)
             raise KeyError
@@ -80,4 +80,4 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
 
 def test_a_limit_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
-        Group(limit=0)
+        LimitedTaskGroup(limit=0)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from paceline.engines import EngineError, Together
+from paceline.engines import EngineError, EngineGroup
 from paceline.errors import chain
 
 
@@ -54,7 +54,7 @@ async def test_no_engine_waits_for_another() -> None:
             last_is_up.set()
 
     engines = [FakeEngine("first", after=last_is_up), Last("last")]
-    together = Together(engines)
+    together = EngineGroup(engines)
     await together.start()
     assert all(engine.up for engine in engines)
     await together.stop()
@@ -68,7 +68,7 @@ async def test_when_one_fails_none_is_up_and_its_error_is_told() -> None:
         FakeEngine("never up", after=asyncio.Event()),
     ]
     with pytest.raises(EngineError, match="broken will not start") as caught:
-        await Together(engines).start()
+        await EngineGroup(engines).start()
     assert "start broken" in chain(caught.value)
     assert [engine.stops for engine in engines] == [1, 1, 1]
 
@@ -82,7 +82,7 @@ async def test_a_start_that_is_cancelled_stops_all() -> None:
             one_is_up.set()
 
     engines = [One("up"), FakeEngine("never up", after=asyncio.Event())]
-    starting = asyncio.create_task(Together(engines).start())
+    starting = asyncio.create_task(EngineGroup(engines).start())
     await one_is_up.wait()
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -93,13 +93,13 @@ async def test_a_start_that_is_cancelled_stops_all() -> None:
 async def test_all_are_stopped_whatever_one_of_them_says() -> None:
     engines = [FakeEngine("first", fails_to_stop=True), FakeEngine("second")]
     with pytest.raises(EngineError, match="first will not stop"):
-        await Together(engines).stop()
+        await EngineGroup(engines).stop()
     assert [engine.stops for engine in engines] == [1, 1]
 
 
 async def test_the_watch_ends_with_the_first_that_dies() -> None:
     engines = [FakeEngine("first"), FakeEngine("second")]
-    watch = asyncio.create_task(Together(engines).wait())
+    watch = asyncio.create_task(EngineGroup(engines).wait())
     engines[1].dead.set()
     with pytest.raises(EngineError, match="second died"):
         await watch
@@ -107,4 +107,4 @@ async def test_the_watch_ends_with_the_first_that_dies() -> None:
 
 def test_no_engine_at_all_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="an engine at least"):
-        Together([])
+        EngineGroup([])

@@ -23,7 +23,7 @@ from paceline.grpc.interceptors import (
 from paceline.grpc.status import Throttled
 from paceline.grpc.streams import Ended, Streams
 from paceline.log.ambient import current
-from paceline.resilience.rate_limit import Limits, RateLimiter
+from paceline.resilience.rate_limit import RateLimiter, RateLimits
 from paceline.testing.clock import ManualClock
 
 UNARY = Method("/shop.v1.Shop/Buy", scopes=frozenset({"shop:buy"}))
@@ -287,7 +287,7 @@ async def test_a_stream_has_no_deadline() -> None:
 
 async def test_callers_have_buckets_and_addresses_have_others() -> None:
     limiter = RateLimiter(ManualClock(0.0), rate=1, burst=1)
-    wrapped = rate_limit(Limits(limiter))(ok, UNARY)
+    wrapped = rate_limit(RateLimits(limiter))(ok, UNARY)
 
     def named(subject: str) -> Call:
         call = call_of(UNARY)
@@ -306,7 +306,7 @@ async def test_callers_have_buckets_and_addresses_have_others() -> None:
 
 async def test_a_method_counts_with_the_http_routes_of_its_scope() -> None:
     own = RateLimiter(ManualClock(0.0), rate=1, burst=1)
-    limits = Limits(None, own={"things:write": own})
+    limits = RateLimits(None, own={"things:write": own})
     wrapped = rate_limit(limits)(ok, Method("/x/Write", scopes=frozenset({"things:write"})))
     assert own.take(f"things:write address {call_of(UNARY).client}").allowed
     with pytest.raises(Throttled):

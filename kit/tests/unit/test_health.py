@@ -185,11 +185,11 @@ async def test_the_deadline_of_one_caller_is_not_that_of_the_round() -> None:
     probe = Probe()
     subject = health({"postgres": probe}, timeout=5)
 
-    async def hurried() -> None:
+    async def client_imposed() -> None:
         async with fail_after(0.01, "a hurried caller"):
             await subject.ready()
 
-    first = asyncio.create_task(hurried())
+    first = asyncio.create_task(client_imposed())
     await probe.entered.wait()
     second = asyncio.create_task(subject.ready())
     with pytest.raises(Error, match="a hurried caller"):

@@ -14,7 +14,7 @@ from paceline.http.app import App
 from paceline.http.asgi import Message, Receive, Scope, Send, route_of
 from paceline.http.binding import Body, Header, Path, Provided, Query, provide
 from paceline.http.endpoint import PRINCIPAL, Reply
-from paceline.http.testing import Client, Response
+from paceline.http.testing import TestClient, TestResponse
 
 
 class Item(msgspec.Struct, forbid_unknown_fields=True):
@@ -69,7 +69,7 @@ async def fail_with_own_error() -> None:
 
 
 @pytest.fixture
-def client() -> Client:
+def client() -> TestClient:
     app = App(max_body=200, statuses={Teapot: 418})
     api = app.group("/v1")
     api.get("/items/{id}", get_item)
@@ -79,14 +79,14 @@ def client() -> Client:
     api.get("/invalid", fail_validation)
     api.post("/invalid", fail_validation)
     api.get("/teapot", fail_with_own_error)
-    return Client(app)
+    return TestClient(app)
 
 
 ITEM = "/v1/items/0192f0a0-0000-7000-8000-000000000001"
 JSON = {"content-type": "application/json"}
 
 
-async def test_a_handlers_struct_is_answered_as_json(client: Client) -> None:
+async def test_a_handlers_struct_is_answered_as_json(client: TestClient) -> None:
     answer = await client.get(ITEM)
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"
@@ -94,19 +94,19 @@ async def test_a_handlers_struct_is_answered_as_json(client: Client) -> None:
     assert answer.json()["name"] == ITEM.rsplit("/", 1)[1]
 
 
-async def test_a_reply_carries_its_headers_and_the_routes_status(client: Client) -> None:
+async def test_a_reply_carries_its_headers_and_the_routes_status(client: TestClient) -> None:
     answer = await client.post("/v1/items", {"name": "a", "tags": {"k": "v"}})
     assert (answer.status, answer.headers["location"]) == (201, "/items/1")
     assert answer.json() == {"name": "a", "count": 0, "tags": {"k": "v"}}
 
 
-async def test_none_is_answered_without_a_body(client: Client) -> None:
+async def test_none_is_answered_without_a_body(client: TestClient) -> None:
     answer = await client.request("DELETE", ITEM, headers={"if-match": '"1"'})
     assert (answer.status, answer.body) == (204, b"")
     assert "content-type" not in answer.headers
 
 
-async def test_query_values_are_converted_and_defaulted(client: Client) -> None:
+async def test_query_values_are_converted_and_defaulted(client: TestClient) -> None:
     answer = await client.get("/v1/items?limit=7&tag=a&tag=b%20c")
     assert answer.json() == {"limit": 7, "after": None, "tag": ["a", "b c"]}
     assert (await client.get("/v1/items")).json()["limit"] == 5
@@ -163,7 +163,7 @@ BAD_BODIES = [
 
 
 @pytest.mark.parametrize("case", BAD_BODIES, ids=lambda case: case.id)
-async def test_a_bad_body_is_refused_with_a_reason(client: Client, case: BadBody) -> None:
+async def test_a_bad_body_is_refused_with_a_reason(client: TestClient, case: BadBody) -> None:
     answer = await client.request("POST", "/v1/items", content=case.content, headers=case.headers)
     problem = answer.json()
     assert answer.headers["content-type"] == "application/problem+json"
@@ -179,18 +179,18 @@ async def test_a_body_nested_without_end_is_refused() -> None:
     app = App()
     app.group().post("/", take)
     deep = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-    answer = await Client(app).request("POST", "/", content=deep, headers=JSON)
+    answer = await TestClient(app).request("POST", "/", content=deep, headers=JSON)
     assert answer.status == 400
     assert answer.json()["detail"] == NOT_JSON + "it is nested too deeply"
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=UTF-8", "Application/JSON"])
-async def test_json_may_be_declared_in_any_spelling(client: Client, content_type: str) -> None:
+async def test_json_may_be_declared_in_any_spelling(client: TestClient, content_type: str) -> None:
     answer = await client.post("/v1/items", {"name": "a"}, headers={"content-type": content_type})
     assert answer.status == 201
 
 
-async def test_a_body_in_pieces_is_put_together_and_still_bounded(client: Client) -> None:
+async def test_a_body_in_pieces_is_put_together_and_still_bounded(client: TestClient) -> None:
     pieces = [b'{"name"', b':"', b"a", b'"}']
     whole = await client.request("POST", "/v1/items", content=pieces, headers=JSON)
     assert whole.json()["name"] == "a"
@@ -199,7 +199,7 @@ async def test_a_body_in_pieces_is_put_together_and_still_bounded(client: Client
     assert cut.status == 413
 
 
-async def test_a_declared_length_beyond_the_limit_is_refused_unread(client: Client) -> None:
+async def test_a_declared_length_beyond_the_limit_is_refused_unread(client: TestClient) -> None:
     headers = {**JSON, "content-length": "999999999999"}
     answer = await client.request("POST", "/v1/items", headers=headers)
     assert answer.status == 413
@@ -242,37 +242,37 @@ BAD_PARAMETERS = [
 
 @pytest.mark.parametrize(("target", "expected"), BAD_PARAMETERS, ids=lambda v: str(v)[:40])
 async def test_a_bad_parameter_is_named(
-    client: Client, target: str, expected: dict[str, str]
+    client: TestClient, target: str, expected: dict[str, str]
 ) -> None:
     answer = await client.get(target)
     assert answer.status == 422
     assert answer.json()["errors"] == [expected]
 
 
-async def test_an_unknown_path_is_not_found(client: Client) -> None:
+async def test_an_unknown_path_is_not_found(client: TestClient) -> None:
     for target in ["/v1/nothing", "/v1/items/", f"{ITEM}/", "//", "/v1//items"]:
         answer = await client.get(target)
         assert answer.status == 404, target
         assert answer.json()["code"] == "NOT_FOUND"
 
 
-async def test_a_path_that_is_not_utf8_is_a_bad_request(client: Client) -> None:
+async def test_a_path_that_is_not_utf8_is_a_bad_request(client: TestClient) -> None:
     assert (await client.get("/v1/items/%ff")).status == 400
 
 
-async def test_a_method_that_is_not_there_is_told_what_is(client: Client) -> None:
+async def test_a_method_that_is_not_there_is_told_what_is(client: TestClient) -> None:
     answer = await client.request("PATCH", ITEM)
     assert answer.status == 405
     assert answer.headers["allow"] == "DELETE, GET, HEAD, OPTIONS"
 
 
-async def test_options_tells_the_methods(client: Client) -> None:
+async def test_options_tells_the_methods(client: TestClient) -> None:
     answer = await client.request("OPTIONS", "/v1/items")
     assert (answer.status, answer.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
     assert (await client.request("OPTIONS", "*")).status == 204
 
 
-async def test_head_is_get_without_the_body(client: Client) -> None:
+async def test_head_is_get_without_the_body(client: TestClient) -> None:
     get, head = await client.get(ITEM), await client.request("HEAD", ITEM)
     assert (head.status, head.body) == (200, b"")
     assert head.headers["content-length"] == get.headers["content-length"]
@@ -280,13 +280,13 @@ async def test_head_is_get_without_the_body(client: Client) -> None:
     assert (missing.status, missing.body) == (404, b"")
 
 
-async def test_a_client_that_takes_no_json_is_told_so(client: Client) -> None:
+async def test_a_client_that_takes_no_json_is_told_so(client: TestClient) -> None:
     answer = await client.get(ITEM, headers={"accept": "text/html"})
     assert answer.status == 406
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_a_domain_rule_that_is_broken_names_its_field(client: Client) -> None:
+async def test_a_domain_rule_that_is_broken_names_its_field(client: TestClient) -> None:
     parameter = await client.get("/v1/invalid")
     assert parameter.json()["errors"] == [
         {"parameter": "query tags.colour", "detail": "is not a colour"}
@@ -303,7 +303,7 @@ async def test_a_domain_rule_that_is_broken_names_its_field(client: Client) -> N
     }
 
 
-async def test_a_services_own_error_has_the_status_it_was_given(client: Client) -> None:
+async def test_a_services_own_error_has_the_status_it_was_given(client: TestClient) -> None:
     answer = await client.get("/v1/teapot")
     assert (answer.status, answer.json()["type"]) == (418, "urn:problem:teapot")
 
@@ -327,7 +327,7 @@ async def test_middleware_runs_in_the_order_written_around_the_route() -> None:
 
     app = App(noting("app 1"), noting("app 2"))
     app.group("", noting("outer")).group("", noting("inner")).get("/", handler)
-    await Client(app).get("/")
+    await TestClient(app).get("/")
     names = ["app 1", "app 2", "outer", "inner"]
     assert order == [
         *[f"{n} in" for n in names], "handler", *[f"{n} out" for n in reversed(names)],
@@ -349,7 +349,7 @@ async def test_middleware_learns_the_route_that_was_met_and_none_where_none_was(
 
     app = App(noting)
     app.group("/v1").get("/items/{item}", handler)
-    client = Client(app)
+    client = TestClient(app)
     await client.get(f"/v1/items/{UUID(int=1)}")
     await client.request("HEAD", f"/v1/items/{UUID(int=1)}")
     await client.get("/v1/nothing")
@@ -373,8 +373,8 @@ async def test_what_a_middleware_provides_reaches_the_handler_by_its_type() -> N
     app = App()
     app.group("", identify).get("/with", handler)
     app.group("").get("/without", handler)
-    assert (await Client(app).get("/with")).json() == {"name": "ada"}
-    assert (await Client(app).get("/without")).status == 401
+    assert (await TestClient(app).get("/with")).json() == {"name": "ada"}
+    assert (await TestClient(app).get("/without")).status == 401
 
 
 async def test_a_route_with_scopes_refuses_who_lacks_them() -> None:
@@ -397,10 +397,10 @@ async def test_a_route_with_scopes_refuses_who_lacks_them() -> None:
     async def handler() -> None:
         return None
 
-    async def answer_to(caller: Caller | None) -> Response:
+    async def answer_to(caller: Caller | None) -> TestResponse:
         app = App()
         app.group("", as_caller(caller)).get("/", handler, scopes=["a:read", "a:write"])
-        return await Client(app).get("/")
+        return await TestClient(app).get("/")
 
     assert (await answer_to(None)).status == 401
     refused = await answer_to(Caller("ada", frozenset({"a:read"})))

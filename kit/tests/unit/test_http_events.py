@@ -16,7 +16,7 @@ from paceline.http.asgi import Message, Scope
 from paceline.http.events import Events, event
 from paceline.http.middleware import timeout
 from paceline.http.openapi import document
-from paceline.http.testing import Client
+from paceline.http.testing import TestClient
 
 ACCEPT = {"accept": "text/event-stream"}
 
@@ -144,7 +144,7 @@ async def test_a_stream_brings_events_and_ends_with_when_to_come_back() -> None:
 
 
 async def test_what_is_wrong_before_the_stream_is_a_problem() -> None:
-    answer = await Client(Source(refuse=True).app()).get("/ticks", headers=ACCEPT)
+    answer = await TestClient(Source(refuse=True).app()).get("/ticks", headers=ACCEPT)
     assert (answer.status, answer.json()["detail"]) == (429, "too many")
 
 
@@ -152,10 +152,10 @@ async def test_who_takes_no_events_gets_406_and_browsers_are_served() -> None:
     source = Source()
     source.queue.put_nowait(None)
     app = source.app()
-    refused = await Client(app).get("/ticks", headers={"accept": "application/json"})
+    refused = await TestClient(app).get("/ticks", headers={"accept": "application/json"})
     assert refused.status == 406
     assert source.opened == 0
-    assert (await Client(app).get("/ticks", headers={"accept": "text/*"})).status == 200
+    assert (await TestClient(app).get("/ticks", headers={"accept": "text/*"})).status == 200
 
 
 async def test_head_opens_and_closes_at_once() -> None:

@@ -12,7 +12,7 @@ from paceline.grpc.interceptors import metrics as measured_calls
 from paceline.http.app import App
 from paceline.http.binding import Path
 from paceline.http.middleware import metrics as measured
-from paceline.http.testing import Client
+from paceline.http.testing import TestClient
 from paceline.metrics.registry import Metrics
 
 
@@ -42,10 +42,10 @@ async def get_thing(id: Path[str]) -> str:  # noqa: A002 - the route's name for 
     return id
 
 
-def application(metrics: Metrics) -> Client:
+def application(metrics: Metrics) -> TestClient:
     app = App(measured(metrics))
     app.group("/things").get("/{id}", get_thing)
-    return Client(app)
+    return TestClient(app)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ async def test_a_request_in_flight_is_active_and_one_that_was_left_is_a_499() ->
 
     app = App(measured(metrics))
     app.group().get("/slow", hang)
-    task = asyncio.create_task(Client(app).request("GET", "/slow"))
+    task = asyncio.create_task(TestClient(app).request("GET", "/slow"))
     await entered.wait()
     assert b"\nhttp_server_active_requests 1.0\n" in (await metrics.scrape())[0]
     task.cancel()

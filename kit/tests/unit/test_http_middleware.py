@@ -25,9 +25,9 @@ from paceline.http.middleware import (
     request_id,
     timeout,
 )
-from paceline.http.testing import Client, Response
+from paceline.http.testing import TestClient, TestResponse
 from paceline.log.ambient import current
-from paceline.resilience.rate_limit import Decision, Limits, RateLimiter
+from paceline.resilience.rate_limit import Decision, RateLimiter, RateLimits
 from paceline.testing.clock import ManualClock
 
 
@@ -52,14 +52,14 @@ async def forever() -> None:
     await asyncio.Event().wait()
 
 
-async def answer(*middleware: Middleware, **headers: str) -> Response:
+async def answer(*middleware: Middleware, **headers: str) -> TestResponse:
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await Client(serve(*middleware), headers=sent).get("/")
+    return await TestClient(serve(*middleware), headers=sent).get("/")
 
 
 class TestRequestId:
     async def test_every_request_has_its_own(self) -> None:
-        client = Client(serve(request_id()))
+        client = TestClient(serve(request_id()))
         ids = {(await client.get("/")).headers["x-request-id"] for _ in range(100)}
         assert len(ids) == 100
 
@@ -79,7 +79,7 @@ class TestRequestId:
             seen.append(dict(current()))
             raise NotFound
 
-        found = await Client(serve(request_id(), handler=fail)).get("/")
+        found = await TestClient(serve(request_id(), handler=fail)).get("/")
         assert found.json()["request_id"] == found.headers["x-request-id"]
         assert seen == [{"request_id": found.headers["x-request-id"]}]
         assert dict(current()) == {}
@@ -99,7 +99,7 @@ class TestRealIp:
 
         app = serve(real_ip(trusted), look)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
         headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
-        await Client(app, address=peer).request("GET", "/", header_list=headers)
+        await TestClient(app, address=peer).request("GET", "/", header_list=headers)
         return seen[0]
 
     @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class TestAccessLog:
             return {"hello": "world"}
 
         log = RecordingLog()
-        await Client(serve(access_log(log), handler=greet)).get("/?token=secret")
+        await TestClient(serve(access_log(log), handler=greet)).get("/?token=secret")
         ((level, event, fields),) = log.lines
         assert (level, event) == ("info", "request completed")
         assert isinstance(fields.pop("duration_ms"), float)
@@ -163,7 +163,7 @@ class TestAccessLog:
 
     async def test_probes_are_hushed(self) -> None:
         log = RecordingLog()
-        await Client(serve(access_log(log, quiet=["/"]))).get("/")
+        await TestClient(serve(access_log(log, quiet=["/"]))).get("/")
         assert log.events("debug") == ["request completed"]
         assert log.events("info") == []
 
@@ -175,7 +175,7 @@ class TestAccessLog:
             reached.set()
             await asyncio.Event().wait()
 
-        task = asyncio.create_task(Client(serve(access_log(log), handler=wait)).get("/"))
+        task = asyncio.create_task(TestClient(serve(access_log(log), handler=wait)).get("/"))
         await reached.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -189,7 +189,7 @@ class TestRecover:
             raise RuntimeError("the password is hunter2")
 
         log = RecordingLog()
-        found = await Client(serve(recover(log), handler=fail)).get("/")
+        found = await TestClient(serve(recover(log), handler=fail)).get("/")
         assert found.status == 500
         assert found.json()["detail"] == "internal error"
         assert b"hunter2" not in found.body
@@ -202,7 +202,7 @@ class TestRecover:
             raise Error(Code.UNAVAILABLE, "the database is unavailable")
 
         log = RecordingLog()
-        found = await Client(serve(recover(log), handler=fail)).get("/")
+        found = await TestClient(serve(recover(log), handler=fail)).get("/")
         assert (found.status, found.json()["detail"]) == (503, "the database is unavailable")
         assert log.events("error") == ["request failed"]
 
@@ -211,7 +211,7 @@ class TestRecover:
             raise NotFound
 
         log = RecordingLog()
-        assert (await Client(serve(recover(log), handler=fail)).get("/")).status == 404
+        assert (await TestClient(serve(recover(log), handler=fail)).get("/")).status == 404
         assert log.lines == []
 
     async def test_a_torn_answer_is_left_to_the_server_to_cut(self) -> None:
@@ -224,7 +224,7 @@ class TestRecover:
 
         log = RecordingLog()
         with pytest.raises(RuntimeError, match="too late"):
-            await Client(App(recover(log), torn)).get("/")
+            await TestClient(App(recover(log), torn)).get("/")
         assert [fields["response_started"] for _, _, fields in log.lines] == [True]
 
 
@@ -240,7 +240,7 @@ class TestTimeout:
                 raise
 
         log = RecordingLog()
-        found = await Client(serve(recover(log), timeout(0.01), handler=hang)).get("/")
+        found = await TestClient(serve(recover(log), timeout(0.01), handler=hang)).get("/")
         assert (found.status, found.json()["code"]) == (504, "DEADLINE_EXCEEDED")
         assert log.events("error") == ["request failed"]
         assert ended == ["cancelled"]
@@ -250,7 +250,7 @@ class TestTimeout:
             seconds = remaining()
             return seconds is not None and 29 < seconds <= 30
 
-        assert (await Client(serve(timeout(30), handler=left)).get("/")).json() is True
+        assert (await TestClient(serve(timeout(30), handler=left)).get("/")).json() is True
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ class TestTheClientsDeadline:
     async def test_it_ends_the_request_and_the_problem_says_whose_it_was(self, wish: Wish) -> None:
         log = RecordingLog()
         app = serve(recover(log), timeout(30), handler=forever)
-        found = await Client(app, headers=wish.headers).get("/")
+        found = await TestClient(app, headers=wish.headers).get("/")
         assert found.status == 504
         assert [level for level, _, _ in log.lines] == ["warning"]
         assert found.json()["detail"] == (
@@ -304,13 +304,13 @@ class TestTheClientsDeadline:
         async def left() -> float | None:
             return remaining()
 
-        found = await Client(serve(timeout(30), handler=left), headers=wish.headers).get("/")
+        found = await TestClient(serve(timeout(30), handler=left), headers=wish.headers).get("/")
         assert wish.seconds - 0.1 < found.json() <= wish.seconds
 
     @pytest.mark.parametrize("headers", SENSELESS, ids=str)
     async def test_a_value_that_means_nothing_is_refused(self, headers: dict[str, str]) -> None:
         app = serve(recover(RecordingLog()), timeout(30), handler=nothing)
-        found = await Client(app, headers=headers).get("/")
+        found = await TestClient(app, headers=headers).get("/")
         assert (found.status, found.json()["code"]) == (400, "INVALID_ARGUMENT")
         assert found.json()["detail"].lower().startswith(f"{next(iter(headers))}: expected ")
 
@@ -360,24 +360,24 @@ class TestAuthenticate:
         app = App()
         app.group("", authenticate(FakeVerifier())).get("/", who, scopes=["read"])
         for scheme in ["Bearer", "bearer", "BEARER"]:
-            found = await Client(app).get("/", headers={"authorization": f"{scheme} good"})
+            found = await TestClient(app).get("/", headers={"authorization": f"{scheme} good"})
             assert found.json() == "ada"
 
     async def test_without_a_token_the_caller_is_told_what_to_send(self) -> None:
-        found = await Client(guard(authenticate(FakeVerifier()))).get("/")
+        found = await TestClient(guard(authenticate(FakeVerifier()))).get("/")
         assert (found.status, found.headers["www-authenticate"]) == (401, "Bearer")
 
     @pytest.mark.parametrize(
         "value", ["", "good", "Basic Z29vZA==", "Bearer", "Bearer bad", "Bearer é"]
     )
     async def test_anything_else_is_refused_with_a_challenge(self, value: str) -> None:
-        client = Client(guard(authenticate(FakeVerifier())))
+        client = TestClient(guard(authenticate(FakeVerifier())))
         found = await client.get("/", headers={"authorization": value})
         assert found.status == 401
         assert found.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
 
     async def test_a_reason_cannot_break_out_of_the_challenge(self) -> None:
-        client = Client(guard(authenticate(FakeVerifier())))
+        client = TestClient(guard(authenticate(FakeVerifier())))
         found = await client.get("/", headers={"authorization": "Bearer bad"})
         assert found.headers["www-authenticate"] == (
             'Bearer error="invalid_token", error_description="the token \'expired\'"'
@@ -386,7 +386,7 @@ class TestAuthenticate:
     async def test_two_authorization_headers_are_refused(self) -> None:
         twice = [(b"authorization", b"Bearer bad"), (b"authorization", b"Bearer good")]
         app = guard(authenticate(FakeVerifier()))
-        assert (await Client(app).request("GET", "/", header_list=twice)).status == 401
+        assert (await TestClient(app).request("GET", "/", header_list=twice)).status == 401
 
 
 class TestRateLimit:
@@ -395,7 +395,7 @@ class TestRateLimit:
 
     async def test_too_many_are_told_when_to_come_back(self) -> None:
         clock = ManualClock()
-        client = Client(guard(rate_limit(Limits(self.limiter(clock)))))
+        client = TestClient(guard(rate_limit(RateLimits(self.limiter(clock)))))
         answers = [await client.get("/") for _ in range(3)]
         assert [a.status for a in answers] == [200, 200, 429]
         assert [a.headers["ratelimit-remaining"] for a in answers] == ["1", "0", "0"]
@@ -406,17 +406,17 @@ class TestRateLimit:
         assert (await client.get("/")).status == 200
 
     async def test_each_address_has_its_own_bucket(self) -> None:
-        app = guard(rate_limit(Limits(self.limiter(ManualClock()))))
+        app = guard(rate_limit(RateLimits(self.limiter(ManualClock()))))
         for address in ["192.0.2.1", "192.0.2.2"]:
-            client = Client(app, address=address)
+            client = TestClient(app, address=address)
             assert [(await client.get("/")).status for _ in range(3)] == [200, 200, 429]
 
     async def test_a_principal_has_one_bucket_wherever_it_comes_from(self) -> None:
         limiter = self.limiter(ManualClock())
-        app = guard(authenticate(FakeVerifier()), rate_limit(Limits(limiter)))
+        app = guard(authenticate(FakeVerifier()), rate_limit(RateLimits(limiter)))
         headers = {"authorization": "Bearer good"}
         statuses = [
-            (await Client(app, address=f"192.0.2.{n}", headers=headers).get("/")).status
+            (await TestClient(app, address=f"192.0.2.{n}", headers=headers).get("/")).status
             for n in range(3)
         ]
         assert statuses == [200, 200, 429]
@@ -430,7 +430,7 @@ class TestRateLimit:
                 await asyncio.sleep(0)
                 return self.limiter.take(key)
 
-        client = Client(guard(rate_limit(Limits(Later(self.limiter(ManualClock()))))))
+        client = TestClient(guard(rate_limit(RateLimits(Later(self.limiter(ManualClock()))))))
         answers = [await client.get("/") for _ in range(3)]
         assert [a.status for a in answers] == [200, 200, 429]
         assert [a.headers["ratelimit-remaining"] for a in answers] == ["1", "0", "0"]
@@ -439,7 +439,8 @@ class TestRateLimit:
     async def test_groups_of_routes_have_buckets_of_their_own_in_one_limiter(self) -> None:
         limiter = self.limiter(ManualClock())
         one, two = (
-            Client(guard(rate_limit(Limits(limiter, group=name)))) for name in ("one", "two")
+            TestClient(guard(rate_limit(RateLimits(limiter, group=name))))
+            for name in ("one", "two")
         )
         statuses = [(await client.get("/")).status for client in (one, one, one, two, two, two)]
         assert statuses == [200, 200, 429] * 2
@@ -449,12 +450,12 @@ class TestRateLimit:
             return "hello"
 
         own = self.limiter(ManualClock())
-        limits = Limits(RateLimiter(ManualClock(), rate=3), group="api", own={"write": own})
+        limits = RateLimits(RateLimiter(ManualClock(), rate=3), group="api", own={"write": own})
         app = App()
         api = app.group("", authenticate(FakeVerifier()), rate_limit(limits))
         api.get("/things", hello, scopes=["read"])
         api.post("/things", hello, scopes=["write"])
-        client = Client(app, headers={"authorization": "Bearer good"})
+        client = TestClient(app, headers={"authorization": "Bearer good"})
         writes = [await client.post("/things", b"") for _ in range(3)]
         assert [a.status for a in writes] == [403, 403, 429]
         assert writes[2].headers["ratelimit-limit"] == "2"
@@ -462,8 +463,8 @@ class TestRateLimit:
         assert (read.status, read.headers["ratelimit-remaining"]) == (200, "5")
 
     async def test_without_a_general_limit_nothing_else_is_counted(self) -> None:
-        limits = Limits(None, own={"things:write": self.limiter(ManualClock())})
-        client = Client(guard(rate_limit(limits)))
+        limits = RateLimits(None, own={"things:write": self.limiter(ManualClock())})
+        client = TestClient(guard(rate_limit(limits)))
         answers = [await client.get("/") for _ in range(3)]
         assert [a.status for a in answers] == [200] * 3
         assert "ratelimit-limit" not in answers[0].headers

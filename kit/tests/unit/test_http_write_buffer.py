@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from paceline.http.server.write_buffer import Outbox
+from paceline.http.server.write_buffer import WriteBuffer
 
 
 class Wire(asyncio.Transport):
@@ -31,7 +31,7 @@ def written() -> list[tuple[str, bytes]]:
 async def test_responses_of_one_round_leave_together_in_the_order_they_were_made(
     written: list[tuple[str, bytes]],
 ) -> None:
-    outbox, a, b = Outbox(), Wire(written, "a"), Wire(written, "b")
+    outbox, a, b = WriteBuffer(), Wire(written, "a"), Wire(written, "b")
     outbox.write(a, b"1")
     outbox.write(b, b"2")
     assert written == []
@@ -42,7 +42,7 @@ async def test_responses_of_one_round_leave_together_in_the_order_they_were_made
 async def test_the_second_part_of_a_response_sends_the_first_and_itself_at_once(
     written: list[tuple[str, bytes]],
 ) -> None:
-    outbox, a = Outbox(), Wire(written, "a")
+    outbox, a = WriteBuffer(), Wire(written, "a")
     outbox.write(a, b"head")
     outbox.write(a, b"body")
     assert written == [("a", b"head"), ("a", b"body")]
@@ -52,12 +52,12 @@ async def test_the_second_part_of_a_response_sends_the_first_and_itself_at_once(
 
 async def test_a_large_response_does_not_wait(written: list[tuple[str, bytes]]) -> None:
     large = bytes(100_000)
-    Outbox().write(Wire(written, "a"), large)
+    WriteBuffer().write(Wire(written, "a"), large)
     assert written == [("a", large)]
 
 
 async def test_settling_writes_what_waits_and_only_once(written: list[tuple[str, bytes]]) -> None:
-    outbox, a, b = Outbox(), Wire(written, "a"), Wire(written, "b")
+    outbox, a, b = WriteBuffer(), Wire(written, "a"), Wire(written, "b")
     outbox.write(a, b"1")
     outbox.write(b, b"2")
     outbox.settle(b)
@@ -69,7 +69,7 @@ async def test_settling_writes_what_waits_and_only_once(written: list[tuple[str,
 async def test_nothing_is_written_to_a_connection_that_closes_meanwhile(
     written: list[tuple[str, bytes]],
 ) -> None:
-    outbox, a, b = Outbox(), Wire(written, "a"), Wire(written, "b")
+    outbox, a, b = WriteBuffer(), Wire(written, "a"), Wire(written, "b")
     outbox.write(a, b"1")
     outbox.write(b, b"2")
     a.closing = True
@@ -82,7 +82,7 @@ async def test_nothing_is_written_to_a_connection_that_closes_meanwhile(
 async def test_a_round_after_a_round_waits_for_its_own_end(
     written: list[tuple[str, bytes]],
 ) -> None:
-    outbox, a = Outbox(), Wire(written, "a")
+    outbox, a = WriteBuffer(), Wire(written, "a")
     for number in range(3):
         outbox.write(a, b"%d" % number)
         assert len(written) == number

@@ -7,7 +7,7 @@ import signal
 import pytest
 from recording_log import RecordingLog
 
-from paceline.lifecycle import AtStop, Exit, Lifecycle
+from paceline.lifecycle import Exit, Lifecycle, OnShutdown
 
 
 class Slow:
@@ -82,7 +82,7 @@ async def test_what_is_to_be_done_at_a_stop_is_done_once_and_in_order() -> None:
     async def second() -> None:
         done.append("second")
 
-    closing = AtStop("doors", first, second)
+    closing = OnShutdown("doors", first, second)
     await closing.stop()
     assert done == []
     await closing.start()
@@ -95,7 +95,7 @@ async def test_an_action_that_fails_is_told() -> None:
     async def fail() -> None:
         raise OSError("no")
 
-    closing = AtStop("doors", fail)
+    closing = OnShutdown("doors", fail)
     await closing.start()
     with pytest.raises(OSError, match="no"):
         await closing.stop()

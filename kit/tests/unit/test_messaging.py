@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.errors import Code, Error, NotFound
-from paceline.messaging.dead_letter import Letter, from_headers, kind_of, reason_of, to_headers
-from paceline.messaging.delivery import Delivery, Verdict
-from paceline.messaging.delivery_policy import OUTCOMES, WORLDLY, Deadly, Policy
+from paceline.messaging.dead_letter import DeadLetter, from_headers, kind_of, reason_of, to_headers
+from paceline.messaging.delivery import Delivery, Disposition
+from paceline.messaging.delivery_policy import OUTCOMES, TRANSIENT, DeliveryPolicy, PoisonMessage
 from paceline.messaging.lanes import Lanes
 from paceline.messaging.message import Message
 from paceline.messaging.nats.bus import describe, with_login
@@ -21,7 +21,7 @@ from paceline.messaging.nats.errors import CLIENT, STATUSES, QueueError, refusal
 from paceline.messaging.nats.jetstream import PubAck, decode_answer, read_receipt
 
 letters = st.builds(
-    Letter,
+    DeadLetter,
     id=st.text(),
     subject=st.text(),
     data=st.binary(),
@@ -37,7 +37,7 @@ letters = st.builds(
 
 
 @given(letters)
-def test_a_letter_comes_back_from_its_headers_as_it_was(letter: Letter) -> None:
+def test_a_letter_comes_back_from_its_headers_as_it_was(letter: DeadLetter) -> None:
     headers = to_headers(letter)
     assert all(value == value.strip() and value.isascii() for value in headers.values())
     assert all(value.isprintable() for value in headers.values())
@@ -47,7 +47,7 @@ def test_a_letter_comes_back_from_its_headers_as_it_was(letter: Letter) -> None:
 
 
 @given(st.dictionaries(st.sampled_from([*to_headers(
-    Letter("", "", b"", "", 0, "", "", datetime.now(UTC)))]), st.text()))  # fmt: skip
+    DeadLetter("", "", b"", "", 0, "", "", datetime.now(UTC)))]), st.text()))  # fmt: skip
 def test_what_is_no_letter_is_refused_whatever_it_is(headers: dict[str, str]) -> None:
     try:
         from_headers(headers, b"")
@@ -60,7 +60,7 @@ def test_what_is_no_letter_is_refused_whatever_it_is(headers: dict[str, str]) ->
 
 def test_every_code_has_an_outcome() -> None:
     assert set(OUTCOMES) == set(Code)
-    assert {OUTCOMES[code] for code in WORLDLY} == {Verdict.RETRY}
+    assert {OUTCOMES[code] for code in TRANSIENT} == {Disposition.RETRY}
 
 
 def test_every_failure_of_the_client_has_a_code() -> None:
@@ -115,15 +115,15 @@ def test_any_answer_is_decoded_or_refused(data: bytes) -> None:
     ("attempt", "delay"), [(1, 5.0), (2, 10.0), (3, 20.0)], ids=["first", "second", "third"]
 )
 def test_the_delay_grows_with_the_attempts(attempt: int, delay: float) -> None:
-    policy = Policy(max_deliver=5, nak_delay=5.0, backoff=2.0)
+    policy = DeliveryPolicy(max_deliver=5, nak_delay=5.0, backoff=2.0)
     settlement = policy.settlement(Delivery("1", "a", b"", "r", attempt), ValueError("x"))
-    assert (settlement.verdict, settlement.delay) == (Verdict.RETRY, delay)
+    assert (settlement.verdict, settlement.delay) == (Disposition.RETRY, delay)
 
 
 def test_what_kills_its_handlers_is_not_admitted_for_ever() -> None:
-    policy = Policy(max_deliver=5)
+    policy = DeliveryPolicy(max_deliver=5)
     policy.admit(Delivery("1", "a", b"", "r", deliveries=50))
-    with pytest.raises(Deadly):
+    with pytest.raises(PoisonMessage):
         policy.admit(Delivery("1", "a", b"", "r", deliveries=51))
 
 
@@ -145,7 +145,7 @@ async def test_a_lane_gives_only_equals_together_and_in_order() -> None:
 
 def test_an_errors_kind_is_its_own_or_its_codes_or_its_types() -> None:
     assert kind_of(Error(Code.NOT_FOUND, "x")) == "not-found"
-    assert kind_of(Deadly(3)) == "deadly"
+    assert kind_of(PoisonMessage(3)) == "deadly"
     assert kind_of(ValueError()) == "ValueError"
 
 

@@ -10,16 +10,16 @@ from expositions import read_openmetrics, read_text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.coalesce import Stats
+from paceline.coalesce import CoalescerStats
 from paceline.messaging import consumer as bus_consumer
 from paceline.messaging.nats.source import Backlog
 from paceline.metrics.loop import LoopLag
 from paceline.metrics.registry import Metrics
 from paceline.metrics.specs import GROUPS
-from paceline.metrics.watch import Watched
+from paceline.metrics.watch import StatsCollector
 from paceline.postgres import PoolStats
 from paceline.postgres.outbox import OutboxStats
-from paceline.redis import AsideStats
+from paceline.redis import CacheStats
 from paceline.resilience import breaker, bulkhead, retry
 from paceline.resilience import load_shedding as shed
 from paceline.trace.export import ExportStats
@@ -130,20 +130,22 @@ async def test_a_trace_is_kept_as_the_example_of_its_bucket_and_only_then_shown(
 
 
 STATS: Mapping[str, object] = {
-    "coalescers": Stats(8, 1, 3, 7, 4, 2, 1),
+    "coalescers": CoalescerStats(8, 1, 3, 7, 4, 2, 1),
     "pools": PoolStats(5, 2, 3, 25, 1),
-    "caches": AsideStats(),
-    "consumers": bus_consumer.Stats(acknowledged=4, retried=3, buried=2, returned=1, calls=9),
+    "caches": CacheStats(),
+    "consumers": bus_consumer.ConsumerStats(
+        acknowledged=4, retried=3, buried=2, returned=1, calls=9
+    ),
     "backlogs": Backlog(6, 5),
     "outbox": OutboxStats(3, 1, 2.5),
-    "breakers": breaker.Stats(open=True, share=1.0, succeeded=3, failed=5, refused=7),
+    "breakers": breaker.BreakerStats(open=True, share=1.0, succeeded=3, failed=5, refused=7),
     "exporters": ExportStats(sent=40, dropped=2, waiting=3),
-    "shedders": shed.Stats(
+    "shedders": shed.LoadSheddingStats(
         200, 17, shedding=True, delay_seconds=0.05, normal_seconds=0.01, lag_seconds=0.02
     ),
-    "doors": shed.DoorStats(100, 1, 20, 3),
-    "retries": retry.Stats(100, 4, 1),
-    "bulkheads": bulkhead.Stats(12, 3, 2, 1),
+    "doors": shed.AdmissionStats(100, 1, 20, 3),
+    "retries": retry.RetryStats(100, 4, 1),
+    "bulkheads": bulkhead.BulkheadStats(12, 3, 2, 1),
 }
 
 
@@ -169,7 +171,7 @@ async def test_figures_are_told_apart_by_name_and_by_kind() -> None:
 
 
 def test_a_group_or_a_name_that_cannot_be_is_told() -> None:
-    watched = Watched()
+    watched = StatsCollector()
     watched.read("pools", "database", lambda: STATS["pools"])
     with pytest.raises(ValueError, match="two pools are called database"):
         watched.read("pools", "database", lambda: STATS["pools"])
@@ -205,7 +207,7 @@ async def test_a_figure_that_cannot_be_had_is_left_out_and_counted() -> None:
         return answer
 
     metrics = Metrics(version="1")
-    metrics.watched = Watched(patience=0.01, reuse=0.0)
+    metrics.watched = StatsCollector(patience=0.01, reuse=0.0)
     metrics.watched.ask("backlogs", "a", ask)
     for pending, failures in ((1, 0), (None, 1), (None, 2)):
         await metrics.watched.refresh()
@@ -232,4 +234,4 @@ async def test_a_blocked_event_loop_shows_as_lag() -> None:
 
 def test_every_number_of_a_coalescer_is_shown() -> None:
     shown = {figure.attribute for figure in GROUPS["coalescers"].figures}
-    assert shown == {field.name for field in fields(Stats)}
+    assert shown == {field.name for field in fields(CoalescerStats)}

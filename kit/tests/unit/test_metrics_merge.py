@@ -13,7 +13,7 @@ from prometheus_client import generate_latest as as_text
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.samples import Sample
 
-from paceline.metrics.merge import merge
+from paceline.metrics.merging import merge
 
 as_openmetrics, _ = choose_encoder("application/openmetrics-text")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, chain
 from paceline.postgres import DatabaseError, Pool, connect
-from paceline.postgres.connect import describe
+from paceline.postgres.connector import describe
 
 
 @dataclass(frozen=True)

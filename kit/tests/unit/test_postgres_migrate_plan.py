@@ -6,37 +6,43 @@ from pathlib import Path
 
 import pytest
 
-from paceline.postgres.migrate import Direction, Source, SourceError, SourceFile, UnknownVersion
+from paceline.postgres.migrate import (
+    Direction,
+    MigrationSource,
+    SourceError,
+    SourceFile,
+    UnknownVersion,
+)
 from paceline.postgres.migrate.plan import Plan, plan_down, plan_goto, plan_up
 
 
-def source_of(*names: str) -> Source:
+def source_of(*names: str) -> MigrationSource:
     files: list[SourceFile] = []
     for name in names:
         version, direction = int(name[:-1]), {"u": Direction.UP, "d": Direction.DOWN}[name[-1]]
         files.append(SourceFile(version, "x", direction, Path(name)))
-    return Source(files, place="here")
+    return MigrationSource(files, place="here")
 
 
 PAIRS = source_of("1u", "1d", "3u", "3d", "7u", "7d")
 
 
-def up(at: int | None, limit: int | None = None) -> Callable[[Source], Plan]:
+def up(at: int | None, limit: int | None = None) -> Callable[[MigrationSource], Plan]:
     return lambda source: plan_up(source, at, limit)
 
 
-def down(at: int | None, limit: int | None = None) -> Callable[[Source], Plan]:
+def down(at: int | None, limit: int | None = None) -> Callable[[MigrationSource], Plan]:
     return lambda source: plan_down(source, at, limit)
 
 
-def goto(at: int | None, target: int) -> Callable[[Source], Plan]:
+def goto(at: int | None, target: int) -> Callable[[MigrationSource], Plan]:
     return lambda source: plan_goto(source, at, target)
 
 
 @dataclass(frozen=True)
 class Case:
     id: str
-    make: Callable[[Source], Plan]
+    make: Callable[[MigrationSource], Plan]
     steps: str
     short: int = 0
 
@@ -80,7 +86,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("make", UNKNOWN.values(), ids=UNKNOWN)
-def test_a_version_without_a_file_stops_the_plan(make: Callable[[Source], Plan]) -> None:
+def test_a_version_without_a_file_stops_the_plan(make: Callable[[MigrationSource], Plan]) -> None:
     with pytest.raises(UnknownVersion, match="no migration found for version 000002"):
         make(PAIRS)
 

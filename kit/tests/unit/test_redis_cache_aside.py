@@ -12,7 +12,7 @@ from source import Source, turns, until_paid
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error, NotFound
-from paceline.redis import Aside
+from paceline.redis import CacheAside
 from paceline.testing.cancel import cancel_at_every_await
 from paceline.testing.clock import ManualClock
 
@@ -29,16 +29,16 @@ class Thing:
         self.source = Source({"a": 1})
         self.one, self.two = self._cache(negative), self._cache(negative)
 
-    def _cache(self, negative: type[NotFound] | None) -> Aside[int]:
-        return Aside(
+    def _cache(self, negative: type[NotFound] | None) -> CacheAside[int]:
+        return CacheAside(
             self.store, self.log, self.clock,
             name="things", type=int, ttl=TTL, jitter=0, negative=negative, retry=0.001,
         )  # fmt: skip
 
-    def get(self, cache: Aside[int], key: str = "a") -> "asyncio.Task[int]":
+    def get(self, cache: CacheAside[int], key: str = "a") -> "asyncio.Task[int]":
         return asyncio.create_task(cache.get_or_fetch(key, partial(self.source.fetch, key)))
 
-    async def write(self, cache: Aside[int], version: int, key: str = "a") -> None:
+    async def write(self, cache: CacheAside[int], version: int, key: str = "a") -> None:
         async with cache.changing(key):
             self.source.versions[key] = version
 
@@ -211,7 +211,7 @@ async def test_a_debt_that_cannot_be_paid_ages_away() -> None:
 
 async def test_with_too_many_debts_nothing_is_trusted_for_a_while() -> None:
     thing = Thing()
-    cache = Aside(
+    cache = CacheAside(
         thing.store, thing.log, thing.clock, name="n", type=int, ttl=TTL, max_owed=3, retry=0.001
     )
     for key in "abcdez":
@@ -310,7 +310,9 @@ async def test_what_the_fetch_raises_reaches_each_caller_and_is_not_remembered()
 
 async def test_what_is_too_large_is_not_stored() -> None:
     thing = Thing()
-    cache = Aside(thing.store, thing.log, thing.clock, name="n", type=str, ttl=TTL, max_bytes=1000)
+    cache = CacheAside(
+        thing.store, thing.log, thing.clock, name="n", type=str, ttl=TTL, max_bytes=1000
+    )
 
     async def fetch() -> str:
         return "x" * 1000
@@ -337,7 +339,7 @@ async def test_a_deadline_that_strikes_before_the_change_is_not_lost() -> None:
             await asyncio.Event().wait()
             return []
 
-        cache = Aside(
+        cache = CacheAside(
             Stuck(thing.store, never), thing.log, thing.clock, name="n", type=int, ttl=TTL
         )
         with pytest.raises(Error) as caught:

@@ -13,7 +13,7 @@ from memory_store import MemoryStore, Mood
 from recording_log import RecordingLog
 from source import Source, turns, until_paid
 
-from paceline.redis import Aside
+from paceline.redis import CacheAside
 from paceline.testing.clock import ManualClock
 
 T = TypeVar("T")
@@ -59,8 +59,8 @@ class Replicas(RuleBasedStateMachine):
         self.own = {(replica, key): 0 for replica in range(REPLICAS) for key in KEYS}
         self.known = dict.fromkeys(KEYS, 0)
 
-    def new_cache(self) -> Aside[int]:
-        return Aside(
+    def new_cache(self) -> CacheAside[int]:
+        return CacheAside(
             self.store, RecordingLog(), self.clock, name="n", type=int, ttl=60, retry=0.0005
         )
 

@@ -21,19 +21,19 @@ from paceline.http.app import App
 from paceline.http.events import Events, event
 from paceline.http.middleware import shed
 from paceline.http.middleware.shed import by_method
-from paceline.http.testing import Client
+from paceline.http.testing import TestClient
 from paceline.messaging import Incoming, Message
 from paceline.messaging.consumer import Consumer
-from paceline.resilience.load_shedding import Door, Priority, Shedder
+from paceline.resilience.load_shedding import Admission, LoadShedder, Priority
 from paceline.testing.clock import ManualClock
 
 UNARY = Method("/shop.v1.Shop/Buy")
 STREAM = Method("/shop.v1.Shop/Watch", streams=True)
 
 
-def make_door(*, most: int = 1) -> tuple[Door, Shedder]:
-    shedder = Shedder(ManualClock(), RecordingLog(), most=most, target=0)
-    return Door(shedder, "test"), shedder
+def make_door(*, most: int = 1) -> tuple[Admission, LoadShedder]:
+    shedder = LoadShedder(ManualClock(), RecordingLog(), most=most, target=0)
+    return Admission(shedder, "test"), shedder
 
 
 async def nothing() -> None:
@@ -44,14 +44,14 @@ async def failing() -> None:
     raise RuntimeError
 
 
-def client_of(door: Door) -> Client:
+def client_of(door: Admission) -> TestClient:
     app = App(shed(door, by_method(health=["/health"], background=["/report"])))
     group = app.group()
     for path in ("/", "/health", "/report"):
         group.get(path, nothing)
     group.post("/", nothing)
     group.get("/bug", failing)
-    return Client(app)
+    return TestClient(app)
 
 
 async def test_a_refusal_is_a_problem_that_says_when_to_come_again() -> None:
@@ -103,7 +103,7 @@ async def test_what_was_let_in_is_counted_out_also_after_a_failure_or_a_cancella
 
     app = App(shed(door, by_method()))
     app.group().get("/", for_ever)
-    task = asyncio.create_task(Client(app).get("/"))
+    task = asyncio.create_task(TestClient(app).get("/"))
     await asyncio.sleep(0)
     assert shedder.stats.in_flight == 1
     task.cancel()
@@ -130,7 +130,7 @@ async def test_a_stream_counts_until_it_begins() -> None:
 
     app = App(shed(door, by_method()))
     app.group().get("/", watch)
-    assert (await Client(app).get("/", headers={"accept": "text/event-stream"})).status == 200
+    assert (await TestClient(app).get("/", headers={"accept": "text/event-stream"})).status == 200
     assert counted == [1, 0]
     assert shedder.stats.in_flight == 0
 
@@ -141,7 +141,7 @@ async def test_an_overload_further_in_is_503_too_and_not_an_error_of_ours() -> N
 
     app = App()
     app.group().get("/", full)
-    answer = await Client(app).get("/")
+    answer = await TestClient(app).get("/")
     assert (answer.status, answer.headers["retry-after"]) == (503, "3")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from paceline.resilience.breaker import Breaker, Rests
+from paceline.resilience.breaker import Breaker, CircuitOpen
 from paceline.testing.clock import ManualClock
 
 
@@ -58,7 +58,7 @@ def test_it_opens_after_so_many_failures_in_a_row_and_refuses_at_once() -> None:
     assert is_closed(breaker)
     fail(breaker)
     assert not is_closed(breaker)
-    with pytest.raises(Rests), breaker.attempt():
+    with pytest.raises(CircuitOpen), breaker.attempt():
         raise AssertionError("it was tried")
 
 
@@ -85,7 +85,7 @@ def test_after_the_rest_one_probe_decides_and_nobody_goes_beside_it() -> None:
     breaker = opened(clock)
     clock.advance(2)
     with breaker.attempt():
-        fail(breaker, Rests)
+        fail(breaker, CircuitOpen)
     assert is_closed(breaker)
     succeed(breaker)
 
@@ -96,7 +96,7 @@ def test_a_probe_that_fails_begins_another_rest() -> None:
     clock.advance(2)
     fail(breaker)
     clock.advance(1.9)
-    fail(breaker, Rests)
+    fail(breaker, CircuitOpen)
     clock.advance(0.1)
     succeed(breaker)
     assert is_closed(breaker)
@@ -162,7 +162,7 @@ def test_of_what_fails_in_part_it_asks_twice_what_that_can_do(
                         raise Fault
                     done += 1
                     accepted += number >= 20
-            except (Fault, Rests):
+            except (Fault, CircuitOpen):
                 pass
     assert passed / 1000 == pytest.approx(wanted, rel=0.25)
     assert accepted / 1000 == pytest.approx(1 / succeed_one_in, rel=0.2)

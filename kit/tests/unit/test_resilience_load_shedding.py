@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from recording_log import RecordingLog
 
-from paceline.resilience.load_shedding import Door, Priority, Shedder, Ticket
+from paceline.resilience.load_shedding import Admission, LoadShedder, Permit, Priority
 from paceline.testing.clock import ManualClock
 
 INTERVAL = 0.025
@@ -17,10 +17,10 @@ class World:
 
     clock: ManualClock
     log: RecordingLog
-    shedder: Shedder
-    door: Door
+    shedder: LoadShedder
+    door: Admission
 
-    def admit(self, count: int, priority: Priority = Priority.READ) -> list[Ticket]:
+    def admit(self, count: int, priority: Priority = Priority.READ) -> list[Permit]:
         """Those of ``count`` that are let in."""
         tickets = [self.door.enter(priority) for _ in range(count)]
         return [ticket for ticket in tickets if ticket is not None]
@@ -33,7 +33,7 @@ class World:
 
     def serve(self, seconds: float, *, arriving: int, capacity: int, lag: float = 0.0) -> float:
         """In order of arrival, ``arriving`` and at most ``capacity`` an interval; who is refused."""
-        queue: list[Ticket] = []
+        queue: list[Permit] = []
         refused = 0
         for _ in range(round(seconds / INTERVAL)):
             let_in = self.admit(arriving)
@@ -51,8 +51,8 @@ class World:
 
 def make(*, least: int = 32, most: int = 200, target: float = 0.05) -> World:
     clock, log = ManualClock(), RecordingLog()
-    shedder = Shedder(clock, log, least=least, most=most, target=target, interval=INTERVAL)
-    return World(clock, log, shedder, Door(shedder, "test"))
+    shedder = LoadShedder(clock, log, least=least, most=most, target=target, interval=INTERVAL)
+    return World(clock, log, shedder, Admission(shedder, "test"))
 
 
 def test_classes_have_their_shares_and_health_is_always_let_in() -> None:
@@ -130,7 +130,7 @@ def test_a_service_that_is_slow_by_nature_is_not_taken_for_overloaded() -> None:
     world = make(least=64, most=1000)
 
     def everything_takes_a_second(seconds: float, arriving: int) -> int:
-        queue: list[list[Ticket]] = []
+        queue: list[list[Permit]] = []
         refused = 0
         for _ in range(round(seconds / INTERVAL)):
             queue.append(world.admit(arriving))

@@ -8,7 +8,7 @@ import pytest
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error, NotFound
 from paceline.resilience.budget import Budget
-from paceline.resilience.retry import Retry, Stats, is_transient
+from paceline.resilience.retry import Retry, RetryStats, is_transient
 
 
 class StaleVersion(Error):
@@ -59,7 +59,7 @@ async def test_what_failed_on_the_way_is_done_again() -> None:
     call = Call([lost(), lost()])
     assert await retry.run(call) == "done"
     assert call.made == 3
-    assert retry.stats == Stats(calls=1, retries=2, denied=0)
+    assert retry.stats == RetryStats(calls=1, retries=2, denied=0)
 
 
 async def test_after_the_last_attempt_its_error_is_raised() -> None:

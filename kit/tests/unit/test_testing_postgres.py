@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from paceline.testing.postgres import scratch_folder
+from paceline.testing.postgres_servers import scratch_folder
 
 
 def test_a_scratch_folder_is_there_for_its_block_and_ours_alone() -> None:

@@ -14,9 +14,9 @@ from recorded import Recorded
 
 from paceline.errors import Code, Error
 from paceline.trace import (
-    Kind,
     Span,
     SpanContext,
+    SpanKind,
     Tracer,
     attach,
     carried,
@@ -102,7 +102,7 @@ class TestSampling:
         sampler, tracer = TraceIdRatioBased(ratio), Recorded().tracer(ratio)
         taken = 0
         for _ in range(2000):
-            context = tracer.enter("a", Kind.SERVER)
+            context = tracer.enter("a", SpanKind.SERVER)
             decision = sampler.should_sample(None, int(context.trace_id, 16), "a").decision
             assert context.sampled == (decision is Decision.RECORD_AND_SAMPLE)
             assert isinstance(context, Span) == context.sampled
@@ -111,24 +111,24 @@ class TestSampling:
 
     def test_of_others_traces_their_sender_has_decided(self) -> None:
         never, always = Recorded(), Recorded()
-        context = never.tracer(0.0).enter("a", Kind.SERVER, GIVEN, "v=1")
+        context = never.tracer(0.0).enter("a", SpanKind.SERVER, GIVEN, "v=1")
         assert isinstance(context, Span)
         assert (context.trace_id, context.parent_id) == (TRACE, SPAN)
         assert context.state == "v=1"
         assert context.span_id != SPAN
-        other = always.tracer(1.0).enter("a", Kind.SERVER, GIVEN[:-1] + "0")
+        other = always.tracer(1.0).enter("a", SpanKind.SERVER, GIVEN[:-1] + "0")
         assert not isinstance(other, Span)
         assert other.traceparent == GIVEN[:-1] + "0"
 
     def test_a_broken_header_begins_a_new_trace_without_its_notes(self) -> None:
-        context = Recorded().tracer().enter("a", Kind.SERVER, GIVEN.upper(), "v=1")
+        context = Recorded().tracer().enter("a", SpanKind.SERVER, GIVEN.upper(), "v=1")
         assert context.trace_id != TRACE
         assert context.state == ""
 
     def test_without_a_sink_nothing_is_recorded_and_ids_go_through(self) -> None:
         tracer = Tracer(ratio=1.0)
-        assert tracer.enter("a", Kind.SERVER, GIVEN).traceparent == GIVEN
-        new = tracer.enter("a", Kind.SERVER)
+        assert tracer.enter("a", SpanKind.SERVER, GIVEN).traceparent == GIVEN
+        new = tracer.enter("a", SpanKind.SERVER)
         assert new.sampled
         assert not isinstance(new, Span)
 
@@ -157,10 +157,10 @@ class TestAmbient:
 
     def test_spans_stand_below_each_other_and_end_inside_out(self) -> None:
         recorded = Recorded()
-        root = recorded.tracer().enter("root", Kind.SERVER)
+        root = recorded.tracer().enter("root", SpanKind.SERVER)
         assert isinstance(root, Span)
         token = attach(root)
-        with span("outer", Kind.CLIENT, {"n": 1}), span("inner"):
+        with span("outer", SpanKind.CLIENT, {"n": 1}), span("inner"):
             assert outgoing()["traceparent"].split("-")[1] == root.trace_id
         detach(token)
         root.end()
@@ -172,7 +172,7 @@ class TestAmbient:
 
     def test_below_a_span_that_has_ended_nothing_begins(self) -> None:
         recorded = Recorded()
-        root = recorded.tracer().enter("root", Kind.SERVER)
+        root = recorded.tracer().enter("root", SpanKind.SERVER)
         assert isinstance(root, Span)
         token = attach(root)
         assert recording() is root
@@ -189,7 +189,7 @@ class TestAmbient:
     )
     def test_a_failure_is_told_by_its_code_or_type_only(self, exc: Exception, kind: str) -> None:
         recorded = Recorded()
-        root = recorded.tracer().enter("root", Kind.SERVER)
+        root = recorded.tracer().enter("root", SpanKind.SERVER)
         token = attach(root)
         with pytest.raises(type(exc)), span("a"):
             raise exc
@@ -216,7 +216,7 @@ class TestAmbient:
 
 def test_shared_work_and_its_callers_find_each_other() -> None:
     tracer = Recorded().tracer()
-    spans = [tracer.enter(str(n), Kind.CONSUMER) for n in range(3)]
+    spans = [tracer.enter(str(n), SpanKind.CONSUMER) for n in range(3)]
     first, second, third = (each for each in spans if isinstance(each, Span))
     third.end()
     assert joined([first, second, third]) is first

@@ -16,15 +16,15 @@ from paceline.grpc.interceptors import trace as rpc_trace
 from paceline.http.app import App
 from paceline.http.binding import Path
 from paceline.http.middleware import recover, request_id, trace
-from paceline.http.testing import Client
+from paceline.http.testing import TestClient
 from paceline.log.ambient import current as log_fields
 from paceline.messaging import Incoming, Message
 from paceline.messaging.spans import Processing, Sending
 from paceline.postgres.spans import summary_of
 from paceline.trace import (
-    Kind,
+    BatchSpans,
     SpanContext,
-    TripSpans,
+    SpanKind,
     attach,
     current,
     detach,
@@ -66,7 +66,7 @@ def app(recorded: Recorded, ratio: float = 1.0) -> App:
 
 
 async def get(made: App, path: str, **headers: str) -> dict[str, str]:
-    response = await Client(made, headers=headers).get(path)
+    response = await TestClient(made, headers=headers).get(path)
     answer: dict[str, str] = msgspec.json.decode(response.body)
     return answer
 
@@ -77,7 +77,7 @@ class TestRequests:
         answer = await get(app(recorded), "/api/things/7", traceparent=SAMPLED, tracestate="v=1")
         server = recorded.named("GET /api/things/{id}")
         handler = recorded.named("Echo.get")
-        assert (server.trace_id, server.parent_id, server.kind) == (TRACE, PARENT, Kind.SERVER)
+        assert (server.trace_id, server.parent_id, server.kind) == (TRACE, PARENT, SpanKind.SERVER)
         assert handler.parent_id == server.span_id
         assert answer["traceparent"] == handler.traceparent
         assert answer["tracestate"] == "v=1"
@@ -180,7 +180,7 @@ class TestCalls:
         recorded = Recorded()
         seen = await self.call(recorded, ("traceparent", SAMPLED), ("tracestate", "v=1"))
         made = recorded.named("shop.v1.Shop/Buy")
-        assert (made.trace_id, made.parent_id, made.kind) == (TRACE, PARENT, Kind.SERVER)
+        assert (made.trace_id, made.parent_id, made.kind) == (TRACE, PARENT, SpanKind.SERVER)
         assert seen == {**made.headers(), "trace_id": TRACE, "span_id": made.span_id}
         assert (
             made.attributes.items()
@@ -227,8 +227,8 @@ class TestCalls:
 class TestTrips:
     async def test_a_call_that_travels_alone_has_the_trip_in_its_trace(self) -> None:
         recorded = Recorded()
-        reads = ReadCoalescer(self.fetch, name="reading", observer=TripSpans())
-        attach(recorded.tracer().enter("one", Kind.SERVER))
+        reads = ReadCoalescer(self.fetch, name="reading", observer=BatchSpans())
+        attach(recorded.tracer().enter("one", SpanKind.SERVER))
         assert await reads.call(1) == 1
         assert recorded.tree() == [("SELECT", "reading"), ("reading", "?")]
         assert recorded.named("reading").attributes.items() >= {
@@ -237,11 +237,11 @@ class TestTrips:
 
     async def test_a_shared_trip_is_the_first_ones_and_linked_to_the_others(self) -> None:
         recorded = Recorded()
-        reads = ReadCoalescer(self.fetch, name="reading", observer=TripSpans())
+        reads = ReadCoalescer(self.fetch, name="reading", observer=BatchSpans())
         roots: list[SpanContext] = []
 
         async def caller(key: int, ratio: float) -> None:
-            root = recorded.tracer(ratio).enter(f"caller {key}", Kind.SERVER)
+            root = recorded.tracer(ratio).enter(f"caller {key}", SpanKind.SERVER)
             roots.append(root)
             attach(root)
             assert await reads.call(key) == key
@@ -257,13 +257,13 @@ class TestTrips:
 
     async def test_a_trip_nobody_records_has_no_span(self) -> None:
         recorded = Recorded()
-        reads = ReadCoalescer(self.fetch, name="reading", observer=TripSpans())
-        attach(recorded.tracer(0.0).enter("one", Kind.SERVER))
+        reads = ReadCoalescer(self.fetch, name="reading", observer=BatchSpans())
+        attach(recorded.tracer(0.0).enter("one", SpanKind.SERVER))
         assert await reads.call(1) == 1
         assert recorded.spans == []
 
     async def fetch(self, keys: Sequence[int]) -> dict[int, int | Exception]:
-        with span("SELECT", Kind.CLIENT):
+        with span("SELECT", SpanKind.CLIENT):
             return {key: key for key in keys}
 
 
@@ -282,7 +282,7 @@ class TestMessages:
         with Sending(recorded.tracer(), "nats", [*batch, message(3)]) as sending:
             sending.told([None, None, None])
         sent = recorded.named("send things.made")
-        assert (sent.trace_id, sent.parent_id, sent.kind) == (TRACE, PARENT, Kind.PRODUCER)
+        assert (sent.trace_id, sent.parent_id, sent.kind) == (TRACE, PARENT, SpanKind.PRODUCER)
         assert [each.headers for each in sending.messages] == [
             {"traceparent": sent.traceparent, "a": "b"}, {"traceparent": UNSAMPLED}, {},
         ]  # fmt: skip
@@ -290,7 +290,7 @@ class TestMessages:
 
     def test_one_without_a_place_takes_the_ambient_one(self) -> None:
         recorded = Recorded()
-        root = recorded.tracer().enter("root", Kind.SERVER)
+        root = recorded.tracer().enter("root", SpanKind.SERVER)
         token = attach(root)
         with Sending(recorded.tracer(), "nats", [message(1)]) as sending:
             sending.told([Error(Code.UNAVAILABLE, "a secret")])

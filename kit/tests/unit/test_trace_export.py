@@ -9,12 +9,14 @@ import pytest
 from recording_log import RecordingLog
 
 from paceline.concurrency.deadline import fail_after
-from paceline.trace import Kind, Span, SpanContext, TraceExport, parse_endpoint
+from paceline.trace import Span, SpanContext, SpanKind, TraceExport, parse_endpoint
 from paceline.trace.endpoint import Endpoint
 
 
 def ended(name: str = "a") -> Span:
-    span = Span(name, Kind.SERVER, SpanContext("1" * 32, "1" * 16, 1), lambda _: None, root=True)
+    span = Span(
+        name, SpanKind.SERVER, SpanContext("1" * 32, "1" * 16, 1), lambda _: None, root=True
+    )
     span.end()
     return span
 

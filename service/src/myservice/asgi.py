@@ -11,7 +11,7 @@ from myservice.config import ServeConfig
 from myservice.main import build
 from myservice.schema import SchemaCheck
 from paceline.config import load
-from paceline.http.app import App
+from paceline.http import App
 from paceline.log import setup
 
 

@@ -10,22 +10,23 @@ from typing import Annotated, Final
 import typer
 
 from myservice import __version__
-from paceline.commands.lazy import Lazy, lazy_group
+from paceline.commands import LazyCommand, lazy_group
 
 _SERVING: Final = "myservice.serving_cli:serving_commands"
+_DOCTOR: Final = "myservice.doctor_cli:doctor_commands"
 _SETTINGS: Final = "myservice.settings_cli:settings_commands"
 COMMANDS: Final = (
-    Lazy("run", "Start everything on engines of our own, to develop.", _SERVING),
-    Lazy("serve", "Serve requests: for production.", _SERVING),
-    Lazy("worker", "Pay orders and send the outbox: for production.", _SERVING),
-    Lazy("migrate", "Move the schema up or down.", "myservice.schema_cli:schema_commands"),
-    Lazy("records", "Import and export records.", "myservice.records_cli:records_commands"),
-    Lazy("ledger", "Prove and feed the ledger.", "myservice.ledger_cli:ledger_commands"),
-    Lazy("dead", "Look after dead letters.", "myservice.dead_cli:dead_commands"),
-    Lazy("token", "Make a bearer token.", _SETTINGS),
-    Lazy("config", "Show what is in effect, and where it came from.", _SETTINGS),
-    Lazy("doctor", "Check settings, machine and servers.", "myservice.doctor_cli:doctor_commands"),
-    Lazy("top", "Watch a running instance.", "myservice.top_cli:top_commands"),
+    LazyCommand("run", "Start everything on engines of our own, to develop.", _SERVING),
+    LazyCommand("serve", "Serve requests: for production.", _SERVING),
+    LazyCommand("worker", "Pay orders and send the outbox: for production.", _SERVING),
+    LazyCommand("migrate", "Move the schema up or down.", "myservice.schema_cli:schema_commands"),
+    LazyCommand("records", "Import and export records.", "myservice.records_cli:records_commands"),
+    LazyCommand("ledger", "Prove and feed the ledger.", "myservice.ledger_cli:ledger_commands"),
+    LazyCommand("dead", "Look after dead letters.", "myservice.dead_cli:dead_commands"),
+    LazyCommand("token", "Make a bearer token.", _SETTINGS),
+    LazyCommand("config", "Show what is in effect, and where it came from.", _SETTINGS),
+    LazyCommand("doctor", "Check settings, machine and servers.", _DOCTOR),
+    LazyCommand("top", "Watch a running instance.", "myservice.top_cli:top_commands"),
 )  # fmt: skip
 """In the order of the list; a line that is longer than these would be cut."""
 

@@ -19,11 +19,11 @@ import typer
 
 from myservice.config import Config
 from myservice.errands import Graveyard, build_graveyard
-from paceline.commands.options import USAGE, fail, load_or_fail
+from paceline.commands import USAGE, fail, load_or_fail
 from paceline.engines import EngineError, nats_url_of
 from paceline.errors import Error, chain
 from paceline.log import new_logger
-from paceline.messaging import Buried
+from paceline.messaging.nats import StoredDeadLetter
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ def _each(
         fail("\n".join(failures))
 
 
-def _as_line(buried: Buried) -> str:
+def _as_line(buried: StoredDeadLetter) -> str:
     letter = buried.letter
     reason = " ".join(letter.reason.split())
     return (
@@ -145,7 +145,7 @@ def _as_line(buried: Buried) -> str:
     )
 
 
-def _as_page(buried: Buried) -> str:
+def _as_page(buried: StoredDeadLetter) -> str:
     letter = buried.letter
     rows = {
         "number": buried.number,
@@ -165,7 +165,7 @@ def _as_page(buried: Buried) -> str:
     return "\n".join([*lines, "", letter.data.decode(errors="backslashreplace")])
 
 
-def _as_json(buried: Buried) -> str:
+def _as_json(buried: StoredDeadLetter) -> str:
     letter = msgspec.to_builtins(buried.letter)
     letter["data"] = buried.letter.data.decode(errors="backslashreplace")
     return msgspec.json.encode({"number": buried.number, **letter}).decode()

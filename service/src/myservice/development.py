@@ -17,7 +17,7 @@ from myservice.schema import SchemaUpgrade
 from myservice.scopes import SCOPES
 from myservice.tokens import new_token
 from paceline.config import format_duration
-from paceline.engines import NatsEngine, PostgresEngine, RedisEngine, Together, kept_text
+from paceline.engines import EngineGroup, NatsEngine, PostgresEngine, RedisEngine, kept_text
 from paceline.lifecycle import Service
 from paceline.log import Logger
 from paceline.postgres.migrate import Step
@@ -51,7 +51,7 @@ class Development:
             nats_url=own.nats() if self._own_nats else None,
             redis_url=own.redis() if redis and config.redis_url is None else None,
         )
-        self.services: list[Service] = [Together(own.engines)] if own.engines else []
+        self.services: list[Service] = [EngineGroup(own.engines)] if own.engines else []
         self.services.append(SchemaUpgrade(database_url, _SayMigrations()))
 
     def greet(self, built: Built) -> None:

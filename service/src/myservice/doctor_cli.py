@@ -23,26 +23,35 @@ from myservice.repository.payments import CONSUMER
 from myservice.schema import migrations, open_migrator
 from paceline.auth import JwksSource, fetch_from
 from paceline.clock import SystemClock
-from paceline.commands.admin.access import require_token
-from paceline.commands.doctor import Check, Finding, as_json, as_text, blocking, examine, healthy
-from paceline.commands.doctor.findings import fail, ok, warn
-from paceline.commands.doctor.machine import (
+from paceline.commands.admin import require_token
+from paceline.commands.doctor import (
+    Check,
+    Finding,
+    as_json,
+    as_text,
+    blocking,
     check_container,
     check_disk,
+    check_listening,
+    check_nats,
     check_open_files,
+    check_packages,
     check_ports,
+    check_postgres,
     check_python,
+    check_redis,
+    examine,
+    fail,
+    healthy,
+    judge_schema,
+    ok,
+    warn,
 )
-from paceline.commands.doctor.nats import check_nats
-from paceline.commands.doctor.network import check_listening
-from paceline.commands.doctor.packages import check_packages
-from paceline.commands.doctor.postgres import check_postgres, judge_schema
-from paceline.commands.doctor.redis import check_redis
-from paceline.concurrency.deadline import fail_after
+from paceline.concurrency import fail_after
 from paceline.config import ConfigError, Layer, Loaded, format_duration, load
 from paceline.errors import Error, chain
 from paceline.log import Log, new_logger
-from paceline.messaging import dead_stream
+from paceline.messaging.nats import dead_stream
 from paceline.postgres.migrate import read_source
 from paceline.trace import parse_endpoint
 

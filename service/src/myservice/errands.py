@@ -19,7 +19,7 @@ from myservice.service.imports import ImportService
 from paceline.clock import SystemClock
 from paceline.lifecycle import Service
 from paceline.log import Logger
-from paceline.messaging import DeadLetters, NatsBus, dead_stream
+from paceline.messaging.nats import DeadLetters, NatsBus, dead_stream
 from paceline.postgres import Pool, uuid7
 
 

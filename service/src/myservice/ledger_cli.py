@@ -18,7 +18,7 @@ from myservice.config import MigrateConfig
 from myservice.domain.accounts import CreditDraft, parse_amount
 from myservice.errands import Books, build_books
 from myservice.service.accounts import Actor
-from paceline.commands.options import USAGE, fail, load_or_fail
+from paceline.commands import USAGE, fail, load_or_fail
 from paceline.errors import Error, ValidationError, chain
 
 T = TypeVar("T")

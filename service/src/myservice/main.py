@@ -25,7 +25,7 @@ from myservice.repository.orders import PgOrders
 from myservice.repository.reading import Reads
 from myservice.repository.record_changes import CHANNEL, PgChanges
 from myservice.repository.records import PgRecords
-from myservice.routes import Guard, Telemetry, UseCases, http_app, rpc_app
+from myservice.routes import Ingress, Telemetry, UseCases, http_app, rpc_app
 from myservice.service.accounts import AccountService
 from myservice.service.feed import RecordFeed
 from myservice.service.orders import OrderService
@@ -36,24 +36,20 @@ from myservice.worker.orders import OrderProcessor
 from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
 from paceline.clock import SystemClock
 from paceline.coalesce import Coalescer, Observer
-from paceline.commands.admin.app import OperatedLog
-from paceline.commands.prefork import Inherited, Link
-from paceline.config import Row, format_duration
-from paceline.grpc.app import RpcApp
-from paceline.grpc.server import RpcServer
+from paceline.commands.admin import AdminLog
+from paceline.commands.prefork import SupervisorLink, WorkerHandoff
+from paceline.config import EffectiveSetting, format_duration
+from paceline.grpc import RpcApp, RpcServer
 from paceline.health import Check, Health
-from paceline.http.app import App
-from paceline.http.middleware.shed import Gate
-from paceline.http.server.server import HttpServer
-from paceline.lifecycle import AtStop, Lifecycle, Service
+from paceline.http import App, HttpServer
+from paceline.http.middleware import PreAdmission
+from paceline.lifecycle import Lifecycle, OnShutdown, Service
 from paceline.log import Logger
-from paceline.messaging import NatsBus, NatsConsumer, Stream
-from paceline.postgres import Notifier, Pool, listening, uuid7
-from paceline.postgres.inbox import InboxCleaner
+from paceline.messaging.nats import NatsBus, NatsConsumer, Stream
+from paceline.postgres import InboxCleaner, Notifier, Pool, listening, uuid7
 from paceline.postgres.outbox import OutboxListener, OutboxRelay
-from paceline.redis import Aside, Redis, RedisStore, SharedLimiter
-from paceline.resilience.load_shedding import Door, Shedder
-from paceline.resilience.rate_limit import Limiter, Limits, RateLimiter
+from paceline.redis import CacheAside, Redis, RedisStore, SharedLimiter
+from paceline.resilience import Admission, Limiter, LoadShedder, RateLimiter, RateLimits
 from paceline.trace import Tracer
 
 ORDERS: Final = Stream("ORDERS", ("orders.>",))
@@ -75,19 +71,19 @@ class Built:
     server: HttpServer | None
     rpc_server: RpcServer | None
     admin: HttpServer | None
-    link: Link | None = None
+    link: SupervisorLink | None = None
     """To the supervisor, for one of several workers."""
 
 
 def build(
     config: Config,
-    log: OperatedLog,
+    log: AdminLog,
     *,
     before: Sequence[Service] = (),
-    settings: Sequence[Row] = (),
+    settings: Sequence[EffectiveSetting] = (),
     with_server: bool = True,
     with_worker: bool = False,
-    given: Inherited | None = None,
+    given: WorkerHandoff | None = None,
 ) -> Built:
     """Wire everything. ``before``: what must be up first, such as the schema.
 
@@ -132,8 +128,8 @@ def build(
     server = _server(app, config, log, given, gate=guard.gate()) if with_server else None
     rpc_server = _rpc_server(rpc, config) if with_server else None
     servers = [one for one in (server, rpc_server) if one is not None]
-    closing = AtStop("doors", *(one.stop_accepting for one in servers))
-    link = Link(given, on_leave=lambda: lifecycle.hand_over()) if given else None  # noqa: PLW0108 - made below
+    closing = OnShutdown("doors", *(one.stop_accepting for one in servers))
+    link = SupervisorLink(given, on_leave=lambda: lifecycle.hand_over()) if given else None  # noqa: PLW0108 - made below
     first = [*([link] if link else []), *operating, *before, *traces.services]
     # The feed comes after the servers: streams end before a server waits for them. The doors close
     # first: whoever comes back at once is another's.
@@ -155,7 +151,7 @@ class Core:
     feed: RecordFeed
     reads: Reads
     redis: Redis | None
-    cache: Aside[Record] | None
+    cache: CacheAside[Record] | None
     coalescers: Sequence[Coalescer]
     services: Sequence[Service]
 
@@ -215,8 +211,8 @@ def limits(config: Config) -> Mapping[str, object]:
 
 def _cache(
     redis: Redis, config: Config, log: Logger, clock: SystemClock, observer: Observer | None
-) -> Aside[Record]:
-    return Aside(
+) -> CacheAside[Record]:
+    return CacheAside(
         RedisStore(redis, name="records"),
         log,
         clock,
@@ -231,8 +227,8 @@ def _cache(
 
 
 def _guard(
-    config: Config, redis: Redis | None, clock: SystemClock, shedder: Shedder
-) -> tuple[Guard, Sequence[Service]]:
+    config: Config, redis: Redis | None, clock: SystemClock, shedder: LoadShedder
+) -> tuple[Ingress, Sequence[Service]]:
     """The guard of both doors, and what it stands on."""
     jwks = _jwks(config, clock)
     keys: list[KeySource] = [*_secrets(config), *jwks]
@@ -246,24 +242,27 @@ def _guard(
         shared.append(SharedLimiter(redis, local, rate=rate, name=name))
         return shared[-1]
 
-    limits = Limits(
+    limits = RateLimits(
         limiter(config.rate_limit, "limit") if config.rate_limit else None,
         group="api",
         own={scope: limiter(rate, f"limit {scope}") for scope, rate in config.rate_limits},
     )
-    return Guard(verifier, limits, Door(shedder, "http"), Door(shedder, "grpc")), [*jwks, *shared]
+    return Ingress(verifier, limits, Admission(shedder, "http"), Admission(shedder, "grpc")), [
+        *jwks,
+        *shared,
+    ]
 
 
-def _shedder(config: Config, clock: SystemClock, log: Logger) -> Shedder:
-    return Shedder(clock, log, most=config.max_in_flight, target=config.shed_delay)
+def _shedder(config: Config, clock: SystemClock, log: Logger) -> LoadShedder:
+    return LoadShedder(clock, log, most=config.max_in_flight, target=config.shed_delay)
 
 
 def build_worker(
     config: Config,
-    log: OperatedLog,
+    log: AdminLog,
     *,
     before: Sequence[Service] = (),
-    settings: Sequence[Row] = (),
+    settings: Sequence[EffectiveSetting] = (),
 ) -> Built:
     """Wire what ``myservice worker`` needs. Parameters and errors as for `build`."""
     clock = SystemClock()
@@ -309,7 +308,7 @@ def _work(
     log: Logger,
     *,
     tracer: Tracer,
-    shedder: Shedder,
+    shedder: LoadShedder,
 ) -> Work:
     """The relay of the outbox and the consumer of orders, which lets requests go first."""
     stream = msgspec.structs.replace(ORDERS, replicas=config.nats_replicas)
@@ -333,7 +332,7 @@ def _work(
 
 
 def _server(
-    app: App, config: Config, log: Logger, given: Inherited | None, *, gate: Gate
+    app: App, config: Config, log: Logger, given: WorkerHandoff | None, *, gate: PreAdmission
 ) -> HttpServer:
     return HttpServer(
         app,

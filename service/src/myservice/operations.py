@@ -14,28 +14,32 @@ from myservice import __version__
 from myservice.config import Config
 from myservice.repository.reading import Reads
 from paceline.coalesce import Coalescer
-from paceline.commands.admin import Operated, Profiler, TaskAges, admin_app, require_token
-from paceline.commands.admin.app import OperatedLog
-from paceline.commands.prefork import Inherited
-from paceline.config import Row
+from paceline.commands.admin import (
+    AdminContext,
+    AdminLog,
+    Profiler,
+    TaskAges,
+    admin_app,
+    require_token,
+)
+from paceline.commands.prefork import WorkerHandoff
+from paceline.config import EffectiveSetting
 from paceline.health import Health
-from paceline.http.app import App
-from paceline.http.server.server import HttpServer
+from paceline.http import App, HttpServer
 from paceline.lifecycle import Service
-from paceline.messaging import NatsConsumer
-from paceline.metrics.loop import LoopLag
-from paceline.metrics.registry import Metrics
+from paceline.messaging.nats import NatsConsumer
+from paceline.metrics import LoopLag, Metrics
 from paceline.postgres import Pool
 from paceline.postgres.outbox import OutboxRelay
-from paceline.redis import Aside, Redis
-from paceline.resilience.load_shedding import Door, Shedder
+from paceline.redis import CacheAside, Redis
+from paceline.resilience import Admission, LoadShedder
 from paceline.trace import TraceExport, recording
 
 
 class Operations:
     """The metrics of a process called ``service``, and the server that shows them."""
 
-    def __init__(self, config: Config, log: OperatedLog, *, service: str) -> None:
+    def __init__(self, config: Config, log: AdminLog, *, service: str) -> None:
         self._config = config
         self._log = log
         self._service = service
@@ -53,7 +57,7 @@ class Operations:
         pool: Pool,
         coalescers: Sequence[Coalescer],
         *,
-        cache: Aside[Any] | None = None,
+        cache: CacheAside[Any] | None = None,
         redis: Redis | None = None,
     ) -> None:
         """Show the figures of what requests go through."""
@@ -72,7 +76,7 @@ class Operations:
         if export is not None:
             self._metrics.watched.add("exporters", export)
 
-    def watch_limits(self, shedder: Shedder, *doors: Door) -> None:
+    def watch_limits(self, shedder: LoadShedder, *doors: Admission) -> None:
         """Show how much is let in, and what was turned away."""
         watched = self._metrics.watched
         watched.add("shedders", shedder)
@@ -96,7 +100,10 @@ class Operations:
             watched.ask("backlogs", consumer.name, consumer.backlog)
 
     def services(
-        self, health: Health, settings: Sequence[Row], given: Inherited | None = None
+        self,
+        health: Health,
+        settings: Sequence[EffectiveSetting],
+        given: WorkerHandoff | None = None,
     ) -> Sequence[Service]:
         """What to start, before everything else.
 
@@ -109,7 +116,7 @@ class Operations:
         if given is None:
             require_token(config.admin_host, token, variable=config.variable("admin_token"))
         tasks, profiler = TaskAges(), Profiler()
-        operated = Operated(
+        operated = AdminContext(
             self._service, __version__, health,
             metrics=self.measured, settings=settings, state=self._metrics.watched.state,
             tasks=tasks, profiler=profiler,

@@ -22,8 +22,8 @@ import typer
 from myservice.config import MigrateConfig
 from myservice.domain.imports import Format, Import, Tally
 from myservice.errands import Archive, build_archive
-from paceline.commands.options import USAGE, fail, load_or_fail
-from paceline.concurrency.merge import merge
+from paceline.commands import USAGE, fail, load_or_fail
+from paceline.concurrency import merge
 from paceline.errors import Error, chain
 
 T = TypeVar("T")

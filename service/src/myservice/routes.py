@@ -24,18 +24,16 @@ from myservice.service.records import RecordService
 from myservice.service.updates import RecordUpdates
 from paceline.auth import Verifier
 from paceline.clock import Clock
+from paceline.grpc import PROBES as RPC_PROBES
+from paceline.grpc import Method, RpcApp, add_health, add_reflection
 from paceline.grpc import interceptors as rpc
-from paceline.grpc.app import RpcApp
-from paceline.grpc.call import Method
-from paceline.grpc.health import PROBES as RPC_PROBES
-from paceline.grpc.health import add_health
-from paceline.grpc.reflection import add_reflection
 from paceline.health import Health
-from paceline.http.app import App, Lifespan
-from paceline.http.docs import add_docs
+from paceline.http import App, Lifespan, add_docs, add_probes
 from paceline.http.middleware import (
+    PreAdmission,
     access_log,
     authenticate,
+    by_method,
     metrics,
     rate_limit,
     real_ip,
@@ -45,12 +43,9 @@ from paceline.http.middleware import (
     timeout,
     trace,
 )
-from paceline.http.middleware.shed import Gate, by_method
-from paceline.http.probes import add_probes
 from paceline.log import Logger
-from paceline.metrics.registry import Metrics
-from paceline.resilience.load_shedding import Door, Priority
-from paceline.resilience.rate_limit import Limits
+from paceline.metrics import Metrics
+from paceline.resilience import Admission, Priority, RateLimits
 from paceline.trace import Tracer
 
 STATUSES: Final = {**RECORD_STATUSES, **ACCOUNT_STATUSES}
@@ -72,17 +67,17 @@ class UseCases:
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class Ingress:
     """Who comes in, how often, and whether there is room: the same for both doors."""
 
     verifier: Verifier
-    limits: Limits
-    http: Door
-    grpc: Door
+    limits: RateLimits
+    http: Admission
+    grpc: Admission
 
-    def gate(self) -> Gate:
+    def gate(self) -> PreAdmission:
         """What the HTTP server asks before it makes a task of a request."""
-        return Gate(self.http, _PRIORITY)
+        return PreAdmission(self.http, _PRIORITY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +91,7 @@ class Telemetry:
 def http_app(
     config: Config,
     use: UseCases,
-    guard: Guard,
+    guard: Ingress,
     telemetry: Telemetry,
     *,
     health: Health,
@@ -132,7 +127,7 @@ def http_app(
 def rpc_app(
     config: Config,
     use: UseCases,
-    guard: Guard,
+    guard: Ingress,
     telemetry: Telemetry,
     *,
     health: Health,

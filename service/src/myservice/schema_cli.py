@@ -12,8 +12,7 @@ import typer
 
 from myservice.config import MigrateConfig
 from myservice.schema import migrations, open_migrator
-from paceline.commands.migrate import migrate_commands
-from paceline.commands.options import load_or_fail
+from paceline.commands import load_or_fail, migrate_commands
 from paceline.postgres.migrate import Migrator, Progress
 
 

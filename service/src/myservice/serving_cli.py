@@ -19,14 +19,13 @@ from myservice.config import Config, ServeConfig, WorkerConfig
 from myservice.development import Development
 from myservice.main import Built, build, build_worker, limits
 from myservice.schema import SchemaCheck
+from paceline.commands import USAGE, fail, tune_gc, with_flags
 from paceline.commands.admin import require_token
-from paceline.commands.gc import settle_memory
-from paceline.commands.options import USAGE, fail, with_flags
-from paceline.commands.prefork import Inherited, Plan, inherited, supervise
+from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, inherited, supervise
 from paceline.config import Loaded, describe
 from paceline.engines import EngineError
 from paceline.errors import Error
-from paceline.http.server.server import HttpServer
+from paceline.http import HttpServer
 from paceline.lifecycle import Exit
 from paceline.log import Log, setup
 
@@ -102,10 +101,10 @@ def _serve(loaded: Loaded[ServeConfig]) -> None:
     _live(built, ready)
 
 
-def _plan(config: ServeConfig) -> Plan:
+def _plan(config: ServeConfig) -> SupervisorSpec:
     token = config.admin_token.reveal() if config.admin_token else None
     require_token(config.admin_host, token, variable=config.variable("admin_token"))
-    return Plan(
+    return SupervisorSpec(
         service="myservice",
         version=__version__,
         workers=config.workers,
@@ -122,7 +121,7 @@ def _plan(config: ServeConfig) -> Plan:
     )
 
 
-def _as_worker(config: ServeConfig, given: Inherited, log: Log) -> ServeConfig:
+def _as_worker(config: ServeConfig, given: WorkerHandoff, log: Log) -> ServeConfig:
     """The settings on the ports that the supervisor has, and with a share of the connections."""
     for name, port in (("port", given.port), ("grpc_port", given.reserved_port)):
         wanted: int = getattr(config, name)
@@ -172,7 +171,7 @@ def _live(built: Built, on_ready: Callable[[], None]) -> None:
 
     def ready() -> None:
         on_ready()
-        settle_memory()
+        tune_gc()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(built.lifecycle.run(ready))

@@ -11,7 +11,7 @@ import typer
 
 from myservice.config import Config, TokenConfig
 from myservice.tokens import new_token
-from paceline.commands.options import USAGE, fail, load_or_fail
+from paceline.commands import USAGE, fail, load_or_fail
 from paceline.config import as_json, as_text, describe
 from paceline.errors import Error
 

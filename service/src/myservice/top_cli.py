@@ -11,9 +11,8 @@ from typing import Annotated
 
 import typer
 
-from paceline.commands.options import USAGE, fail
-from paceline.commands.top.instance import Away, Instance
-from paceline.commands.top.once import once
+from paceline.commands import USAGE, fail
+from paceline.commands.top import Away, Instance, once
 from paceline.errors import ValidationError
 
 
@@ -58,6 +57,6 @@ def _top(
         except Away as exc:
             fail(f"{instance.url} is away: {exc.message}")
         return
-    from paceline.commands.top.live import TopApp  # noqa: PLC0415 - slow, and only a screen needs it
+    from paceline.commands.top import TopApp  # noqa: PLC0415 - slow, and only a screen needs it
 
     TopApp(instance.url, instance.look, interval=interval).run()

@@ -15,13 +15,13 @@ from recording_log import RecordingLog
 from running import MYSERVICE, environment
 
 from paceline.engines import NatsEngine
-from paceline.messaging import DeadLetters, Letter, Message, NatsBus, Stream, dead_stream
-from paceline.messaging.dead_letter import PREFIX, to_headers
-from paceline.testing.silent import SilentLog
+from paceline.messaging import PREFIX, DeadLetter, Message, to_headers
+from paceline.messaging.nats import DeadLetters, NatsBus, Stream, dead_stream
+from paceline.testing import SilentLog
 
 pytestmark = pytest.mark.e2e
 
-LETTER = Letter(
+LETTER = DeadLetter(
     id="m1",
     subject="things.made",
     data=b'{"n": 1}',

@@ -12,8 +12,7 @@ from running import MYSERVICE, PATIENCE, environment
 
 from myservice.schema import SchemaUpgrade
 from paceline.engines import NatsEngine, PostgresEngine
-from paceline.testing.postgres import scratch_folder
-from paceline.testing.silent import SilentLog
+from paceline.testing import SilentLog, scratch_folder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"

@@ -17,7 +17,7 @@ from killing import durable_postgres, kill_engine, run_command, running_engine
 from shopping import Shop, check, load_of, running_shop
 
 from paceline.engines import NatsEngine
-from paceline.testing.silent import SilentLog
+from paceline.testing import SilentLog
 
 FULL = os.environ.get("ORDERS_TEST") == "full"
 ORDERS, CLIENTS, KILLS_EACH = (20_000, 64, 3) if FULL else (600, 16, 1)

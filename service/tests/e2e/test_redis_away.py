@@ -20,8 +20,8 @@ from shopping import READY, Shop, check, load_of, running_shop
 from valkey import Valkey
 
 from paceline.engines import NatsEngine
-from paceline.redis.connections import Connections
-from paceline.testing.silent import SilentLog
+from paceline.redis import ConnectionPool
+from paceline.testing import SilentLog
 
 FULL = os.environ.get("ORDERS_TEST") == "full"
 CLIENTS = 32 if FULL else 4
@@ -78,7 +78,7 @@ async def until_all_are_back(folder: Path) -> None:
 
 async def until_used(valkey: Valkey) -> None:
     """Wait until the service keeps records and rates in it, once it is emptied."""
-    server = Connections(valkey.url, size=1)
+    server = ConnectionPool(valkey.url, size=1)
     try:
         async with asyncio.timeout(PATIENCE):
             await server.execute(["FLUSHALL"])

@@ -20,10 +20,8 @@ from shopping import READY, UNREADY, Shop, check, load_of, running_shop
 
 from paceline.engines import NatsEngine, PostgresEngine
 from paceline.log import setup
-from paceline.messaging import NatsBus
-from paceline.messaging.nats.jetstream import ask
-from paceline.testing.nats import nats_cluster
-from paceline.testing.silent import SilentLog
+from paceline.messaging.nats import NatsBus, ask
+from paceline.testing import SilentLog, nats_cluster
 
 FULL = os.environ.get("ORDERS_TEST") == "full"
 CLIENTS = 32 if FULL else 8

@@ -18,7 +18,7 @@ from shopping import READY, Shop, check, load_of, running_shop
 from steady import SteadyLoad, steady_load
 
 from paceline.engines import NatsEngine
-from paceline.testing.silent import SilentLog
+from paceline.testing import SilentLog
 
 FULL = os.environ.get("ROLLING_TEST") == "full"
 ROUNDS, CLIENTS, WORKERS = (5, 8, 2) if FULL else (1, 2, 1)

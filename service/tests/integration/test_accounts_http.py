@@ -11,7 +11,7 @@ from recording_log import RecordingLog
 from myservice.config import Config
 from myservice.domain.accounts import MAX_AMOUNT
 from myservice.main import build
-from paceline.http.testing import Client, Response
+from paceline.http import TestClient, TestResponse
 
 __all__ = ["ada", "app", "bob", "operator"]
 pytestmark = pytest.mark.integration
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.integration
 ACCOUNTS, TRANSFERS = "/api/v1/accounts", "/api/v1/transfers"
 MISSING = "0192f0a0-0000-7000-8000-00000000dead"
 
-As = Callable[..., Client]
+As = Callable[..., TestClient]
 
 
-async def opened(owner: Client, operator: Client, balance: int = 0) -> str:
+async def opened(owner: TestClient, operator: TestClient, balance: int = 0) -> str:
     answer = await owner.post(ACCOUNTS, {})
     assert answer.status == 201, answer.body
     account: str = answer.json()["id"]
@@ -34,24 +34,24 @@ async def opened(owner: Client, operator: Client, balance: int = 0) -> str:
 
 
 async def transfer(
-    who: Client, source: str, target: str, amount: object = 10, *, key: str | None = None
-) -> Response:
+    who: TestClient, source: str, target: str, amount: object = 10, *, key: str | None = None
+) -> TestResponse:
     body = {"from": source, "to": target, "amount": amount, "reference": "rent"}
     headers = {"idempotency-key": key} if key else {}
     return await who.request("POST", TRANSFERS, json=body, headers=headers)
 
 
-async def balance(operator: Client, account: str) -> int:
+async def balance(operator: TestClient, account: str) -> int:
     found: int = (await operator.get(f"{ACCOUNTS}/{account}")).json()["balance"]
     return found
 
 
-def kind(answer: Response) -> tuple[int, str]:
+def kind(answer: TestResponse) -> tuple[int, str]:
     return answer.status, answer.json()["type"]
 
 
 async def test_a_transfer_tells_both_new_balances(
-    ada: Client, bob: Client, operator: Client
+    ada: TestClient, bob: TestClient, operator: TestClient
 ) -> None:
     a, b = await opened(ada, operator, 100), await opened(bob, operator)
     answer = await transfer(ada, a, b, 30)
@@ -64,7 +64,7 @@ async def test_a_transfer_tells_both_new_balances(
 
 
 async def test_accounts_are_their_owners_and_the_operators(
-    ada: Client, bob: Client, operator: Client
+    ada: TestClient, bob: TestClient, operator: TestClient
 ) -> None:
     a, b = await opened(ada, operator, 100), await opened(bob, operator)
     stranger = (403, "urn:problem:not-the-owner")
@@ -79,7 +79,7 @@ async def test_accounts_are_their_owners_and_the_operators(
 
 
 async def test_an_insufficient_balance_is_a_conflict_and_moves_nothing(
-    ada: Client, operator: Client
+    ada: TestClient, operator: TestClient
 ) -> None:
     a, b = await opened(ada, operator, 9), await opened(ada, operator)
     assert kind(await transfer(ada, a, b)) == (409, "urn:problem:insufficient-balance")
@@ -109,7 +109,7 @@ class Refused:
     ids=lambda case: case.id,
 )
 async def test_a_bad_amount_or_target_is_refused_by_its_field(
-    ada: Client, operator: Client, case: Refused
+    ada: TestClient, operator: TestClient, case: Refused
 ) -> None:
     a, b = await opened(ada, operator, 100), await opened(ada, operator)
     answer = await transfer(ada, a, a if case.same else b, case.amount)
@@ -118,7 +118,7 @@ async def test_a_bad_amount_or_target_is_refused_by_its_field(
     assert await balance(operator, a) == 100
 
 
-async def test_unknown_accounts_are_not_found(ada: Client, operator: Client) -> None:
+async def test_unknown_accounts_are_not_found(ada: TestClient, operator: TestClient) -> None:
     a = await opened(ada, operator, 100)
     missing = (404, "urn:problem:account-not-found")
     assert kind(await transfer(ada, a, MISSING)) == missing
@@ -127,7 +127,7 @@ async def test_unknown_accounts_are_not_found(ada: Client, operator: Client) -> 
     assert kind(await operator.post(f"{ACCOUNTS}/{MISSING}/credits", {"amount": 1})) == missing
 
 
-async def test_a_balance_cannot_overflow(ada: Client, operator: Client) -> None:
+async def test_a_balance_cannot_overflow(ada: TestClient, operator: TestClient) -> None:
     a, full = await opened(ada, operator, 1), await opened(ada, operator, MAX_AMOUNT)
     overflow = (409, "urn:problem:balance-overflow")
     assert kind(await transfer(ada, a, full, 1)) == overflow
@@ -135,7 +135,7 @@ async def test_a_balance_cannot_overflow(ada: Client, operator: Client) -> None:
 
 
 async def test_a_request_with_a_key_may_be_sent_again(
-    ada: Client, bob: Client, operator: Client
+    ada: TestClient, bob: TestClient, operator: TestClient
 ) -> None:
     a, b = await opened(ada, operator, 100), await opened(bob, operator, 100)
     first = await transfer(ada, a, b, 30, key="k1")
@@ -162,7 +162,7 @@ async def test_the_first_answer_is_remembered_across_a_restart(migrated: str) ->
     assert answers[0] == answers[1]
 
 
-async def test_a_credit_with_a_key_is_given_once(ada: Client, operator: Client) -> None:
+async def test_a_credit_with_a_key_is_given_once(ada: TestClient, operator: TestClient) -> None:
     a = await opened(ada, operator)
     for _ in range(2):
         answer = await operator.request(
@@ -175,7 +175,9 @@ async def test_a_credit_with_a_key_is_given_once(ada: Client, operator: Client) 
     assert await balance(operator, a) == 5
 
 
-async def test_the_same_key_while_in_flight_is_a_conflict(ada: Client, operator: Client) -> None:
+async def test_the_same_key_while_in_flight_is_a_conflict(
+    ada: TestClient, operator: TestClient
+) -> None:
     a, b = await opened(ada, operator, 100), await opened(ada, operator)
     answers = await asyncio.gather(*(transfer(ada, a, b, 10, key="k1") for _ in range(3)))
     assert sorted(answer.status for answer in answers) == [201, 409, 409]
@@ -185,7 +187,9 @@ async def test_the_same_key_while_in_flight_is_a_conflict(ada: Client, operator:
 
 
 @pytest.mark.parametrize("key", ["", "two words", "clé", "x" * 256])
-async def test_a_key_that_is_none_is_refused(ada: Client, operator: Client, key: str) -> None:
+async def test_a_key_that_is_none_is_refused(
+    ada: TestClient, operator: TestClient, key: str
+) -> None:
     a, b = await opened(ada, operator, 100), await opened(ada, operator)
     body = {"from": a, "to": b, "amount": 1, "reference": ""}
     answer = await ada.request("POST", TRANSFERS, json=body, headers={"idempotency-key": key})

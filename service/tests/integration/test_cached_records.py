@@ -13,9 +13,9 @@ from valkey import Valkey
 from myservice.domain.records import Record, RecordDraft, RecordNotFound
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
-from paceline.http.testing import Client
+from paceline.http import TestClient
 from paceline.postgres import Pool, uuid7
-from paceline.redis import Aside
+from paceline.redis import CacheAside
 
 pytestmark = pytest.mark.integration
 
@@ -23,7 +23,7 @@ SECRET = "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi"
 
 
 @asynccontextmanager
-async def replica(dsn: str, redis_url: str, **settings: object) -> AsyncGenerator[Client]:
+async def replica(dsn: str, redis_url: str, **settings: object) -> AsyncGenerator[TestClient]:
     async with running(dsn, redis_url=redis_url, redis_timeout=0.2, **settings) as app:
         yield client(app, "s", "records:read", "records:write")
 
@@ -67,7 +67,7 @@ async def test_a_limit_is_shared_and_without_redis_it_is_each_ones_own(
 
 
 async def test_a_record_is_read_once_and_what_a_missing_one_was_is_forgotten_at_its_insertion(
-    pool: Pool, cache: Aside[Record]
+    pool: Pool, cache: CacheAside[Record]
 ) -> None:
     reads: list[UUID] = []
 

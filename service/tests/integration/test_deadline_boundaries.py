@@ -21,7 +21,7 @@ from myservice.proto.v1 import records_pb2 as pb
 from myservice.scopes import SCOPES
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
-from paceline.http.testing import Client
+from paceline.http import TestClient
 from paceline.postgres import connect
 
 pytestmark = pytest.mark.integration
@@ -42,14 +42,14 @@ WAITING = (
 @asynccontextmanager
 async def service(
     dsn: str, *, with_server: bool = False, **settings: object
-) -> AsyncGenerator[tuple[Client, Built]]:
+) -> AsyncGenerator[tuple[TestClient, Built]]:
     config = Config.model_validate({
         "database_url": dsn, "jwt_secret": SECRET, "rate_limit": 0, "port": 0, "grpc_port": 0,
         **settings,
     })  # fmt: skip
     built = build(config, RecordingLog(), with_server=with_server)
     async with built.lifecycle:
-        yield Client(built.app, headers={"authorization": f"Bearer {TOKEN}"}), built
+        yield TestClient(built.app, headers={"authorization": f"Bearer {TOKEN}"}), built
 
 
 @asynccontextmanager
@@ -64,7 +64,7 @@ async def locked(dsn: str) -> AsyncGenerator[None]:
         await connection.close()
 
 
-async def record_of(client: Client) -> str:
+async def record_of(client: TestClient) -> str:
     made = await client.post("/api/v1/records", {"name": "one"})
     return f"/api/v1/records/{made.json()['id']}"
 

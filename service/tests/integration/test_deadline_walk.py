@@ -24,8 +24,8 @@ from myservice.scopes import SCOPES
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.engines import PostgresEngine
-from paceline.http.testing import Client, Response
-from paceline.testing.proxy import Proxy, Way, proxy_of
+from paceline.http import TestClient, TestResponse
+from paceline.testing import Proxy, Way, proxy_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -64,7 +64,7 @@ CASES = [
 class World:
     """The wired service behind a proxy, and things that exist in it."""
 
-    def __init__(self, client: Client, proxy: Proxy, watch: Watch) -> None:
+    def __init__(self, client: TestClient, proxy: Proxy, watch: Watch) -> None:
         self.proxy = proxy
         self.watch = watch
         self._client = client
@@ -87,7 +87,7 @@ class World:
         await self.proxy.until_quiet(QUIET)
         self.proxy.forget()
 
-    async def ask(self, case: Case, **headers: str) -> Response:
+    async def ask(self, case: Case, **headers: str) -> TestResponse:
         """Send the request, for which all is prepared."""
         return await self._client.request(
             case.method,
@@ -96,7 +96,7 @@ class World:
             headers={"idempotency-key": uuid4().hex, **headers},
         )
 
-    async def ask_in_silence(self, case: Case, way: Way, after: int) -> Response:
+    async def ask_in_silence(self, case: Case, way: Way, after: int) -> TestResponse:
         """Send it in a hurry, while the database falls silent that far into the conversation."""
         self.proxy.fall_silent(way, after)
         try:
@@ -138,7 +138,7 @@ async def world(postgres: PostgresEngine, dsn: str) -> AsyncGenerator[World]:
         )
         built = build(config, RecordingLog(), with_server=False)
         async with built.lifecycle:
-            client = Client(built.app, headers={"authorization": f"Bearer {token}"})
+            client = TestClient(built.app, headers={"authorization": f"Bearer {token}"})
             found = World(client, proxy, watch)
             await found.fill()
             yield found

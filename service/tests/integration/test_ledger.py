@@ -22,7 +22,7 @@ from myservice.repository.accounts import PgAccounts
 from myservice.repository.audit import PgAudit
 from myservice.repository.ledger import PgLedger
 from paceline.postgres import Pool, connect, uuid7
-from paceline.testing.cancel import cancel_at_every_await
+from paceline.testing import cancel_at_every_await
 
 pytestmark = pytest.mark.integration
 

@@ -6,8 +6,7 @@ import pytest
 from people import ada, app, bob, client, operator
 
 from myservice.domain.accounts import MAX_AMOUNT
-from paceline.http.app import App
-from paceline.http.testing import Client, Response
+from paceline.http import App, TestClient, TestResponse
 
 __all__ = ["ada", "app", "bob", "operator"]
 pytestmark = pytest.mark.integration
@@ -16,7 +15,7 @@ ACCOUNTS, ORDERS = "/api/v1/accounts", "/api/v1/orders"
 MISSING = "0192f0a0-0000-7000-8000-00000000dead"
 
 
-async def opened(owner: Client) -> str:
+async def opened(owner: TestClient) -> str:
     answer = await owner.post(ACCOUNTS, {})
     assert answer.status == 201, answer.body
     account: str = answer.json()["id"]
@@ -24,19 +23,19 @@ async def opened(owner: Client) -> str:
 
 
 async def place(
-    who: Client, source: str, target: str, amount: object = 10, *, key: str | None = None
-) -> Response:
+    who: TestClient, source: str, target: str, amount: object = 10, *, key: str | None = None
+) -> TestResponse:
     body = {"from": source, "to": target, "amount": amount, "reference": "rent"}
     headers = {"idempotency-key": key} if key else {}
     return await who.request("POST", ORDERS, json=body, headers=headers)
 
 
-def kind(answer: Response) -> tuple[int, str]:
+def kind(answer: TestResponse) -> tuple[int, str]:
     return answer.status, answer.json()["type"]
 
 
 async def test_an_order_is_taken_on_and_pending_where_location_says(
-    ada: Client, bob: Client
+    ada: TestClient, bob: TestClient
 ) -> None:
     a, b = await opened(ada), await opened(bob)
     answer = await place(ada, a, b, 30)
@@ -52,7 +51,7 @@ async def test_an_order_is_taken_on_and_pending_where_location_says(
 
 
 async def test_orders_are_their_placers_and_the_operators(
-    ada: Client, bob: Client, operator: Client
+    ada: TestClient, bob: TestClient, operator: TestClient
 ) -> None:
     a, b = await opened(ada), await opened(bob)
     assert kind(await place(bob, a, b)) == (403, "urn:problem:not-the-owner")
@@ -64,7 +63,7 @@ async def test_orders_are_their_placers_and_the_operators(
     assert (await ada.get(for_ada.headers["location"])).status == 403
 
 
-async def test_scopes_are_needed(app: App, ada: Client) -> None:
+async def test_scopes_are_needed(app: App, ada: TestClient) -> None:
     a, b = await opened(ada), await opened(ada)
     reader, writer = client(app, "ada", "orders:read"), client(app, "ada", "orders:write")
     assert (await place(reader, a, b)).status == 403
@@ -72,10 +71,10 @@ async def test_scopes_are_needed(app: App, ada: Client) -> None:
     assert placed.status == 202
     assert (await writer.get(placed.headers["location"])).status == 403
     assert (await reader.get(placed.headers["location"])).status == 200
-    assert (await place(Client(app), a, b)).status == 401
+    assert (await place(TestClient(app), a, b)).status == 401
 
 
-async def test_unknown_accounts_and_orders_are_not_found(ada: Client) -> None:
+async def test_unknown_accounts_and_orders_are_not_found(ada: TestClient) -> None:
     a = await opened(ada)
     missing = (404, "urn:problem:account-not-found")
     assert kind(await place(ada, a, MISSING)) == missing
@@ -104,14 +103,16 @@ class Refused:
     ],
     ids=lambda case: case.id,
 )
-async def test_a_bad_amount_or_target_is_refused_by_its_field(ada: Client, case: Refused) -> None:
+async def test_a_bad_amount_or_target_is_refused_by_its_field(
+    ada: TestClient, case: Refused
+) -> None:
     a, b = await opened(ada), await opened(ada)
     answer = await place(ada, a, a if case.same else b, case.amount)
     assert kind(answer) == (422, "urn:problem:validation")
     assert answer.json()["errors"][0]["pointer"] == case.pointer
 
 
-async def test_a_request_with_a_key_may_be_sent_again(ada: Client, bob: Client) -> None:
+async def test_a_request_with_a_key_may_be_sent_again(ada: TestClient, bob: TestClient) -> None:
     a, b = await opened(ada), await opened(bob)
     first = await place(ada, a, b, 30, key="k1")
     again = await place(ada, a, b, 30, key="k1")

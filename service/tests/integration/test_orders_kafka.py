@@ -24,9 +24,7 @@ from myservice.worker.orders import OrderProcessor
 from paceline.clock import SystemClock
 from paceline.errors import Code, Error
 from paceline.messaging import Incoming, Message
-from paceline.messaging.kafka.bus import KafkaBus
-from paceline.messaging.kafka.consumer import KafkaConsumer
-from paceline.messaging.kafka.topics import Topic
+from paceline.messaging.kafka import KafkaBus, KafkaConsumer, Topic
 from paceline.postgres import Pool, uuid7
 from paceline.postgres.outbox import OutboxRelay
 

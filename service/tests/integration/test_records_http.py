@@ -15,10 +15,9 @@ from myservice.config import Config
 from myservice.main import Built, build
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
-from paceline.http.testing import Client, Response
+from paceline.http import TestClient, TestResponse
 from paceline.postgres import connect
-from paceline.testing.cancel import cancel_at_every_await
-from paceline.testing.clock import ManualClock
+from paceline.testing import ManualClock, cancel_at_every_await
 
 pytestmark = pytest.mark.integration
 
@@ -45,9 +44,9 @@ class Service:
     built: Built
     log: RecordingLog
 
-    def client(self, *scopes: str) -> Client:
+    def client(self, *scopes: str) -> TestClient:
         wanted = scopes or ("records:read", "records:write")
-        return Client(self.built.app, headers=bearer(token(*wanted)))
+        return TestClient(self.built.app, headers=bearer(token(*wanted)))
 
 
 @pytest.fixture
@@ -60,17 +59,17 @@ async def service(migrated: str) -> AsyncGenerator[Service]:
 
 
 @pytest.fixture
-def client(service: Service) -> Client:
+def client(service: Service) -> TestClient:
     return service.client()
 
 
-async def create(client: Client, **changes: object) -> Response:
+async def create(client: TestClient, **changes: object) -> TestResponse:
     answer = await client.post(RECORDS, {**DRAFT, **changes})
     assert answer.status == 201, answer.body
     return answer
 
 
-async def test_a_record_lives_from_post_to_delete(client: Client) -> None:
+async def test_a_record_lives_from_post_to_delete(client: TestClient) -> None:
     created = await create(client)
     record = created.json()
     assert {k: record[k] for k in DRAFT} == DRAFT
@@ -96,7 +95,7 @@ async def test_a_record_lives_from_post_to_delete(client: Client) -> None:
     assert (gone.status, gone.json()["type"]) == (404, "urn:problem:record-not-found")
 
 
-async def test_a_listing_goes_page_by_page(client: Client) -> None:
+async def test_a_listing_goes_page_by_page(client: TestClient) -> None:
     names = [f"a{n}" for n in range(5)]
     for name in [*names, "b"]:
         await create(client, name=name)
@@ -149,7 +148,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case.id)
-async def test_a_bad_request_is_refused_with_a_problem(client: Client, case: Bad) -> None:
+async def test_a_bad_request_is_refused_with_a_problem(client: TestClient, case: Bad) -> None:
     if case.body is None:
         answer = await client.request(case.method, case.target)
     else:
@@ -162,7 +161,7 @@ async def test_a_bad_request_is_refused_with_a_problem(client: Client, case: Bad
         assert error.get("pointer", error.get("parameter")) == case.where
 
 
-async def test_a_bad_request_leaves_nothing_behind(service: Service, client: Client) -> None:
+async def test_a_bad_request_leaves_nothing_behind(service: Service, client: TestClient) -> None:
     for case in BAD:
         await client.request(case.method, case.target, json=case.body)
     assert (await client.get(RECORDS)).json()["records"] == []
@@ -181,7 +180,7 @@ OLD = issue_token(
     ids=["empty", "rubbish", "three parts", "foreign", "expired"],
 )
 async def test_without_a_good_token_there_is_nothing_to_see(service: Service, value: str) -> None:
-    answer = await Client(service.built.app).get(RECORDS, headers=bearer(value))
+    answer = await TestClient(service.built.app).get(RECORDS, headers=bearer(value))
     assert answer.status == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert value not in answer.body.decode() or not value
@@ -196,7 +195,7 @@ async def test_a_scope_is_needed_for_each_thing(service: Service) -> None:
 
 
 async def test_probes_need_no_token_and_health_no_database(service: Service, migrated: str) -> None:
-    client = Client(service.built.app)
+    client = TestClient(service.built.app)
     ready = await client.get("/ready")
     assert (ready.status, ready.json()["status"]) == (200, "ready")
     assert [check["name"] for check in ready.json()["checks"]] == ["postgres"]
@@ -237,7 +236,7 @@ async def test_a_request_cancelled_anywhere_leaves_the_pool_whole(
 
 
 async def test_the_document_and_the_page_are_served(service: Service) -> None:
-    client = Client(service.built.app)
+    client = TestClient(service.built.app)
     spec = (await client.get("/openapi.json")).json()
     assert spec["openapi"] == "3.1.0"
     operations = {

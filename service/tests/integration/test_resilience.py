@@ -13,7 +13,7 @@ from myservice.domain.records import Record
 from myservice.repository.reading import Reads
 from myservice.repository.records import PgRecords
 from paceline.errors import Overloaded
-from paceline.http.testing import Client
+from paceline.http import TestClient
 from paceline.postgres import Pool, uuid7
 
 pytestmark = pytest.mark.integration
@@ -110,7 +110,7 @@ async def test_pages_that_wait_are_bounded_too(pool: Pool) -> None:
 
 
 @asynccontextmanager
-async def service(dsn: str, **settings: object) -> AsyncGenerator[Client]:
+async def service(dsn: str, **settings: object) -> AsyncGenerator[TestClient]:
     async with running(dsn, **settings) as app:
         yield client(app, "s", "records:read", "records:write")
 

@@ -24,9 +24,7 @@ from myservice.service.records import RecordService
 from myservice.service.updates import RecordUpdate
 from paceline.auth import Secrets, Verifier
 from paceline.clock import SystemClock
-from paceline.grpc import interceptors
-from paceline.grpc.app import RpcApp
-from paceline.grpc.server import RpcServer
+from paceline.grpc import RpcApp, RpcServer, interceptors
 from paceline.postgres import uuid7
 
 pytestmark = pytest.mark.integration

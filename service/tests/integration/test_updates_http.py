@@ -15,7 +15,7 @@ from myservice.config import Config
 from myservice.main import Built, build
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
-from paceline.http.testing import Client
+from paceline.http import TestClient
 
 pytestmark = pytest.mark.integration
 
@@ -36,7 +36,7 @@ def token(expiry: float = 3600, *scopes: str) -> str:
 class Service:
     built: Built
     log: RecordingLog
-    api: Client
+    api: TestClient
 
     @asynccontextmanager
     async def following(
@@ -74,7 +74,7 @@ async def running(dsn: str, **settings: Any) -> AsyncGenerator[Service]:
     )
     async with built.lifecycle:
         headers = {"authorization": f"Bearer {token()}"}
-        yield Service(built, log, Client(built.app, headers=headers))
+        yield Service(built, log, TestClient(built.app, headers=headers))
     assert log.events("error") == []
 
 

@@ -25,7 +25,7 @@ from running import MYSERVICE, PATIENCE, environment
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.engines import NatsEngine, PostgresEngine
-from paceline.testing.silent import SilentLog
+from paceline.testing import SilentLog
 
 SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 

@@ -14,8 +14,7 @@ from myservice.config import Config
 from myservice.main import build
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
-from paceline.http.app import App
-from paceline.http.testing import Client
+from paceline.http import App, TestClient
 
 SECRET: Final = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 OWNER: Final = (
@@ -39,23 +38,23 @@ async def app(migrated: str) -> AsyncGenerator[App]:
         yield found
 
 
-def client(app: App, subject: str, *scopes: str) -> Client:
+def client(app: App, subject: str, *scopes: str) -> TestClient:
     token = issue_token(
         SECRET.encode(), subject=subject, scopes=scopes, expiry=3600, clock=SystemClock()
     )
-    return Client(app, headers={"authorization": f"Bearer {token}"})
+    return TestClient(app, headers={"authorization": f"Bearer {token}"})
 
 
 @pytest.fixture
-def ada(app: App) -> Client:
+def ada(app: App) -> TestClient:
     return client(app, "ada", *OWNER)
 
 
 @pytest.fixture
-def bob(app: App) -> Client:
+def bob(app: App) -> TestClient:
     return client(app, "bob", *OWNER)
 
 
 @pytest.fixture
-def operator(app: App) -> Client:
+def operator(app: App) -> TestClient:
     return client(app, "root", *OPERATOR)

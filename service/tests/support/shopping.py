@@ -32,7 +32,7 @@ _MAY_BE_BETTER_NEXT_TIME = frozenset({409, 429, 500, 503, 504})
 _SCOPES = ("orders:write", "records:read", "records:write")
 
 
-class Door(Protocol):
+class Admission(Protocol):
     """Something that listens."""
 
     @property
@@ -55,13 +55,13 @@ class Shop:
     token: str
     servers: list[Command]
     workers: list[Command]
-    open: Sequence[Door]
+    open: Sequence[Admission]
     strict: bool = False
     closed: bool = False
     accepted: dict[str, str] = field(default_factory=dict[str, str])  # reference to order
     sent_again: int = 0
 
-    def api_of(self, command: Door) -> Api:
+    def api_of(self, command: Admission) -> Api:
         """How to talk to one of them."""
         return Api(command.port, self.token)
 

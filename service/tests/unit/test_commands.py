@@ -6,13 +6,13 @@ import sys
 import pytest
 
 from myservice.cli import COMMANDS
-from paceline.commands.lazy import Lazy
+from paceline.commands import LazyCommand
 
 HEAVY = ("asyncpg", "google", "grpc", "joserfc", "nats", "pydantic", "redis", "textual", "uvicorn")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_a_command_can_be_loaded(command: Lazy) -> None:
+def test_a_command_can_be_loaded(command: LazyCommand) -> None:
     found = command.load()
     assert found.name == command.name
     assert found.help

@@ -5,9 +5,7 @@ from metric_table import Described, documented, exposed
 
 from paceline.grpc.interceptors import metrics as measured_calls
 from paceline.http.middleware import metrics as measured_requests
-from paceline.metrics.loop import LoopLag
-from paceline.metrics.registry import Metrics
-from paceline.metrics.specs import GROUPS
+from paceline.metrics import GROUPS, LoopLag, Metrics
 
 TABLE = {row.name: row for row in documented()}
 FIGURES = [

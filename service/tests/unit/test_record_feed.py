@@ -14,8 +14,8 @@ from myservice.service.feed import Change, Page, RecordFeed
 from myservice.service.position import Position, encode_position
 from myservice.service.updates import RecordUpdate
 from paceline.errors import Code, Error, ValidationError
-from paceline.postgres import Bell, uuid7
-from paceline.testing.clock import ManualClock
+from paceline.postgres import Wakeup, uuid7
+from paceline.testing import ManualClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -29,7 +29,7 @@ class MemoryLog:
     broken: bool = False
     reads: int = 0
     bells: int = 0
-    bell: Bell = field(default_factory=Bell)
+    bell: Wakeup = field(default_factory=Wakeup)
 
     def write(self, name: str = "a", *, before: str | None = None, size: int = 1) -> None:
         position = Position(len(self.changes) + 1, 7)
@@ -53,7 +53,7 @@ class MemoryLog:
         return Page(found, found[-1].position if more else now, more=more)
 
     @asynccontextmanager
-    async def listen(self) -> AsyncGenerator[Bell]:
+    async def listen(self) -> AsyncGenerator[Wakeup]:
         self.bells += 1
         try:
             yield self.bell

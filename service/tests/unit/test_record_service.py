@@ -10,7 +10,7 @@ from myservice.domain.records import MAX_DATA_BYTES, RecordDraft, RecordNotFound
 from myservice.service.records import RecordService
 from paceline.errors import ValidationError, chain
 from paceline.postgres import uuid7
-from paceline.testing.clock import ManualClock
+from paceline.testing import ManualClock
 
 MISSING = UUID("0192f0a0-0000-7000-8000-00000000dead")
 

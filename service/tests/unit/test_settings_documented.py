@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from myservice.config import Config
-from paceline.config import Row, describe, load
+from paceline.config import EffectiveSetting, describe, load
 
 SETTINGS = (Path(__file__).parents[3] / "docs/settings.md").read_text()
 
 
 @pytest.mark.parametrize("row", describe(load(Config, env={})), ids=lambda row: row.variable)
-def test_a_setting_is_documented_with_its_default_and_its_help(row: Row) -> None:
+def test_a_setting_is_documented_with_its_default_and_its_help(row: EffectiveSetting) -> None:
     default = f"`{row.value}`" if row.value else "–"
     assert f"| `{row.variable}` | {default} | {row.help} |" in SETTINGS
     assert row.help.endswith("."), "help is a sentence"

@@ -7,12 +7,31 @@ HTTP: headers and status codes belong to ``paceline.http``. The composition root
 ``keys``, ``claims`` and ``jwks``.
 """
 
-from paceline.auth.fetch import fetch_from
-from paceline.auth.issue import issue_token
-from paceline.auth.jwks import JwksSource
-from paceline.auth.jwt import KeySource, Verifier
-from paceline.auth.principal import Principal
-from paceline.auth.secret import Secrets, weak_secret
+from typing import TYPE_CHECKING
+
+from paceline._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paceline.auth.fetch import fetch_from
+    from paceline.auth.issue import issue_token
+    from paceline.auth.jwks import JwksSource
+    from paceline.auth.jwt import KeySource, Verifier
+    from paceline.auth.principal import Principal
+    from paceline.auth.secret import Secrets, weak_secret
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "JwksSource": "jwks",
+            "KeySource": "jwt",
+            "Principal": "principal",
+            "Secrets": "secret",
+            "Verifier": "jwt",
+            "fetch_from": "fetch",
+            "issue_token": "issue",
+            "weak_secret": "secret",
+        },
+    )
 
 __all__ = [
     "JwksSource",

@@ -19,10 +19,9 @@ from paceline.auth.fetch import Fetch
 from paceline.auth.jwk import ParsedKeys, parse_jwks
 from paceline.auth.keys import KeySet
 from paceline.clock import Clock
-from paceline.concurrency.threads import in_daemon_thread
+from paceline.concurrency import in_daemon_thread
 from paceline.errors import Code, Error, chain
-from paceline.resilience.budget import Budget
-from paceline.resilience.retry import Retry
+from paceline.resilience import Budget, Retry
 
 _log = logging.getLogger(__name__)
 

@@ -8,17 +8,18 @@ only what was asked before it departed, so a read that starts after a write was 
 it. Used by repositories; read ``read``, ``write``, then ``trips``, which moves them.
 """
 
-from paceline.coalesce.batching import Stats
+from paceline.coalesce.batching import CoalescerStats
 from paceline.coalesce.coalescer import Coalescer
-from paceline.coalesce.observe import Observer
+from paceline.coalesce.observe import BatchStart, Observer
 from paceline.coalesce.read import ReadCoalescer
 from paceline.coalesce.write import WriteCoalescer, WriteOutcomeUnknown
 
 __all__ = [
+    "BatchStart",
     "Coalescer",
+    "CoalescerStats",
     "Observer",
     "ReadCoalescer",
-    "Stats",
     "WriteCoalescer",
     "WriteOutcomeUnknown",
 ]

@@ -19,8 +19,8 @@ from itertools import islice
 from time import perf_counter
 from typing import Generic, TypeVar
 
-from paceline.coalesce.observe import Departure, Observer
-from paceline.concurrency.deadline import Deadline, adopted, ambient
+from paceline.coalesce.observe import BatchStart, Observer
+from paceline.concurrency import Deadline, ambient, inherit
 from paceline.errors import Code, Error, copied
 
 K = TypeVar("K")
@@ -28,7 +28,7 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class CoalescerStats:
     """What a coalescer has done: ``calls`` accepted, ``refused`` at the door, ``trips``, ``items``.
 
     ``largest`` is the biggest batch so far; ``waiting`` calls and trips ``out`` are of this moment.
@@ -65,7 +65,7 @@ class _Item(Generic[K, V]):
         self.place = place
         self.key = key
         self.callers: list[Caller[K, V]] = []
-        self.trip: _Trip[K, V] | None = None  # None while it waits
+        self.trip: _Batch[K, V] | None = None  # None while it waits
 
     def answer(self, outcome: V | Exception) -> None:
         """Give every caller the outcome, an exception to each as its own."""
@@ -78,7 +78,7 @@ class _Item(Generic[K, V]):
                 caller.future.set_exception(copied(outcome) if number else outcome)
 
 
-class _Trip(Generic[K, V]):
+class _Batch(Generic[K, V]):
     """A batch on its way; empty until it departs."""
 
     __slots__ = ("aboard", "deadline", "items", "task")
@@ -121,7 +121,7 @@ class _Trip(Generic[K, V]):
         self.items.clear()
 
 
-class Trips(Generic[K, V]):
+class Batcher(Generic[K, V]):
     """Waiting calls, lanes, and the trips that are out.
 
     ``carry`` gives one outcome for each key, in order. If it raises, nothing may have taken effect
@@ -156,17 +156,17 @@ class Trips(Generic[K, V]):
         self._observer = observer
         self._items: dict[Hashable, _Item[K, V]] = {}  # that wait, the oldest first
         self._waiting = 0  # callers
-        self._out: set[_Trip[K, V]] = set()
-        self._boarding: _Trip[K, V] | None = None
+        self._out: set[_Batch[K, V]] = set()
+        self._boarding: _Batch[K, V] | None = None
         self._timer: asyncio.TimerHandle | None = None  # for the first deadline of those out
         self._closed = False
         self._changed = asyncio.Event()
         self._calls = self._refused = self._departed = self._carried = self._largest = 0
 
     @property
-    def stats(self) -> Stats:
+    def stats(self) -> CoalescerStats:
         """The figures."""
-        return Stats(
+        return CoalescerStats(
             self._calls,
             self._refused,
             self._departed,
@@ -263,14 +263,14 @@ class Trips(Generic[K, V]):
 
     def _board(self) -> None:
         """Begin a trip. Whoever calls before its task begins, in this round, comes along."""
-        trip: _Trip[K, V] = _Trip()  # not _Trip[K, V](): that costs two microseconds
+        trip: _Batch[K, V] = _Batch()  # not _Trip[K, V](): that costs two microseconds
         self._boarding = trip
         self._out.add(trip)
         loop = asyncio.get_running_loop()
         trip.task = loop.create_task(self._travel(trip), name=self.name, context=Context())
         trip.task.add_done_callback(partial(self._came_back, trip))
 
-    def _depart(self, trip: _Trip[K, V]) -> None:
+    def _depart(self, trip: _Batch[K, V]) -> None:
         """Take aboard who waits, and let the next lane do so with who is left."""
         self._boarding = None
         trip.take(self._first_items())
@@ -293,7 +293,7 @@ class Trips(Generic[K, V]):
         places = [*islice(self._items, self._max_batch)]
         return [self._items.pop(place) for place in places]
 
-    def _came_back(self, trip: _Trip[K, V], task: asyncio.Task[None]) -> None:
+    def _came_back(self, trip: _Batch[K, V], task: asyncio.Task[None]) -> None:
         self._out.discard(trip)
         if self._boarding is trip:  # cancelled before it began
             self._boarding = None
@@ -306,7 +306,7 @@ class Trips(Generic[K, V]):
         if self._closed:
             self._changed.set()
 
-    async def _travel(self, trip: _Trip[K, V]) -> None:
+    async def _travel(self, trip: _Batch[K, V]) -> None:
         self._depart(trip)
         if not trip.items:  # all have left meanwhile
             return
@@ -314,10 +314,10 @@ class Trips(Generic[K, V]):
             await self._go(trip)
             return
         self._watch(trip.deadline.when)
-        with adopted(trip.deadline):
+        with inherit(trip.deadline):
             await self._go(trip)
 
-    async def _go(self, trip: _Trip[K, V]) -> None:
+    async def _go(self, trip: _Batch[K, V]) -> None:
         if self._observer is None:
             await self._deliver(trip.items)
             return
@@ -342,12 +342,12 @@ class Trips(Generic[K, V]):
             elif trip.deadline is not None:
                 trip.task.cancel()
 
-    def _observed(self, trip: _Trip[K, V], observer: Observer) -> AbstractContextManager[object]:
+    def _observed(self, trip: _Batch[K, V], observer: Observer) -> AbstractContextManager[object]:
         now = perf_counter()
         callers = [caller for item in trip.items for caller in item.callers]
         marks = [caller.mark for caller in callers]
         waited = [now - caller.since for caller in callers]
-        return observer.trip(Departure(self.name, len(trip.items), marks, waited))
+        return observer.trip(BatchStart(self.name, len(trip.items), marks, waited))
 
     async def _deliver(self, items: Sequence[_Item[K, V]]) -> None:
         """Carry the items and answer each; halve them if they fail for the fault of one."""

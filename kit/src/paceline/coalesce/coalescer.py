@@ -6,7 +6,7 @@ metrics without knowing how many there are. What they do is in ``read`` and ``wr
 
 from typing import Protocol
 
-from paceline.coalesce.batching import Stats
+from paceline.coalesce.batching import CoalescerStats
 
 
 class Coalescer(Protocol):
@@ -18,6 +18,6 @@ class Coalescer(Protocol):
         ...
 
     @property
-    def stats(self) -> Stats:
+    def stats(self) -> CoalescerStats:
         """What it has done so far."""
         ...

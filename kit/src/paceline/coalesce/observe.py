@@ -13,7 +13,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class BatchStart:
     """A trip that begins.
 
     ``size``: how many items it carries. ``marks`` and ``waited`` have one entry for each caller,
@@ -30,9 +30,9 @@ class Observer(Protocol):
     """Watches the trips of a coalescer."""
 
     def mark(self) -> object:
-        """Called in the context of each caller when it calls; see `Departure.marks`."""
+        """Called in the context of each caller when it calls; see `BatchStart.marks`."""
         ...
 
-    def trip(self, departure: Departure) -> AbstractContextManager[object]:
+    def trip(self, departure: BatchStart) -> AbstractContextManager[object]:
         """Surround a trip; it leaves with an exception when the whole trip failed."""
         ...

@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from paceline.coalesce.batching import Stats, Trips
+from paceline.coalesce.batching import Batcher, CoalescerStats
 from paceline.coalesce.errors import may_be_about_a_key
 from paceline.coalesce.observe import Observer
-from paceline.concurrency.deadline import blame
+from paceline.concurrency import name_timeout
 from paceline.errors import Code, Error, NotFound
 
 K = TypeVar("K", bound=Hashable)
@@ -46,7 +46,7 @@ class ReadCoalescer(Generic[K, V]):
     ) -> None:
         self.name = name
         self._fetch = fetch
-        self._trips: Trips[K, V] = Trips(
+        self._trips: Batcher[K, V] = Batcher(
             self._carry,
             self._lost,
             name=name,
@@ -59,7 +59,7 @@ class ReadCoalescer(Generic[K, V]):
         )
 
     @property
-    def stats(self) -> Stats:
+    def stats(self) -> CoalescerStats:
         """What it has done so far."""
         return self._trips.stats
 
@@ -74,7 +74,7 @@ class ReadCoalescer(Generic[K, V]):
             return await caller.future
         except asyncio.CancelledError:
             self._trips.leave(caller)
-            blame(self.name)
+            name_timeout(self.name)
             raise
 
     async def start(self) -> None:

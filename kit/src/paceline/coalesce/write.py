@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar, Final, Generic, TypeVar
 
-from paceline.coalesce.batching import Stats, Trips
+from paceline.coalesce.batching import Batcher, CoalescerStats
 from paceline.coalesce.errors import is_about_an_item
 from paceline.coalesce.observe import Observer
-from paceline.concurrency.deadline import blame, ran_out, struck
+from paceline.concurrency import expired, name_timeout, timeout_message
 from paceline.errors import Code, Error
 
 K = TypeVar("K")
@@ -59,7 +59,7 @@ class WriteCoalescer(Generic[K, V]):
         observer: Observer | None = None,
     ) -> None:
         self.name = name
-        self._trips: Trips[K, V] = Trips(
+        self._trips: Batcher[K, V] = Batcher(
             apply,
             WriteOutcomeUnknown,
             name=name,
@@ -72,7 +72,7 @@ class WriteCoalescer(Generic[K, V]):
         )
 
     @property
-    def stats(self) -> Stats:
+    def stats(self) -> CoalescerStats:
         """What it has done so far."""
         return self._trips.stats
 
@@ -88,13 +88,15 @@ class WriteCoalescer(Generic[K, V]):
             return await caller.future
         except asyncio.CancelledError as exc:
             under_way = self._trips.leave(caller)
-            blame(self.name)
-            if not struck():
+            name_timeout(self.name)
+            if not expired():
                 exc.add_note(_UNKNOWN if under_way else _UNDONE)
                 raise
             if under_way:
-                raise WriteOutcomeUnknown(Code.DEADLINE_EXCEEDED, ran_out(self.name)) from exc
-            raise Error(Code.DEADLINE_EXCEEDED, f"{_UNDONE}: {ran_out(self.name)}") from exc
+                raise WriteOutcomeUnknown(
+                    Code.DEADLINE_EXCEEDED, timeout_message(self.name)
+                ) from exc
+            raise Error(Code.DEADLINE_EXCEEDED, f"{_UNDONE}: {timeout_message(self.name)}") from exc
 
     async def start(self) -> None:
         """Open the door, also again after `stop`."""

@@ -14,7 +14,7 @@ from typing import Final
 _YOUNG: Final = 20_000
 
 
-def settle_memory() -> None:
+def tune_gc() -> None:
     """Take everything that is there as permanent, and collect in larger steps."""
     gc.collect()
     gc.freeze()

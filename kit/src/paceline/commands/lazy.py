@@ -18,7 +18,7 @@ from typer.main import get_group
 
 
 @dataclass(frozen=True, slots=True)
-class Lazy:
+class LazyCommand:
     """One command or group. ``where`` is "module:function"; the function gives a `typer.Typer`."""
 
     name: str
@@ -39,7 +39,7 @@ class Lazy:
 class _Placeholder(TyperCommand):
     """Stands in the list; whatever is asked of it is asked of the command itself."""
 
-    def __init__(self, lazy: Lazy) -> None:
+    def __init__(self, lazy: LazyCommand) -> None:
         super().__init__(lazy.name, help=lazy.help)
         self._lazy = lazy
 
@@ -50,7 +50,7 @@ class _Placeholder(TyperCommand):
         return self._lazy.load().make_context(info_name, args, parent, **extra)
 
 
-def lazy_group(commands: Sequence[Lazy]) -> type[TyperGroup]:
+def lazy_group(commands: Sequence[LazyCommand]) -> type[TyperGroup]:
     """What ``typer.Typer(cls=…)`` takes, for a program of these commands in this order."""
 
     class Group(TyperGroup):

@@ -17,11 +17,14 @@ from typing import Annotated
 import typer
 
 from paceline.errors import Error
-from paceline.postgres.migrate.apply import Migrator, Progress
-from paceline.postgres.migrate.connection import ServerError
-from paceline.postgres.migrate.failure import MigrationFailed
-from paceline.postgres.migrate.new import create_pair
-from paceline.postgres.migrate.plan import Step
+from paceline.postgres.migrate import (
+    MigrationFailed,
+    Migrator,
+    Progress,
+    ServerError,
+    Step,
+    create_pair,
+)
 
 OpenMigrator = Callable[[typer.Context, Progress], AbstractAsyncContextManager[Migrator]]
 """Opens a connection for one command; the migrator must report to the `Progress` it is given."""

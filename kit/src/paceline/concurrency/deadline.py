@@ -2,10 +2,10 @@
 
 Deadlines travel with the task (a context variable), like Go's context, and only ever shorten: an
 inner one never outlives an outer one. What runs out becomes ``Error(DEADLINE_EXCEEDED)``, which
-names the operation that was caught (it says `blame` on its way out, so naming costs nothing while
-all goes well) and whose deadline it was. Set at the edges (HTTP's timeout, gRPC's deadline, the
-consumer), at start-up and by checks; what waits for a server reads `remaining`; a task with a
-context of its own, such as a coalescer's trip, gets one by `adopted`.
+names the operation that was caught (it says `name_timeout` on its way out, so naming costs nothing
+while all goes well) and whose deadline it was. Set at the edges (HTTP's timeout, gRPC's deadline,
+the consumer), at start-up and by checks; what waits for a server reads `remaining`; a task with a
+context of its own, such as a coalescer's trip, gets one by `inherit`.
 """
 
 import asyncio
@@ -20,22 +20,22 @@ from paceline.errors import Code, Error
 _TIMERS_ROUND: Final = 0.001
 
 
-class OutOfTime(Error):
+class DeadlineExceeded(Error):
     """A deadline struck. ``hurried``: its caller allowed so little, so it may be nobody's fault."""
 
-    def __init__(self, message: str, *, hurried: bool = False) -> None:
+    def __init__(self, message: str, *, client_imposed: bool = False) -> None:
         super().__init__(Code.DEADLINE_EXCEEDED, message)
-        self.hurried = hurried
+        self.client_imposed = client_imposed
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class DeadlineSpec:
     """How long, for what, and who said so: ``by`` is read after "the 2s that"."""
 
     seconds: float
     name: str
     by: str | None = None
-    hurried: bool = False
+    client_imposed: bool = False
 
     def broken(self, operation: str | None) -> str:
         """The words for a deadline that ran out while ``operation`` was under way."""
@@ -53,15 +53,17 @@ class Deadline:
 
     __slots__ = ("caught", "task", "terms", "when")
 
-    def __init__(self, when: float, task: "asyncio.Task[Any] | None", terms: Terms) -> None:
+    def __init__(self, when: float, task: "asyncio.Task[Any] | None", terms: DeadlineSpec) -> None:
         self.when = when
         self.task = task
         self.terms = terms
         self.caught: str | None = None
 
-    def expired(self) -> OutOfTime:
+    def expired(self) -> DeadlineExceeded:
         """The error of what ran out."""
-        return OutOfTime(self.terms.broken(self.caught), hurried=self.terms.hurried)
+        return DeadlineExceeded(
+            self.terms.broken(self.caught), client_imposed=self.terms.client_imposed
+        )
 
 
 _ambient: ContextVar[Deadline | None] = ContextVar("paceline_deadline", default=None)
@@ -80,7 +82,7 @@ def ambient() -> Deadline | None:
     return _ambient.get()
 
 
-class adopted:  # noqa: N801 - reads as a statement: with adopted(deadline):
+class inherit:  # noqa: N801 - reads as a statement: with adopted(deadline):
     """Make ``deadline`` the ambient one of the current task, too, for this block.
 
     For a task that begins, in a context of its own, and whose owner cancels it at that moment. A
@@ -112,7 +114,7 @@ def _is_over(deadline: Deadline) -> bool:
     return deadline.when <= asyncio.get_running_loop().time() + _TIMERS_ROUND
 
 
-def struck() -> bool:
+def expired() -> bool:
     """Whether the ambient deadline is over and cancels this very task: who is told, not killed.
 
     For whoever must say more about a cancellation than that time ran out: an `Error` raised in
@@ -122,7 +124,7 @@ def struck() -> bool:
     return deadline is not None and deadline.task is asyncio.current_task() and _is_over(deadline)
 
 
-def blame(operation: str) -> None:
+def name_timeout(operation: str) -> None:
     """Say, when cancelled, what was under way: the error of the deadline that struck names it.
 
     Nothing happens when it was not the ambient deadline that struck. The innermost, which says so
@@ -133,7 +135,7 @@ def blame(operation: str) -> None:
         deadline.caught = operation
 
 
-def ran_out(operation: str) -> str | None:
+def timeout_message(operation: str) -> str | None:
     """The words for ``operation``, when the ambient deadline is over; None while it is not."""
     deadline = _ambient.get()
     if deadline is None or not _is_over(deadline):
@@ -155,7 +157,7 @@ class fail_after:  # noqa: N801 - reads as a statement: async with fail_after(2.
     _token: Token[Deadline | None]
 
     def __init__(self, seconds: float, name: str) -> None:
-        self._terms = Terms(seconds, name)
+        self._terms = DeadlineSpec(seconds, name)
 
     async def __aenter__(self) -> Self:
         when = asyncio.get_running_loop().time() + self._terms.seconds
@@ -194,7 +196,7 @@ class fail_after:  # noqa: N801 - reads as a statement: async with fail_after(2.
             raise deadline.expired() from timeout
 
 
-class CommonDeadline:
+class SharedDeadline:
     """`fail_after` for many blocks of one length: they share one timer.
 
     Blocks begin in the order in which they would run out, so only the oldest needs a timer, and a
@@ -204,7 +206,7 @@ class CommonDeadline:
     """
 
     def __init__(self, seconds: float, name: str, *, by: str | None = None) -> None:
-        self.terms = Terms(seconds, name, by)
+        self.terms = DeadlineSpec(seconds, name, by)
         self._blocks: dict[Block, None] = {}  # the oldest first
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -218,7 +220,7 @@ class CommonDeadline:
         terms = self.terms
         if seconds >= terms.seconds:
             return self.block()
-        return Block(_Alone(Terms(seconds, terms.name, by, hurried=True)))
+        return Block(_Alone(DeadlineSpec(seconds, terms.name, by, client_imposed=True)))
 
     def begin(self, block: "Block", loop: asyncio.AbstractEventLoop) -> float:
         """Count ``block`` in; gives the moment at which it runs out."""
@@ -248,7 +250,7 @@ class CommonDeadline:
 class _Alone:
     """The timer of one block that has a length of its own."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: DeadlineSpec) -> None:
         self.terms = terms
         self._timer: asyncio.TimerHandle | None = None
 
@@ -266,7 +268,7 @@ class _Alone:
 class _Timing(Protocol):
     """Who strikes a block."""
 
-    terms: Terms
+    terms: DeadlineSpec
 
     def begin(self, block: "Block", loop: asyncio.AbstractEventLoop) -> float:
         """Count it in; gives the moment at which it runs out."""
@@ -278,7 +280,7 @@ class _Timing(Protocol):
 
 
 class Block(Deadline):
-    """``with`` a deadline; made by `CommonDeadline`."""
+    """``with`` a deadline; made by `SharedDeadline`."""
 
     __slots__ = ("_cancelling", "_outer", "_struck", "_timing", "_token")
     task: asyncio.Task[Any]

@@ -26,7 +26,7 @@ class _Call(Generic[V]):
         self.waiting = 0
 
 
-class Flight(Generic[K, V]):
+class SingleFlight(Generic[K, V]):
     """Shares calls by key, within one event loop.
 
     *Resources*: one task for each key that is in flight; none once nobody waits.

@@ -1,10 +1,10 @@
 """A group of tasks with a limit: the seed's ``errgroup``, on asyncio's `TaskGroup`.
 
-At most ``limit`` run at once, and `Group.go` waits for a free place; the first error cancels the
-rest and is the error of the block, itself and not wrapped in a group of exceptions; nothing
-outlives the block. `fetch_all` is the seed's ``FetchAll``: many keys, at most ten at once, results
-in the order of the keys. Used by ``health`` and by whatever commands do side by side; for results
-as they finish, see ``pool``.
+At most ``limit`` run at once, and `LimitedTaskGroup.go` waits for a free place; the first error
+cancels the rest and is the error of the block, itself and not wrapped in a group of exceptions;
+nothing outlives the block. `fetch_all` is the seed's ``FetchAll``: many keys, at most ten at once,
+results in the order of the keys. Used by ``health`` and by whatever commands do side by side; for
+results as they finish, see ``pool``.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 
-class Group:
+class LimitedTaskGroup:
     """``async with Group(limit=4) as group: await group.go(work, item)``.
 
     Errors: the first of a task or of the block. *Resources*: its tasks, until the block ends.
@@ -66,6 +66,6 @@ async def fetch_all(
 
     Errors: the first of any; the others are cancelled then, and nothing more is started.
     """
-    async with Group(limit=limit) as group:
+    async with LimitedTaskGroup(limit=limit) as group:
         tasks = [await group.go(fetch, key) for key in keys]
     return [task.result() for task in tasks]

@@ -10,7 +10,7 @@ A service writes one `Settings` class and calls `load` in ``cli``; read ``settin
 from paceline.config.duration import format_duration, parse_duration
 from paceline.config.load import Loaded, load
 from paceline.config.problem import ConfigError, Layer, Origin, Problem
-from paceline.config.report import Row, as_json, as_text, describe
+from paceline.config.report import EffectiveSetting, as_json, as_text, describe
 from paceline.config.secret import Secret, SecretUrl, vetted
 from paceline.config.settings import Settings
 from paceline.config.size import format_size, parse_size
@@ -33,6 +33,7 @@ __all__ = [
     "ConfigError",
     "CsvList",
     "Duration",
+    "EffectiveSetting",
     "Layer",
     "Loaded",
     "LogLevel",
@@ -43,7 +44,6 @@ __all__ = [
     "PositiveInt",
     "Problem",
     "Ratio",
-    "Row",
     "Secret",
     "SecretUrl",
     "Settings",

@@ -15,7 +15,7 @@ from paceline.config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EffectiveSetting:
     """One setting; ``value`` is as an operator would write it, None when there is none."""
 
     variable: str
@@ -24,11 +24,11 @@ class Row:
     help: str
 
 
-def describe(loaded: Loaded[Settings]) -> list[Row]:
+def describe(loaded: Loaded[Settings]) -> list[EffectiveSetting]:
     """One row for each setting, in the order of the class."""
     config = loaded.config
     return [
-        Row(
+        EffectiveSetting(
             variable=config.variable(name),
             value=_shown(config, name),
             origin=str(loaded.origins[name]),
@@ -38,7 +38,7 @@ def describe(loaded: Loaded[Settings]) -> list[Row]:
     ]
 
 
-def as_text(rows: Sequence[Row]) -> str:
+def as_text(rows: Sequence[EffectiveSetting]) -> str:
     """Aligned columns: variable, value, origin. "-" where there is no value."""
     cells = [(row.variable, _cell(row.value), row.origin) for row in rows]
     widths = [max((len(cell[column]) for cell in cells), default=0) for column in (0, 1)]
@@ -46,7 +46,7 @@ def as_text(rows: Sequence[Row]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def as_json(rows: Sequence[Row]) -> str:
+def as_json(rows: Sequence[EffectiveSetting]) -> str:
     """A JSON list of objects with the rows' four fields."""
     return json.dumps([asdict(row) for row in rows], indent=2) + "\n"
 

@@ -6,24 +6,46 @@ process at a time on a data folder; nothing on the machine is widened or created
 a test session; ``serve``, ``worker`` and ``migrate`` never do. Read ``postgres`` or ``nats`` first.
 """
 
-from paceline.engines.errors import EngineError
-from paceline.engines.folder import kept_text
-from paceline.engines.group import Together
-from paceline.engines.nats import NatsEngine, nats_url_of
-from paceline.engines.nats_config import NatsNode
-from paceline.engines.ports import free_ports
-from paceline.engines.postgres import PostgresEngine
-from paceline.engines.progress import EngineLog
-from paceline.engines.redis import RedisEngine
+from typing import TYPE_CHECKING
+
+from paceline._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paceline.engines.errors import EngineError
+    from paceline.engines.folder import kept_text
+    from paceline.engines.group import EngineGroup
+    from paceline.engines.nats import NatsEngine, nats_url_of
+    from paceline.engines.nats_config import NatsNode
+    from paceline.engines.ports import free_ports
+    from paceline.engines.postgres import PostgresEngine
+    from paceline.engines.progress import EngineLog
+    from paceline.engines.redis import RedisEngine
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "EngineError": "errors",
+            "EngineGroup": "group",
+            "EngineLog": "progress",
+            "NatsEngine": "nats",
+            "NatsNode": "nats_config",
+            "PostgresEngine": "postgres",
+            "RedisEngine": "redis",
+            "free_ports": "ports",
+            "kept_text": "folder",
+            "nats_url_of": "nats",
+        },
+        extra="engines",
+    )
 
 __all__ = [
     "EngineError",
+    "EngineGroup",
     "EngineLog",
     "NatsEngine",
     "NatsNode",
     "PostgresEngine",
     "RedisEngine",
-    "Together",
     "free_ports",
     "kept_text",
     "nats_url_of",

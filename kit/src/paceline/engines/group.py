@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from paceline.concurrency.task_group import Group
+from paceline.concurrency import LimitedTaskGroup
 from paceline.errors import wrap
 
 
@@ -34,7 +34,7 @@ class EngineService(Protocol):
         ...
 
 
-class Together:
+class EngineGroup:
     """Start, watch and stop ``engines`` side by side; there must be one at least."""
 
     name = "engines"
@@ -47,7 +47,7 @@ class Together:
     async def start(self) -> None:
         """Bring all up. Errors: that of the first that fails; the others are stopped then."""
         try:
-            async with Group(limit=len(self._engines)) as group:
+            async with LimitedTaskGroup(limit=len(self._engines)) as group:
                 for engine in self._engines:
                     await group.go(_start, engine)
         except BaseException:
@@ -61,7 +61,7 @@ class Together:
 
     async def wait(self) -> None:
         """Watch all. Errors: that of the first that has ended without `stop`."""
-        async with Group(limit=len(self._engines)) as group:
+        async with LimitedTaskGroup(limit=len(self._engines)) as group:
             for engine in self._engines:
                 await group.go(engine.wait)
 

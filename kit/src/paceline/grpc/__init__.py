@@ -6,3 +6,46 @@ translated and answers encoded here, so a handler sees messages and raises ``pac
 Rejected: grpcio's own interceptors, a chain that is run anew for each call and knows neither the
 answer nor the error. Then read ``call``, ``status``, ``server``.
 """
+
+from typing import TYPE_CHECKING
+
+from paceline._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paceline.grpc.app import RpcApp
+    from paceline.grpc.call import Call, Method
+    from paceline.grpc.health import PROBES, add_health
+    from paceline.grpc.methods import stream, unary
+    from paceline.grpc.reflection import add_reflection
+    from paceline.grpc.server import RpcServer
+    from paceline.grpc.streams import Ended
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "Call": "call",
+            "Ended": "streams",
+            "Method": "call",
+            "PROBES": "health",
+            "RpcApp": "app",
+            "RpcServer": "server",
+            "add_health": "health",
+            "add_reflection": "reflection",
+            "stream": "methods",
+            "unary": "methods",
+        },
+        extra="grpc",
+    )
+
+__all__ = [
+    "PROBES",
+    "Call",
+    "Ended",
+    "Method",
+    "RpcApp",
+    "RpcServer",
+    "add_health",
+    "add_reflection",
+    "stream",
+    "unary",
+]

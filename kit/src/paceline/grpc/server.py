@@ -15,7 +15,7 @@ from typing import Final
 
 from grpc import aio
 
-from paceline.concurrency.deadline import remaining
+from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.grpc.app import RpcApp
 from paceline.grpc.sockets import close_listeners, count_connections, refuse_new

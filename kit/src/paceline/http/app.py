@@ -68,9 +68,9 @@ class App:
         self._lifespan = lifespan
         self._http = compose(middleware, self._dispatch)
 
-    def group(self, prefix: str = "", *middleware: Middleware) -> "Group":
+    def group(self, prefix: str = "", *middleware: Middleware) -> "RouteGroup":
         """Routes under ``prefix`` that share ``middleware``, inside the application's own."""
-        return Group(self, prefix, middleware)
+        return RouteGroup(self, prefix, middleware)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -115,7 +115,7 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-class Group:
+class RouteGroup:
     """Routes that share a prefix and middleware."""
 
     def __init__(self, app: App, prefix: str, middleware: Sequence[Middleware]) -> None:
@@ -123,9 +123,9 @@ class Group:
         self._prefix = prefix
         self._middleware = tuple(middleware)
 
-    def group(self, prefix: str, *middleware: Middleware) -> "Group":
+    def group(self, prefix: str, *middleware: Middleware) -> "RouteGroup":
         """A group inside this one."""
-        return Group(self._app, self._prefix + prefix, (*self._middleware, *middleware))
+        return RouteGroup(self._app, self._prefix + prefix, (*self._middleware, *middleware))
 
     def route(
         self, method: str, path: str, handler: Handler, **options: Unpack[RouteOptions]

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from paceline.concurrency.deadline import blame
+from paceline.concurrency import name_timeout
 from paceline.http.asgi import Message, Receive, Scope, headers_of
 from paceline.http.binding import struct_errors
 from paceline.http.problem import ClientDisconnected, HttpError, Invalid
@@ -66,7 +66,7 @@ async def _received(receive: Receive) -> Message:
     try:
         message = await receive()
     except asyncio.CancelledError:
-        blame("reading the request's body")
+        name_timeout("reading the request's body")
         raise
     if message["type"] == "http.disconnect":
         raise ClientDisconnected

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 
 from paceline.http.asgi import Receive, Scope, Send
-from paceline.resilience.load_shedding import Ticket
+from paceline.resilience import Permit
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ async def send_events(
             lift: Callable[[], None] | None = scope.get(LIFT)
             if lift is not None:
                 lift()
-            ticket: Ticket | None = scope.get(TICKET)
+            ticket: Permit | None = scope.get(TICKET)
             if ticket is not None:
                 ticket.leave_early()
             await _send_all(events, items, receive, send)

@@ -1,13 +1,13 @@
 """A client that speaks to an ASGI application in its own process: no socket, no server.
 
 For tests of handlers, routing and middleware; what needs a real connection (timeouts, broken
-clients, header limits) is tested against ``server``. `Client.request` sends one request and waits
-for its answer; an exception that leaves the application reaches the test as it is.
+clients, header limits) is tested against ``server``. `TestClient.request` sends one request and
+waits for its answer; an exception that leaves the application reaches the test as it is.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
 import msgspec
@@ -16,8 +16,10 @@ from paceline.http.asgi import ASGIApp, Headers, Message, Scope
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class TestResponse:
     """What the application answered."""
+
+    __test__: ClassVar = False  # no class of tests, for pytest
 
     status: int
     header_list: Headers
@@ -33,8 +35,10 @@ class Response:
         return msgspec.json.decode(self.body)
 
 
-class Client:
+class TestClient:
     """Sends requests to ``app``, as from ``address``."""
+
+    __test__: ClassVar = False  # no class of tests, for pytest
 
     def __init__(
         self,
@@ -56,7 +60,7 @@ class Client:
         content: bytes | Iterable[bytes] = b"",
         headers: Mapping[str, str] | None = None,
         header_list: Headers | None = None,
-    ) -> Response:
+    ) -> TestResponse:
         """Send one request. ``json`` is encoded and declared; ``content`` goes as it is."""
         sent = {**self._headers, **(headers or {})}
         if json is not msgspec.UNSET:
@@ -67,13 +71,13 @@ class Client:
         scope = self._scope(method, target, [*pairs, *(header_list or [])])
         return await self._exchange(scope, chunks)
 
-    async def get(self, target: str, *, headers: Mapping[str, str] | None = None) -> Response:
+    async def get(self, target: str, *, headers: Mapping[str, str] | None = None) -> TestResponse:
         """Send a GET."""
         return await self.request("GET", target, headers=headers)
 
     async def post(
         self, target: str, json: object, *, headers: Mapping[str, str] | None = None
-    ) -> Response:
+    ) -> TestResponse:
         """Send a POST with a JSON body."""
         return await self.request("POST", target, json=json, headers=headers)
 
@@ -95,7 +99,7 @@ class Client:
             "state": {},
         }
 
-    async def _exchange(self, scope: Scope, chunks: list[bytes]) -> Response:
+    async def _exchange(self, scope: Scope, chunks: list[bytes]) -> TestResponse:
         pending = list(chunks)
         sent: list[Message] = []
 
@@ -111,4 +115,4 @@ class Client:
         await self._app(scope, receive, send)
         start, *parts = sent
         body = b"".join(part.get("body", b"") for part in parts)
-        return Response(start["status"], list(start.get("headers", ())), body)
+        return TestResponse(start["status"], list(start.get("headers", ())), body)

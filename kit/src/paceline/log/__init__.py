@@ -10,10 +10,12 @@ hands the logger on; others type against `Logger`. Read ``logger``, then ``outpu
 """
 
 from paceline.log.ambient import ambient, pop, push
+from paceline.log.failure import type_name
 from paceline.log.level import Level
 from paceline.log.logger import Log, Logger, new_logger
 from paceline.log.output import Format
 from paceline.log.prepared import prepared
+from paceline.log.redact import masked
 from paceline.log.standard import setup
 from paceline.log.tail import Tail
 
@@ -24,9 +26,11 @@ __all__ = [
     "Logger",
     "Tail",
     "ambient",
+    "masked",
     "new_logger",
     "pop",
     "prepared",
     "push",
     "setup",
+    "type_name",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from paceline.log.redact import is_list, is_mapping
-from paceline.log.source import Source
+from paceline.log.source import CallSite
 
 _BRIGHT: Final = "\x1b[1m"
 _DIM: Final = "\x1b[2m"
@@ -51,7 +51,7 @@ class Console:
             f"[{paint(_LEVELS.get(level, ''), f'{level:{_LEVEL_WIDTH}}')}]",
             paint(_BRIGHT, f"{_escaped(message):{_MESSAGE_WIDTH}}"),
         ]
-        if isinstance(source, Source):
+        if isinstance(source, CallSite):
             columns.append(paint(_DIM, _escaped(f"({source.file}:{source.line})")))
         columns += (
             f"{paint(_CYAN, _escaped(key))}={paint(_MAGENTA, _quoted(value))}"

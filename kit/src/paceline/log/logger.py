@@ -12,7 +12,7 @@ from typing import Final, Protocol, Self, TextIO
 from paceline.clock import Clock, SystemClock
 from paceline.log.level import WEIGHT, Level
 from paceline.log.output import Format, Output
-from paceline.log.source import Source
+from paceline.log.source import CallSite
 from paceline.log.tail import Tail
 
 _DEBUG: Final = WEIGHT["debug"]
@@ -69,7 +69,7 @@ class Log:
         return type(self)(self._output, {**self._bound, **fields})
 
     def prepare(
-        self, level: Level, place: Source, event: str, names: Sequence[str]
+        self, level: Level, place: CallSite, event: str, names: Sequence[str]
     ) -> Callable[..., None]:
         """For `prepared`: what writes such a record, when its level is wanted."""
         return self._output.prepare(level, place, event, self._bound, names)

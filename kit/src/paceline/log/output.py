@@ -22,7 +22,7 @@ from paceline.log.jsonline import encode, encode_part, finished
 from paceline.log.level import WEIGHT, Threshold
 from paceline.log.redact import ATOMS, MASK, SHORT, is_plain, is_secret, masked, plain
 from paceline.log.sink import Sink
-from paceline.log.source import CallSites, Source
+from paceline.log.source import CallSite, CallSites
 from paceline.log.tail import Tail
 
 Format = Literal["auto", "json", "pretty"]
@@ -61,7 +61,7 @@ class Output:
     def write(
         self,
         level: str,
-        place: Source | None,
+        place: CallSite | None,
         message: str,
         bound: Mapping[str, object],
         fields: Mapping[str, object],
@@ -91,7 +91,7 @@ class Output:
     def prepare(
         self,
         level: str,
-        place: Source,
+        place: CallSite,
         message: str,
         bound: Mapping[str, object],
         names: Sequence[str],

@@ -15,7 +15,7 @@ import msgspec
 _MOST_SITES: Final = 4096
 
 
-class Source(msgspec.Struct, frozen=True, gc=False):
+class CallSite(msgspec.Struct, frozen=True, gc=False):
     """One place in the code."""
 
     function: str
@@ -30,9 +30,9 @@ class CallSites:
 
     def __init__(self) -> None:
         # The code object is kept in the value: while it lives, its id is its own.
-        self._known: dict[tuple[int, int], tuple[CodeType, Source]] = {}
+        self._known: dict[tuple[int, int], tuple[CodeType, CallSite]] = {}
 
-    def of(self, frame: FrameType) -> Source:
+    def of(self, frame: FrameType) -> CallSite:
         """Where ``frame`` stands."""
         code = frame.f_code
         # Not the code object itself: hashing one hashes all it holds.
@@ -53,9 +53,9 @@ class CallSites:
         return source
 
 
-def describe(function: str, path: str, line: int, module: str) -> Source:
+def describe(function: str, path: str, line: int, module: str) -> CallSite:
     """The place ``path:line``; ``module`` is the dotted name of the module it belongs to."""
-    return Source(function.replace("<locals>.", ""), short_path(path, module), line)
+    return CallSite(function.replace("<locals>.", ""), short_path(path, module), line)
 
 
 def short_path(path: str, module: str) -> str:

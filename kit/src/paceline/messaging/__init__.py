@@ -7,27 +7,35 @@ acknowledge all. Read ``message``, ``consumer`` (what becomes of an outcome), ``
 ``nats_consumer``, and ``dead`` for what could not be handled.
 """
 
-from paceline.messaging.dead_letter import Letter
-from paceline.messaging.delivery_policy import Policy
-from paceline.messaging.handling import Handler
-from paceline.messaging.message import Incoming, Message
-from paceline.messaging.nats.bus import NatsBus
-from paceline.messaging.nats.consumer import NatsConsumer, dead_stream
-from paceline.messaging.nats.dead_letters import Buried, DeadLetters
-from paceline.messaging.nats.errors import QueueError
-from paceline.messaging.nats.jetstream import Stream
+from typing import TYPE_CHECKING
+
+from paceline._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paceline.messaging.dead_letter import PREFIX, DeadLetter, to_headers
+    from paceline.messaging.delivery_policy import DeliveryPolicy
+    from paceline.messaging.handling import Handler
+    from paceline.messaging.message import Incoming, Message
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "DeadLetter": "dead_letter",
+            "DeliveryPolicy": "delivery_policy",
+            "Handler": "handling",
+            "Incoming": "message",
+            "Message": "message",
+            "PREFIX": "dead_letter",
+            "to_headers": "dead_letter",
+        },
+    )
 
 __all__ = [
-    "Buried",
-    "DeadLetters",
+    "PREFIX",
+    "DeadLetter",
+    "DeliveryPolicy",
     "Handler",
     "Incoming",
-    "Letter",
     "Message",
-    "NatsBus",
-    "NatsConsumer",
-    "Policy",
-    "QueueError",
-    "Stream",
-    "dead_stream",
+    "to_headers",
 ]

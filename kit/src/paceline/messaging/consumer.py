@@ -5,7 +5,8 @@ again later, buried, or given back when we stop. What is in hand is bounded, and
 long the handler takes. One key goes to one lane, so its messages keep their order in this process,
 unless one has to be tried again.
 
-It knows no broker: a `Source` does (``nats_source``). Read ``handling``, ``verdict``, ``lane``.
+It knows no broker: a `MessageSource` does (``nats_source``). Read ``handling``, ``verdict``,
+``lane``.
 """
 
 import asyncio
@@ -14,11 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Protocol, TypeVar
 
-from paceline.concurrency.deadline import remaining
+from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.log import Logger
-from paceline.messaging.delivery import Delivery, Settlement, Verdict
-from paceline.messaging.delivery_policy import Policy
+from paceline.messaging.delivery import Delivery, Disposition, Settlement
+from paceline.messaging.delivery_policy import DeliveryPolicy
 from paceline.messaging.handling import Handler, Handling
 from paceline.messaging.lanes import Lanes
 from paceline.trace import Tracer
@@ -30,7 +31,7 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
 
 
-class Source(Protocol):
+class MessageSource(Protocol):
     """Where deliveries come from and go back to."""
 
     async def fetch(self, limit: int) -> Sequence[Delivery]:
@@ -50,7 +51,7 @@ class Source(Protocol):
         ...
 
 
-class Gate(Protocol):
+class Backpressure(Protocol):
     """Who says when there is room for work that can wait."""
 
     async def until_room(self) -> None:
@@ -59,7 +60,7 @@ class Gate(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class ConsumerStats:
     """What a consumer has done: deliveries by what became of them, and calls of the handler."""
 
     acknowledged: int = 0
@@ -85,13 +86,13 @@ class Consumer(Generic[T]):
 
     def __init__(
         self,
-        source: Source,
+        source: MessageSource,
         handler: Handler[T],
         log: Logger,
         *,
         type: type[T],  # noqa: A002 - what a message is decoded to, as msgspec calls it
         name: str = "consumer",
-        policy: Policy | None = None,
+        policy: DeliveryPolicy | None = None,
         batch: int = 256,
         lanes: int = 2,
         work_timeout: float = 60.0,
@@ -100,16 +101,16 @@ class Consumer(Generic[T]):
         start_timeout: float = 5.0,
         stop_timeout: float = 20.0,
         tracer: Tracer | None = None,
-        gate: Gate | None = None,
+        gate: Backpressure | None = None,
     ) -> None:
         if batch < 1 or lanes < 1:
             raise ValueError("batch and lanes must be at least 1")
         self.name = name
-        self._stats = Stats()
+        self._stats = ConsumerStats()
         self._source = source
         self._handler = handler
         self._log = log
-        self._policy = policy or Policy()
+        self._policy = policy or DeliveryPolicy()
         self._handling = Handling(
             handler, log, type=type, name=name, policy=self._policy, work_timeout=work_timeout,
             tracer=tracer,
@@ -131,7 +132,7 @@ class Consumer(Generic[T]):
         self._failure: Error | None = Error(Code.UNAVAILABLE, f"{name} has not begun")
 
     @property
-    def stats(self) -> Stats:
+    def stats(self) -> ConsumerStats:
         """What it has done so far."""
         return replace(self._stats, calls=self._handling.calls)
 
@@ -203,7 +204,7 @@ class Consumer(Generic[T]):
     async def _give_back(self) -> None:
         try:
             async with asyncio.timeout(_LAST_GRACE):
-                await self._settle([Settlement(each, Verdict.RETURN) for each in self._in_hand])
+                await self._settle([Settlement(each, Disposition.RETURN) for each in self._in_hand])
         except TimeoutError:
             pass  # the broker notices by itself, later
         self._in_hand.clear()
@@ -278,13 +279,13 @@ class Consumer(Generic[T]):
         except Error as exc:
             self._log.warning("could not settle", consumer=self.name, error=exc)
             return
-        count = dict.fromkeys(Verdict, 0)
+        count = dict.fromkeys(Disposition, 0)
         for settlement in settlements:
             count[settlement.verdict] += 1
         self._stats = replace(
             self._stats,
-            acknowledged=self._stats.acknowledged + count[Verdict.ACK],
-            retried=self._stats.retried + count[Verdict.RETRY],
-            buried=self._stats.buried + count[Verdict.BURY],
-            returned=self._stats.returned + count[Verdict.RETURN],
+            acknowledged=self._stats.acknowledged + count[Disposition.ACK],
+            retried=self._stats.retried + count[Disposition.RETRY],
+            buried=self._stats.buried + count[Disposition.BURY],
+            returned=self._stats.returned + count[Disposition.RETURN],
         )

@@ -14,8 +14,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from paceline.errors import Code, Error, chain
-from paceline.log.failure import type_name
-from paceline.log.redact import masked
+from paceline.log import masked, type_name
 
 PREFIX: Final = "dead."
 """Before the original subject, the letter's."""
@@ -25,7 +24,7 @@ _SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "
 _MAX_REASON: Final = 2000
 
 
-class Letter(msgspec.Struct, frozen=True):
+class DeadLetter(msgspec.Struct, frozen=True):
     """What is known of a dead message.
 
     ``kind`` is the error's, ``reason`` its whole story, for operators only. ``truncated``: how
@@ -57,7 +56,7 @@ def reason_of(error: Exception) -> str:
     return masked(chain(error))[:_MAX_REASON]
 
 
-def to_headers(letter: Letter) -> dict[str, str]:
+def to_headers(letter: DeadLetter) -> dict[str, str]:
     """The headers of a letter; its data are not in them."""
     fields = {
         "Id": letter.id,
@@ -74,7 +73,7 @@ def to_headers(letter: Letter) -> dict[str, str]:
     return {f"{_FIELDS}{name}": _escaped(value) for name, value in fields.items()}
 
 
-def from_headers(headers: Mapping[str, str], data: bytes) -> Letter:
+def from_headers(headers: Mapping[str, str], data: bytes) -> DeadLetter:
     """The letter again. Errors: ``Error(DATA_LOSS)`` when it is none, or a broken one."""
     try:
         found = {
@@ -82,7 +81,7 @@ def from_headers(headers: Mapping[str, str], data: bytes) -> Letter:
             for name, value in headers.items()
             if name.startswith(_FIELDS)
         }
-        return Letter(
+        return DeadLetter(
             id=found["Id"],
             subject=found["Subject"],
             data=data,

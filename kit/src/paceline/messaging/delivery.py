@@ -24,7 +24,7 @@ class Delivery:
     headers: dict[str, str] = field(default_factory=dict[str, str])
 
 
-class Verdict(Enum):
+class Disposition(Enum):
     """What becomes of a delivery."""
 
     ACK = "ack"
@@ -42,6 +42,6 @@ class Settlement:
     """A verdict; ``delay`` (seconds) for RETRY, ``error`` for RETRY and BURY."""
 
     delivery: Delivery
-    verdict: Verdict
+    verdict: Disposition
     delay: float = 0.0
     error: Exception | None = None

@@ -12,30 +12,30 @@ from typing import ClassVar, Final
 
 from paceline.errors import Code, Error
 from paceline.log import Logger
-from paceline.messaging.delivery import Delivery, Settlement, Verdict
+from paceline.messaging.delivery import Delivery, Disposition, Settlement
 
 OUTCOMES: Final = {
-    Code.OK: Verdict.RETRY,  # no error has this code
-    Code.CANCELLED: Verdict.RETRY,
-    Code.UNKNOWN: Verdict.RETRY,
-    Code.INVALID_ARGUMENT: Verdict.BURY,
-    Code.DEADLINE_EXCEEDED: Verdict.RETRY,
-    Code.NOT_FOUND: Verdict.RETRY,  # it may be on its way, in another message
-    Code.ALREADY_EXISTS: Verdict.BURY,
-    Code.PERMISSION_DENIED: Verdict.BURY,
-    Code.RESOURCE_EXHAUSTED: Verdict.RETRY,
-    Code.FAILED_PRECONDITION: Verdict.BURY,
-    Code.ABORTED: Verdict.RETRY,
-    Code.OUT_OF_RANGE: Verdict.BURY,
-    Code.UNIMPLEMENTED: Verdict.BURY,
-    Code.INTERNAL: Verdict.RETRY,
-    Code.UNAVAILABLE: Verdict.RETRY,
-    Code.DATA_LOSS: Verdict.BURY,
-    Code.UNAUTHENTICATED: Verdict.BURY,
+    Code.OK: Disposition.RETRY,  # no error has this code
+    Code.CANCELLED: Disposition.RETRY,
+    Code.UNKNOWN: Disposition.RETRY,
+    Code.INVALID_ARGUMENT: Disposition.BURY,
+    Code.DEADLINE_EXCEEDED: Disposition.RETRY,
+    Code.NOT_FOUND: Disposition.RETRY,  # it may be on its way, in another message
+    Code.ALREADY_EXISTS: Disposition.BURY,
+    Code.PERMISSION_DENIED: Disposition.BURY,
+    Code.RESOURCE_EXHAUSTED: Disposition.RETRY,
+    Code.FAILED_PRECONDITION: Disposition.BURY,
+    Code.ABORTED: Disposition.RETRY,
+    Code.OUT_OF_RANGE: Disposition.BURY,
+    Code.UNIMPLEMENTED: Disposition.BURY,
+    Code.INTERNAL: Disposition.RETRY,
+    Code.UNAVAILABLE: Disposition.RETRY,
+    Code.DATA_LOSS: Disposition.BURY,
+    Code.UNAUTHENTICATED: Disposition.BURY,
 }
 """What becomes of a message that failed with a code."""
 
-WORLDLY: Final = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.ABORTED})
+TRANSIENT: Final = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.ABORTED})
 """Raised for a whole batch, these are nobody's fault."""
 
 _LONGEST_DELAY: Final = 3600.0
@@ -51,7 +51,7 @@ class Undecodable(Error):
         super().__init__(Code.INVALID_ARGUMENT, "the message cannot be decoded")
 
 
-class Deadly(Error):
+class PoisonMessage(Error):
     """Delivered again and again, and nobody lived to tell what became of it."""
 
     kind: ClassVar[str] = "deadly"
@@ -62,7 +62,7 @@ class Deadly(Error):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class DeliveryPolicy:
     """How often and when a message is tried.
 
     ``max_deliver`` attempts in all; ``nak_delay`` seconds after the first failure, ``backoff``
@@ -74,23 +74,23 @@ class Policy:
     backoff: float = 1.0
 
     def admit(self, delivery: Delivery) -> None:
-        """Refuse what seems to kill whoever handles it. Errors: `Deadly`."""
+        """Refuse what seems to kill whoever handles it. Errors: `PoisonMessage`."""
         if delivery.deliveries > _TIRELESS * self.max_deliver:
-            raise Deadly(delivery.deliveries)
+            raise PoisonMessage(delivery.deliveries)
 
     def settlement(self, delivery: Delivery, outcome: Exception | None) -> Settlement:
         """What becomes of a delivery with this outcome."""
         if outcome is None:
-            return Settlement(delivery, Verdict.ACK)
-        verdict = OUTCOMES[outcome.code] if isinstance(outcome, Error) else Verdict.RETRY
-        if verdict is Verdict.BURY or delivery.attempt >= self.max_deliver:
-            return Settlement(delivery, Verdict.BURY, error=outcome)
+            return Settlement(delivery, Disposition.ACK)
+        verdict = OUTCOMES[outcome.code] if isinstance(outcome, Error) else Disposition.RETRY
+        if verdict is Disposition.BURY or delivery.attempt >= self.max_deliver:
+            return Settlement(delivery, Disposition.BURY, error=outcome)
         delay = self.nak_delay * self.backoff ** (delivery.attempt - 1)
-        return Settlement(delivery, Verdict.RETRY, min(delay, _LONGEST_DELAY), outcome)
+        return Settlement(delivery, Disposition.RETRY, min(delay, _LONGEST_DELAY), outcome)
 
     def tell(self, log: Logger, consumer: str, settlements: Sequence[Settlement]) -> None:
         """Log each burial, and those to be tried again together: a batch is one line."""
-        again = [each for each in settlements if each.verdict is Verdict.RETRY]
+        again = [each for each in settlements if each.verdict is Disposition.RETRY]
         if again:
             first = again[0]
             log.warning(
@@ -103,7 +103,7 @@ class Policy:
                 error=first.error,
             )
         for each in settlements:
-            if each.verdict is Verdict.BURY:
+            if each.verdict is Disposition.BURY:
                 log.error(
                     "message buried",
                     consumer=consumer,

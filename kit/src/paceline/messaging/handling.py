@@ -1,7 +1,7 @@
 """A batch through its handler: decoded, bounded in time, halved when it fails, one outcome each.
 
 Invariant: whatever the handler does, every delivery gets a verdict, and only a stop ends the wait
-for it. A batch that *raises* because the world is down (`WORLDLY`) counts for nobody: it is held
+for it. A batch that *raises* because the world is down (`TRANSIENT`) counts for nobody: it is held
 and tried again, so an outage, however long, buries nothing. Unless others succeed meanwhile: then
 it is the fault of one after all. Any other error is halved until the culprit fails alone; but not
 a timeout, since halves of what hangs would hang in turn. Called by ``consumer``; read ``verdict``.
@@ -14,11 +14,11 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from paceline.concurrency.deadline import fail_after
+from paceline.concurrency import fail_after
 from paceline.errors import Code, Error, copied
 from paceline.log import Logger
-from paceline.messaging.delivery import Delivery, Settlement, Verdict
-from paceline.messaging.delivery_policy import WORLDLY, Policy, Undecodable
+from paceline.messaging.delivery import Delivery, Disposition, Settlement
+from paceline.messaging.delivery_policy import TRANSIENT, DeliveryPolicy, Undecodable
 from paceline.messaging.message import Incoming
 from paceline.messaging.spans import Processing
 from paceline.trace import Tracer
@@ -48,7 +48,7 @@ class Handling(Generic[T]):
         *,
         type: type[T],  # noqa: A002 - what a message is decoded to, as msgspec calls it
         name: str,
-        policy: Policy,
+        policy: DeliveryPolicy,
         work_timeout: float,
         tracer: Tracer | None = None,
     ) -> None:
@@ -74,7 +74,7 @@ class Handling(Generic[T]):
                 self._policy.admit(delivery)
                 item = self._decoded(delivery)
             except Error as exc:
-                settlements.append(Settlement(delivery, Verdict.BURY, error=exc))
+                settlements.append(Settlement(delivery, Disposition.BURY, error=exc))
             else:
                 deliveries.append(delivery)
                 items.append(item)
@@ -116,7 +116,7 @@ class Handling(Generic[T]):
         self, failure: Exception, items: Sequence[Incoming[T]], before: int, held: int
     ) -> bool:
         """Whether to look for the culprit among the items, and not to wait for the world."""
-        if not isinstance(failure, Error) or failure.code not in WORLDLY:
+        if not isinstance(failure, Error) or failure.code not in TRANSIENT:
             return True
         return held >= _PATIENCE and (len(items) > 1 or self._succeeded > before)
 

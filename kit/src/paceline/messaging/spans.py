@@ -20,9 +20,9 @@ from paceline.messaging.message import Incoming, Message
 from paceline.trace import (
     TRACEPARENT,
     TRACESTATE,
-    Kind,
     Span,
     SpanContext,
+    SpanKind,
     Tracer,
     attach,
     detach,
@@ -91,7 +91,7 @@ class Sending(_Batch):
     def _begin(
         self, number: int, tracer: Tracer, system: str, message: Message, headers: dict[str, str]
     ) -> dict[str, str]:
-        context = _entered(tracer, f"send {message.subject}", Kind.PRODUCER, headers)
+        context = _entered(tracer, f"send {message.subject}", SpanKind.PRODUCER, headers)
         if not isinstance(context, Span):
             return headers
         self._spans[number] = context
@@ -119,7 +119,9 @@ class Processing(_Batch):
             given = item.headers.get(TRACEPARENT)
             # One that began no trace begins it here.
             if alone or (tracer.records and (given is None or is_sampled(given))):
-                context = _entered(tracer, f"process {item.subject}", Kind.CONSUMER, item.headers)
+                context = _entered(
+                    tracer, f"process {item.subject}", SpanKind.CONSUMER, item.headers
+                )
                 if isinstance(context, Span):
                     self._spans[number] = context
                     _describe(context, consumer, item)
@@ -150,5 +152,5 @@ def _describe(span: Span, consumer: str, item: Incoming[T]) -> None:
     }
 
 
-def _entered(tracer: Tracer, name: str, kind: Kind, headers: dict[str, str]) -> SpanContext:
+def _entered(tracer: Tracer, name: str, kind: SpanKind, headers: dict[str, str]) -> SpanContext:
     return tracer.enter(name, kind, headers.get(TRACEPARENT), headers.get(TRACESTATE, ""))

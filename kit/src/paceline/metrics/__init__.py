@@ -6,3 +6,28 @@ the event loop; ``merge`` makes one exposition of several processes'. Nothing is
 is imported here: who merges or measures does not pay for the rest. Every name is in
 ``docs/metrics.md``.
 """
+
+from typing import TYPE_CHECKING
+
+from paceline._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paceline.metrics.histogram import Series
+    from paceline.metrics.loop import LoopLag
+    from paceline.metrics.merging import merge
+    from paceline.metrics.registry import Metrics
+    from paceline.metrics.specs import GROUPS
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "GROUPS": "specs",
+            "LoopLag": "loop",
+            "Metrics": "registry",
+            "Series": "histogram",
+            "merge": "merging",
+        },
+        extra="metrics",
+    )
+
+__all__ = ["GROUPS", "LoopLag", "Metrics", "Series", "merge"]

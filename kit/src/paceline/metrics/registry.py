@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from paceline.metrics.histogram import SECONDS, ExemplarSource, Gauge, Histogram
-from paceline.metrics.watch import Watched
+from paceline.metrics.watch import StatsCollector
 
 _OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0"
 _END: Final = b"# EOF\n"
@@ -30,7 +30,7 @@ class Metrics:
     """
 
     def __init__(self, *, version: str, exemplar: ExemplarSource | None = None) -> None:
-        self.watched = Watched()
+        self.watched = StatsCollector()
         self._exemplar = exemplar
         self._registry = CollectorRegistry(auto_describe=True)
         self._histograms: list[Histogram] = []

@@ -14,7 +14,7 @@ Kind = Literal["counter", "gauge"]
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MetricSpec:
     """One metric: ``attribute`` of the stats, or several told apart by the label ``by``.
 
     ``attributes``: the label's value for each attribute. A counter's name ends with ``_total``.
@@ -29,27 +29,27 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Kindred:
+class MetricGroup:
     """A group: ``label`` tells its members apart; "" when there can be only one."""
 
     label: str
-    figures: tuple[Figure, ...]
+    figures: tuple[MetricSpec, ...]
 
 
-def _counter(name: str, text: str, attribute: str) -> Figure:
-    return Figure(f"paceline_{name}_total", "counter", text, attribute)
+def _counter(name: str, text: str, attribute: str) -> MetricSpec:
+    return MetricSpec(f"paceline_{name}_total", "counter", text, attribute)
 
 
-def _gauge(name: str, text: str, attribute: str) -> Figure:
-    return Figure(f"paceline_{name}", "gauge", text, attribute)
+def _gauge(name: str, text: str, attribute: str) -> MetricSpec:
+    return MetricSpec(f"paceline_{name}", "gauge", text, attribute)
 
 
-def _counters(name: str, text: str, by: str, attributes: Mapping[str, str]) -> Figure:
-    return Figure(f"paceline_{name}_total", "counter", text, by=by, attributes=attributes)
+def _counters(name: str, text: str, by: str, attributes: Mapping[str, str]) -> MetricSpec:
+    return MetricSpec(f"paceline_{name}_total", "counter", text, by=by, attributes=attributes)
 
 
-GROUPS: Final[Mapping[str, Kindred]] = {
-    "coalescers": Kindred(
+GROUPS: Final[Mapping[str, MetricGroup]] = {
+    "coalescers": MetricGroup(
         "coalescer",
         (
             _counter("coalescer_calls", "Calls that were let in.", "calls"),
@@ -61,10 +61,10 @@ GROUPS: Final[Mapping[str, Kindred]] = {
             _gauge("coalescer_largest_batch", "The most items a trip has carried.", "largest"),
         ),
     ),
-    "pools": Kindred(
+    "pools": MetricGroup(
         "pool",
         (
-            Figure(
+            MetricSpec(
                 "paceline_pool_connections",
                 "gauge",
                 "Connections by what they do.",
@@ -75,7 +75,7 @@ GROUPS: Final[Mapping[str, Kindred]] = {
             _gauge("pool_waiting", "Callers that wait for a connection.", "waiting"),
         ),
     ),
-    "caches": Kindred(
+    "caches": MetricGroup(
         "cache",
         (
             _counters(
@@ -95,7 +95,7 @@ GROUPS: Final[Mapping[str, Kindred]] = {
             _gauge("cache_debts", "Removals that the server does not know of yet.", "owed"),
         ),
     ),
-    "consumers": Kindred(
+    "consumers": MetricGroup(
         "consumer",
         (
             _counters(
@@ -112,14 +112,14 @@ GROUPS: Final[Mapping[str, Kindred]] = {
             _counter("consumer_batches", "Calls of the handler.", "calls"),
         ),
     ),
-    "backlogs": Kindred(
+    "backlogs": MetricGroup(
         "consumer",
         (
             _gauge("consumer_pending", "Messages that were not delivered yet.", "pending"),
             _gauge("consumer_unsettled", "Messages delivered and not settled.", "unsettled"),
         ),
     ),
-    "outbox": Kindred(
+    "outbox": MetricGroup(
         "",
         (
             _gauge("outbox_messages", "Messages that are not sent yet.", "waiting"),
@@ -127,7 +127,7 @@ GROUPS: Final[Mapping[str, Kindred]] = {
             _gauge("outbox_oldest_seconds", "How long the oldest one has waited.", "oldest"),
         ),
     ),
-    "breakers": Kindred(
+    "breakers": MetricGroup(
         "breaker",
         (
             _gauge("breaker_open", "Whether it lets nobody through.", "open"),
@@ -140,7 +140,7 @@ GROUPS: Final[Mapping[str, Kindred]] = {
             ),
         ),
     ),
-    "exporters": Kindred(
+    "exporters": MetricGroup(
         "",
         (
             _counters(
@@ -152,7 +152,7 @@ GROUPS: Final[Mapping[str, Kindred]] = {
             _gauge("trace_spans_waiting", "Spans that wait to be sent.", "waiting"),
         ),
     ),
-    "shedders": Kindred(
+    "shedders": MetricGroup(
         "",
         (
             _gauge("shed_limit", "Requests that may be in flight now.", "limit"),
@@ -164,7 +164,7 @@ GROUPS: Final[Mapping[str, Kindred]] = {
             _gauge("shed_normal_seconds", "How long it takes without load.", "normal_seconds"),
         ),
     ),
-    "doors": Kindred(
+    "doors": MetricGroup(
         "door",
         (
             _counter("admitted", "Requests and calls that were let in.", "admitted"),
@@ -180,7 +180,7 @@ GROUPS: Final[Mapping[str, Kindred]] = {
             ),
         ),
     ),
-    "retries": Kindred(
+    "retries": MetricGroup(
         "operation",
         (
             _counter("retry_calls", "Calls that may be repeated.", "calls"),
@@ -188,7 +188,7 @@ GROUPS: Final[Mapping[str, Kindred]] = {
             _counter("retries_denied", "Repetitions for which the budget was spent.", "denied"),
         ),
     ),
-    "bulkheads": Kindred(
+    "bulkheads": MetricGroup(
         "bulkhead",
         (
             _gauge("bulkhead_limit", "How many may be inside.", "limit"),

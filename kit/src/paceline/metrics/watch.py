@@ -1,8 +1,8 @@
 """What is read when somebody asks: the ``stats`` of coalescers, pools, consumers and the like.
 
 Nothing is copied as it happens; a scrape, or ``/debug/state``, reads each source once. A source
-that needs a query or another server is asked in `Watched.refresh`, within a time limit; what it
-does not answer is left out, for an old figure would hide exactly the outage it should show, and
+that needs a query or another server is asked in `StatsCollector.refresh`, within a time limit; what
+it does not answer is left out, for an old figure would hide exactly the outage it should show, and
 counted. Which attribute becomes which metric is in ``figures``. Filled by ``main``.
 """
 
@@ -14,14 +14,14 @@ from typing import Final, Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from paceline.metrics.specs import GROUPS, Figure
+from paceline.metrics.specs import GROUPS, MetricSpec
 
 Read = Callable[[], object]
 Ask = Callable[[], Awaitable[object]]
 _FAMILIES: Final = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
 
-class Source(Protocol):
+class StatsSource(Protocol):
     """Whatever has figures."""
 
     @property
@@ -35,7 +35,7 @@ class Source(Protocol):
         ...
 
 
-class Watched(Collector):
+class StatsCollector(Collector):
     """The sources, by group and name. ``patience``: seconds that those which are asked have.
 
     An answer is used again for ``reuse`` seconds, so that many scrapers ask no more than one.
@@ -50,7 +50,7 @@ class Watched(Collector):
         self._failures: dict[str, int] = {}
         self._fresh_until = 0.0
 
-    def add(self, group: str, *sources: Source) -> None:
+    def add(self, group: str, *sources: StatsSource) -> None:
         """Watch these. Errors: KeyError for a group that ``figures`` does not have."""
         for source in sources:
             self.read(group, source.name, _stats_of(source))
@@ -121,7 +121,7 @@ def _known(group: str) -> str:
     return group
 
 
-def _stats_of(source: Source) -> Read:
+def _stats_of(source: StatsSource) -> Read:
     return lambda: source.stats
 
 
@@ -131,7 +131,7 @@ def _current(members: Mapping[str, Read]) -> Iterator[tuple[str, object]]:
             yield name, stats
 
 
-def _numbers(figure: Figure, stats: object) -> Sequence[tuple[Sequence[str], float]]:
+def _numbers(figure: MetricSpec, stats: object) -> Sequence[tuple[Sequence[str], float]]:
     if not figure.by:
         return [((), float(getattr(stats, figure.attribute)))]
     return [

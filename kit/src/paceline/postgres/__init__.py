@@ -8,26 +8,67 @@ where a state or a constraint means something to it; everything else is translat
 Read ``pool`` first, then ``checkout`` (what becomes of a connection), ``transaction``, ``errors``.
 """
 
-from paceline.postgres.connect import connect
-from paceline.postgres.connection import Connection, Row
-from paceline.postgres.errors import DatabaseError, OutcomeUnknown, translate
-from paceline.postgres.ids import uuid7
-from paceline.postgres.listen import Bell, listening
-from paceline.postgres.notify import Notifier
-from paceline.postgres.pool import Pool, PoolStats
-from paceline.postgres.transaction import Isolation
+from typing import TYPE_CHECKING
+
+from paceline._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paceline.postgres.connection import Connection, Row
+    from paceline.postgres.connector import connect, describe
+    from paceline.postgres.errors import DatabaseError, OutcomeUnknown, translate
+    from paceline.postgres.ids import uuid7
+    from paceline.postgres.inbox import SCHEMA, InboxCleaner, claim, claimable
+    from paceline.postgres.listen import Wakeup, listening
+    from paceline.postgres.notify import Notifier
+    from paceline.postgres.pool import Pool, PoolStats
+    from paceline.postgres.spans import begin, end
+    from paceline.postgres.transaction import Isolation
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "Connection": "connection",
+            "DatabaseError": "errors",
+            "InboxCleaner": "inbox",
+            "Isolation": "transaction",
+            "Notifier": "notify",
+            "OutcomeUnknown": "errors",
+            "Pool": "pool",
+            "PoolStats": "pool",
+            "Row": "connection",
+            "SCHEMA": "inbox",
+            "Wakeup": "listen",
+            "begin": "spans",
+            "claim": "inbox",
+            "claimable": "inbox",
+            "connect": "connector",
+            "describe": "connector",
+            "end": "spans",
+            "listening": "listen",
+            "translate": "errors",
+            "uuid7": "ids",
+        },
+        extra="postgres",
+    )
 
 __all__ = [
-    "Bell",
+    "SCHEMA",
     "Connection",
     "DatabaseError",
+    "InboxCleaner",
     "Isolation",
     "Notifier",
     "OutcomeUnknown",
     "Pool",
     "PoolStats",
     "Row",
+    "Wakeup",
+    "begin",
+    "claim",
+    "claimable",
     "connect",
+    "describe",
+    "end",
     "listening",
     "translate",
     "uuid7",

@@ -9,7 +9,7 @@ import asyncio
 from types import TracebackType
 from typing import Final
 
-from paceline.concurrency.deadline import blame, ran_out, remaining
+from paceline.concurrency import name_timeout, remaining, timeout_message
 from paceline.errors import Code
 from paceline.postgres.connection import Connection
 from paceline.postgres.errors import DRIVER_ERRORS, DatabaseError, translate
@@ -45,7 +45,7 @@ class Checkout:
     async def __aenter__(self) -> Connection:
         left = remaining()
         if left == 0:
-            raise DatabaseError(Code.DEADLINE_EXCEEDED, ran_out(_WAIT))
+            raise DatabaseError(Code.DEADLINE_EXCEEDED, timeout_message(_WAIT))
         session = self._slots.take_idle()
         if session is None:
             with span("waiting for a database connection"):
@@ -80,13 +80,13 @@ class Checkout:
                 return await self._slots.take()
         except TimeoutError as exc:
             if left is not None and left <= patience:
-                raise DatabaseError(Code.DEADLINE_EXCEEDED, ran_out(_WAIT)) from exc
+                raise DatabaseError(Code.DEADLINE_EXCEEDED, timeout_message(_WAIT)) from exc
             if full:
                 message = f"no database connection became free within {patience:g}s"
                 raise DatabaseError(Code.RESOURCE_EXHAUSTED, message) from exc
             raise DatabaseError(Code.UNAVAILABLE) from exc
         except asyncio.CancelledError:
-            blame(_WAIT)
+            name_timeout(_WAIT)
             raise
         except DRIVER_ERRORS as exc:
             raise translate(exc) from exc

@@ -13,7 +13,7 @@ from typing import Any, Final, LiteralString, Self, TypeVar
 
 import asyncpg
 
-from paceline.concurrency.deadline import blame, ran_out, remaining
+from paceline.concurrency import name_timeout, remaining, timeout_message
 from paceline.errors import Code, Error
 from paceline.postgres import spans
 from paceline.postgres.errors import DRIVER_ERRORS, DatabaseError, is_refusal, translate
@@ -100,7 +100,7 @@ class Connection:
         if left is None:
             return self._command_timeout
         if left == 0:
-            raise DatabaseError(Code.DEADLINE_EXCEEDED, ran_out(_QUERY))
+            raise DatabaseError(Code.DEADLINE_EXCEEDED, timeout_message(_QUERY))
         return min(left, self._command_timeout)
 
 
@@ -139,7 +139,7 @@ class _Statement:
         if not is_refusal(exc):
             self._connection.interrupted = True
             if isinstance(exc, asyncio.CancelledError):
-                blame(_QUERY)
+                name_timeout(_QUERY)
         failure = self._translated(exc)
         if self._span is not None:
             sqlstate = failure.sqlstate if isinstance(failure, DatabaseError) else None
@@ -151,5 +151,5 @@ class _Statement:
         if isinstance(exc, asyncpg.InterfaceError) and self.raw.is_closed():
             return DatabaseError(Code.UNAVAILABLE)
         if isinstance(exc, TimeoutError):
-            return DatabaseError(Code.DEADLINE_EXCEEDED, ran_out(_QUERY))
+            return DatabaseError(Code.DEADLINE_EXCEEDED, timeout_message(_QUERY))
         return translate(exc) if isinstance(exc, DRIVER_ERRORS) else None

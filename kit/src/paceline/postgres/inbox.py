@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, LiteralString, Protocol
 
-from paceline.concurrency.background import Background
+from paceline.concurrency import Background
 from paceline.errors import Code, Error
 from paceline.postgres import Connection, Pool
 

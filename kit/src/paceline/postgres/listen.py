@@ -1,6 +1,6 @@
 """LISTEN on a connection of its own: something may have happened, look for yourself.
 
-Invariant: whoever waits in `Bell.heard` is woken after every notification that the server sent,
+Invariant: whoever waits in `Wakeup.heard` is woken after every notification that the server sent,
 and whenever one may have been missed: after each new connection. Notifications carry nothing that
 counts and many are one: what happened is read from tables. A connection that ends is opened again
 for as long as the block lasts, and one that only seems alive is found out by asking it now and
@@ -16,7 +16,7 @@ from typing import Protocol
 import asyncpg
 
 from paceline.errors import Error
-from paceline.postgres.connect import wait_for_server
+from paceline.postgres.connector import wait_for_server
 from paceline.postgres.errors import DRIVER_ERRORS
 
 _CLOSE_TIMEOUT = 2.0
@@ -34,7 +34,7 @@ class Logger(Protocol):
         ...
 
 
-class Bell:
+class Wakeup:
     """Rings when something may have happened. For one waiter."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ async def listening(
     ask_every: float = 10.0,
     patience: float = 5.0,
     pause: float = 0.5,
-) -> AsyncGenerator[Bell]:
+) -> AsyncGenerator[Wakeup]:
     """A bell for ``channel`` while the block lasts; it waits for no connection.
 
     Times in seconds: ``ask_every`` between two questions whether the server is there, ``patience``
@@ -67,7 +67,7 @@ async def listening(
 
     *Resources*: a task and a connection, until the end of the block.
     """
-    bell = Bell()
+    bell = Wakeup()
     ear = _Ear(dsn, channel, bell, ask_every=ask_every, patience=patience)
     # An empty context: the task must not inherit a deadline.
     task = asyncio.create_task(_keep(ear, log, pause), name=f"listen {channel}", context=Context())
@@ -98,7 +98,7 @@ class _Ear:
     """One connection after the other."""
 
     def __init__(
-        self, dsn: str, channel: str, bell: Bell, *, ask_every: float, patience: float
+        self, dsn: str, channel: str, bell: Wakeup, *, ask_every: float, patience: float
     ) -> None:
         self.channel = channel
         self._dsn = dsn

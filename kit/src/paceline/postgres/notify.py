@@ -9,7 +9,7 @@ milliseconds. A process that dies in between, or a server that is away, loses on
 
 import asyncio
 
-from paceline.concurrency.background import Background
+from paceline.concurrency import Background
 from paceline.errors import Error
 from paceline.postgres.pool import Pool
 

@@ -15,17 +15,15 @@ from typing import Any, Final, LiteralString, TypeVar
 
 import asyncpg
 
-from paceline.concurrency.deadline import remaining
+from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.postgres.checkout import Checkout
-from paceline.postgres.connect import wait_for_server
 from paceline.postgres.connection import Connection, Row
+from paceline.postgres.connector import wait_for_server
 from paceline.postgres.errors import DRIVER_ERRORS
 from paceline.postgres.slots import Slots, stopped
 from paceline.postgres.transaction import Isolation, begun, is_conflict
-from paceline.resilience.budget import Budget
-from paceline.resilience.retry import Retry
-from paceline.resilience.retry import Stats as RetryStats
+from paceline.resilience import Budget, Retry, RetryStats
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from paceline.trace import Kind, Span, recording
+from paceline.trace import Span, SpanKind, recording
 
 _CHANGES: Final = re.compile(
     r"\b(insert)\s+into\s+([\w.]+)|(?<!for )(?<!key )(?<!do )\b(update)\s+([\w.]+)"
@@ -21,7 +21,7 @@ _CHANGES: Final = re.compile(
 _SOURCE: Final = re.compile(r"\b(?:from|join)\s+(?!pg_)([a-z_][\w.]*)\b(?!\s*\()", re.IGNORECASE)
 _WORD: Final = re.compile(r"\s*(\w+)")
 _MOST_CHANGES: Final = 3
-_CLIENT: Final = Kind.CLIENT  # looking a member up runs Python code, before 3.12
+_CLIENT: Final = SpanKind.CLIENT  # looking a member up runs Python code, before 3.12
 
 
 def begin(sql: str) -> Span | None:

@@ -14,7 +14,7 @@ from typing import Final, Literal, LiteralString
 
 import asyncpg
 
-from paceline.concurrency.deadline import ran_out, remaining
+from paceline.concurrency import remaining, timeout_message
 from paceline.errors import Code
 from paceline.postgres.connection import Connection
 from paceline.postgres.errors import DatabaseError, OutcomeUnknown
@@ -57,7 +57,7 @@ async def _roll_back(connection: Connection) -> None:
 async def _commit(connection: Connection) -> None:
     if remaining() == 0:
         await _roll_back(connection)
-        raise DatabaseError(Code.DEADLINE_EXCEEDED, ran_out("a transaction"))
+        raise DatabaseError(Code.DEADLINE_EXCEEDED, timeout_message("a transaction"))
     try:
         tag = await connection.control("COMMIT")
     except DatabaseError as exc:

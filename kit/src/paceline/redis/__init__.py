@@ -1,19 +1,44 @@
 """A cache that never fails a request, and limits that replicas share, over Redis or Valkey.
 
-`Redis` is the server, which may be away; `Aside` is the cache-aside pattern with an explicit bound
-on staleness, on a `RedisStore`; `SharedLimiter` decides about rates. The library ``redis`` is known
-here only. Used by a service's ``repository`` code and its ``main``; read ``aside``, then ``store``.
+`Redis` is the server, which may be away; `CacheAside` is the cache-aside pattern with an explicit
+bound on staleness, on a `RedisStore`; `SharedLimiter` decides about rates. The library ``redis`` is
+known here only. Used by a service's ``repository`` code and its ``main``; read ``aside``, then
+``store``.
 """
 
-from paceline.redis.cache_aside import Aside, AsideStats
-from paceline.redis.client import Redis
-from paceline.redis.shared_limiter import SharedLimiter
-from paceline.redis.store import Change, Kind, Lease, RedisStore, Store
+from typing import TYPE_CHECKING
+
+from paceline._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paceline.redis.cache_aside import CacheAside, CacheStats
+    from paceline.redis.client import Redis
+    from paceline.redis.connections import ConnectionPool
+    from paceline.redis.shared_limiter import SharedLimiter
+    from paceline.redis.store import Change, Kind, Lease, RedisStore, Store
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "CacheAside": "cache_aside",
+            "CacheStats": "cache_aside",
+            "Change": "store",
+            "ConnectionPool": "connections",
+            "Kind": "store",
+            "Lease": "store",
+            "Redis": "client",
+            "RedisStore": "store",
+            "SharedLimiter": "shared_limiter",
+            "Store": "store",
+        },
+        extra="redis",
+    )
 
 __all__ = [
-    "Aside",
-    "AsideStats",
+    "CacheAside",
+    "CacheStats",
     "Change",
+    "ConnectionPool",
     "Kind",
     "Lease",
     "Redis",

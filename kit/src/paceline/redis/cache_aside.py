@@ -20,11 +20,10 @@ from uuid import uuid4
 
 from paceline.clock import Clock
 from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
-from paceline.concurrency.deadline import blame, struck
-from paceline.concurrency.singleflight import Flight
+from paceline.concurrency import SingleFlight, expired, name_timeout
 from paceline.errors import Code, Error, NotFound
-from paceline.redis.entry_codec import Entry, Sealer, Unreadable
-from paceline.redis.invalidations import Debt, Debts
+from paceline.redis.entry_codec import Entry, EntryCodec, Unreadable
+from paceline.redis.invalidations import PendingInvalidation, PendingInvalidations
 from paceline.redis.store import Change, Kind, Lease, Store
 from paceline.trace import carried
 
@@ -53,7 +52,7 @@ class Logger(Protocol):
 
 
 @dataclass(slots=True)
-class AsideStats:
+class CacheStats:
     """Reads so far: ``hits``, ``misses`` that fetched, those that ``coalesced`` with such a fetch.
 
     ``bypassed`` went to the source since the cache was away, blocked or not to be trusted;
@@ -72,7 +71,7 @@ class AsideStats:
     owed: int = 0
 
 
-class Aside(Generic[V]):
+class CacheAside(Generic[V]):
     """Values of one ``type`` by key. They are shared between callers: treat them as immutable.
 
     Settings, times in seconds: ``ttl`` of a value, shortened by up to ``jitter`` of it so that what
@@ -80,8 +79,8 @@ class Aside(Generic[V]):
     remembered for ``negative_ttl`` (None: never); ``lease``: the longest fetch that may still fill;
     ``hold``: longer than any change can take; ``beta``: how eagerly an entry that takes long to
     fetch is renewed before its end (XFetch: the expected lead is ``beta`` times the fetch), 0 for
-    never; ``max_bytes``: larger values are not stored; ``max_owed``, ``retry``: see `Debts`;
-    ``observer``: watches the trips.
+    never; ``max_bytes``: larger values are not stored; ``max_owed``, ``retry``: see
+    `PendingInvalidations`; ``observer``: watches the trips.
 
     *Resources*: tasks for the trips that are out and for what is owed; `stop` ends them.
     """
@@ -120,9 +119,9 @@ class Aside(Generic[V]):
         self._hold = hold
         self._beta = beta
         self._max_bytes = max_bytes
-        self._sealer = Sealer(type)
-        self._stats = AsideStats()
-        self._flight: Flight[tuple[str, str], V] = Flight()
+        self._sealer = EntryCodec(type)
+        self._stats = CacheStats()
+        self._flight: SingleFlight[tuple[str, str], V] = SingleFlight()
         self._reads: ReadCoalescer[str, Entry[V] | None] = ReadCoalescer(
             self._read_all, name=f"reading cached {name}", lanes=2, max_batch=128,
             observer=observer,
@@ -134,10 +133,12 @@ class Aside(Generic[V]):
             store.change, name=f"changing cached {name}", lanes=2, max_batch=64,
             observer=observer,
         )  # fmt: skip
-        self._debts = Debts(self._pay, clock, life=ttl + lease + hold, retry=retry, most=max_owed)
+        self._debts = PendingInvalidations(
+            self._pay, clock, life=ttl + lease + hold, retry=retry, most=max_owed
+        )
 
     @property
-    def stats(self) -> AsideStats:
+    def stats(self) -> CacheStats:
         """What it has done so far."""
         return replace(self._stats, owed=len(self._debts))
 
@@ -235,7 +236,7 @@ class Aside(Generic[V]):
         try:
             return await self._changes.call(change)
         except Error:
-            if struck() and not last:
+            if expired() and not last:
                 raise
             return False
 
@@ -250,7 +251,7 @@ class Aside(Generic[V]):
         try:
             return await self._flight.do((key, token), carried(fetch_and_fill))
         except asyncio.CancelledError:
-            blame(f"fetching {self.name}")
+            name_timeout(f"fetching {self.name}")
             raise
         finally:
             if mine:
@@ -325,5 +326,5 @@ class Aside(Generic[V]):
         found = await self._store.lease(keys, self._lease)
         return dict(zip(keys, found, strict=True))
 
-    async def _pay(self, debts: Sequence[Debt]) -> None:
+    async def _pay(self, debts: Sequence[PendingInvalidation]) -> None:
         await self._store.change([Change(Kind.RELEASE, debt.key, debt.token) for debt in debts])

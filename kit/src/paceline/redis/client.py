@@ -16,9 +16,9 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from paceline.clock import Clock
 from paceline.errors import Code, Error
-from paceline.redis.connections import Answer, Connections, Word
-from paceline.resilience.breaker import Breaker
-from paceline.trace import Kind, span
+from paceline.redis.connections import Answer, ConnectionPool, Word
+from paceline.resilience import Breaker
+from paceline.trace import SpanKind, span
 
 _MOST_KINDS: Final = 16
 _SYSTEM: Final = {"db.system.name": "redis"}
@@ -73,7 +73,7 @@ class Redis:
         self._timeout = timeout
         self._size = connections
         self._required = required
-        self._connections: Connections | None = None
+        self._connections: ConnectionPool | None = None
         self._refusals: set[str] = set()
         self.breaker = Breaker(
             clock,
@@ -92,7 +92,7 @@ class Redis:
     async def start(self) -> None:
         """Let commands in. Errors: UNAVAILABLE when it is required and away."""
         if self._connections is None:
-            self._connections = Connections(self._url, size=self._size)
+            self._connections = ConnectionPool(self._url, size=self._size)
         if self._required:
             await self.ping()
 
@@ -136,7 +136,7 @@ class Redis:
         if self._connections is None:
             raise Error(Code.UNAVAILABLE, "redis is stopped")
         try:
-            with span(str(words[0]), Kind.CLIENT, _SYSTEM), self.breaker.attempt():
+            with span(str(words[0]), SpanKind.CLIENT, _SYSTEM), self.breaker.attempt():
                 async with asyncio.timeout(self._timeout):
                     return await self._connections.execute(words)
         except TimeoutError as exc:

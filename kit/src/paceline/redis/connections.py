@@ -27,7 +27,7 @@ _CLASS: Final = "connection_class"
 _PACK: Final = cast("Callable[[tuple[Word, ...]], bytes]", getattr(hiredis, "pack_command"))  # noqa: B009 - as above
 
 
-class Connection(Protocol):
+class RedisConnection(Protocol):
     """What is used of the library's connections, with types."""
 
     @property
@@ -42,7 +42,7 @@ class Connection(Protocol):
     async def disconnect(self, nowait: bool = False) -> None: ...  # noqa: D102, FBT001, FBT002 - the library's
 
 
-class Connections:
+class ConnectionPool:
     """At most ``size`` connections with the server at ``url``, opened when first needed.
 
     *Resources*: owns the connections, until `close`.
@@ -51,7 +51,7 @@ class Connections:
     def __init__(self, url: str, *, size: int) -> None:
         self._settings = parse_url(url)
         self._places = asyncio.Semaphore(size)
-        self._idle: list[Connection] = []
+        self._idle: list[RedisConnection] = []
         self._closed = False
 
     async def execute(self, words: Sequence[Word]) -> Answer:
@@ -81,7 +81,7 @@ class Connections:
                     await connection.disconnect()
 
     @asynccontextmanager
-    async def _used(self, connection: Connection) -> AsyncGenerator[Connection]:
+    async def _used(self, connection: RedisConnection) -> AsyncGenerator[RedisConnection]:
         try:
             yield connection
         except ResponseError:  # an answer like any other, and the last byte of it has been read
@@ -92,7 +92,7 @@ class Connections:
             raise
         await self._put(connection)
 
-    async def _put(self, connection: Connection) -> None:
+    async def _put(self, connection: RedisConnection) -> None:
         if self._closed or not connection.is_connected:
             await _drop(connection)
         else:
@@ -102,22 +102,22 @@ class Connections:
         while self._idle:
             await _drop(self._idle.pop())
 
-    def _new(self) -> Connection:
+    def _new(self) -> RedisConnection:
         kind = self._settings.get(_CLASS, TcpConnection)
         options = {name: value for name, value in self._settings.items() if name != _CLASS}
         # No timeouts of the library's own: the caller bounds a command as a whole. No greeting
         # either: it would be three trips for nothing.
         options |= {"socket_timeout": None, "socket_connect_timeout": None}
         options |= {"protocol": 2, "driver_info": None}
-        return cast("Callable[..., Connection]", kind)(**options)
+        return cast("Callable[..., RedisConnection]", kind)(**options)
 
 
-async def _ask(connection: Connection, words: Sequence[Word]) -> Answer:
+async def _ask(connection: RedisConnection, words: Sequence[Word]) -> Answer:
     # The library packs word by word in Python, which costs a batch more than all else together.
     await connection.send_packed_command([_PACK(tuple(words))])
     return await connection.read_response()
 
 
-async def _drop(connection: Connection) -> None:
+async def _drop(connection: RedisConnection) -> None:
     """Close without waiting: it may be in the middle of a cancellation, or of a frozen server."""
     await connection.disconnect(nowait=True)

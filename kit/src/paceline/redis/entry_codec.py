@@ -32,7 +32,7 @@ class Entry(msgspec.Struct, Generic[V], frozen=True):
     cost: float
 
 
-class Sealer(Generic[V]):
+class EntryCodec(Generic[V]):
     """Seals and opens values of one ``type``."""
 
     def __init__(self, type: type[V]) -> None:  # noqa: A002 - as in msgspec

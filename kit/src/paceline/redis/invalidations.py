@@ -21,7 +21,7 @@ from paceline.errors import Error
 _BATCH: Final = 256
 
 
-class Debt(msgspec.Struct, frozen=True):
+class PendingInvalidation(msgspec.Struct, frozen=True):
     """A release of ``key`` to deliver, of the writer with ``token``; it matters ``until``."""
 
     key: str
@@ -29,7 +29,7 @@ class Debt(msgspec.Struct, frozen=True):
     until: float
 
 
-class Debts:
+class PendingInvalidations:
     """At most ``most`` debts, tried every ``retry`` seconds; each matters for ``life`` seconds.
 
     ``deliver`` raises `Error` when it cannot.
@@ -39,7 +39,7 @@ class Debts:
 
     def __init__(
         self,
-        deliver: Callable[[Sequence[Debt]], Awaitable[object]],
+        deliver: Callable[[Sequence[PendingInvalidation]], Awaitable[object]],
         clock: Clock,
         *,
         life: float,
@@ -51,7 +51,7 @@ class Debts:
         self._life = life
         self._retry = retry
         self._most = most
-        self._owed: dict[str, Debt] = {}  # the one that matters shortest first
+        self._owed: dict[str, PendingInvalidation] = {}  # the one that matters shortest first
         self._trust_nothing_until = -math.inf
         self._settling: asyncio.Task[None] | None = None
 
@@ -66,7 +66,7 @@ class Debts:
         if len(self._owed) >= self._most:
             self._trust_nothing_until = until
             return
-        self._owed[key] = Debt(key, token, until)
+        self._owed[key] = PendingInvalidation(key, token, until)
         if self._settling is None or self._settling.done():
             self._settling = asyncio.create_task(
                 self._settle(), name="release cache entries", context=Context()

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import Final, cast
 
-from paceline.coalesce import Stats, WriteCoalescer
-from paceline.concurrency.deadline import struck
+from paceline.coalesce import CoalescerStats, WriteCoalescer
+from paceline.concurrency import expired
 from paceline.errors import Error
 from paceline.redis.client import Redis
 from paceline.redis.connections import Word
 from paceline.redis.scripts import TAKE
-from paceline.resilience.rate_limit import Decision, RateLimiter
+from paceline.resilience import Decision, RateLimiter
 
 _MICROSECONDS: Final = 1e6
 _LONGEST_KEY: Final = 128
@@ -62,7 +62,7 @@ class SharedLimiter:
         self._fallbacks = 0
 
     @property
-    def stats(self) -> Stats:
+    def stats(self) -> CoalescerStats:
         """The trips so far."""
         return self._takes.stats
 
@@ -89,7 +89,7 @@ class SharedLimiter:
         try:
             return await self._takes.call((key, cost))
         except Error:
-            if struck():
+            if expired():
                 raise
             self._fallbacks += 1
             return self._local.take(key, cost)

@@ -56,7 +56,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """What `Aside` needs of a store. Errors of each: `Error`, when it is not available."""
+    """What `CacheAside` needs of a store. Errors of each: `Error`, when it is not available."""
 
     async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
         """The values, None for one that is not there."""

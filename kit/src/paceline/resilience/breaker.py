@@ -22,7 +22,7 @@ _K: Final = 2.0
 _FEW: Final = 20  # fewer requests in a window say nothing of the share that fails
 
 
-class Rests(Error):
+class CircuitOpen(Error):
     """The breaker refused: nothing was tried."""
 
     kind = "breaker-open"
@@ -32,7 +32,7 @@ class Rests(Error):
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class BreakerStats:
     """Attempts so far and what became of them; ``share`` is refused of those to come, 1 if open."""
 
     open: bool
@@ -109,12 +109,14 @@ class Breaker:
         return max(0.0, (requests - _K * (self._accepts + self._accepts_before)) / (requests + 1))
 
     @property
-    def stats(self) -> Stats:
+    def stats(self) -> BreakerStats:
         """How it stands, and what it has done so far."""
-        return Stats(not self._closed, self.share, self._succeeded, self._failed, self._refused)
+        return BreakerStats(
+            not self._closed, self.share, self._succeeded, self._failed, self._refused
+        )
 
     def attempt(self) -> "_Attempt":
-        """Surround a use. Errors: `Rests` on entering, when it is refused."""
+        """Surround a use. Errors: `CircuitOpen` on entering, when it is refused."""
         return _Attempt(self)
 
     def enter(self, attempt: "_Attempt") -> None:
@@ -132,7 +134,7 @@ class Breaker:
             self._probe = attempt
             return
         self._refused += 1
-        raise Rests(self.name)
+        raise CircuitOpen(self.name)
 
     def leave(self, attempt: "_Attempt", exc: BaseException | None) -> None:
         """Take note of how an attempt ended."""

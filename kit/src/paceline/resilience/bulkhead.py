@@ -11,12 +11,12 @@ import asyncio
 from dataclasses import dataclass
 from types import TracebackType
 
-from paceline.concurrency.deadline import blame
+from paceline.concurrency import name_timeout
 from paceline.errors import Overloaded
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class BulkheadStats:
     """Who is inside and who waits just now; who was refused so far."""
 
     limit: int
@@ -41,9 +41,9 @@ class Bulkhead:
         self._inside = self._waiting = self._refused = 0
 
     @property
-    def stats(self) -> Stats:
+    def stats(self) -> BulkheadStats:
         """How it stands."""
-        return Stats(self._limit, self._inside, self._waiting, self._refused)
+        return BulkheadStats(self._limit, self._inside, self._waiting, self._refused)
 
     async def __aenter__(self) -> None:
         if self._places.locked() and self._waiting >= self._most_waiting:
@@ -53,7 +53,7 @@ class Bulkhead:
         try:
             await self._places.acquire()
         except asyncio.CancelledError:
-            blame(f"waiting for a place among {self.name}")
+            name_timeout(f"waiting for a place among {self.name}")
             raise
         finally:
             self._waiting -= 1

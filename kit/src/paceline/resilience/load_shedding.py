@@ -7,7 +7,7 @@ falls with the delay, down to ``least``, and rises again afterwards. That is AIM
 queueing, as in WeChat's DAGOR (Zhou et al., SoCC 2018); what is beyond the normal time is waiting.
 Classes have shares of the limit: writes still pass where reads do not. Rejected: a gradient of
 latencies alone, to which batching looks like a queue, and a lasting overload like the normal state.
-Shared by the doors in ``web``, ``rpc`` and ``bus``; see `Door`.
+Shared by the doors in ``web``, ``rpc`` and ``bus``; see `Admission`.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class Logger(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class LoadSheddingStats:
     """How it stands: ``limit`` of what may be in flight; delays, normal ones and lag in seconds."""
 
     limit: int
@@ -62,7 +62,7 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
-class DoorStats:
+class AdmissionStats:
     """What a door has let in, and refused of each class."""
 
     admitted: int
@@ -71,7 +71,7 @@ class DoorStats:
     refused_background: int
 
 
-class Shedder:
+class LoadShedder:
     """How much may be in flight just now.
 
     Settings: ``least`` and ``most`` in flight; ``target``: seconds of waiting on average that are
@@ -115,9 +115,9 @@ class Shedder:
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def stats(self) -> Stats:
+    def stats(self) -> LoadSheddingStats:
         """How it stands."""
-        return Stats(
+        return LoadSheddingStats(
             int(self._limit), self._in_flight, self._overload is not None,
             self._delay, self._normal, self._lag,
         )  # fmt: skip
@@ -144,12 +144,12 @@ class Shedder:
         """Whether there is no room for one more of this class. Counts nothing."""
         return self._in_flight >= self._bounds[priority]
 
-    def enter(self) -> "Ticket":
+    def enter(self) -> "Permit":
         """Count one in."""
         self._in_flight += 1
         if self._in_flight > self._peak:  # noqa: PLR1730 - a call of max costs more than all else
             self._peak = self._in_flight
-        return Ticket(self)
+        return Permit(self)
 
     def leave(self, entered_at: float | None) -> None:
         """Count one out; None when how long it took says nothing of the load."""
@@ -236,13 +236,13 @@ class _Overload:
         self.refused = 0
 
 
-class Ticket:
+class Permit:
     """One that was let in, until it is given back; giving it back again does nothing."""
 
     __slots__ = ("_entered_at", "_shedder")
 
-    def __init__(self, shedder: Shedder) -> None:
-        self._shedder: Shedder | None = shedder
+    def __init__(self, shedder: LoadShedder) -> None:
+        self._shedder: LoadShedder | None = shedder
         self._entered_at = shedder.now()
 
     def leave(self) -> None:
@@ -258,25 +258,25 @@ class Ticket:
             shedder.leave(None)
 
 
-class Door:
-    """One way in: asks its `Shedder`, which others share, and has counts of its own.
+class Admission:
+    """One way in: asks its `LoadShedder`, which others share, and has counts of its own.
 
     ``name`` is for metrics: http, grpc.
     """
 
-    def __init__(self, shedder: Shedder, name: str) -> None:
+    def __init__(self, shedder: LoadShedder, name: str) -> None:
         self.name = name
         self._shedder = shedder
         self._admitted = 0
         self._refused = [0] * len(Priority)
 
     @property
-    def stats(self) -> DoorStats:
+    def stats(self) -> AdmissionStats:
         """What it has done so far."""
         _, writes, reads, background = self._refused
-        return DoorStats(self._admitted, writes, reads, background)
+        return AdmissionStats(self._admitted, writes, reads, background)
 
-    def enter(self, priority: Priority) -> Ticket | None:
+    def enter(self, priority: Priority) -> Permit | None:
         """Let one in, whose ticket must be given back; or None, and it is to be refused."""
         if self.refuses(priority):
             return None

@@ -1,12 +1,12 @@
 """Rate limits as a value: a token bucket per key, in this process.
 
-The bucket is kept as one number, the time at which it will be full again (the "theoretical
-arrival time" of the generic cell rate algorithm, virtual scheduling form: ITU-T I.371, annex A),
-which gives the same answers as a bucket refilled by a timer, needs no timer, and makes a full
-bucket the same as an absent one. Invariant: in any window of t seconds a key is allowed at most
-burst + rate * t, unless it was forgotten to bound memory (see `RateLimiter`).
-`Limits` says which limiter counts what. Used by the rate limits of both doors (``web.middleware``,
-``rpc.interceptors``), which tell the caller the numbers.
+The bucket is kept as one number, the time at which it will be full again (the "theoretical arrival
+time" of the generic cell rate algorithm, virtual scheduling form: ITU-T I.371, annex A), which
+gives the same answers as a bucket refilled by a timer, needs no timer, and makes a full bucket the
+same as an absent one. Invariant: in any window of t seconds a key is allowed at most burst + rate *
+t, unless it was forgotten to bound memory (see `RateLimiter`). `RateLimits` says which limiter
+counts what. Used by the rate limits of both doors (``web.middleware``, ``rpc.interceptors``), which
+tell the caller the numbers.
 """
 
 import math
@@ -49,7 +49,7 @@ class Limiter(Protocol):
         ...
 
 
-class Limits:
+class RateLimits:
     """One limit for everything, and others for what needs certain scopes.
 
     An operation that needs a scope of ``own`` counts there and nowhere else; of several, the first

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from paceline.concurrency.deadline import remaining
+from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.resilience.budget import Budget
 
@@ -24,7 +24,7 @@ TRANSIENT: Final = frozenset({Code.UNAVAILABLE, Code.ABORTED})
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class RetryStats:
     """Calls, the retries they cost, and retries that the budget or the deadline did not allow."""
 
     calls: int
@@ -65,9 +65,9 @@ class Retry:
         self._calls = self._repeated = self._denied = 0
 
     @property
-    def stats(self) -> Stats:
+    def stats(self) -> RetryStats:
         """What it has done so far."""
-        return Stats(self._calls, self._repeated, self._denied)
+        return RetryStats(self._calls, self._repeated, self._denied)
 
     async def run(self, call: Callable[[], Awaitable[T]], *, attempts: int | None = None) -> T:
         """Await ``call()`` until it works. Only for what may run more than once.

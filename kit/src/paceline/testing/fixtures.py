@@ -15,9 +15,9 @@ import pytest
 
 from paceline.engines import NatsEngine, PostgresEngine, RedisEngine
 from paceline.testing.blocked_loop import pytest_asyncio_loop_factories, pytest_runtest_call
-from paceline.testing.nats import new_test_nats
-from paceline.testing.postgres import fresh_database, new_test_server, scratch_folder
-from paceline.testing.redis import new_test_redis
+from paceline.testing.nats_servers import new_test_nats
+from paceline.testing.postgres_servers import fresh_database, new_test_server, scratch_folder
+from paceline.testing.redis_servers import new_test_redis
 
 __all__ = [
     "database",

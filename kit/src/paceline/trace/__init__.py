@@ -9,32 +9,56 @@ starts, and only then. Read ``context``, ``span``, ``ambient``, ``tracer``; then
 that many share, ``export`` and ``otlp``.
 """
 
-from paceline.trace.ambient import (
-    attach,
-    carried,
-    current,
-    detach,
-    outgoing,
-    recording,
-    span,
-)
-from paceline.trace.batch_spans import TripSpans, joined
-from paceline.trace.context import TRACEPARENT, TRACESTATE, SpanContext, is_sampled
-from paceline.trace.endpoint import OTLP_ENDPOINT, parse_endpoint, sender_to
-from paceline.trace.export import TraceExport
-from paceline.trace.span import Kind, Span
-from paceline.trace.tracer import Tracer
+from typing import TYPE_CHECKING
+
+from paceline._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paceline.trace.ambient import attach, carried, current, detach, outgoing, recording, span
+    from paceline.trace.batch_spans import BatchSpans, joined
+    from paceline.trace.context import TRACEPARENT, TRACESTATE, SpanContext, is_sampled
+    from paceline.trace.endpoint import OTLP_ENDPOINT, parse_endpoint, sender_to
+    from paceline.trace.export import TraceExport
+    from paceline.trace.spans import Span, SpanKind
+    from paceline.trace.tracer import Tracer
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "BatchSpans": "batch_spans",
+            "OTLP_ENDPOINT": "endpoint",
+            "Span": "spans",
+            "SpanContext": "context",
+            "SpanKind": "spans",
+            "TRACEPARENT": "context",
+            "TRACESTATE": "context",
+            "TraceExport": "export",
+            "Tracer": "tracer",
+            "attach": "ambient",
+            "carried": "ambient",
+            "current": "ambient",
+            "detach": "ambient",
+            "is_sampled": "context",
+            "joined": "batch_spans",
+            "outgoing": "ambient",
+            "parse_endpoint": "endpoint",
+            "recording": "ambient",
+            "sender_to": "endpoint",
+            "span": "ambient",
+        },
+        extra="otel",
+    )
 
 __all__ = [
     "OTLP_ENDPOINT",
     "TRACEPARENT",
     "TRACESTATE",
-    "Kind",
+    "BatchSpans",
     "Span",
     "SpanContext",
+    "SpanKind",
     "TraceExport",
     "Tracer",
-    "TripSpans",
     "attach",
     "carried",
     "current",

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, TypeVar
 
 from paceline.trace.context import SpanContext
-from paceline.trace.span import Kind, Span, Value
+from paceline.trace.spans import Span, SpanKind, Value
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ def outgoing() -> dict[str, str]:
 
 
 def span(
-    name: str, kind: Kind = Kind.INTERNAL, attributes: Mapping[str, Value] | None = None
+    name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Mapping[str, Value] | None = None
 ) -> AbstractContextManager[Span | None]:
     """A span around a block, below the ambient one; None when nothing is recorded.
 

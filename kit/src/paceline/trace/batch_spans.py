@@ -4,7 +4,7 @@ A trip of a coalescer and a batch of messages serve many callers, and a span has
 work stands below the first caller that is recorded: a trace whose calls travelled alone is whole.
 Every other recorded caller gets a link to the work, and the work one to it, so whoever looks at
 either finds the other. Rejected: a copy of the span for each caller, which would say that the work
-was done as often; and links alone, with which nobody's trace would be whole. `TripSpans` is the
+was done as often; and links alone, with which nobody's trace would be whole. `BatchSpans` is the
 coalescers' `Observer`; ``paceline.messaging`` uses `joined`.
 """
 
@@ -12,27 +12,27 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
-from paceline.coalesce.observe import Departure
+from paceline.coalesce import BatchStart
 from paceline.trace.ambient import Active, recording
-from paceline.trace.span import Kind, Span
+from paceline.trace.spans import Span, SpanKind
 
 _MOST_LINKS: Final = 128
 _NOTHING: Final[AbstractContextManager[None]] = nullcontext()
 
 
-class TripSpans:
+class BatchSpans:
     """Watches any number of coalescers: a span for each trip on which somebody is recorded."""
 
     def mark(self) -> Span | None:
         """The caller's span."""
         return recording()
 
-    def trip(self, departure: Departure) -> AbstractContextManager[Span | None]:
+    def trip(self, departure: BatchStart) -> AbstractContextManager[Span | None]:
         """The trip's span, ambient while it is under way."""
         callers = [mark for mark in departure.marks if isinstance(mark, Span)]
         if not callers:
             return _NOTHING
-        span = callers[0].child(departure.name, Kind.INTERNAL)
+        span = callers[0].child(departure.name, SpanKind.INTERNAL)
         span.attributes["paceline.trip.items"] = departure.size
         span.attributes["paceline.trip.callers"] = len(departure.marks)
         span.attributes["paceline.trip.waited"] = round(max(departure.waited), 6)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Final, Protocol
 
-from paceline.concurrency.deadline import remaining
-from paceline.trace.span import Span
+from paceline.concurrency import remaining
+from paceline.trace.spans import Span
 
 _STOP_TIMEOUT: Final = 5.0
 _LAST_TRY: Final = 1.0

@@ -24,11 +24,11 @@ from opentelemetry.sdk.resources import Resource as Detected
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from paceline.trace.context import SpanContext
-from paceline.trace.span import ERROR_TYPE, Kind, Span, Value
+from paceline.trace.spans import ERROR_TYPE, Span, SpanKind, Value
 
 _TIMEOUT: Final = 5
 _LOGGER: Final = "opentelemetry"
-_KINDS: Final = {kind: pb.Span.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in Kind}
+_KINDS: Final = {kind: pb.Span.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in SpanKind}
 _SCOPE: Final = InstrumentationScope(name="paceline")
 _KNOWS_REMOTE: Final = pb.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _REMOTE: Final = pb.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK

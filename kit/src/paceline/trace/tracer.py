@@ -13,7 +13,7 @@ from random import getrandbits
 from typing import Final
 
 from paceline.trace.context import SAMPLED, SpanContext, parse
-from paceline.trace.span import Kind, Span
+from paceline.trace.spans import Span, SpanKind
 
 _LOW: Final = (1 << 64) - 1
 
@@ -36,7 +36,7 @@ class Tracer:
         return self._sink is not None
 
     def enter(
-        self, name: str, kind: Kind, traceparent: str | None = None, tracestate: str = ""
+        self, name: str, kind: SpanKind, traceparent: str | None = None, tracestate: str = ""
     ) -> SpanContext:
         """The place of what begins now, to be made ambient: a `Span`, to be ended, if recorded.
 
@@ -49,7 +49,7 @@ class Tracer:
             return parent
         return Span(name, kind, parent, self._sink)
 
-    def _begin(self, name: str, kind: Kind) -> SpanContext:
+    def _begin(self, name: str, kind: SpanKind) -> SpanContext:
         bits = getrandbits(192)
         digits = bits.to_bytes(24, "big").hex()  # a third of what formatting costs
         sampled = (bits >> 64) & _LOW < self._bound

@@ -13,8 +13,8 @@ from recording_log import RecordingLog
 from paceline.clock import SystemClock
 from paceline.http.app import App
 from paceline.http.asgi import ASGIApp
-from paceline.http.middleware.shed import Gate, by_method, shed
-from paceline.resilience.load_shedding import Door, Shedder
+from paceline.http.middleware.shed import PreAdmission, by_method, shed
+from paceline.resilience.load_shedding import Admission, LoadShedder
 
 pytestmark = pytest.mark.integration
 
@@ -138,10 +138,10 @@ async def test_a_client_that_sends_and_does_not_read_costs_no_memory() -> None:
         client.writer.transport.abort()
 
 
-def guarded(app: ASGIApp, *, most: int) -> tuple[ASGIApp, Gate, Door]:
-    door = Door(Shedder(SystemClock(), RecordingLog(), most=most, target=0), "http")
+def guarded(app: ASGIApp, *, most: int) -> tuple[ASGIApp, PreAdmission, Admission]:
+    door = Admission(LoadShedder(SystemClock(), RecordingLog(), most=most, target=0), "http")
     classify = by_method(health=["/health"])
-    return shed(door, classify)(app), Gate(door, classify), door
+    return shed(door, classify)(app), PreAdmission(door, classify), door
 
 
 async def test_the_gate_and_the_middleware_say_the_same() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from paceline.commands.prefork import Inherited, inherited
+from paceline.commands.prefork import WorkerHandoff, inherited
 from paceline.commands.prefork.client import ask
 from paceline.commands.prefork.handoff import WORKER, handed_on
 from paceline.commands.prefork.sockets import open_listener, port_of, reserve
@@ -54,7 +54,7 @@ def test_an_unknown_host_is_said() -> None:
 
 
 def test_what_is_handed_on_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = Inherited(worker=2, link=3, listener=4, port=80, reserved_port=90, admin=5)
+    given = WorkerHandoff(worker=2, link=3, listener=4, port=80, reserved_port=90, admin=5)
     monkeypatch.setenv(WORKER, handed_on({}, given)[WORKER])
     assert inherited() == given
     assert inherited() is None

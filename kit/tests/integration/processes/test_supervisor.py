@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from paceline.commands.prefork import Plan
+from paceline.commands.prefork import SupervisorSpec
 from paceline.commands.prefork.handoff import PLAN
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
@@ -92,7 +92,7 @@ async def supervisor(
 ) -> AsyncGenerator[Supervisor]:
     """A supervisor, not waited for; at the end none of its processes may be left."""
     (folder / "mood").write_text(mood)
-    plan = Plan(
+    plan = SupervisorSpec(
         workers=workers, host="127.0.0.1", port=port, reserved_port=0, stop_timeout=stop_timeout,
         log_format="json",
     )  # fmt: skip

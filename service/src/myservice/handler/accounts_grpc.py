@@ -12,9 +12,7 @@ from myservice.handler.accounts_http import OPERATE, READ, TRANSFER, Idempotency
 from myservice.handler.grpc_values import TransferFields, checked, seconds, text_of, uuid_of
 from myservice.proto.v1 import accounts_pb2 as pb
 from myservice.service.accounts import AccountService, Actor
-from paceline.grpc.app import RpcApp
-from paceline.grpc.call import Call
-from paceline.grpc.methods import unary
+from paceline.grpc import Call, RpcApp, unary
 
 SERVICE: Final = "myservice.v1.AccountService"
 

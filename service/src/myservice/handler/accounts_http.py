@@ -29,9 +29,7 @@ from myservice.domain.ledger import (
 from myservice.service.accounts import AccountService, Actor
 from paceline.auth import Principal
 from paceline.errors import Error
-from paceline.http.app import Group
-from paceline.http.binding import Body, Header, Path, Provided
-from paceline.http.endpoint import Reply
+from paceline.http import Body, Header, Path, Provided, Reply, RouteGroup
 
 READ: Final = "accounts:read"
 WRITE: Final = "accounts:write"
@@ -56,7 +54,7 @@ class AccountHandler:
     def __init__(self, service: AccountService) -> None:
         self._service = service
 
-    def register(self, api: Group) -> None:
+    def register(self, api: RouteGroup) -> None:
         """Add the routes."""
         unknown = [AccountNotFound, NotTheOwner]
         key = [KeyReused, KeyInFlight]

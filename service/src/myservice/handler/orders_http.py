@@ -15,9 +15,7 @@ from myservice.domain.orders import NotYourOrder, Order, OrderDraft, OrderNotFou
 from myservice.handler.accounts_http import IdempotencyKey, actor_of
 from myservice.service.orders import OrderService
 from paceline.auth import Principal
-from paceline.http.app import Group
-from paceline.http.binding import Body, Header, Path, Provided
-from paceline.http.endpoint import Reply
+from paceline.http import Body, Header, Path, Provided, Reply, RouteGroup
 
 READ: Final = "orders:read"
 WRITE: Final = "orders:write"
@@ -29,7 +27,7 @@ class OrderHandler:
     def __init__(self, service: OrderService) -> None:
         self._service = service
 
-    def register(self, api: Group) -> None:
+    def register(self, api: RouteGroup) -> None:
         """Add the routes."""
         api.post(
             "/orders", self.place_order, status=202, scopes=[WRITE],

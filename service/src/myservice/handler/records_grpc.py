@@ -23,10 +23,7 @@ from myservice.proto.v1 import records_pb2 as pb
 from myservice.service.records import RecordService
 from myservice.service.updates import RecordUpdates
 from paceline.errors import ValidationError
-from paceline.grpc.app import RpcApp
-from paceline.grpc.call import Call
-from paceline.grpc.methods import stream, unary
-from paceline.grpc.streams import Ended
+from paceline.grpc import Call, Ended, RpcApp, stream, unary
 
 SERVICE: Final = "myservice.v1.RecordService"
 MAX_PAGE: Final = 100

@@ -14,11 +14,18 @@ import msgspec
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
 from myservice.service.records import RecordService
 from paceline.errors import Error
-from paceline.http.app import Group
-from paceline.http.asgi import Headers
-from paceline.http.binding import Body, Header, Path, Query
-from paceline.http.conditional import IfMatch, entity_tag, expected_versions
-from paceline.http.endpoint import Reply
+from paceline.http import (
+    Body,
+    Header,
+    Headers,
+    IfMatch,
+    Path,
+    Query,
+    Reply,
+    RouteGroup,
+    entity_tag,
+    expected_versions,
+)
 
 READ: Final = "records:read"
 WRITE: Final = "records:write"
@@ -66,7 +73,7 @@ class RecordHandler:
     def __init__(self, service: RecordService) -> None:
         self._service = service
 
-    def register(self, api: Group) -> None:
+    def register(self, api: RouteGroup) -> None:
         """Add the routes."""
         api.get("/records", self.list_records, scopes=[READ])
         api.post("/records", self.create_record, status=201, scopes=[WRITE])

@@ -14,9 +14,7 @@ from myservice.handler.records_http import READ
 from myservice.service.updates import RecordUpdate, RecordUpdates
 from paceline.auth import Principal
 from paceline.clock import Clock
-from paceline.http.app import Group
-from paceline.http.binding import Header, Provided, Query
-from paceline.http.events import Events, event
+from paceline.http import Events, Header, Provided, Query, RouteGroup, event
 
 Position = Annotated[
     str,
@@ -51,7 +49,7 @@ class UpdateHandler:
         self._encoded: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._json = msgspec.json.Encoder().encode
 
-    def register(self, api: Group) -> None:
+    def register(self, api: RouteGroup) -> None:
         """Add the route."""
         api.get("/records/updates", self.stream_updates, scopes=[READ])
 

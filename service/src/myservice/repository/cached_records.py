@@ -14,13 +14,13 @@ from uuid import UUID
 
 from myservice.domain.records import Record, RecordDraft
 from myservice.service.records import RecordRepository
-from paceline.redis import Aside
+from paceline.redis import CacheAside
 
 
 class CachedRecords:
     """``records`` with a ``cache`` before `get`."""
 
-    def __init__(self, records: RecordRepository, cache: Aside[Record]) -> None:
+    def __init__(self, records: RecordRepository, cache: CacheAside[Record]) -> None:
         self._records = records
         self._cache = cache
 

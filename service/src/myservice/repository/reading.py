@@ -10,9 +10,7 @@ connection.
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from paceline.resilience.budget import Budget
-from paceline.resilience.bulkhead import Bulkhead
-from paceline.resilience.retry import Retry
+from paceline.resilience import Budget, Bulkhead, Retry
 
 T = TypeVar("T")
 

@@ -66,7 +66,7 @@ class ChangeLog(Protocol):
         ...
 
 
-class Bell(Protocol):
+class Wakeup(Protocol):
     """What tells that there may be something new."""
 
     async def heard(self) -> None:
@@ -89,7 +89,7 @@ class RecordFeed:
     def __init__(
         self,
         log: ChangeLog,
-        bells: Callable[[], AbstractAsyncContextManager[Bell]],
+        bells: Callable[[], AbstractAsyncContextManager[Wakeup]],
         clock: Clock,
         logger: Logger,
         *,
@@ -191,7 +191,7 @@ class RecordFeed:
                 self._tail = None
                 self._end_all()
 
-    async def _follow_log(self, bell: Bell) -> None:
+    async def _follow_log(self, bell: Wakeup) -> None:
         loop = asyncio.get_running_loop()
         needed_at = loop.time()
         failing = False
@@ -212,7 +212,7 @@ class RecordFeed:
             if not more:
                 await self._pause(bell)
 
-    async def _pause(self, bell: Bell) -> None:
+    async def _pause(self, bell: Wakeup) -> None:
         try:
             async with asyncio.timeout(self._poll):
                 await bell.heard()

@@ -19,7 +19,7 @@ from myservice.domain.imports import Format, Import, Layout, Parsed, Reject, Tal
 from myservice.service.chunks import chunks
 from myservice.service.parsing import parse
 from paceline.clock import Clock
-from paceline.concurrency.workers import process_pool
+from paceline.concurrency import process_pool
 from paceline.errors import wrap
 
 

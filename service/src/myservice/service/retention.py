@@ -7,7 +7,7 @@ goes on through failures: a log that is kept for longer harms nobody. Built by `
 import asyncio
 from typing import Protocol
 
-from paceline.concurrency.background import Background
+from paceline.concurrency import Background
 from paceline.errors import Error
 from paceline.log import Logger
 

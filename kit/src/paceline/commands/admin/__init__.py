@@ -6,9 +6,37 @@ public port, and beyond this machine nothing but the probes answers without the 
 Built by ``main``; read ``app``, which lists the paths.
 """
 
-from paceline.commands.admin.access import require_token
-from paceline.commands.admin.app import Operated, admin_app
-from paceline.commands.admin.profile import Profiler
-from paceline.commands.admin.tasks import TaskAges
+from typing import TYPE_CHECKING
 
-__all__ = ["Operated", "Profiler", "TaskAges", "admin_app", "require_token"]
+from paceline._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paceline.commands.admin.access import QUIET, guard, require_token
+    from paceline.commands.admin.app import AdminContext, AdminLog, admin_app
+    from paceline.commands.admin.profile import Profiler
+    from paceline.commands.admin.tasks import TaskAges
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "AdminContext": "app",
+            "AdminLog": "app",
+            "Profiler": "profile",
+            "QUIET": "access",
+            "TaskAges": "tasks",
+            "admin_app": "app",
+            "guard": "access",
+            "require_token": "access",
+        },
+    )
+
+__all__ = [
+    "QUIET",
+    "AdminContext",
+    "AdminLog",
+    "Profiler",
+    "TaskAges",
+    "admin_app",
+    "guard",
+    "require_token",
+]

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from paceline.errors import Code, Error, PermissionDenied, Unauthorized
-from paceline.http.asgi import ASGIApp, Middleware, Receive, Scope, Send, headers_of
+from paceline.http import ASGIApp, Middleware, Receive, Scope, Send, headers_of
 from paceline.http.middleware import authenticate
 
 QUIET: Final = ("/metrics", "/health", "/ready", "/debug/logs", "/debug/state", "/debug/tasks")

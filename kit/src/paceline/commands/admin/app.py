@@ -21,18 +21,15 @@ from paceline.commands.admin.pages import Page, add_page
 from paceline.commands.admin.profile import Profiler
 from paceline.commands.admin.profile_page import profile_page
 from paceline.commands.admin.tasks import TaskAges, TaskList
-from paceline.config import Row
+from paceline.config import EffectiveSetting
 from paceline.health import Health
-from paceline.http.app import App
-from paceline.http.asgi import Scope, headers_of
-from paceline.http.binding import Body, Query
+from paceline.http import App, Body, Query, Scope, add_probes, headers_of
 from paceline.http.middleware import access_log, recover, request_id
-from paceline.http.probes import add_probes
 from paceline.log import Level, Logger, Tail
-from paceline.metrics.registry import Metrics
+from paceline.metrics import Metrics
 
 
-class OperatedLog(Logger, Protocol):
+class AdminLog(Logger, Protocol):
     """A log whose level can be changed and whose last lines can be read: ``paceline.log.Log``."""
 
     @property
@@ -51,7 +48,7 @@ class OperatedLog(Logger, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Operated:
+class AdminContext:
     """The process that is asked about. ``metrics`` None: it serves none.
 
     ``settings``: what is in effect, masked. ``state``: the figures, by group.
@@ -61,7 +58,7 @@ class Operated:
     version: str
     health: Health
     metrics: Metrics | None
-    settings: Sequence[Row]
+    settings: Sequence[EffectiveSetting]
     state: Callable[[], Mapping[str, object]]
     tasks: TaskAges
     profiler: Profiler
@@ -86,7 +83,7 @@ class LogQuery(msgspec.Struct, frozen=True):
     after: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
-def admin_app(operated: Operated, log: OperatedLog, *, token: str | None) -> App:
+def admin_app(operated: AdminContext, log: AdminLog, *, token: str | None) -> App:
     """The application. ``token``: see ``access``."""
     app = App(request_id(), access_log(log, quiet=QUIET), recover(log))
     add_probes(app, operated.health)
@@ -108,7 +105,7 @@ def admin_app(operated: Operated, log: OperatedLog, *, token: str | None) -> App
 class _Handlers:
     """The answers in JSON."""
 
-    def __init__(self, operated: Operated, log: OperatedLog) -> None:
+    def __init__(self, operated: AdminContext, log: AdminLog) -> None:
         self._operated = operated
         self._log = log
         self._began = monotonic()
@@ -125,7 +122,7 @@ class _Handlers:
         self._log.warning("log level changed", before=before, after=body.level)
         return LogLevel(self._log.level)
 
-    async def settings(self) -> Sequence[Row]:
+    async def settings(self) -> Sequence[EffectiveSetting]:
         """The settings in effect and where each came from; secrets are masked."""
         return self._operated.settings
 

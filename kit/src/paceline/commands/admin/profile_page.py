@@ -12,7 +12,7 @@ import msgspec
 from paceline.commands.admin.flame import flame, folded
 from paceline.commands.admin.pages import Page, query_reader
 from paceline.commands.admin.profile import Profiler
-from paceline.http.asgi import Scope
+from paceline.http import Scope
 
 _LONGEST: Final = 60.0
 

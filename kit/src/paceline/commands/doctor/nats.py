@@ -11,12 +11,17 @@ from typing import Final
 import msgspec
 
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
-from paceline.commands.top.draw import number, size
+from paceline.commands.top import number, size
 from paceline.errors import Code
 from paceline.log import Logger
-from paceline.messaging import NatsBus, QueueError, Stream
-from paceline.messaging.nats.bus import describe
-from paceline.messaging.nats.errors import CONSUMER_NOT_FOUND, STREAM_NOT_FOUND
+from paceline.messaging.nats import (
+    CONSUMER_NOT_FOUND,
+    STREAM_NOT_FOUND,
+    NatsBus,
+    QueueError,
+    Stream,
+    describe,
+)
 
 _NAME: Final = "nats"
 _JETSTREAM: Final = "jetstream"

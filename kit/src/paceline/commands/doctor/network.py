@@ -8,7 +8,7 @@ import socket
 from urllib.parse import urlsplit
 
 from paceline.commands.doctor.findings import Finding, ok, warn
-from paceline.concurrency.threads import in_daemon_thread
+from paceline.concurrency import in_daemon_thread
 
 
 async def check_listening(

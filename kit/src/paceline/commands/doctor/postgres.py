@@ -10,10 +10,9 @@ from typing import Any, Final
 
 from paceline.clock import Clock
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
-from paceline.commands.top.draw import duration
-from paceline.postgres import connect
-from paceline.postgres.connect import describe
-from paceline.postgres.migrate import Row, State
+from paceline.commands.top import duration
+from paceline.postgres import connect, describe
+from paceline.postgres.migrate import MigrationState, Row
 
 _OLDEST: Final = 14
 _NAME: Final = "postgres"
@@ -83,7 +82,7 @@ def judge_row(row: _Told, reached: str, *, wanted: int, ahead: float, trip: floa
     ]
 
 
-def judge_schema(state: State, newest: int, *, program: str) -> Finding:
+def judge_schema(state: MigrationState, newest: int, *, program: str) -> Finding:
     """The version of the schema against the ``newest`` migration of this build.
 
     ``program`` is the command that has ``migrate``.

@@ -8,7 +8,28 @@ running event loop do not survive it; every process here is a fresh interpreter.
 command again, which then finds `inherited`. Read ``workers`` for the decisions.
 """
 
-from paceline.commands.prefork.handoff import Inherited, Plan, inherited, supervise
-from paceline.commands.prefork.link import Link
+from typing import TYPE_CHECKING
 
-__all__ = ["Inherited", "Link", "Plan", "inherited", "supervise"]
+from paceline._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paceline.commands.prefork.handoff import (
+        SupervisorSpec,
+        WorkerHandoff,
+        inherited,
+        supervise,
+    )
+    from paceline.commands.prefork.link import SupervisorLink
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "SupervisorLink": "link",
+            "SupervisorSpec": "handoff",
+            "WorkerHandoff": "handoff",
+            "inherited": "handoff",
+            "supervise": "handoff",
+        },
+    )
+
+__all__ = ["SupervisorLink", "SupervisorSpec", "WorkerHandoff", "inherited", "supervise"]

@@ -17,12 +17,12 @@ from tempfile import TemporaryDirectory
 
 from paceline.clock import SystemClock
 from paceline.commands.prefork.admin import supervisor_app
-from paceline.commands.prefork.handoff import Plan, take_plan
+from paceline.commands.prefork.handoff import SupervisorSpec, take_plan
 from paceline.commands.prefork.sockets import open_listener, port_of, reserve
 from paceline.commands.prefork.spawn import Spawner
 from paceline.commands.prefork.workers import Workers
 from paceline.errors import Error
-from paceline.http.server.server import HttpServer
+from paceline.http import HttpServer
 from paceline.lifecycle import Exit, Lifecycle
 from paceline.log import Log, setup
 
@@ -40,7 +40,7 @@ def main() -> int:
     return supervised(plan, command)
 
 
-def supervised(plan: Plan, command: list[str]) -> int:
+def supervised(plan: SupervisorSpec, command: list[str]) -> int:
     """Run ``command`` as the plan says; the exit code."""
     log = setup(plan.log_level, format=plan.log_format).bind(component="supervisor")
     with ExitStack() as stack:
@@ -57,7 +57,7 @@ def supervised(plan: Plan, command: list[str]) -> int:
         return asyncio.run(_live(plan, spawner, log))
 
 
-async def _live(plan: Plan, spawner: Spawner, log: Log) -> int:
+async def _live(plan: SupervisorSpec, spawner: Spawner, log: Log) -> int:
     workers = Workers(
         spawner,
         log,

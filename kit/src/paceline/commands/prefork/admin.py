@@ -16,17 +16,15 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from paceline.commands.admin.access import QUIET, guard
+from paceline.commands.admin import QUIET, guard
 from paceline.commands.prefork.client import Answer, ask
 from paceline.commands.prefork.spawn import WorkerProcess
 from paceline.commands.prefork.workers import Workers
 from paceline.errors import Code, Error
-from paceline.http.app import App
-from paceline.http.asgi import Receive, Scope, Send, headers_of
-from paceline.http.body import read_bytes
+from paceline.http import App, Receive, Scope, Send, headers_of, read_bytes
 from paceline.http.middleware import access_log, recover, request_id
 from paceline.log import Logger
-from paceline.metrics.merge import merge
+from paceline.metrics import merge
 
 _PASSED_ON: Final = ("/config", "/debug/tasks", "/debug/profile", "/debug/logs", "/log/level")
 _OF_ANY: Final = ("/config", "/log/level")

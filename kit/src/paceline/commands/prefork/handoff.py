@@ -20,7 +20,7 @@ PLAN: Final = "PACELINE_SUPERVISOR"
 WORKER: Final = "PACELINE_WORKER"
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class SupervisorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a supervisor does. ``stop_timeout``: seconds a worker has from SIGTERM to its end."""
 
     service: str = ""
@@ -41,7 +41,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Format = "auto"
 
 
-class Inherited(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerHandoff(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker has from its supervisor. The numbers of descriptors: take each once."""
 
     worker: int
@@ -73,13 +73,13 @@ def _taken(handle: int) -> socket.socket:
     return socket.socket(fileno=handle)
 
 
-def inherited() -> Inherited | None:
+def inherited() -> WorkerHandoff | None:
     """What this process has from a supervisor, once; None for a process without one."""
     text = os.environ.pop(WORKER, None)
-    return None if text is None else msgspec.json.decode(text, type=Inherited)
+    return None if text is None else msgspec.json.decode(text, type=WorkerHandoff)
 
 
-def supervise(plan: Plan, command: Sequence[str] | None = None) -> Never:
+def supervise(plan: SupervisorSpec, command: Sequence[str] | None = None) -> Never:
     """Become the supervisor of ``command``, this process's own unless given. Does not return."""
     from paceline.commands.prefork import __main__ as program  # noqa: PLC0415 - nobody else needs it
 
@@ -91,12 +91,12 @@ def supervise(plan: Plan, command: Sequence[str] | None = None) -> Never:
     os.execve(sys.executable, [sys.executable, *start, *words], environment)  # noqa: S606 - no shell is wanted
 
 
-def take_plan(environment: MutableMapping[str, str]) -> Plan | None:
+def take_plan(environment: MutableMapping[str, str]) -> SupervisorSpec | None:
     """The plan that `supervise` left for this process."""
     text = environment.pop(PLAN, None)
-    return None if text is None else msgspec.json.decode(text, type=Plan)
+    return None if text is None else msgspec.json.decode(text, type=SupervisorSpec)
 
 
-def handed_on(environment: Mapping[str, str], what: Inherited) -> dict[str, str]:
+def handed_on(environment: Mapping[str, str], what: WorkerHandoff) -> dict[str, str]:
     """A worker's environment."""
     return {**environment, WORKER: msgspec.json.encode(what).decode()}

@@ -2,7 +2,7 @@
 
 One stream socket, lines of text. Its end tells each side of the other's death, however that came
 about: a worker whose supervisor was killed stops as a service does that has lost a child process
-(``paceline.lifecycle.Mortal``). Rejected: a death signal, which the kernel ties to a thread, and
+(``paceline.lifecycle.Watched``). Rejected: a death signal, which the kernel ties to a thread, and
 which only Linux has. Built by ``main`` and started first, so that it is the last to stop; the
 other end is ``spawn``.
 """
@@ -11,14 +11,14 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from paceline.commands.prefork.handoff import Inherited
+from paceline.commands.prefork.handoff import WorkerHandoff
 from paceline.errors import Code, Error
 
 READY = b"ready\n"
 LEAVE = b"leave\n"
 
 
-class Link:
+class SupervisorLink:
     """The service. ``on_leave`` is called when another worker has taken this one's place.
 
     *Resources*: the socket, until `stop`.
@@ -26,7 +26,7 @@ class Link:
 
     name = "supervisor"
 
-    def __init__(self, given: Inherited, *, on_leave: Callable[[], None]) -> None:
+    def __init__(self, given: WorkerHandoff, *, on_leave: Callable[[], None]) -> None:
         self._given = given
         self._on_leave = on_leave
         self._reader: asyncio.StreamReader | None = None

@@ -9,7 +9,7 @@ number for port 0, and gets no connections. Used by ``__main__``.
 import socket
 from typing import Final
 
-from paceline.http.server.listener import bind, cannot_listen
+from paceline.http import bind, cannot_listen
 
 _BACKLOG: Final = 2048
 

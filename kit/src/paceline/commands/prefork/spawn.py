@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from paceline.commands.prefork.handoff import Inherited, handed_on
+from paceline.commands.prefork.handoff import WorkerHandoff, handed_on
 from paceline.commands.prefork.link import LEAVE, READY
 from paceline.commands.prefork.sockets import port_of
 from paceline.commands.prefork.workers import Notice
@@ -111,7 +111,7 @@ class Spawner:
         admin.bind(str(path))
         admin.listen()
         handles = (theirs.fileno(), self._listener.fileno(), admin.fileno())
-        what = Inherited(
+        what = WorkerHandoff(
             worker=number,
             link=handles[0],
             listener=handles[1],

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Final, Generic, Literal, Protocol, TypeVar
 
 from paceline.clock import Clock
-from paceline.concurrency.task_group import Group
+from paceline.concurrency import LimitedTaskGroup
 from paceline.errors import Code, Error
 
 Notice = Literal["leave", "stop", "kill"]
@@ -113,7 +113,7 @@ class Workers(Generic[W]):
         """Start all at once. Errors: Error(FAILED_PRECONDITION) when one does not get ready."""
         self._hangup.clear()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hangup.set)
-        async with Group(limit=len(self.slots)) as group:
+        async with LimitedTaskGroup(limit=len(self.slots)) as group:
             for slot in self.slots:
                 await group.go(self._fill, slot, self._attempts)
         self._go(self._reload_when_asked())

@@ -6,3 +6,29 @@ is not shown. Read ``instance`` (asking), ``exposition`` (reading metrics), ``fi
 become rates), ``panels`` (figures become text) and ``live``, the only file that knows the terminal
 library and is imported only by who shows a screen.
 """
+
+from typing import TYPE_CHECKING
+
+from paceline._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paceline.commands.top.draw import duration, number, size
+    from paceline.commands.top.instance import Away, Instance
+    from paceline.commands.top.live import TopApp
+    from paceline.commands.top.snapshot import once
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "Away": "instance",
+            "Instance": "instance",
+            "TopApp": "live",
+            "duration": "draw",
+            "number": "draw",
+            "once": "snapshot",
+            "size": "draw",
+        },
+        extra="console",
+    )
+
+__all__ = ["Away", "Instance", "TopApp", "duration", "number", "once", "size"]

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from paceline.commands.top.exposition import Samples, parse
-from paceline.concurrency.threads import in_daemon_thread
+from paceline.concurrency import in_daemon_thread
 from paceline.errors import Code, Error, ValidationError
 
 _MOST: Final = 8 << 20

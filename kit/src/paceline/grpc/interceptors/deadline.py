@@ -8,7 +8,7 @@ server. Inside `recover`, which sends the answer.
 
 from typing import Final
 
-from paceline.concurrency.deadline import CommonDeadline
+from paceline.concurrency import SharedDeadline
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 
 _CLIENT: Final = "the client set (grpc-timeout)"
@@ -16,7 +16,7 @@ _CLIENT: Final = "the client set (grpc-timeout)"
 
 def deadline(seconds: float, *, by: str | None = None) -> Interceptor:
     """Bound each unary call. ``by``: who says so, for errors, to be read after "the 30s that"."""
-    common = CommonDeadline(seconds, "the call", by=by)
+    common = SharedDeadline(seconds, "the call", by=by)
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
         if method.streams:

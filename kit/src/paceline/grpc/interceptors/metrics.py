@@ -11,8 +11,7 @@ from time import perf_counter
 
 from paceline.errors import Code
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
-from paceline.metrics.histogram import Series
-from paceline.metrics.registry import Metrics
+from paceline.metrics import Metrics, Series
 
 
 def metrics(registry: Metrics) -> Interceptor:

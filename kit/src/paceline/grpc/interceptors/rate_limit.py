@@ -7,10 +7,10 @@ counts once. Put it after `authenticate`, or it only sees addresses.
 
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.grpc.status import Throttled
-from paceline.resilience.rate_limit import Decision, Limits
+from paceline.resilience import Decision, RateLimits
 
 
-def rate_limit(limits: Limits) -> Interceptor:
+def rate_limit(limits: RateLimits) -> Interceptor:
     """Let ``limits`` decide about each call."""
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:

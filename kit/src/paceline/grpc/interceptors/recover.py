@@ -7,7 +7,7 @@ left, is no failure. Inside `access_log`, outside everything that may refuse.
 
 from typing import Final
 
-from paceline.concurrency.deadline import OutOfTime
+from paceline.concurrency import DeadlineExceeded
 from paceline.errors import Code, Error
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.grpc.status import refusal_of
@@ -31,8 +31,8 @@ def recover(log: Logger, *, domain: str = "") -> Interceptor:
             except Exception as exc:  # noqa: BLE001 - this is where every failure ends
                 if not isinstance(exc, Error) or (exc.code in _OURS and not isinstance(exc, Ended)):
                     # Anybody can ask for a millisecond.
-                    hurried = isinstance(exc, OutOfTime) and exc.hurried
-                    tell = log.warning if hurried else log.error
+                    client_imposed = isinstance(exc, DeadlineExceeded) and exc.client_imposed
+                    tell = log.warning if client_imposed else log.error
                     tell("call failed", error=exc, method=call.method.path)
                 call.refusal = refusal_of(exc, domain=domain, request_id=call.request_id)
                 return None

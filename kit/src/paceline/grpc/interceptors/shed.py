@@ -11,13 +11,13 @@ from collections.abc import Callable
 from paceline.errors import Overloaded
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.grpc.status import refusal_of
-from paceline.resilience.load_shedding import Door, Priority
+from paceline.resilience import Admission, Priority
 
 Classify = Callable[[Method], Priority]
 """The priority of a method."""
 
 
-def shed(door: Door, classify: Classify, *, domain: str = "") -> Interceptor:
+def shed(door: Admission, classify: Classify, *, domain: str = "") -> Interceptor:
     """Let in only what there is room for. ``domain``: the service, in its errors' details."""
     refusal = refusal_of(Overloaded(), domain=domain)
 

@@ -12,9 +12,9 @@ from typing import Final
 from paceline.errors import Code
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.log import pop, push
-from paceline.trace import Kind, Span, Tracer, attach, detach
+from paceline.trace import Span, SpanKind, Tracer, attach, detach
 
-_SERVER: Final = Kind.SERVER  # looking a member up runs Python code, before 3.12
+_SERVER: Final = SpanKind.SERVER  # looking a member up runs Python code, before 3.12
 _FAILURES: Final = frozenset({
     Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.UNIMPLEMENTED, Code.INTERNAL, Code.UNAVAILABLE,
     Code.DATA_LOSS,

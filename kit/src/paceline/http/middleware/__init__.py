@@ -13,13 +13,15 @@ from paceline.http.middleware.rate_limit import rate_limit
 from paceline.http.middleware.real_ip import real_ip
 from paceline.http.middleware.recover import recover
 from paceline.http.middleware.request_id import request_id
-from paceline.http.middleware.shed import shed
+from paceline.http.middleware.shed import PreAdmission, by_method, shed
 from paceline.http.middleware.timeout import timeout
 from paceline.http.middleware.trace import trace
 
 __all__ = [
+    "PreAdmission",
     "access_log",
     "authenticate",
+    "by_method",
     "metrics",
     "rate_limit",
     "real_ip",

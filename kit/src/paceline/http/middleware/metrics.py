@@ -13,8 +13,7 @@ from typing import Final
 
 from paceline.http.asgi import ASGIApp, Middleware, Receive, Scope, Send, known_method, route_of
 from paceline.http.tracking import track
-from paceline.metrics.histogram import Series
-from paceline.metrics.registry import Metrics
+from paceline.metrics import Metrics, Series
 
 UNMATCHED: Final = "unmatched"
 _CLIENT_CLOSED_REQUEST: Final = 499

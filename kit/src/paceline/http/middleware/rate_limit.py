@@ -16,10 +16,10 @@ from paceline.http.asgi import ASGIApp, Headers, Middleware, Receive, Scope, Sen
 from paceline.http.endpoint import PRINCIPAL
 from paceline.http.problem import HttpError
 from paceline.http.tracking import track
-from paceline.resilience.rate_limit import Decision, Limits
+from paceline.resilience import Decision, RateLimits
 
 
-def rate_limit(limits: Limits) -> Middleware:
+def rate_limit(limits: RateLimits) -> Middleware:
     """Let ``limits`` decide about each request."""
 
     def wrap(app: ASGIApp) -> ASGIApp:

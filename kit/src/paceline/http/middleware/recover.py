@@ -7,7 +7,7 @@ nothing left to answer: the exception goes on to the server, which must cut the 
 client would take a torn body for a whole one. Inside the access log, outside the timeout.
 """
 
-from paceline.concurrency.deadline import OutOfTime
+from paceline.concurrency import DeadlineExceeded
 from paceline.errors import Error
 from paceline.http.asgi import ASGIApp, Middleware, Receive, Scope, Send
 from paceline.http.problem import Statuses, is_server_error, send_problem
@@ -26,8 +26,8 @@ def recover(log: Logger, *, statuses: Statuses | None = None) -> Middleware:
                 await app(scope, receive, send)
             except Exception as exc:
                 if not isinstance(exc, Error) or is_server_error(exc, table):
-                    hurried = isinstance(exc, OutOfTime) and exc.hurried
-                    tell = log.warning if hurried else log.error
+                    client_imposed = isinstance(exc, DeadlineExceeded) and exc.client_imposed
+                    tell = log.warning if client_imposed else log.error
                     tell("request failed", error=exc, response_started=tracked.started)
                 if tracked.started:
                     raise

@@ -1,11 +1,11 @@
 """Shed: refuses with 503 what there is no room for, before anything is spent on it.
 
 The outermost, so a refused request costs no id, no log line, no token and no database; the door
-counts it, and its `paceline.resilience.load_shedding.Shedder` logs an overload once. Invariant:
+counts it, and its `paceline.resilience.load_shedding.LoadShedder` logs an overload once. Invariant:
 what was let in is counted out however it ends; a stream when it begins. Every refusal is one
-prepared answer with ``Retry-After``. `Gate` gives the same answer to our own server, which asks
-before it makes a task of the request: with that, five times the load that can be served leaves the
-time to serve it.
+prepared answer with ``Retry-After``. `PreAdmission` gives the same answer to our own server, which
+asks before it makes a task of the request: with that, five times the load that can be served leaves
+the time to serve it.
 """
 
 from collections.abc import Callable, Collection
@@ -17,7 +17,7 @@ from paceline.errors import Overloaded
 from paceline.http.asgi import ASGIApp, Headers, Middleware, Receive, Scope, Send
 from paceline.http.events import TICKET
 from paceline.http.problem import problem_of
-from paceline.resilience.load_shedding import Door, Priority
+from paceline.resilience import Admission, Priority
 
 Classify = Callable[[str, str], Priority]
 """The priority of a request, by its method and path."""
@@ -49,7 +49,7 @@ def by_method(*, health: Collection[str] = (), background: Collection[str] = ())
     return classify
 
 
-def shed(door: Door, classify: Classify) -> Middleware:
+def shed(door: Admission, classify: Classify) -> Middleware:
     """Let in only what there is room for."""
 
     def wrap(app: ASGIApp) -> ASGIApp:
@@ -72,10 +72,10 @@ def shed(door: Door, classify: Classify) -> Middleware:
     return wrap
 
 
-class Gate:
+class PreAdmission:
     """The same decision for ``paceline.http.server.server``, before there is a task."""
 
-    def __init__(self, door: Door, classify: Classify) -> None:
+    def __init__(self, door: Admission, classify: Classify) -> None:
         self._door = door
         self._classify = classify
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
-from paceline.concurrency.deadline import Block, CommonDeadline
+from paceline.concurrency import Block, SharedDeadline
 from paceline.http.asgi import ASGIApp, Middleware, Receive, Scope, Send, headers_of
 from paceline.http.events import LIFT
 from paceline.http.problem import HttpError
@@ -50,7 +50,7 @@ _READERS: Final[_Readers] = {
 
 def timeout(seconds: float, *, by: str | None = None) -> Middleware:
     """Bound each request. ``by``: who says so, for errors, to be read after "the 30s that"."""
-    deadline = CommonDeadline(seconds, "the request", by=by)
+    deadline = SharedDeadline(seconds, "the request", by=by)
 
     def wrap(app: ASGIApp) -> ASGIApp:
         async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +65,7 @@ def timeout(seconds: float, *, by: str | None = None) -> Middleware:
     return wrap
 
 
-def _wished(headers: Mapping[bytes, bytes], deadline: CommonDeadline) -> Block:
+def _wished(headers: Mapping[bytes, bytes], deadline: SharedDeadline) -> Block:
     """A block as the client wishes it. Errors: 400 for a header that says nothing."""
     wishes: list[tuple[float, str]] = []
     for header, (name, read, expected) in _READERS.items():

@@ -23,10 +23,10 @@ from paceline.http.asgi import (
 )
 from paceline.http.tracking import track
 from paceline.log import pop, push
-from paceline.trace import Kind, Span, Tracer, attach, detach
+from paceline.trace import Span, SpanKind, Tracer, attach, detach
 
 _FAILURE: Final = 500
-_SERVER: Final = Kind.SERVER  # looking a member up runs Python code, before 3.12
+_SERVER: Final = SpanKind.SERVER  # looking a member up runs Python code, before 3.12
 
 
 def trace(tracer: Tracer, *, quiet: Collection[str] = ()) -> Middleware:

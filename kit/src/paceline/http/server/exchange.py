@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, STATUS_LINE
 
-from paceline.concurrency.deadline import blame
+from paceline.concurrency import name_timeout
 from paceline.http.asgi import ASGIApp, Message, Scope
 from paceline.http.events import STREAM
 from paceline.http.server.state import State
@@ -29,7 +29,7 @@ _OURS: Final = _HOP_BY_HOP | {b"content-length", b"date"}
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Connection(Protocol):
+class ResponseTransport(Protocol):
     """What an exchange needs of its connection."""
 
     transport: asyncio.Transport
@@ -68,7 +68,12 @@ class Exchange:
     )
 
     def __init__(
-        self, connection: Connection, scope: Scope, *, keep_alive: bool, expects_continue: bool
+        self,
+        connection: ResponseTransport,
+        scope: Scope,
+        *,
+        keep_alive: bool,
+        expects_continue: bool,
     ) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
@@ -146,7 +151,7 @@ class Exchange:
             try:
                 await flow.drain()
             except asyncio.CancelledError:
-                blame("writing the response")
+                name_timeout("writing the response")
                 raise
         if self.gone:
             return

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from paceline.errors import Code, Error
 from paceline.http.server.head import problem_response
-from paceline.http.server.state import Gate
+from paceline.http.server.state import AdmissionCheck
 
 _REST: Final = 0.2
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -94,7 +94,7 @@ class Listener:
         most: int,
         at_once: int,
         failed: Callable[[OSError], object],
-        gate: Gate | None = None,
+        gate: AdmissionCheck | None = None,
     ) -> None:
         self.sockets = tuple(sockets)
         self._connect = connect
@@ -173,7 +173,7 @@ class Listener:
         self._loop.add_reader(sock.fileno(), self._accept, sock)
 
 
-def _refusal(client: socket.socket, gate: Gate) -> bytes | None:
+def _refusal(client: socket.socket, gate: AdmissionCheck) -> bytes | None:
     """The answer to a first request that is refused, and closed after; None: it goes its way.
 
     Only one without a body, and whole: of anything else some could come after we have closed, which

@@ -1,7 +1,7 @@
 """One client's connection: requests answered in turn, and nothing outlives the client.
 
 Times are stored, never scheduled: a request costs two floats, and the server's sweep calls
-`Connection.check`. When the client goes away its handler's task is cancelled, like Go's request
+`HttpConnection.check`. When the client goes away its handler's task is cancelled, like Go's request
 context. Answers never leave out of order: what is refused while others are being answered ends
 the connection after them. Made by ``server`` for each accepted socket; ``reading`` is its other
 half.
@@ -17,11 +17,11 @@ from uvicorn.config import Config
 
 from paceline.http.server.exchange import Exchange
 from paceline.http.server.head import Refused, problem_response
-from paceline.http.server.request_body import Reader
+from paceline.http.server.request_body import RequestReader
 from paceline.http.server.state import State
 
 
-class Connection(Reader):
+class HttpConnection(RequestReader):
     """The protocol of one connection, from accept to close."""
 
     def __init__(self, config: Config, state: State, loop: asyncio.AbstractEventLoop) -> None:

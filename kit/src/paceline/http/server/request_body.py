@@ -1,10 +1,10 @@
 """Reading requests: parser events become exchanges, and every size has its limit.
 
-A head or a trailer that never ends is stopped by what came in since the parser last gave
-something (`_silent`); a head that came in one small piece need not be measured. Offers to speak
-another protocol (Upgrade, h2c) are ignored, body and all. uvicorn gives the parser's set-up, the
-addresses and the flow control; its request cycle is replaced by ``exchange``. `Reader` is the
-half of a connection that listens; ``protocol`` is the half that answers and keeps the time.
+A head or a trailer that never ends is stopped by what came in since the parser last gave something
+(`_silent`); a head that came in one small piece need not be measured. Offers to speak another
+protocol (Upgrade, h2c) are ignored, body and all. uvicorn gives the parser's set-up, the addresses
+and the flow control; its request cycle is replaced by ``exchange``. `RequestReader` is the half of
+a connection that listens; ``protocol`` is the half that answers and keeps the time.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from paceline.http.server.state import State
 _CHANGE_THE_FRAME: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 
 
-class Reader(HttpToolsProtocol):
+class RequestReader(HttpToolsProtocol):
     """The state of a connection that belongs to the request being read."""
 
     def __init__(self, config: Config, state: State, loop: asyncio.AbstractEventLoop) -> None:

@@ -17,12 +17,12 @@ from typing import Final, cast
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from paceline.concurrency.deadline import remaining
+from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.http.asgi import ASGIApp
 from paceline.http.server.listener import Listener, bound, cannot_listen
-from paceline.http.server.protocol import Connection
-from paceline.http.server.state import Gate, Limits, Logger, State
+from paceline.http.server.protocol import HttpConnection
+from paceline.http.server.state import AdmissionCheck, Logger, ServerLimits, State
 
 _STOP_TIMEOUT: Final = 30.0
 _MAX_UNWIND: Final = 1.0
@@ -66,7 +66,7 @@ class HttpServer:
         max_headers: int = 100,
         backlog: int = 2048,
         reuse_port: bool = False,
-        gate: Gate | None = None,
+        gate: AdmissionCheck | None = None,
         max_connections: int = 10_000,
         keep_alive_grace: float = 0.0,
         listener: socket.socket | None = None,
@@ -84,7 +84,7 @@ class HttpServer:
         self._keep_alive_grace = keep_alive_grace
         self._given = listener
         self._at_once = _ALONE if listener is None else _IN_TURN
-        self._limits = Limits(
+        self._limits = ServerLimits(
             read_timeout=read_timeout,
             write_timeout=write_timeout,
             idle_timeout=idle_timeout,
@@ -138,7 +138,7 @@ class HttpServer:
         try:
             self._listener = Listener(
                 await self._sockets(),
-                lambda: Connection(config, state, loop),
+                lambda: HttpConnection(config, state, loop),
                 backlog=self._backlog,
                 count=lambda: len(state.connections),
                 most=self._max_connections,
@@ -193,8 +193,8 @@ class HttpServer:
             message = f"{cut} requests in flight were cut off"
             raise Error(Code.DEADLINE_EXCEEDED, message)
 
-    def _connections(self) -> tuple[Connection, ...]:
-        return tuple(cast("set[Connection]", self._state.connections))
+    def _connections(self) -> tuple[HttpConnection, ...]:
+        return tuple(cast("set[HttpConnection]", self._state.connections))
 
     async def _until_empty(self, seconds: float) -> None:
         state = self._state

@@ -13,7 +13,7 @@ from typing import Protocol
 from uvicorn.server import ServerState
 
 from paceline.http.asgi import ASGIApp
-from paceline.http.server.write_buffer import Outbox
+from paceline.http.server.write_buffer import WriteBuffer
 
 
 class Logger(Protocol):
@@ -28,7 +28,7 @@ class Logger(Protocol):
         ...
 
 
-class Gate(Protocol):
+class AdmissionCheck(Protocol):
     """Who may turn a request away before the app is called."""
 
     def refusal(self, method: str, path: str) -> bytes | None:
@@ -37,7 +37,7 @@ class Gate(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ServerLimits:
     """What one client may ask of a server; times in seconds, sizes in bytes."""
 
     read_timeout: float
@@ -54,14 +54,16 @@ class Limits:
 class State(ServerState):
     """One run of a server, from start to stop."""
 
-    def __init__(self, app: ASGIApp, log: Logger, limits: Limits, gate: Gate | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, log: Logger, limits: ServerLimits, gate: AdmissionCheck | None = None
+    ) -> None:
         super().__init__()
         self.app = app
         self.log = log
         self.limits = limits
         self.gate = gate
         self.date_line = b""
-        self.outbox = Outbox()
+        self.outbox = WriteBuffer()
         self.stopping = False
         self.changed = asyncio.Event()
         """Set whenever a connection or an adopted task has ended."""

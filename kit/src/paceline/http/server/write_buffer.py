@@ -14,7 +14,7 @@ from typing import Final
 _LARGE: Final = 64 * 1024
 
 
-class Outbox:
+class WriteBuffer:
     """What waits for the end of the round, for one event loop."""
 
     __slots__ = ("_context", "_waiting")

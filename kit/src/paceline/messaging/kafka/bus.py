@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, errors
 
-from paceline.concurrency.deadline import remaining
+from paceline.concurrency import remaining
 from paceline.errors import Code, Error, copied
 from paceline.log import Logger
 from paceline.messaging.kafka import records as kafka_records
@@ -24,7 +24,7 @@ from paceline.messaging.kafka.access import OPEN, KafkaAccess
 from paceline.messaging.kafka.errors import translate
 from paceline.messaging.kafka.topics import Topic, ensure_topics
 from paceline.messaging.message import Message
-from paceline.messaging.nats.errors import QueueError
+from paceline.messaging.nats import QueueError
 from paceline.messaging.spans import Sending
 from paceline.trace import Tracer
 

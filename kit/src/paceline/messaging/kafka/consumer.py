@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from paceline.log import Logger
 from paceline.messaging.consumer import Consumer
-from paceline.messaging.delivery_policy import Policy
+from paceline.messaging.delivery_policy import DeliveryPolicy
 from paceline.messaging.handling import Handler
 from paceline.messaging.kafka.bus import KafkaBus
 from paceline.messaging.kafka.source import KafkaSource
@@ -23,7 +23,7 @@ class KafkaConsumer(Consumer[T]):
     """Consumes ``topics`` as a member of ``group``. Times are in seconds.
 
     ``session_timeout``: after how long a silence of this process its partitions go to others.
-    ``nak_delay``, ``backoff``, ``max_deliver``: see `Policy`. ``batch``, ``lanes``,
+    ``nak_delay``, ``backoff``, ``max_deliver``: see `DeliveryPolicy`. ``batch``, ``lanes``,
     ``work_timeout``, ``stop_timeout``, ``tracer``: see `Consumer`. ``heartbeat``, ``max_held``,
     ``replicas``, ``retry_partitions``: see `KafkaSource`.
 
@@ -70,7 +70,7 @@ class KafkaConsumer(Consumer[T]):
             log,
             type=type,
             name=group,
-            policy=Policy(max_deliver, nak_delay, backoff),
+            policy=DeliveryPolicy(max_deliver, nak_delay, backoff),
             batch=batch,
             lanes=lanes,
             work_timeout=work_timeout,

@@ -10,7 +10,7 @@ from typing import Final
 from aiokafka import errors
 
 from paceline.errors import Code, Error
-from paceline.messaging.nats.errors import QueueError
+from paceline.messaging.nats import QueueError
 
 CLIENT: Final[tuple[tuple[type[Exception], Code], ...]] = (
     (errors.MessageSizeTooLargeError, Code.INVALID_ARGUMENT),

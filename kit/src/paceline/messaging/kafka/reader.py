@@ -17,7 +17,7 @@ from paceline.errors import Code
 from paceline.messaging.kafka.access import KafkaAccess
 from paceline.messaging.kafka.errors import translate
 from paceline.messaging.kafka.records import Record
-from paceline.messaging.nats.errors import QueueError
+from paceline.messaging.nats import QueueError
 
 Place: TypeAlias = tuple[str, int]
 """A topic and the number of a partition."""
@@ -40,7 +40,7 @@ class _Listener(ConsumerRebalanceListener):
         """Nothing to do: the client begins at what was committed."""
 
 
-class Reader:
+class KafkaReader:
     """A member of ``group`` for ``topics``. ``on_revoked`` is told that no partition is ours.
 
     ``session_timeout``: after how many seconds of silence the group goes on without us.

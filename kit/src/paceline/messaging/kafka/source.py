@@ -22,14 +22,14 @@ import msgspec
 
 from paceline.errors import Code, Error
 from paceline.log import Logger
-from paceline.messaging.dead_letter import Letter, kind_of, reason_of, to_headers
-from paceline.messaging.delivery import Delivery, Settlement, Verdict
+from paceline.messaging.dead_letter import DeadLetter, kind_of, reason_of, to_headers
+from paceline.messaging.delivery import Delivery, Disposition, Settlement
 from paceline.messaging.kafka import records as kafka_records
 from paceline.messaging.kafka.bus import KafkaBus, Outgoing
 from paceline.messaging.kafka.offsets import Offsets
-from paceline.messaging.kafka.reader import Place, Reader
+from paceline.messaging.kafka.reader import KafkaReader, Place
 from paceline.messaging.kafka.topics import Topic
-from paceline.messaging.nats.errors import QueueError
+from paceline.messaging.nats import QueueError
 
 _PATIENCE: Final = 5.0
 _AGAIN: Final = 5.0
@@ -61,8 +61,8 @@ class KafkaSource:
     """The group ``group`` on ``topics``. Times are in seconds.
 
     ``heartbeat``: the longest silence before the broker is asked for a sign of life.
-    ``session_timeout``: see `Reader`. ``max_held``: messages that wait until they are due; at half
-    of it no more are read from the topic of those that failed, at all of it none at all.
+    ``session_timeout``: see `KafkaReader`. ``max_held``: messages that wait until they are due; at
+    half of it no more are read from the topic of those that failed, at all of it none at all.
     ``replicas``: of the topics that it makes for itself; ``retry_partitions``: of one of them.
 
     *Resources*: a member of the group from the first `fetch` to `close`.
@@ -95,7 +95,7 @@ class KafkaSource:
         self._session_timeout = session_timeout
         self._max_held = max_held
         self._max_bytes = max_bytes
-        self._reader: Reader | None = None
+        self._reader: KafkaReader | None = None
         self._heard_at = 0.0
         self._offsets: dict[Place, Offsets] = {}
         self._origins: dict[Delivery, _Origin] = {}
@@ -142,12 +142,12 @@ class KafkaSource:
             origin = self._origins.pop(each.delivery, None)
             if origin is None or origin.offsets.lost:
                 continue
-            if each.verdict is Verdict.ACK:
+            if each.verdict is Disposition.ACK:
                 origin.offsets.settle(origin.offset)
-            elif each.verdict is Verdict.RETURN:
+            elif each.verdict is Disposition.RETURN:
                 self._hold(_now(), each.delivery, origin)
             else:
-                retried = each.verdict is Verdict.RETRY
+                retried = each.verdict is Disposition.RETRY
                 record = self._again(each) if retried else self._letter(each)
                 written.append((each, origin, record))
         if written:
@@ -163,7 +163,7 @@ class KafkaSource:
 
     async def _open(self) -> None:
         await self._bus.ensure_topics(self._made)
-        reader = Reader(
+        reader = KafkaReader(
             self._bus.servers,
             [*self._topics, self._retry_topic],
             self._group,
@@ -197,7 +197,7 @@ class KafkaSource:
         self._held = [each for each in self._held if not each.origin.offsets.lost]
         heapify(self._held)
 
-    async def _check(self, reader: Reader) -> None:
+    async def _check(self, reader: KafkaReader) -> None:
         if _now() - self._heard_at >= self._heartbeat:
             await reader.check(_PATIENCE)
             self._heard_at = _now()
@@ -234,7 +234,7 @@ class KafkaSource:
             if outcome is None:
                 origin.offsets.settle(origin.offset)
                 continue
-            if each.verdict is Verdict.RETRY:
+            if each.verdict is Disposition.RETRY:
                 attempt = each.delivery.attempt + 1
                 again = replace(each.delivery, attempt=attempt, deliveries=attempt)
                 self._log.warning("retried from memory", id=again.id, error=outcome)
@@ -254,7 +254,7 @@ class KafkaSource:
             if exc.code is not Code.ABORTED:  # then it comes again, to us or to another
                 raise
 
-    async def _commit_with(self, reader: Reader) -> None:
+    async def _commit_with(self, reader: KafkaReader) -> None:
         async with self._committing:  # or an older number might come last
             ours = dict(self._offsets)
             found = {place: offsets.to_commit() for place, offsets in ours.items()}
@@ -274,7 +274,7 @@ class KafkaSource:
     def _letter(self, settlement: Settlement) -> Outgoing:
         delivery = settlement.delivery
         error = settlement.error or QueueError(Code.UNKNOWN)
-        letter = Letter(
+        letter = DeadLetter(
             id=delivery.id,
             subject=delivery.subject,
             data=delivery.data,
@@ -294,7 +294,7 @@ class KafkaSource:
                 record = self._record(msgspec.structs.replace(cut, headers={}, key=""))
         return record
 
-    def _record(self, letter: Letter) -> Outgoing:
+    def _record(self, letter: DeadLetter) -> Outgoing:
         headers = [(name, text.encode()) for name, text in to_headers(letter).items()]
         return Outgoing(self._dead_topic, letter.key, letter.data, headers)
 

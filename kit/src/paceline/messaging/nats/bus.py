@@ -13,14 +13,14 @@ from contextlib import suppress
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-from paceline.concurrency.deadline import remaining
+from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.log import Logger
 from paceline.messaging.message import Message
-from paceline.messaging.nats.connection import Connection
+from paceline.messaging.nats.connection import NatsConnection
 from paceline.messaging.nats.errors import QueueError
 from paceline.messaging.nats.jetstream import Stream, decode_answer, ensure_stream
-from paceline.messaging.nats.publish_batch import Shipment
+from paceline.messaging.nats.publish_batch import PublishBatch
 from paceline.messaging.spans import Sending
 from paceline.trace import Tracer
 
@@ -70,7 +70,7 @@ class NatsBus:
         self._ping_every = ping_every
         self._ping_timeout = ping_timeout
         self._tracer = tracer
-        self._connection: Connection | None = None
+        self._connection: NatsConnection | None = None
         self._connected = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -108,7 +108,7 @@ class NatsBus:
         """How long a server may take to answer, in seconds."""
         return self._ping_timeout
 
-    async def connection(self, seconds: float) -> Connection:
+    async def connection(self, seconds: float) -> NatsConnection:
         """The connection, waited for at most ``seconds``. Errors: UNAVAILABLE."""
         while True:
             current = self._connection
@@ -149,7 +149,7 @@ class NatsBus:
         """
         until = asyncio.get_running_loop().time() + _within(self._publish_timeout)
         with Sending(self._tracer, "nats", messages) as sending:
-            shipment = Shipment(sending.messages, self._places, self._max_unsent)
+            shipment = PublishBatch(sending.messages, self._places, self._max_unsent)
             while shipment.left:
                 try:
                     connection = await self.connection(until - asyncio.get_running_loop().time())
@@ -176,7 +176,7 @@ class NatsBus:
         message = await connection.request(subject, request, _within(self._publish_timeout))
         return decode_answer(message.data, kind)
 
-    async def _first(self) -> Connection:
+    async def _first(self) -> NatsConnection:
         loop = asyncio.get_running_loop()
         until = loop.time() + _within(self._start_timeout)
         pause = _FIRST_PAUSE
@@ -190,7 +190,7 @@ class NatsBus:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _keep(self, connection: Connection) -> None:
+    async def _keep(self, connection: NatsConnection) -> None:
         """Watch the connection, and open another when it is lost."""
         while True:
             await self._watch(connection)
@@ -202,7 +202,7 @@ class NatsBus:
             away = asyncio.get_running_loop().time() - began
             self._log.info("queue reconnected", seconds=round(away, 3))
 
-    async def _watch(self, connection: Connection) -> None:
+    async def _watch(self, connection: NatsConnection) -> None:
         while not connection.lost.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._ping_every):
@@ -210,7 +210,7 @@ class NatsBus:
             with suppress(Error):
                 await connection.ping()
 
-    async def _again(self) -> Connection:
+    async def _again(self) -> NatsConnection:
         pause = _FIRST_PAUSE
         told: Code | None = Code.UNAVAILABLE
         while True:
@@ -223,14 +223,14 @@ class NatsBus:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _open(self) -> Connection:
-        connection = await Connection.open(
+    async def _open(self) -> NatsConnection:
+        connection = await NatsConnection.open(
             self._servers, self._log, name=self.name, ping_timeout=self._ping_timeout
         )
         self._servers = with_login(connection.servers, self._given)
         return connection
 
-    def _up(self, connection: Connection) -> None:
+    def _up(self, connection: NatsConnection) -> None:
         self._connection = connection
         self._connected.set()
 

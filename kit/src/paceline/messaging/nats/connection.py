@@ -1,9 +1,9 @@
 """One connection to one NATS server, from its opening until it is lost; never mended.
 
-Invariant: once `Connection.lost` is set everything that waits on it has failed with UNAVAILABLE,
-and nothing is sent any more. Rejected: the client's own reconnection, which sends what it had
-buffered long ago to a new server, gives up for good on some errors, and cannot be told from a
-server that hangs. So it is switched off; ``nats`` opens the next connection. Also worked round: a
+Invariant: once `NatsConnection.lost` is set everything that waits on it has failed with
+UNAVAILABLE, and nothing is sent any more. Rejected: the client's own reconnection, which sends what
+it had buffered long ago to a new server, gives up for good on some errors, and cannot be told from
+a server that hangs. So it is switched off; ``nats`` opens the next connection. Also worked round: a
 reply to a ping that nobody waits for any more ends the client's reader, so a ping is never
 abandoned; and closing towards a frozen server waits for ever, so it is aborted instead.
 """
@@ -46,7 +46,7 @@ class _Client(Client):
         self._transport = self.tcp
 
 
-class Connection:
+class NatsConnection:
     """An open connection; `lost` is set when it is over, for whatever reason.
 
     *Resources*: a socket and the client's tasks, until `close`.

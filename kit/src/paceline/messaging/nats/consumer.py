@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from paceline.log import Logger
-from paceline.messaging.consumer import Consumer, Gate
+from paceline.messaging.consumer import Backpressure, Consumer
 from paceline.messaging.dead_letter import PREFIX
-from paceline.messaging.delivery_policy import Policy
+from paceline.messaging.delivery_policy import DeliveryPolicy
 from paceline.messaging.handling import Handler
 from paceline.messaging.nats.bus import NatsBus
 from paceline.messaging.nats.jetstream import Stream
@@ -28,10 +28,9 @@ class NatsConsumer(Consumer[T]):
 
     ``ack_wait``: after how long without a word from us a message goes to another process; we say
     that we work on it three times as often. ``nak_delay``, ``backoff``, ``max_deliver``: see
-    `Policy`. ``batch``, ``lanes``, ``work_timeout``, ``stop_timeout``, ``tracer``, ``gate``: see
-    `Consumer`.
-    ``max_ack_pending``, ``heartbeat``: see `NatsSource`. ``replicas``: of the streams that it
-    makes for itself, which are dead letters and counts of failures.
+    `DeliveryPolicy`. ``batch``, ``lanes``, ``work_timeout``, ``stop_timeout``, ``tracer``,
+    ``gate``: see `Consumer`. ``max_ack_pending``, ``heartbeat``: see `NatsSource`. ``replicas``: of
+    the streams that it makes for itself, which are dead letters and counts of failures.
 
     The stream itself is the publisher's to make (`NatsBus`); until it is there, this waits.
     """
@@ -58,7 +57,7 @@ class NatsConsumer(Consumer[T]):
         heartbeat: float = 5.0,
         replicas: int = 1,
         tracer: Tracer | None = None,
-        gate: Gate | None = None,
+        gate: Backpressure | None = None,
     ) -> None:
         source = self._nats = NatsSource(
             bus,
@@ -77,7 +76,7 @@ class NatsConsumer(Consumer[T]):
             log,
             type=type,
             name=durable,
-            policy=Policy(max_deliver, nak_delay, backoff),
+            policy=DeliveryPolicy(max_deliver, nak_delay, backoff),
             batch=batch,
             lanes=lanes,
             work_timeout=work_timeout,

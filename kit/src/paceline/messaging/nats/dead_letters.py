@@ -12,7 +12,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from paceline.errors import Code, Error, NotFound
-from paceline.messaging.dead_letter import PREFIX, Letter, from_headers
+from paceline.messaging.dead_letter import PREFIX, DeadLetter, from_headers
 from paceline.messaging.message import Message
 from paceline.messaging.nats.bus import NatsBus
 from paceline.messaging.nats.errors import QueueError
@@ -21,11 +21,11 @@ from paceline.messaging.nats.jetstream import API, Done, Stream
 _PATIENCE = 5.0
 
 
-class Buried(msgspec.Struct, frozen=True):
+class StoredDeadLetter(msgspec.Struct, frozen=True):
     """A letter and its number, by which it is shown, sent again, or dropped."""
 
     number: int
-    letter: Letter
+    letter: DeadLetter
 
 
 class DeadLetters:
@@ -35,30 +35,30 @@ class DeadLetters:
         self._bus = bus
         self._stream = stream
 
-    async def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Buried]:
+    async def list(self, *, after: int = 0, limit: int = 100) -> Sequence[StoredDeadLetter]:
         """The oldest first, up to ``limit``, from behind number ``after``. Strangers are left out.
 
         Errors: as for all; none are listed while there is no such stream.
         """
-        found: list[Buried] = []
+        found: list[StoredDeadLetter] = []
         while len(found) < limit:
             message = await self._find({"seq": after + 1, "next_by_subj": f"{PREFIX}>"})
             if message is None:
                 break
             after = _number_of(message)
             try:
-                found.append(Buried(after, _letter_of(message)))
+                found.append(StoredDeadLetter(after, _letter_of(message)))
             except Error as exc:
                 if exc.code is not Code.DATA_LOSS:
                     raise
         return found
 
-    async def show(self, number: int) -> Buried:
+    async def show(self, number: int) -> StoredDeadLetter:
         """One letter. Errors: `NotFound`; DATA_LOSS when it is none."""
         message = await self._find({"seq": number})
         if message is None:
             raise NotFound(f"there is no dead letter {number}")
-        return Buried(number, _letter_of(message))
+        return StoredDeadLetter(number, _letter_of(message))
 
     async def retry(self, number: int) -> Message:
         """Publish it to its old subject, under a new id, and then remove the letter.
@@ -107,5 +107,5 @@ def _number_of(message: Msg) -> int:
     return int((message.headers or {}).get("Nats-Sequence", "0"))
 
 
-def _letter_of(message: Msg) -> Letter:
+def _letter_of(message: Msg) -> DeadLetter:
     return from_headers(message.headers or {}, message.data)

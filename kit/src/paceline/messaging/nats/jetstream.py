@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from paceline.errors import Code
-from paceline.messaging.nats.connection import Connection
+from paceline.messaging.nats.connection import NatsConnection
 from paceline.messaging.nats.errors import STREAM_NAME_IN_USE, STREAM_NOT_FOUND, QueueError, refusal
 
 T = TypeVar("T")
@@ -106,7 +106,7 @@ def nanoseconds(seconds: float) -> int:
 
 
 async def ask(
-    connection: Connection, subject: str, request: object, kind: type[T], seconds: float
+    connection: NatsConnection, subject: str, request: object, kind: type[T], seconds: float
 ) -> T:
     """A request to the API, ``subject`` without its prefix, which may be done twice.
 
@@ -117,7 +117,7 @@ async def ask(
     return decode_answer(message.data, kind)
 
 
-async def ensure_stream(connection: Connection, stream: Stream, seconds: float) -> None:
+async def ensure_stream(connection: NatsConnection, stream: Stream, seconds: float) -> None:
     """Create it, or add the subjects that it lacks."""
     try:
         found = await _find(connection, stream.name, seconds)
@@ -138,7 +138,7 @@ async def ensure_stream(connection: Connection, stream: Stream, seconds: float) 
         await ask(connection, f"STREAM.UPDATE.{stream.name}", config, _StreamInfo, seconds)
 
 
-async def _find(connection: Connection, name: str, seconds: float) -> dict[str, Any] | None:
+async def _find(connection: NatsConnection, name: str, seconds: float) -> dict[str, Any] | None:
     try:
         return (await ask(connection, f"STREAM.INFO.{name}", None, _StreamInfo, seconds)).config
     except QueueError as exc:

@@ -13,12 +13,12 @@ from nats.aio.msg import Msg
 
 from paceline.errors import Code, Error, copied
 from paceline.messaging.message import Message
-from paceline.messaging.nats.connection import Connection
+from paceline.messaging.nats.connection import NatsConnection
 from paceline.messaging.nats.errors import QueueError
 from paceline.messaging.nats.jetstream import ID, KEY, PubAck, decode_answer
 
 
-class Shipment:
+class PublishBatch:
     """Messages and what became of them; ``left``: the numbers of those that have no outcome."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Shipment:
         self._outcomes.update((number, copied(error)) for number in self.left)
         self.left = []
 
-    async def send(self, connection: Connection, until: float) -> None:
+    async def send(self, connection: NatsConnection, until: float) -> None:
         """Send what is left; what then still is left needs another connection."""
         futures: dict[int, asyncio.Future[Msg]] = {}
         late = False
@@ -61,7 +61,7 @@ class Shipment:
             self.give_up(QueueError(Code.DEADLINE_EXCEEDED))
 
     async def _begin_all(
-        self, connection: Connection, futures: dict[int, asyncio.Future[Msg]]
+        self, connection: NatsConnection, futures: dict[int, asyncio.Future[Msg]]
     ) -> None:
         for number in self.left:
             try:
@@ -71,7 +71,7 @@ class Shipment:
                     return
                 self._outcomes[number] = exc
 
-    async def _begin(self, connection: Connection, message: Message) -> asyncio.Future[Msg]:
+    async def _begin(self, connection: NatsConnection, message: Message) -> asyncio.Future[Msg]:
         if connection.unsent > self._max_unsent:
             raise QueueError(Code.RESOURCE_EXHAUSTED, "too much waits to be sent to the queue")
         headers = {**message.headers, ID: message.id}
@@ -86,7 +86,7 @@ class Shipment:
         future.add_done_callback(lambda _: self._places.release())
         return future
 
-    def _settle(self, number: int, future: asyncio.Future[Msg], connection: Connection) -> None:
+    def _settle(self, number: int, future: asyncio.Future[Msg], connection: NatsConnection) -> None:
         try:
             decode_answer(future.result().data, PubAck)
         except Error as exc:

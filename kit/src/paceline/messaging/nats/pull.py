@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from paceline.errors import Code
-from paceline.messaging.nats.connection import Connection
+from paceline.messaging.nats.connection import NatsConnection
 from paceline.messaging.nats.errors import QueueError
 from paceline.messaging.nats.jetstream import API, nanoseconds
 
@@ -36,7 +36,7 @@ class Pull:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: NatsConnection,
         stream: str,
         durable: str,
         *,

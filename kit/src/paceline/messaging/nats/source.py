@@ -20,11 +20,11 @@ from nats.aio.msg import Msg
 
 from paceline.errors import Code, Error
 from paceline.log import Logger
-from paceline.messaging.dead_letter import PREFIX, Letter, kind_of, reason_of, to_headers
-from paceline.messaging.delivery import Delivery, Settlement, Verdict
+from paceline.messaging.dead_letter import PREFIX, DeadLetter, kind_of, reason_of, to_headers
+from paceline.messaging.delivery import Delivery, Disposition, Settlement
 from paceline.messaging.message import Message
 from paceline.messaging.nats.bus import NatsBus
-from paceline.messaging.nats.connection import Connection, size_of
+from paceline.messaging.nats.connection import NatsConnection, size_of
 from paceline.messaging.nats.errors import CONSUMER_NOT_FOUND, QueueError
 from paceline.messaging.nats.jetstream import API, ID, KEY, Stream, ask, nanoseconds, read_receipt
 from paceline.messaging.nats.pull import Pull
@@ -132,12 +132,12 @@ class NatsSource:
         retried: list[Settlement] = []
         buried: list[Settlement] = []
         for each in settlements:
-            if each.verdict is Verdict.ACK:
+            if each.verdict is Disposition.ACK:
                 await connection.send(each.delivery.receipt, _ACK)
-            elif each.verdict is Verdict.RETURN:
+            elif each.verdict is Disposition.RETURN:
                 await connection.send(each.delivery.receipt, _NAK)
             else:
-                (retried if each.verdict is Verdict.RETRY else buried).append(each)
+                (retried if each.verdict is Disposition.RETRY else buried).append(each)
         if retried:
             await self._retry(connection, retried)
         if buried:
@@ -184,7 +184,7 @@ class NatsSource:
             return
         await _give_back(pull.connection, await pull.close())
 
-    async def _ensure(self, connection: Connection) -> None:
+    async def _ensure(self, connection: NatsConnection) -> None:
         """See that the consumer is there, with our settings, and what it needs."""
         ours: dict[str, object] = {
             "ack_wait": nanoseconds(self._ack_wait),
@@ -219,7 +219,7 @@ class NatsSource:
             return {"deliver_policy": "all"}
         return {"deliver_policy": "by_start_sequence", "opt_start_seq": self._floor + 1}
 
-    async def _find_info(self, connection: Connection) -> _ConsumerInfo | None:
+    async def _find_info(self, connection: NatsConnection) -> _ConsumerInfo | None:
         subject = f"CONSUMER.INFO.{self._stream.name}.{self._durable}"
         try:
             return await ask(connection, subject, None, _ConsumerInfo, _PATIENCE)
@@ -228,7 +228,7 @@ class NatsSource:
                 return None
             raise
 
-    async def _note_floor(self, connection: Connection) -> None:
+    async def _note_floor(self, connection: NatsConnection) -> None:
         now = asyncio.get_running_loop().time()
         if now - self._floor_at < _FLOOR_EVERY:
             return
@@ -238,7 +238,7 @@ class NatsSource:
             self._floor = info.ack_floor.stream_seq
 
     async def _deliveries(
-        self, connection: Connection, messages: Sequence[Msg]
+        self, connection: NatsConnection, messages: Sequence[Msg]
     ) -> Sequence[Delivery]:
         again = [message for message in messages if read_receipt(message.reply).deliveries > 1]
         failed = await self._failed(connection, again) if again else {}
@@ -258,7 +258,7 @@ class NatsSource:
             headers={key: value for key, value in headers.items() if not key.startswith("Nats-")},
         )
 
-    async def _failed(self, connection: Connection, messages: Sequence[Msg]) -> dict[str, int]:
+    async def _failed(self, connection: NatsConnection, messages: Sequence[Msg]) -> dict[str, int]:
         """How often those have failed, by their receipts; one that is not known has not."""
         asked: dict[str, asyncio.Future[Msg]] = {}
         counts: dict[str, int] = {}
@@ -281,7 +281,7 @@ class NatsSource:
         name = f"{self._stream.name}.{self._durable}"
         return f"failures.{name}.{known.sequence}-{known.moment}"
 
-    async def _retry(self, connection: Connection, settlements: Sequence[Settlement]) -> None:
+    async def _retry(self, connection: NatsConnection, settlements: Sequence[Settlement]) -> None:
         counts: list[Message] = []
         for each in settlements:
             subject = self._failure_of(each.delivery.receipt)
@@ -292,7 +292,7 @@ class NatsSource:
         for each in settlements:
             await connection.send(each.delivery.receipt, _nak(each.delay))
 
-    async def _bury(self, connection: Connection, settlements: Sequence[Settlement]) -> None:
+    async def _bury(self, connection: NatsConnection, settlements: Sequence[Settlement]) -> None:
         letters = [self._letter(each, connection.max_payload) for each in settlements]
         outcomes = await self._bus.publish_all(letters)
         for each, outcome in zip(settlements, outcomes, strict=True):
@@ -305,7 +305,7 @@ class NatsSource:
     def _letter(self, settlement: Settlement, max_payload: int) -> Message:
         delivery = settlement.delivery
         error = settlement.error or QueueError(Code.UNKNOWN)
-        letter = Letter(
+        letter = DeadLetter(
             id=delivery.id,
             subject=delivery.subject,
             data=delivery.data,
@@ -328,7 +328,7 @@ class NatsSource:
         return Message(f"{PREFIX}{delivery.subject}", delivery.data, ident, headers=headers)
 
 
-async def _give_back(connection: Connection, messages: Sequence[Msg]) -> None:
+async def _give_back(connection: NatsConnection, messages: Sequence[Msg]) -> None:
     with suppress(Error):
         for message in messages:
             await connection.send(message.reply, _NAK)

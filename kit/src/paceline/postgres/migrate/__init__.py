@@ -7,36 +7,67 @@ line is imported from ``paceline.commands.migrate``, so that a service which onl
 does not load it.
 """
 
-from paceline.postgres.migrate.apply import Migrator, Progress
-from paceline.postgres.migrate.connection import Connection, Row, ServerError
-from paceline.postgres.migrate.errors import (
-    DirtyDatabase,
-    LockTimeout,
-    ShortLimit,
-    SourceError,
-    Stopped,
-    UnknownVersion,
-)
-from paceline.postgres.migrate.failure import MigrationFailed
-from paceline.postgres.migrate.new import create_pair
-from paceline.postgres.migrate.plan import State, Step
-from paceline.postgres.migrate.source import Direction, Source, SourceFile, read_source
+from typing import TYPE_CHECKING
+
+from paceline._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paceline.postgres.migrate.apply import Migrator, Progress
+    from paceline.postgres.migrate.connection import MigrationConnection, Row, ServerError
+    from paceline.postgres.migrate.errors import (
+        DirtyDatabase,
+        LockTimeout,
+        ShortLimit,
+        SourceError,
+        Stopped,
+        UnknownVersion,
+    )
+    from paceline.postgres.migrate.failure import MigrationFailed
+    from paceline.postgres.migrate.new import create_pair
+    from paceline.postgres.migrate.plan import MigrationState, Step
+    from paceline.postgres.migrate.source import Direction, MigrationSource, SourceFile, read_source
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "Direction": "source",
+            "DirtyDatabase": "errors",
+            "LockTimeout": "errors",
+            "MigrationConnection": "connection",
+            "MigrationFailed": "failure",
+            "MigrationSource": "source",
+            "MigrationState": "plan",
+            "Migrator": "apply",
+            "Progress": "apply",
+            "Row": "connection",
+            "ServerError": "connection",
+            "ShortLimit": "errors",
+            "SourceError": "errors",
+            "SourceFile": "source",
+            "Step": "plan",
+            "Stopped": "errors",
+            "UnknownVersion": "errors",
+            "create_pair": "new",
+            "read_source": "source",
+        },
+        extra="postgres",
+    )
 
 __all__ = [
-    "Connection",
     "Direction",
     "DirtyDatabase",
     "LockTimeout",
+    "MigrationConnection",
     "MigrationFailed",
+    "MigrationSource",
+    "MigrationState",
     "Migrator",
     "Progress",
     "Row",
     "ServerError",
     "ShortLimit",
-    "Source",
     "SourceError",
     "SourceFile",
-    "State",
     "Step",
     "Stopped",
     "UnknownVersion",

@@ -14,12 +14,12 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Protocol
 
-from paceline.postgres.migrate.connection import Connection
+from paceline.postgres.migrate.connection import MigrationConnection
 from paceline.postgres.migrate.errors import DirtyDatabase, ShortLimit, Stopped
 from paceline.postgres.migrate.failure import explain, left_open
 from paceline.postgres.migrate.lock import lock_keys, migration_lock
-from paceline.postgres.migrate.plan import Plan, State, Step, plan_down, plan_goto, plan_up
-from paceline.postgres.migrate.source import Source
+from paceline.postgres.migrate.plan import MigrationState, Plan, Step, plan_down, plan_goto, plan_up
+from paceline.postgres.migrate.source import MigrationSource
 from paceline.postgres.migrate.statements import is_empty
 from paceline.postgres.migrate.table import VersionTable
 
@@ -46,8 +46,8 @@ class Migrator:
 
     def __init__(
         self,
-        connection: Connection,
-        source: Source,
+        connection: MigrationConnection,
+        source: MigrationSource,
         *,
         lock_timeout: float = 15.0,
         table: str = "schema_migrations",
@@ -61,7 +61,7 @@ class Migrator:
         self._stopping = False
         self.applying = False
 
-    async def state(self) -> State:
+    async def state(self) -> MigrationState:
         """The version the database is at, read without a lock."""
         return await self._table.read()
 
@@ -94,7 +94,7 @@ class Migrator:
         """
         async with await self._locked():
             await self._table.ensure()
-            await self._table.write(State(version))
+            await self._table.write(MigrationState(version))
 
     def stop(self) -> None:
         """Let the running step finish and take no other: the method that runs raises `Stopped`."""
@@ -134,10 +134,10 @@ class Migrator:
 
     async def _apply(self, step: Step, sql: str) -> None:
         started = time.perf_counter()
-        await self._table.write(State(step.target, dirty=True))
+        await self._table.write(MigrationState(step.target, dirty=True))
         if not is_empty(sql):
             await self._execute(step, sql)
-        await self._table.write(State(step.target))
+        await self._table.write(MigrationState(step.target))
         if self._progress is not None:
             self._progress.applied(step, time.perf_counter() - started)
 

@@ -18,7 +18,7 @@ class Row(Protocol):
         ...
 
 
-class Connection(Protocol):
+class MigrationConnection(Protocol):
     """One open session with PostgreSQL."""
 
     async def execute(self, query: str, /, *args: object) -> object:

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import NoReturn
 
-from paceline.postgres.migrate.connection import Connection
+from paceline.postgres.migrate.connection import MigrationConnection
 from paceline.postgres.migrate.errors import LockTimeout
 
 _SALT = 1486364155
@@ -53,7 +53,7 @@ def lock_keys(schema: str, table: str, database: str) -> tuple[int, int]:
 
 @asynccontextmanager
 async def migration_lock(
-    connection: Connection, keys: Sequence[int], seconds: float
+    connection: MigrationConnection, keys: Sequence[int], seconds: float
 ) -> AsyncGenerator[None, None]:
     """Hold every key for the block; a transaction that the block leaves open is rolled back.
 
@@ -80,7 +80,7 @@ async def migration_lock(
     await _release(connection, held)
 
 
-async def _take(connection: Connection, key: int, give_up: float) -> bool:
+async def _take(connection: MigrationConnection, key: int, give_up: float) -> bool:
     loop = asyncio.get_running_loop()
     pause = _FIRST_PAUSE
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):
@@ -92,13 +92,15 @@ async def _take(connection: Connection, key: int, give_up: float) -> bool:
     return True
 
 
-async def _release(connection: Connection, keys: Sequence[int]) -> None:
+async def _release(connection: MigrationConnection, keys: Sequence[int]) -> None:
     if connection.is_in_transaction():
         await connection.execute("ROLLBACK")
     for key in reversed(keys):
         await connection.fetchval("SELECT pg_advisory_unlock($1)", key)
 
 
-async def _raise_timeout(connection: Connection, keys: Sequence[int], seconds: float) -> NoReturn:
+async def _raise_timeout(
+    connection: MigrationConnection, keys: Sequence[int], seconds: float
+) -> NoReturn:
     held_by: str | None = await connection.fetchval(_HOLDERS, list(keys))
     raise LockTimeout(seconds, f"{held_by} has it" if held_by else "another session had it")

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from paceline.postgres.migrate.errors import SourceError, version_text
-from paceline.postgres.migrate.source import Direction, Source, SourceFile
+from paceline.postgres.migrate.source import Direction, MigrationSource, SourceFile
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class MigrationState:
     """What the version table says. ``version`` is None when nothing is applied."""
 
     version: int | None
@@ -43,7 +43,7 @@ class Plan:
     short: int = 0
 
 
-def plan_up(source: Source, current: int | None, limit: int | None = None) -> Plan:
+def plan_up(source: MigrationSource, current: int | None, limit: int | None = None) -> Plan:
     """Up by ``limit`` migrations, all of them when None.
 
     Errors: `UnknownVersion` for a ``current`` without a file; `SourceError` for a missing file.
@@ -59,7 +59,7 @@ def plan_up(source: Source, current: int | None, limit: int | None = None) -> Pl
     return Plan(_steps_up(source, chosen), 0 if limit is None else limit - len(chosen))
 
 
-def plan_down(source: Source, current: int | None, limit: int | None = None) -> Plan:
+def plan_down(source: MigrationSource, current: int | None, limit: int | None = None) -> Plan:
     """Down by ``limit`` migrations, all of them when None.
 
     Errors: as `plan_up`.
@@ -73,7 +73,7 @@ def plan_down(source: Source, current: int | None, limit: int | None = None) -> 
     return Plan(_steps_down(source, chosen), 0 if limit is None else limit - len(chosen))
 
 
-def plan_goto(source: Source, current: int | None, target: int) -> Plan:
+def plan_goto(source: MigrationSource, current: int | None, target: int) -> Plan:
     """Up or down to ``target``.
 
     Errors: `UnknownVersion` for a ``current`` or a ``target`` without a file; `SourceError` for a
@@ -89,15 +89,15 @@ def plan_goto(source: Source, current: int | None, target: int) -> Plan:
     return Plan(_steps_down(source, behind))
 
 
-def _down_from(source: Source, current: int) -> list[int]:
+def _down_from(source: MigrationSource, current: int) -> list[int]:
     return [version for version in reversed(source.versions) if version <= current]
 
 
-def _steps_up(source: Source, versions: Iterable[int]) -> tuple[Step, ...]:
+def _steps_up(source: MigrationSource, versions: Iterable[int]) -> tuple[Step, ...]:
     return tuple(Step(source.get(version, Direction.UP), version) for version in versions)
 
 
-def _steps_down(source: Source, versions: Iterable[int]) -> tuple[Step, ...]:
+def _steps_down(source: MigrationSource, versions: Iterable[int]) -> tuple[Step, ...]:
     below: dict[int, int | None] = dict(
         zip(source.versions, (None, *source.versions), strict=False)
     )

@@ -71,7 +71,7 @@ class SourceFile:
                 )
 
 
-class Source:
+class MigrationSource:
     """The migrations there are, by version, in ascending order."""
 
     def __init__(self, files: Iterable[SourceFile], *, place: str) -> None:
@@ -115,7 +115,7 @@ class Source:
             )
 
 
-def read_source(root: Traversable) -> Source:
+def read_source(root: Traversable) -> MigrationSource:
     """List the migrations in ``root``: a `pathlib.Path` or a folder inside a package.
 
     Errors: `SourceError` when the folder is not there, a version occurs twice in one direction,
@@ -126,7 +126,7 @@ def read_source(root: Traversable) -> Source:
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise SourceError(f"no folder of migrations at {root}") from exc
     files = (_parse(entry) for entry in entries)
-    return Source((file for file in files if file), place=str(root))
+    return MigrationSource((file for file in files if file), place=str(root))
 
 
 def _parse(entry: Traversable) -> SourceFile | None:

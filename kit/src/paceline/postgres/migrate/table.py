@@ -10,8 +10,8 @@ Used by ``apply``.
 from dataclasses import dataclass
 
 from paceline.errors import Code, Error
-from paceline.postgres.migrate.connection import Connection
-from paceline.postgres.migrate.plan import State
+from paceline.postgres.migrate.connection import MigrationConnection
+from paceline.postgres.migrate.plan import MigrationState
 
 _NO_VERSION = -1
 
@@ -33,7 +33,7 @@ class Home:
 class VersionTable:
     """Reads and writes the version over one connection."""
 
-    def __init__(self, connection: Connection, name: str) -> None:
+    def __init__(self, connection: MigrationConnection, name: str) -> None:
         self._connection = connection
         self._home: Home | None = None
         self.name = name
@@ -53,18 +53,18 @@ class VersionTable:
             self._home = Home(row["database"], row["schema"], row["made"])
         return self._home
 
-    async def read(self) -> State:
+    async def read(self) -> MigrationState:
         """What the table says; no version when it is not there."""
         home = await self.locate()
         if not home.made:
-            return State(None)
+            return MigrationState(None)
         row = await self._connection.fetchrow(
             f"SELECT version, dirty FROM {self._quoted(home)} LIMIT 1"  # noqa: S608 - quoted
         )
         if row is None:
-            return State(None)
+            return MigrationState(None)
         version: int = row["version"]
-        return State(None if version == _NO_VERSION else version, row["dirty"])
+        return MigrationState(None if version == _NO_VERSION else version, row["dirty"])
 
     async def ensure(self) -> None:
         """Make the table if need be; under the lock, and without asking for rights it has not."""
@@ -76,7 +76,7 @@ class VersionTable:
             )
             await self.locate()
 
-    async def write(self, state: State) -> None:
+    async def write(self, state: MigrationState) -> None:
         """Replace the row: one simple query, so one transaction."""
         table = self._quoted(await self.locate())
         query = f"TRUNCATE {table}"

@@ -7,9 +7,27 @@ second within its window, and ``paceline.postgres.inbox`` whenever it comes. Rep
 `enqueue`; ``main`` starts an `OutboxRelay`. Read ``table``, ``relay``, then ``rounds``.
 """
 
-from paceline.postgres.outbox.listener import OutboxListener
-from paceline.postgres.outbox.relay import OutboxRelay
-from paceline.postgres.outbox.rounds import Publisher
-from paceline.postgres.outbox.table import SCHEMA, OutboxStats, enqueue
+from typing import TYPE_CHECKING
+
+from paceline._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paceline.postgres.outbox.listener import OutboxListener
+    from paceline.postgres.outbox.relay import OutboxRelay
+    from paceline.postgres.outbox.rounds import Publisher
+    from paceline.postgres.outbox.table import SCHEMA, OutboxStats, enqueue
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "OutboxListener": "listener",
+            "OutboxRelay": "relay",
+            "OutboxStats": "table",
+            "Publisher": "rounds",
+            "SCHEMA": "table",
+            "enqueue": "table",
+        },
+        extra="postgres",
+    )
 
 __all__ = ["SCHEMA", "OutboxListener", "OutboxRelay", "OutboxStats", "Publisher", "enqueue"]

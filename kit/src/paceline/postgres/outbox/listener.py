@@ -9,10 +9,10 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from paceline.concurrency.background import Background
+from paceline.concurrency import Background
 
 
-class Bell(Protocol):
+class Wakeup(Protocol):
     """What rings when something may have been written."""
 
     async def heard(self) -> None:
@@ -30,7 +30,7 @@ class OutboxListener(Background):
 
     def __init__(
         self,
-        listen: Callable[[], AbstractAsyncContextManager[Bell]],
+        listen: Callable[[], AbstractAsyncContextManager[Wakeup]],
         wake: Callable[[], None],
     ) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import Final, Protocol
 
-from paceline.concurrency.deadline import remaining
+from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.postgres import Pool
 from paceline.postgres.outbox.rounds import Attempt, Publisher, publish_in_rounds

@@ -20,7 +20,7 @@ Value: TypeAlias = str | int | float | bool
 ERROR_TYPE: Final = "error.type"
 
 
-class Kind(Enum):
+class SpanKind(Enum):
     """Which side of a call a span is; named as in OpenTelemetry."""
 
     INTERNAL = "internal"
@@ -44,7 +44,7 @@ class Span(SpanContext):
     def __init__(
         self,
         name: str,
-        kind: Kind,
+        kind: SpanKind,
         parent: SpanContext,
         sink: "Callable[[Span], None]",
         *,
@@ -68,7 +68,9 @@ class Span(SpanContext):
         """Both."""
         return {"trace_id": self.trace_id, "span_id": self.span_id}
 
-    def child(self, name: str, kind: Kind, attributes: Mapping[str, Value] | None = None) -> "Span":
+    def child(
+        self, name: str, kind: SpanKind, attributes: Mapping[str, Value] | None = None
+    ) -> "Span":
         """A span below this one."""
         span = Span(name, kind, self, self._sink)
         if attributes:

@@ -9,8 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from paceline.commands.doctor.findings import Finding, fail
-from paceline.concurrency.task_group import fetch_all
-from paceline.concurrency.threads import in_daemon_thread
+from paceline.concurrency import fetch_all, in_daemon_thread
 from paceline.errors import Error
 
 Check = Callable[[], Awaitable[Sequence[Finding]]]

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from paceline.engines import PostgresEngine
-from paceline.postgres.connect import connect
+from paceline.postgres import connect
 from paceline.testing.silent import SilentLog
 
 _FAST: Final[Mapping[str, str]] = MappingProxyType(
