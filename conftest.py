@@ -5,8 +5,17 @@ A slow example on a loaded machine says nothing about the code; what must be fas
 """
 
 from hypothesis import HealthCheck, settings
+from hypothesis.strategies import text
 
 settings.register_profile(
     "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 settings.load_profile("busy")
+
+
+def pytest_collection_finish() -> None:
+    """Make hypothesis's table of Unicode, which takes a second on a clean clone.
+
+    Otherwise the watch on the loop blames the first asynchronous test that draws a text.
+    """
+    text().validate()

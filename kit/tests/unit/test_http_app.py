@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from paceline.http.app import App
 from paceline.http.asgi import Message, Receive, Scope, Send, route_of
 from paceline.http.binding import Body, Header, Path, Provided, Query, provide
 from paceline.http.endpoint import PRINCIPAL, Reply
+from paceline.http.problem import TITLES, title_of
 from paceline.http.testing import TestClient, TestResponse
 
 
@@ -306,6 +308,31 @@ async def test_a_domain_rule_that_is_broken_names_its_field(client: TestClient) 
 async def test_a_services_own_error_has_the_status_it_was_given(client: TestClient) -> None:
     answer = await client.get("/v1/teapot")
     assert (answer.status, answer.json()["type"]) == (418, "urn:problem:teapot")
+
+
+@dataclass(frozen=True, slots=True)
+class Titled:
+    id: str
+    status: int
+    title: str
+
+
+TITLED = [
+    Titled("as everywhere", 404, "Not Found"),
+    Titled("renamed in Python 3.13", 413, "Request Entity Too Large"),
+    Titled("renamed in Python 3.13, too", 422, "Unprocessable Entity"),
+    Titled("not in the standard library", 499, "Client Closed Request"),
+    Titled("unknown", 467, "Bad Request"),
+]
+
+
+@pytest.mark.parametrize("case", TITLED, ids=lambda case: case.id)
+def test_a_statuss_title_is_the_same_on_every_python(case: Titled) -> None:
+    assert title_of(case.status) == case.title
+
+
+def test_every_status_has_a_title() -> None:
+    assert {status.value for status in HTTPStatus} <= TITLES.keys()
 
 
 async def test_middleware_runs_in_the_order_written_around_the_route() -> None:

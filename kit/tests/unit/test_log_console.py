@@ -126,6 +126,14 @@ def test_an_exception_of_the_standard_library_keeps_its_traceback(
     assert '"traceback":["kit/tests/unit/test_log_console.py:' in written(stream)
 
 
+def test_the_handler_has_a_lock_as_every_handler_has(other: logging.Logger) -> None:
+    # From Python 3.13 on `logging.Handler.handle` takes it without asking whether there is one.
+    (handler,) = other.handlers
+    assert handler.lock is not None
+    with handler.lock:
+        assert handler.handle(other.makeRecord("n", 20, __file__, 1, "m", (), None))
+
+
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
     root = logging.getLogger()

@@ -7,7 +7,6 @@ and from what the kit itself can answer. ``docs`` serves it; ``app.Route`` is th
 
 import inspect
 from collections.abc import Iterable, Sequence
-from http import HTTPStatus
 from typing import Any, Final, get_args, get_origin
 
 import msgspec
@@ -17,7 +16,7 @@ from paceline.http.app import App, Route
 from paceline.http.binding import Parameter, Place
 from paceline.http.endpoint import Reply
 from paceline.http.events import EVENT_STREAM, Events
-from paceline.http.problem import Problem, Statuses, status_of
+from paceline.http.problem import Problem, Statuses, status_of, title_of
 
 Json = dict[str, Any]
 _REFS: Final = "#/components/schemas/{name}"
@@ -136,12 +135,12 @@ def _not_null(schema: Json) -> Json:
 
 def _responses(route: Route, schemas: _Schemas, statuses: Statuses) -> Json:
     kind = _returned(route)
-    success: Json = {"description": HTTPStatus(route.status).phrase}
+    success: Json = {"description": title_of(route.status)}
     if kind is not None and kind is not type(None):
         success["content"] = _content(route, schemas[kind])
     responses: Json = {str(route.status): success}
     for status in sorted(_error_statuses(route, statuses)):
-        responses[str(status)] = _problem(HTTPStatus(status).phrase, schemas)
+        responses[str(status)] = _problem(title_of(status), schemas)
     responses["default"] = _problem("Any other problem", schemas)
     return responses
 

@@ -36,9 +36,34 @@ STATUS: Final[Mapping[Code, int]] = {
     Code.UNAUTHENTICATED: 401,
 }
 
+TITLES: Final[Mapping[int, str]] = {
+    100: "Continue", 101: "Switching Protocols", 102: "Processing", 103: "Early Hints",
+    200: "OK", 201: "Created", 202: "Accepted", 203: "Non-Authoritative Information",
+    204: "No Content", 205: "Reset Content", 206: "Partial Content", 207: "Multi-Status",
+    208: "Already Reported", 226: "IM Used",
+    300: "Multiple Choices", 301: "Moved Permanently", 302: "Found", 303: "See Other",
+    304: "Not Modified", 305: "Use Proxy", 307: "Temporary Redirect", 308: "Permanent Redirect",
+    400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden",
+    404: "Not Found", 405: "Method Not Allowed", 406: "Not Acceptable",
+    407: "Proxy Authentication Required", 408: "Request Timeout", 409: "Conflict", 410: "Gone",
+    411: "Length Required", 412: "Precondition Failed", 413: "Request Entity Too Large",
+    414: "Request-URI Too Long", 415: "Unsupported Media Type",
+    416: "Requested Range Not Satisfiable", 417: "Expectation Failed", 418: "I'm a Teapot",
+    421: "Misdirected Request",
+    422: "Unprocessable Entity", 423: "Locked", 424: "Failed Dependency", 425: "Too Early",
+    426: "Upgrade Required", 428: "Precondition Required", 429: "Too Many Requests",
+    431: "Request Header Fields Too Large", 451: "Unavailable For Legal Reasons",
+    499: "Client Closed Request",
+    500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway",
+    503: "Service Unavailable", 504: "Gateway Timeout", 505: "HTTP Version Not Supported",
+    506: "Variant Also Negotiates", 507: "Insufficient Storage", 508: "Loop Detected",
+    510: "Not Extended", 511: "Network Authentication Required",
+}  # fmt: skip
+"""The name of each status. Not `http.HTTPStatus.phrase`: Python 3.13 renamed four of them, and what
+clients and the OpenAPI document read must not change with the interpreter."""
+
 Statuses = Mapping[type[Error], int]
 _SHOWN_FOR_UNKNOWN: Final = "internal error"
-_CLIENT_CLOSED_REQUEST: Final = 499
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -135,7 +160,7 @@ def problem_of(
     """
     if not isinstance(exc, Error):
         return Problem(
-            title="Internal Server Error",
+            title=TITLES[500],
             status=500,
             detail=_SHOWN_FOR_UNKNOWN,
             code=Code.INTERNAL.name,
@@ -143,7 +168,7 @@ def problem_of(
         )
     status = _status(exc, statuses)
     return Problem(
-        title=_title(status),
+        title=title_of(status),
         status=status,
         detail=exc.message,
         code=exc.code.name,
@@ -153,10 +178,9 @@ def problem_of(
     )
 
 
-def _title(status: int) -> str:
-    if status == _CLIENT_CLOSED_REQUEST:
-        return "Client Closed Request"
-    return HTTPStatus(status).phrase
+def title_of(status: int) -> str:
+    """The status's name; of an unknown one its class's (RFC 9110, section 15: as x00)."""
+    return TITLES.get(status) or TITLES[status // 100 * 100]
 
 
 def _field_errors(exc: Error, *, with_body: bool) -> tuple[FieldError, ...]:

@@ -48,10 +48,6 @@ class _Bridge(logging.Handler):
         super().__init__()
         self._output = output
 
-    def createLock(self) -> None:  # noqa: N802 - the standard library's name
-        """No lock: a record is one write."""
-        self.lock = None
-
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record. Never raises."""
         try:

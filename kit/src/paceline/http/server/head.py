@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from paceline.http.asgi import Headers
+from paceline.http.problem import title_of
 
 _SINGLE: Final = (b"host", b"transfer-encoding")
 _SCHEMES: Final = (b"http", b"https")
@@ -71,11 +72,12 @@ def check_head(version: str, headers: Headers, index: Mapping[bytes, bytes]) -> 
 
 def problem_response(status: HTTPStatus, detail: str, date_line: bytes) -> bytes:
     """A whole problem response (RFC 9457) that closes the connection, for before the app."""
+    title = title_of(status)
     body = msgspec.json.encode(
-        {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
+        {"type": "about:blank", "title": title, "status": status.value, "detail": detail}
     )
     lines = (
-        b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()),
+        b"HTTP/1.1 %d %b\r\n" % (status, title.encode()),
         date_line,
         b"content-type: application/problem+json\r\n",
         b"content-length: %d\r\n" % len(body),
