@@ -102,11 +102,11 @@ class TestRedis:
                 for _ in range(50):
                     assert not await answers(mine)
                 assert log.events("warning") == ["redis is away"]
-                states = [mine.available]
+                states = [mine.breaker.closed]
             finally:
                 redis.start()
             await until_it_answers(mine)
-            assert [*states, mine.available] == [False, True]
+            assert [*states, mine.breaker.closed] == [False, True]
             assert log.events("info") == ["redis is back"]
 
     async def test_a_frozen_server_costs_a_few_timeouts_and_then_nothing(
@@ -137,7 +137,7 @@ class TestRedis:
             for _ in range(10):
                 with pytest.raises(Error):
                     await mine.run(Script("return redis.call('NOSUCH')"), [], [])
-            assert mine.available
+            assert mine.breaker.closed
             assert log.events("warning") == ["redis refuses a command"]
 
     async def test_cancelled_anywhere_no_answer_reaches_the_wrong_caller(

@@ -38,7 +38,7 @@ class JwksSource:
     Resources: `start` owns one task, and during an attempt one daemon thread, until `stop`.
     """
 
-    name: str
+    name = "jwks"
     keys: KeySet
 
     def __init__(
@@ -46,13 +46,11 @@ class JwksSource:
         fetch: Fetch,
         clock: Clock,
         *,
-        name: str = "jwks",
         required: bool = True,
         interval: float = 300.0,
         pause: float = 30.0,
         deadline: float = 15.0,
     ) -> None:
-        self.name = name
         self.keys = KeySet()
         self._fetch = fetch
         self._clock = clock

@@ -9,7 +9,7 @@ import msgspec
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """The subject of a token and what it may do.
+    """The subject of a token and what it may do: scopes, which form no hierarchy.
 
     ``expires_at`` is the token's own expiry, in seconds since the Unix epoch.
     """
@@ -19,7 +19,3 @@ class Principal(msgspec.Struct, frozen=True):
     expires_at: float
     issuer: str | None = None
     token_id: str | None = None
-
-    def has(self, scope: str) -> bool:
-        """Whether the token grants ``scope``. Exact match: scopes form no hierarchy."""
-        return scope in self.scopes

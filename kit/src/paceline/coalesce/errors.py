@@ -1,8 +1,7 @@
 """Whose fault it is that a batch failed: one item's, so that its halves may do better, or nobody's.
 
 Bad input is somebody's, an unreachable database is everybody's; and a bug proves nothing about what
-was done before it, so a batch of writes is not tried again for one. The defaults of ``read`` and
-``write``, whose callers may know better.
+was done before it, so a batch of writes is not tried again for one.
 """
 
 from typing import Final

@@ -41,7 +41,6 @@ class ReadCoalescer(Generic[K, V]):
         lanes: int = 1,
         max_batch: int = 512,
         max_waiting: int = 10_000,
-        is_fault_of_one: Callable[[Exception], bool] = may_be_about_a_key,
         observer: Observer | None = None,
     ) -> None:
         self.name = name
@@ -54,7 +53,7 @@ class ReadCoalescer(Generic[K, V]):
             max_batch=max_batch,
             max_waiting=max_waiting,
             abandon=True,
-            is_fault_of_one=is_fault_of_one,
+            is_fault_of_one=may_be_about_a_key,
             observer=observer,
         )
 

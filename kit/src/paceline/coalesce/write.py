@@ -55,7 +55,6 @@ class WriteCoalescer(Generic[K, V]):
         lanes: int = 1,
         max_batch: int = 256,
         max_waiting: int = 10_000,
-        is_fault_of_one: Callable[[Exception], bool] = is_about_an_item,
         observer: Observer | None = None,
     ) -> None:
         self.name = name
@@ -67,7 +66,7 @@ class WriteCoalescer(Generic[K, V]):
             max_batch=max_batch,
             max_waiting=max_waiting,
             abandon=False,
-            is_fault_of_one=is_fault_of_one,
+            is_fault_of_one=is_about_an_item,
             observer=observer,
         )
 

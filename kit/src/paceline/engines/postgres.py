@@ -87,14 +87,14 @@ class PostgresEngine:
         host = quote(str(self._host), safe="/")
         return f"postgresql://{_USER}@/{quote(database, safe='')}?host={host}&port={port}"
 
-    def tcp_dsn(self, database: str = "postgres") -> str:
+    def tcp_dsn(self) -> str:
         """The URL by TCP, with the password: for people and their tools, after `start`.
 
         Errors: `EngineError` when there is no ``port`` or the server was never up with one.
         """
         if self._port is None or (password := self._cluster.find_password()) is None:
             raise EngineError("this PostgreSQL does not listen on TCP")
-        return f"postgresql://{_USER}:{password}@127.0.0.1:{self._port}/{quote(database, safe='')}"
+        return f"postgresql://{_USER}:{password}@127.0.0.1:{self._port}/postgres"
 
     async def start(self) -> None:
         """Bring the server up, making its cluster first if need be.

@@ -57,7 +57,7 @@ class RedisEngine:
 
     Settings: ``max_memory`` in bytes; ``options``: server settings that override ours;
     ``progress``: takes lines for people, which are logged without it; ``start_timeout`` and
-    ``stop_timeout`` in seconds; ``program`` instead of the one found.
+    ``stop_timeout`` in seconds.
 
     *Resources*: owns the server process and the lock on ``data_dir`` from `start` to `stop`.
     """
@@ -74,7 +74,6 @@ class RedisEngine:
         progress: Callable[[str], None] | None = None,
         start_timeout: float = 30.0,
         stop_timeout: float = 10.0,
-        program: Program | None = None,
     ) -> None:
         self._folder = data_dir.absolute()
         self._host = client_folder(self._folder, runtime_folder(os.environ, os.geteuid()))
@@ -91,7 +90,6 @@ class RedisEngine:
             **options,
         }
         self._tell = teller(log, progress)
-        self._program = program
         self._process = ServerProcess(
             "Redis",
             self._folder,
@@ -118,7 +116,7 @@ class RedisEngine:
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
-        program = self._program or get_redis()
+        program = get_redis()
         self._tell(f"starting {program.label}")
         await self._process.start(lambda: self._prepare(program), self._is_ready)
         self._tell(f"{program.label} ready in {loop.time() - began:.2f}s")

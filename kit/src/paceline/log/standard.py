@@ -10,7 +10,7 @@ import logging
 import sys
 from typing import TextIO
 
-from paceline.clock import Clock, SystemClock
+from paceline.clock import SystemClock
 from paceline.log.level import Level
 from paceline.log.logger import Log, logger_on
 from paceline.log.output import Format, Output
@@ -22,13 +22,12 @@ def setup(
     *,
     stream: TextIO | None = None,
     format: Format = "auto",  # noqa: A002 - the setting's name
-    clock: Clock | None = None,
 ) -> Log:
     """Build the process's logger and route the standard library's logging through it.
 
     ``stream`` is the standard output unless given. *Resources*: the stream stays the caller's.
     """
-    output = Output(clock or SystemClock(), stream or sys.stdout, format=format)
+    output = Output(SystemClock(), stream or sys.stdout, format=format)
     atexit.register(output.flush)
     route_standard_logging(output, level, logging.getLogger())
     return logger_on(output, level)

@@ -84,11 +84,6 @@ class Redis:
             on_change=self._tell,
         )
 
-    @property
-    def available(self) -> bool:
-        """Whether it answered when it was last asked."""
-        return self.breaker.closed
-
     async def start(self) -> None:
         """Let commands in. Errors: UNAVAILABLE when it is required and away."""
         if self._connections is None:

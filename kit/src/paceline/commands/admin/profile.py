@@ -23,10 +23,11 @@ from paceline.errors import Code, Error
 Stacks: TypeAlias = Mapping[tuple[str, ...], int]
 """Microseconds of CPU by stack, the outermost function first."""
 _DEEPEST: Final = 200
+_INTERVAL: Final = 0.005  # seconds of CPU time
 
 
 class Profiler:
-    """Profiles the main thread, where the event loop must be, each ``interval`` seconds of CPU.
+    """Profiles the main thread, where the event loop must be, every 5 ms of CPU time.
 
     *Resources*: SIGPROF and its timer while a profile runs; `stop` ends it, and its caller gets
     what there is.
@@ -34,8 +35,7 @@ class Profiler:
 
     name = "profiler"
 
-    def __init__(self, *, interval: float = 0.005) -> None:
-        self._interval = interval
+    def __init__(self) -> None:
         self._over: asyncio.Event | None = None
         self._stopped = False
 
@@ -72,7 +72,7 @@ class Profiler:
         sampler = _Sampler()
         signal.signal(signal.SIGPROF, sampler.look)
         try:
-            signal.setitimer(signal.ITIMER_PROF, self._interval, self._interval)
+            signal.setitimer(signal.ITIMER_PROF, _INTERVAL, _INTERVAL)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await over.wait()

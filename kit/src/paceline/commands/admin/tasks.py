@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+_INTERVAL: Final = 1.0
 _MOST: Final = 1_000
 _DEEPEST: Final = 50
 _SHARE: Final = 0.01
@@ -40,15 +41,14 @@ class TaskList(msgspec.Struct, frozen=True):
 
 
 class TaskAges:
-    """Notes when tasks come, every ``interval`` seconds.
+    """Notes when tasks come, every second.
 
     *Resources*: a timer from `start` to `stop`.
     """
 
     name = "task ages"
 
-    def __init__(self, *, interval: float = 1.0) -> None:
-        self._interval = interval
+    def __init__(self) -> None:
         self._seen: WeakKeyDictionary[asyncio.Task[Any], float] = WeakKeyDictionary()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -81,7 +81,7 @@ class TaskAges:
         now = loop.time()
         for task in asyncio.all_tasks(loop):
             self._seen.setdefault(task, now)
-        pause = max(self._interval, (perf_counter() - began) / _SHARE)
+        pause = max(_INTERVAL, (perf_counter() - began) / _SHARE)
         self._timer = loop.call_later(pause, self._look)
 
 

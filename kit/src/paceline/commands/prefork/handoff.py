@@ -9,7 +9,7 @@ had imported. Used by a service's command line and by ``__main__``; a worker's s
 import os
 import socket
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping
 from typing import Final, Never
 
 import msgspec
@@ -79,16 +79,16 @@ def inherited() -> WorkerHandoff | None:
     return None if text is None else msgspec.json.decode(text, type=WorkerHandoff)
 
 
-def supervise(plan: SupervisorSpec, command: Sequence[str] | None = None) -> Never:
-    """Become the supervisor of ``command``, this process's own unless given. Does not return."""
+def supervise(plan: SupervisorSpec) -> Never:
+    """Become the supervisor of this process's own command. Does not return."""
     from paceline.commands.prefork import __main__ as program  # noqa: PLC0415 - nobody else needs it
 
-    words = [sys.executable, *sys.orig_argv[1:]] if command is None else [*command]
     sys.stdout.flush()
     sys.stderr.flush()
     environment = {**os.environ, PLAN: msgspec.json.encode(plan).decode()}
     start = ["-P", "-m", str(program.__package__)]
-    os.execve(sys.executable, [sys.executable, *start, *words], environment)  # noqa: S606 - no shell is wanted
+    command = [sys.executable, *sys.orig_argv[1:]]
+    os.execve(sys.executable, [sys.executable, *start, *command], environment)  # noqa: S606 - no shell is wanted
 
 
 def take_plan(environment: MutableMapping[str, str]) -> SupervisorSpec | None:

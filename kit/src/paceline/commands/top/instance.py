@@ -20,6 +20,7 @@ from paceline.concurrency import in_daemon_thread
 from paceline.errors import Code, Error, ValidationError
 
 _MOST: Final = 8 << 20
+_TIMEOUT: Final = 2.0  # seconds for each answer
 _OK: Final = 200
 _NOT_READY: Final = 503
 _REFUSED: Final = (401, 403)
@@ -90,12 +91,12 @@ class Look:
 
 
 class Instance:
-    """One admin port. ``timeout``, in seconds, is for each answer.
+    """One admin port.
 
     Errors of the constructor: `ValidationError` for a URL that is none.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, timeout: float = 2.0) -> None:
+    def __init__(self, url: str, *, token: str | None = None) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         try:
             port = parts.port
@@ -111,7 +112,6 @@ class Instance:
         self._headers = {"Accept": "text/plain, application/json"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._timeout = timeout
         self._seen: dict[int, int] = {}
         """The last line of each process, by its pid: another process begins to count anew."""
 
@@ -154,8 +154,8 @@ class Instance:
     def _connect(self) -> HTTPConnection:
         if self._tls:
             context = ssl.create_default_context()
-            return HTTPSConnection(self._host, self._port, timeout=self._timeout, context=context)
-        return HTTPConnection(self._host, self._port, timeout=self._timeout)
+            return HTTPSConnection(self._host, self._port, timeout=_TIMEOUT, context=context)
+        return HTTPConnection(self._host, self._port, timeout=_TIMEOUT)
 
     def _json(self, connection: HTTPConnection, path: str, kind: type[Any]) -> Any:
         """A decode point: ``kind`` is the type. None when the instance has no such page."""

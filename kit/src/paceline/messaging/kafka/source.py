@@ -32,6 +32,7 @@ from paceline.messaging.kafka.topics import Topic
 from paceline.messaging.nats import QueueError
 
 _PATIENCE: Final = 5.0
+_MAX_FETCH_BYTES: Final = 16 << 20
 _AGAIN: Final = 5.0
 _OVERHEAD: Final = 512  # of a record and its batch, generously
 
@@ -78,7 +79,6 @@ class KafkaSource:
         heartbeat: float = 5.0,
         session_timeout: float = 10.0,
         max_held: int = 10_000,
-        max_bytes: int = 16 << 20,
         replicas: int = 1,
         retry_partitions: int = 1,
     ) -> None:
@@ -94,7 +94,6 @@ class KafkaSource:
         self._heartbeat = heartbeat
         self._session_timeout = session_timeout
         self._max_held = max_held
-        self._max_bytes = max_bytes
         self._reader: KafkaReader | None = None
         self._heard_at = 0.0
         self._offsets: dict[Place, Offsets] = {}
@@ -171,7 +170,7 @@ class KafkaSource:
             access=self._bus.access,
             request_timeout=self._bus.request_timeout,
             session_timeout=self._session_timeout,
-            max_bytes=self._max_bytes,
+            max_bytes=_MAX_FETCH_BYTES,
         )
         try:
             await reader.open(self._session_timeout + _PATIENCE)

@@ -25,6 +25,9 @@ from paceline.messaging.nats.errors import QueueError, translate
 
 _NO_RESPONDERS: Final = "503"
 _CLOSE_GRACE: Final = 1.0
+_CONNECT_TIMEOUT: Final = 2.0
+_MAX_PENDING: Final = 1 << 20
+_MAX_PENDING_BYTES: Final = 1 << 28
 _NEVER: Final = 1 << 30
 _LINE: Final = len("NATS/1.0\r\n\r\n")
 _COLON_AND_END: Final = len(": \r\n")
@@ -71,22 +74,21 @@ class NatsConnection:
         log: Logger,
         *,
         name: str,
-        connect_timeout: float = 2.0,
         ping_timeout: float = 5.0,
     ) -> Self:
-        """Connect to one of the ``servers``, each tried for ``connect_timeout`` seconds, twice.
+        """Connect to one of the ``servers``, each tried for two seconds, twice.
 
         Errors: `QueueError` UNAVAILABLE, UNAUTHENTICATED.
         """
         connection = cls(log, ping_timeout=ping_timeout)
         try:
-            await connection._connect(servers, name, connect_timeout)
+            await connection._connect(servers, name)
         except BaseException:
             await connection.close()
             raise
         return connection
 
-    async def _connect(self, servers: Sequence[str], name: str, seconds: float) -> None:
+    async def _connect(self, servers: Sequence[str], name: str) -> None:
         client = self._client
         try:
             await client.connect(
@@ -95,7 +97,7 @@ class NatsConnection:
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
-                connect_timeout=seconds,  # type: ignore[arg-type] # any number does
+                connect_timeout=_CONNECT_TIMEOUT,  # type: ignore[arg-type] # any number does
                 ping_interval=_NEVER,
                 pending_size=0,  # no forced flush, which swallows cancellation
                 error_cb=self._note,
@@ -211,12 +213,15 @@ class NatsConnection:
         return self._client.new_inbox()
 
     async def subscribe(
-        self, subject: str, callback: Callable[[Msg], Awaitable[None]], *, max_bytes: int = 1 << 28
+        self, subject: str, callback: Callable[[Msg], Awaitable[None]]
     ) -> Subscription:
         """Call ``callback``, a coroutine function, with each message. Errors: UNAVAILABLE."""
         try:
             return await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
-                subject, cb=callback, pending_bytes_limit=max_bytes, pending_msgs_limit=1 << 20
+                subject,
+                cb=callback,
+                pending_bytes_limit=_MAX_PENDING_BYTES,
+                pending_msgs_limit=_MAX_PENDING,
             )
         except Exception as exc:
             raise translate(exc) from exc

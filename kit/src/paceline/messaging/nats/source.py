@@ -33,6 +33,7 @@ _ACK: Final = b"+ACK"
 _PROGRESS: Final = b"+WPI"
 _NAK: Final = b"-NAK"
 _PATIENCE: Final = 5.0
+_MAX_FETCH_BYTES: Final = 16 << 20
 _REMEMBERED: Final = 7 * 86400.0
 _FLOOR_EVERY: Final = 10.0
 
@@ -61,8 +62,7 @@ class NatsSource:
 
     ``subjects``: which messages of the stream. ``ack_wait``: after how long without a word a
     delivery goes to another. ``max_ack_pending``: deliveries without an answer, of all processes.
-    ``heartbeat``: see `Pull`. ``max_bytes``: what may arrive for one request. ``replicas``: of the
-    stream that counts failures, and of the dead letters'.
+    ``heartbeat``: see `Pull`.
 
     *Resources*: a subscription from the first `fetch` to `close`.
     """
@@ -79,7 +79,6 @@ class NatsSource:
         ack_wait: float = 30.0,
         max_ack_pending: int = 20_000,
         heartbeat: float = 5.0,
-        max_bytes: int = 16 << 20,
     ) -> None:
         self._bus = bus
         self._log = log
@@ -90,7 +89,6 @@ class NatsSource:
         self._ack_wait = ack_wait
         self._max_ack_pending = max_ack_pending
         self._heartbeat = heartbeat
-        self._max_bytes = max_bytes
         self._pull: Pull | None = None
         self._begun = False
         self._floor: int | None = None
@@ -172,7 +170,7 @@ class NatsSource:
             self._stream.name,
             self._durable,
             heartbeat=self._heartbeat,
-            max_bytes=self._max_bytes,
+            max_bytes=_MAX_FETCH_BYTES,
         )
         await pull.open()
         self._pull = pull
