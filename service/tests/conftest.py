@@ -6,7 +6,6 @@ from uuid import uuid4
 
 import pytest
 from memory_records import MemoryRecords
-from recording_log import RecordingLog
 from valkey import Valkey, redis_server
 
 from myservice.domain.records import Record, RecordNotFound
@@ -18,7 +17,7 @@ from paceline.clock import SystemClock
 from paceline.engines import PostgresEngine
 from paceline.postgres import Pool
 from paceline.redis import CacheAside, Redis, RedisStore
-from paceline.testing import TemplateDatabase, database, nats, postgres, redis
+from paceline.testing import RecordingLog, TemplateDatabase, database, nats, postgres, redis
 
 __all__ = [
     "database",

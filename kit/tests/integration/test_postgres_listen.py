@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from pg_watch import started, watching
-from recording_log import RecordingLog
 
 from paceline.postgres import Notifier, Pool, Wakeup, connect, listening
+from paceline.testing import RecordingLog
 from paceline.testing.postgres_servers import new_test_server
 
 pytestmark = pytest.mark.integration

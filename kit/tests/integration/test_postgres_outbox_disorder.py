@@ -13,12 +13,12 @@ from typing import LiteralString
 import pytest
 from fake_queue import FakeQueue
 from pg_watch import Watch, started, watching
-from recording_log import RecordingLog
 
 from paceline.errors import Code, Error
 from paceline.messaging import Message
 from paceline.postgres import Pool
 from paceline.postgres.outbox import SCHEMA, OutboxRelay, enqueue
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

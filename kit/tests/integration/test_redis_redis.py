@@ -8,7 +8,6 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
-from recording_log import RecordingLog
 from source import Source, turns, until_paid
 from valkey import Valkey, redis_server
 
@@ -17,6 +16,7 @@ from paceline.errors import Error
 from paceline.redis import CacheAside, Redis, RedisStore, SharedLimiter
 from paceline.redis.client import Script
 from paceline.resilience.rate_limit import Decision, RateLimiter
+from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
 __all__ = ["redis_server"]

@@ -6,12 +6,12 @@ from uuid import uuid4
 
 import pytest
 from recorded import Recorded
-from recording_log import RecordingLog
 
 from paceline.clock import SystemClock
 from paceline.engines import RedisEngine
 from paceline.postgres import DatabaseError, Pool
 from paceline.redis import CacheAside, Redis, RedisStore
+from paceline.testing import RecordingLog
 from paceline.trace import BatchSpans, Span, SpanKind, attach, detach, span
 
 pytestmark = pytest.mark.integration

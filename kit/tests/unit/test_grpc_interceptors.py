@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from types import NoneType
 
 import pytest
-from recording_log import RecordingLog
 from rpc_echo import FakeContext
 
 from paceline.concurrency.deadline import remaining
@@ -24,6 +23,7 @@ from paceline.grpc.status import Throttled
 from paceline.grpc.streams import Ended, Streams
 from paceline.log.ambient import current
 from paceline.resilience.rate_limit import RateLimiter, RateLimits
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 UNARY = Method("/shop.v1.Shop/Buy", scopes=frozenset({"shop:buy"}))

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
-from recording_log import RecordingLog
 
 from paceline.concurrency.deadline import fail_after, remaining
 from paceline.errors import Code, Error
 from paceline.health import Health
+from paceline.testing import RecordingLog
 
 Check = Callable[[], Awaitable[None]]
 

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recording_log import RecordingLog
 
 from paceline.concurrency.deadline import remaining
 from paceline.errors import Code, Error, NotFound, Unauthorized
@@ -28,6 +27,7 @@ from paceline.http.middleware import (
 from paceline.http.testing import TestClient, TestResponse
 from paceline.log.ambient import current
 from paceline.resilience.rate_limit import Decision, RateLimiter, RateLimits
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 

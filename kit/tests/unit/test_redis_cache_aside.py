@@ -7,12 +7,12 @@ from functools import partial
 
 import pytest
 from memory_store import MemoryStore, Mood
-from recording_log import RecordingLog
 from source import Source, turns, until_paid
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error, NotFound
 from paceline.redis import CacheAside
+from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 from paceline.testing.clock import ManualClock
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import pytest
 from people import OPERATOR, SECRET, ada, app, bob, client, operator
-from recording_log import RecordingLog
 
 from myservice.config import Config
 from myservice.domain.accounts import MAX_AMOUNT
 from myservice.main import build
 from paceline.http import TestClient, TestResponse
+from paceline.testing import RecordingLog
 
 __all__ = ["ada", "app", "bob", "operator"]
 pytestmark = pytest.mark.integration

@@ -12,7 +12,6 @@ import pytest
 from grpc import aio
 from grpc_client import running, token_of
 from pg_watch import watching
-from recording_log import RecordingLog
 from valkey import Valkey
 
 from myservice.config import Config
@@ -23,6 +22,7 @@ from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.http import TestClient
 from paceline.postgres import connect
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

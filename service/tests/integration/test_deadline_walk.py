@@ -16,7 +16,6 @@ from uuid import uuid4
 import pytest
 from msgspec import UNSET
 from pg_watch import Watch, watching
-from recording_log import RecordingLog
 
 from myservice.config import Config
 from myservice.main import build
@@ -25,7 +24,7 @@ from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.engines import PostgresEngine
 from paceline.http import TestClient, TestResponse
-from paceline.testing import Proxy, Way, proxy_of
+from paceline.testing import Proxy, RecordingLog, Way, proxy_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
-from recording_log import RecordingLog
 
 from myservice.domain.records import Record
 from myservice.repository.record_changes import CHANNEL, PgChanges
@@ -17,6 +16,7 @@ from myservice.service.feed import RecordFeed
 from myservice.service.updates import RecordUpdate
 from paceline.clock import SystemClock
 from paceline.postgres import Notifier, Pool, listening, uuid7
+from paceline.testing import RecordingLog
 
 PATIENCE = 20.0
 

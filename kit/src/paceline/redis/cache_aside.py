@@ -15,13 +15,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from math import log as logarithm
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 from uuid import uuid4
 
 from paceline.clock import Clock
 from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
 from paceline.concurrency import SingleFlight, expired, name_timeout
 from paceline.errors import Code, Error, NotFound
+from paceline.log import Logger
 from paceline.redis.entry_codec import Entry, EntryCodec, Unreadable
 from paceline.redis.invalidations import PendingInvalidation, PendingInvalidations
 from paceline.redis.store import Change, Kind, Lease, Store
@@ -41,14 +42,6 @@ _OVER: Final = frozenset({
     Code.RESOURCE_EXHAUSTED,
 })  # fmt: skip
 _NO_LEAVE: Final = Lease("")
-
-
-class Logger(Protocol):
-    """Where it is told that the cache holds what it should not."""
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log it."""
-        ...
 
 
 @dataclass(slots=True)
