@@ -15,6 +15,7 @@ from fake_queue import FakeQueue
 from pg_watch import Watch, started, watching
 
 from paceline.errors import Code, Error
+from paceline.lifecycle import Lifecycle
 from paceline.messaging import Message
 from paceline.postgres import Pool
 from paceline.postgres.outbox import SCHEMA, OutboxRelay, enqueue
@@ -98,8 +99,7 @@ async def test_each_key_arrives_whole_and_in_order_whatever_happens(
                 own, queue, RecordingLog(), batch=7, poll=0.01, publish_timeout=0.2,
                 retry_first=0.01, retry_most=0.05, pause_most=0.02,
             )  # fmt: skip
-            await relay.start()
-            stack.push_async_callback(relay.stop)
+            await stack.enter_async_context(Lifecycle([relay], RecordingLog()))
             relays.append(relay)
 
         async def writer(seed: int) -> None:
