@@ -10,7 +10,7 @@ import pytest
 
 from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer, WriteOutcomeUnknown
 from paceline.coalesce.batching import Caller
-from paceline.coalesce.observe import BatchStart
+from paceline.coalesce.observer import BatchStart
 from paceline.concurrency.deadline import SharedDeadline, fail_after, remaining
 from paceline.errors import AlreadyExists, Code, Error, NotFound, ValidationError, chain, wrap
 

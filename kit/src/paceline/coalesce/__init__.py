@@ -9,9 +9,9 @@ it. Used by repositories; read ``read``, ``write``, then ``trips``, which moves 
 """
 
 from paceline.coalesce.batching import CoalescerStats
-from paceline.coalesce.coalescer import Coalescer
-from paceline.coalesce.observe import BatchStart, Observer
+from paceline.coalesce.observer import BatchStart, Observer
 from paceline.coalesce.read import ReadCoalescer
+from paceline.coalesce.stats import Coalescer
 from paceline.coalesce.write import WriteCoalescer, WriteOutcomeUnknown
 
 __all__ = [

@@ -19,7 +19,7 @@ from itertools import islice
 from time import perf_counter
 from typing import Generic, TypeVar
 
-from paceline.coalesce.observe import BatchStart, Observer
+from paceline.coalesce.observer import BatchStart, Observer
 from paceline.concurrency import Deadline, ambient, inherit
 from paceline.errors import Code, Error, copied
 

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from paceline.coalesce.batching import Batcher, CoalescerStats
-from paceline.coalesce.errors import may_be_about_a_key
-from paceline.coalesce.observe import Observer
+from paceline.coalesce.observer import Observer
+from paceline.coalesce.splitting import may_be_about_a_key
 from paceline.concurrency import name_timeout
 from paceline.errors import Code, Error, NotFound
 

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar, Final, Generic, TypeVar
 
 from paceline.coalesce.batching import Batcher, CoalescerStats
-from paceline.coalesce.errors import is_about_an_item
-from paceline.coalesce.observe import Observer
+from paceline.coalesce.observer import Observer
+from paceline.coalesce.splitting import is_about_an_item
 from paceline.concurrency import expired, name_timeout, timeout_message
 from paceline.errors import Code, Error
 
