@@ -162,7 +162,7 @@ async def test_a_statement_longer_than_the_deadline_ends_with_it_in_the_server_t
 ) -> None:
     async with started(Pool(database, max_size=1, min_size=1)) as pool, watching(database) as watch:
         with pytest.raises(
-            Error, match=r"a database query ran out of the 0\.05s of request"
+            Error, match=r"a database query exceeded the 0\.05s limit of request"
         ) as caught:
             async with fail_after(0.05, "request"):
                 await pool.fetchval("SELECT pg_sleep(600)")

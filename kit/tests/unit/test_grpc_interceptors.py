@@ -262,7 +262,7 @@ async def test_the_clients_deadline_is_named_as_the_clients() -> None:
     with pytest.raises(Error) as caught:
         await deadline(30)(forever, UNARY)(call_of(UNARY, left=0.01))
     assert caught.value.message == (
-        "the call took longer than the 0.01s that the client set (grpc-timeout)"
+        "the call took longer than the 0.01s set by the client (grpc-timeout)"
     )
 
 

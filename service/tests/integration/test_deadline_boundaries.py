@@ -32,7 +32,7 @@ TOKEN = issue_token(
 )  # fmt: skip
 GRPC_TOKEN = token_of("ada", *SCOPES)
 HURRY = {"request-timeout": "0.15"}
-CLIENTS = "ran out of the 0.15s that the client set (Request-Timeout)"
+CLIENTS = "exceeded the 0.15s set by the client (Request-Timeout)"
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND wait_event_type = 'Lock'"

@@ -167,9 +167,7 @@ async def test_silence_anywhere_in_the_conversation_with_the_database(
             where = f"silent {way.value} after {after} of {conversation}"
             assert answer.status == 504, f"{where}: {answer.body!r}"
             detail = answer.json()["detail"]
-            assert f"ran out of the {SOON:g}s that the client set (Request-Timeout)" in detail, (
-                where
-            )
+            assert f"exceeded the {SOON:g}s set by the client (Request-Timeout)" in detail, where
             await it.watch.becomes(it.watch.busy, 0)
             await it.prepare(case)
             assert (await it.ask(case)).status == case.status, where

@@ -1,9 +1,8 @@
-"""What a coalescer tells whoever watches it: each trip, who is on it, how long they waited.
+"""A hook around each batch, for tracing: which calls it serves and how long they waited.
 
-Tracing and metrics hook in here: `Observer.mark` runs in each caller's own context, so it can keep
-the caller's span; `Observer.trip` gets all marks back and surrounds the trip, so that one span a
-trip can be linked to every caller's. Without an observer nothing of this is paid for. Called by
-``trips``.
+`Observer.capture` runs in the context of each caller, so it can keep the caller's span;
+`Observer.batch` receives all that was captured and surrounds the batch, so that the batch's one
+span can be linked to the span of every caller. A coalescer without an observer pays nothing for it.
 """
 
 from collections.abc import Sequence
@@ -14,25 +13,26 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class BatchStart:
-    """A trip that begins.
+    """A batch that is about to run.
 
-    ``size``: how many items it carries. ``marks`` and ``waited`` have one entry for each caller,
-    in one order: what `Observer.mark` returned, and the seconds from the call to the departure.
+    ``name``: of its coalescer. ``items``: how many it has. ``captured`` and ``waited`` have one
+    entry for each caller, in the same order: what `Observer.capture` returned, and the seconds
+    from the call to this moment.
     """
 
     name: str
-    size: int
-    marks: Sequence[object]
+    items: int
+    captured: Sequence[object]
     waited: Sequence[float]
 
 
 class Observer(Protocol):
-    """Watches the trips of a coalescer."""
+    """Observes the batches of any number of coalescers."""
 
-    def mark(self) -> object:
-        """Called in the context of each caller when it calls; see `BatchStart.marks`."""
+    def capture(self) -> object:
+        """Called in the context of each caller, at its call; see `BatchStart.captured`."""
         ...
 
-    def trip(self, departure: BatchStart) -> AbstractContextManager[object]:
-        """Surround a trip; it leaves with an exception when the whole trip failed."""
+    def batch(self, start: BatchStart) -> AbstractContextManager[object]:
+        """Surround a batch; the block ends with an exception if the whole batch failed."""
         ...

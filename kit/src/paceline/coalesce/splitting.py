@@ -1,15 +1,17 @@
-"""Whose fault it is that a batch failed: one item's, so that its halves may do better, or nobody's.
+"""When a failed batch is split: only if one of its items may be the cause.
 
-Bad input is somebody's, an unreachable database is everybody's; and a bug proves nothing about what
-was done before it, so a batch of writes is not tried again for one.
+Invalid input belongs to one item, so the other half of the batch may succeed; an unreachable
+database belongs to nobody, and trying again would multiply the load. After an unexpected exception
+reads are split, since one key may have set off the bug; writes are not, since it is unknown what
+the batch has done before it.
 """
 
 from typing import Final
 
 from paceline.errors import Code, Error
 
-# Codes that speak of what was asked for, not of the state of the database or the way to it.
-_FAULTS_OF_AN_ITEM: Final = frozenset({
+# Codes about what was asked for, not about the state of the database or the way to it.
+_ITEM_CODES: Final = frozenset({
     Code.INVALID_ARGUMENT,
     Code.NOT_FOUND,
     Code.ALREADY_EXISTS,
@@ -19,11 +21,11 @@ _FAULTS_OF_AN_ITEM: Final = frozenset({
 })  # fmt: skip
 
 
-def is_about_an_item(exc: Exception) -> bool:
-    """Whether a batch that failed so may succeed without one of its items."""
-    return isinstance(exc, Error) and exc.code in _FAULTS_OF_AN_ITEM
+def split_writes(exc: Exception) -> bool:
+    """Whether a batch of writes that failed with ``exc`` may succeed without one of its items."""
+    return isinstance(exc, Error) and exc.code in _ITEM_CODES
 
 
-def may_be_about_a_key(exc: Exception) -> bool:
-    """Whether it is worth reading the halves: also after a bug, which one key may have set off."""
-    return not isinstance(exc, Error) or is_about_an_item(exc)
+def split_reads(exc: Exception) -> bool:
+    """The same for a batch of reads, which may be repeated after any bug."""
+    return not isinstance(exc, Error) or split_writes(exc)

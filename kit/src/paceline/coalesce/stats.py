@@ -1,12 +1,29 @@
-"""What both kinds of coalescer have in common for whoever watches them: a name and figures.
+"""What can be read of a coalescer while it runs: its name and its counters.
 
-Repositories and caches give theirs as ``coalescers``, so that ``main`` can hand them to the
-metrics without knowing how many there are. What they do is in ``read`` and ``write``.
+A repository lists its coalescers as `Coalescer`, so that metrics can show them without knowing
+which kind each one is, or what it reads or writes.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
-from paceline.coalesce.batching import CoalescerStats
+
+@dataclass(frozen=True, slots=True)
+class CoalescerStats:
+    """Counters since the start, and two gauges of this moment.
+
+    Counters: ``calls`` accepted; calls ``refused`` because too many waited; ``batches`` started;
+    ``items`` in those batches; ``largest_batch``, in items. Gauges: calls ``waiting`` for a batch
+    to start; batches ``in_flight``.
+    """
+
+    calls: int
+    refused: int
+    batches: int
+    items: int
+    largest_batch: int
+    waiting: int
+    in_flight: int
 
 
 class Coalescer(Protocol):
@@ -14,10 +31,10 @@ class Coalescer(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is for."""
+        """What it does, as errors, metrics and spans call it: "reading records"."""
         ...
 
     @property
     def stats(self) -> CoalescerStats:
-        """What it has done so far."""
+        """The counters."""
         ...
