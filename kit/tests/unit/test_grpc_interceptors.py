@@ -21,7 +21,7 @@ from paceline.grpc.interceptors import (
 )
 from paceline.grpc.status import Throttled
 from paceline.grpc.streams import Ended, Streams
-from paceline.log.ambient import current
+from paceline.log.context import current
 from paceline.resilience.rate_limit import RateLimiter, RateLimits
 from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock

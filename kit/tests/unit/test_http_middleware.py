@@ -25,7 +25,7 @@ from paceline.http.middleware import (
     timeout,
 )
 from paceline.http.testing import TestClient, TestResponse
-from paceline.log.ambient import current
+from paceline.log.context import current
 from paceline.resilience.rate_limit import Decision, RateLimiter, RateLimits
 from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
