@@ -15,7 +15,7 @@ from paceline.clock import SystemClock
 from paceline.errors import Error
 from paceline.redis import CacheAside, Redis, RedisStore, SharedLimiter
 from paceline.redis.client import Script
-from paceline.resilience.rate_limit import Decision, RateLimiter
+from paceline.resilience.rate_limit import RateLimitDecision, RateLimiter
 from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
@@ -304,7 +304,7 @@ class TestSharedLimiter:
             limiter = self.limiter(mine, uuid4().hex, rate=0.001, burst=10)
 
             async def allowed(times: int) -> int:
-                found: list[Decision] = [await limiter.take("a") for _ in range(times)]
+                found: list[RateLimitDecision] = [await limiter.take("a") for _ in range(times)]
                 return sum(decision.allowed for decision in found)
 
             assert await allowed(4) == 4

@@ -306,7 +306,7 @@ async def test_callers_have_buckets_and_addresses_have_others() -> None:
 
 async def test_a_method_counts_with_the_http_routes_of_its_scope() -> None:
     own = RateLimiter(ManualClock(0.0), rate=1, burst=1)
-    limits = RateLimits(None, own={"things:write": own})
+    limits = RateLimits(None, by_scope={"things:write": own})
     wrapped = rate_limit(limits)(ok, Method("/x/Write", scopes=frozenset({"things:write"})))
     assert own.take(f"things:write address {call_of(UNARY).client}").allowed
     with pytest.raises(Throttled):

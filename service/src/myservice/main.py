@@ -245,7 +245,7 @@ def _guard(
     limits = RateLimits(
         limiter(config.rate_limit, "limit") if config.rate_limit else None,
         group="api",
-        own={scope: limiter(rate, f"limit {scope}") for scope, rate in config.rate_limits},
+        by_scope={scope: limiter(rate, f"limit {scope}") for scope, rate in config.rate_limits},
     )
     return Ingress(verifier, limits, Admission(shedder, "http"), Admission(shedder, "grpc")), [
         *jwks,
@@ -254,7 +254,9 @@ def _guard(
 
 
 def _shedder(config: Config, clock: SystemClock, log: Logger) -> LoadShedder:
-    return LoadShedder(clock, log, most=config.max_in_flight, target=config.shed_delay)
+    return LoadShedder(
+        clock, log, max_in_flight=config.max_in_flight, target_delay=config.shed_delay
+    )
 
 
 def build_worker(

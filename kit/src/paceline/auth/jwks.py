@@ -21,7 +21,7 @@ from paceline.auth.keys import KeySet
 from paceline.clock import Clock
 from paceline.concurrency import in_daemon_thread
 from paceline.errors import Code, Error, chain
-from paceline.resilience import Budget, Retry
+from paceline.resilience import Retry, RetryBudget
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class JwksSource:
             raise RuntimeError(f"{self.name} is started already")
         self._wanted = asyncio.Event()
         try:
-            await Retry(Budget(), first_pause=0.2, longest_pause=1.0).run(self._load)
+            await Retry(RetryBudget(), initial_backoff=0.2, max_backoff=1.0).run(self._load)
         except Exception as exc:
             if self._required:
                 message = "the keys that verify tokens cannot be loaded"

@@ -131,12 +131,16 @@ GROUPS: Final[Mapping[str, MetricGroup]] = {
         "breaker",
         (
             _gauge("breaker_open", "Whether it lets nobody through.", "open"),
-            _gauge("breaker_refused_share", "The share of attempts it refuses now.", "share"),
+            _gauge(
+                "breaker_refused_share",
+                "The share of attempts it refuses now.",
+                "rejected_share",
+            ),
             _counters(
                 "breaker_attempts",
                 "Attempts by what became of them.",
                 "result",
-                {"success": "succeeded", "failure": "failed", "refused": "refused"},
+                {"success": "succeeded", "failure": "failed", "refused": "rejected"},
             ),
         ),
     ),
@@ -192,7 +196,7 @@ GROUPS: Final[Mapping[str, MetricGroup]] = {
         "bulkhead",
         (
             _gauge("bulkhead_limit", "How many may be inside.", "limit"),
-            _gauge("bulkhead_inside", "How many are inside.", "inside"),
+            _gauge("bulkhead_inside", "How many are inside.", "active"),
             _gauge("bulkhead_waiting", "How many wait to be let in.", "waiting"),
             _counter("bulkhead_refused", "Calls that were refused.", "refused"),
         ),

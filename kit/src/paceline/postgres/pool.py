@@ -23,7 +23,7 @@ from paceline.postgres.connector import wait_for_server
 from paceline.postgres.errors import DRIVER_ERRORS
 from paceline.postgres.slots import Slots, stopped
 from paceline.postgres.transaction import Isolation, begun, is_conflict
-from paceline.resilience import Budget, Retry, RetryStats
+from paceline.resilience import Retry, RetryBudget, RetryStats
 
 T = TypeVar("T")
 
@@ -91,8 +91,8 @@ class Pool:
         self._settings = {"application_name": application_name} if application_name else None
         # A conflict is no outage: each transaction may be run again, but not all of them twice.
         self._retry = Retry(
-            Budget(ratio=1.0, burst=100.0),
-            first_pause=0.005, longest_pause=0.25, retries=is_conflict,
+            RetryBudget(ratio=1.0, burst=100.0),
+            initial_backoff=0.005, max_backoff=0.25, is_retryable=is_conflict,
         )  # fmt: skip
         self._slots: Slots | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -225,7 +225,7 @@ class Pool:
             async with self.transaction(isolation=isolation, read_only=read_only) as tx:
                 return await fn(tx)
 
-        return await self._retry.run(once, attempts=attempts)
+        return await self._retry.run(once, max_attempts=attempts)
 
     def _checkout(self, *, stateful: bool = False) -> Checkout:
         if self._slots is None:

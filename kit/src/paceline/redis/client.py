@@ -18,7 +18,7 @@ from paceline.clock import Clock
 from paceline.errors import Code, Error
 from paceline.log import Logger
 from paceline.redis.connections import Answer, ConnectionPool, Word
-from paceline.resilience import Breaker
+from paceline.resilience import CircuitBreaker
 from paceline.trace import SpanKind, span
 
 _MOST_KINDS: Final = 16
@@ -64,11 +64,11 @@ class Redis:
         self._required = required
         self._connections: ConnectionPool | None = None
         self._refusals: set[str] = set()
-        self.breaker = Breaker(
+        self.breaker = CircuitBreaker(
             clock,
             name="redis",
-            failures=failures,
-            rest=rest,
+            failure_threshold=failures,
+            reset_timeout=rest,
             is_failure=_is_away,
             on_change=self._tell,
         )
