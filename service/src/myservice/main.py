@@ -40,7 +40,7 @@ from paceline.commands.admin import AdminLog
 from paceline.commands.prefork import SupervisorLink, WorkerHandoff
 from paceline.config import EffectiveSetting, format_duration
 from paceline.grpc import RpcApp, RpcServer
-from paceline.health import Check, Health
+from paceline.health import Health, HealthCheck
 from paceline.http import App, HttpServer
 from paceline.http.middleware import PreAdmission
 from paceline.lifecycle import Lifecycle, OnShutdown, Service
@@ -298,7 +298,7 @@ class Work:
     """What works in the background: to be started in order, and asked whether it is ready."""
 
     services: Sequence[Service]
-    checks: Mapping[str, Check]
+    checks: Mapping[str, HealthCheck]
     relays: Sequence[OutboxRelay] = ()
     consumers: Sequence[NatsConsumer[OrderCreated]] = ()
 

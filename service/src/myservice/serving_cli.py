@@ -3,7 +3,7 @@
 ``run`` is for development: it starts engines of its own, brings the schema up to date, makes
 and keeps a token secret, and prints commands to paste. ``serve`` is for production and starts
 nothing but itself: what is missing is listed, exit code 2. Exit codes while serving are
-``paceline.lifecycle.Exit``'s. Everything is wired in ``main``; read that next.
+``paceline.lifecycle.ExitCode``'s. Everything is wired in ``main``; read that next.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from paceline.config import Loaded, describe
 from paceline.engines import EngineError
 from paceline.errors import Error
 from paceline.http import HttpServer
-from paceline.lifecycle import Exit
+from paceline.lifecycle import ExitCode
 from paceline.log import Log, setup
 
 
@@ -53,7 +53,7 @@ def _run(loaded: Loaded[Config]) -> None:
         uses_redis = config.cache or config.rate_limit_shared
         development = Development(config, log, redis=uses_redis)
     except EngineError as exc:
-        fail(str(exc), code=Exit.FAILED)
+        fail(str(exc), code=ExitCode.FAILED)
     settings = describe(replace(loaded, config=development.config))
     built = _or_fail(
         lambda: build(

@@ -9,12 +9,12 @@ milliseconds. A process that dies in between, or a server that is away, loses on
 
 import asyncio
 
-from paceline.concurrency import Background
+from paceline.concurrency import BackgroundService
 from paceline.errors import Error
 from paceline.postgres.pool import Pool
 
 
-class Notifier(Background):
+class Notifier(BackgroundService):
     """Notifies ``channel``, at most every ``interval`` seconds and only when asked.
 
     *Resources*: a task from `start` to `stop`.

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from paceline.commands.doctor.findings import Finding, fail
-from paceline.concurrency import fetch_all, in_daemon_thread
+from paceline.concurrency import fetch_all, run_in_daemon_thread
 from paceline.errors import Error
 
 Check = Callable[[], Awaitable[Sequence[Finding]]]
@@ -20,7 +20,7 @@ def blocking(look: Callable[[], Sequence[Finding]]) -> Check:
     """A check of a function that may block, on a file system that hangs for example."""
 
     async def check() -> Sequence[Finding]:
-        return await in_daemon_thread(look, name="check")
+        return await run_in_daemon_thread(look, name="check")
 
     return check
 

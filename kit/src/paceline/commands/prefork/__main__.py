@@ -2,9 +2,9 @@
 
 It opens the sockets, keeps the workers and does nothing else: no threads, no database, no gRPC, so
 there is little that could end it. SIGHUP exchanges the workers, who read their configuration
-afresh; SIGTERM and SIGINT stop all, a second one forces; exit codes are ``lifecycle.Exit``'s. What
-it was told (``plan``) stays for its life: another number of workers or another port needs a
-restart. Read ``workers`` next.
+afresh; SIGTERM and SIGINT stop all, a second one forces; exit codes are
+``lifecycle.ExitCode``'s. What it was told (``plan``) stays for its life: another number of workers
+or another port needs a restart. Read ``workers`` next.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from paceline.commands.prefork.spawn import Spawner
 from paceline.commands.prefork.workers import Workers
 from paceline.errors import Error
 from paceline.http import HttpServer
-from paceline.lifecycle import Exit, Lifecycle
+from paceline.lifecycle import ExitCode, Lifecycle
 from paceline.log import Log, setup
 
 _ATTEMPTS = 3
@@ -51,7 +51,7 @@ def supervised(plan: SupervisorSpec, command: list[str]) -> int:
             stack.enter_context(reserved)
         except Error as exc:
             log.error("could not start", error=exc)
-            return Exit.FAILED
+            return ExitCode.FAILED
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="paceline-")))
         spawner = Spawner(command, listener, reserved_port=port_of(reserved), folder=folder)
         return asyncio.run(_live(plan, spawner, log))

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from paceline.commands.top.exposition import Samples, parse
-from paceline.concurrency import in_daemon_thread
+from paceline.concurrency import run_in_daemon_thread
 from paceline.errors import Code, Error, ValidationError
 
 _MOST: Final = 8 << 20
@@ -117,7 +117,7 @@ class Instance:
 
     async def look(self) -> Look:
         """Ask everything once; log lines are those since the last time. Errors: `Away`."""
-        return await in_daemon_thread(self._look, name="look")
+        return await run_in_daemon_thread(self._look, name="look")
 
     def _look(self) -> Look:
         connection = self._connect()
