@@ -25,7 +25,7 @@ from paceline.http.middleware import (
     timeout,
 )
 from paceline.http.testing import TestClient, TestResponse
-from paceline.log.context import current
+from paceline.log.context import current_fields
 from paceline.resilience.rate_limit import RateLimitDecision, RateLimiter, RateLimits
 from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
@@ -76,13 +76,13 @@ class TestRequestId:
         seen: list[object] = []
 
         async def fail() -> None:
-            seen.append(dict(current()))
+            seen.append(dict(current_fields()))
             raise NotFound
 
         found = await TestClient(serve(request_id(), handler=fail)).get("/")
         assert found.json()["request_id"] == found.headers["x-request-id"]
         assert seen == [{"request_id": found.headers["x-request-id"]}]
-        assert dict(current()) == {}
+        assert dict(current_fields()) == {}
 
 
 class TestRealIp:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from paceline.log import new_logger, prepared
+from paceline.log import new_logger, record_writer
 from paceline.log.logger import logger_on
 from paceline.log.output import Output
 from paceline.log.stdlib import route_standard_logging
@@ -32,7 +32,7 @@ def capture() -> Capture:
 def test_the_level_changes_while_it_runs_for_every_logger_on_the_output(capture: Capture) -> None:
     log = new_logger("info", stream=capture.stream, format="json")
     bound = log.bind(component="a")
-    written = prepared(log, "debug", "made ready", "n")
+    written = record_writer(log, "debug", "by a writer", "n")
     log.debug("1")
     written(1)
     log.set_level("debug")
@@ -43,10 +43,10 @@ def test_the_level_changes_while_it_runs_for_every_logger_on_the_output(capture:
     bound.warning("3")
     written(3)
     log.error("4")
-    assert capture.messages() == ["2", "made ready", "4"]
+    assert capture.messages() == ["2", "by a writer", "4"]
 
 
-def test_the_standard_librarys_logging_goes_along_with_the_level(capture: Capture) -> None:
+def test_the_standard_librarys_logging_follows_the_level(capture: Capture) -> None:
     root = logging.getLogger("another root")
     root.propagate = False
     output = Output(ManualClock(), capture.stream, format="json")

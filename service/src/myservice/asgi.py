@@ -12,13 +12,13 @@ from myservice.main import build
 from myservice.schema import SchemaCheck
 from paceline.config import load
 from paceline.http import App
-from paceline.log import setup
+from paceline.log import setup_logging
 
 
 def create_app() -> App:
     """The wired application. Errors: ConfigError that lists what is missing or wrong."""
     config = load(ServeConfig, dotenv=Path(".env")).config
-    log = setup(config.log_level, format=config.log_format)
+    log = setup_logging(config.log_level, format=config.log_format)
     schema = SchemaCheck(config.get_database_url())
     return build(config, log, before=[schema], with_server=False).app
 

@@ -27,7 +27,7 @@ from paceline.engines import EngineError
 from paceline.errors import Error
 from paceline.http import HttpServer
 from paceline.lifecycle import ExitCode
-from paceline.log import Log, setup
+from paceline.log import Log, setup_logging
 
 
 def serving_commands() -> typer.Typer:
@@ -163,7 +163,7 @@ def _url_of(server: HttpServer | None) -> str | None:
 
 
 def _log(config: Config) -> Log:
-    return setup(config.log_level, format=config.log_format)
+    return setup_logging(config.log_level, format=config.log_format)
 
 
 def _live(built: Built, on_ready: Callable[[], None]) -> None:

@@ -49,17 +49,17 @@ class RetryBudget:
             raise ValueError("ratio must be from 0 to 1, burst at least 1")
         self._ratio = ratio
         self._burst = burst
-        self._balance = burst
+        self._available = burst
 
     def deposit(self) -> None:
         """Count a call."""
-        self._balance = min(self._balance + self._ratio, self._burst)
+        self._available = min(self._available + self._ratio, self._burst)
 
     def try_withdraw(self) -> bool:
         """Take one retry; False when there is none left."""
-        if self._balance < 1:
+        if self._available < 1:
             return False
-        self._balance -= 1
+        self._available -= 1
         return True
 
 

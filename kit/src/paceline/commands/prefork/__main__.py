@@ -24,7 +24,7 @@ from paceline.commands.prefork.workers import Workers
 from paceline.errors import Error
 from paceline.http import HttpServer
 from paceline.lifecycle import ExitCode, Lifecycle
-from paceline.log import Log, setup
+from paceline.log import Log, setup_logging
 
 _ATTEMPTS = 3
 _START_TIMEOUT = 60.0
@@ -42,7 +42,7 @@ def main() -> int:
 
 def supervised(plan: SupervisorSpec, command: list[str]) -> int:
     """Run ``command`` as the plan says; the exit code."""
-    log = setup(plan.log_level, format=plan.log_format).bind(component="supervisor")
+    log = setup_logging(plan.log_level, format=plan.log_format).bind(component="supervisor")
     with ExitStack() as stack:
         try:
             listener = open_listener(plan.host, plan.port, reuse_port=plan.reuse_port)
