@@ -11,28 +11,11 @@ from datetime import UTC, datetime
 from typing import cast
 
 import pytest
+from log_capture import Capture
 
 from paceline.errors import Code, Error, NotFound, wrap
 from paceline.log import Level, Log, context_fields, new_logger, pop_fields, push_fields
 from paceline.testing.clock import ManualClock
-
-
-class Capture:
-    """A stream in memory and the records on it."""
-
-    def __init__(self) -> None:
-        self.buffer = io.BytesIO()
-        self.stream = io.TextIOWrapper(self.buffer, encoding="utf-8")
-
-    def lines(self) -> list[str]:
-        return self.buffer.getvalue().decode().split("\n")[:-1]
-
-    def records(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.lines()]
-
-    def record(self) -> dict[str, object]:
-        (record,) = self.records()
-        return record
 
 
 @pytest.fixture

@@ -1,27 +1,15 @@
 """The level of a running process: changed in one place, for everything that writes."""
 
-import io
-import json
 import logging
 
 import pytest
+from log_capture import Capture
 
 from paceline.log import new_logger, record_writer
 from paceline.log.logger import logger_on
 from paceline.log.output import Output
 from paceline.log.stdlib import route_standard_logging
 from paceline.testing.clock import ManualClock
-
-
-class Capture:
-    """A stream in memory and the records on it."""
-
-    def __init__(self) -> None:
-        self.buffer = io.BytesIO()
-        self.stream = io.TextIOWrapper(self.buffer, encoding="utf-8")
-
-    def messages(self) -> list[str]:
-        return [json.loads(line)["msg"] for line in self.buffer.getvalue().splitlines()]
 
 
 @pytest.fixture

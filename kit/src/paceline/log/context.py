@@ -34,8 +34,10 @@ def pop_fields(token: Token[Mapping[str, object]]) -> None:
 def context_fields(**fields: object) -> Generator[None]:
     """Add fields to every record that is written inside the block.
 
-    with context_fields(request_id=request_id):
-        await handle(request)
+        with context_fields(request_id=request_id):
+            await handle(request)
+
+    Tasks that are started inside have the fields, too.
     """
     token = push_fields(fields)
     try:

@@ -25,7 +25,7 @@ class Logger(Protocol):
     """
 
     def debug(self, event: str, /, **fields: object) -> object:
-        """Details for whoever debugs; off in production."""
+        """Details for debugging; off in production."""
         ...
 
     def info(self, event: str, /, **fields: object) -> object:

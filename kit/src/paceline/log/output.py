@@ -102,7 +102,7 @@ class Output:
         at_once = level in _URGENT
         threshold, severity = self.threshold, SEVERITY[level]
 
-        def carefully(*values: object) -> None:
+        def write_slowly(*values: object) -> None:
             if threshold.severity > severity:
                 return
             fields = dict(zip(names, values, strict=False))
@@ -115,7 +115,7 @@ class Output:
         distinct = len(taken) == len(own) + len(stay) + len(names) + 2
         shown = is_plain(message) and all(self._names[name] == name for name in names)
         if self._encode is not encode or not names or not distinct or not shown:
-            return carefully
+            return write_slowly
         before = encode_part(own)[1:-1]
         after = encode_part(stay)[1:-1] + b"," if stay else b""
         kind = defstruct("Fields", names, gc=False)
@@ -129,13 +129,13 @@ class Output:
                 around = b""
                 if context:
                     if not _fit_beside(taken, context, known):
-                        return carefully(*values)
+                        return write_slowly(*values)
                     around = encode_part(context)[1:-1] + b","
                 if not _are_plain(values):
-                    return carefully(*values)
+                    return write_slowly(*values)
                 fields = encode_part(kind(*values))[1:]
             except Exception:  # noqa: BLE001 - whatever it is, `write` handles it
-                return carefully(*values)
+                return write_slowly(*values)
             line = b'{"time":"%b",%b,%b%b%b' % (
                 self._time().encode(), before, around, after, fields,
             )  # fmt: skip
