@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import MYSERVICE, PATIENCE, environment
+from service_process import MYSERVICE, PATIENCE, environment
 
 from myservice.schema import SchemaUpgrade
 from paceline.engines import NatsEngine, PostgresEngine

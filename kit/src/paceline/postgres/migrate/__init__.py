@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paceline.postgres.migrate.apply import Migrator, Progress
     from paceline.postgres.migrate.connection import MigrationConnection, Row, ServerError
+    from paceline.postgres.migrate.create import create_pair
     from paceline.postgres.migrate.errors import (
         DirtyDatabase,
         LockTimeout,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         UnknownVersion,
     )
     from paceline.postgres.migrate.failure import MigrationFailed
-    from paceline.postgres.migrate.new import create_pair
+    from paceline.postgres.migrate.migrator import Migrator, Progress
     from paceline.postgres.migrate.plan import MigrationState, Step
     from paceline.postgres.migrate.source import Direction, MigrationSource, SourceFile, read_source
 else:
@@ -37,8 +37,8 @@ else:
             "MigrationFailed": "failure",
             "MigrationSource": "source",
             "MigrationState": "plan",
-            "Migrator": "apply",
-            "Progress": "apply",
+            "Migrator": "migrator",
+            "Progress": "migrator",
             "Row": "connection",
             "ServerError": "connection",
             "ShortLimit": "errors",
@@ -47,7 +47,7 @@ else:
             "Step": "plan",
             "Stopped": "errors",
             "UnknownVersion": "errors",
-            "create_pair": "new",
+            "create_pair": "create",
             "read_source": "source",
         },
         extra="postgres",
