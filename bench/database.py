@@ -20,9 +20,9 @@ import asyncpg
 from cases import World
 from load import Result
 
-from myservice.schema import SchemaUpgrade
 from paceline.engines import PostgresEngine
 from paceline.postgres import connect
+from paceline.postgres.migrate.startup import SchemaUpgrade
 
 RECORDS, ACCOUNTS, BALANCE = 100_000, 10_000, 1_000_000
 OWNER = "bench"

@@ -19,7 +19,7 @@ from pathlib import Path
 import asyncpg
 from database import running_database, say, scratch
 
-from myservice.schema import SchemaUpgrade
+from paceline.postgres.migrate.startup import SchemaUpgrade
 
 HERE = Path(__file__).parent
 BAD = 1000

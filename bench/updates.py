@@ -28,10 +28,10 @@ from myservice.domain.records import Record
 from myservice.proto.v1 import records_pb2, records_pb2_grpc
 from myservice.repository.record_changes import CHANNEL
 from myservice.repository.records import PgRecords
-from myservice.schema import SchemaUpgrade
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.postgres import Notifier, Pool, uuid7
+from paceline.postgres.migrate.startup import SchemaUpgrade
 
 HERE = Path(__file__).parent
 _CHANNELS = 20

@@ -12,11 +12,11 @@ from valkey import Valkey, redis_server
 from myservice.domain.records import Record, RecordNotFound
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
-from myservice.schema import open_migrator
 from myservice.service.records import RecordRepository
 from paceline.clock import SystemClock
 from paceline.engines import PostgresEngine
 from paceline.postgres import Pool
+from paceline.postgres.migrate.startup import open_migrator
 from paceline.redis import CacheAside, Redis, RedisStore
 from paceline.testing import TemplateDatabase, database, nats, postgres, redis
 

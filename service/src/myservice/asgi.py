@@ -9,10 +9,10 @@ from pathlib import Path
 
 from myservice.config import ServeConfig
 from myservice.main import build
-from myservice.schema import SchemaCheck
 from paceline.config import load
 from paceline.http import App
 from paceline.log import setup
+from paceline.postgres.migrate.startup import SchemaCheck
 
 
 def create_app() -> App:

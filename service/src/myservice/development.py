@@ -13,7 +13,6 @@ import sys
 
 from myservice.config import Config
 from myservice.main import Built
-from myservice.schema import SchemaUpgrade
 from myservice.scopes import SCOPES
 from myservice.tokens import new_token
 from paceline.config import format_duration
@@ -21,6 +20,7 @@ from paceline.engines import EngineGroup, NatsEngine, PostgresEngine, RedisEngin
 from paceline.lifecycle import Service
 from paceline.log import Logger
 from paceline.postgres.migrate import Step
+from paceline.postgres.migrate.startup import SchemaUpgrade
 
 _SUBJECT = "developer"
 

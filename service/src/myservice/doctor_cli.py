@@ -20,7 +20,6 @@ import typer
 from myservice.config import Config, ServeConfig, WorkerConfig
 from myservice.main import ORDERS
 from myservice.repository.payments import CONSUMER
-from myservice.schema import migrations, open_migrator
 from paceline.auth import JwksSource, fetch_from
 from paceline.clock import SystemClock
 from paceline.commands.admin import require_token
@@ -53,6 +52,7 @@ from paceline.errors import Error, chain
 from paceline.log import Log, new_logger
 from paceline.messaging.nats import dead_stream
 from paceline.postgres.migrate import read_source
+from paceline.postgres.migrate.startup import migrations, open_migrator
 from paceline.trace import parse_endpoint
 
 _PROGRAM = "myservice"

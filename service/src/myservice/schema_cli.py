@@ -11,9 +11,9 @@ from pathlib import Path
 import typer
 
 from myservice.config import MigrateConfig
-from myservice.schema import migrations, open_migrator
 from paceline.commands import load_or_fail, migrate_commands
 from paceline.postgres.migrate import Migrator, Progress
+from paceline.postgres.migrate.startup import migrations, open_migrator
 
 
 def schema_commands() -> typer.Typer:

@@ -18,7 +18,6 @@ from myservice import __version__
 from myservice.config import Config, ServeConfig, WorkerConfig
 from myservice.development import Development
 from myservice.main import Built, build, build_worker, limits
-from myservice.schema import SchemaCheck
 from paceline.commands import USAGE, fail, tune_gc, with_flags
 from paceline.commands.admin import require_token
 from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, inherited, supervise
@@ -28,6 +27,7 @@ from paceline.errors import Error
 from paceline.http import HttpServer
 from paceline.lifecycle import Exit
 from paceline.log import Log, setup
+from paceline.postgres.migrate.startup import SchemaCheck
 
 
 def serving_commands() -> typer.Typer:

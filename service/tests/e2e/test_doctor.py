@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from service_process import MYSERVICE, PATIENCE, environment
 
-from myservice.schema import SchemaUpgrade
 from paceline.engines import NatsEngine, PostgresEngine
+from paceline.postgres.migrate.startup import SchemaUpgrade
 from paceline.testing import SilentLog, scratch_folder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]

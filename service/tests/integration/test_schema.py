@@ -2,10 +2,10 @@
 
 import pytest
 
-from myservice.schema import SchemaCheck, migrations, open_migrator
 from paceline.errors import Error
 from paceline.postgres import connect
 from paceline.postgres.migrate import DirtyDatabase, read_source
+from paceline.postgres.migrate.startup import SchemaCheck, migrations, open_migrator
 
 pytestmark = pytest.mark.integration
 
