@@ -15,8 +15,8 @@ import pytest
 from service_process import MYSERVICE, PATIENCE, environment
 
 from myservice.config import Config
+from myservice.schema import migrations
 from paceline.postgres.migrate import read_source
-from paceline.postgres.migrate.startup import migrations
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from paceline.postgres.migrate.migrator import Migrator, Progress
     from paceline.postgres.migrate.plan import MigrationState, Step
     from paceline.postgres.migrate.source import Direction, MigrationSource, SourceFile, read_source
+    from paceline.postgres.migrate.startup import SchemaCheck, SchemaUpgrade, open_migrator
 else:
     __getattr__ = lazy_exports(
         __name__,
@@ -40,6 +41,8 @@ else:
             "Migrator": "migrator",
             "Progress": "migrator",
             "Row": "connection",
+            "SchemaCheck": "startup",
+            "SchemaUpgrade": "startup",
             "ServerError": "connection",
             "ShortLimit": "errors",
             "SourceError": "errors",
@@ -48,6 +51,7 @@ else:
             "Stopped": "errors",
             "UnknownVersion": "errors",
             "create_pair": "create",
+            "open_migrator": "startup",
             "read_source": "source",
         },
         extra="postgres",
@@ -64,6 +68,8 @@ __all__ = [
     "Migrator",
     "Progress",
     "Row",
+    "SchemaCheck",
+    "SchemaUpgrade",
     "ServerError",
     "ShortLimit",
     "SourceError",
@@ -72,5 +78,6 @@ __all__ = [
     "Stopped",
     "UnknownVersion",
     "create_pair",
+    "open_migrator",
     "read_source",
 ]
