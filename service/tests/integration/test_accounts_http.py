@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from people import OPERATOR, SECRET, ada, app, bob, client, operator
+from http_clients import OPERATOR, SECRET, ada, app, bob, client, operator
 from recording_log import RecordingLog
 
 from myservice.config import Config

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 from grpc import aio
-from grpc_client import running, token_of
-from pg_watch import watching
+from grpc_clients import running, token_of
+from pg_sessions import watching
 from recording_log import RecordingLog
 from valkey import Valkey
 

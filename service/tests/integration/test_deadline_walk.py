@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 from msgspec import UNSET
-from pg_watch import Watch, watching
+from pg_sessions import Watch, watching
 from recording_log import RecordingLog
 
 from myservice.config import Config

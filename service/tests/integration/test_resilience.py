@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from people import client, running
+from http_clients import client, running
 
 from myservice.domain.records import Record
 from myservice.repository.reading import Reads
