@@ -113,7 +113,7 @@ async def measure(
         aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
         for _ in range(_CHANNELS)
     ]
-    for service in (pool, notifier, records):
+    for service in (pool, notifier):
         await service.start()
     followers = [
         asyncio.create_task(audience.follow(n, channels[n % _CHANNELS], f"{n % prefixes:04d}-"))
@@ -135,7 +135,7 @@ async def measure(
         await asyncio.gather(*followers, return_exceptions=True)
         for channel in channels:
             await channel.close()
-        for service in (records, notifier, pool):
+        for service in (notifier, pool):
             await service.stop()
 
 

@@ -41,6 +41,7 @@ from paceline.postgres import InboxCleaner, Notifier, Pool, listening, uuid7
 from paceline.postgres.outbox import OutboxListener, OutboxRelay
 from paceline.redis import CacheAside, Redis, RedisStore
 
+_API: Final = "/api/v1"
 _OUTBOX: Final = "outbox"
 """The channel of PostgreSQL on which `serve` tells `worker` that there is something to send."""
 
@@ -65,17 +66,16 @@ def build(config: Config, wiring: Wiring) -> None:
     accounts = _accounts(base, wiring)
     records = _records(config, wiring, base)
     updates = _record_updates(config, wiring, base.pool)
-    ingress = new_ingress(
-        wiring, config, scope_limits=config.rate_limits, redis=_shared(config, base)
-    )
+    shared = base.redis if config.rate_limit_shared else None
+    ingress = new_ingress(wiring, config, scope_limits=config.rate_limits, redis=shared)
     app = serve_http(
         wiring,
         config,
         ingress,
         statuses={**RECORD_STATUSES, **ACCOUNT_STATUSES},
-        background=[UPDATES],
+        background=[f"{_API}{UPDATES}"],
     )
-    api = api_group(app, "/api/v1", ingress)
+    api = api_group(app, _API, ingress)
     RecordHandler(records).register(api)
     UpdateHandler(updates, wiring.clock).register(api)
     AccountHandler(accounts).register(api)

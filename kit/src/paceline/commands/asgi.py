@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from paceline.commands.process import new_log
+from paceline.commands.process import new_log, wire
 from paceline.commands.serve import schema_check
 from paceline.commands.settings import ServiceSettings
 from paceline.commands.spec import ServiceSpec
-from paceline.commands.wiring import ProcessSpec, Wiring
+from paceline.commands.wiring import ProcessSpec
 from paceline.config import load
 from paceline.http import App
 
@@ -23,7 +23,8 @@ def new_asgi_app(spec: ServiceSpec) -> App:
         dotenv=Path(".env"),
         needed=lambda given: config_class.needed_by("serve", given),
     ).config
-    wiring = Wiring(
+    process = wire(
+        spec,
         config,
         new_log(config),
         ProcessSpec(
@@ -33,5 +34,4 @@ def new_asgi_app(spec: ServiceSpec) -> App:
             before=schema_check(spec, config),
         ),
     )
-    spec.get_build()(config, wiring)
-    return wiring.finish().app
+    return process.app

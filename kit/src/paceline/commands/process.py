@@ -1,4 +1,4 @@
-"""A process of a service, from its wiring to its end: what ``run``, ``serve`` and ``worker`` share."""
+"""One process of a service, from its wiring to its end: for ``run``, ``serve`` and ``worker``."""
 
 import asyncio
 import sys
@@ -7,6 +7,7 @@ from typing import Never, TypeVar
 
 import uvloop
 
+from paceline.commands.admin import AdminLog
 from paceline.commands.gc import tune_gc
 from paceline.commands.options import USAGE, fail
 from paceline.commands.settings import ServiceSettings
@@ -18,14 +19,24 @@ from paceline.log import Log, setup
 T = TypeVar("T")
 
 
-def build_process(
+def wire(
+    spec: ServiceSpec, config: ServiceSettings, log: AdminLog, process: ProcessSpec
+) -> Process:
+    """The process, wired and not yet started.
+
+    Errors: those of `Wiring` and of the service's own wiring, when settings do not go together.
+    """
+    wiring = Wiring(config, log, process)
+    spec.get_build()(config, wiring)
+    return wiring.finish()
+
+
+def wire_or_fail(
     spec: ServiceSpec, config: ServiceSettings, log: Log, process: ProcessSpec
 ) -> Process:
-    """The process, wired and not yet started. Ends the command when settings do not go together."""
+    """As `wire`; ends the command with exit code 2 when settings do not go together."""
     try:
-        wiring = Wiring(config, log, process)
-        spec.get_build()(config, wiring)
-        return wiring.finish()
+        return wire(spec, config, log, process)
     except Error as exc:
         fail(str(exc), code=USAGE)
 

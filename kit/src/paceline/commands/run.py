@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import typer
 
 from paceline.commands.options import fail, with_flags
-from paceline.commands.process import build_process, new_log, run_process
+from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import (
     AuthSettings,
     GrpcSettings,
@@ -41,6 +41,7 @@ from paceline.lifecycle import Exit, Service
 from paceline.log import Logger
 from paceline.postgres.migrate import SchemaUpgrade, Step
 
+C = TypeVar("C", bound=ServiceSettings)
 _SUBJECT: Final = "developer"
 
 
@@ -62,7 +63,7 @@ def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     except EngineError as exc:
         fail(str(exc), code=Exit.FAILED)
     config = development.config
-    process = build_process(
+    process = wire_or_fail(
         spec,
         config,
         log,
@@ -77,12 +78,13 @@ def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     run_process(process, log, lambda: say(development.greeting(process)))
 
 
-class Development:
+class Development(Generic[C]):
     """The settings of ``run``, and what they need: engines, then the schema."""
 
-    def __init__(self, spec: ServiceSpec, config: ServiceSettings, log: Logger) -> None:
+    config: C
+
+    def __init__(self, spec: ServiceSpec, config: C, log: Logger) -> None:
         self._spec = spec
-        self._config = config
         self._engines = _OwnEngines(config, log)
         changes: dict[str, object] = {}
         if isinstance(config, GrpcSettings):

@@ -13,7 +13,7 @@ import typer
 from paceline.commands.admin import require_token
 from paceline.commands.options import USAGE, fail, with_flags
 from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, inherited, supervise
-from paceline.commands.process import build_process, new_log, run_process
+from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import PostgresSettings, ServiceSettings
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.wiring import Process, ProcessSpec
@@ -49,7 +49,7 @@ def _serve(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     if handoff is not None:
         log = log.bind(worker=handoff.worker)
         config = _as_worker(config, handoff, log)
-    process = build_process(
+    process = wire_or_fail(
         spec,
         config,
         log,
@@ -74,7 +74,7 @@ def _work(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     """Work off the queue and send what waits in the outbox: for production, beside `serve`."""
     config: ServiceSettings = loaded.config
     log = new_log(config)
-    process = build_process(
+    process = wire_or_fail(
         spec,
         config,
         log,

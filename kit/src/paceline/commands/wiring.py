@@ -105,8 +105,8 @@ class Process:
 class Wiring:
     """The parts of one process, and what all of them share.
 
-    ``clock``, ``log``, ``tracer``, ``observer`` (of batches, None when nothing is traced),
-    ``shedder``, ``health``, ``metrics`` (None when nobody measures) are for the parts' constructors.
+    For the parts' constructors: ``clock``, ``log``, ``tracer``, ``observer`` (of batches; None when
+    nothing is traced), ``shedder``, ``health``, ``metrics`` (None when requests are not measured).
 
     Errors: Error(FAILED_PRECONDITION) when the admin port needs a token and there is none.
     """

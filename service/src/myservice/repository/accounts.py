@@ -10,7 +10,7 @@ from uuid import UUID
 
 from myservice.domain.accounts import Account, AccountNotFound
 from myservice.repository.reading import Reads
-from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
 from paceline.postgres import Pool
 

@@ -23,7 +23,7 @@ from myservice.domain.ledger import (
     KeyReused,
     Transfer,
 )
-from paceline.coalesce import Coalescer, Observer, WriteCoalescer
+from paceline.coalesce import Observer, WriteCoalescer
 from paceline.errors import Error, wrap
 from paceline.postgres import Connection, Pool, Row
 

@@ -20,7 +20,7 @@ from myservice.domain.orders import CREATED_SUBJECT, Order, OrderNotFound, annou
 from myservice.repository.payments import pay_all
 from myservice.repository.reading import Reads
 from myservice.service.orders import Announcement, Placement
-from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
 from paceline.messaging import Message
 from paceline.postgres import Connection, Pool, Row

@@ -20,7 +20,7 @@ import msgspec
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
 from myservice.repository.reading import Reads
 from myservice.repository.record_changes import SETTLED, LoggedChange
-from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import AlreadyExists, wrap
 from paceline.postgres import Connection, DatabaseError, Pool, Row
 

@@ -15,7 +15,6 @@ from paceline.errors import Code, Error
 from paceline.messaging import Incoming
 from paceline.messaging.nats import Stream
 
-
 ORDERS: Final = Stream("ORDERS", ("orders.>",))
 """The stream of the orders' messages."""
 
