@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 from msgspec import UNSET
-from pg_sessions import Watch, watching
+from pg_sessions import SessionMonitor, monitoring
 from recording_log import RecordingLog
 
 from myservice.config import Config
@@ -64,9 +64,9 @@ CASES = [
 class World:
     """The wired service behind a proxy, and things that exist in it."""
 
-    def __init__(self, client: TestClient, proxy: Proxy, watch: Watch) -> None:
+    def __init__(self, client: TestClient, proxy: Proxy, monitor: SessionMonitor) -> None:
         self.proxy = proxy
-        self.watch = watch
+        self.monitor = monitor
         self._client = client
         self._things: dict[str, str] = {}
 
@@ -128,7 +128,7 @@ async def world(postgres: PostgresEngine, dsn: str) -> AsyncGenerator[World]:
         return await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{port}")
 
     user = dsn.partition("//")[2].partition("@")[0]
-    async with proxy_of(connect) as proxy, watching(dsn) as watch:
+    async with proxy_of(connect) as proxy, monitoring(dsn) as monitor:
         config = Config.model_validate({
             "database_url": f"postgresql://{user}@127.0.0.1:{proxy.port}/{name}?sslmode=disable",
             "jwt_secret": SECRET, "max_db_conns": 4, "rate_limit": 0,
@@ -139,7 +139,7 @@ async def world(postgres: PostgresEngine, dsn: str) -> AsyncGenerator[World]:
         built = build(config, RecordingLog(), with_server=False)
         async with built.lifecycle:
             client = TestClient(built.app, headers={"authorization": f"Bearer {token}"})
-            found = World(client, proxy, watch)
+            found = World(client, proxy, monitor)
             await found.fill()
             yield found
 
@@ -171,6 +171,6 @@ async def test_silence_anywhere_in_the_conversation_with_the_database(
             assert f"ran out of the {SOON:g}s that the client set (Request-Timeout)" in detail, (
                 where
             )
-            await it.watch.becomes(it.watch.busy, 0)
+            await it.monitor.wait_until(it.monitor.busy, 0)
             await it.prepare(case)
             assert (await it.ask(case)).status == case.status, where

@@ -36,7 +36,7 @@ class MemoryLog:
         text = encode_position(position)
         update = RecordUpdate(text, "replaced", uuid7(), len(self.changes) + 1, None, NOW)
         self.changes.append(Change(position, name, before, size, update))
-        self.bell.ring()
+        self.bell.set()
 
     async def now(self) -> Position:
         if self.broken:
