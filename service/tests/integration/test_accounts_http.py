@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from people import OPERATOR, SECRET, ada, app, bob, client, operator
+from http_clients import OPERATOR, SECRET, ada, app, bob, client, operator
 
 from myservice.config import Config
 from myservice.domain.accounts import MAX_AMOUNT

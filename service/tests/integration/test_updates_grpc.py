@@ -11,7 +11,7 @@ import grpc
 import msgspec
 import pytest
 from grpc import aio
-from grpc_client import SECRET, token_of
+from grpc_clients import SECRET, token_of
 from memory_records import MemoryRecords
 from memory_updates import MemoryUpdates
 

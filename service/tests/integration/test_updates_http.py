@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from event_stream import Stream
-from feeding import until
+from feed_replicas import until
 
 from myservice.config import Config
 from myservice.main import Built, build

@@ -16,7 +16,7 @@ from myservice.service.feed import RecordFeed
 from myservice.service.updates import RecordUpdate
 from paceline.clock import SystemClock
 from paceline.lifecycle import Lifecycle
-from paceline.postgres import Notifier, Pool, listening, uuid7
+from paceline.postgres import Notifier, Pool, PoolSettings, listening, uuid7
 from paceline.testing import RecordingLog
 
 PATIENCE = 20.0
@@ -39,13 +39,13 @@ async def replica(
 ) -> AsyncGenerator[Replica]:
     """A started replica; small pages, so that there are many."""
     log = RecordingLog()
-    pool = Pool(dsn, min_size=1, max_size=6)
+    pool = Pool(dsn, PoolSettings(min_size=1, max_size=6))
     notifier = Notifier(pool, CHANNEL)
     records = PgRecords(pool, written=notifier.notify)
     changes = PgChanges(pool)
     feed = RecordFeed(
         changes,
-        lambda: listening(dsn, CHANNEL, log, pause=0.01),
+        lambda: listening(dsn, CHANNEL, log, reconnect_delay=0.01),
         SystemClock(),
         log,
         poll=poll,
