@@ -15,7 +15,7 @@ from myservice.config import Config
 from myservice.main import Built
 from myservice.schema import SchemaUpgrade
 from myservice.scopes import SCOPES
-from myservice.tokens import new_token
+from paceline.commands.token import new_token
 from paceline.config import format_duration
 from paceline.engines import EngineGroup, NatsEngine, PostgresEngine, RedisEngine, kept_text
 from paceline.lifecycle import Service

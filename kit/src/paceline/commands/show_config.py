@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from myservice.config import Config, TokenConfig
-from myservice.tokens import new_token
+from paceline.commands.token import new_token
 from paceline.commands import USAGE, fail, load_or_fail
 from paceline.config import as_json, as_text, describe
 from paceline.errors import Error
