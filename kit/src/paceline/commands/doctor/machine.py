@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
-from paceline.commands.top import number, size
+from paceline.commands.units import number, size
 
 _OLDEST: Final = (3, 11)
 _FEW_FILES: Final = 1024

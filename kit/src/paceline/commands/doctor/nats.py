@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
-from paceline.commands.top import number, size
+from paceline.commands.units import number, size
 from paceline.errors import Code
 from paceline.log import Logger
 from paceline.messaging.nats import (

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from paceline.clock import Clock
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
-from paceline.commands.top import duration
+from paceline.commands.units import duration
 from paceline.postgres import connect, describe
 from paceline.postgres.migrate import MigrationState, Row
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from paceline.clock import Clock
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
-from paceline.commands.top import size
+from paceline.commands.units import size
 from paceline.log import Logger
 from paceline.redis import Redis
 
