@@ -12,11 +12,12 @@ from valkey import Valkey, redis_server
 from myservice.domain.records import Record, RecordNotFound
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
-from myservice.schema import open_migrator
+from myservice.schema import migrations
 from myservice.service.records import RecordRepository
 from paceline.clock import SystemClock
 from paceline.engines import PostgresEngine
 from paceline.postgres import Pool
+from paceline.postgres.migrate import open_migrator
 from paceline.redis import CacheAside, Redis, RedisStore
 from paceline.testing import TemplateDatabase, database, nats, postgres, redis
 
@@ -34,7 +35,7 @@ __all__ = [
 
 
 async def migrate(dsn: str) -> None:
-    async with open_migrator(dsn) as migrator:
+    async with open_migrator(dsn, migrations()) as migrator:
         await migrator.up()
 
 

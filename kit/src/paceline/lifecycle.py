@@ -36,6 +36,7 @@ class Exit(IntEnum):
     FORCED = 128
 
 
+@runtime_checkable
 class Service(Protocol):
     """Something that starts and stops.
 

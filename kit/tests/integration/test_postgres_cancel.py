@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import uvloop
-from pg_watch import Watch, started, watching
+from pg_sessions import Watch, started, watching
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error

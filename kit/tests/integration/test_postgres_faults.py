@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from pg_watch import started, watching
+from pg_sessions import started, watching
 
 from paceline.errors import Code
 from paceline.postgres import DatabaseError, Pool

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
-from pg_watch import started, watching
+from pg_sessions import started, watching
 from recording_log import RecordingLog
 
 from paceline.errors import Code, Error

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from pg_watch import started, watching
+from pg_sessions import started, watching
 from recording_log import RecordingLog
 
 from paceline.postgres import Notifier, Pool, Wakeup, connect, listening

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from fake_queue import FakeQueue
-from pg_watch import started, watching
+from pg_sessions import started, watching
 from recording_log import RecordingLog
 
 from paceline.errors import Code, Error

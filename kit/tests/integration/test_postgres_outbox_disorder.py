@@ -12,7 +12,7 @@ from typing import LiteralString
 
 import pytest
 from fake_queue import FakeQueue
-from pg_watch import Watch, started, watching
+from pg_sessions import Watch, started, watching
 from recording_log import RecordingLog
 
 from paceline.errors import Code, Error

@@ -4,7 +4,7 @@ import asyncio
 from uuid import UUID
 
 import pytest
-from pg_watch import size_of, started, watching
+from pg_sessions import size_of, started, watching
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error

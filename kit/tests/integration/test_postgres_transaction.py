@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import LiteralString
 
 import pytest
-from pg_watch import started, watching
+from pg_sessions import started, watching
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error

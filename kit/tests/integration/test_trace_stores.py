@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from uuid import uuid4
 
 import pytest
-from recorded import Recorded
+from recorded_spans import Recorded
 from recording_log import RecordingLog
 
 from paceline.clock import SystemClock

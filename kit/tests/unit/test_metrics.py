@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import pytest
-from expositions import read_openmetrics, read_text
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_text import read_openmetrics, read_text
 
 from paceline.coalesce import CoalescerStats
 from paceline.messaging import consumer as bus_consumer

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from recorded import Recorded
+from recorded_spans import Recorded
 from recording_log import RecordingLog
 from rpc_echo import FakeContext
 

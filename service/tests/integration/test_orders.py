@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from fake_queue import FakeQueue
-from pg_watch import watching
+from pg_sessions import watching
 from recording_log import RecordingLog
 
 from myservice.domain.accounts import Account

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from feeding import Replica, check_story, facts, read, record, replica
+from feed_replicas import Replica, check_story, facts, read, record, replica
 from recording_log import RecordingLog
 
 from myservice.domain.records import RecordDraft, RecordNotFound

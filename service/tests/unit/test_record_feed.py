@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from feeding import read, until
+from feed_replicas import read, until
 from recording_log import RecordingLog
 
 from myservice.service.feed import Change, Page, RecordFeed

@@ -8,7 +8,7 @@ A caller that leaves harms nobody; when all of a trip have left, the trip is can
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from paceline.coalesce.batching import Batcher, CoalescerStats
@@ -16,6 +16,7 @@ from paceline.coalesce.errors import may_be_about_a_key
 from paceline.coalesce.observe import Observer
 from paceline.concurrency import name_timeout
 from paceline.errors import Code, Error, NotFound
+from paceline.stats import StatsEntry
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -61,6 +62,10 @@ class ReadCoalescer(Generic[K, V]):
     def stats(self) -> CoalescerStats:
         """What it has done so far."""
         return self._trips.stats
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("coalescers", self.name, lambda: self.stats)
 
     async def call(self, key: K) -> V:
         """The value of ``key``, as of now or later.

@@ -7,7 +7,7 @@ and is told that the outcome is unknown. Used by ``repository`` code for group c
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import ClassVar, Final, Generic, TypeVar
 
 from paceline.coalesce.batching import Batcher, CoalescerStats
@@ -15,6 +15,7 @@ from paceline.coalesce.errors import is_about_an_item
 from paceline.coalesce.observe import Observer
 from paceline.concurrency import expired, name_timeout, timeout_message
 from paceline.errors import Code, Error
+from paceline.stats import StatsEntry
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -74,6 +75,10 @@ class WriteCoalescer(Generic[K, V]):
     def stats(self) -> CoalescerStats:
         """What it has done so far."""
         return self._trips.stats
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("coalescers", self.name, lambda: self.stats)
 
     async def call(self, item: K) -> V:
         """Apply ``item`` and give its result.

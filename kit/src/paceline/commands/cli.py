@@ -21,11 +21,14 @@ def list_commands(spec: ServiceSpec) -> Sequence[LazyCommand]:
     )
     serving = f"{_HERE}.serve:serve_commands"
     return (
-        LazyCommand("run", "Start everything on engines of our own, to develop.", serving, spec),
-        LazyCommand("serve", "Serve requests: for production.", serving, spec),
         LazyCommand(
-            "worker", "Work off the queue and send the outbox: for production.", serving, spec
+            "run",
+            "Start everything on engines of our own, to develop.",
+            f"{_HERE}.run:run_commands",
+            spec,
         ),
+        LazyCommand("serve", "Serve requests: for production.", serving, spec),
+        LazyCommand("worker", "Work off the queue: for production.", serving, spec),
         *([migrate] if spec.migrations else []),
         *spec.commands,
         LazyCommand("dead", "Look after dead letters.", f"{_HERE}.dead:dead_commands", spec),

@@ -9,6 +9,7 @@ in any other layer. Used by a service's command line; `fail` is how its commands
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Never, TypeAlias, TypeVar
 
@@ -69,7 +70,7 @@ def with_flags(
         parameters.append(_parameter(name, Annotated[str | None, option]))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
-    run.__doc__ = command.__doc__
+    run.__doc__ = (command.func if isinstance(command, partial) else command).__doc__
     return run
 
 

@@ -36,7 +36,7 @@ Command: TypeAlias = Literal["run", "serve", "worker", "migrate", "token", "conf
 
 
 class ServiceSettings(Settings):
-    """What every process of a service has: addresses, limits, stopping, logs, traces, admin port."""
+    """What every process of a service has: limits, stopping, logs, traces, admin port."""
 
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for all."""

@@ -31,7 +31,7 @@ class ServiceSpec:
     ``"package:folder"``; "" when it has no database. ``scopes``: all that its tokens can have.
     ``checks``: what ``doctor`` looks at beside the usual, of type
     ``Callable[[Config, DoctorRun], Mapping[str, Check]]``. ``examples``: what ``run`` prints to
-    try, of type ``Callable[[Config, Process, str], str]``; the text is a token.
+    try with ``$TOKEN``, of type ``Callable[[Config, Process], str]``.
     ``commands``: its own, which come after `run`, `serve`, `worker` and `migrate`.
     """
 
@@ -75,9 +75,9 @@ class ServiceSpec:
         )
         return found
 
-    def get_examples(self) -> "Callable[[Any, Process, str], str] | None":
+    def get_examples(self) -> "Callable[[Any, Process], str] | None":
         """What makes the text to try it."""
-        found: Callable[[Any, Process, str], str] | None = (
+        found: Callable[[Any, Process], str] | None = (
             load_object(self.examples) if self.examples else None
         )
         return found

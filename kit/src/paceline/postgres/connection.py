@@ -17,7 +17,7 @@ from paceline.concurrency import name_timeout, remaining, timeout_message
 from paceline.errors import Code, Error
 from paceline.postgres import spans
 from paceline.postgres.errors import DRIVER_ERRORS, DatabaseError, is_refusal, translate
-from paceline.postgres.session import leaves_state
+from paceline.postgres.session_state import leaves_state
 
 T = TypeVar("T")
 

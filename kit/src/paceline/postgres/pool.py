@@ -8,7 +8,7 @@ knows no greatest age. Built by ``main``; read ``slots``, ``connection`` and ``t
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString, TypeVar
@@ -24,6 +24,7 @@ from paceline.postgres.errors import DRIVER_ERRORS
 from paceline.postgres.slots import Slots, stopped
 from paceline.postgres.transaction import Isolation, begun, is_conflict
 from paceline.resilience import Budget, Retry, RetryStats
+from paceline.stats import StatsEntry
 
 T = TypeVar("T")
 
@@ -118,6 +119,11 @@ class Pool:
     def retries(self) -> RetryStats:
         """Transactions that were run again."""
         return self._retry.stats
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: its connections, and transactions that were repeated."""
+        yield StatsEntry("pools", self.name, lambda: self.stats)
+        yield StatsEntry("retries", "transactions", lambda: self.retries)
 
     async def start(self) -> None:
         """Open the first connections.

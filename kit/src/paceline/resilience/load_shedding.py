@@ -11,12 +11,14 @@ Shared by the doors in ``web``, ``rpc`` and ``bus``; see `Admission`.
 """
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Protocol
 
 from paceline.clock import Clock
+from paceline.stats import StatsEntry
 
 _SHARES: Final = (float("inf"), 1.0, 0.9, 0.6)
 _FEW: Final = 8  # fewer requests than this say nothing of how long they take
@@ -121,6 +123,10 @@ class LoadShedder:
             int(self._limit), self._in_flight, self._overload is not None,
             self._delay, self._normal, self._lag,
         )  # fmt: skip
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("shedders", self.name, lambda: self.stats)
 
     async def start(self) -> None:
         """Begin to watch the event loop."""
@@ -275,6 +281,10 @@ class Admission:
         """What it has done so far."""
         _, writes, reads, background = self._refused
         return AdmissionStats(self._admitted, writes, reads, background)
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("doors", self.name, lambda: self.stats)
 
     def enter(self, priority: Priority) -> Permit | None:
         """Let one in, whose ticket must be given back; or None, and it is to be refused."""

@@ -53,7 +53,7 @@ async def replica(
         linger=0.0,
     )
     async with AsyncExitStack() as stack:
-        for service in (pool, notifier, records, feed):
+        for service in (pool, notifier, feed):
             await service.start()
             stack.push_async_callback(service.stop)
         yield Replica(pool, records, changes, feed, log)

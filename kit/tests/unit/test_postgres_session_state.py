@@ -2,7 +2,7 @@
 
 import pytest
 
-from paceline.postgres.session import leaves_state
+from paceline.postgres.session_state import leaves_state
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from paceline.postgres.connector import connect
 
 pytestmark = pytest.mark.integration
 
-SCRIPT = Path(__file__).parents[1] / "tools" / "engine_writer.py"
+SCRIPT = Path(__file__).parents[1] / "tools" / "postgres_writer.py"
 NOBODY = Account("nobody", 65534, 65534)
 
 
