@@ -81,7 +81,7 @@ class _Lines(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An instance at one moment: ``at`` on a monotonic clock, in seconds; ``lines`` new in the log."""
+    """An instance at one moment, ``at`` seconds of a monotonic clock; ``lines``: new in its log."""
 
     at: float
     samples: Samples
