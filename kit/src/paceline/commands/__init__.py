@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from paceline.commands.http_server import api_group, serve_http
     from paceline.commands.ingress import Ingress, new_ingress
     from paceline.commands.lazy import LazyCommand, lazy_group
-    from paceline.commands.migrate import migrate_commands
+    from paceline.commands.one_off import get_settings, load_for, run_once
     from paceline.commands.options import (
         USAGE,
         ConfigFile,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         ServiceSettings,
     )
     from paceline.commands.spec import ServiceSpec
+    from paceline.commands.token import new_token
     from paceline.commands.wiring import Process, ProcessSpec, Wiring
 else:
     __getattr__ = lazy_exports(
@@ -62,13 +63,16 @@ else:
             "api_group": "http_server",
             "wire": "process",
             "fail": "options",
+            "get_settings": "one_off",
             "lazy_group": "lazy",
             "list_commands": "cli",
+            "load_for": "one_off",
             "load_or_fail": "options",
-            "migrate_commands": "migrate",
             "new_asgi_app": "asgi",
             "new_cli": "cli",
             "new_ingress": "ingress",
+            "new_token": "token",
+            "run_once": "one_off",
             "run_process": "process",
             "serve_grpc": "grpc_server",
             "serve_http": "http_server",
@@ -97,13 +101,16 @@ __all__ = [
     "Wiring",
     "api_group",
     "fail",
+    "get_settings",
     "lazy_group",
     "list_commands",
+    "load_for",
     "load_or_fail",
-    "migrate_commands",
     "new_asgi_app",
     "new_cli",
     "new_ingress",
+    "new_token",
+    "run_once",
     "run_process",
     "serve_grpc",
     "serve_http",
