@@ -71,6 +71,12 @@ class Health:
         self._results: tuple[CheckResult, ...] = ()
         self._fresh_until = 0.0
 
+    def add(self, name: str, check: HealthCheck) -> None:
+        """One more check. Errors: ``ValueError`` for a name that is taken."""
+        if name in self._checks:
+            raise ValueError(f"two checks are called {name}")
+        self._checks[name] = check
+
     async def ready(self) -> HealthReport:
         """The state of all checks. Takes at most the timeout; a failing check does not raise."""
         results = self._results

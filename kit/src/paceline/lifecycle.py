@@ -37,6 +37,7 @@ class ExitCode(IntEnum):
     FORCED = 128
 
 
+@runtime_checkable
 class Service(Protocol):
     """Something that starts and stops, such as a pool, a server or a consumer.
 

@@ -8,7 +8,7 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
-from source import Source, turns, until_paid
+from gated_source import Source, turns, until_paid
 from valkey import Valkey, redis_server
 
 from paceline.clock import SystemClock

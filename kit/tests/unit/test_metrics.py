@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import pytest
-from expositions import read_openmetrics, read_text
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_text import read_openmetrics, read_text
 
 from paceline.coalesce import CoalescerStats
-from paceline.messaging import consumer as bus_consumer
+from paceline.messaging.consumer import ConsumerStats
 from paceline.messaging.nats.source import Backlog
 from paceline.metrics.loop import LoopLag
 from paceline.metrics.registry import Metrics
@@ -138,9 +138,7 @@ STATS: Mapping[str, object] = {
     "coalescers": CoalescerStats(8, 1, 3, 7, 4, 2, 1),
     "pools": PoolStats(5, 2, 3, 25, 1),
     "caches": CacheStats(),
-    "consumers": bus_consumer.ConsumerStats(
-        acknowledged=4, retried=3, buried=2, returned=1, calls=9
-    ),
+    "consumers": ConsumerStats(acknowledged=4, retried=3, buried=2, returned=1, calls=9),
     "backlogs": Backlog(6, 5),
     "outbox": OutboxStats(3, 1, 2.5),
     "breakers": CircuitBreakerStats(

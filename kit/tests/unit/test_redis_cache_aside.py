@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
+from gated_source import Source, turns, until_paid
 from memory_store import MemoryStore, Mood
-from source import Source, turns, until_paid
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error, NotFound

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from recorded import Recorded
+from recorded_spans import Recorded
 from rpc_echo import FakeContext
 
 from paceline.coalesce import ReadCoalescer

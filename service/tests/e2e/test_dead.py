@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from killing import running_engine
 from nats_running import NatsServer
-from running import MYSERVICE, environment
+from processes import running_engine
+from service_process import MYSERVICE, environment
 
 from paceline.engines import NatsEngine
 from paceline.messaging import PREFIX, DeadLetter, Message, to_headers

@@ -18,10 +18,10 @@ from typing import Any
 
 import grpc
 import pytest
-from foreign_tools import go_tool
-from killing import free_port
+from external_tools import go_tool
 from metric_table import documented, exposed
-from running import Running, running_service
+from processes import free_port
+from service_process import Running, running_service
 
 from myservice.proto.v1 import records_pb2, records_pb2_grpc
 from paceline.metrics import merge

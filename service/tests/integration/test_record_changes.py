@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from feeding import Replica, check_story, facts, read, record, replica
+from feed_replicas import Replica, check_story, facts, read, record, replica
 
 from myservice.domain.records import RecordDraft, RecordNotFound
 from myservice.repository.records import INSERT_RECORDS

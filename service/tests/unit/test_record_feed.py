@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from feeding import read, until
+from feed_replicas import read, until
 
 from myservice.service.feed import Change, Page, RecordFeed
 from myservice.service.position import Position, encode_position
@@ -35,7 +35,7 @@ class MemoryLog:
         text = encode_position(position)
         update = RecordUpdate(text, "replaced", uuid7(), len(self.changes) + 1, None, NOW)
         self.changes.append(Change(position, name, before, size, update))
-        self.bell.ring()
+        self.bell.set()
 
     async def now(self) -> Position:
         if self.broken:

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from paceline.engines.address import client_folder, make_link, remove_link, runtime_folder
 from paceline.engines.discovery import (
     Program,
     find_in_wheel,
@@ -24,6 +23,7 @@ from paceline.engines.discovery import (
 from paceline.engines.probe import first_line
 from paceline.engines.process import ServerProcess
 from paceline.engines.progress import teller
+from paceline.engines.socket_path import client_folder, make_link, remove_link, runtime_folder
 from paceline.log import Logger
 
 _SOCKET: Final = "valkey.sock"

@@ -1,7 +1,7 @@
 """The standard library's logging (asyncio, the database driver) on the same output.
 
 One handler on the root logger replaces those that are there; nothing else of the process changes.
-Libraries that install handlers of their own must be configured not to (uvicorn: ``log_config=None``).
+Libraries that install handlers of their own must be kept from it (uvicorn: ``log_config=None``).
 """
 
 import atexit

@@ -11,7 +11,7 @@ seconds after the change. Used by ``repository`` code; read ``store`` next.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from math import log as logarithm
@@ -19,13 +19,14 @@ from typing import Final, Generic, TypeVar
 from uuid import uuid4
 
 from paceline.clock import Clock
-from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.concurrency import SingleFlight, expired, name_timeout
 from paceline.errors import Code, Error, NotFound
 from paceline.log import Logger
 from paceline.redis.entry_codec import Entry, EntryCodec, Unreadable
 from paceline.redis.invalidations import PendingInvalidation, PendingInvalidations
 from paceline.redis.store import Change, Kind, Lease, Store
+from paceline.stats import StatsEntry
 from paceline.trace import carried
 
 V = TypeVar("V")
@@ -135,10 +136,11 @@ class CacheAside(Generic[V]):
         """What it has done so far."""
         return replace(self._stats, owed=len(self._debts))
 
-    @property
-    def coalescers(self) -> Sequence[Coalescer]:
-        """What its trips to the store are made with."""
-        return (self._reads, self._leases, self._changes)
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: its own figures and those of its batches."""
+        yield StatsEntry("caches", self.name, lambda: self.stats)
+        for coalescer in (self._reads, self._leases, self._changes):
+            yield from coalescer.stats_entries()
 
     async def start(self) -> None:
         """Let calls use the cache, also again after `stop`."""

@@ -8,11 +8,13 @@ other requests always find one.
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 
 from paceline.concurrency import name_timeout
 from paceline.errors import Overloaded
+from paceline.stats import StatsEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,10 @@ class Bulkhead:
     def stats(self) -> BulkheadStats:
         """The state and the counters."""
         return BulkheadStats(self._limit, self._active, self._waiting, self._refused)
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("bulkheads", self.name, lambda: self.stats)
 
     async def __aenter__(self) -> None:
         if self._places.locked() and self._waiting >= self._max_waiting:

@@ -12,13 +12,14 @@ decides nothing, and the next attempt is the probe.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
 from paceline.clock import Clock
 from paceline.errors import Code, Error
+from paceline.stats import StatsEntry
 
 _K: Final = 2.0
 _MIN_REQUESTS: Final = 20  # in a window; fewer say nothing about the share that fails
@@ -127,6 +128,10 @@ class CircuitBreaker:
             not self._closed, self.rejected_share, self._succeeded, self._failed,
             self._rejected,
         )  # fmt: skip
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("breakers", self.name, lambda: self.stats)
 
     def attempt(self) -> "_Attempt":
         """Surround one use of the dependency. Errors: `CircuitOpen` on entry, if rejected."""

@@ -13,6 +13,7 @@ overload like the normal state.
 """
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -20,6 +21,7 @@ from typing import Final
 
 from paceline.clock import Clock
 from paceline.log import Logger
+from paceline.stats import StatsEntry
 
 _SHARES: Final = (float("inf"), 1.0, 0.9, 0.6)
 _MIN_SAMPLES: Final = 8  # fewer requests say nothing about how long they take
@@ -119,6 +121,10 @@ class LoadShedder:
             int(self._limit), self._in_flight, self._overload is not None,
             self._delay, self._normal, self._lag,
         )  # fmt: skip
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("shedders", self.name, lambda: self.stats)
 
     async def start(self) -> None:
         """Begin to measure the event loop and to adjust the limit."""
@@ -273,6 +279,10 @@ class Admission:
         """The counters."""
         _, writes, reads, background = self._refused
         return AdmissionStats(self._admitted, writes, reads, background)
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: the counters."""
+        yield StatsEntry("doors", self.name, lambda: self.stats)
 
     def admit(self, priority: Priority) -> Permit | None:
         """Admit a request, whose permit must be released; None: refuse it."""
