@@ -31,6 +31,7 @@ else:
             "issue_token": "issue",
             "weak_secret": "secret",
         },
+        extra="auth",
     )
 
 __all__ = [

@@ -35,7 +35,6 @@ else:
             "kept_text": "folder",
             "nats_url_of": "nats",
         },
-        extra="engines",
     )
 
 __all__ = [

@@ -27,7 +27,6 @@ else:
             "Series": "histogram",
             "merge": "merging",
         },
-        extra="metrics",
     )
 
 __all__ = ["GROUPS", "LoopLag", "Metrics", "Series", "merge"]

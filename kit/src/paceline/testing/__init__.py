@@ -34,6 +34,7 @@ else:
             "redis": "fixtures",
             "scratch_folder": "postgres_servers",
         },
+        extra="testing",
     )
 
 __all__ = [

@@ -46,7 +46,6 @@ else:
             "sender_to": "endpoint",
             "span": "ambient",
         },
-        extra="otel",
     )
 
 __all__ = [

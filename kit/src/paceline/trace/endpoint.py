@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from paceline._lazy import require
 from paceline.trace.export import Sender
 
 OTLP_ENDPOINT: Final = (
@@ -55,9 +56,10 @@ def parse_endpoint(text: str) -> Endpoint:
 def sender_to(address: str, *, service: str, version: str) -> Callable[[], Sender]:
     """What connects to ``address``, for `TraceExport`; ``service`` is whose spans they are.
 
-    Errors: as for `parse_endpoint`.
+    Errors: as for `parse_endpoint`; ImportError without the extra ``otel``.
     """
     endpoint = parse_endpoint(address)
+    require("opentelemetry.exporter.otlp.proto", room="paceline.trace", extra="otel")
 
     def connect() -> Sender:
         from paceline.trace.otlp import OtlpSender  # noqa: PLC0415 - half a second of imports

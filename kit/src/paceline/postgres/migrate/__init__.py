@@ -50,7 +50,6 @@ else:
             "create_pair": "new",
             "read_source": "source",
         },
-        extra="postgres",
     )
 
 __all__ = [
