@@ -1,15 +1,11 @@
-"""The wheels as a user gets them: installed into empty environments, one extra at a time.
+"""The wheels as a user gets them: one extra at a time, in environments with nothing else.
 
-Installs take the locked versions from the index that pip is configured for. An environment is cheap:
-uv links what is in its cache, and each environment is made anew in the same folder, so the modules
-of those before it are compiled already.
+Every public name is imported: with its extra it must be there, without it the error must say which
+extra brings it.
 """
 
 import json
-import os
 import re
-import subprocess
-import sys
 import zipfile
 from dataclasses import dataclass
 from email import message_from_bytes
@@ -17,28 +13,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from environments import ROOMS, ROOT, Environment
 
-ROOT = Path(__file__).parents[3]
 PROBE = Path(__file__).with_name("probe.py")
-LOCK = ROOT / "requirements/dev.txt"
-UV = Path(sys.executable).with_name("uv")
-# pip's settings of an index, and uv's names for them.
-SETTINGS = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "cert": "SSL_CERT_FILE"}
-UNREACHABLE = re.compile(r"error sending request|dns error", re.IGNORECASE)
 
-# The rooms that need an extra. The others import with the base.
-ROOMS = {
-    "paceline.auth": "auth",
-    "paceline.commands.top": "console",
-    "paceline.grpc": "grpc",
-    "paceline.grpc.interceptors": "grpc",
-    "paceline.messaging.kafka": "kafka",
-    "paceline.messaging.nats": "nats",
-    "paceline.postgres": "postgres",
-    "paceline.postgres.outbox": "postgres",
-    "paceline.redis": "redis",
-    "paceline.testing": "testing",
-}
 # What an extra brings besides: the exporter of traces is built on grpcio.
 ALSO = {"otel": {"paceline.grpc.interceptors"}}
 # A room of the base with single names that need extras.
@@ -77,62 +55,6 @@ class Imported:
                     assert advice, error
                     found.add((room, name, advice[1]))
         return found
-
-
-@pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Both distributions, built."""
-    folder = tmp_path_factory.mktemp("wheels")
-    for project in ("kit", "service"):
-        subprocess.run(
-            [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
-            cwd=ROOT / project, check=True, capture_output=True,
-        )  # fmt: skip
-    return {path.name.partition("-")[0]: path for path in folder.iterdir()}
-
-
-@dataclass(frozen=True)
-class Environment:
-    """Where virtual environments are made, one after the other."""
-
-    folder: Path
-    index: dict[str, str]
-
-    def install(self, *requirements: str) -> None:
-        """An empty environment, then ``requirements`` in the locked versions."""
-        self._uv("venv", "--clear", "--python", sys.executable, "venv")
-        self._uv("pip", "install", "--python", "venv", "--constraint", str(LOCK), *requirements)
-
-    def _uv(self, *arguments: str) -> None:
-        run = subprocess.run(
-            [UV, "--quiet", *arguments], env=self.index, cwd=self.folder,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if run.returncode and UNREACHABLE.search(run.stderr):
-            pytest.skip(f"no package index can be reached: {run.stderr.strip()[-300:]}")
-        assert run.returncode == 0, run.stderr
-
-    def python(self, script: Path) -> str:
-        """What ``script`` prints there."""
-        compiled = f"pycache_prefix={self.folder / 'compiled'}"
-        run = subprocess.run(
-            ["venv/bin/python", "-I", "-X", compiled, script], cwd=self.folder,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert run.returncode == 0, run.stderr
-        return run.stdout
-
-
-@pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """The index is that of pip's files and variables, in uv's words."""
-    listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    found: list[tuple[str, str]] = re.findall(r"^[^.]*\.([a-z-]+)='(.*)'$", listed, re.MULTILINE)
-    index = {SETTINGS[key]: value for key, value in found if key in SETTINGS}
-    return Environment(tmp_path_factory.mktemp("environment"), index | dict(os.environ))
 
 
 KAFKA = pytest.param(
@@ -191,5 +113,8 @@ def test_a_wheel_has_its_types_its_licence_and_its_metadata(
     classifiers = metadata.get_all("Classifier") or []
     assert "Typing :: Typed" in classifiers
     if name == "paceline":
-        assert metadata.get_payload() == (ROOT / "kit/README.md").read_text()
-        assert set(metadata.get_all("Provides-Extra") or []) == {*ALL, "all", "testing"}
+        readme = (ROOT / "kit/README.md").read_text()
+        assert metadata.get_payload(decode=True) == readme.encode()
+        extras = {"all", "testing", *ALL}
+        assert set(metadata.get_all("Provides-Extra") or []) == extras
+        assert set(re.findall(r"^\| `(\w+)` \| [^|]+ \|$", readme, re.MULTILINE)) == extras
