@@ -35,8 +35,8 @@ class VerificationKey:
     def __init__(
         self, algorithm: str, key: OctKey | RSAKey | ECKey | OKPKey, *, kid: str | None = None
     ) -> None:
-        self.algorithm = algorithm
-        self.kid = kid
+        self.algorithm: str = algorithm
+        self.kid: str | None = kid
         self._key = key
         self._model = ALGORITHMS[algorithm]
 

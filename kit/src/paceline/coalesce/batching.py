@@ -49,11 +49,11 @@ class Caller(Generic[K, V]):
     __slots__ = ("deadline", "future", "item", "mark", "since")
 
     def __init__(self, item: "_Item[K, V]", future: "asyncio.Future[V]") -> None:
-        self.item = item
-        self.future = future
-        self.deadline = ambient()
+        self.item: _Item[K, V] = item
+        self.future: asyncio.Future[V] = future
+        self.deadline: Deadline | None = ambient()
         self.mark: object = None
-        self.since = 0.0
+        self.since: float = 0.0
 
 
 class _Item(Generic[K, V]):
@@ -62,8 +62,8 @@ class _Item(Generic[K, V]):
     __slots__ = ("callers", "key", "place", "trip")
 
     def __init__(self, place: Hashable, key: K) -> None:
-        self.place = place
-        self.key = key
+        self.place: Hashable = place
+        self.key: K = key
         self.callers: list[Caller[K, V]] = []
         self.trip: _Batch[K, V] | None = None  # None while it waits
 
@@ -86,7 +86,7 @@ class _Batch(Generic[K, V]):
 
     def __init__(self) -> None:
         self.items: list[_Item[K, V]] = []
-        self.aboard = 0
+        self.aboard: int = 0
         self.deadline: Deadline | None = None
 
     def take(self, items: list[_Item[K, V]]) -> None:

@@ -54,9 +54,9 @@ class Deadline:
     __slots__ = ("caught", "task", "terms", "when")
 
     def __init__(self, when: float, task: "asyncio.Task[Any] | None", terms: DeadlineSpec) -> None:
-        self.when = when
-        self.task = task
-        self.terms = terms
+        self.when: float = when
+        self.task: asyncio.Task[Any] | None = task
+        self.terms: DeadlineSpec = terms
         self.caught: str | None = None
 
     def expired(self) -> DeadlineExceeded:
@@ -206,7 +206,7 @@ class SharedDeadline:
     """
 
     def __init__(self, seconds: float, name: str, *, by: str | None = None) -> None:
-        self.terms = DeadlineSpec(seconds, name, by)
+        self.terms: DeadlineSpec = DeadlineSpec(seconds, name, by)
         self._blocks: dict[Block, None] = {}  # the oldest first
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -290,9 +290,9 @@ class Block(Deadline):
     def __init__(self, timing: _Timing) -> None:
         self._timing = timing
         self._struck = False
-        self.terms = timing.terms
-        self.caught = None
-        self.when = 0.0
+        self.terms: DeadlineSpec = timing.terms
+        self.caught: str | None = None
+        self.when: float = 0.0
 
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()

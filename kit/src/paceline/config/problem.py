@@ -55,4 +55,4 @@ class ConfigError(Error):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(Code.FAILED_PRECONDITION, "\n".join(map(str, problems)))
-        self.problems = tuple(problems)
+        self.problems: tuple[Problem, ...] = tuple(problems)

@@ -21,7 +21,7 @@ class Threshold:
 
     def __init__(self) -> None:
         self.level: Level = "debug"
-        self.least = WEIGHT["debug"]
+        self.least: int = WEIGHT["debug"]
         self._followers: list[Callable[[Level], None]] = []
 
     def change(self, level: Level) -> None:

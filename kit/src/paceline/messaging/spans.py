@@ -76,7 +76,7 @@ class Sending(_Batch):
         if not ambient and (tracer is None or not tracer.records):
             self.messages = messages
             return
-        self.messages = [*messages]
+        self.messages: list[Message] = [*messages]
         for number, message in enumerate(messages):
             headers = message.headers
             if TRACEPARENT not in headers:

@@ -42,8 +42,8 @@ class Series:
         comma, around = ("," if labels else ""), (f"{{{labels}}}" if labels else "")
         self._heads = [f'{name}_bucket{{{labels}{comma}le="{word}"}} ' for word in words]
         self._tails = (f"{name}_count{around} ", f"{name}_sum{around} ")
-        self.counts = [0] * len(words)
-        self.total = 0.0
+        self.counts: list[int] = [0] * len(words)
+        self.total: float = 0.0
         self.exemplars: dict[int, str] = {}
 
     def observe(self, value: float) -> None:

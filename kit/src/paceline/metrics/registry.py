@@ -30,7 +30,7 @@ class Metrics:
     """
 
     def __init__(self, *, version: str, exemplar: ExemplarSource | None = None) -> None:
-        self.watched = StatsCollector()
+        self.watched: StatsCollector = StatsCollector()
         self._exemplar = exemplar
         self._registry = CollectorRegistry(auto_describe=True)
         self._histograms: list[Histogram] = []

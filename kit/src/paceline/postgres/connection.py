@@ -41,8 +41,8 @@ class Connection:
     ) -> None:
         self._raw: asyncpg.Connection | None = raw
         self._command_timeout = command_timeout
-        self.stateful = stateful
-        self.interrupted = False
+        self.stateful: bool = stateful
+        self.interrupted: bool = False
 
     async def fetch(self, sql: LiteralString, *args: object) -> list[Row]:
         """All rows."""

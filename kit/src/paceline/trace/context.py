@@ -32,11 +32,11 @@ class SpanContext:
     __slots__ = ("flags", "sampled", "span_id", "state", "trace_id")
 
     def __init__(self, trace_id: str, span_id: str, flags: int, state: str = "") -> None:
-        self.trace_id = trace_id
-        self.span_id = span_id
-        self.flags = flags
-        self.sampled = bool(flags & SAMPLED)
-        self.state = state
+        self.trace_id: str = trace_id
+        self.span_id: str = span_id
+        self.flags: int = flags
+        self.sampled: bool = bool(flags & SAMPLED)
+        self.state: str = state
 
     @property
     def traceparent(self) -> str:

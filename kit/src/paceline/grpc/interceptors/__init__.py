@@ -18,8 +18,8 @@ try:  # eager: each function is named as its module, which would hide a lazy nam
     from paceline.grpc.interceptors.request_id import request_id
     from paceline.grpc.interceptors.shed import shed
     from paceline.grpc.interceptors.trace import trace
-except ModuleNotFoundError as exc:
-    raise missing_extra(__name__, exc.name or "grpcio", "grpc") from exc
+except ModuleNotFoundError as _exc:
+    raise missing_extra(__name__, _exc.name or "grpcio", "grpc") from _exc
 
 __all__ = [
     "access_log",
