@@ -11,26 +11,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final
 
 from paceline.concurrency import SingleFlight, fail_after, fetch_all
 from paceline.errors import Error
+from paceline.log import Logger
 
 _SHOWN_FOR_UNKNOWN: Final = "check failed"
 
 Check = Callable[[], Awaitable[None]]
-
-
-class Logger(Protocol):
-    """Where a change of health is told."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log a recovery."""
-        ...
-
-    def error(self, event: str, /, **fields: object) -> object:
-        """Log a failure."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +65,12 @@ class Health:
         self._rounds: SingleFlight[str, tuple[Result, ...]] = SingleFlight()
         self._results: tuple[Result, ...] = ()
         self._fresh_until = 0.0
+
+    def add(self, name: str, check: Check) -> None:
+        """One more check. Errors: ValueError for a name that is taken."""
+        if name in self._checks:
+            raise ValueError(f"two checks are called {name}")
+        self._checks[name] = check
 
     async def ready(self) -> Report:
         """The state of everything; takes at most the timeout and never raises for a check."""

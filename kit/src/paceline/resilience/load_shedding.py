@@ -11,13 +11,15 @@ Shared by the doors in ``web``, ``rpc`` and ``bus``; see `Admission`.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Final
 
 from paceline.clock import Clock
+from paceline.log import Logger
+from paceline.stats import StatsEntry
 
 _SHARES: Final = (float("inf"), 1.0, 0.9, 0.6)
 _FEW: Final = 8  # fewer requests than this say nothing of how long they take
@@ -36,18 +38,6 @@ class Priority(IntEnum):
     WRITE = 1
     READ = 2
     BACKGROUND = 3
-
-
-class Logger(Protocol):
-    """Where an overload is told: once when it begins, once when it is over."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log that it is over."""
-        ...
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log that it begins."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +88,7 @@ class LoadShedder:
     ) -> None:
         if most < 1 or least < 1 or target < 0 or interval <= 0:
             raise ValueError("least and most from 1, target from 0, interval above 0")
-        self.now: Callable[[], float] = clock.monotonic
+        self.now = clock.monotonic
         self._log = log
         self._least = min(least, most)
         self._most = most
@@ -122,6 +112,10 @@ class LoadShedder:
             int(self._limit), self._in_flight, self._overload is not None,
             self._delay, self._normal, self._lag,
         )  # fmt: skip
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("shedders", self.name, lambda: self.stats)
 
     async def start(self) -> None:
         """Begin to watch the event loop."""
@@ -276,6 +270,10 @@ class Admission:
         """What it has done so far."""
         _, writes, reads, background = self._refused
         return AdmissionStats(self._admitted, writes, reads, background)
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("doors", self.name, lambda: self.stats)
 
     def enter(self, priority: Priority) -> Permit | None:
         """Let one in, whose ticket must be given back; or None, and it is to be refused."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Final
 
-from paceline.commands.doctor.findings import Finding, fail, ok
+from paceline.commands.doctor.findings import Finding, fail, ok, warn
 
 _REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[([^\]]*)\])?\s*([^;]*)(?:;\s*(.*))?")
 _EXTRA: Final = re.compile(r"extra == ['\"]([^'\"]+)['\"]")
@@ -22,9 +22,19 @@ _NUMBER: Final = re.compile(r"[0-9]+")
 
 
 def check_packages(*distributions: str) -> list[Finding]:
-    """What each distribution requires, against what is installed: one line when all is well."""
-    required = {each: requires(each) or [] for each in distributions}
-    return judge_requirements(with_extras(required))
+    """What each distribution requires, against what is installed: one line when all is well.
+
+    One that is not installed itself, such as a service that runs from a folder, is a warning.
+    """
+    found: list[Finding] = []
+    required: dict[str, Sequence[str]] = {}
+    for each in distributions:
+        try:
+            required[each] = requires(each) or ()
+        except PackageNotFoundError:
+            saw = f"{each} is not installed, so its requirements are unknown"
+            found.append(warn("packages", saw, f"install {each} as a package"))
+    return [*found, *assess_requirements(with_extras(required))]
 
 
 def with_extras(required: Mapping[str, Sequence[str]]) -> list[str]:
@@ -51,13 +61,13 @@ def with_extras(required: Mapping[str, Sequence[str]]) -> list[str]:
     return needed + optional
 
 
-def judge_requirements(lines: Sequence[str]) -> list[Finding]:
+def assess_requirements(lines: Sequence[str]) -> list[Finding]:
     """As `check_packages`, of requirements as metadata writes them."""
     wrong: dict[tuple[str, str], Finding] = {}  # an extra repeats what another one requires
     right: set[str] = set()
     for line in lines:
         match = _REQUIREMENT.match(line)
-        if match is None or _elsewhere(match[4] or ""):
+        if match is None or _is_for_another_platform(match[4] or ""):
             continue
         name, rules = match[1], match[3].strip()
         try:
@@ -74,7 +84,7 @@ def judge_requirements(lines: Sequence[str]) -> list[Finding]:
     return [*wrong.values()] or [ok("packages", f"{len(right)} as required")]
 
 
-def _elsewhere(marker: str) -> bool:
+def _is_for_another_platform(marker: str) -> bool:
     return "sys_platform != 'win32'" in marker.replace('"', "'") and sys.platform == "win32"
 
 
