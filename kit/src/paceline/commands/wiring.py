@@ -114,8 +114,8 @@ class Wiring:
     def __init__(self, config: ServiceSettings, log: AdminLog, spec: ProcessSpec) -> None:
         self.spec = spec
         self.log = log
-        self.clock = SystemClock()
-        self.app = App()
+        self.clock: SystemClock = SystemClock()
+        self.app: App = App()
         self.limits: dict[str, object] = {}
         self._config = config
         self._services: list[Service] = []
@@ -123,18 +123,22 @@ class Wiring:
         self._streams: list[Service] = []
         self._lifecycle: Lifecycle | None = None
         self._metrics = Metrics(version=spec.version, exemplar=_recorded_trace)
-        self.metrics = self._metrics if config.enable_metrics and spec.listens else None
-        self.health = Health({}, log, draining=lambda: self._get_lifecycle().draining)
-        self.link = (
+        self.metrics: Metrics | None = (
+            self._metrics if config.enable_metrics and spec.listens else None
+        )
+        self.health: Health = Health({}, log, draining=lambda: self._get_lifecycle().draining)
+        self.link: SupervisorLink | None = (
             self.add(SupervisorLink(spec.handoff, on_leave=self._hand_over))
             if spec.handoff
             else None
         )
-        self.admin = self._admin_server() if spec.listens else None
+        self.admin: HttpServer | None = self._admin_server() if spec.listens else None
         for service in spec.before:
             self.add(service)
+        self.tracer: Tracer
+        self.observer: Observer | None
         self.tracer, self.observer = self._traces()
-        self.shedder = self.add(
+        self.shedder: LoadShedder = self.add(
             LoadShedder(self.clock, log, most=config.max_in_flight, target=config.shed_delay)
         )
         self.limits |= {

@@ -11,6 +11,7 @@ Shared by the doors in ``web``, ``rpc`` and ``bus``; see `Admission`.
 """
 
 import asyncio
+from collections.abc import Callable
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class LoadShedder:
     ) -> None:
         if most < 1 or least < 1 or target < 0 or interval <= 0:
             raise ValueError("least and most from 1, target from 0, interval above 0")
-        self.now = clock.monotonic
+        self.now: Callable[[], float] = clock.monotonic
         self._log = log
         self._least = min(least, most)
         self._most = most
