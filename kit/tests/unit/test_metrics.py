@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from paceline.coalesce import CoalescerStats
 from paceline.messaging import consumer as bus_consumer
 from paceline.messaging.nats.source import Backlog
-from paceline.metrics.loop import LoopLag
+from paceline.metrics.loop_lag import LoopLag
 from paceline.metrics.registry import Metrics
 from paceline.metrics.specs import GROUPS
-from paceline.metrics.watch import StatsCollector
+from paceline.metrics.stats_collector import StatsCollector
 from paceline.postgres import PoolStats
 from paceline.postgres.outbox import OutboxStats
 from paceline.redis import CacheStats

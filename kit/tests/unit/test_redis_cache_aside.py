@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
+from manual_source import Source, turns, until_paid
 from memory_store import MemoryStore, Mood
 from recording_log import RecordingLog
-from source import Source, turns, until_paid
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error, NotFound

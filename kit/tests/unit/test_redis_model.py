@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
+from manual_source import Source, turns, until_paid
 from memory_store import MemoryStore, Mood
 from recording_log import RecordingLog
-from source import Source, turns, until_paid
 
 from paceline.redis import CacheAside
 from paceline.testing.clock import ManualClock

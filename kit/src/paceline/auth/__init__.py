@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paceline.auth.fetch import fetch_from
     from paceline.auth.issue import issue_token
-    from paceline.auth.jwks import JwksSource
+    from paceline.auth.jwks_fetch import fetch_from
+    from paceline.auth.jwks_source import JwksSource
     from paceline.auth.jwt import KeySource, Verifier
     from paceline.auth.principal import Principal
     from paceline.auth.secret import Secrets, weak_secret
@@ -22,12 +22,12 @@ else:
     __getattr__ = lazy_exports(
         __name__,
         {
-            "JwksSource": "jwks",
+            "JwksSource": "jwks_source",
             "KeySource": "jwt",
             "Principal": "principal",
             "Secrets": "secret",
             "Verifier": "jwt",
-            "fetch_from": "fetch",
+            "fetch_from": "jwks_fetch",
             "issue_token": "issue",
             "weak_secret": "secret",
         },

@@ -4,7 +4,7 @@ Invariant (RFC 8725, 3.1): the algorithm belongs to the key and the token's head
 with it. A public key can therefore never be used as an HMAC secret, and "none" names no key.
 A `KeySet` never changes: whoever holds keys replaces the whole set, and `Verifier` tells by its
 identity that a remembered token was verified with keys that are still in force.
-Made by ``paceline.auth.secret`` and ``paceline.auth.jwk``.
+Made by ``paceline.auth.secret`` and ``paceline.auth.jwks_document``.
 """
 
 from collections.abc import Iterable, Mapping

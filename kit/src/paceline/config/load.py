@@ -16,11 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from paceline.config.form import expectation, is_optional, is_secret
-from paceline.config.problem import ConfigError, Layer, Origin, Problem
-from paceline.config.secret import mask_url
-from paceline.config.settings import Settings
-from paceline.config.sources import (
+from paceline.config.layers import (
     Found,
     Given,
     read_dotenv,
@@ -28,6 +24,10 @@ from paceline.config.sources import (
     read_file,
     read_flags,
 )
+from paceline.config.problem import ConfigError, Layer, Origin, Problem
+from paceline.config.secret import mask_url
+from paceline.config.settings import Settings
+from paceline.config.value_format import expectation, is_optional, is_secret
 
 S = TypeVar("S", bound=Settings)
 S_co = TypeVar("S_co", bound=Settings, covariant=True)

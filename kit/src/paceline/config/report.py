@@ -8,10 +8,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from paceline.config.form import form_of, is_secret
 from paceline.config.load import Loaded
 from paceline.config.secret import mask_url
 from paceline.config.settings import Settings
+from paceline.config.value_format import form_of, is_secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from paceline.config.form import Form
+from paceline.config.value_format import Form
 
 MASK: Final = "***"
 

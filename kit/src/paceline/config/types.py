@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, NonNegativeIn
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from paceline.config import duration, size
-from paceline.config.form import Form
+from paceline.config.value_format import Form
 
 _NETWORKS: Final = 'addresses or networks like "10.0.0.0/8,192.0.2.1"'
 

@@ -13,7 +13,7 @@ from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paceline.metrics.histogram import Series
-    from paceline.metrics.loop import LoopLag
+    from paceline.metrics.loop_lag import LoopLag
     from paceline.metrics.merging import merge
     from paceline.metrics.registry import Metrics
     from paceline.metrics.specs import GROUPS
@@ -22,7 +22,7 @@ else:
         __name__,
         {
             "GROUPS": "specs",
-            "LoopLag": "loop",
+            "LoopLag": "loop_lag",
             "Metrics": "registry",
             "Series": "histogram",
             "merge": "merging",

@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from paceline.metrics.histogram import SECONDS, ExemplarSource, Gauge, Histogram
-from paceline.metrics.watch import StatsCollector
+from paceline.metrics.stats_collector import StatsCollector
 
 _OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0"
 _END: Final = b"# EOF\n"

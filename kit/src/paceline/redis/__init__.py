@@ -13,7 +13,7 @@ from paceline._lazy import lazy_exports
 if TYPE_CHECKING:
     from paceline.redis.cache_aside import CacheAside, CacheStats
     from paceline.redis.client import Redis
-    from paceline.redis.connections import ConnectionPool
+    from paceline.redis.connection_pool import ConnectionPool
     from paceline.redis.shared_limiter import SharedLimiter
     from paceline.redis.store import Change, Kind, Lease, RedisStore, Store
 else:
@@ -23,7 +23,7 @@ else:
             "CacheAside": "cache_aside",
             "CacheStats": "cache_aside",
             "Change": "store",
-            "ConnectionPool": "connections",
+            "ConnectionPool": "connection_pool",
             "Kind": "store",
             "Lease": "store",
             "Redis": "client",

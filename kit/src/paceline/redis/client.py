@@ -16,7 +16,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from paceline.clock import Clock
 from paceline.errors import Code, Error
-from paceline.redis.connections import Answer, ConnectionPool, Word
+from paceline.redis.connection_pool import Answer, ConnectionPool, Word
 from paceline.resilience import Breaker
 from paceline.trace import SpanKind, span
 

@@ -16,7 +16,7 @@ from paceline.coalesce import CoalescerStats, WriteCoalescer
 from paceline.concurrency import expired
 from paceline.errors import Error
 from paceline.redis.client import Redis
-from paceline.redis.connections import Word
+from paceline.redis.connection_pool import Word
 from paceline.redis.scripts import TAKE
 from paceline.resilience import Decision, RateLimiter
 

@@ -17,7 +17,7 @@ from uuid import uuid4
 import msgspec
 
 from paceline.redis.client import Redis
-from paceline.redis.connections import Word
+from paceline.redis.connection_pool import Word
 from paceline.redis.scripts import CHANGE, LEASE
 
 _LONGEST_KEY: Final = 128

@@ -1,6 +1,6 @@
 """Reading a JWKS from where it lies: a file, or a URL over HTTPS.
 
-A `Fetch` is a plain blocking function, run in a thread by ``paceline.auth.jwks``: a document
+A `Fetch` is a plain blocking function, run in a thread by ``paceline.auth.jwks_source``: a document
 every few minutes needs no HTTP client library. Invariant: never more than `MAX_BYTES` are read,
 nothing but HTTPS is spoken (plain HTTP to this very machine excepted, for development), also
 after a redirect, and the location reaches no log and no error: queries can hold secrets.

@@ -8,8 +8,8 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
+from manual_source import Source, turns, until_paid
 from recording_log import RecordingLog
-from source import Source, turns, until_paid
 from valkey import Valkey, redis_server
 
 from paceline.clock import SystemClock

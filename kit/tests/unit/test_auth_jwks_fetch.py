@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from paceline.auth import fetch_from
-from paceline.auth.fetch import MAX_BYTES
+from paceline.auth.jwks_fetch import MAX_BYTES
 from paceline.errors import Code, Error
 
 

@@ -3,7 +3,7 @@
 Invariant: a key is taken only when it is plainly a public key for signatures, strong enough, with
 exactly one algorithm; whatever is unclear is skipped with a reason and never guessed, and one bad
 key does not spoil the set. The issuer's document decides whom we trust, so a private or symmetric
-key in it is a leak there, and not a key here. Called by ``paceline.auth.jwks``.
+key in it is a leak there, and not a key here. Called by ``paceline.auth.jwks_source``.
 """
 
 from collections.abc import Mapping

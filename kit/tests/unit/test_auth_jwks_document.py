@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from paceline.auth.jwk import MAX_KEYS, parse_jwks
+from paceline.auth.jwks_document import MAX_KEYS, parse_jwks
 
 Jwk = dict[str, object]
 

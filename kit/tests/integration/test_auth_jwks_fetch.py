@@ -11,7 +11,7 @@ import pytest
 from joserfc.jwk import ECKey
 
 from paceline.auth import JwksSource, fetch_from
-from paceline.auth.fetch import MAX_BYTES
+from paceline.auth.jwks_fetch import MAX_BYTES
 from paceline.errors import Code, Error
 from paceline.testing.clock import ManualClock
 

@@ -7,7 +7,7 @@ A key that a good document no longer lists stops working at once, remembered tok
 
 A token that names an unknown key asks for an early refresh (`missed`) and is refused meanwhile:
 no request ever waits for the issuer, and forged key ids cause one fetch per ``pause`` at most.
-A `paceline.lifecycle` service; `Verifier` reads its ``keys``. Read ``paceline.auth.jwk`` next.
+A `paceline.lifecycle` service; `Verifier` reads its ``keys``. Read ``paceline.auth.jwks_document`` next.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ import logging
 import random
 from contextlib import suppress
 
-from paceline.auth.fetch import Fetch
-from paceline.auth.jwk import ParsedKeys, parse_jwks
+from paceline.auth.jwks_document import ParsedKeys, parse_jwks
+from paceline.auth.jwks_fetch import Fetch
 from paceline.auth.keys import KeySet
 from paceline.clock import Clock
 from paceline.concurrency import in_daemon_thread
