@@ -39,7 +39,7 @@ from paceline.http.middleware import (
 )
 from paceline.log import new_logger
 from paceline.postgres import Pool, begin, end, uuid7
-from paceline.trace import BatchSpans, TraceExport, Tracer, sender_to
+from paceline.trace import BatchSpans, TraceExport, Tracer, otlp_sender
 
 _CONCURRENT, _REQUESTS, _TURNS = 64, 512, 60
 _COUNTED: Final = (128, 640)
@@ -205,7 +205,7 @@ async def main(arguments: Sequence[str]) -> int:
     """Measure and print, or serve so many requests for valgrind to count."""
     with Path("/dev/null").open("w") as null:  # noqa: ASYNC230 - no file
         # Nobody listens there: what it costs to make spans, and to be refused.
-        connect = sender_to("http://127.0.0.1:9", service="bench", version="1")
+        connect = otlp_sender("http://127.0.0.1:9", service="bench", version="1")
         export = TraceExport(connect, new_logger(stream=null))
         found = stacks(null, export)
         tune_gc()  # as the service does when it is ready

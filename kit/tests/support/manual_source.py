@@ -1,4 +1,4 @@
-"""A source of truth whose answers are let go by hand, so that a test chooses the interleaving."""
+"""A data source whose answers a test releases one by one, so that it chooses the interleaving."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -8,45 +8,46 @@ from paceline.redis import CacheAside
 
 
 @dataclass
-class Source:
-    """Versions by key. While ``gated``, a fetch reads at once and answers when `release` is called.
+class ManualSource:
+    """Versions by key. While ``held``, a fetch reads at once and returns when `answer` is called.
 
-    That is the worst a database can do: what it says is as old as can be.
+    That is the worst case of a database: the result is as old as it can be.
     """
 
     versions: dict[str, int] = field(default_factory=dict[str, int])
-    gated: bool = False
+    held: bool = False
     fetches: int = 0
     waiting: list[asyncio.Event] = field(default_factory=list[asyncio.Event])
 
     async def fetch(self, key: str) -> int:
         self.fetches += 1
         seen = self.versions.get(key)
-        if self.gated:
-            gate = asyncio.Event()
-            self.waiting.append(gate)
-            await gate.wait()
+        if self.held:
+            answered = asyncio.Event()
+            self.waiting.append(answered)
+            await answered.wait()
         else:
             await asyncio.sleep(0)
         if seen is None:
             raise NotFound
         return seen
 
-    def release(self, number: int = 0) -> None:
+    def answer(self, number: int = 0) -> None:
+        """Let the fetch that is in this place of those waiting return."""
         self.waiting.pop(number).set()
 
-    def release_all(self) -> None:
+    def answer_all(self) -> None:
         while self.waiting:
-            self.release()
+            self.answer()
 
 
-async def turns(times: int = 40) -> None:
-    """Let everything go on that can go on by itself."""
+async def loop_turns(times: int = 40) -> None:
+    """Let every task run until it waits for something outside of the loop."""
     for _ in range(times):
         await asyncio.sleep(0)
 
 
-async def until_paid(*caches: CacheAside[int]) -> None:
-    """Wait until no cache owes the store anything."""
-    while any(cache.stats.owed for cache in caches):  # noqa: ASYNC110 - nothing tells of it
+async def until_delivered(*caches: CacheAside[int]) -> None:
+    """Wait until no cache has an invalidation pending."""
+    while any(cache.stats.pending_invalidations for cache in caches):  # noqa: ASYNC110 - no event
         await asyncio.sleep(0.0002)

@@ -25,10 +25,10 @@ from paceline.config import (
     Secret,
     SecretUrl,
     Settings,
+    checked_by,
     load,
-    numbers_for,
+    numbers_by_name,
     parse_duration,
-    vetted,
 )
 from paceline.errors import Error
 
@@ -51,7 +51,7 @@ class Config(Settings):
     """How long to keep accepting."""
     database_url: SecretUrl
     """PostgreSQL DSN."""
-    jwt_secret: Annotated[Secret, vetted(too_short, expected="at least 32 random bytes")]
+    jwt_secret: Annotated[Secret, checked_by(too_short, expected="at least 32 random bytes")]
     """Key of the tokens."""
     trusted_proxies: CsvList = ()
     """Proxies whose word is taken."""
@@ -63,7 +63,7 @@ class Config(Settings):
     """Least level written."""
     enable_metrics: bool = True
     """Whether metrics are served."""
-    rates: Annotated[tuple[tuple[str, PositiveInt], ...], numbers_for(("read", "write"))] = ()
+    rates: Annotated[tuple[tuple[str, PositiveInt], ...], numbers_by_name(("read", "write"))] = ()
     """Numbers by name."""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of requests traced."""

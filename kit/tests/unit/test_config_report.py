@@ -14,10 +14,10 @@ from paceline.config import (
     Secret,
     SecretUrl,
     Settings,
-    as_json,
-    as_text,
-    describe,
+    effective_settings,
     load,
+    settings_as_json,
+    settings_as_text,
 )
 
 STRONG: Final = "kd83hHs72kfLs93kfPq02mfL18ssKwq4"
@@ -47,10 +47,10 @@ def test_no_secret_shows_but_where_it_is_asked_for() -> None:
     config = result.config
     assert config.jwt_secret.reveal() == STRONG
     assert config.database_url.reveal() == "postgres://app:hunter2@db/app"
-    rows = describe(result)
+    rows = effective_settings(result)
     shown = [
         repr(config), str(config), str(config.model_dump()), config.model_dump_json(), repr(result),
-        as_text(rows), as_json(rows), f"{config.jwt_secret}", str(config.database_url),
+        settings_as_text(rows), settings_as_json(rows), f"{config.jwt_secret}", str(config.database_url),
     ]  # fmt: skip
     assert not [text for text in shown if STRONG in text or "hunter2" in text]
     assert str(config.database_url) == "postgres://app:***@db/app"
@@ -74,7 +74,8 @@ def test_a_secret_url_shows_all_but_its_password(url: str, shown: str) -> None:
 
 def test_the_report_tells_value_origin_and_help_as_an_operator_would_write_them() -> None:
     rows = {
-        row.variable: row for row in describe(loaded(APP_READ_TIMEOUT="90s", APP_HOST="a\x1b b"))
+        row.variable: row
+        for row in effective_settings(loaded(APP_READ_TIMEOUT="90s", APP_HOST="a\x1b b"))
     }
     assert rows["APP_READ_TIMEOUT"].value == "1m30s"
     assert rows["APP_READ_TIMEOUT"].origin == "environment"
@@ -82,21 +83,21 @@ def test_the_report_tells_value_origin_and_help_as_an_operator_would_write_them(
     assert rows["APP_MAX_BODY"].value == "1MiB"
     assert rows["APP_ENABLE_METRICS"].value == "true"
     assert rows["APP_DRAIN_DELAY"].value is None
-    text = as_text(list(rows.values()))
+    text = settings_as_text(list(rows.values()))
     assert "APP_READ_TIMEOUT     1m30s " in text
     assert 'APP_HOST             "a\\u001b b" ' in text
     assert "APP_DRAIN_DELAY      -  " in text
     assert 'APP_TRUSTED_PROXIES  "" ' in text
     assert len({line.rfind("  ") for line in text.splitlines()}) == 1
-    assert json.loads(as_json(list(rows.values())))[0]["variable"] == "APP_PORT"
+    assert json.loads(settings_as_json(list(rows.values())))[0]["variable"] == "APP_PORT"
 
 
 def test_what_the_report_shows_can_be_loaded_again() -> None:
     first = loaded(APP_READ_TIMEOUT="2h45m10.5s", APP_MAX_BODY="3MB", APP_TRUSTED_PROXIES="a, b")
-    env = {row.variable: row.value for row in describe(first) if row.value is not None}
+    env = {row.variable: row.value for row in effective_settings(first) if row.value is not None}
     second = load(Config, env={**env, **GOOD})
     assert second.config == first.config
 
 
 def test_a_report_of_nothing_is_empty() -> None:
-    assert as_text([]) == ""
+    assert settings_as_text([]) == ""

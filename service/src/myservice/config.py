@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from myservice.scopes import SCOPES
-from paceline.auth import weak_secret
+from paceline.auth import secret_weakness
 from paceline.config import (
     ByteSize,
     Duration,
@@ -25,16 +25,16 @@ from paceline.config import (
     Secret,
     SecretUrl,
     Settings,
-    numbers_for,
-    readable_by,
-    vetted,
+    checked_by,
+    numbers_by_name,
+    parsed_by,
 )
 from paceline.log import Format
-from paceline.trace import OTLP_ENDPOINT, parse_endpoint
+from paceline.trace import OTLP_ENDPOINT_FORMAT, parse_otlp_endpoint
 
-OwnLimits = Annotated[tuple[tuple[str, PositiveInt], ...], numbers_for(SCOPES)]
-TokenSecret = Annotated[Secret, vetted(weak_secret, expected="at least 32 random bytes")]
-OtlpEndpoint = Annotated[str, readable_by(parse_endpoint, expected=OTLP_ENDPOINT)]
+OwnLimits = Annotated[tuple[tuple[str, PositiveInt], ...], numbers_by_name(SCOPES)]
+TokenSecret = Annotated[Secret, checked_by(secret_weakness, expected="at least 32 random bytes")]
+OtlpEndpoint = Annotated[str, parsed_by(parse_otlp_endpoint, expected=OTLP_ENDPOINT_FORMAT)]
 
 
 class Config(Settings):

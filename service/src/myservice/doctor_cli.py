@@ -21,7 +21,7 @@ from myservice.config import Config, ServeConfig, WorkerConfig
 from myservice.main import ORDERS
 from myservice.repository.payments import CONSUMER
 from myservice.schema import migrations, open_migrator
-from paceline.auth import JwksSource, fetch_from
+from paceline.auth import JwksSource, jwks_fetcher
 from paceline.clock import SystemClock
 from paceline.commands.admin import require_token
 from paceline.commands.doctor import (
@@ -53,7 +53,7 @@ from paceline.errors import Error, chain
 from paceline.log import Log, new_logger
 from paceline.messaging.nats import dead_stream
 from paceline.postgres.migrate import read_source
-from paceline.trace import parse_endpoint
+from paceline.trace import parse_otlp_endpoint
 
 _PROGRAM = "myservice"
 _SETTINGS = "settings"
@@ -160,7 +160,7 @@ def _of(config: Config, purpose: Purpose, patience: float) -> dict[str, Check]:
         checks["jwks"] = partial(_jwks, config.jwks_url)
     if config.otel_endpoint is not None:
         mend = "start the collector, or mend APP_OTEL_ENDPOINT: traces are dropped"
-        target = parse_endpoint(config.otel_endpoint).target
+        target = parse_otlp_endpoint(config.otel_endpoint).target
         checks["traces"] = partial(check_listening, "traces", target, mend, patience=patience)
     if config.database_url is not None:
         dsn = config.get_database_url()
@@ -216,7 +216,7 @@ def _secrets(config: Config) -> Sequence[Finding]:
 
 
 async def _jwks(location: str) -> Sequence[Finding]:
-    keys = JwksSource(fetch_from(location), SystemClock())
+    keys = JwksSource(jwks_fetcher(location), _silent(), SystemClock())
     try:
         await keys.start()
     except Error as exc:

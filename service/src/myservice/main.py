@@ -33,7 +33,7 @@ from myservice.service.records import RecordService
 from myservice.service.retention import Retention
 from myservice.traces import traces_of
 from myservice.worker.orders import OrderProcessor
-from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
+from paceline.auth import HmacSecrets, JwksSource, JwtVerifier, KeySource, jwks_fetcher
 from paceline.clock import SystemClock
 from paceline.coalesce import Coalescer, Observer
 from paceline.commands.admin import AdminLog
@@ -48,7 +48,7 @@ from paceline.log import Logger
 from paceline.messaging.nats import NatsBus, NatsConsumer, Stream
 from paceline.postgres import InboxCleaner, Notifier, Pool, listening, uuid7
 from paceline.postgres.outbox import OutboxListener, OutboxRelay
-from paceline.redis import CacheAside, Redis, RedisStore, SharedLimiter
+from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore, SharedLimiter
 from paceline.resilience import Admission, Limiter, LoadShedder, RateLimiter, RateLimits
 from paceline.trace import Tracer
 
@@ -102,7 +102,7 @@ def build(
         if with_worker
         else Work([], {})
     )
-    guard, guarding = _guard(config, core.redis, clock, shedder)
+    guard, guarding = _guard(config, core.redis, log, clock, shedder)
     operations = Operations(config, log, service="myservice")
     operations.watch(pool, core.coalescers, cache=core.cache, redis=core.redis)
     operations.watch_limits(shedder, guard.http, guard.grpc)
@@ -218,21 +218,23 @@ def _cache(
         clock,
         name="records",
         type=Record,
-        ttl=config.cache_ttl,
+        settings=CacheSettings(
+            ttl=config.cache_ttl,
+            # A change whose caller was cancelled continues until the last of its batch times out.
+            block_ttl=2 * config.request_timeout,
+        ),
         negative=RecordNotFound,
-        # A change whose caller has left goes on until the last of its batch gives up.
-        hold=2 * config.request_timeout,
         observer=observer,
     )
 
 
 def _guard(
-    config: Config, redis: Redis | None, clock: SystemClock, shedder: LoadShedder
+    config: Config, redis: Redis | None, log: Logger, clock: SystemClock, shedder: LoadShedder
 ) -> tuple[Ingress, Sequence[Service]]:
     """The guard of both doors, and what it stands on."""
-    jwks = _jwks(config, clock)
+    jwks = _jwks(config, log, clock)
     keys: list[KeySource] = [*_secrets(config), *jwks]
-    verifier = Verifier(keys, clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
+    verifier = JwtVerifier(keys, clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
     shared: list[SharedLimiter] = []
 
     def limiter(rate: int, name: str) -> Limiter:
@@ -360,15 +362,18 @@ def _rpc_server(app: RpcApp, config: Config) -> RpcServer:
     )
 
 
-def _secrets(config: Config) -> list[Secrets]:
+def _secrets(config: Config) -> list[HmacSecrets]:
     if config.jwt_secret is None:
         return []
     current, previous = config.jwt_secret, config.jwt_secret_previous
-    return [Secrets(current.reveal().encode(), previous.reveal().encode() if previous else None)]
+    return [
+        HmacSecrets(current.reveal().encode(), previous.reveal().encode() if previous else None)
+    ]
 
 
-def _jwks(config: Config, clock: SystemClock) -> list[JwksSource]:
+def _jwks(config: Config, log: Logger, clock: SystemClock) -> list[JwksSource]:
     if config.jwks_url is None:
         return []
     # With a secret the service can verify tokens at once; without one it waits for the keys.
-    return [JwksSource(fetch_from(config.jwks_url), clock, required=config.jwt_secret is None)]
+    fetch = jwks_fetcher(config.jwks_url)
+    return [JwksSource(fetch, log, clock, required=config.jwt_secret is None)]

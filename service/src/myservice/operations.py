@@ -33,7 +33,7 @@ from paceline.postgres import Pool
 from paceline.postgres.outbox import OutboxRelay
 from paceline.redis import CacheAside, Redis
 from paceline.resilience import Admission, LoadShedder
-from paceline.trace import TraceExport, recording
+from paceline.trace import TraceExport, recording_span
 
 
 class Operations:
@@ -61,43 +61,43 @@ class Operations:
         redis: Redis | None = None,
     ) -> None:
         """Show the figures of what requests go through."""
-        watched = self._metrics.watched
-        watched.add("pools", pool)
-        watched.read("retries", "transactions", lambda: pool.retries)
-        watched.add("coalescers", *coalescers)
+        stats = self._metrics.stats_collector
+        stats.add("pools", pool)
+        stats.add_reader("retries", "transactions", lambda: pool.retries)
+        stats.add("coalescers", *coalescers)
         if cache is not None:
-            watched.add("caches", cache)
-            watched.add("coalescers", *cache.coalescers)
+            stats.add("caches", cache)
+            stats.add("coalescers", *cache.coalescers)
         if redis is not None:
-            watched.add("breakers", redis.breaker)
+            stats.add("breakers", redis.breaker)
 
     def watch_traces(self, export: TraceExport | None) -> None:
         """Show what became of the spans, if any are sent."""
         if export is not None:
-            self._metrics.watched.add("exporters", export)
+            self._metrics.stats_collector.add("exporters", export)
 
     def watch_limits(self, shedder: LoadShedder, *doors: Admission) -> None:
         """Show how much is let in, and what was turned away."""
-        watched = self._metrics.watched
-        watched.add("shedders", shedder)
-        watched.add("doors", *doors)
+        stats = self._metrics.stats_collector
+        stats.add("shedders", shedder)
+        stats.add("admission", *doors)
 
     def watch_reads(self, reads: Reads) -> None:
         """Show what reads were repeated, and what waits for its turn."""
-        watched = self._metrics.watched
-        watched.read("retries", "reads", lambda: reads.retry.stats)
-        watched.add("bulkheads", reads.pages)
+        stats = self._metrics.stats_collector
+        stats.add_reader("retries", "reads", lambda: reads.retry.stats)
+        stats.add("bulkheads", reads.pages)
 
     def watch_work(
         self, relays: Sequence[OutboxRelay], consumers: Sequence[NatsConsumer[Any]]
     ) -> None:
         """Show the figures of what goes on in the background."""
-        watched = self._metrics.watched
+        stats = self._metrics.stats_collector
         for relay in relays:
-            watched.ask("outbox", relay.name, relay.stats)
-        watched.add("consumers", *consumers)
+            stats.add_query("outbox", relay.name, relay.stats)
+        stats.add("consumers", *consumers)
         for consumer in consumers:
-            watched.ask("backlogs", consumer.name, consumer.backlog)
+            stats.add_query("backlogs", consumer.name, consumer.backlog)
 
     def services(
         self,
@@ -118,7 +118,7 @@ class Operations:
         tasks, profiler = TaskAges(), Profiler()
         operated = AdminContext(
             self._service, __version__, health,
-            metrics=self.measured, settings=settings, state=self._metrics.watched.state,
+            metrics=self.measured, settings=settings, state=self._metrics.stats_collector.state,
             tasks=tasks, profiler=profiler,
         )  # fmt: skip
         self.app = admin_app(operated, self._log, token=token)
@@ -137,5 +137,5 @@ class Operations:
 
 def _recorded() -> str | None:
     """The id of the trace that is being recorded, for an exemplar."""
-    span = recording()
+    span = recording_span()
     return None if span is None else span.trace_id

@@ -22,7 +22,7 @@ from myservice.service.accounts import AccountService
 from myservice.service.orders import OrderService
 from myservice.service.records import RecordService
 from myservice.service.updates import RecordUpdates
-from paceline.auth import Verifier
+from paceline.auth import JwtVerifier
 from paceline.clock import Clock
 from paceline.grpc import PROBES as RPC_PROBES
 from paceline.grpc import Method, RpcApp, add_health, add_reflection
@@ -70,7 +70,7 @@ class UseCases:
 class Ingress:
     """Who comes in, how often, and whether there is room: the same for both doors."""
 
-    verifier: Verifier
+    verifier: JwtVerifier
     limits: RateLimits
     http: Admission
     grpc: Admission

@@ -22,7 +22,7 @@ from myservice.schema import SchemaCheck
 from paceline.commands import USAGE, fail, tune_gc, with_flags
 from paceline.commands.admin import require_token
 from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, inherited, supervise
-from paceline.config import Loaded, describe
+from paceline.config import Loaded, effective_settings
 from paceline.engines import EngineError
 from paceline.errors import Error
 from paceline.http import HttpServer
@@ -54,7 +54,7 @@ def _run(loaded: Loaded[Config]) -> None:
         development = Development(config, log, redis=uses_redis)
     except EngineError as exc:
         fail(str(exc), code=Exit.FAILED)
-    settings = describe(replace(loaded, config=development.config))
+    settings = effective_settings(replace(loaded, config=development.config))
     built = _or_fail(
         lambda: build(
             development.config,
@@ -81,7 +81,7 @@ def _serve(loaded: Loaded[ServeConfig]) -> None:
     if given is not None:
         log = log.bind(worker=given.worker)
         config = _as_worker(config, given, log)
-    before, settings = [SchemaCheck(config.get_database_url())], describe(loaded)
+    before, settings = [SchemaCheck(config.get_database_url())], effective_settings(loaded)
     built = _or_fail(lambda: build(config, log, before=before, settings=settings, given=given))
 
     def ready() -> None:
@@ -141,7 +141,9 @@ def _worker(loaded: Loaded[WorkerConfig]) -> None:
     config = loaded.config
     log = _log(config)
     before = [SchemaCheck(config.get_database_url())]
-    built = _or_fail(lambda: build_worker(config, log, before=before, settings=describe(loaded)))
+    built = _or_fail(
+        lambda: build_worker(config, log, before=before, settings=effective_settings(loaded))
+    )
 
     def ready() -> None:
         log.info("limits", **limits(config))

@@ -12,7 +12,7 @@ import typer
 from myservice.config import Config, TokenConfig
 from myservice.tokens import new_token
 from paceline.commands import USAGE, fail, load_or_fail
-from paceline.config import as_json, as_text, describe
+from paceline.config import effective_settings, settings_as_json, settings_as_text
 from paceline.errors import Error
 
 ConfigFile = Annotated[
@@ -54,5 +54,5 @@ def _config(
     config_file: ConfigFile = None,
 ) -> None:
     """Print the effective configuration and where each value came from; secrets are masked."""
-    rows = describe(load_or_fail(Config, {}, config_file))
-    typer.echo(as_json(rows) if as_data else as_text(rows), nl=False)
+    rows = effective_settings(load_or_fail(Config, {}, config_file))
+    typer.echo(settings_as_json(rows) if as_data else settings_as_text(rows), nl=False)

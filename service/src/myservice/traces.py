@@ -13,7 +13,7 @@ from myservice.config import Config
 from paceline.coalesce import Observer
 from paceline.lifecycle import Service
 from paceline.log import Logger
-from paceline.trace import BatchSpans, TraceExport, Tracer, sender_to
+from paceline.trace import BatchSpans, TraceExport, Tracer, otlp_sender
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,6 @@ def traces_of(config: Config, log: Logger, *, service: str) -> Traces:
     """As configured; ``service`` is what a trace store calls this process."""
     if config.otel_endpoint is None:
         return Traces(Tracer(ratio=config.trace_ratio), None, None)
-    connect = sender_to(config.otel_endpoint, service=service, version=__version__)
+    connect = otlp_sender(config.otel_endpoint, service=service, version=__version__)
     export = TraceExport(connect, log)
     return Traces(Tracer(export.record, ratio=config.trace_ratio), BatchSpans(), export)

@@ -1,9 +1,9 @@
-"""What is read when somebody asks: the ``stats`` of coalescers, pools, consumers and the like.
+"""Metrics that are read at a scrape: the ``stats`` of coalescers, pools, consumers and the like.
 
 Nothing is copied as it happens; a scrape, or ``/debug/state``, reads each source once. A source
-that needs a query or another server is asked in `StatsCollector.refresh`, within a time limit; what
-it does not answer is left out, for an old figure would hide exactly the outage it should show, and
-counted. Which attribute becomes which metric is in ``figures``. Filled by ``main``.
+that needs a query or another server is queried in `StatsCollector.refresh`, within a time limit. A
+query that fails is counted, and its metrics are left out, since an old value would hide exactly the
+outage that it should show. Which attribute becomes which metric is in ``specs``.
 """
 
 import asyncio
@@ -14,19 +14,19 @@ from typing import Final, Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from paceline.metrics.specs import GROUPS, MetricSpec
+from paceline.metrics.specs import METRIC_GROUPS, MetricSpec
 
-Read = Callable[[], object]
-Ask = Callable[[], Awaitable[object]]
+Reader = Callable[[], object]
+Query = Callable[[], Awaitable[object]]
 _FAMILIES: Final = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
 
 class StatsSource(Protocol):
-    """Whatever has figures."""
+    """Anything with a name and statistics."""
 
     @property
     def name(self) -> str:
-        """What tells it from others of its kind."""
+        """The value of the group's label, unique within it."""
         ...
 
     @property
@@ -36,111 +36,113 @@ class StatsSource(Protocol):
 
 
 class StatsCollector(Collector):
-    """The sources, by group and name. ``patience``: seconds that those which are asked have.
+    """Sources of statistics, by group and name. Times are in seconds.
 
-    An answer is used again for ``reuse`` seconds, so that many scrapers ask no more than one.
+    ``timeout`` of each query; its result is reused for ``max_age``, so that several scrapers cause
+    no more queries than one.
     """
 
-    def __init__(self, *, patience: float = 1.0, reuse: float = 2.0) -> None:
-        self._patience = patience
-        self._reuse = reuse
-        self._reads: dict[str, dict[str, Read]] = {}
-        self._asks: dict[tuple[str, str], Ask] = {}
-        self._answers: dict[tuple[str, str], object] = {}
+    def __init__(self, *, timeout: float = 1.0, max_age: float = 2.0) -> None:
+        self._timeout = timeout
+        self._max_age = max_age
+        self._readers: dict[str, dict[str, Reader]] = {}
+        self._queries: dict[tuple[str, str], Query] = {}
+        self._results: dict[tuple[str, str], object] = {}
         self._failures: dict[str, int] = {}
         self._fresh_until = 0.0
 
     def add(self, group: str, *sources: StatsSource) -> None:
-        """Watch these. Errors: KeyError for a group that ``figures`` does not have."""
+        """Read the ``stats`` of each. Errors: as for `add_reader`."""
         for source in sources:
-            self.read(group, source.name, _stats_of(source))
+            self.add_reader(group, source.name, _reader_of(source))
 
-    def read(self, group: str, name: str, read: Read) -> None:
-        """Watch what ``read`` gives. Errors: as `add`; ValueError for a name that is taken."""
-        members = self._reads.setdefault(_known(group), {})
+    def add_reader(self, group: str, name: str, read: Reader) -> None:
+        """Read what ``read`` returns: a dataclass of numbers, or None for none at present.
+
+        Errors: KeyError for a group that `METRIC_GROUPS` does not have; ValueError for a name that
+        is taken.
+        """
+        if group not in METRIC_GROUPS:
+            raise KeyError(f"there is no group {group}, only {', '.join(METRIC_GROUPS)}")
+        members = self._readers.setdefault(group, {})
         if name in members:
             raise ValueError(f"two {group} are called {name}")
         members[name] = read
 
-    def ask(self, group: str, name: str, ask: Ask) -> None:
-        """Watch what ``ask`` answers; when it raises or is late there is no figure for it."""
-        place = (group, name)
-        self._asks[place] = ask
+    def add_query(self, group: str, name: str, query: Query) -> None:
+        """Read what ``query`` returns; no metrics when it raises or is late. Errors: as above."""
+        key = (group, name)
+        self._queries[key] = query
         self._failures[name] = 0
-        self.read(group, name, lambda: self._answers.get(place))
+        self.add_reader(group, name, lambda: self._results.get(key))
 
     async def refresh(self) -> None:
-        """Ask those that must be asked, all at once."""
+        """Run all queries at once, unless their results are fresh."""
         loop = asyncio.get_running_loop()
-        if not self._asks or loop.time() < self._fresh_until:
+        if not self._queries or loop.time() < self._fresh_until:
             return
-        self._fresh_until = loop.time() + self._patience + self._reuse  # others do not ask too
-        await asyncio.gather(*(self._ask(place, ask) for place, ask in self._asks.items()))
-        self._fresh_until = loop.time() + self._reuse
+        # At once, so that a concurrent scrape does not query too.
+        self._fresh_until = loop.time() + self._timeout + self._max_age
+        await asyncio.gather(*(self._run(key, query) for key, query in self._queries.items()))
+        self._fresh_until = loop.time() + self._max_age
 
     def state(self) -> dict[str, list[dict[str, object]]]:
-        """All figures as they are, by group: what ``/debug/state`` shows."""
+        """All statistics by group: what ``/debug/state`` shows."""
         return {
             group: [{"name": name, **_as_dict(stats)} for name, stats in _current(members)]
-            for group, members in self._reads.items()
+            for group, members in self._readers.items()
         }
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        """What the client library asks for at a scrape."""
-        for group, kindred in GROUPS.items():
-            found = [*_current(self._reads.get(group, {}))]
-            for figure in kindred.figures if found else ():
-                labels = [label for label in (kindred.label, figure.by) if label]
-                family = _FAMILIES[figure.kind](figure.name, figure.text, labels=labels)
-                for name, stats in found:
-                    own = [name] if kindred.label else []
-                    for values, number in _numbers(figure, stats):
+        """For the library's registry: the metrics of all groups that have members."""
+        for name, group in METRIC_GROUPS.items():
+            found = [*_current(self._readers.get(name, {}))]
+            for metric in group.metrics if found else ():
+                labels = [label for label in (group.label, metric.by) if label]
+                family = _FAMILIES[metric.kind](metric.name, metric.text, labels=labels)
+                for member, stats in found:
+                    own = [member] if group.label else []
+                    for values, number in _numbers(metric, stats):
                         family.add_metric([*own, *values], number)
                 yield family
-        yield self._failed()
+        yield self._failed_queries()
 
-    async def _ask(self, place: tuple[str, str], ask: Ask) -> None:
-        self._answers.pop(place, None)
+    async def _run(self, key: tuple[str, str], query: Query) -> None:
+        self._results.pop(key, None)
         try:
-            async with asyncio.timeout(self._patience):
-                self._answers[place] = await ask()
-        except Exception:  # noqa: BLE001 - the health checks tell of it; a scrape goes on without
-            self._failures[place[1]] += 1
+            async with asyncio.timeout(self._timeout):
+                self._results[key] = await query()
+        except Exception:  # noqa: BLE001 - health checks report it; a scrape goes on without
+            self._failures[key[1]] += 1
 
-    def _failed(self) -> CounterMetricFamily:
-        text = "Times that a figure could not be had."
+    def _failed_queries(self) -> CounterMetricFamily:
+        text = "Queries for metrics that failed or were late."
         family = CounterMetricFamily("paceline_scrape_failures", text, labels=["source"])
         for name, count in self._failures.items():
             family.add_metric([name], count)
         return family
 
 
-def _known(group: str) -> str:
-    if group not in GROUPS:
-        raise KeyError(f"there are no {group}, only {', '.join(GROUPS)}")
-    return group
-
-
-def _stats_of(source: StatsSource) -> Read:
+def _reader_of(source: StatsSource) -> Reader:
     return lambda: source.stats
 
 
-def _current(members: Mapping[str, Read]) -> Iterator[tuple[str, object]]:
+def _current(members: Mapping[str, Reader]) -> Iterator[tuple[str, object]]:
     for name, read in members.items():
         if (stats := read()) is not None:
             yield name, stats
 
 
-def _numbers(figure: MetricSpec, stats: object) -> Sequence[tuple[Sequence[str], float]]:
-    if not figure.by:
-        return [((), float(getattr(stats, figure.attribute)))]
+def _numbers(metric: MetricSpec, stats: object) -> Sequence[tuple[Sequence[str], float]]:
+    if not metric.by:
+        return [((), float(getattr(stats, metric.attribute)))]
     return [
         ((value,), float(getattr(stats, attribute)))
-        for value, attribute in figure.attributes.items()
+        for value, attribute in metric.attributes.items()
     ]
 
 
 def _as_dict(stats: object) -> dict[str, object]:
     if not is_dataclass(stats) or isinstance(stats, type):
-        raise TypeError(f"{type(stats).__name__} is no dataclass")
+        raise TypeError(f"{type(stats).__name__} is not a dataclass")
     return asdict(stats)
