@@ -66,7 +66,7 @@ def _to_lower(value: object) -> object:
 def parsed_by(parse: Callable[[str], object], *, expected: str) -> ValueFormat:
     """Refuse a text for which ``parse`` raises ValueError; the value stays the text.
 
-    Annotated[str, parsed_by(parse_otlp_endpoint, expected='like "grpc://…"')]
+    For an annotation: ``Annotated[str, parsed_by(parse_url, expected='like "grpc://…"')]``.
     """
     return _Parsed(expected, parse=parse)
 
@@ -134,7 +134,7 @@ class _NumbersByName(ValueFormat):
 def numbers_by_name(names: Collection[str]) -> ValueFormat:
     """Numbers for some of ``names``, written "one=10,other=20", or as a table of the file.
 
-        Annotated[tuple[tuple[str, PositiveInt], ...], numbers_by_name(NAMES)]
+    For an annotation: ``Annotated[tuple[tuple[str, PositiveInt], ...], numbers_by_name(NAMES)]``.
     """
     expected = f'"NAME=NUMBER", several with commas, the names among {", ".join(sorted(names))}'
     return _NumbersByName(expected, _show_pairs, frozenset(names))
