@@ -29,7 +29,7 @@ from myservice.domain.records import Record
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
 from paceline.clock import SystemClock
-from paceline.postgres import Pool
+from paceline.postgres import Pool, PoolSettings
 from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore, SharedLimiter
 from paceline.resilience import RateLimiter
 from paceline.testing import SilentLog
@@ -104,7 +104,7 @@ async def compare(
 
 async def reads(dsn: str, redis: Redis, ids: Sequence[UUID]) -> list[float]:
     """Both distributions; what the cache makes of the coalescer's rate."""
-    pool = Pool(dsn, max_size=10, application_name="bench")
+    pool = Pool(dsn, PoolSettings(max_size=10, application_name="bench"))
     await pool.start()
     plain = PgRecords(pool)
     cache = CacheAside(

@@ -28,10 +28,11 @@ from myservice.domain.records import Record
 from myservice.proto.v1 import records_pb2, records_pb2_grpc
 from myservice.repository.record_changes import CHANNEL
 from myservice.repository.records import PgRecords
-from myservice.schema import SchemaUpgrade
+from myservice.schema import migrations
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
-from paceline.postgres import Notifier, Pool, uuid7
+from paceline.postgres import Notifier, Pool, PoolSettings, uuid7
+from paceline.postgres.migrate import SchemaUpgrade
 
 HERE = Path(__file__).parent
 _CHANNELS = 20
@@ -105,7 +106,7 @@ async def measure(
     """Subscribe, write, wait until all is heard."""
     prefixes = options.subscribers // options.shared
     audience = Audience((("authorization", f"Bearer {token}"),))
-    pool = Pool(dsn, min_size=1, max_size=4, application_name="bench")
+    pool = Pool(dsn, PoolSettings(min_size=1, max_size=4, application_name="bench"))
     notifier = Notifier(pool, CHANNEL)
     records = PgRecords(pool, written=notifier.notify)
     channels = [
@@ -157,7 +158,7 @@ async def run(options: argparse.Namespace, folder: Path) -> str:
         secret.encode(), subject=OWNER, scopes=["records:read"], expiry=7200, clock=SystemClock()
     )
     async with running_database(folder / "db") as database:
-        await SchemaUpgrade(database.dsn).start()
+        await SchemaUpgrade(database.dsn, migrations()).start()
         command: list[str | Path] = [Path(sys.executable).with_name("myservice"), "serve"]
         settings = {
             "APP_DATABASE_URL": database.dsn, "APP_JWT_SECRET": secret, "APP_PORT": "0",

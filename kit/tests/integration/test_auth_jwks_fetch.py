@@ -9,11 +9,11 @@ from threading import Event, Thread
 
 import pytest
 from joserfc.jwk import ECKey
-from recording_log import RecordingLog
 
 from paceline.auth import JwksSource, jwks_fetcher
 from paceline.auth.jwks_fetch import MAX_BYTES
 from paceline.errors import Code, Error
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 pytestmark = pytest.mark.integration

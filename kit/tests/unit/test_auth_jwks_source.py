@@ -8,11 +8,11 @@ from threading import Event, current_thread
 
 import pytest
 from joserfc.jwk import OKPKey
-from recording_log import RecordingLog
 
 from paceline.auth import HmacSecrets, JwksSource, JwtVerifier
 from paceline.auth.keys import ALGORITHMS
 from paceline.errors import Code, Error, Unauthorized
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 KEYS = {kid: OKPKey.generate_key("Ed25519") for kid in ("a", "b")}

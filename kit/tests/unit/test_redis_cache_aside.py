@@ -9,11 +9,11 @@ from functools import partial
 import pytest
 from manual_source import ManualSource, loop_turns, until_delivered
 from memory_store import Availability, MemoryStore
-from recording_log import RecordingLog
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error, NotFound
 from paceline.redis import CacheAside, CacheSettings
+from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 from paceline.testing.clock import ManualClock
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from manual_source import ManualSource, loop_turns, until_delivered
 from memory_store import Availability, MemoryStore
-from recording_log import RecordingLog
 
 from paceline.redis import CacheAside, CacheSettings
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 T = TypeVar("T")

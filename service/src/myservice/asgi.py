@@ -9,17 +9,18 @@ from pathlib import Path
 
 from myservice.config import ServeConfig
 from myservice.main import build
-from myservice.schema import SchemaCheck
+from myservice.schema import migrations
 from paceline.config import load
 from paceline.http import App
 from paceline.log import setup
+from paceline.postgres.migrate import SchemaCheck
 
 
 def create_app() -> App:
     """The wired application. Errors: ConfigError that lists what is missing or wrong."""
     config = load(ServeConfig, dotenv=Path(".env")).config
     log = setup(config.log_level, format=config.log_format)
-    schema = SchemaCheck(config.get_database_url())
+    schema = SchemaCheck(config.get_database_url(), migrations(), program="myservice")
     return build(config, log, before=[schema], with_server=False).app
 
 

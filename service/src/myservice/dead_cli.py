@@ -10,7 +10,6 @@ are ``paceline.messaging.nats.dead_letters``; added to the command line by ``cli
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -22,6 +21,7 @@ from myservice.errands import Graveyard, build_graveyard
 from paceline.commands import USAGE, fail, load_or_fail
 from paceline.engines import EngineError, nats_url_of
 from paceline.errors import Error, chain
+from paceline.lifecycle import Lifecycle
 from paceline.log import new_logger
 from paceline.messaging.nats import StoredDeadLetter
 
@@ -193,10 +193,7 @@ def _with_letters(config: Config, use: Callable[[Graveyard], Awaitable[T]]) -> T
 
     async def run() -> T:
         yard = build_graveyard(config, log)
-        async with AsyncExitStack() as stack:
-            for service in yard.services:
-                stack.push_async_callback(service.stop)
-                await service.start()
+        async with Lifecycle(yard.services, log):
             return await use(yard)
 
     try:

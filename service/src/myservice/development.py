@@ -13,14 +13,14 @@ import sys
 
 from myservice.config import Config
 from myservice.main import Built
-from myservice.schema import SchemaUpgrade
+from myservice.schema import migrations
 from myservice.scopes import SCOPES
 from myservice.tokens import new_token
 from paceline.config import format_duration
 from paceline.engines import EngineGroup, NatsEngine, PostgresEngine, RedisEngine, kept_text
 from paceline.lifecycle import Service
 from paceline.log import Logger
-from paceline.postgres.migrate import Step
+from paceline.postgres.migrate import SchemaUpgrade, Step
 
 _SUBJECT = "developer"
 
@@ -52,7 +52,7 @@ class Development:
             redis_url=own.redis() if redis and config.redis_url is None else None,
         )
         self.services: list[Service] = [EngineGroup(own.engines)] if own.engines else []
-        self.services.append(SchemaUpgrade(database_url, _SayMigrations()))
+        self.services.append(SchemaUpgrade(database_url, migrations(), _SayMigrations()))
 
     def greet(self, built: Built) -> None:
         """Say where the service is and how to try it."""

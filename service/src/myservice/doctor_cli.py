@@ -20,7 +20,7 @@ import typer
 from myservice.config import Config, ServeConfig, WorkerConfig
 from myservice.main import ORDERS
 from myservice.repository.payments import CONSUMER
-from myservice.schema import migrations, open_migrator
+from myservice.schema import migrations
 from paceline.auth import JwksSource, jwks_fetcher
 from paceline.clock import SystemClock
 from paceline.commands.admin import require_token
@@ -52,7 +52,7 @@ from paceline.config import ConfigError, Layer, Loaded, format_duration, load
 from paceline.errors import Error, chain
 from paceline.log import Log, new_logger
 from paceline.messaging.nats import dead_stream
-from paceline.postgres.migrate import read_source
+from paceline.postgres.migrate import open_migrator, read_source
 from paceline.trace import parse_otlp_endpoint
 
 _PROGRAM = "myservice"
@@ -182,7 +182,7 @@ def _of(config: Config, purpose: Purpose, patience: float) -> dict[str, Check]:
 
 
 async def _schema(dsn: str, patience: float) -> Sequence[Finding]:
-    async with fail_after(patience, "schema check"), open_migrator(dsn) as migrator:
+    async with fail_after(patience, "schema check"), open_migrator(dsn, migrations()) as migrator:
         state = await migrator.state()
     return [judge_schema(state, read_source(migrations()).versions[-1], program=_PROGRAM)]
 

@@ -20,7 +20,7 @@ from paceline.clock import SystemClock
 from paceline.lifecycle import Service
 from paceline.log import Logger
 from paceline.messaging.nats import DeadLetters, NatsBus, dead_stream
-from paceline.postgres import Pool, uuid7
+from paceline.postgres import Pool, PoolSettings, uuid7
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,9 @@ class Books:
 
 def build_books(config: Config) -> Books:
     """Wire what ``myservice ledger`` needs."""
-    pool = Pool(config.get_database_url(), min_size=1, max_size=2, application_name="ledger")
+    pool = Pool(
+        config.get_database_url(), PoolSettings(min_size=1, max_size=2, application_name="ledger")
+    )
     accounts, ledger = PgAccounts(pool), PgLedger(pool)
     service = AccountService(accounts, ledger, SystemClock(), uuid7)
     return Books([pool, accounts, ledger], service, PgAudit(pool))
@@ -65,7 +67,9 @@ class Archive:
 
 def build_archive(config: Config, *, processes: int = 1) -> Archive:
     """Wire what ``myservice records`` needs."""
-    pool = Pool(config.get_database_url(), min_size=1, max_size=2, application_name="records")
+    pool = Pool(
+        config.get_database_url(), PoolSettings(min_size=1, max_size=2, application_name="records")
+    )
     records = PgRecords(pool)
     imports = ImportService(PgImports(pool), SystemClock(), uuid7, processes=processes)
     return Archive([pool, records], imports, ExportService(records))

@@ -6,8 +6,8 @@ them (``domain.accounts.parse_amount``). Added to the command line by ``cli``.
 """
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, TypeVar
 from uuid import UUID
@@ -20,6 +20,8 @@ from myservice.errands import Books, build_books
 from myservice.service.accounts import Actor
 from paceline.commands import USAGE, fail, load_or_fail
 from paceline.errors import Error, ValidationError, chain
+from paceline.lifecycle import Lifecycle
+from paceline.log import new_logger
 
 T = TypeVar("T")
 
@@ -88,10 +90,7 @@ def _with_books(
 
     async def run() -> T:
         books = build_books(config)
-        async with AsyncExitStack() as stack:
-            for service in books.services:
-                stack.push_async_callback(service.stop)
-                await service.start()
+        async with Lifecycle(books.services, new_logger("warning", stream=sys.stderr)):
             return await use(books)
 
     try:

@@ -46,7 +46,7 @@ from paceline.http.middleware import PreAdmission
 from paceline.lifecycle import Lifecycle, OnShutdown, Service
 from paceline.log import Logger
 from paceline.messaging.nats import NatsBus, NatsConsumer, Stream
-from paceline.postgres import InboxCleaner, Notifier, Pool, listening, uuid7
+from paceline.postgres import InboxCleaner, Notifier, Pool, PoolSettings, listening, uuid7
 from paceline.postgres.outbox import OutboxListener, OutboxRelay
 from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore, SharedLimiter
 from paceline.resilience import Admission, Limiter, LoadShedder, RateLimiter, RateLimits
@@ -92,7 +92,8 @@ def build(
     """
     clock = SystemClock()
     pool = Pool(
-        config.get_database_url(), max_size=config.max_db_conns, application_name="myservice"
+        config.get_database_url(),
+        PoolSettings(max_size=config.max_db_conns, application_name="myservice"),
     )
     traces = traces_of(config, log, service="myservice")
     shedder = _shedder(config, clock, log)
@@ -268,7 +269,10 @@ def build_worker(
 ) -> Built:
     """Wire what ``myservice worker`` needs. Parameters and errors as for `build`."""
     clock = SystemClock()
-    pool = Pool(config.get_database_url(), max_size=config.max_db_conns, application_name="worker")
+    pool = Pool(
+        config.get_database_url(),
+        PoolSettings(max_size=config.max_db_conns, application_name="worker"),
+    )
     traces = traces_of(config, log, service="myservice-worker")
     shedder = _shedder(config, clock, log)
     pg_orders = PgOrders(pool, observer=traces.observer)

@@ -11,7 +11,6 @@ import itertools
 import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Final, TypeVar
@@ -25,6 +24,8 @@ from myservice.errands import Archive, build_archive
 from paceline.commands import USAGE, fail, load_or_fail
 from paceline.concurrency import merge
 from paceline.errors import Error, chain
+from paceline.lifecycle import Lifecycle
+from paceline.log import new_logger
 
 T = TypeVar("T")
 
@@ -210,10 +211,7 @@ def _with_archive(
 
     async def run() -> T:
         archive = build_archive(config, processes=processes)
-        async with AsyncExitStack() as stack:
-            for service in archive.services:
-                stack.push_async_callback(service.stop)
-                await service.start()
+        async with Lifecycle(archive.services, new_logger("warning", stream=sys.stderr)):
             return await use(archive)
 
     try:

@@ -53,7 +53,7 @@ PROBES: Final = ("/health", "/ready")
 _PRIORITY: Final = by_method(
     health=PROBES, background=("/docs", "/openapi.json", "/api/v1/records/updates")
 )
-_BY: Final = f"the service sets ({Config.variable('request_timeout')})"
+_SET_BY: Final = f"the service ({Config.variable('request_timeout')})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def http_app(
         access_log(log, quiet=PROBES),
         *([] if telemetry.measured is None else [metrics(telemetry.measured)]),
         recover(log, statuses=STATUSES),
-        timeout(config.request_timeout, by=_BY),
+        timeout(config.request_timeout, set_by=_SET_BY),
         max_body=config.max_body,
         statuses=STATUSES,
         lifespan=lifespan,
@@ -143,7 +143,7 @@ def rpc_app(
         rpc.access_log(log, quiet=RPC_PROBES),
         *([] if telemetry.measured is None else [rpc.metrics(telemetry.measured)]),
         rpc.recover(log, domain="myservice"),
-        rpc.deadline(config.request_timeout, by=_BY),
+        rpc.deadline(config.request_timeout, set_by=_SET_BY),
         rpc.authenticate(guard.verifier, clock),
         rpc.rate_limit(guard.limits),
     )

@@ -11,9 +11,9 @@ from pathlib import Path
 import typer
 
 from myservice.config import MigrateConfig
-from myservice.schema import migrations, open_migrator
+from myservice.schema import migrations
 from paceline.commands import load_or_fail, migrate_commands
-from paceline.postgres.migrate import Migrator, Progress
+from paceline.postgres.migrate import Migrator, Progress, open_migrator
 
 
 def schema_commands() -> typer.Typer:
@@ -27,7 +27,7 @@ async def _open_migrator(
 ) -> AsyncGenerator[Migrator, None]:
     del context
     config = load_or_fail(MigrateConfig, {}, None).config
-    async with open_migrator(config.get_database_url(), progress) as migrator:
+    async with open_migrator(config.get_database_url(), migrations(), progress) as migrator:
         yield migrator
 
 

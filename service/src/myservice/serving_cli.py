@@ -18,7 +18,7 @@ from myservice import __version__
 from myservice.config import Config, ServeConfig, WorkerConfig
 from myservice.development import Development
 from myservice.main import Built, build, build_worker, limits
-from myservice.schema import SchemaCheck
+from myservice.schema import migrations
 from paceline.commands import USAGE, fail, tune_gc, with_flags
 from paceline.commands.admin import require_token
 from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, inherited, supervise
@@ -28,6 +28,7 @@ from paceline.errors import Error
 from paceline.http import HttpServer
 from paceline.lifecycle import Exit
 from paceline.log import Log, setup
+from paceline.postgres.migrate import SchemaCheck
 
 
 def serving_commands() -> typer.Typer:
@@ -81,7 +82,10 @@ def _serve(loaded: Loaded[ServeConfig]) -> None:
     if given is not None:
         log = log.bind(worker=given.worker)
         config = _as_worker(config, given, log)
-    before, settings = [SchemaCheck(config.get_database_url())], effective_settings(loaded)
+    before, settings = (
+        [SchemaCheck(config.get_database_url(), migrations(), program="myservice")],
+        effective_settings(loaded),
+    )
     built = _or_fail(lambda: build(config, log, before=before, settings=settings, given=given))
 
     def ready() -> None:
@@ -140,7 +144,7 @@ def _worker(loaded: Loaded[WorkerConfig]) -> None:
     """Pay orders and send what waits in the outbox: for production, beside `serve`."""
     config = loaded.config
     log = _log(config)
-    before = [SchemaCheck(config.get_database_url())]
+    before = [SchemaCheck(config.get_database_url(), migrations(), program="myservice")]
     built = _or_fail(
         lambda: build_worker(config, log, before=before, settings=effective_settings(loaded))
     )

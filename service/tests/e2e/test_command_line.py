@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from running import MYSERVICE, PATIENCE, environment
+from service_process import MYSERVICE, PATIENCE, environment
 
 from myservice.config import Config
 from myservice.schema import migrations

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from following import Follower, create_records
-from killing import frozen, kill_for_good, running_engine
-from shopping import READY, UNREADY, Shop, check, load_of, running_shop
+from order_load import READY, UNREADY, Shop, check, load_of, running_shop
+from processes import frozen, kill_for_good, running_engine
+from update_subscriber import Follower, create_records
 
 from paceline.engines import NatsEngine, PostgresEngine
 from paceline.log import setup

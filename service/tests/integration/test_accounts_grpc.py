@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc import aio
-from grpc_client import World, details_of, running, token_of
+from grpc_clients import World, details_of, running, token_of
 
 from myservice.proto.v1 import accounts_pb2 as pb
 from paceline.http import TestClient

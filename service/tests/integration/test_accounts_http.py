@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from people import OPERATOR, SECRET, ada, app, bob, client, operator
-from recording_log import RecordingLog
+from http_clients import OPERATOR, SECRET, ada, app, bob, client, operator
 
 from myservice.config import Config
 from myservice.domain.accounts import MAX_AMOUNT
 from myservice.main import build
 from paceline.http import TestClient, TestResponse
+from paceline.testing import RecordingLog
 
 __all__ = ["ada", "app", "bob", "operator"]
 pytestmark = pytest.mark.integration

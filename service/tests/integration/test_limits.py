@@ -3,7 +3,7 @@
 import grpc
 import pytest
 from grpc import aio
-from grpc_client import World, running, token_of
+from grpc_clients import World, running, token_of
 from valkey import Valkey
 
 from myservice.proto.v1 import records_pb2 as pb

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc import aio
-from grpc_client import World, details_of, running, token_of
+from grpc_clients import World, details_of, running, token_of
 from rpc_wire import both
 
 from myservice.proto.v1 import records_pb2 as pb

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 from event_stream import Stream
-from feeding import until
-from recording_log import RecordingLog
+from feed_replicas import until
 
 from myservice.config import Config
 from myservice.main import Built, build
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.http import TestClient
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

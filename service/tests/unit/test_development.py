@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from recording_log import RecordingLog
 
 from myservice.config import Config
 from myservice.development import Development
 from paceline.config import SecretUrl
 from paceline.engines import EngineError
+from paceline.testing import RecordingLog
 
 GIVEN = {
     "database_url": SecretUrl("postgresql://db/records"),

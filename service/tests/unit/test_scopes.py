@@ -1,11 +1,10 @@
 """The list of scopes, against what the doors ask for."""
 
-from recording_log import RecordingLog
-
 from myservice.config import Config
 from myservice.main import build
 from myservice.scopes import SCOPES
 from paceline.config import Secret, SecretUrl
+from paceline.testing import RecordingLog
 
 NOBODY = "postgresql://app@127.0.0.1:1/app"
 

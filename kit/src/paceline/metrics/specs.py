@@ -55,11 +55,11 @@ METRIC_GROUPS: Final[Mapping[str, MetricGroup]] = {
         (
             _counter("coalescer_calls", "Calls that were accepted.", "calls"),
             _counter("coalescer_refused", "Calls refused because too many waited.", "refused"),
-            _counter("coalescer_trips", "Batches started (a trip is a batch).", "trips"),
-            _counter("coalescer_items", "Items in batches.", "items"),
-            _gauge("coalescer_waiting", "Calls that wait for a batch.", "waiting"),
-            _gauge("coalescer_trips_out", "Batches that are running.", "out"),
-            _gauge("coalescer_largest_batch", "The most items in a batch so far.", "largest"),
+            _counter("coalescer_trips", "Batches that started.", "batches"),
+            _counter("coalescer_items", "Items in those batches.", "items"),
+            _gauge("coalescer_waiting", "Calls that wait for a batch to start.", "waiting"),
+            _gauge("coalescer_trips_out", "Batches in flight.", "in_flight"),
+            _gauge("coalescer_largest_batch", "The largest batch, in items.", "largest_batch"),
         ),
     ),
     "pools": MetricGroup(

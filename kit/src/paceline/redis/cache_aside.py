@@ -135,14 +135,14 @@ class CacheAside(Generic[V]):
         self._stats = CacheStats()
         self._fetches: SingleFlight[tuple[str, str], V] = SingleFlight()
         self._reads: ReadCoalescer[str, Entry[V] | None] = ReadCoalescer(
-            self._read_all, name=f"reading cached {name}", lanes=2, max_batch=128,
+            self._read_all, name=f"reading cached {name}", max_in_flight=2, max_batch=128,
             observer=observer,
         )  # fmt: skip
         self._leases: ReadCoalescer[str, Lease] = ReadCoalescer(
             self._lease_all, name=f"leasing cached {name}", max_batch=128, observer=observer
         )
         self._changes: WriteCoalescer[EntryChange, bool] = WriteCoalescer(
-            store.change, name=f"changing cached {name}", lanes=2, max_batch=64,
+            store.change, name=f"changing cached {name}", max_in_flight=2, max_batch=64,
             observer=observer,
         )  # fmt: skip
         self._pending = PendingInvalidations(

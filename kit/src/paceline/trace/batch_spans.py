@@ -26,19 +26,19 @@ class BatchSpans:
     of them waited.
     """
 
-    def mark(self) -> Span | None:
+    def capture(self) -> Span | None:
         """The caller's span."""
         return recording_span()
 
-    def trip(self, departure: BatchStart) -> AbstractContextManager[Span | None]:
+    def batch(self, start: BatchStart) -> AbstractContextManager[Span | None]:
         """The batch's span, ambient while it runs."""
-        callers = [mark for mark in departure.marks if isinstance(mark, Span)]
+        callers = [each for each in start.captured if isinstance(each, Span)]
         if not callers:
             return _NOT_RECORDED
-        span = callers[0].child(departure.name, SpanKind.INTERNAL)
-        span.attributes["paceline.batch.items"] = departure.size
-        span.attributes["paceline.batch.callers"] = len(departure.marks)
-        span.attributes["paceline.batch.waited"] = round(max(departure.waited), 6)
+        span = callers[0].child(start.name, SpanKind.INTERNAL)
+        span.attributes["paceline.batch.items"] = start.items
+        span.attributes["paceline.batch.callers"] = len(start.captured)
+        span.attributes["paceline.batch.waited"] = round(max(start.waited), 6)
         link(span, callers[1:])
         return ActiveSpan(span)
 

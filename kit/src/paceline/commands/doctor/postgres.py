@@ -11,7 +11,7 @@ from typing import Any, Final
 from paceline.clock import Clock
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
 from paceline.commands.top import duration
-from paceline.postgres import connect, describe
+from paceline.postgres import connect, describe_dsn
 from paceline.postgres.migrate import MigrationState, Row
 
 _OLDEST: Final = 14
@@ -64,7 +64,7 @@ async def check_postgres(
     if row is None:
         return [fail(_NAME, "it gave no answer", "look into its log")]
     trip = ended - connected
-    reached = f"{describe(dsn)}, connected in {duration(connected - began)}"
+    reached = f"{describe_dsn(dsn)}, connected in {duration(connected - began)}"
     ahead = row["now"] - (ours - trip / 2)
     return judge_row(row, reached, wanted=wanted, ahead=ahead, trip=trip)
 

@@ -16,8 +16,8 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from killing import free_port
-from running import PATIENCE
+from processes import free_port
+from service_process import PATIENCE
 
 _CONFIG = """
 service:

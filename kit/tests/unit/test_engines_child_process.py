@@ -14,7 +14,7 @@ import pytest
 
 from paceline.engines import EngineError
 from paceline.engines.account import Account
-from paceline.engines.supervisor import Child, spawn
+from paceline.engines.child_process import Child, spawn
 
 
 def start(
@@ -119,7 +119,7 @@ async def test_only_the_main_thread_may_start_a_child(tmp_path: Path) -> None:
 
 PARENT = """
 import os, signal, sys
-from paceline.engines.supervisor import spawn
+from paceline.engines.child_process import spawn
 from paceline.engines.account import Account
 account = Account("nobody", 65534, 65534) if os.geteuid() == 0 else None
 with open(sys.argv[1] + "/output", "wb") as output:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from killing import (
+from processes import (
     Api,
     Command,
     free_port,
@@ -24,7 +24,7 @@ from killing import (
     run_command,
     token_of,
 )
-from running import PATIENCE
+from service_process import PATIENCE
 
 ACCEPTED, READY, UNREADY = 202, 200, 503
 ACCOUNTS, BALANCE = 20, 200_000

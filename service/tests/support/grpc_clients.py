@@ -8,13 +8,13 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
-from recording_log import RecordingLog
 
 from myservice.config import Config
 from myservice.main import Built, build
 from myservice.proto.v1 import accounts_pb2_grpc, records_pb2_grpc
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
+from paceline.testing import RecordingLog
 
 SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 

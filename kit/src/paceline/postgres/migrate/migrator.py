@@ -21,7 +21,7 @@ from paceline.postgres.migrate.lock import lock_keys, migration_lock
 from paceline.postgres.migrate.plan import MigrationState, Plan, Step, plan_down, plan_goto, plan_up
 from paceline.postgres.migrate.source import MigrationSource
 from paceline.postgres.migrate.statements import is_empty
-from paceline.postgres.migrate.table import VersionTable
+from paceline.postgres.migrate.version_table import VersionTable
 
 _Planner = Callable[[int | None], Plan]
 

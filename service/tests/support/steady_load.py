@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from grpc import aio
-from killing import token_of
+from processes import token_of
 
 from myservice.proto.v1 import records_pb2, records_pb2_grpc
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
-from running import MYSERVICE, PATIENCE, environment
+from service_process import MYSERVICE, PATIENCE, environment
 
 from paceline.auth import issue_token
 from paceline.clock import SystemClock

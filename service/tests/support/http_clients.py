@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import pytest
-from recording_log import RecordingLog
 
 from myservice.config import Config
 from myservice.main import build
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.http import App, TestClient
+from paceline.testing import RecordingLog
 
 SECRET: Final = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 OWNER: Final = (

@@ -1,6 +1,6 @@
 """Run an embedded PostgreSQL on a folder, write rows for ever, print each acknowledged number.
 
-To be killed at any moment. ``python engine_writer.py DATA_DIR``; the first line of the output is
+To be killed at any moment. ``python postgres_writer.py DATA_DIR``; the first line of the output is
 "up" and how many rows were there already. Used by test_engine_postgres_killed.
 """
 
@@ -8,10 +8,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from recording_log import RecordingLog
-
 from paceline.engines import PostgresEngine
 from paceline.postgres.connector import connect
+from paceline.testing import RecordingLog
 
 
 async def main(folder: Path) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 from itertools import cycle
 
 from event_stream import PATIENCE, Stream
-from killing import Api
-from shopping import Shop
+from order_load import Shop
+from processes import Api
 
 CREATED, OK = 201, 200
 

@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from killing import Api
-from running import PATIENCE
+from processes import Api
+from service_process import PATIENCE
 
 CREATED, OK = 201, 200
 
