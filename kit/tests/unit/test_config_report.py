@@ -1,4 +1,4 @@
-"""The report of a configuration, and that no secret shows in it or anywhere else."""
+"""The effective settings, and that no secret is shown in them or anywhere else."""
 
 import json
 from typing import Final
@@ -42,7 +42,7 @@ def loaded(**env: str) -> Loaded[Config]:
     return load(Config, env={**GOOD, **env})
 
 
-def test_no_secret_shows_but_where_it_is_asked_for() -> None:
+def test_a_secret_is_shown_only_by_reveal() -> None:
     result = loaded()
     config = result.config
     assert config.jwt_secret.reveal() == STRONG
@@ -72,7 +72,7 @@ def test_a_secret_url_shows_all_but_its_password(url: str, shown: str) -> None:
     assert repr(SecretUrl(url)) == f"SecretUrl('{shown}')"
 
 
-def test_the_report_tells_value_origin_and_help_as_an_operator_would_write_them() -> None:
+def test_each_setting_has_its_value_as_an_operator_writes_it_its_origin_and_its_help() -> None:
     rows = {
         row.variable: row
         for row in effective_settings(loaded(APP_READ_TIMEOUT="90s", APP_HOST="a\x1b b"))
@@ -92,12 +92,12 @@ def test_the_report_tells_value_origin_and_help_as_an_operator_would_write_them(
     assert json.loads(settings_as_json(list(rows.values())))[0]["variable"] == "APP_PORT"
 
 
-def test_what_the_report_shows_can_be_loaded_again() -> None:
+def test_the_values_shown_can_be_loaded_again() -> None:
     first = loaded(APP_READ_TIMEOUT="2h45m10.5s", APP_MAX_BODY="3MB", APP_TRUSTED_PROXIES="a, b")
     env = {row.variable: row.value for row in effective_settings(first) if row.value is not None}
     second = load(Config, env={**env, **GOOD})
     assert second.config == first.config
 
 
-def test_a_report_of_nothing_is_empty() -> None:
+def test_no_settings_are_an_empty_text() -> None:
     assert settings_as_text([]) == ""

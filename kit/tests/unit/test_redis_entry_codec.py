@@ -28,7 +28,9 @@ moments = st.floats(0, 1e11)
 
 
 @given(name=st.text(), data=st.binary(max_size=50), expires_at=moments, cost=moments)
-def test_what_was_encoded_is_opened(name: str, data: bytes, expires_at: float, cost: float) -> None:
+def test_what_was_encoded_is_decoded(
+    name: str, data: bytes, expires_at: float, cost: float
+) -> None:
     thing = Thing(name, msgspec.Raw(msgspec.json.encode(data)), AT)
     codec = EntryCodec(Thing)
     entry = codec.decode(codec.encode(Entry(thing, expires_at, cost)))
@@ -36,7 +38,7 @@ def test_what_was_encoded_is_opened(name: str, data: bytes, expires_at: float, c
     assert (entry.expires_at, entry.cost) == (expires_at, cost)
 
 
-def test_that_there_is_none_can_be_encoded() -> None:
+def test_that_there_is_no_value_can_be_stored() -> None:
     codec = EntryCodec(Thing)
     assert codec.decode(codec.encode(Entry(None, 1.0, 0.0))).value is None
 
@@ -48,13 +50,13 @@ def test_an_entry_of_another_schema_is_unreadable() -> None:
 
 
 @given(noise=st.binary(max_size=200))
-def test_noise_is_unreadable(noise: bytes) -> None:
+def test_random_bytes_are_unreadable(noise: bytes) -> None:
     with pytest.raises(UnreadableEntry):
         EntryCodec(Thing).decode(noise)
 
 
 @given(cut=st.integers(0, 10_000))
-def test_a_torn_envelope_is_unreadable(cut: int) -> None:
+def test_a_truncated_entry_is_unreadable(cut: int) -> None:
     codec = EntryCodec(Thing)
     data = codec.encode(Entry(Thing("abc", msgspec.Raw(b'{"a":[1]}'), AT), 1.0, 0.0))
     with pytest.raises(UnreadableEntry):

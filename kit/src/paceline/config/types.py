@@ -22,22 +22,18 @@ def _refuse(expected: str) -> Never:
     raise PydanticCustomError("format", "expected {expected}", {"expected": expected})
 
 
-def _to_seconds(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            return duration.parse_duration(value)
-        except ValueError:
-            _refuse(duration.EXPECTED)
-    return value
+def _text_parser(parse: Callable[[str], object], expected: str) -> BeforeValidator:
+    """Parses a text with ``parse``; any other value is left as it is."""
 
+    def convert(value: object) -> object:
+        if isinstance(value, str):
+            try:
+                return parse(value)
+            except ValueError:
+                _refuse(expected)
+        return value
 
-def _to_bytes(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            return size.parse_size(value)
-        except ValueError:
-            _refuse(size.EXPECTED)
-    return value
+    return BeforeValidator(convert)
 
 
 def _to_members(value: object) -> object:
@@ -142,7 +138,7 @@ def numbers_by_name(names: Collection[str]) -> ValueFormat:
 
 Duration = Annotated[
     float,
-    BeforeValidator(_to_seconds),
+    _text_parser(duration.parse_duration, duration.EXPECTED),
     Field(ge=0, allow_inf_nan=False),
     ValueFormat(duration.EXPECTED, _show_duration),
 ]
@@ -152,7 +148,10 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 lets the system choose."""
 
 ByteSize = Annotated[
-    int, BeforeValidator(_to_bytes), Field(ge=0), ValueFormat(size.EXPECTED, _show_size)
+    int,
+    _text_parser(size.parse_size, size.EXPECTED),
+    Field(ge=0),
+    ValueFormat(size.EXPECTED, _show_size),
 ]
 """Bytes; written "1MiB", "512KiB" or "1048576"."""
 
