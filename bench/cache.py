@@ -132,7 +132,6 @@ async def reads(dsn: str, redis: Redis, ids: Sequence[UUID]) -> list[float]:
         return ratios
     finally:
         await cache.stop()
-        await plain.stop()
         await pool.stop()
 
 

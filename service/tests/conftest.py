@@ -8,10 +8,10 @@ import pytest
 from memory_records import MemoryRecords
 from valkey import Valkey, redis_server
 
+from myservice.cli import SERVICE
 from myservice.domain.records import Record, RecordNotFound
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
-from myservice.schema import migrations
 from myservice.service.records import RecordRepository
 from paceline.clock import SystemClock
 from paceline.engines import PostgresEngine
@@ -34,7 +34,7 @@ __all__ = [
 
 
 async def migrate(dsn: str) -> None:
-    async with open_migrator(dsn, migrations()) as migrator:
+    async with open_migrator(dsn, SERVICE.get_migrations()) as migrator:
         await migrator.up()
 
 

@@ -66,6 +66,12 @@ class Health:
         self._results: tuple[Result, ...] = ()
         self._fresh_until = 0.0
 
+    def add(self, name: str, check: Check) -> None:
+        """One more check. Errors: ValueError for a name that is taken."""
+        if name in self._checks:
+            raise ValueError(f"two checks are called {name}")
+        self._checks[name] = check
+
     async def ready(self) -> Report:
         """The state of everything; takes at most the timeout and never raises for a check."""
         results = self._results

@@ -37,6 +37,7 @@ class Exit(IntEnum):
     FORCED = 128
 
 
+@runtime_checkable
 class Service(Protocol):
     """Something that starts and stops.
 

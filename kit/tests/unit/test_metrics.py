@@ -24,6 +24,7 @@ from paceline.resilience.bulkhead import BulkheadStats
 from paceline.resilience.circuit_breaker import BreakerStats
 from paceline.resilience.load_shedding import AdmissionStats, LoadSheddingStats
 from paceline.resilience.retry import RetryStats
+from paceline.stats import StatsEntry
 from paceline.trace.export import ExportStats
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -152,7 +153,7 @@ STATS: Mapping[str, object] = {
 @pytest.mark.parametrize("group", METRIC_GROUPS)
 async def test_each_metric_names_an_attribute_of_the_real_stats(group: str) -> None:
     metrics = Metrics(version="1")
-    metrics.stats_collector.add_reader(group, "it", lambda: STATS[group])
+    metrics.stats_collector.add(StatsEntry(group, "it", lambda: STATS[group]))
     found = await scraped(metrics)
     for metric in METRIC_GROUPS[group].metrics:
         assert [name for name in found if name.partition("{")[0] == metric.name], metric.name
@@ -162,8 +163,8 @@ async def test_each_metric_names_an_attribute_of_the_real_stats(group: str) -> N
 async def test_samples_are_labelled_by_member_and_by_result() -> None:
     metrics = Metrics(version="1")
     for name in ("order-processor", "other"):
-        metrics.stats_collector.add_reader("consumers", name, lambda: STATS["consumers"])
-    metrics.stats_collector.add_reader("outbox", "outbox relay", lambda: STATS["outbox"])
+        metrics.stats_collector.add(StatsEntry("consumers", name, lambda: STATS["consumers"]))
+    metrics.stats_collector.add(StatsEntry("outbox", "outbox relay", lambda: STATS["outbox"]))
     found = await scraped(metrics)
     assert found['paceline_consumer_handled_total{consumer="other",verdict="bury"}'] == 2
     assert found['paceline_consumer_batches_total{consumer="order-processor"}'] == 9
@@ -172,11 +173,11 @@ async def test_samples_are_labelled_by_member_and_by_result() -> None:
 
 def test_an_unknown_group_and_a_name_that_is_taken_are_refused() -> None:
     collector = StatsCollector()
-    collector.add_reader("pools", "database", lambda: STATS["pools"])
+    collector.add(StatsEntry("pools", "database", lambda: STATS["pools"]))
     with pytest.raises(ValueError, match="two pools are called database"):
-        collector.add_reader("pools", "database", lambda: STATS["pools"])
+        collector.add(StatsEntry("pools", "database", lambda: STATS["pools"]))
     with pytest.raises(KeyError, match="there is no group ponds"):
-        collector.add_reader("ponds", "database", lambda: None)
+        collector.add(StatsEntry("ponds", "database", lambda: None))
 
 
 async def test_a_query_runs_once_for_several_scrapers() -> None:
@@ -189,7 +190,7 @@ async def test_a_query_runs_once_for_several_scrapers() -> None:
         return Backlog(queries, 0)
 
     metrics = Metrics(version="1")
-    metrics.stats_collector.add_query("backlogs", "a", query)
+    metrics.stats_collector.add(StatsEntry("backlogs", "a", query=query))
     await asyncio.gather(scraped(metrics), scraped(metrics))
     assert (await scraped(metrics))['paceline_consumer_pending{consumer="a"}'] == 1
 
@@ -208,7 +209,7 @@ async def test_a_query_that_fails_or_is_late_is_counted_and_has_no_sample() -> N
 
     metrics = Metrics(version="1")
     metrics.stats_collector = StatsCollector(timeout=0.01, max_age=0.0)
-    metrics.stats_collector.add_query("backlogs", "a", query)
+    metrics.stats_collector.add(StatsEntry("backlogs", "a", query=query))
     for pending, failures in ((1, 0), (None, 1), (None, 2)):
         await metrics.stats_collector.refresh()
         found = {name: list(family.samples) for family in metrics.stats_collector.collect() for name in [family.name]}  # fmt: skip

@@ -13,20 +13,19 @@ from grpc import aio
 from grpc_clients import running, token_of
 from pg_sessions import monitoring
 from valkey import Valkey
+from wired_service import SECRET, config_on, http_server_of, wire_service
 
-from myservice.config import Config
-from myservice.main import Built, build
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.scopes import SCOPES
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
+from paceline.commands import Process
 from paceline.http import TestClient
 from paceline.postgres import connect
 from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 
-SECRET = "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi"
 TOKEN = issue_token(
     SECRET.encode(), subject="ada", scopes=SCOPES, expiry=3600, clock=SystemClock()
 )  # fmt: skip
@@ -41,15 +40,12 @@ WAITING = (
 
 @asynccontextmanager
 async def service(
-    dsn: str, *, with_server: bool = False, **settings: object
-) -> AsyncGenerator[tuple[TestClient, Built]]:
-    config = Config.model_validate({
-        "database_url": dsn, "jwt_secret": SECRET, "rate_limit": 0, "port": 0, "grpc_port": 0,
-        **settings,
-    })  # fmt: skip
-    built = build(config, RecordingLog(), with_server=with_server)
-    async with built.lifecycle:
-        yield TestClient(built.app, headers={"authorization": f"Bearer {TOKEN}"}), built
+    dsn: str, *, listens: bool = False, **settings: object
+) -> AsyncGenerator[tuple[TestClient, Process]]:
+    config = config_on(dsn, **{"rate_limit": 0, **settings})
+    process = wire_service(config, RecordingLog(), listens=listens)
+    async with process.lifecycle:
+        yield TestClient(process.app, headers={"authorization": f"Bearer {TOKEN}"}), process
 
 
 @asynccontextmanager
@@ -132,13 +128,13 @@ async def test_a_frozen_limiter_does_not_hold_a_request_longer(
 
 async def test_what_nobody_waits_for_any_more_is_cancelled_in_the_server(migrated: str) -> None:
     async with (
-        service(migrated, with_server=True) as (client, built),
+        service(migrated, listens=True) as (client, process),
         monitoring(migrated) as monitor,
     ):
         path = await record_of(client)
         async with locked(migrated):
-            assert built.server is not None
-            _, writer = await asyncio.open_connection("127.0.0.1", built.server.port)
+            port = http_server_of(process).port
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
             head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
             writer.write(head.encode())
             await monitor.wait_until(lambda: monitor.value(WAITING), 1)

@@ -16,9 +16,9 @@ from uuid import uuid4
 import pytest
 from msgspec import UNSET
 from pg_sessions import SessionMonitor, monitoring
+from wired_service import SECRET, wire_service
 
 from myservice.config import Config
-from myservice.main import build
 from myservice.scopes import SCOPES
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
@@ -28,7 +28,6 @@ from paceline.testing import Proxy, RecordingLog, Way, proxy_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
-SECRET = "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi"
 SOON = 0.15
 QUIET = 0.02
 SLACK = 2.0  # for a machine with other things to do; without the deadline it would be 30 s
@@ -135,9 +134,9 @@ async def world(postgres: PostgresEngine, dsn: str) -> AsyncGenerator[World]:
         token = issue_token(
             SECRET.encode(), subject="ada", scopes=SCOPES, expiry=3600, clock=SystemClock()
         )
-        built = build(config, RecordingLog(), with_server=False)
-        async with built.lifecycle:
-            client = TestClient(built.app, headers={"authorization": f"Bearer {token}"})
+        process = wire_service(config, RecordingLog())
+        async with process.lifecycle:
+            client = TestClient(process.app, headers={"authorization": f"Bearer {token}"})
             found = World(client, proxy, monitor)
             await found.fill()
             yield found

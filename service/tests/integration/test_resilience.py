@@ -50,13 +50,9 @@ async def wait(pool: Pool, count: int) -> None:
 async def records_in(pool: Pool, reads: Reads) -> AsyncGenerator[tuple[PgRecords, Record]]:
     """The repository, and one record in it."""
     records = PgRecords(pool, reads)
-    await records.start()
-    try:
-        now = datetime.now(UTC)
-        record = Record(uuid7(), "first", {}, msgspec.Raw(b"null"), 1, now, now)
-        yield records, await records.insert(record)
-    finally:
-        await records.stop()
+    now = datetime.now(UTC)
+    record = Record(uuid7(), "first", {}, msgspec.Raw(b"null"), 1, now, now)
+    yield records, await records.insert(record)
 
 
 async def test_reads_outlive_the_connections_they_are_made_on(migrated: str, pool: Pool) -> None:

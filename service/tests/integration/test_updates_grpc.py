@@ -11,9 +11,10 @@ import grpc
 import msgspec
 import pytest
 from grpc import aio
-from grpc_clients import SECRET, token_of
+from grpc_clients import token_of
 from memory_records import MemoryRecords
 from memory_updates import MemoryUpdates
+from wired_service import SECRET
 
 from myservice.domain.records import Record
 from myservice.handler.records_grpc import RecordRpc

@@ -53,7 +53,7 @@ async def replica(
         max_waiting=max_waiting,
         linger=0.0,
     )
-    async with Lifecycle([pool, notifier, records, feed], log):
+    async with Lifecycle([pool, notifier, feed], log):
         yield Replica(pool, records, changes, feed, log)
 
 

@@ -8,15 +8,13 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
+from wired_service import SECRET, config_on, wire_service
 
-from myservice.config import Config
-from myservice.main import Built, build
 from myservice.proto.v1 import accounts_pb2_grpc, records_pb2_grpc
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
+from paceline.commands import Process
 from paceline.testing import RecordingLog
-
-SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 
 
 def token_of(subject: str, *scopes: str, expiry: float = 3600) -> tuple[tuple[str, str], ...]:
@@ -31,7 +29,7 @@ def token_of(subject: str, *scopes: str, expiry: float = 3600) -> tuple[tuple[st
 class World:
     """A started service and its stubs."""
 
-    built: Built
+    process: Process
     channel: aio.Channel
     log: RecordingLog
 
@@ -46,16 +44,13 @@ class World:
 
 @asynccontextmanager
 async def running(dsn: str, **settings: object) -> AsyncGenerator[World]:
-    config = Config().with_own(database_url=dsn, jwt_secret=SECRET)
-    config = config.replaced(
-        **{"max_db_conns": 5, "port": 0, "grpc_port": 0, "admin_port": 0, **settings}
-    )
     log = RecordingLog()
-    built = build(config, log)
-    async with built.lifecycle:
-        assert built.rpc_server is not None
-        async with aio.insecure_channel(f"127.0.0.1:{built.rpc_server.port}") as channel:
-            yield World(built, channel, log)
+    process = wire_service(config_on(dsn, **settings), log, listens=True)
+    async with (
+        process.lifecycle,
+        aio.insecure_channel(f"127.0.0.1:{process.servers['grpc'].port}") as channel,
+    ):
+        yield World(process, channel, log)
 
 
 def details_of(error: aio.AioRpcError) -> list[Message]:

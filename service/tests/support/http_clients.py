@@ -8,15 +8,13 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import pytest
+from wired_service import SECRET, config_on, wire_service
 
-from myservice.config import Config
-from myservice.main import build
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.http import App, TestClient
 from paceline.testing import RecordingLog
 
-SECRET: Final = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 OWNER: Final = (
     "accounts:read", "accounts:write", "transfers:write", "orders:read", "orders:write",
 )  # fmt: skip
@@ -26,15 +24,14 @@ OPERATOR: Final = (*OWNER, "accounts:operate")
 @asynccontextmanager
 async def running(dsn: str, **settings: object) -> AsyncGenerator[App]:
     """The service as set, for this block."""
-    config = Config.model_validate({"database_url": dsn, "jwt_secret": SECRET, **settings})
-    built = build(config, RecordingLog(), with_server=False)
-    async with built.lifecycle:
-        yield built.app
+    process = wire_service(config_on(dsn, **settings), RecordingLog())
+    async with process.lifecycle:
+        yield process.app
 
 
 @pytest.fixture
 async def app(migrated: str) -> AsyncGenerator[App]:
-    async with running(migrated, max_db_conns=5) as found:
+    async with running(migrated) as found:
         yield found
 
 

@@ -8,7 +8,7 @@ the batch is cancelled.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from paceline.coalesce.batching import Batcher
@@ -17,6 +17,7 @@ from paceline.coalesce.splitting import split_reads
 from paceline.coalesce.stats import CoalescerStats
 from paceline.concurrency import name_timeout
 from paceline.errors import Code, Error, NotFound
+from paceline.stats import StatsEntry
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -72,6 +73,10 @@ class ReadCoalescer(Generic[K, V]):
     def stats(self) -> CoalescerStats:
         """The counters."""
         return self._batcher.stats
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("coalescers", self.name, lambda: self.stats)
 
     async def call(self, key: K) -> V:
         """Read the value of ``key``, as it is now or a moment later.

@@ -8,7 +8,7 @@ that the outcome is unknown.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import ClassVar, Final, Generic, TypeVar
 
 from paceline.coalesce.batching import Batcher
@@ -17,6 +17,7 @@ from paceline.coalesce.splitting import split_writes
 from paceline.coalesce.stats import CoalescerStats
 from paceline.concurrency import expired, name_timeout, timeout_message
 from paceline.errors import Code, Error
+from paceline.stats import StatsEntry
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -87,6 +88,10 @@ class WriteCoalescer(Generic[K, V]):
     def stats(self) -> CoalescerStats:
         """The counters."""
         return self._batcher.stats
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("coalescers", self.name, lambda: self.stats)
 
     async def call(self, item: K) -> V:
         """Apply ``item`` and return its result.

@@ -13,7 +13,7 @@ here.
 """
 
 from paceline.config.duration import format_duration, parse_duration
-from paceline.config.load import Loaded, load
+from paceline.config.load import Loaded, Needed, load
 from paceline.config.problem import ConfigError, Layer, Origin, SettingProblem
 from paceline.config.report import (
     EffectiveSetting,
@@ -48,6 +48,7 @@ __all__ = [
     "Layer",
     "Loaded",
     "LogLevel",
+    "Needed",
     "NetworkList",
     "NonNegativeInt",
     "Origin",

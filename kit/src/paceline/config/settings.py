@@ -7,7 +7,6 @@ Rejected: pydantic-settings, whose sources read while constructing and do not re
 came from.
 """
 
-from collections.abc import Collection, Mapping
 from typing import ClassVar, Self, Unpack
 
 from pydantic import BaseModel, ConfigDict
@@ -35,16 +34,6 @@ class Settings(BaseModel):
     def replaced(self, **changes: object) -> Self:
         """A copy with some settings changed, validated again."""
         return type(self).model_validate({**dict(self), **changes})
-
-    @classmethod
-    def needed(cls, given: Mapping[str, object]) -> Collection[str]:
-        """Fields that are required though they have a default, in view of those ``given``.
-
-        ``given``: the values by field; the text of those that are not valid, which are reported
-        besides.
-        """
-        del given
-        return ()
 
     @classmethod
     def variable(cls, field: str) -> str:

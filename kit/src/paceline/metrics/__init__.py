@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from paceline.metrics.merging import merge_expositions
     from paceline.metrics.registry import Metrics
     from paceline.metrics.specs import METRIC_GROUPS, MetricGroup, MetricSpec
-    from paceline.metrics.stats_collector import StatsCollector, StatsSource
+    from paceline.metrics.stats_collector import StatsCollector
 else:
     __getattr__ = lazy_exports(
         __name__,
@@ -32,7 +32,6 @@ else:
             "Metrics": "registry",
             "Series": "histogram",
             "StatsCollector": "stats_collector",
-            "StatsSource": "stats_collector",
             "merge_expositions": "merging",
         },
     )
@@ -48,6 +47,5 @@ __all__ = [
     "Metrics",
     "Series",
     "StatsCollector",
-    "StatsSource",
     "merge_expositions",
 ]

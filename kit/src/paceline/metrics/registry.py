@@ -29,7 +29,7 @@ class Metrics:
     ``stats_collector`` reads the statistics of pools, caches and the like.
 
         metrics = Metrics(version="1.2.3")
-        metrics.stats_collector.add("pools", pool)
+        metrics.stats_collector.add(StatsEntry("pools", pool.name, lambda: pool.stats))
         took = metrics.histogram("job_seconds", "How long jobs took.", ("job",)).series("import")
         took.observe(0.3)
         text, content_type = await metrics.scrape()

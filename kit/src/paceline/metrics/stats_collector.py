@@ -9,34 +9,21 @@ outage that it should show. Which attribute becomes which metric is in ``specs``
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from paceline.metrics.specs import METRIC_GROUPS, MetricSpec
+from paceline.stats import StatsEntry
 
 Reader = Callable[[], object]
 Query = Callable[[], Awaitable[object]]
 _FAMILIES: Final = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
 
-class StatsSource(Protocol):
-    """Anything with a name and statistics."""
-
-    @property
-    def name(self) -> str:
-        """The value of the group's label, unique within it."""
-        ...
-
-    @property
-    def stats(self) -> object:
-        """A dataclass of numbers."""
-        ...
-
-
 class StatsCollector(Collector):
-    """Sources of statistics, by group and name. Times are in seconds.
+    """Entries of statistics, by group and name. Times are in seconds.
 
     ``timeout`` of each query; its result is reused for ``max_age``, so that several scrapers cause
     no more queries than one.
@@ -51,30 +38,26 @@ class StatsCollector(Collector):
         self._failures: dict[str, int] = {}
         self._fresh_until = 0.0
 
-    def add(self, group: str, *sources: StatsSource) -> None:
-        """Read the ``stats`` of each. Errors: as for `add_reader`."""
-        for source in sources:
-            self.add_reader(group, source.name, _reader_of(source))
-
-    def add_reader(self, group: str, name: str, read: Reader) -> None:
-        """Read what ``read`` returns: a dataclass of numbers, or None for none at present.
+    def add(self, entry: StatsEntry) -> None:
+        """Read it at each scrape. A query that raises or is late gives no metrics.
 
         Errors: KeyError for a group that `METRIC_GROUPS` does not have; ValueError for a name that
-        is taken.
+        is taken, or an entry without a reader and a query.
         """
-        if group not in METRIC_GROUPS:
-            raise KeyError(f"there is no group {group}, only {', '.join(METRIC_GROUPS)}")
-        members = self._readers.setdefault(group, {})
-        if name in members:
-            raise ValueError(f"two {group} are called {name}")
-        members[name] = read
-
-    def add_query(self, group: str, name: str, query: Query) -> None:
-        """Read what ``query`` returns; no metrics when it raises or is late. Errors: as above."""
-        key = (group, name)
-        self._queries[key] = query
-        self._failures[name] = 0
-        self.add_reader(group, name, lambda: self._results.get(key))
+        if entry.group not in METRIC_GROUPS:
+            raise KeyError(f"there is no group {entry.group}, only {', '.join(METRIC_GROUPS)}")
+        members = self._readers.setdefault(entry.group, {})
+        if entry.name in members:
+            raise ValueError(f"two {entry.group} are called {entry.name}")
+        if entry.read is not None:
+            members[entry.name] = entry.read
+        elif entry.query is not None:
+            key = (entry.group, entry.name)
+            members[entry.name] = lambda: self._results.get(key)
+            self._queries[key] = entry.query
+            self._failures[entry.name] = 0
+        else:
+            raise ValueError(f"{entry.name} of {entry.group} has neither a reader nor a query")
 
     async def refresh(self) -> None:
         """Run all queries at once, unless their results are fresh."""
@@ -121,10 +104,6 @@ class StatsCollector(Collector):
         for name, count in self._failures.items():
             family.add_metric([name], count)
         return family
-
-
-def _reader_of(source: StatsSource) -> Reader:
-    return lambda: source.stats
 
 
 def _current(members: Mapping[str, Reader]) -> Iterator[tuple[str, object]]:

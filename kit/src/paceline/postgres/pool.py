@@ -8,7 +8,7 @@ cost of the statement itself, and has no maximum age of a connection.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString, TypeVar
@@ -24,6 +24,7 @@ from paceline.postgres.errors import DRIVER_ERRORS
 from paceline.postgres.slots import Slots, pool_stopped
 from paceline.postgres.transaction import IsolationLevel, is_conflict, open_transaction
 from paceline.resilience import Budget, Retry, RetryStats
+from paceline.stats import StatsEntry
 
 T = TypeVar("T")
 
@@ -126,6 +127,11 @@ class Pool:
     def retries(self) -> RetryStats:
         """How often transactions were retried after a conflict."""
         return self._retry.stats
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: its connections, and transactions that were repeated."""
+        yield StatsEntry("pools", self.name, lambda: self.stats)
+        yield StatsEntry("retries", "transactions", lambda: self.retries)
 
     async def start(self) -> None:
         """Open the first connections.

@@ -11,7 +11,7 @@ delivered, at worst ``ttl`` + ``lease_ttl`` seconds after the change.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from math import log as logarithm
@@ -19,13 +19,14 @@ from typing import Final, Generic, TypeVar
 from uuid import uuid4
 
 from paceline.clock import Clock
-from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.concurrency import SingleFlight, expired, name_timeout
 from paceline.errors import Code, Error, NotFound
 from paceline.log import Logger
 from paceline.redis.entry_codec import Entry, EntryCodec, UnreadableEntry
 from paceline.redis.invalidations import PendingInvalidation, PendingInvalidations
 from paceline.redis.store import CacheStore, ChangeKind, EntryChange, Lease
+from paceline.stats import StatsEntry
 from paceline.trace import in_current_trace
 
 V = TypeVar("V")
@@ -158,10 +159,11 @@ class CacheAside(Generic[V]):
         """Counts so far; a copy."""
         return replace(self._stats, pending_invalidations=len(self._pending))
 
-    @property
-    def coalescers(self) -> Sequence[Coalescer]:
-        """Those that batch the calls of the store, for their metrics."""
-        return (self._reads, self._leases, self._changes)
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: its own statistics and those of its batches."""
+        yield StatsEntry("caches", self.name, lambda: self.stats)
+        for coalescer in (self._reads, self._leases, self._changes):
+            yield from coalescer.stats_entries()
 
     async def start(self) -> None:
         """Use the cache from now on, also again after `stop`."""

@@ -9,7 +9,7 @@ contacts the server only if it is ``required``.
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
@@ -19,6 +19,7 @@ from paceline.errors import Code, Error
 from paceline.log import Logger
 from paceline.redis.connection_pool import ConnectionPool, RedisArgument, RedisReply
 from paceline.resilience import Breaker
+from paceline.stats import StatsEntry
 from paceline.trace import SpanKind, span
 
 _MAX_LOGGED_KINDS: Final = 16
@@ -76,6 +77,10 @@ class Redis:
             is_failure=_is_unavailable,
             on_change=self._log_change,
         )
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: its circuit breaker."""
+        yield from self.breaker.stats_entries()
 
     async def start(self) -> None:
         """Accept commands. Errors: UNAVAILABLE when the server is required and unavailable."""

@@ -8,11 +8,13 @@ and twenty-five of them would leave none for the trips that carry everybody else
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 
 from paceline.concurrency import name_timeout
 from paceline.errors import Overloaded
+from paceline.stats import StatsEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,10 @@ class Bulkhead:
     def stats(self) -> BulkheadStats:
         """How it stands."""
         return BulkheadStats(self._limit, self._inside, self._waiting, self._refused)
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("bulkheads", self.name, lambda: self.stats)
 
     async def __aenter__(self) -> None:
         if self._places.locked() and self._waiting >= self._most_waiting:

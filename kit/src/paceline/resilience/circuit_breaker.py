@@ -10,13 +10,14 @@ that is cancelled decides nothing and gives its turn back. Used by ``cache.redis
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
 from paceline.clock import Clock
 from paceline.errors import Code, Error
+from paceline.stats import StatsEntry
 
 _K: Final = 2.0
 _FEW: Final = 20  # fewer requests in a window say nothing of the share that fails
@@ -114,6 +115,10 @@ class Breaker:
         return BreakerStats(
             not self._closed, self.share, self._succeeded, self._failed, self._refused
         )
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("breakers", self.name, lambda: self.stats)
 
     def attempt(self) -> "_Attempt":
         """Surround a use. Errors: `CircuitOpen` on entering, when it is refused."""

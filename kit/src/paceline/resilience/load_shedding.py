@@ -11,6 +11,7 @@ Shared by the doors in ``web``, ``rpc`` and ``bus``; see `Admission`.
 """
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -18,6 +19,7 @@ from typing import Final
 
 from paceline.clock import Clock
 from paceline.log import Logger
+from paceline.stats import StatsEntry
 
 _SHARES: Final = (float("inf"), 1.0, 0.9, 0.6)
 _FEW: Final = 8  # fewer requests than this say nothing of how long they take
@@ -110,6 +112,10 @@ class LoadShedder:
             int(self._limit), self._in_flight, self._overload is not None,
             self._delay, self._normal, self._lag,
         )  # fmt: skip
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("shedders", self.name, lambda: self.stats)
 
     async def start(self) -> None:
         """Begin to watch the event loop."""
@@ -264,6 +270,10 @@ class Admission:
         """What it has done so far."""
         _, writes, reads, background = self._refused
         return AdmissionStats(self._admitted, writes, reads, background)
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("admission", self.name, lambda: self.stats)
 
     def enter(self, priority: Priority) -> Permit | None:
         """Let one in, whose ticket must be given back; or None, and it is to be refused."""

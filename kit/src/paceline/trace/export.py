@@ -10,7 +10,7 @@ with the event loop.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Thread
@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 from paceline.concurrency import remaining
 from paceline.log import Logger
+from paceline.stats import StatsEntry
 from paceline.trace.spans import Span
 
 _STOP_TIMEOUT: Final = 5.0
@@ -91,6 +92,10 @@ class TraceExport:
     def stats(self) -> ExportStats:
         """Counts so far."""
         return ExportStats(self._sent, self._lost + self._refused, len(self._waiting))
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("exporters", self.name, lambda: self.stats)
 
     def record(self, span: Span) -> None:
         """Queue a span that has ended: the sink of a `Tracer`. Never waits, never raises."""

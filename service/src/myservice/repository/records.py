@@ -9,7 +9,6 @@ Columns are always listed by name, in one place. The schema is ``migrations/``; 
 runs against this and against the in-memory fake.
 """
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +20,7 @@ import msgspec
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
 from myservice.repository.reading import Reads
 from myservice.repository.record_changes import SETTLED, LoggedChange
-from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import AlreadyExists, wrap
 from paceline.postgres import Connection, DatabaseError, Pool, Row
 
@@ -140,18 +139,9 @@ class PgRecords:
         )
 
     @property
-    def coalescers(self) -> Sequence[Coalescer]:
-        """What its trips to the database are made with."""
+    def parts(self) -> Sequence[object]:
+        """What starts, stops and measures its batches."""
         return (self._reads, self._inserts, self._changes)
-
-    async def start(self) -> None:
-        """Let calls in, also again after `stop`."""
-        for coalescer in (self._reads, self._inserts, self._changes):
-            await coalescer.start()
-
-    async def stop(self) -> None:
-        """Let nobody in, and wait until everybody is answered."""
-        await asyncio.gather(self._reads.stop(), self._inserts.stop(), self._changes.stop())
 
     async def get(self, record_id: UUID) -> Record:
         """One record. Errors: RecordNotFound."""

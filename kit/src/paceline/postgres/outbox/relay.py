@@ -10,6 +10,7 @@ at all gets through, the queue is away: rows are left as they are, and only the 
 """
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum
 from typing import Final
@@ -28,6 +29,7 @@ from paceline.postgres.outbox.table import (
     remove,
     take,
 )
+from paceline.stats import StatsEntry
 
 _FIRST_PAUSE: Final = 0.005
 # What is wrong with one message, not with the way to the queue.
@@ -117,6 +119,10 @@ class OutboxRelay:
     async def stats(self) -> OutboxStats:
         """How much waits, and for how long. Errors: `DatabaseError`."""
         return await read_stats(self._pool)
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what waits to be sent, by a query."""
+        yield StatsEntry("outbox", self.name, query=self.stats)
 
     async def look(self) -> Found:
         """Send a batch, if this relay may and there is one; the task of `start` does so for ever.

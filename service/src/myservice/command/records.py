@@ -2,39 +2,32 @@
 
 ``import`` may be stopped or killed at any moment: the same command goes on where it was. Progress
 goes to stderr, once a second, also while the database is slow. Lines that are no records end up in
-a reject file, with their numbers and reasons. What happens in between is ``service.imports`` and
-``service.exports``; added to the command line by ``cli``.
+a reject file, with their numbers and reasons.
 """
 
 import asyncio
 import itertools
 import os
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
 import typer
 
-from myservice.config import MigrateConfig
+from myservice.config import Config
 from myservice.domain.imports import Format, Import, Tally
-from myservice.errands import Archive, build_archive
-from paceline.commands import USAGE, fail, load_or_fail
+from myservice.repository.imports import PgImports
+from myservice.repository.records import PgRecords
+from myservice.service.exports import ExportService
+from myservice.service.imports import ImportService
+from paceline.clock import SystemClock
+from paceline.commands import USAGE, ConfigFile, DatabaseUrl, fail, load_for, run_once
 from paceline.concurrency import merge
-from paceline.errors import Error, chain
-from paceline.lifecycle import Lifecycle
-from paceline.log import new_logger
+from paceline.postgres import Pool, PoolSettings, uuid7
 
-T = TypeVar("T")
-
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings in a TOML or YAML file.")
-]
-DatabaseUrl = Annotated[
-    str | None, typer.Option("--database-url", metavar="URL", help="PostgreSQL, as for serve.")
-]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="ndjson or csv; by the file's ending unless given.")
 ]
@@ -77,15 +70,20 @@ def _import(
         fail(f"{file}: there is no such file", code=USAGE)
     wanted = _format_of(file, form)
     bad = rejects or file.with_name(file.name + ".rejects")
+    pool = _pool(database_url, config_file)
+    imports = ImportService(PgImports(pool), SystemClock(), uuid7, processes=processes)
 
-    async def run(archive: Archive) -> Tally:
-        begun = await archive.imports.begin(file, wanted, again=again)
+    async def run() -> Tally:
+        begun = await imports.begin(file, wanted, again=again)
         try:
-            return await _follow(archive, begun, file, wanted)
+            return await _follow(imports, begun, file, wanted)
         finally:
-            await _write_rejects(archive, begun, bad)
+            await _write_rejects(imports, begun, bad)
 
-    tally = _with_archive(database_url, config_file, run, processes=processes)
+    try:
+        tally = run_once([pool], run)
+    except KeyboardInterrupt:
+        fail("stopped; the same command goes on from here", code=_INTERRUPTED)
     if tally.rejected:
         fail(f"{tally.rejected} lines were rejected: see {bad}")
 
@@ -99,18 +97,23 @@ def _export(
 ) -> None:
     """Export all records. A file appears when it is complete, and can be imported."""
     wanted = _format_of(file, form)
+    pool = _pool(database_url, config_file)
+    exports = ExportService(PgRecords(pool))
 
-    async def run(archive: Archive) -> int:
+    async def run() -> int:
         if file is None:
-            return await _copy(archive, wanted, sys.stdout.fileno())
+            return await _copy(exports, wanted, sys.stdout.fileno())
         part = file.with_name(f"{file.name}.part")
         with part.open("wb") as target:
-            count = await _copy(archive, wanted, target.fileno())
+            count = await _copy(exports, wanted, target.fileno())
             os.fsync(target.fileno())
         part.replace(file)
         return count
 
-    count = _with_archive(database_url, config_file, run)
+    try:
+        count = run_once([pool], run)
+    except KeyboardInterrupt:
+        fail("stopped", code=_INTERRUPTED)
     _say(f"{count:,} records exported")
 
 
@@ -122,13 +125,13 @@ def _format_of(file: Path | None, form: str | None) -> Format:
     return found
 
 
-async def _follow(archive: Archive, begun: Import, file: Path, form: Format) -> Tally:
-    """Import, and tell how it goes."""
-    size = file.stat().st_size  # noqa: ASYNC240 - nobody else waits for this loop
+async def _follow(imports: ImportService, begun: Import, file: Path, form: Format) -> Tally:
+    """Import, and show the progress."""
+    size = file.stat().st_size  # noqa: ASYNC240 - nothing else runs on this loop
     began, tally = monotonic(), begun.tally
     if tally.resumed:
         _say(f"going on behind {tally.resumed:,} lines that are in already")
-    work = archive.imports.run(begun, file, form)
+    work = imports.run(begun, file, form)
     async with merge(work, _ticks()) as events:
         async for event in events:
             if event is None:
@@ -162,12 +165,12 @@ def _progress(tally: Tally, size: int, seconds: float) -> str:
     )
 
 
-async def _write_rejects(archive: Archive, begun: Import, path: Path) -> None:
+async def _write_rejects(imports: ImportService, begun: Import, path: Path) -> None:
     """The whole reject file anew, from what the database holds: nothing doubled, nothing lost."""
     part = path.with_name(f"{path.name}.part")
     count = 0
     with part.open("wb") as file:
-        async for reject in archive.imports.rejects(begun):
+        async for reject in imports.rejects(begun):
             file.write(msgspec.json.encode(reject) + b"\n")
             count += 1
     if count:
@@ -176,10 +179,10 @@ async def _write_rejects(archive: Archive, begun: Import, path: Path) -> None:
         part.unlink()
 
 
-async def _copy(archive: Archive, form: Format, target: int) -> int:
+async def _copy(exports: ExportService, form: Format, target: int) -> int:
     count = 0
     with os.fdopen(os.dup(target), "wb") as file:
-        async for page in archive.exports.run(form):
+        async for page in exports.run(form):
             file.write(page.content)
             count += page.records
             _show(f"{count:,} records")
@@ -200,23 +203,9 @@ def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _with_archive(
-    database_url: str | None,
-    file: Path | None,
-    use: Callable[[Archive], Awaitable[T]],
-    *,
-    processes: int = 1,
-) -> T:
-    config = load_or_fail(MigrateConfig, {"database_url": database_url}, file).config
-
-    async def run() -> T:
-        archive = build_archive(config, processes=processes)
-        async with Lifecycle(archive.services, new_logger("warning", stream=sys.stderr)):
-            return await use(archive)
-
-    try:
-        return asyncio.run(run())
-    except KeyboardInterrupt:
-        fail("stopped; the same command goes on from here", code=_INTERRUPTED)
-    except (Error, OSError) as exc:
-        fail(chain(exc))
+def _pool(database_url: str | None, file: Path | None) -> Pool:
+    config = load_for(Config, "migrate", {"database_url": database_url}, file)
+    return Pool(
+        config.get_database_url(),
+        PoolSettings(min_size=1, max_size=2, application_name="records"),
+    )

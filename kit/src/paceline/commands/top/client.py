@@ -1,9 +1,9 @@
-"""Asking an instance's admin port: metrics, state, readiness, and what is new in its log.
+"""A client of the admin port: metrics, state, readiness, and the new lines of the log.
 
-Invariant: every question has a time and a size that it may take, and the token goes to the one
-address that was named, for redirects are not followed. An instance that is away is `Away`,
-whatever the reason: that is a thing to show, not a failure. It blocks, so it is called in a thread:
-four small answers a second need no HTTP client library. Used by ``live`` and ``once``.
+Invariant: every request has a timeout and a limit on its response's size, and the token goes only
+to the address that was given, because redirects are not followed. Whatever is wrong with an
+instance raises `Unreachable`: the live view shows it and tries again. It blocks in a thread of its
+own; four small responses a second need no HTTP client library.
 """
 
 import ssl
@@ -19,16 +19,16 @@ from paceline.commands.top.exposition import Samples, parse
 from paceline.concurrency import in_daemon_thread
 from paceline.errors import Code, Error, ValidationError
 
-_MOST: Final = 8 << 20
-_TIMEOUT: Final = 2.0  # seconds for each answer
+_MAX_BYTES: Final = 8 << 20
+_TIMEOUT: Final = 2.0  # seconds for each response
 _OK: Final = 200
 _NOT_READY: Final = 503
-_REFUSED: Final = (401, 403)
+_DENIED: Final = (401, 403)
 _NOT_FOUND: Final = 404
 
 
-class Away(Error):
-    """The instance cannot be asked; the message says why, for people."""
+class Unreachable(Error):
+    """The instance gave no usable response; the message says why, for people."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(Code.UNAVAILABLE, reason)
@@ -42,7 +42,7 @@ class Worker(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """Who the instance is. ``workers`` is empty for one process, which ``pid`` is then."""
+    """What the instance is. ``workers`` is empty for a single process, whose id is ``pid``."""
 
     service: str = "?"
     version: str = ""
@@ -60,7 +60,7 @@ class Dependency(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether it takes requests; of several workers, what each says, by its number."""
+    """Whether it takes requests; ``workers``: the same of each of several, by its number."""
 
     status: str = "?"
     checks: tuple[Dependency, ...] = ()
@@ -68,7 +68,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
     @property
     def failing(self) -> list[str]:
-        """What is not well, "name: reason"."""
+        """The checks that fail, as "name: reason"."""
         own = [f"{each.name}: {each.reason or 'failing'}" for each in self.checks if not each.ok]
         theirs = [(number, line) for number, each in self.workers.items() for line in each.failing]
         return own + [f"worker {number}, {line}" for number, line in theirs]
@@ -80,8 +80,8 @@ class _Lines(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What an instance told at one moment (``at``: of a monotonic clock)."""
+class Snapshot:
+    """An instance at one moment, ``at`` seconds of a monotonic clock; ``lines``: new in its log."""
 
     at: float
     samples: Samples
@@ -90,10 +90,10 @@ class Look:
     lines: tuple[str, ...] = ()
 
 
-class Instance:
-    """One admin port.
+class AdminClient:
+    """A client of the admin port at ``url``, with its token if it has one.
 
-    Errors of the constructor: `ValidationError` for a URL that is none.
+    Errors of the constructor: `ValidationError` for a URL or a token that cannot be one.
     """
 
     def __init__(self, url: str, *, token: str | None = None) -> None:
@@ -112,43 +112,43 @@ class Instance:
         self._headers = {"Accept": "text/plain, application/json"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._seen: dict[int, int] = {}
-        """The last line of each process, by its pid: another process begins to count anew."""
+        self._last_lines: dict[int, int] = {}
+        """The number of the last line of each process, by its pid: each process counts from 0."""
 
-    async def look(self) -> Look:
-        """Ask everything once; log lines are those since the last time. Errors: `Away`."""
-        return await in_daemon_thread(self._look, name="look")
+    async def take_snapshot(self) -> Snapshot:
+        """Fetch everything once; log lines are those since the last call. Errors: `Unreachable`."""
+        return await in_daemon_thread(self._fetch_all, name="admin client")
 
-    def _look(self) -> Look:
+    def _fetch_all(self) -> Snapshot:
         connection = self._connect()
         try:
             metrics = self._get(connection, "/metrics")
             at = monotonic()
             state = self._json(connection, "/debug/state", State) or State()
             readiness = self._json(connection, "/ready", Readiness) or Readiness()
-            lines = self._news(connection, state)
+            lines = self._new_lines(connection, state)
         finally:
             connection.close()
         samples = parse((metrics or b"").decode(errors="replace"))
-        return Look(at, samples, state, readiness, tuple(lines))
+        return Snapshot(at, samples, state, readiness, tuple(lines))
 
-    def _news(self, connection: HTTPConnection, state: State) -> list[str]:
+    def _new_lines(self, connection: HTTPConnection, state: State) -> list[str]:
         """The new lines of every process, one process after the other."""
         processes = {each.pid: f"worker={each.worker}&" for each in state.workers}
         lines: list[str] = []
-        seen: dict[int, int] = {}
+        last: dict[int, int] = {}
         for pid, which in (processes or {state.pid: ""}).items():
-            seen[pid] = self._seen.get(pid, 0)
-            path = f"/debug/logs?{which}after={seen[pid]}"
+            last[pid] = self._last_lines.get(pid, 0)
+            path = f"/debug/logs?{which}after={last[pid]}"
             try:
                 found = self._json(connection, path, _Lines) or _Lines()
-            except Away:
+            except Unreachable:
                 if not processes:
                     raise
-                continue  # a worker that has just ended; the others are there
-            seen[pid] = found.next
+                continue  # a worker that has just ended; the others go on
+            last[pid] = found.next
             lines += found.lines
-        self._seen = seen
+        self._last_lines = last
         return lines
 
     def _connect(self) -> HTTPConnection:
@@ -165,22 +165,22 @@ class Instance:
         try:
             return msgspec.json.decode(body, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-            raise Away(f"{path} is not as expected: is this an admin port?") from exc
+            raise Unreachable(f"{path} is not as expected: is this an admin port?") from exc
 
     def _get(self, connection: HTTPConnection, path: str) -> bytes | None:
         try:
             connection.request("GET", path, headers=self._headers)
-            answer = connection.getresponse()
-            body = answer.read(_MOST)
+            response = connection.getresponse()
+            body = response.read(_MAX_BYTES)
         except (OSError, HTTPException) as exc:
-            raise Away(_reason(exc)) from exc
-        if answer.status in _REFUSED:
-            raise Away("it wants a token, or another: --token, or APP_ADMIN_TOKEN")
-        if answer.status == _NOT_FOUND:
+            raise Unreachable(_reason(exc)) from exc
+        if response.status in _DENIED:
+            raise Unreachable("it needs a token, or another one: see --token")
+        if response.status == _NOT_FOUND:
             return None
         wanted = (_OK, _NOT_READY) if path == "/ready" else (_OK,)
-        if answer.status not in wanted or answer.length:
-            raise Away(f"{path.partition('?')[0]} answered with status {answer.status}")
+        if response.status not in wanted or response.length:
+            raise Unreachable(f"{path.partition('?')[0]} answered with status {response.status}")
         return body
 
 

@@ -1,36 +1,27 @@
 """``myservice ledger``: what an operator does with the ledger from the command line.
 
-``verify`` proves that the books are right, beside a running service; ``credit`` gives an account
-something from outside, by the same code and the same locks as the API. Amounts are as people write
-them (``domain.accounts.parse_amount``). Added to the command line by ``cli``.
+``verify`` proves that the ledger adds up, beside a running service; ``credit`` gives an account an
+amount from outside, by the same code and the same locks as the API. Amounts are as people write
+them (``domain.accounts.parse_amount``).
 """
 
-import asyncio
-import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 from uuid import UUID
 
 import typer
 
-from myservice.config import MigrateConfig
+from myservice.config import Config
 from myservice.domain.accounts import CreditDraft, parse_amount
-from myservice.errands import Books, build_books
-from myservice.service.accounts import Actor
-from paceline.commands import USAGE, fail, load_or_fail
-from paceline.errors import Error, ValidationError, chain
-from paceline.lifecycle import Lifecycle
-from paceline.log import new_logger
+from myservice.repository.accounts import PgAccounts
+from myservice.repository.audit import PgAudit
+from myservice.repository.ledger import PgLedger
+from myservice.service.accounts import AccountService, Actor
+from paceline.clock import SystemClock
+from paceline.commands import USAGE, ConfigFile, DatabaseUrl, fail, load_for, run_once
+from paceline.errors import ValidationError
+from paceline.postgres import Pool, PoolSettings, uuid7
 
-T = TypeVar("T")
-
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings in a TOML or YAML file.")
-]
-DatabaseUrl = Annotated[
-    str | None, typer.Option("--database-url", metavar="URL", help="PostgreSQL, as for serve.")
-]
 _OPERATOR = Actor("command line", operator=True)
 
 
@@ -46,7 +37,8 @@ def ledger_commands() -> typer.Typer:
 
 def _verify(database_url: DatabaseUrl = None, config_file: ConfigFile = None) -> None:
     """Check that every balance is the sum of its entries. Exit code 1 when it is not."""
-    audit = _with_books(database_url, config_file, lambda books: books.audit.run())
+    pool = _pool(database_url, config_file)
+    audit = run_once([pool], PgAudit(pool).run)
     typer.echo(
         f"{audit.accounts} accounts, {audit.entries} entries; "
         f"all balances: {audit.total_balance}, all credits: {audit.total_credited}"
@@ -74,26 +66,15 @@ def _credit(
         fail(f"{exc.field}: {exc.message}", code=USAGE)
     if draft.amount == 0:
         fail("amount: must be more than nothing", code=USAGE)
-    made = _with_books(
-        database_url,
-        config_file,
-        lambda books: books.service.credit(account, draft, _OPERATOR, key),
-    )
+    pool = _pool(database_url, config_file)
+    service = AccountService(PgAccounts(pool), PgLedger(pool), SystemClock(), uuid7)
+    made = run_once([pool], lambda: service.credit(account, draft, _OPERATOR, key))
     typer.echo(f"{made.to_id} holds {made.to_balance} after entry {made.id}")
 
 
-def _with_books(
-    database_url: str | None, file: Path | None, use: Callable[[Books], Awaitable[T]]
-) -> T:
-    flags = {"database_url": database_url}
-    config = load_or_fail(MigrateConfig, flags, file).config
-
-    async def run() -> T:
-        books = build_books(config)
-        async with Lifecycle(books.services, new_logger("warning", stream=sys.stderr)):
-            return await use(books)
-
-    try:
-        return asyncio.run(run())
-    except Error as exc:
-        fail(chain(exc))
+def _pool(database_url: str | None, file: Path | None) -> Pool:
+    config = load_for(Config, "migrate", {"database_url": database_url}, file)
+    return Pool(
+        config.get_database_url(),
+        PoolSettings(min_size=1, max_size=2, application_name="ledger"),
+    )
