@@ -27,8 +27,8 @@ from paceline.trace import (
     attach,
     detach,
     is_sampled,
-    joined,
-    outgoing,
+    propagation_headers,
+    shared_parent,
 )
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Sending(_Batch):
 
     def __init__(self, tracer: Tracer | None, system: str, messages: Sequence[Message]) -> None:
         super().__init__()
-        ambient = outgoing()
+        ambient = propagation_headers()
         if not ambient and (tracer is None or not tracer.records):
             self.messages = messages
             return
@@ -125,7 +125,9 @@ class Processing(_Batch):
                 if isinstance(context, Span):
                     self._spans[number] = context
                     _describe(context, consumer, item)
-        place = joined([*self._spans.values()]) if self._spans else context if alone else None
+        place = (
+            shared_parent([*self._spans.values()]) if self._spans else context if alone else None
+        )
         self._token = attach(place)
         self._logged = push(place.ids()) if place is not None else None
 

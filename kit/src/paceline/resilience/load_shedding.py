@@ -11,8 +11,7 @@ Shared by the doors in ``web``, ``rpc`` and ``bus``; see `Admission`.
 """
 
 import asyncio
-from collections.abc import Callable
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -274,7 +273,7 @@ class Admission:
 
     def stats_entries(self) -> Iterable[StatsEntry]:
         """For metrics: what it has done so far."""
-        yield StatsEntry("doors", self.name, lambda: self.stats)
+        yield StatsEntry("admission", self.name, lambda: self.stats)
 
     def enter(self, priority: Priority) -> Permit | None:
         """Let one in, whose ticket must be given back; or None, and it is to be refused."""
