@@ -14,6 +14,7 @@ from paceline.errors import Code, Error
 from paceline.health import Health
 from paceline.http.testing import TestClient, TestResponse
 from paceline.metrics.registry import Metrics
+from paceline.stats import StatsEntry
 from paceline.testing import RecordingLog
 
 TOKEN = "8f1d7c0b2a964e53b1c7a0d9e2f4c6a8"
@@ -45,7 +46,7 @@ def world(*, token: str | None = None, with_metrics: bool = True) -> World:
         "things", "7", health,
         metrics=metrics if with_metrics else None,
         settings=[EffectiveSetting("APP_PORT", "8080", "default", "Port."), EffectiveSetting("APP_SECRET", "***", "flag", "S.")],
-        state=metrics.watched.state, tasks=tasks, profiler=profiler,
+        state=metrics.stats_collector.state, tasks=tasks, profiler=profiler,
     )  # fmt: skip
     client = TestClient(admin_app(operated, log, token=token))
     found = World(log, client, metrics, tasks, profiler)
@@ -169,7 +170,7 @@ async def test_the_state_names_the_process_and_shows_what_is_watched() -> None:
         size: int
         in_use: int
 
-    asked.metrics.watched.read("pools", "database", lambda: Figures(5, 2))
+    asked.metrics.stats_collector.add(StatsEntry("pools", "database", lambda: Figures(5, 2)))
     state: Mapping[str, object] = (await asked.get("/debug/state")).json()
     assert {"service": "things", "version": "7"}.items() <= state.items()
     assert state["pools"] == [{"name": "database", "size": 5, "in_use": 2}]

@@ -39,7 +39,7 @@ from paceline.http import add_docs
 from paceline.messaging.nats import NatsBus, NatsConsumer
 from paceline.postgres import InboxCleaner, Notifier, Pool, PoolSettings, listening, uuid7
 from paceline.postgres.outbox import OutboxListener, OutboxRelay
-from paceline.redis import CacheAside, Redis, RedisStore
+from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore
 
 _API: Final = "/api/v1"
 _OUTBOX: Final = "outbox"
@@ -113,10 +113,12 @@ def _records(config: Config, wiring: Wiring, base: Base) -> RecordService:
             wiring.clock,
             name="records",
             type=Record,
-            ttl=config.cache_ttl,
+            settings=CacheSettings(
+                ttl=config.cache_ttl,
+                # A change whose caller was cancelled goes on until the last of its batch times out.
+                block_ttl=2 * config.request_timeout,
+            ),
             negative=RecordNotFound,
-            # A change whose caller has left goes on until the last of its batch gives up.
-            hold=2 * config.request_timeout,
             observer=wiring.observer,
         )
         records = CachedRecords(records, wiring.add(cache))

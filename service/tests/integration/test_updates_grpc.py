@@ -22,7 +22,7 @@ from myservice.proto.v1 import records_pb2 as pb
 from myservice.proto.v1 import records_pb2_grpc
 from myservice.service.records import RecordService
 from myservice.service.updates import RecordUpdate
-from paceline.auth import Secrets, Verifier
+from paceline.auth import HmacSecrets, JwtVerifier
 from paceline.clock import SystemClock
 from paceline.grpc import RpcApp, RpcServer, interceptors
 from paceline.postgres import uuid7
@@ -61,7 +61,7 @@ async def started() -> AsyncGenerator[World]:
         interceptors.access_log(log),
         interceptors.recover(log),
         interceptors.deadline(0.2),
-        interceptors.authenticate(Verifier([Secrets(SECRET.encode())], clock), clock),
+        interceptors.authenticate(JwtVerifier([HmacSecrets(SECRET.encode())], clock), clock),
     )
     RecordRpc(RecordService(MemoryRecords(), clock, uuid7), updates).register(app)
     server = RpcServer(app, host="127.0.0.1", port=0)

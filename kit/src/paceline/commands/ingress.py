@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import paceline.redis as redis_room  # its names are imported when they are used
-from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
+from paceline.auth import HmacSecrets, JwksSource, JwtVerifier, KeySource, jwks_fetcher
 from paceline.commands.settings import AuthSettings
 from paceline.commands.wiring import Wiring
 from paceline.resilience import Admission, Limiter, RateLimiter, RateLimits
@@ -20,7 +20,7 @@ _GROUP = "api"
 class Ingress:
     """What both servers ask of a request before it is handled."""
 
-    verifier: Verifier
+    verifier: JwtVerifier
     limits: RateLimits
     http: Admission
     grpc: Admission
@@ -60,20 +60,21 @@ def new_ingress(
     )
 
 
-def _verifier(wiring: Wiring, config: AuthSettings) -> Verifier:
+def _verifier(wiring: Wiring, config: AuthSettings) -> JwtVerifier:
     keys: list[KeySource] = [*_secrets(config)]
     if config.jwks_url is not None:
         # With a secret tokens can be verified at once; without one it waits for the keys.
         required = config.jwt_secret is None
-        keys.append(
-            wiring.add(JwksSource(fetch_from(config.jwks_url), wiring.clock, required=required))
-        )
-    return Verifier(keys, wiring.clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
+        fetch = jwks_fetcher(config.jwks_url)
+        keys.append(wiring.add(JwksSource(fetch, wiring.log, wiring.clock, required=required)))
+    return JwtVerifier(keys, wiring.clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
 
 
-def _secrets(config: AuthSettings) -> Sequence[Secrets]:
+def _secrets(config: AuthSettings) -> Sequence[HmacSecrets]:
     """The secret and its predecessor, if there are any."""
     if config.jwt_secret is None:
         return ()
     current, previous = config.jwt_secret, config.jwt_secret_previous
-    return (Secrets(current.reveal().encode(), previous.reveal().encode() if previous else None),)
+    return (
+        HmacSecrets(current.reveal().encode(), previous.reveal().encode() if previous else None),
+    )

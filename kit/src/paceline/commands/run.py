@@ -28,7 +28,7 @@ from paceline.commands.settings import (
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.token import new_token
 from paceline.commands.wiring import Process, ProcessSpec
-from paceline.config import Loaded, describe, format_duration
+from paceline.config import Loaded, effective_settings, format_duration
 from paceline.engines import (
     EngineError,
     EngineGroup,
@@ -71,7 +71,7 @@ def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             service=spec.name,
             version=spec.version,
             works=True,
-            settings=describe(replace(loaded, config=config)),
+            settings=effective_settings(replace(loaded, config=config)),
             before=development.services,
         ),
     )

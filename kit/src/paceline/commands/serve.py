@@ -17,7 +17,7 @@ from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import PostgresSettings, ServiceSettings
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.wiring import Process, ProcessSpec
-from paceline.config import Loaded, describe
+from paceline.config import Loaded, effective_settings
 from paceline.errors import Error
 from paceline.lifecycle import Service
 from paceline.log import Log
@@ -56,7 +56,7 @@ def _serve(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
         ProcessSpec(
             service=spec.name,
             version=spec.version,
-            settings=describe(loaded),
+            settings=effective_settings(loaded),
             before=schema_check(spec, config),
             handoff=handoff,
         ),
@@ -83,7 +83,7 @@ def _work(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             version=spec.version,
             serves=False,
             works=True,
-            settings=describe(loaded),
+            settings=effective_settings(loaded),
             before=schema_check(spec, config),
         ),
     )

@@ -33,7 +33,6 @@ else:
             "kept_text": "folder",
             "nats_url_of": "nats",
         },
-        extra="engines",
     )
 
 __all__ = [

@@ -35,6 +35,7 @@ else:
             "redis": "fixtures",
             "scratch_folder": "postgres_servers",
         },
+        extra="testing",
     )
 
 __all__ = [

@@ -31,7 +31,7 @@ class Proxy:
     """
 
     def __init__(self, connect: Connect) -> None:
-        self.port = 0
+        self.port: int = 0
         self._connect = connect
         self._lines: set[_Line] = set()
         self._heard: list[tuple[_Line, Way, int]] = []

@@ -24,7 +24,7 @@ from paceline.errors import Code, Error
 from paceline.http import App, Receive, Scope, Send, headers_of, read_bytes
 from paceline.http.middleware import access_log, recover, request_id
 from paceline.log import Logger
-from paceline.metrics import merge
+from paceline.metrics import merge_expositions
 
 _PASSED_ON: Final = ("/config", "/debug/tasks", "/debug/profile", "/debug/logs", "/log/level")
 _OF_ANY: Final = ("/config", "/log/level")
@@ -98,7 +98,7 @@ class _Asked:
         if not parts:
             raise Error(Code.UNAVAILABLE, "no worker gives metrics")
         kind = next(answer.content_type for answer in answers.values() if answer.status == _OK)
-        await _send(send, Answer(_OK, kind, merge(parts).encode()))
+        await _send(send, Answer(_OK, kind, merge_expositions(parts).encode()))
 
     async def state(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The state of each worker, or of the one that is asked for."""

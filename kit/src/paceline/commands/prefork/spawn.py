@@ -34,7 +34,7 @@ class WorkerProcess:
     """
 
     def __init__(self, process: subprocess.Popen[bytes], link: socket.socket, admin: Path) -> None:
-        self.pid = process.pid
+        self.pid: int = process.pid
         self.admin = admin
         self._process = process
         self._ready = asyncio.Event()

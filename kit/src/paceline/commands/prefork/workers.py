@@ -53,10 +53,10 @@ class Slot(Generic[W]):
     def __init__(self, number: int) -> None:
         self.number = number
         self.worker: W | None = None
-        self.ready_at = 0.0
+        self.ready_at: float = 0.0
         self.failures = 0
         """In a row, without a worker that lasted in between."""
-        self.changing = asyncio.Lock()
+        self.changing: asyncio.Lock = asyncio.Lock()
 
 
 class Workers(Generic[W]):

@@ -85,7 +85,7 @@ class MigrationSource:
                     f"duplicate migration version {version_text(file.version)} in {place}:"
                     f" {first} and {second}"
                 )
-        self.versions = tuple(sorted({version for version, _ in self._files}))
+        self.versions: tuple[int, ...] = tuple(sorted({version for version, _ in self._files}))
 
     def find(self, version: int, direction: Direction) -> SourceFile | None:
         """The file for ``version`` in ``direction``, if there is one."""
