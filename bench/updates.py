@@ -31,7 +31,7 @@ from myservice.repository.record_changes import CHANNEL
 from myservice.repository.records import PgRecords
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
-from paceline.postgres import Notifier, Pool, uuid7
+from paceline.postgres import Notifier, Pool, PoolSettings, uuid7
 from paceline.postgres.migrate import SchemaUpgrade
 
 HERE = Path(__file__).parent
@@ -106,7 +106,7 @@ async def measure(
     """Subscribe, write, wait until all is heard."""
     prefixes = options.subscribers // options.shared
     audience = Audience((("authorization", f"Bearer {token}"),))
-    pool = Pool(dsn, min_size=1, max_size=4, application_name="bench")
+    pool = Pool(dsn, PoolSettings(min_size=1, max_size=4, application_name="bench"))
     notifier = Notifier(pool, CHANNEL)
     records = PgRecords(pool, written=notifier.notify)
     channels = [

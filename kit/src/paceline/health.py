@@ -11,26 +11,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final
 
 from paceline.concurrency import SingleFlight, fail_after, fetch_all
 from paceline.errors import Error
+from paceline.log import Logger
 
 _SHOWN_FOR_UNKNOWN: Final = "check failed"
 
 Check = Callable[[], Awaitable[None]]
-
-
-class Logger(Protocol):
-    """Where a change of health is told."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log a recovery."""
-        ...
-
-    def error(self, event: str, /, **fields: object) -> object:
-        """Log a failure."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

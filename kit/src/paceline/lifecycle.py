@@ -20,6 +20,7 @@ from typing import Final, Protocol, Self, runtime_checkable
 
 from paceline.concurrency import fail_after
 from paceline.errors import Code, Error, wrap
+from paceline.log import Logger
 
 _MAX_GRACE: Final = 1.0
 
@@ -90,18 +91,6 @@ class OnShutdown:
             self._up = False
             for action in self._actions:
                 await action()
-
-
-class Logger(Protocol):
-    """Where the story of the process is told."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log an event of ordinary life."""
-        ...
-
-    def error(self, event: str, /, **fields: object) -> object:
-        """Log a failure."""
-        ...
 
 
 def _nothing() -> None:

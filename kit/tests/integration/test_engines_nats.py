@@ -14,11 +14,11 @@ import pytest
 from engine_clients import Streams, connected
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
-from recording_log import RecordingLog
 
 from paceline.engines import EngineError, NatsEngine
 from paceline.engines.discovery import find_on_path
 from paceline.lifecycle import Watched
+from paceline.testing import RecordingLog
 from paceline.testing.nats_servers import nats_cluster
 from paceline.testing.postgres_servers import scratch_folder
 

@@ -13,13 +13,13 @@ from shutil import copytree
 
 import asyncpg
 import pytest
-from recording_log import RecordingLog
 
 from paceline.engines import EngineError, PostgresEngine
 from paceline.engines.programs import Programs, find_system, find_wheel
 from paceline.engines.stale import find_processes, mark_of
 from paceline.lifecycle import Watched
 from paceline.postgres.connector import connect
+from paceline.testing import RecordingLog
 from paceline.testing.postgres_servers import TemplateDatabase, fresh_database, scratch_folder
 
 pytestmark = pytest.mark.integration

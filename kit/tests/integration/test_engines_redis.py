@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from engine_clients import Cache, using
-from recording_log import RecordingLog
 
 from paceline.engines import EngineError, RedisEngine
 from paceline.lifecycle import Watched
+from paceline.testing import RecordingLog
 from paceline.testing.postgres_servers import scratch_folder
 
 pytestmark = pytest.mark.integration

@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 from fake_queue import FakeQueue
-from pg_sessions import started, watching
-from recording_log import RecordingLog
+from pg_sessions import monitoring, started
 
 from paceline.errors import Code, Error
 from paceline.messaging import Message
-from paceline.postgres import Pool
+from paceline.postgres import Pool, PoolSettings
 from paceline.postgres.outbox import SCHEMA, OutboxRelay, OutboxStats, enqueue
 from paceline.postgres.outbox.relay import Found
+from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = pytest.mark.integration
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 async def pool(database: str) -> AsyncGenerator[Pool]:
-    async with started(Pool(database, max_size=4, min_size=0)) as pool:
+    async with started(Pool(database, PoolSettings(max_size=4, min_size=0))) as pool:
         await pool.execute(SCHEMA)
         yield pool
 
@@ -180,14 +180,14 @@ async def test_a_queue_that_hangs_is_given_up_and_asked_again(pool: Pool) -> Non
 async def test_a_process_that_dies_between_the_queues_answer_and_its_commit_sends_the_same_again(
     pool: Pool, database: str
 ) -> None:
-    async with watching(database) as watch:
+    async with monitoring(database) as monitor:
         deaths = 3
 
         async def die() -> None:
             nonlocal deaths
             deaths -= 1
             if deaths >= 0:
-                await watch.terminate_all()
+                await monitor.terminate_all()
 
         queue = FakeQueue(after=die)
         await write(pool, *named("a", "b", key="k"))
@@ -202,9 +202,9 @@ async def test_a_relay_survives_a_database_that_ends_its_sessions(
     pool: Pool, database: str
 ) -> None:
     queue, log = FakeQueue(), RecordingLog()
-    async with watching(database) as watch, running(OutboxRelay(pool, queue, log, poll=0.005)):
+    async with monitoring(database) as monitor, running(OutboxRelay(pool, queue, log, poll=0.005)):
         for turn in range(10):
-            await watch.terminate_all()
+            await monitor.terminate_all()
             async with asyncio.timeout(10):
                 while True:
                     try:

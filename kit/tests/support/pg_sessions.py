@@ -1,7 +1,4 @@
-"""What the server itself says about a pool's connections, seen from a connection of one's own.
-
-Used by the integration tests of ``paceline.postgres``.
-"""
+"""The sessions of a database as ``pg_stat_activity`` shows them, and pools that run in a block."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -16,26 +13,26 @@ _OTHERS: Final = """
 """
 
 
-class Watch:
-    """Asks ``pg_stat_activity`` of one database, and waits for it to say what a test expects."""
+class SessionMonitor:
+    """Queries one database's sessions, on a connection that is not counted."""
 
     def __init__(self, fetchval: Callable[[str], Awaitable[object]]) -> None:
         self._fetchval = fetchval
 
     async def connections(self) -> object:
-        """How many sessions there are."""
+        """How many sessions are open."""
         return await self._fetchval(f"SELECT count(*) {_OTHERS}")
 
     async def busy(self) -> object:
         """How many sessions run a statement or have a transaction open."""
         return await self._fetchval(f"SELECT count(*) {_OTHERS} AND state <> 'idle'")
 
-    async def count(self, question: str) -> object:
-        """What a statement of the test's own says."""
-        return await self._fetchval(question)
+    async def value(self, statement: str) -> object:
+        """The first column of the first row of ``statement``."""
+        return await self._fetchval(statement)
 
     async def deadlocks(self) -> object:
-        """How many times the server has ended a transaction because of one."""
+        """How many deadlocks the server has ended."""
         return await self._fetchval(
             "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         )
@@ -44,19 +41,19 @@ class Watch:
         """End every session, as an administrator does."""
         await self._fetchval(f"SELECT count(pg_terminate_backend(pid)) {_OTHERS}")
 
-    async def becomes(self, question: Callable[[], Awaitable[object]], answer: object) -> None:
-        """Wait until ``question`` has that answer."""
+    async def wait_until(self, query: Callable[[], Awaitable[object]], expected: object) -> None:
+        """Wait until ``query`` gives ``expected``."""
         async with asyncio.timeout(10):
-            while await question() != answer:  # noqa: ASYNC110 - the event is in another process
+            while await query() != expected:  # noqa: ASYNC110 - the event is in another process
                 await asyncio.sleep(0.002)
 
 
 @asynccontextmanager
-async def watching(dsn: str) -> AsyncGenerator[Watch]:
-    """A `Watch` on the database of ``dsn``."""
+async def monitoring(dsn: str) -> AsyncGenerator[SessionMonitor]:
+    """A `SessionMonitor` on the database of ``dsn``."""
     connection = await connect(dsn)
     try:
-        yield Watch(connection.fetchval)
+        yield SessionMonitor(connection.fetchval)
     finally:
         await connection.close()
 
@@ -72,7 +69,7 @@ async def started(pool: Pool) -> AsyncGenerator[Pool]:
 
 
 def size_of(pool: Pool) -> Callable[[], Awaitable[int]]:
-    """A question for `Watch.becomes`."""
+    """A query for `SessionMonitor.wait_until`."""
 
     async def size() -> int:
         return pool.size

@@ -7,7 +7,7 @@ import pytest
 
 from paceline.concurrency.deadline import (
     SharedDeadline,
-    ambient,
+    current_deadline,
     expired,
     fail_after,
     inherit,
@@ -78,7 +78,7 @@ async def test_a_task_that_outlives_who_started_it_keeps_the_deadline_it_inherit
 
     async with fail_after(0.02, "outer"):
         task = asyncio.create_task(detached())
-    with pytest.raises(Error, match=r"detached work ran out of the 0\.02s of outer"):
+    with pytest.raises(Error, match=r"detached work exceeded the 0\.02s limit of outer"):
         await task
 
 
@@ -98,11 +98,11 @@ async def test_the_innermost_operation_that_was_caught_is_named_with_whose_deadl
     with pytest.raises(Error) as caught:
         async with fail_after(0.01, "the check"):
             await caught_at("a query", "reading things")
-    assert caught.value.message == "a query ran out of the 0.01s of the check"
+    assert caught.value.message == "a query exceeded the 0.01s limit of the check"
 
 
 async def test_an_operation_in_a_child_task_is_named_too() -> None:
-    with pytest.raises(Error, match=r"^a query ran out of the 0\.01s of the check$"):
+    with pytest.raises(Error, match=r"^a query exceeded the 0\.01s limit of the check$"):
         async with fail_after(0.01, "the check"), asyncio.TaskGroup() as group:
             group.create_task(caught_at("a query"))
 
@@ -136,50 +136,50 @@ async def test_an_adopted_deadline_has_the_same_end_and_terms_and_is_the_tasks_o
             return timeout_message("a query")
 
     async with fail_after(0.05, "the check"):
-        given = ambient()
+        given = current_deadline()
         task = asyncio.create_task(trip(), context=Context())
-    assert await task == "a query ran out of the 0.05s of the check"
+    assert await task == "a query exceeded the 0.05s limit of the check"
 
 
-class TestCommonDeadline:
+class TestSharedDeadline:
     async def test_the_error_says_who_set_it(self) -> None:
-        deadline = SharedDeadline(0.01, "the request", by="the service sets (TIMEOUT)")
-        with pytest.raises(Error) as unnamed, deadline.block():
+        deadline = SharedDeadline(0.01, "the request", set_by="the service (TIMEOUT)")
+        with pytest.raises(Error) as unnamed, deadline.scope():
             await asyncio.Event().wait()
         assert unnamed.value.message == (
-            "the request took longer than the 0.01s that the service sets (TIMEOUT)"
+            "the request took longer than the 0.01s set by the service (TIMEOUT)"
         )
-        with pytest.raises(Error) as named, deadline.block():
+        with pytest.raises(Error) as named, deadline.scope():
             await caught_at("reading things")
         assert named.value.message == (
-            "reading things ran out of the 0.01s that the service sets (TIMEOUT)"
+            "reading things exceeded the 0.01s set by the service (TIMEOUT)"
         )
 
     async def test_a_block_may_be_shorter_and_says_for_whom(self) -> None:
         deadline = SharedDeadline(60, "the request")
-        with pytest.raises(Error) as caught, deadline.shorter(0.01, "the client set (header)"):
+        with pytest.raises(Error) as caught, deadline.shorter_scope(0.01, "the client (header)"):
             await caught_at("reading things")
         assert caught.value.message == (
-            "reading things ran out of the 0.01s that the client set (header)"
+            "reading things exceeded the 0.01s set by the client (header)"
         )
-        with deadline.block(), deadline.shorter(0.01, "the client set"):
+        with deadline.scope(), deadline.shorter_scope(0.01, "the client"):
             pass
         await asyncio.sleep(0.03)  # past the deadline of the block that is over
 
     async def test_a_block_is_never_longer(self) -> None:
-        block = SharedDeadline(0.01, "x").shorter(60, "the client set")
+        block = SharedDeadline(0.01, "x").shorter_scope(60, "the client")
         with pytest.raises(Error, match=r"^x took longer than 0\.01s$"), block:
             await asyncio.Event().wait()
 
     async def test_a_block_that_takes_too_long_fails_with_the_deadlines_name(self) -> None:
         deadline = SharedDeadline(0.01, "the request")
-        with pytest.raises(Error) as caught, deadline.block():
+        with pytest.raises(Error) as caught, deadline.scope():
             await asyncio.Event().wait()
         assert caught.value.code is Code.DEADLINE_EXCEEDED
         assert caught.value.message == "the request took longer than 0.01s"
 
     async def test_the_time_left_is_ambient_inside(self) -> None:
-        with SharedDeadline(5, "x").block():
+        with SharedDeadline(5, "x").scope():
             left = remaining()
             assert left is not None
             assert 4 < left <= 5
@@ -192,13 +192,13 @@ class TestCommonDeadline:
         async def work(number: int) -> None:
             await asyncio.sleep(0.01 * number)
             try:
-                with deadline.block():
+                with deadline.scope():
                     await asyncio.Event().wait()
             except Error:
                 order.append(number)
 
         async def quick() -> None:
-            with deadline.block():
+            with deadline.scope():
                 await asyncio.sleep(0)
             order.append(0)
 
@@ -208,7 +208,7 @@ class TestCommonDeadline:
     async def test_it_strikes_again_after_a_pause(self) -> None:
         deadline = SharedDeadline(0.01, "x")
         for _ in range(3):
-            with pytest.raises(Error), deadline.block():
+            with pytest.raises(Error), deadline.scope():
                 await asyncio.Event().wait()
 
     async def test_a_cancellation_from_outside_stays_one(self) -> None:
@@ -216,7 +216,7 @@ class TestCommonDeadline:
         entered = asyncio.Event()
 
         async def work() -> None:
-            with deadline.block():
+            with deadline.scope():
                 entered.set()
                 await asyncio.Event().wait()
 
@@ -228,7 +228,7 @@ class TestCommonDeadline:
 
     async def test_an_error_inside_passes_through_and_the_task_lives_on(self) -> None:
         deadline = SharedDeadline(0.01, "x")
-        with pytest.raises(KeyError), deadline.block():
+        with pytest.raises(KeyError), deadline.scope():
             raise KeyError("x")
         await asyncio.sleep(0.03)  # past the deadline of the block that is over
         task = asyncio.current_task()
@@ -237,25 +237,25 @@ class TestCommonDeadline:
 
     async def test_an_outer_deadline_that_is_sooner_is_what_remains(self) -> None:
         async with fail_after(1, "outer"):
-            with SharedDeadline(60, "inner").block():
+            with SharedDeadline(60, "inner").scope():
                 left = remaining()
                 assert left is not None
                 assert left <= 1
 
     async def test_a_lifted_deadline_does_not_strike_and_is_not_seen(self) -> None:
         deadline = SharedDeadline(0.02, "x")
-        with deadline.block() as block:
-            block.lift()
+        with deadline.scope() as scope:
+            scope.disable()
             assert remaining() is None
             await asyncio.sleep(0.06)
         assert remaining() is None
-        with pytest.raises(Error), deadline.block():
+        with pytest.raises(Error), deadline.scope():
             await asyncio.Event().wait()
 
     async def test_lifting_leaves_the_outer_deadline(self) -> None:
         async with fail_after(1, "outer"):
-            with SharedDeadline(0.5, "inner").block() as block:
-                block.lift()
+            with SharedDeadline(0.5, "inner").scope() as scope:
+                scope.disable()
                 left = remaining()
                 assert left is not None
                 assert 0.5 < left <= 1

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from types import NoneType
 
 import pytest
-from recording_log import RecordingLog
 from rpc_echo import FakeContext
 
 from paceline.concurrency.deadline import remaining
@@ -22,8 +21,9 @@ from paceline.grpc.interceptors import (
 )
 from paceline.grpc.status import Throttled
 from paceline.grpc.streams import Ended, Streams
-from paceline.log.ambient import current
+from paceline.log.context import current
 from paceline.resilience.rate_limit import RateLimiter, RateLimits
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 UNARY = Method("/shop.v1.Shop/Buy", scopes=frozenset({"shop:buy"}))
@@ -262,7 +262,7 @@ async def test_the_clients_deadline_is_named_as_the_clients() -> None:
     with pytest.raises(Error) as caught:
         await deadline(30)(forever, UNARY)(call_of(UNARY, left=0.01))
     assert caught.value.message == (
-        "the call took longer than the 0.01s that the client set (grpc-timeout)"
+        "the call took longer than the 0.01s set by the client (grpc-timeout)"
     )
 
 

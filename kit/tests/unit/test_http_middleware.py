@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recording_log import RecordingLog
 
 from paceline.concurrency.deadline import remaining
 from paceline.errors import Code, Error, NotFound, Unauthorized
@@ -26,8 +25,9 @@ from paceline.http.middleware import (
     timeout,
 )
 from paceline.http.testing import TestClient, TestResponse
-from paceline.log.ambient import current
+from paceline.log.context import current
 from paceline.resilience.rate_limit import Decision, RateLimiter, RateLimits
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 
@@ -296,7 +296,7 @@ class TestTheClientsDeadline:
         assert found.status == 504
         assert [level for level, _, _ in log.lines] == ["warning"]
         assert found.json()["detail"] == (
-            f"the request took longer than the {wish.seconds:g}s that the client set ({wish.by})"
+            f"the request took longer than the {wish.seconds:g}s set by the client ({wish.by})"
         )
 
     @pytest.mark.parametrize("wish", CAPPED, ids=lambda wish: wish.id)
@@ -318,7 +318,7 @@ class TestTheClientsDeadline:
         async def echo(body: Body[dict[str, int]]) -> dict[str, int]:
             return body
 
-        app = App(recover(RecordingLog()), timeout(0.01, by="the service sets (TIMEOUT)"))
+        app = App(recover(RecordingLog()), timeout(0.01, set_by="the service (TIMEOUT)"))
         app.group().post("/", echo)
         sent: list[Message] = []
 
@@ -332,7 +332,7 @@ class TestTheClientsDeadline:
         }  # fmt: skip
         await app(scope, cast("Receive", asyncio.Event().wait), send)
         assert msgspec.json.decode(sent[1]["body"])["detail"] == (
-            "reading the request's body ran out of the 0.01s that the service sets (TIMEOUT)"
+            "reading the request's body exceeded the 0.01s set by the service (TIMEOUT)"
         )
 
 

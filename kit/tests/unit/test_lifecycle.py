@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from recording_log import RecordingLog
 
 from paceline.concurrency.deadline import remaining
 from paceline.errors import Code, Error, chain
 from paceline.lifecycle import Exit, Lifecycle
+from paceline.testing import RecordingLog
 
 
 @dataclass

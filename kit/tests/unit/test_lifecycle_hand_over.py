@@ -5,9 +5,9 @@ import os
 import signal
 
 import pytest
-from recording_log import RecordingLog
 
 from paceline.lifecycle import Exit, Lifecycle, OnShutdown
+from paceline.testing import RecordingLog
 
 
 class Slow:

@@ -9,7 +9,7 @@ import pytest
 
 from paceline.log import ambient, new_logger, setup
 from paceline.log.output import Output
-from paceline.log.standard import route_standard_logging
+from paceline.log.stdlib import route_standard_logging
 from paceline.testing.clock import ManualClock
 
 

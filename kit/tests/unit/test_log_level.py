@@ -9,7 +9,7 @@ import pytest
 from paceline.log import new_logger, prepared
 from paceline.log.logger import logger_on
 from paceline.log.output import Output
-from paceline.log.standard import route_standard_logging
+from paceline.log.stdlib import route_standard_logging
 from paceline.testing.clock import ManualClock
 
 

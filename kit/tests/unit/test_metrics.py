@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_text import read_openmetrics, read_text
 
 from paceline.coalesce import CoalescerStats
-from paceline.messaging import consumer as bus_consumer
+from paceline.messaging.consumer import ConsumerStats
 from paceline.messaging.nats.source import Backlog
 from paceline.metrics.loop import LoopLag
 from paceline.metrics.registry import Metrics
@@ -20,8 +20,10 @@ from paceline.metrics.watch import StatsCollector
 from paceline.postgres import PoolStats
 from paceline.postgres.outbox import OutboxStats
 from paceline.redis import CacheStats
-from paceline.resilience import breaker, bulkhead, retry
-from paceline.resilience import load_shedding as shed
+from paceline.resilience.bulkhead import BulkheadStats
+from paceline.resilience.circuit_breaker import BreakerStats
+from paceline.resilience.load_shedding import AdmissionStats, LoadSheddingStats
+from paceline.resilience.retry import RetryStats
 from paceline.trace.export import ExportStats
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -133,19 +135,17 @@ STATS: Mapping[str, object] = {
     "coalescers": CoalescerStats(8, 1, 3, 7, 4, 2, 1),
     "pools": PoolStats(5, 2, 3, 25, 1),
     "caches": CacheStats(),
-    "consumers": bus_consumer.ConsumerStats(
-        acknowledged=4, retried=3, buried=2, returned=1, calls=9
-    ),
+    "consumers": ConsumerStats(acknowledged=4, retried=3, buried=2, returned=1, calls=9),
     "backlogs": Backlog(6, 5),
     "outbox": OutboxStats(3, 1, 2.5),
-    "breakers": breaker.BreakerStats(open=True, share=1.0, succeeded=3, failed=5, refused=7),
+    "breakers": BreakerStats(open=True, share=1.0, succeeded=3, failed=5, refused=7),
     "exporters": ExportStats(sent=40, dropped=2, waiting=3),
-    "shedders": shed.LoadSheddingStats(
+    "shedders": LoadSheddingStats(
         200, 17, shedding=True, delay_seconds=0.05, normal_seconds=0.01, lag_seconds=0.02
     ),
-    "doors": shed.AdmissionStats(100, 1, 20, 3),
-    "retries": retry.RetryStats(100, 4, 1),
-    "bulkheads": bulkhead.BulkheadStats(12, 3, 2, 1),
+    "doors": AdmissionStats(100, 1, 20, 3),
+    "retries": RetryStats(100, 4, 1),
+    "bulkheads": BulkheadStats(12, 3, 2, 1),
 }
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, chain
-from paceline.postgres import DatabaseError, Pool, connect
-from paceline.postgres.connector import describe
+from paceline.postgres import DatabaseError, Pool, PoolSettings, connect
+from paceline.postgres.connector import describe_dsn
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ CASES = (
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.dsn)
 def test_host_port_and_database_are_shown(case: Case) -> None:
-    assert describe(case.dsn) == case.shown
+    assert describe_dsn(case.dsn) == case.shown
 
 
 @given(st.text(min_size=1))
@@ -46,9 +46,9 @@ def test_host_port_and_database_are_shown(case: Case) -> None:
 def test_nothing_of_a_password_is_shown_escaped_or_not(password: str) -> None:
     safe = {"database app on db.internal:5432", "the database"}
     for written in (password, quote(password, safe="")):
-        assert describe(f"postgresql://user:{written}@db.internal:5432/app") in safe
+        assert describe_dsn(f"postgresql://user:{written}@db.internal:5432/app") in safe
     query = quote(password, safe="")
-    assert describe(f"postgresql://db.internal:5432/app?password={query}") in safe
+    assert describe_dsn(f"postgresql://db.internal:5432/app?password={query}") in safe
 
 
 async def test_an_address_that_cannot_be_read_is_not_quoted() -> None:
@@ -59,7 +59,9 @@ async def test_an_address_that_cannot_be_read_is_not_quoted() -> None:
 
 
 async def test_a_server_that_does_not_come_up_is_given_up_and_named(tmp_path: Path) -> None:
-    pool = Pool(f"postgresql://u:secret@/app?host={tmp_path}&port=5432", start_timeout=0.05)
+    pool = Pool(
+        f"postgresql://u:secret@/app?host={tmp_path}&port=5432", PoolSettings(start_timeout=0.05)
+    )
     with pytest.raises(DatabaseError) as caught:
         await pool.start()
     assert caught.value.code is Code.UNAVAILABLE
@@ -89,4 +91,4 @@ async def test_a_pool_that_is_not_started_says_so_and_stops_quietly() -> None:
 @pytest.mark.parametrize(("min_size", "max_size"), [(6, 5), (0, 0), (-1, 5)])
 def test_impossible_sizes_are_refused(min_size: int, max_size: int) -> None:
     with pytest.raises(ValueError, match="a pool cannot have"):
-        Pool("postgresql://db/app", min_size=min_size, max_size=max_size)
+        Pool("postgresql://db/app", PoolSettings(min_size=min_size, max_size=max_size))

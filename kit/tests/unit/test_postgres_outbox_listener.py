@@ -12,7 +12,7 @@ class HandBell:
         self.rings: asyncio.Queue[None] = asyncio.Queue()
         self.open = False
 
-    async def heard(self) -> None:
+    async def wait(self) -> None:
         await self.rings.get()
 
     @asynccontextmanager

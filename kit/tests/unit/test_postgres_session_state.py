@@ -2,7 +2,7 @@
 
 import pytest
 
-from paceline.postgres.session_state import leaves_state
+from paceline.postgres.session_state import changes_session
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from paceline.postgres.session_state import leaves_state
     ],
 )
 def test_a_statement_about_rows_leaves_nothing(sql: str) -> None:
-    assert not leaves_state(sql)
+    assert not changes_session(sql)
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_a_statement_about_rows_leaves_nothing(sql: str) -> None:
     ],
 )
 def test_whatever_else_is_taken_to_leave_something(sql: str) -> None:
-    assert leaves_state(sql)
+    assert changes_session(sql)

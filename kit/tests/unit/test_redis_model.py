@@ -11,9 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from memory_store import MemoryStore, Mood
-from recording_log import RecordingLog
 
 from paceline.redis import CacheAside
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 T = TypeVar("T")

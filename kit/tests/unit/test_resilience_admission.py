@@ -11,7 +11,6 @@ from consuming import Thing
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from memory_source import MemorySource
-from recording_log import RecordingLog
 from rpc_echo import FakeContext
 
 from paceline.errors import Code, Error, Overloaded
@@ -25,6 +24,7 @@ from paceline.http.testing import TestClient
 from paceline.messaging import Incoming, Message
 from paceline.messaging.consumer import Consumer
 from paceline.resilience.load_shedding import Admission, LoadShedder, Priority
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 UNARY = Method("/shop.v1.Shop/Buy")

@@ -55,7 +55,7 @@ async def test_who_waits_until_time_is_over_is_told_what_for() -> None:
         async with fail_after(0.01, "the request"):
             await stay(bulkhead, done)
     assert caught.value.message == (
-        "waiting for a place among pages ran out of the 0.01s of the request"
+        "waiting for a place among pages exceeded the 0.01s limit of the request"
     )
     done.set()
     await inside

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import pytest
-from recording_log import RecordingLog
 
 from paceline.resilience.load_shedding import Admission, LoadShedder, Permit, Priority
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 INTERVAL = 0.025

@@ -37,7 +37,7 @@ from myservice.worker.orders import ORDERS, OrderProcessor
 from paceline.commands import Wiring, api_group, new_ingress, serve_grpc, serve_http
 from paceline.http import add_docs
 from paceline.messaging.nats import NatsBus, NatsConsumer
-from paceline.postgres import InboxCleaner, Notifier, Pool, listening, uuid7
+from paceline.postgres import InboxCleaner, Notifier, Pool, PoolSettings, listening, uuid7
 from paceline.postgres.outbox import OutboxListener, OutboxRelay
 from paceline.redis import CacheAside, Redis, RedisStore
 
@@ -87,8 +87,7 @@ def build(config: Config, wiring: Wiring) -> None:
 def _base(config: Config, wiring: Wiring) -> Base:
     pool = Pool(
         config.get_database_url(),
-        max_size=config.max_db_conns,
-        application_name=wiring.spec.name,
+        PoolSettings(max_size=config.max_db_conns, application_name=wiring.spec.name),
     )
     wiring.add(pool, ready={"postgres": pool.ping})
     # Half of the connections stay for batches, which serve many at once.

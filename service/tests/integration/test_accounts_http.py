@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 from http_clients import OPERATOR, ada, app, bob, client, operator
-from recording_log import RecordingLog
 from wired_service import config_on, wire_service
 
 from myservice.domain.accounts import MAX_AMOUNT
 from paceline.http import TestClient, TestResponse
+from paceline.testing import RecordingLog
 
 __all__ = ["ada", "app", "bob", "operator"]
 pytestmark = pytest.mark.integration

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import pytest
-from recording_log import RecordingLog
 from wired_service import SECRET, config_on, wire_service
 
 from paceline.auth import issue_token
@@ -17,7 +16,7 @@ from paceline.clock import SystemClock
 from paceline.commands import Process
 from paceline.http import TestClient, TestResponse
 from paceline.postgres import connect
-from paceline.testing import ManualClock, cancel_at_every_await
+from paceline.testing import ManualClock, RecordingLog, cancel_at_every_await
 
 pytestmark = pytest.mark.integration
 

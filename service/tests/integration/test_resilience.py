@@ -14,7 +14,7 @@ from myservice.repository.reading import Reads
 from myservice.repository.records import PgRecords
 from paceline.errors import Overloaded
 from paceline.http import TestClient
-from paceline.postgres import Pool, uuid7
+from paceline.postgres import Pool, PoolSettings, uuid7
 
 pytestmark = pytest.mark.integration
 
@@ -57,7 +57,7 @@ async def records_in(pool: Pool, reads: Reads) -> AsyncGenerator[tuple[PgRecords
 
 async def test_reads_outlive_the_connections_they_are_made_on(migrated: str, pool: Pool) -> None:
     reads = Reads()
-    other = Pool(migrated, min_size=1, max_size=2)
+    other = Pool(migrated, PoolSettings(min_size=1, max_size=2))
     await other.start()
     try:
         async with records_in(pool, reads) as (records, record):
@@ -75,7 +75,10 @@ async def test_reads_outlive_the_connections_they_are_made_on(migrated: str, poo
 
 
 async def test_pages_leave_connections_to_reads_by_key(migrated: str) -> None:
-    pool, other = Pool(migrated, min_size=1, max_size=2), Pool(migrated, min_size=1, max_size=2)
+    pool, other = (
+        Pool(migrated, PoolSettings(min_size=1, max_size=2)),
+        Pool(migrated, PoolSettings(min_size=1, max_size=2)),
+    )
     await pool.start()
     await other.start()
     reads = Reads(pages=1)

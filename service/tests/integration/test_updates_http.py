@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from event_stream import Stream
 from feed_replicas import until
-from recording_log import RecordingLog
 from wired_service import SECRET, config_on, http_server_of, wire_service
 
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.commands import Process
 from paceline.http import TestClient
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

@@ -8,13 +8,13 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
-from recording_log import RecordingLog
 from wired_service import SECRET, config_on, wire_service
 
 from myservice.proto.v1 import accounts_pb2_grpc, records_pb2_grpc
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.commands import Process
+from paceline.testing import RecordingLog
 
 
 def token_of(subject: str, *scopes: str, expiry: float = 3600) -> tuple[tuple[str, str], ...]:

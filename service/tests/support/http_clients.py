@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import pytest
-from recording_log import RecordingLog
 from wired_service import SECRET, config_on, wire_service
 
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.http import App, TestClient
+from paceline.testing import RecordingLog
 
 OWNER: Final = (
     "accounts:read", "accounts:write", "transfers:write", "orders:read", "orders:write",

@@ -1,11 +1,10 @@
 """The service wired in this process, as its commands do it, with the settings of a test."""
 
-from recording_log import RecordingLog
-
 from myservice.cli import SERVICE
 from myservice.config import Config
 from paceline.commands import Process, ProcessSpec, wire
 from paceline.http import HttpServer
+from paceline.testing import RecordingLog
 
 SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from recording_log import RecordingLog
 
 from myservice.cli import SERVICE
 from myservice.config import Config
 from paceline.commands import Development
 from paceline.config import SecretUrl
 from paceline.engines import EngineError
+from paceline.testing import RecordingLog
 
 GIVEN = {
     "database_url": SecretUrl("postgresql://db/records"),

@@ -1,9 +1,9 @@
 """The list of scopes, against what the routes need."""
 
-from recording_log import RecordingLog
 from wired_service import config_on, wire_service
 
 from myservice.scopes import SCOPES
+from paceline.testing import RecordingLog
 
 NOBODY = "postgresql://app@127.0.0.1:1/app"
 

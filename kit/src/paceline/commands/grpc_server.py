@@ -49,7 +49,7 @@ def serve_grpc(
         access_log(wiring.log, quiet=PROBES),
         *([] if wiring.metrics is None else [metrics(wiring.metrics)]),
         recover(wiring.log, domain=service),
-        deadline(config.request_timeout, by=set_by_service(config)),
+        deadline(config.request_timeout, set_by=set_by_service(config)),
         authenticate(ingress.verifier, wiring.clock),
         rate_limit(ingress.limits),
     )

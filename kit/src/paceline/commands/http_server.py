@@ -55,7 +55,7 @@ def serve_http(
         access_log(wiring.log, quiet=PROBES),
         *([] if wiring.metrics is None else [metrics(wiring.metrics)]),
         recover(wiring.log, statuses=statuses or {}),
-        timeout(config.request_timeout, by=set_by_service(config)),
+        timeout(config.request_timeout, set_by=set_by_service(config)),
         max_body=config.max_body,
         statuses=statuses or {},
         lifespan=wiring.lifespan,
@@ -89,5 +89,5 @@ def api_group(app: App, prefix: str, ingress: Ingress) -> RouteGroup:
 
 
 def set_by_service(config: Settings) -> str:
-    """Whose the deadline of a request is, for errors: read after "the 30s that"."""
-    return f"the service sets ({config.variable('request_timeout')})"
+    """What sets the deadline of a request, for errors: "exceeded the 30s set by …"."""
+    return f"the service ({config.variable('request_timeout')})"

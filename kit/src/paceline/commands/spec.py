@@ -16,7 +16,7 @@ from paceline.commands.lazy import LazyCommand
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from paceline.commands.doctor import Check
+    from paceline.commands.doctor import Check, DoctorRun
     from paceline.commands.settings import ServiceSettings
     from paceline.commands.wiring import Process, Wiring
 
@@ -70,9 +70,9 @@ class ServiceSpec:
         found: Collection[str] = load_object(self.scopes) if self.scopes else ()
         return found
 
-    def get_checks(self) -> "Callable[..., Mapping[str, Check]] | None":
+    def get_checks(self) -> "Callable[[Any, DoctorRun], Mapping[str, Check]] | None":
         """What makes its own checks."""
-        found: Callable[..., Mapping[str, Check]] | None = (
+        found: Callable[[Any, DoctorRun], Mapping[str, Check]] | None = (
             load_object(self.checks) if self.checks else None
         )
         return found

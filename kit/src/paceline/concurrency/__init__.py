@@ -5,11 +5,11 @@ Everything that waits has a deadline, and nothing outlives the block that starte
 
 from paceline.concurrency.background import Background
 from paceline.concurrency.deadline import (
-    Block,
     Deadline,
     DeadlineExceeded,
+    DeadlineScope,
     SharedDeadline,
-    ambient,
+    current_deadline,
     expired,
     fail_after,
     inherit,
@@ -25,13 +25,13 @@ from paceline.concurrency.workers import process_pool
 
 __all__ = [
     "Background",
-    "Block",
     "Deadline",
     "DeadlineExceeded",
+    "DeadlineScope",
     "LimitedTaskGroup",
     "SharedDeadline",
     "SingleFlight",
-    "ambient",
+    "current_deadline",
     "expired",
     "fail_after",
     "fetch_all",

@@ -9,15 +9,15 @@ some colours, cost every command a tenth of a second of imports. ``main`` calls 
 hands the logger on; others type against `Logger`. Read ``logger``, then ``output``, ``redact``.
 """
 
-from paceline.log.ambient import ambient, pop, push
-from paceline.log.failure import type_name
+from paceline.log.context import ambient, pop, push
+from paceline.log.exceptions import type_name
 from paceline.log.level import Level
 from paceline.log.logger import Log, Logger, new_logger
 from paceline.log.output import Format
-from paceline.log.prepared import prepared
 from paceline.log.redact import masked
-from paceline.log.standard import setup
+from paceline.log.stdlib import setup
 from paceline.log.tail import Tail
+from paceline.log.writer import prepared
 
 __all__ = [
     "Format",

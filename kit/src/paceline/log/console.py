@@ -9,8 +9,8 @@ does. Used by ``output``; ``jsonline`` is the form for machines.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from paceline.log.call_site import CallSite
 from paceline.log.redact import is_list, is_mapping
-from paceline.log.source import CallSite
 
 _BRIGHT: Final = "\x1b[1m"
 _DIM: Final = "\x1b[2m"

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol, Self, TextIO
 
 from paceline.clock import Clock, SystemClock
+from paceline.log.call_site import CallSite
 from paceline.log.level import WEIGHT, Level
 from paceline.log.output import Format, Output
-from paceline.log.source import CallSite
 from paceline.log.tail import Tail
 
 _DEBUG: Final = WEIGHT["debug"]

@@ -15,14 +15,14 @@ from typing import Final, Literal, TextIO, cast
 from msgspec import defstruct
 
 from paceline.clock import Clock
-from paceline.log.ambient import current
+from paceline.log.call_site import CallSite, CallSites
 from paceline.log.console import Console
-from paceline.log.failure import describe_failure, type_name
+from paceline.log.context import current
+from paceline.log.exceptions import describe_failure, type_name
 from paceline.log.jsonline import encode, encode_part, finished
 from paceline.log.level import WEIGHT, Threshold
 from paceline.log.redact import ATOMS, MASK, SHORT, is_plain, is_secret, masked, plain
 from paceline.log.sink import Sink
-from paceline.log.source import CallSite, CallSites
 from paceline.log.tail import Tail
 
 Format = Literal["auto", "json", "pretty"]

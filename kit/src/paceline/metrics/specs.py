@@ -54,11 +54,11 @@ GROUPS: Final[Mapping[str, MetricGroup]] = {
         (
             _counter("coalescer_calls", "Calls that were let in.", "calls"),
             _counter("coalescer_refused", "Calls refused because too many waited.", "refused"),
-            _counter("coalescer_trips", "Trips that departed.", "trips"),
-            _counter("coalescer_items", "Items that trips carried.", "items"),
-            _gauge("coalescer_waiting", "Calls that wait for a trip.", "waiting"),
-            _gauge("coalescer_trips_out", "Trips that are out.", "out"),
-            _gauge("coalescer_largest_batch", "The most items a trip has carried.", "largest"),
+            _counter("coalescer_trips", "Batches that started.", "batches"),
+            _counter("coalescer_items", "Items in those batches.", "items"),
+            _gauge("coalescer_waiting", "Calls that wait for a batch to start.", "waiting"),
+            _gauge("coalescer_trips_out", "Batches in flight.", "in_flight"),
+            _gauge("coalescer_largest_batch", "The largest batch, in items.", "largest_batch"),
         ),
     ),
     "pools": MetricGroup(

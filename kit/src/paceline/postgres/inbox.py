@@ -11,10 +11,11 @@ repositories call `claim`; `InboxCleaner` forgets what the queue cannot deliver 
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final, LiteralString, Protocol
+from typing import Final, LiteralString
 
 from paceline.concurrency import Background
 from paceline.errors import Code, Error
+from paceline.log import Logger
 from paceline.postgres import Connection, Pool
 
 SCHEMA: Final[LiteralString] = """
@@ -50,14 +51,6 @@ _FORGET: Final[LiteralString] = """
     )
     SELECT count(*) FROM gone
 """
-
-
-class Logger(Protocol):
-    """Where the cleaner tells when it fails."""
-
-    def error(self, event: str, /, **fields: object) -> object:
-        """Log a failure."""
-        ...
 
 
 async def claim(tx: Connection, consumer: str, ids: Sequence[str]) -> set[str]:

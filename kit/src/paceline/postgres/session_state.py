@@ -1,12 +1,11 @@
-"""Which statements leave something behind in the session.
+"""Which statements change the session, so that the connection must be reset after them.
 
-A statement that only reads or writes rows leaves nothing, so a connection that ran nothing else
-goes back to the pool as it is; after any other one (SET, LISTEN, DECLARE, a session-wide advisory
-lock, several statements in one) it is reset first, which costs a round trip. When in doubt the
-answer is yes. Not seen: a function of one's own that takes a session lock or sets a parameter
-inside; call such a function in ``Pool.connection``, which always resets.
-Used by ``connection``; rejected: never resetting, because a forgotten ``SET`` would then change
-the meaning of another request's statements.
+A statement that only reads or writes rows changes nothing, so a connection that ran nothing else
+is returned to the pool as it is; after any other (SET, LISTEN, DECLARE, a session-level advisory
+lock, several statements in one) it is reset first, which costs a round trip. In doubt the answer
+is yes. Not detected: a user-defined function that takes a session lock or sets a parameter; call
+such a function in ``Pool.connection``, which always resets. Rejected: never resetting, because a
+forgotten ``SET`` would then change the meaning of another request's statements.
 """
 
 import re
@@ -20,6 +19,6 @@ _SESSION_FUNCTION: Final = re.compile(r"set_config|advisory_lock", re.IGNORECASE
 
 
 @lru_cache(maxsize=1024)
-def leaves_state(sql: str) -> bool:
-    """Whether the session may not be the same after ``sql``. Never false by mistake."""
+def changes_session(sql: str) -> bool:
+    """Whether the session may not be the same after ``sql``. In doubt, true."""
     return _ROWS_ONLY.match(sql) is None or _SESSION_FUNCTION.search(sql) is not None

@@ -10,12 +10,13 @@ Used by ``store`` (which ``aside`` stands on) and by ``limit``.
 import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from paceline.clock import Clock
 from paceline.errors import Code, Error
+from paceline.log import Logger
 from paceline.redis.connections import Answer, ConnectionPool, Word
 from paceline.resilience import Breaker
 from paceline.stats import StatsEntry
@@ -23,18 +24,6 @@ from paceline.trace import SpanKind, span
 
 _MOST_KINDS: Final = 16
 _SYSTEM: Final = {"db.system.name": "redis"}
-
-
-class Logger(Protocol):
-    """Where the comings and goings of the server are told."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log that it is back."""
-        ...
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log that it is away."""
-        ...
 
 
 class Script:

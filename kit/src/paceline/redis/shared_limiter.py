@@ -57,7 +57,7 @@ class SharedLimiter:
             raise ValueError("the burst must be at least 1")
         self._interval = _MICROSECONDS / rate
         self._takes: WriteCoalescer[_Take, Decision] = WriteCoalescer(
-            self._take_all, name=f"asking the shared {name}", lanes=2, max_batch=256
+            self._take_all, name=f"asking the shared {name}", max_in_flight=2, max_batch=256
         )
         self._fallbacks = 0
 

@@ -15,9 +15,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Final
 
 from paceline.clock import Clock
+from paceline.log import Logger
 from paceline.stats import StatsEntry
 
 _SHARES: Final = (float("inf"), 1.0, 0.9, 0.6)
@@ -37,18 +38,6 @@ class Priority(IntEnum):
     WRITE = 1
     READ = 2
     BACKGROUND = 3
-
-
-class Logger(Protocol):
-    """Where an overload is told: once when it begins, once when it is over."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log that it is over."""
-        ...
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log that it begins."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

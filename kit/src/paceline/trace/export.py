@@ -17,23 +17,12 @@ from threading import Event, Thread
 from typing import Final, Protocol
 
 from paceline.concurrency import remaining
+from paceline.log import Logger
 from paceline.stats import StatsEntry
 from paceline.trace.spans import Span
 
 _STOP_TIMEOUT: Final = 5.0
 _LAST_TRY: Final = 1.0
-
-
-class Logger(Protocol):
-    """Where it is told that spans are lost, and when they no longer are."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log a recovery. Called from a thread."""
-        ...
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log a failure. Called from a thread."""
-        ...
 
 
 class Sender(Protocol):

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import pytest
 from http_wire import GET, Client, Held, echo, hello, serving
-from recording_log import RecordingLog
 
 from paceline.clock import SystemClock
 from paceline.http.app import App
 from paceline.http.asgi import ASGIApp
 from paceline.http.middleware.shed import PreAdmission, by_method, shed
 from paceline.resilience.load_shedding import Admission, LoadShedder
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

@@ -20,7 +20,7 @@ from myservice.service.accounts import AccountService, Actor
 from paceline.clock import SystemClock
 from paceline.commands import USAGE, ConfigFile, DatabaseUrl, fail, load_for, run_once
 from paceline.errors import ValidationError
-from paceline.postgres import Pool, uuid7
+from paceline.postgres import Pool, PoolSettings, uuid7
 
 _OPERATOR = Actor("command line", operator=True)
 
@@ -67,14 +67,14 @@ def _credit(
     if draft.amount == 0:
         fail("amount: must be more than nothing", code=USAGE)
     pool = _pool(database_url, config_file)
-    accounts, ledger = PgAccounts(pool), PgLedger(pool)
-    service = AccountService(accounts, ledger, SystemClock(), uuid7)
-    made = run_once(
-        [pool, accounts, ledger], lambda: service.credit(account, draft, _OPERATOR, key)
-    )
+    service = AccountService(PgAccounts(pool), PgLedger(pool), SystemClock(), uuid7)
+    made = run_once([pool], lambda: service.credit(account, draft, _OPERATOR, key))
     typer.echo(f"{made.to_id} holds {made.to_balance} after entry {made.id}")
 
 
 def _pool(database_url: str | None, file: Path | None) -> Pool:
     config = load_for(Config, "migrate", {"database_url": database_url}, file)
-    return Pool(config.get_database_url(), min_size=1, max_size=2, application_name="ledger")
+    return Pool(
+        config.get_database_url(),
+        PoolSettings(min_size=1, max_size=2, application_name="ledger"),
+    )

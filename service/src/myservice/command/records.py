@@ -26,7 +26,7 @@ from myservice.service.imports import ImportService
 from paceline.clock import SystemClock
 from paceline.commands import USAGE, ConfigFile, DatabaseUrl, fail, load_for, run_once
 from paceline.concurrency import merge
-from paceline.postgres import Pool, uuid7
+from paceline.postgres import Pool, PoolSettings, uuid7
 
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="ndjson or csv; by the file's ending unless given.")
@@ -98,8 +98,7 @@ def _export(
     """Export all records. A file appears when it is complete, and can be imported."""
     wanted = _format_of(file, form)
     pool = _pool(database_url, config_file)
-    records = PgRecords(pool)
-    exports = ExportService(records)
+    exports = ExportService(PgRecords(pool))
 
     async def run() -> int:
         if file is None:
@@ -112,7 +111,7 @@ def _export(
         return count
 
     try:
-        count = run_once([pool, records], run)
+        count = run_once([pool], run)
     except KeyboardInterrupt:
         fail("stopped", code=_INTERRUPTED)
     _say(f"{count:,} records exported")
@@ -206,4 +205,7 @@ def _say(line: str) -> None:
 
 def _pool(database_url: str | None, file: Path | None) -> Pool:
     config = load_for(Config, "migrate", {"database_url": database_url}, file)
-    return Pool(config.get_database_url(), min_size=1, max_size=2, application_name="records")
+    return Pool(
+        config.get_database_url(),
+        PoolSettings(min_size=1, max_size=2, application_name="records"),
+    )

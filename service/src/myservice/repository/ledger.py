@@ -87,7 +87,7 @@ class PgLedger:
     def __init__(self, pool: Pool, *, observer: Observer | None = None) -> None:
         self._pool = pool
         self._in_flight: set[tuple[str, str]] = set()
-        # One lane: on busy accounts a second batch could only wait for the first one's locks.
+        # One batch at a time: on busy accounts a second could only wait for the first one's locks.
         self._entries: WriteCoalescer[Entry, Transfer] = WriteCoalescer(
             self._enter_all, name="entering into the ledger", observer=observer
         )

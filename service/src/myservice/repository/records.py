@@ -73,9 +73,9 @@ _LOG_CHANGES: Final[LiteralString] = f"""
     )
 """
 _PRIMARY_KEY: Final = "records_pkey"
-# While one trip waits for the disk or the wire the next one can be under way; more would only make
+# While one batch waits for the disk or the wire the next one can be under way; more would only make
 # each of them smaller.
-_LANES: Final = 2
+_MAX_IN_FLIGHT: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,12 +125,15 @@ class PgRecords:
         self._encode = msgspec.json.Encoder().encode
         self._decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
         self._reads: ReadCoalescer[UUID, Record] = ReadCoalescer(
-            self._get_all, name="reading records", lanes=_LANES, observer=observer
+            self._get_all, name="reading records", max_in_flight=_MAX_IN_FLIGHT, observer=observer
         )
         self._inserts: WriteCoalescer[Record, Record] = WriteCoalescer(
-            self._insert_all, name="inserting records", lanes=_LANES, observer=observer
+            self._insert_all,
+            name="inserting records",
+            max_in_flight=_MAX_IN_FLIGHT,
+            observer=observer,
         )
-        # One lane: two batches could only wait for each other's locks.
+        # One batch at a time: two could only wait for each other's locks.
         self._changes: WriteCoalescer[_Change, Record | None] = WriteCoalescer(
             self._change_all, name="changing records", observer=observer
         )

@@ -112,7 +112,11 @@ def list_checks(spec: ServiceSpec, config: ServiceSettings, run: DoctorRun) -> d
         variable = run.variable("otel_endpoint")
         mend = f"start the collector, or mend {variable}: traces are dropped"
         checks["traces"] = partial(check_listening, "traces", target, mend, seconds=run.seconds)
-    return checks | _server_checks(spec, config, run) | _own_checks(spec, config, run)
+    return {
+        **checks,
+        **_server_checks(spec, config, run),
+        **_own_checks(spec, config, run),
+    }
 
 
 def _server_checks(spec: ServiceSpec, config: ServiceSettings, run: DoctorRun) -> dict[str, Check]:

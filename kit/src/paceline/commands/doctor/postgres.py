@@ -12,7 +12,7 @@ from paceline.commands.doctor.findings import Finding, fail, ok, warn
 from paceline.commands.doctor.runner import DoctorRun
 from paceline.commands.units import duration
 from paceline.concurrency import fail_after
-from paceline.postgres import connect, describe
+from paceline.postgres import connect, describe_dsn
 from paceline.postgres.migrate import MigrationState, Row, open_migrator, read_source
 
 _OLDEST: Final = 14
@@ -64,7 +64,7 @@ async def check_postgres(dsn: str, run: DoctorRun, *, wanted: int) -> list[Findi
     if row is None:
         return [fail(_NAME, "it gave no answer", "look into its log")]
     round_trip = ended - connected
-    reached = f"{describe(dsn)}, connected in {duration(connected - began)}"
+    reached = f"{describe_dsn(dsn)}, connected in {duration(connected - began)}"
     ahead = row["now"] - (ours - round_trip / 2)
     return assess_server(row, reached, run, wanted=wanted, ahead=ahead, round_trip=round_trip)
 

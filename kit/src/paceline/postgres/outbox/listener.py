@@ -15,7 +15,7 @@ from paceline.concurrency import Background
 class Wakeup(Protocol):
     """What rings when something may have been written."""
 
-    async def heard(self) -> None:
+    async def wait(self) -> None:
         """Wait until it has rung since the last time."""
         ...
 
@@ -41,5 +41,5 @@ class OutboxListener(Background):
         """Listen for ever; waits for no connection to begin."""
         async with self._listen() as bell:
             while True:
-                await bell.heard()
+                await bell.wait()
                 self._wake()

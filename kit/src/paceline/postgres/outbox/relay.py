@@ -13,10 +13,11 @@ import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final
 
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
+from paceline.log import Logger
 from paceline.postgres import Pool
 from paceline.postgres.outbox.rounds import Attempt, Publisher, publish_in_rounds
 from paceline.postgres.outbox.table import (
@@ -35,18 +36,6 @@ _FIRST_PAUSE: Final = 0.005
 _FAULTS_OF_A_MESSAGE: Final = frozenset(
     {Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.FAILED_PRECONDITION}
 )
-
-
-class Logger(Protocol):
-    """Where the relay tells when sending fails, and when it works again."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log a recovery."""
-        ...
-
-    def error(self, event: str, /, **fields: object) -> object:
-        """Log a failure."""
-        ...
 
 
 class Found(Enum):

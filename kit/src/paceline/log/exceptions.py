@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Final, cast
 
 from paceline.errors import Code, Error
+from paceline.log.call_site import short_path
 from paceline.log.redact import masked, plain
-from paceline.log.source import short_path
 
 _BROKEN: Final = frozenset({Code.UNKNOWN, Code.INTERNAL, Code.DATA_LOSS})
 _MAX_LINES: Final = 40

@@ -11,10 +11,10 @@ import sys
 from typing import TextIO
 
 from paceline.clock import SystemClock
+from paceline.log.call_site import describe
 from paceline.log.level import Level
 from paceline.log.logger import Log, logger_on
 from paceline.log.output import Format, Output
-from paceline.log.source import describe
 
 
 def setup(

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+from paceline.log.call_site import CallSites
 from paceline.log.level import Level
 from paceline.log.logger import Log, Logger
-from paceline.log.source import CallSites
 
 Write = Callable[..., None]
 _METHODS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}

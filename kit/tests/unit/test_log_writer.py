@@ -10,10 +10,10 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recording_log import RecordingLog
 
 from paceline.errors import NotFound
 from paceline.log import Level, Log, ambient, new_logger, prepared
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 _PLACE = re.compile(rb'"source":\{[^}]*\},|\([\w/]+\.py:\d+\)')

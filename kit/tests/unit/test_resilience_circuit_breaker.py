@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from paceline.resilience.breaker import Breaker, CircuitOpen
+from paceline.resilience.circuit_breaker import Breaker, CircuitOpen
 from paceline.testing.clock import ManualClock
 
 
