@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from paceline.auth.jwks import JwksSource
     from paceline.auth.jwt import KeySource, Verifier
     from paceline.auth.principal import Principal
-    from paceline.auth.secret import Secrets, weak_secret
+    from paceline.auth.secret import Secrets
+    from paceline.auth.secret_strength import weak_secret
 else:
     __getattr__ = lazy_exports(
         __name__,
@@ -29,7 +30,7 @@ else:
             "Verifier": "jwt",
             "fetch_from": "fetch",
             "issue_token": "issue",
-            "weak_secret": "secret",
+            "weak_secret": "secret_strength",
         },
     )
 
