@@ -126,7 +126,7 @@ class Wiring:
         self.metrics = self._metrics if config.enable_metrics and spec.listens else None
         self.health = Health({}, log, draining=lambda: self._get_lifecycle().draining)
         self.link = (
-            self.add(SupervisorLink(spec.handoff, on_leave=self._hand_over))
+            self.add(SupervisorLink(spec.handoff, on_retire=self._hand_over))
             if spec.handoff
             else None
         )
