@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -39,25 +40,10 @@ ROOMS = {
     "pytest": {"paceline.testing"},
     "redis": {"paceline.redis"},
     "textual": {"paceline.commands"},
-    "typer": {
-        "paceline.commands",
-        "myservice.cli",
-        "myservice.dead_cli",
-        "myservice.doctor_cli",
-        "myservice.ledger_cli",
-        "myservice.records_cli",
-        "myservice.schema_cli",
-        "myservice.serving_cli",
-        "myservice.settings_cli",
-        "myservice.top_cli",
-    },
+    "typer": {"paceline.commands", "myservice.command"},
     "uuid_utils": {"paceline.postgres"},
     "uvicorn": {"paceline.http"},
-    "uvloop": {
-        "paceline.commands",
-        "paceline.testing",
-        "myservice.serving_cli",
-    },
+    "uvloop": {"paceline.commands", "paceline.testing"},
     "yaml": {"paceline.config"},
 }
 ANYWHERE = {"msgspec", "paceline", "myservice"}
@@ -184,6 +170,8 @@ def names_imported(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found |= set(re.findall(r"^([a-z_.]+):[a-z_]+$", node.value))  # a lazy command's place
     return found
 
 

@@ -4,48 +4,49 @@ Made from a `ServiceSpec`. What a command needs is imported when it is called (`
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from paceline.commands.lazy import LazyCommand, lazy_group
 from paceline.commands.spec import ServiceSpec
 
-_HERE = "paceline.commands"
+_BEFORE: Final = (
+    (
+        "run",
+        "Start everything on engines of our own, to develop.",
+        "paceline.commands.run:run_commands",
+    ),
+    ("serve", "Serve requests: for production.", "paceline.commands.serve:serve_commands"),
+    ("worker", "Work off the queue: for production.", "paceline.commands.serve:serve_commands"),
+)
+_MIGRATE: Final = (
+    ("migrate", "Move the schema up or down.", "paceline.commands.migrate:migrate_commands"),
+)
+_AFTER: Final = (
+    ("dead", "Look after dead letters.", "paceline.commands.dead:dead_commands"),
+    ("token", "Make a bearer token.", "paceline.commands.token:token_commands"),
+    (
+        "config",
+        "Show what is in effect, and where it came from.",
+        "paceline.commands.show_config:config_commands",
+    ),
+    (
+        "doctor",
+        "Check settings, machine and servers.",
+        "paceline.commands.doctor.command:doctor_commands",
+    ),
+    ("top", "Watch a running instance.", "paceline.commands.top.command:top_commands"),
+)
 
 
 def list_commands(spec: ServiceSpec) -> Sequence[LazyCommand]:
-    """The commands in the order of ``--help``."""
-    migrate = LazyCommand(
-        "migrate", "Move the schema up or down.", f"{_HERE}.migrate:migrate_commands", spec
-    )
-    serving = f"{_HERE}.serve:serve_commands"
+    """The commands in the order of ``--help``; the service's own are in the middle."""
+    before = _BEFORE + (_MIGRATE if spec.migrations else ())
     return (
-        LazyCommand(
-            "run",
-            "Start everything on engines of our own, to develop.",
-            f"{_HERE}.run:run_commands",
-            spec,
-        ),
-        LazyCommand("serve", "Serve requests: for production.", serving, spec),
-        LazyCommand("worker", "Work off the queue: for production.", serving, spec),
-        *([migrate] if spec.migrations else []),
+        *(LazyCommand(name, text, where, spec) for name, text, where in before),
         *spec.commands,
-        LazyCommand("dead", "Look after dead letters.", f"{_HERE}.dead:dead_commands", spec),
-        LazyCommand("token", "Make a bearer token.", f"{_HERE}.token:token_commands", spec),
-        LazyCommand(
-            "config",
-            "Show what is in effect, and where it came from.",
-            f"{_HERE}.show_config:config_commands",
-            spec,
-        ),
-        LazyCommand(
-            "doctor",
-            "Check settings, machine and servers.",
-            f"{_HERE}.doctor.command:doctor_commands",
-            spec,
-        ),
-        LazyCommand("top", "Watch a running instance.", f"{_HERE}.top.command:top_commands", spec),
+        *(LazyCommand(name, text, where, spec) for name, text, where in _AFTER),
     )
 
 
