@@ -128,7 +128,7 @@ class Wiring:
         )
         self.health: Health = Health({}, log, draining=lambda: self._get_lifecycle().draining)
         self.link: SupervisorLink | None = (
-            self.add(SupervisorLink(spec.handoff, on_leave=self._hand_over))
+            self.add(SupervisorLink(spec.handoff, on_retire=self._hand_over))
             if spec.handoff
             else None
         )
