@@ -23,7 +23,7 @@ from paceline.postgres.migrate import (
     Progress,
     ServerError,
     Step,
-    create_pair,
+    create_migration,
 )
 
 OpenMigrator = Callable[[typer.Context, Progress], AbstractAsyncContextManager[Migrator]]
@@ -84,7 +84,7 @@ def migrate_commands(open_migrator: OpenMigrator, new_dir: Callable[[], Path]) -
     def new(name: Annotated[str, typer.Argument(help="Such as create_records.")]) -> None:
         """Make an empty pair of migration files with the next number."""
         try:
-            for path in create_pair(new_dir(), name):
+            for path in create_migration(new_dir(), name):
                 typer.echo(path)
         except Error as exc:
             raise _told(exc) from exc

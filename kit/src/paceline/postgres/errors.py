@@ -164,9 +164,7 @@ def _client_code(exc: BaseException) -> Code:
     if isinstance(exc, asyncpg.OutdatedSchemaCacheError):
         return Code.ABORTED
     if isinstance(exc, OSError | asyncpg.InternalClientError):
-        return (
-            Code.UNAVAILABLE
-        )  # the latter: the server announced that it ends the session
+        return Code.UNAVAILABLE  # the latter: the server announced that it ends the session
     if _is_bad_argument(exc):
         return Code.INVALID_ARGUMENT
     return Code.INTERNAL

@@ -60,9 +60,7 @@ async def _commit(connection: Connection) -> None:
         tag = await connection.control("COMMIT")
     except DatabaseError as exc:
         if exc.sqlstate is None:
-            connection.interrupted = (
-                True  # the server did not confirm the transaction's end
-            )
+            connection.interrupted = True  # the server did not confirm the transaction's end
         if _outcome_is_known(exc):
             raise
         raise OutcomeUnknown from exc

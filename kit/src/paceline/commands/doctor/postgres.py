@@ -12,14 +12,14 @@ from paceline.clock import Clock
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
 from paceline.commands.top import duration
 from paceline.postgres import connect, describe_dsn
-from paceline.postgres.migrate import MigrationState, Row
+from paceline.postgres.migrate import MigrationState, ResultRow
 
 _OLDEST: Final = 14
 _NAME: Final = "postgres"
 _SKEW: Final = 1.0
 _BAD_SKEW: Final = 30.0
 
-_Told = Row | Mapping[str, Any]
+_Told = ResultRow | Mapping[str, Any]
 """A decode point: the statement gives the types."""
 
 _LOOK: Final = """
