@@ -17,7 +17,7 @@ from recording_log import RecordingLog
 
 from paceline.engines import EngineError, PostgresEngine
 from paceline.engines.programs import Programs, find_system, find_wheel
-from paceline.engines.stale import find_processes, mark_of
+from paceline.engines.stale import cluster_mark, find_processes
 from paceline.lifecycle import Watched
 from paceline.postgres.connector import connect
 from paceline.testing.postgres_servers import TemplateDatabase, fresh_database, scratch_folder
@@ -76,7 +76,7 @@ async def test_data_written_before_a_stop_are_there_after_the_next_start(folder:
     assert engine.dsn() == address
     assert len(lines) == 5, "the second start initialises nothing"
     assert engine.pid is None
-    assert find_processes(mark_of(cluster_of(folder))) == []
+    assert find_processes(cluster_mark(cluster_of(folder))) == []
 
 
 async def test_the_cluster_is_utf_8_with_checksums_and_writes_are_durable(folder: Path) -> None:
@@ -187,11 +187,11 @@ async def test_a_busy_backend_that_outlived_its_server_is_ended_first(folder: Pa
     with pytest.raises(EngineError):
         await engine.wait()
     await engine.stop()
-    assert backend in {process.pid for process in find_processes(mark_of(cluster_of(folder)))}
+    assert backend in {process.pid for process in find_processes(cluster_mark(cluster_of(folder)))}
 
     async with running(engine) as other:
         assert await other.fetchval("SELECT x FROM t") == 7
-    assert "stopping left-over PostgreSQL" in log.events("warning")
+    assert "stopping a stale PostgreSQL" in log.events("warning")
     with pytest.raises((asyncpg.PostgresError, OSError, asyncpg.InterfaceError)):
         await busy
 
@@ -216,7 +216,7 @@ async def test_a_pid_file_that_names_an_unrelated_process_does_not_hinder(folder
     os.chown(stale, cluster_of(folder).stat().st_uid, -1)
     async with running(engine) as connection:
         assert await connection.fetchval("SELECT 1") == 1
-    assert "removed a stale lock of PostgreSQL" in log.events("warning")
+    assert "removed a stale lock file of PostgreSQL" in log.events("warning")
 
 
 async def test_a_setting_the_server_refuses_shows_in_the_error(folder: Path) -> None:
@@ -290,7 +290,7 @@ async def test_programs_in_a_private_folder_are_copied_once_and_run(public: Path
     )
     async with running(engine) as connection:
         assert await connection.fetchval("SELECT to_tsvector('english', 'riders') IS NOT NULL")
-    assert f"cannot pass {home}:" in lines[0]
+    assert f"cannot access {home}:" in lines[0]
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
 
 

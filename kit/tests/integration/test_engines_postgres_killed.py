@@ -17,8 +17,8 @@ import pytest
 from recording_log import RecordingLog
 
 from paceline.engines import PostgresEngine
-from paceline.engines.account import Account, find_barrier
-from paceline.engines.stale import find_processes, mark_of
+from paceline.engines.account import Account, find_inaccessible_part
+from paceline.engines.stale import cluster_mark, find_processes
 from paceline.postgres.connector import connect
 
 pytestmark = pytest.mark.integration
@@ -66,7 +66,7 @@ def writing(folder: Path, *, command: Sequence[str] = (sys.executable,)) -> Gene
 
 def wait_until_gone(cluster: Path, seconds: float) -> None:
     end = time.monotonic() + seconds
-    while processes := find_processes(mark_of(cluster)):
+    while processes := find_processes(cluster_mark(cluster)):
         assert time.monotonic() < end, processes
         os.sched_yield()
 
@@ -120,7 +120,7 @@ def folder_of_nobody() -> Generator[Path]:
 def python_for_nobody() -> str | None:
     version = f"python3.{sys.version_info.minor}"
     for name in (sys.executable, f"/usr/local/bin/{version}", f"/usr/bin/{version}"):
-        if Path(name).exists() and find_barrier(Path(name), NOBODY) is None:
+        if Path(name).exists() and find_inaccessible_part(Path(name), NOBODY) is None:
             return name
     return None
 

@@ -14,19 +14,19 @@ import pytest
 
 from paceline.engines import EngineError
 from paceline.engines.account import Account
-from paceline.engines.child_process import Child, spawn
+from paceline.engines.child_process import ChildProcess, spawn
 
 
 def start(
     script: str, folder: Path, *, account: Account | None = None, death: int = signal.SIGKILL
-) -> tuple[Child, Path]:
+) -> tuple[ChildProcess, Path]:
     output = folder / "output"
     with output.open("wb") as stream:
         child = spawn(
             ["/bin/sh", "-c", script],
             output=stream,
             account=account,
-            death=signal.Signals(death),
+            death_signal=signal.Signals(death),
             environment={"PATH": "/usr/bin:/bin"},
         )
     return child, output
@@ -126,7 +126,7 @@ with open(sys.argv[1] + "/output", "wb") as output:
     child = spawn(
         ["/bin/sh", "-c", "echo $$; exec sleep 60"],
         output=output, account=account,
-        death=signal.SIGINT, environment={"PATH": "/usr/bin:/bin"},
+        death_signal=signal.SIGINT, environment={"PATH": "/usr/bin:/bin"},
     )
 signal.pause()
 """

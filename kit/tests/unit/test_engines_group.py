@@ -106,5 +106,5 @@ async def test_the_watch_ends_with_the_first_that_dies() -> None:
 
 
 def test_no_engine_at_all_is_a_mistake() -> None:
-    with pytest.raises(ValueError, match="an engine at least"):
+    with pytest.raises(ValueError, match="at least one engine"):
         EngineGroup([])

@@ -9,7 +9,7 @@ import pytest
 from paceline.engines import EngineError, NatsEngine
 from paceline.engines.discovery import Program, find_in_wheel, find_on_path
 from paceline.engines.nats import find_nats_in_wheel, get_nats
-from paceline.engines.nats_config import NatsNode, config_text, quoted
+from paceline.engines.nats_config import NatsNode, quote, render_config
 from paceline.engines.redis import find_redis_in_wheel, get_redis
 from paceline.testing.silent import SilentLog
 
@@ -38,7 +38,7 @@ cluster {
 
 
 def text(node: NatsNode | None = None) -> str:
-    return config_text(
+    return render_config(
         port=4222,
         monitor_port=8222,
         monitor_path="/m",
@@ -76,7 +76,7 @@ class Quoting:
     ids=lambda case: case.id,
 )
 def test_a_text_is_quoted(case: Quoting) -> None:
-    assert quoted(case.text) == case.quoted
+    assert quote(case.text) == case.quoted
 
 
 def test_address_and_password_are_chosen_once_and_kept(tmp_path: Path) -> None:

