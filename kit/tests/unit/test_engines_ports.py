@@ -1,4 +1,4 @@
-"""What a data folder keeps: ports, secrets, and its lock in the hands of a server."""
+"""What a data folder stores: ports and secrets; and its lock when a server has inherited it."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ def test_free_ports_are_different_and_below_those_of_outgoing_connections() -> N
     assert all(20_000 <= port < 32_768 for port in found)
 
 
-def test_ports_are_chosen_once_and_kept(tmp_path: Path) -> None:
+def test_ports_are_chosen_once_and_stored(tmp_path: Path) -> None:
     first = read_or_choose_ports(tmp_path / "ports", 2)
     assert read_or_choose_ports(tmp_path / "ports", 2) == first
     assert (tmp_path / "ports").read_text() == f"{first[0]} {first[1]}"
@@ -52,7 +52,7 @@ def test_a_broken_file_of_ports_is_an_error_that_says_what_to_do(
         read_or_choose_ports(tmp_path / "ports", 2)
 
 
-def test_a_text_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
+def test_a_text_is_created_once_for_its_owner_only(tmp_path: Path) -> None:
     made = iter("ab")
     path = tmp_path / "new" / "secret"
     assert read_or_create_text(path, lambda: next(made)) == "a"
@@ -61,7 +61,7 @@ def test_a_text_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_who_is_faster_with_a_text_wins(tmp_path: Path) -> None:
+def test_concurrent_first_calls_return_one_text(tmp_path: Path) -> None:
     path = tmp_path / "secret"
 
     def somebody_is_faster() -> str:
@@ -84,7 +84,7 @@ print(server.pid, flush=True)
 
 
 def server_of_a_dead_holder(path: Path) -> int:
-    """A process that was handed the lock on; whoever took the lock is dead."""
+    """A process that inherited the lock of a holder that is dead."""
     said = subprocess.run(
         [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True, check=True
     )
@@ -104,7 +104,7 @@ async def test_a_server_keeps_the_lock_of_its_dead_parent(tmp_path: Path) -> Non
     lock.release()
 
 
-async def test_a_living_holder_is_not_waited_for(tmp_path: Path) -> None:
+async def test_a_live_holder_is_not_waited_for(tmp_path: Path) -> None:
     holder, lock = FolderLock(tmp_path / "lock"), FolderLock(tmp_path / "lock")
     holder.acquire()
     with pytest.raises(EngineError, match="in use"):
@@ -112,7 +112,7 @@ async def test_a_living_holder_is_not_waited_for(tmp_path: Path) -> None:
     holder.release()
 
 
-def test_a_lock_that_is_not_held_cannot_be_handed_on(tmp_path: Path) -> None:
+def test_a_lock_that_is_not_held_cannot_be_inherited(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="not locked"):
         FolderLock(tmp_path / "lock").descriptor  # noqa: B018 - raises
 
