@@ -8,7 +8,7 @@ from pg_sessions import monitoring, started
 
 from paceline.errors import Code
 from paceline.postgres import DatabaseError, Pool, PoolSettings
-from paceline.testing.postgres_servers import new_test_server
+from paceline.testing.postgres_servers import new_test_postgres
 
 pytestmark = pytest.mark.integration
 
@@ -53,7 +53,7 @@ async def test_a_statement_whose_connection_is_lost_is_unavailable(database: str
 
 
 async def test_a_pool_recovers_after_a_restart_of_the_server(tmp_path: Path) -> None:
-    engine = new_test_server(tmp_path)
+    engine = new_test_postgres(tmp_path)
     await engine.start()
     try:
         pool = Pool(
@@ -79,7 +79,7 @@ async def test_a_pool_recovers_after_a_restart_of_the_server(tmp_path: Path) -> 
 
 
 async def test_a_server_that_is_starting_up_is_waited_for(tmp_path: Path) -> None:
-    engine = new_test_server(tmp_path)
+    engine = new_test_postgres(tmp_path)
     await engine.start()
     await engine.stop()
     pool = Pool(engine.dsn(), PoolSettings(start_timeout=20))

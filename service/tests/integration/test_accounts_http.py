@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from http_clients import OPERATOR, SECRET, ada, app, bob, client, operator
+from http_clients import OPERATOR, ada, app, bob, client, operator
 from recording_log import RecordingLog
 
 from myservice.config import Config
 from myservice.domain.accounts import MAX_AMOUNT
 from myservice.main import build
 from paceline.http import TestClient, TestResponse
+from paceline.testing import TEST_SECRET
 
 __all__ = ["ada", "app", "bob", "operator"]
 pytestmark = pytest.mark.integration
@@ -150,7 +151,7 @@ async def test_a_request_with_a_key_may_be_sent_again(
 
 
 async def test_the_first_answer_is_remembered_across_a_restart(migrated: str) -> None:
-    config = Config().with_own(database_url=migrated, jwt_secret=SECRET)
+    config = Config().with_own(database_url=migrated, jwt_secret=TEST_SECRET)
     answers: list[bytes] = []
     pair: tuple[str, str] | None = None
     for _ in range(2):

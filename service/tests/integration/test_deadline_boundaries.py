@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 from grpc import aio
-from grpc_clients import running, token_of
+from grpc_clients import bearer_metadata, running
 from pg_sessions import monitoring
 from recording_log import RecordingLog
 from valkey import Valkey
@@ -19,18 +19,14 @@ from myservice.config import Config
 from myservice.main import Built, build
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.scopes import SCOPES
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
 from paceline.http import TestClient
 from paceline.postgres import connect
+from paceline.testing import TEST_SECRET, make_token
 
 pytestmark = pytest.mark.integration
 
-SECRET = "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi"
-TOKEN = issue_token(
-    SECRET.encode(), subject="ada", scopes=SCOPES, expiry=3600, clock=SystemClock()
-)  # fmt: skip
-GRPC_TOKEN = token_of("ada", *SCOPES)
+TOKEN = make_token("ada", *SCOPES)
+GRPC_TOKEN = bearer_metadata("ada", *SCOPES)
 HURRY = {"request-timeout": "0.15"}
 CLIENTS = "ran out of the 0.15s that the client set (Request-Timeout)"
 WAITING = (
@@ -44,7 +40,7 @@ async def service(
     dsn: str, *, with_server: bool = False, **settings: object
 ) -> AsyncGenerator[tuple[TestClient, Built]]:
     config = Config.model_validate({
-        "database_url": dsn, "jwt_secret": SECRET, "rate_limit": 0, "port": 0, "grpc_port": 0,
+        "database_url": dsn, "jwt_secret": TEST_SECRET, "rate_limit": 0, "port": 0, "grpc_port": 0,
         **settings,
     })  # fmt: skip
     built = build(config, RecordingLog(), with_server=with_server)

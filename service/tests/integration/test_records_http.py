@@ -13,24 +13,19 @@ from recording_log import RecordingLog
 
 from myservice.config import Config
 from myservice.main import Built, build
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
 from paceline.http import TestClient, TestResponse
 from paceline.postgres import connect
-from paceline.testing import ManualClock, cancel_at_every_await
+from paceline.testing import TEST_SECRET, ManualClock, cancel_at_every_await, make_token
 
 pytestmark = pytest.mark.integration
 
-SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 MISSING = "/api/v1/records/0192f0a0-0000-7000-8000-00000000dead"
 RECORDS = "/api/v1/records"
 DRAFT = {"name": "first", "metadata": {"colour": "blue"}, "data": {"n": [1, 2.5, None]}}
 
 
-def token(*scopes: str, secret: str = SECRET, **claims: str) -> str:
-    return issue_token(
-        secret.encode(), subject="ada", scopes=scopes, expiry=3600, clock=SystemClock(), **claims
-    )
+def token(*scopes: str, secret: str = TEST_SECRET, issuer: str | None = None) -> str:
+    return make_token("ada", *scopes, secret=secret, issuer=issuer)
 
 
 def bearer(value: str) -> dict[str, str]:
@@ -52,7 +47,7 @@ class Service:
 @pytest.fixture
 async def service(migrated: str) -> AsyncGenerator[Service]:
     log = RecordingLog()
-    config = Config().with_own(database_url=migrated, jwt_secret=SECRET)
+    config = Config().with_own(database_url=migrated, jwt_secret=TEST_SECRET)
     built = build(config.replaced(max_db_conns=5), log, with_server=False)
     async with built.lifecycle:
         yield Service(built, log)
@@ -169,9 +164,7 @@ async def test_a_bad_request_leaves_nothing_behind(service: Service, client: Tes
 
 
 FOREIGN = "w7Xy2kQp9ZtRb4NvLs8HcJm3FgUd6AeT"
-OLD = issue_token(
-    SECRET.encode(), subject="ada", scopes=["records:read"], expiry=60, clock=ManualClock(1e9)
-)
+OLD = make_token("ada", "records:read", clock=ManualClock(1e9))
 
 
 @pytest.mark.parametrize(

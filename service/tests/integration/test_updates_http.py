@@ -13,13 +13,11 @@ from recording_log import RecordingLog
 
 from myservice.config import Config
 from myservice.main import Built, build
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
 from paceline.http import TestClient
+from paceline.testing import TEST_SECRET, make_token
 
 pytestmark = pytest.mark.integration
 
-SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 UPDATES = "/api/v1/records/updates"
 RECORDS = "/api/v1/records"
 PATIENCE = 20.0
@@ -27,9 +25,7 @@ PATIENCE = 20.0
 
 def token(expiry: float = 3600, *scopes: str) -> str:
     wanted = scopes or ("records:read", "records:write")
-    return issue_token(
-        SECRET.encode(), subject="ada", scopes=wanted, expiry=expiry, clock=SystemClock()
-    )
+    return make_token("ada", *wanted, expiry=expiry)
 
 
 @dataclass
@@ -65,7 +61,7 @@ class Service:
 @asynccontextmanager
 async def running(dsn: str, **settings: Any) -> AsyncGenerator[Service]:
     log = RecordingLog()
-    config = Config().with_own(database_url=dsn, jwt_secret=SECRET)
+    config = Config().with_own(database_url=dsn, jwt_secret=TEST_SECRET)
     built = build(
         config.replaced(
             max_db_conns=5, port=0, grpc_port=0, admin_port=0, host="127.0.0.1", **settings

@@ -13,18 +13,14 @@ from recording_log import RecordingLog
 from myservice.config import Config
 from myservice.main import Built, build
 from myservice.proto.v1 import accounts_pb2_grpc, records_pb2_grpc
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
-
-SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
+from paceline.testing import TEST_SECRET, make_token
 
 
-def token_of(subject: str, *scopes: str, expiry: float = 3600) -> tuple[tuple[str, str], ...]:
+def bearer_metadata(
+    subject: str, *scopes: str, expiry: float = 3600
+) -> tuple[tuple[str, str], ...]:
     """Metadata of a good token."""
-    token = issue_token(
-        SECRET.encode(), subject=subject, scopes=scopes, expiry=expiry, clock=SystemClock()
-    )
-    return (("authorization", f"Bearer {token}"),)
+    return (("authorization", f"Bearer {make_token(subject, *scopes, expiry=expiry)}"),)
 
 
 @dataclass
@@ -46,7 +42,7 @@ class World:
 
 @asynccontextmanager
 async def running(dsn: str, **settings: object) -> AsyncGenerator[World]:
-    config = Config().with_own(database_url=dsn, jwt_secret=SECRET)
+    config = Config().with_own(database_url=dsn, jwt_secret=TEST_SECRET)
     config = config.replaced(
         **{"max_db_conns": 5, "port": 0, "grpc_port": 0, "admin_port": 0, **settings}
     )

@@ -12,11 +12,9 @@ from recording_log import RecordingLog
 
 from myservice.config import Config
 from myservice.main import build
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
 from paceline.http import App, TestClient
+from paceline.testing import TEST_SECRET, make_token
 
-SECRET: Final = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 OWNER: Final = (
     "accounts:read", "accounts:write", "transfers:write", "orders:read", "orders:write",
 )  # fmt: skip
@@ -26,7 +24,7 @@ OPERATOR: Final = (*OWNER, "accounts:operate")
 @asynccontextmanager
 async def running(dsn: str, **settings: object) -> AsyncGenerator[App]:
     """The service as set, for this block."""
-    config = Config.model_validate({"database_url": dsn, "jwt_secret": SECRET, **settings})
+    config = Config.model_validate({"database_url": dsn, "jwt_secret": TEST_SECRET, **settings})
     built = build(config, RecordingLog(), with_server=False)
     async with built.lifecycle:
         yield built.app
@@ -39,10 +37,7 @@ async def app(migrated: str) -> AsyncGenerator[App]:
 
 
 def client(app: App, subject: str, *scopes: str) -> TestClient:
-    token = issue_token(
-        SECRET.encode(), subject=subject, scopes=scopes, expiry=3600, clock=SystemClock()
-    )
-    return TestClient(app, headers={"authorization": f"Bearer {token}"})
+    return TestClient(app, headers={"authorization": f"Bearer {make_token(subject, *scopes)}"})
 
 
 @pytest.fixture
