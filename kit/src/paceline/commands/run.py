@@ -37,7 +37,7 @@ from paceline.engines import (
     RedisEngine,
     kept_text,
 )
-from paceline.lifecycle import Exit, Service
+from paceline.lifecycle import ExitCode, Service
 from paceline.log import Logger
 from paceline.postgres.migrate import SchemaUpgrade, Step
 
@@ -61,7 +61,7 @@ def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     try:
         development = Development(spec, loaded.config, log)
     except EngineError as exc:
-        fail(str(exc), code=Exit.FAILED)
+        fail(str(exc), code=ExitCode.FAILED)
     config = development.config
     process = wire_or_fail(
         spec,

@@ -1,7 +1,7 @@
 """``serve`` and ``worker``: the service in production, until it is told to stop.
 
 They start nothing but themselves: what is missing is listed, exit code 2. With several workers
-``serve`` becomes their supervisor. Exit codes while serving are ``paceline.lifecycle.Exit``'s.
+``serve`` becomes their supervisor. Exit codes while serving are ``paceline.lifecycle.ExitCode``'s.
 """
 
 from collections.abc import Sequence

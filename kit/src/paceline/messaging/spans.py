@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from paceline.log import pop, push
+from paceline.log import pop_fields, push_fields
 from paceline.messaging.message import Incoming, Message
 from paceline.trace import (
     TRACEPARENT,
@@ -129,7 +129,7 @@ class Processing(_Batch):
             shared_parent([*self._spans.values()]) if self._spans else context if alone else None
         )
         self._token = attach(place)
-        self._logged = push(place.ids()) if place is not None else None
+        self._logged = push_fields(place.ids()) if place is not None else None
 
     def __exit__(
         self,
@@ -138,7 +138,7 @@ class Processing(_Batch):
         _traceback: TracebackType | None,
     ) -> None:
         if self._logged is not None:
-            pop(self._logged)
+            pop_fields(self._logged)
         detach(self._token)
         super().__exit__(_type, exc, _traceback)
 
