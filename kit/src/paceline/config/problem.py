@@ -54,4 +54,4 @@ class ConfigError(Error):
 
     def __init__(self, problems: Sequence[SettingProblem]) -> None:
         super().__init__(Code.FAILED_PRECONDITION, "\n".join(map(str, problems)))
-        self.problems: tuple[Problem, ...] = tuple(problems)
+        self.problems: tuple[SettingProblem, ...] = tuple(problems)

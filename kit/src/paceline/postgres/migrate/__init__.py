@@ -54,6 +54,7 @@ else:
             "open_migrator": "startup",
             "read_source": "source",
         },
+        extra="postgres",
     )
 
 __all__ = [
