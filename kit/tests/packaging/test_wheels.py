@@ -21,10 +21,11 @@ PROBE = Path(__file__).with_name("probe.py")
 ALSO = {"otel": {"paceline.grpc.interceptors"}}
 # A room of the base with single names that need extras.
 NAMES = {
+    ("paceline.commands", "serve_grpc"): "grpc",
     ("paceline.commands.doctor", "check_nats"): "nats",
     ("paceline.commands.doctor", "check_postgres"): "postgres",
     ("paceline.commands.doctor", "check_redis"): "redis",
-    ("paceline.commands.doctor", "judge_schema"): "postgres",
+    ("paceline.commands.doctor", "check_schema"): "postgres",
 }
 ALL = {"auth", "console", "engines", "grpc", "kafka", "nats", "otel", "postgres", "redis"}
 BRINGS = {"all": ALL, "testing": {"testing", "engines", "postgres"}}

@@ -29,6 +29,7 @@ ROOMS = {
     "paceline.messaging.kafka": "kafka",
     "paceline.messaging.nats": "nats",
     "paceline.postgres": "postgres",
+    "paceline.postgres.migrate": "postgres",
     "paceline.postgres.outbox": "postgres",
     "paceline.redis": "redis",
     "paceline.testing": "testing",

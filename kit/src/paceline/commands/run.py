@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import typer
 
+import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
 from paceline.commands.options import fail, with_flags
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import (
@@ -39,7 +40,6 @@ from paceline.engines import (
 )
 from paceline.lifecycle import ExitCode, Service
 from paceline.log import Logger
-from paceline.postgres.migrate import SchemaUpgrade, Step
 
 C = TypeVar("C", bound=ServiceSettings)
 _SUBJECT: Final = "developer"
@@ -107,7 +107,9 @@ class Development(Generic[C]):
         found: list[Service] = [EngineGroup(engines)] if engines else []
         if self._spec.migrations and isinstance(self.config, PostgresSettings):
             dsn = self.config.get_database_url()
-            found.append(SchemaUpgrade(dsn, self._spec.get_migrations(), _MigrationOutput()))
+            found.append(
+                migrate_room.SchemaUpgrade(dsn, self._spec.get_migrations(), _MigrationOutput())
+            )
         return found
 
     def greeting(self, process: Process) -> str:
@@ -166,7 +168,7 @@ class _OwnEngines:
 
 
 class _MigrationOutput:
-    def applied(self, step: Step, seconds: float) -> None:
+    def applied(self, step: "migrate_room.Step", seconds: float) -> None:
         """Show one migration."""
         say(f"migrated {step} in {seconds * 1000:.0f} ms")
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import typer
 
+import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
 from paceline.commands.admin import require_token
 from paceline.commands.options import USAGE, fail, with_flags
 from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, supervise, take_handoff
@@ -21,7 +22,6 @@ from paceline.config import Loaded, effective_settings
 from paceline.errors import Error
 from paceline.lifecycle import Service
 from paceline.log import Log
-from paceline.postgres.migrate import SchemaCheck
 
 _STOP_MARGIN: Final = 3.0  # seconds a supervisor waits beyond what its workers allow themselves
 
@@ -98,7 +98,11 @@ def schema_check(spec: ServiceSpec, config: ServiceSettings) -> Sequence[Service
     """A schema that is older than the code must be migrated first, by the operator."""
     if not spec.migrations or not isinstance(config, PostgresSettings):
         return ()
-    return (SchemaCheck(config.get_database_url(), spec.get_migrations(), program=spec.name),)
+    return (
+        migrate_room.SchemaCheck(
+            config.get_database_url(), spec.get_migrations(), program=spec.name
+        ),
+    )
 
 
 def _addresses(process: Process, config: ServiceSettings) -> dict[str, object]:

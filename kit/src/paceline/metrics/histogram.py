@@ -44,8 +44,8 @@ class Series:
         comma, braced = ("," if labels else ""), (f"{{{labels}}}" if labels else "")
         self._heads = [f'{name}_bucket{{{labels}{comma}le="{limit}"}} ' for limit in limits]
         self._tails = (f"{name}_count{braced} ", f"{name}_sum{braced} ")
-        self.counts = [0] * len(limits)
-        self.total = 0.0
+        self.counts: list[int] = [0] * len(limits)
+        self.total: float = 0.0
         self.exemplars: dict[int, str] = {}
 
     def observe(self, value: float) -> None:

@@ -36,7 +36,7 @@ class Metrics:
     """
 
     def __init__(self, *, version: str, exemplar: ExemplarSource | None = None) -> None:
-        self.stats_collector = StatsCollector()
+        self.stats_collector: StatsCollector = StatsCollector()
         self._exemplar = exemplar
         self._registry = CollectorRegistry(auto_describe=True)
         self._histograms: list[Histogram] = []

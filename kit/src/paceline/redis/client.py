@@ -31,7 +31,7 @@ class Script:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.digest = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 - the server's own name
+        self.digest: str = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 - the server's own name
 
 
 class Redis:
@@ -70,7 +70,7 @@ class Redis:
         self._required = required
         self._pool: ConnectionPool | None = None
         self._logged_kinds: set[str] = set()
-        self.breaker = CircuitBreaker(
+        self.breaker: CircuitBreaker = CircuitBreaker(
             clock,
             name="redis",
             failure_threshold=failure_threshold,

@@ -53,16 +53,16 @@ class Span(SpanContext):
         """``root``: a span without a parent; ``parent`` holds its own ids."""
         span_id = parent.span_id if root else new_span_id()
         super().__init__(parent.trace_id, span_id, parent.flags, parent.state)
-        self.name = name
-        self.kind = kind
-        self.parent_id = None if root else parent.span_id
-        self.remote = not root and not isinstance(parent, Span)
+        self.name: str = name
+        self.kind: SpanKind = kind
+        self.parent_id: str | None = None if root else parent.span_id
+        self.remote: bool = not root and not isinstance(parent, Span)
         self.attributes: dict[str, AttributeValue] = {}
         self.links: list[SpanContext] = []
-        self.failed = False
-        self.ended_at = 0
+        self.failed: bool = False
+        self.ended_at: int = 0
         self._sink = sink
-        self.started_at = time_ns()
+        self.started_at: int = time_ns()
 
     def ids(self) -> dict[str, str]:
         """Both ids."""

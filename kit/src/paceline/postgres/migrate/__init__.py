@@ -61,6 +61,7 @@ else:
             "open_migrator": "startup",
             "read_source": "source",
         },
+        extra="postgres",
     )
 
 __all__ = [
