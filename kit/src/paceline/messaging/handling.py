@@ -52,7 +52,7 @@ class Handling(Generic[T]):
         work_timeout: float,
         tracer: Tracer | None = None,
     ) -> None:
-        self.calls = 0
+        self.calls: int = 0
         self.waits_for: Exception | None = None
         self._name = name
         self._handler = handler

@@ -24,7 +24,7 @@ class PublishBatch:
     def __init__(
         self, messages: Sequence[Message], places: asyncio.Semaphore, max_unsent: int
     ) -> None:
-        self.left = list(range(len(messages)))
+        self.left: list[int] = list(range(len(messages)))
         self._messages = messages
         self._places = places
         self._max_unsent = max_unsent
