@@ -74,9 +74,9 @@ class Sending(_Batch):
         super().__init__()
         ambient = propagation_headers()
         if not ambient and (tracer is None or not tracer.records):
-            self.messages = messages
+            self.messages: Sequence[Message] = messages
             return
-        self.messages: list[Message] = [*messages]
+        self.messages = [*messages]
         for number, message in enumerate(messages):
             headers = message.headers
             if TRACEPARENT not in headers:
