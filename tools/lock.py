@@ -1,9 +1,9 @@
 """Lock every dependency by version and hash: what the kit and the service declare, and our tools.
 
-requirements/*.txt are made of ``kit/pyproject.toml`` (run: with the extras that the service asks for;
-dev and bench: with all) and of requirements/*.in, which has only what no distribution needs to run. No
-registry's address goes into a lock. bench.txt is made first and constrains the others, so all hold
-the same version of what they share.
+requirements/*.txt are made of ``kit/pyproject.toml`` (run: with the extras that the service asks
+for; dev and bench: with all) and of requirements/*.in, which has only what no distribution needs to
+run. No registry's address goes into a lock. bench.txt is made first and constrains the others, so
+all hold the same version of what they share.
 """
 
 import re

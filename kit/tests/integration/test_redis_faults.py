@@ -14,7 +14,7 @@ from valkey import Valkey, redis_server
 from paceline.clock import SystemClock
 from paceline.errors import Error
 from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore, Script, SharedLimiter
-from paceline.resilience.rate_limit import Decision, RateLimiter
+from paceline.resilience.rate_limit import RateLimitDecision, RateLimiter
 from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
@@ -26,10 +26,17 @@ DOWN = "unix:///nonexistent/socket"
 
 @asynccontextmanager
 async def connected(
-    url: str, *, command_timeout: float = 5.0, rest: float = 0.05, required: bool = False
+    url: str, *, command_timeout: float = 5.0, reset_timeout: float = 0.05, required: bool = False
 ) -> AsyncGenerator[tuple[Redis, RecordingLog]]:
     log = RecordingLog()
-    redis = Redis(url, log, SystemClock(), timeout=command_timeout, rest=rest, required=required)
+    redis = Redis(
+        url,
+        log,
+        SystemClock(),
+        timeout=command_timeout,
+        reset_timeout=reset_timeout,
+        required=required,
+    )
     await redis.start()
     try:
         yield redis, log
@@ -98,7 +105,7 @@ class TestRedis:
     async def test_while_it_is_down_calls_fail_at_once_and_one_warning_is_logged(
         self, redis: Valkey
     ) -> None:
-        async with connected(redis.url, rest=0.2) as (client, log):
+        async with connected(redis.url, reset_timeout=0.2) as (client, log):
             redis.stop()
             try:
                 for _ in range(50):
@@ -112,7 +119,7 @@ class TestRedis:
             assert log.events("info") == ["redis is available again"]
 
     async def test_a_frozen_server_costs_a_few_timeouts_in_all(self, redis: Valkey) -> None:
-        async with connected(redis.url, command_timeout=0.1, rest=0.5) as (client, log):
+        async with connected(redis.url, command_timeout=0.1, reset_timeout=0.5) as (client, log):
             await until_it_answers(client)
             with redis.frozen():
                 began = time.monotonic()
@@ -306,7 +313,7 @@ class TestSharedLimiter:
             limiter = self.limiter(client, uuid4().hex, rate=0.001, burst=10)
 
             async def allowed(times: int) -> int:
-                found: list[Decision] = [await limiter.take("a") for _ in range(times)]
+                found: list[RateLimitDecision] = [await limiter.take("a") for _ in range(times)]
                 return sum(decision.allowed for decision in found)
 
             assert await allowed(4) == 4

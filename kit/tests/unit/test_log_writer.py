@@ -1,4 +1,4 @@
-"""Prepared records: what they write is what the logger's own method writes, whatever the values."""
+"""Record writers: a line of theirs is the line of the logger's own method, whatever the values."""
 
 import io
 import re
@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.errors import NotFound
-from paceline.log import Level, Log, ambient, new_logger, prepared
+from paceline.log import Level, Log, context_fields, new_logger, record_writer
 from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
-_PLACE = re.compile(rb'"source":\{[^}]*\},|\([\w/]+\.py:\d+\)')
+_CALL_SITE = re.compile(rb'"source":\{[^}]*\},|\([\w/]+\.py:\d+\)')
 _VALUES = st.one_of(
     st.text(max_size=20),
     st.sampled_from(["\ud800", "a\nb", "password=x", "x" * 5000, "", "é\x00"]),
@@ -37,25 +37,25 @@ def lines_of(
     bound: Mapping[str, object],
     around: Mapping[str, object],
     style: Literal["json", "pretty"],
-    way: Literal["prepared", "method"],
+    way: Literal["writer", "method"],
 ) -> list[bytes]:
-    """What one way of writing it leaves on the stream, without the place, where the ways differ."""
+    """What one way of writing it leaves on the stream, without the call site, which differs."""
     buffer = io.BytesIO()
     stream = io.TextIOWrapper(buffer, encoding="utf-8")
     clock = ManualClock(1_700_000_000.25)
     log = new_logger("info", stream=stream, format=style, clock=clock).bind(**bound)
     method = {"debug": log.debug, "info": log.info, "warning": log.warning, "error": log.error}
-    with ambient(**around) if around else ExitStack():
-        if way == "prepared":
-            prepared(log, level, "an event", *values)(*values.values())
+    with context_fields(**around) if around else ExitStack():
+        if way == "writer":
+            record_writer(log, level, "an event", *values)(*values.values())
         else:
             method[level]("an event", **values)
-    return [_PLACE.sub(b"", line) for line in buffer.getvalue().splitlines()]
+    return [_CALL_SITE.sub(b"", line) for line in buffer.getvalue().splitlines()]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A record that some part of the prepared way must treat with care."""
+    """A record that a record writer must treat with care."""
 
     name: str
     values: Mapping[str, object] = field(default_factory=lambda: {"status": 200, "path": "/a"})
@@ -69,15 +69,15 @@ CASES = [
     Case("below the level", level="debug"),
     Case("an urgent one", level="error"),
     Case("with bound fields", bound={"component": "web", "n": 1}),
-    Case("with ambient fields", around={"request_id": "r-1"}),
+    Case("with context fields", around={"request_id": "r-1"}),
     Case("with both", bound={"component": "web"}, around={"request_id": "r-1"}),
     Case("a bound field of the same name", bound={"status": "bound"}),
-    Case("an ambient field of the same name", around={"status": "ambient"}),
-    Case("an ambient field named as a bound one", bound={"a": 1}, around={"a": 2}),
+    Case("an context field of the same name", around={"status": "context"}),
+    Case("an context field named as a bound one", bound={"a": 1}, around={"a": 2}),
     Case("a field named as the record's own", values={"msg": "hidden", "time": 0}),
-    Case("an ambient field named as the record's own", around={"level": "hidden"}),
+    Case("an context field named as the record's own", around={"level": "hidden"}),
     Case("a secret", values={"password": "hunter2", "status": 200}),
-    Case("an ambient secret", around={"token": "hunter2"}),
+    Case("a context secret", around={"token": "hunter2"}),
     Case("a bound secret", bound={"token": "hunter2"}),
     Case("an error", values={"error": NotFound("record 7")}),
     Case("exc_info", values={"exc_info": True}),
@@ -89,12 +89,12 @@ CASES = [
 
 @pytest.mark.parametrize("style", ["json", "pretty"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_prepared_record_is_the_loggers_own(case: Case, style: Literal["json", "pretty"]) -> None:
+def test_a_writers_record_is_the_loggers_own(case: Case, style: Literal["json", "pretty"]) -> None:
     ways = [
         lines_of(
             case.level, case.values, bound=case.bound, around=case.around, style=style, way=way
         )
-        for way in ("prepared", "method")
+        for way in ("writer", "method")
     ]
     assert ways[0] == ways[1]
     assert bool(ways[0]) is (case.level != "debug")
@@ -105,22 +105,22 @@ def test_any_value_is_written_as_the_logger_writes_it(
     values: list[object], around: list[object]
 ) -> None:
     fields = dict(zip(["method", "path", "status"], values, strict=True))
-    ambient_fields = {f"field{number}": value for number, value in enumerate(around)}
+    around_fields = {f"field{number}": value for number, value in enumerate(around)}
     ways = [
-        lines_of("info", fields, bound={"a": 1}, around=ambient_fields, style="json", way=way)
-        for way in ("prepared", "method")
+        lines_of("info", fields, bound={"a": 1}, around=around_fields, style="json", way=way)
+        for way in ("writer", "method")
     ]
     assert ways[0] == ways[1]
 
 
-def test_the_place_is_where_it_was_prepared() -> None:
+def test_the_call_site_is_where_the_writer_was_made() -> None:
     buffer = io.BytesIO()
     log: Log = new_logger("info", stream=io.TextIOWrapper(buffer, encoding="utf-8"), format="json")
-    prepared(log, "info", "an event", "status")(200)
-    assert b"test_log_prepared" in buffer.getvalue()
+    record_writer(log, "info", "an event", "status")(200)
+    assert b"test_log_writer" in buffer.getvalue()
 
 
 def test_another_logger_gets_the_call_itself() -> None:
     log = RecordingLog()
-    prepared(log, "warning", "an event", "status", "path")(200, "/a")
+    record_writer(log, "warning", "an event", "status", "path")(200, "/a")
     assert log.lines == [("warning", "an event", {"status": 200, "path": "/a"})]

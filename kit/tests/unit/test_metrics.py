@@ -20,10 +20,13 @@ from paceline.metrics.stats_collector import StatsCollector
 from paceline.postgres import PoolStats
 from paceline.postgres.outbox import OutboxStats
 from paceline.redis import CacheStats
-from paceline.resilience.bulkhead import BulkheadStats
-from paceline.resilience.circuit_breaker import BreakerStats
-from paceline.resilience.load_shedding import AdmissionStats, LoadSheddingStats
-from paceline.resilience.retry import RetryStats
+from paceline.resilience import (
+    AdmissionStats,
+    BulkheadStats,
+    CircuitBreakerStats,
+    LoadSheddingStats,
+    RetryStats,
+)
 from paceline.stats import StatsEntry
 from paceline.trace.export import ExportStats
 
@@ -139,7 +142,9 @@ STATS: Mapping[str, object] = {
     "consumers": ConsumerStats(acknowledged=4, retried=3, buried=2, returned=1, calls=9),
     "backlogs": Backlog(6, 5),
     "outbox": OutboxStats(3, 1, 2.5),
-    "breakers": BreakerStats(open=True, share=1.0, succeeded=3, failed=5, refused=7),
+    "breakers": CircuitBreakerStats(
+        open=True, rejected_share=1.0, succeeded=3, failed=5, rejected=7
+    ),
     "exporters": ExportStats(sent=40, dropped=2, waiting=3),
     "shedders": LoadSheddingStats(
         200, 17, shedding=True, delay_seconds=0.05, normal_seconds=0.01, lag_seconds=0.02

@@ -16,7 +16,7 @@ from paceline.http.app import App
 from paceline.http.binding import Path
 from paceline.http.middleware import recover, request_id, trace
 from paceline.http.testing import TestClient
-from paceline.log.context import current as log_fields
+from paceline.log.context import current_fields as log_fields
 from paceline.messaging import Incoming, Message
 from paceline.messaging.spans import Processing, Sending
 from paceline.postgres.spans import summary_of

@@ -91,8 +91,11 @@ def _base(config: Config, wiring: Wiring) -> Base:
     )
     wiring.add(pool, ready={"postgres": pool.ping})
     # Half of the connections stay for batches, which serve many at once.
-    reads = wiring.add(Reads(pages=max(1, config.max_db_conns // 2)))
+    pages = max(1, config.max_db_conns // 2)
+    reads = wiring.add(Reads(pages=pages))
     wiring.limits["max_db_conns"] = config.max_db_conns
+    if wiring.spec.serves:
+        wiring.limits["pages_at_once"] = pages
     redis = None
     if wiring.spec.serves and config.uses_redis:
         redis = wiring.add(

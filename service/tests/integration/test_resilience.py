@@ -18,7 +18,6 @@ from paceline.postgres import Pool, PoolSettings, uuid7
 
 pytestmark = pytest.mark.integration
 
-SECRET = "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi"
 PATIENCE = 30.0
 # Who waits for a lock in this database, apart from whoever asks.
 _WAITING = """
@@ -87,7 +86,7 @@ async def test_pages_leave_connections_to_reads_by_key(migrated: str) -> None:
             async with records_locked(other):
                 pages = [asyncio.create_task(records.list_after(None, "", 1)) for _ in range(5)]
                 await wait(other, 1)
-                assert (reads.pages.stats.inside, reads.pages.stats.waiting) == (1, 4)
+                assert (reads.pages.stats.active, reads.pages.stats.waiting) == (1, 4)
                 async with asyncio.timeout(PATIENCE):
                     assert await pool.fetchval("SELECT 1") == 1
             assert [len(page) for page in await asyncio.gather(*pages)] == [1] * 5

@@ -18,10 +18,10 @@ from paceline.auth.jwks_document import ParsedKeys, parse_jwks
 from paceline.auth.jwks_fetch import Fetch
 from paceline.auth.keys import KeySet
 from paceline.clock import Clock
-from paceline.concurrency import in_daemon_thread
+from paceline.concurrency import run_in_daemon_thread
 from paceline.errors import Code, Error
 from paceline.log import Logger
-from paceline.resilience import Budget, Retry
+from paceline.resilience import Retry, RetryBudget
 
 
 class JwksSource:
@@ -75,7 +75,7 @@ class JwksSource:
             raise RuntimeError(f"{self.name} is started already")
         self._refresh_now = asyncio.Event()
         try:
-            await Retry(Budget(), first_pause=0.2, longest_pause=1.0).run(self._load)
+            await Retry(RetryBudget(), initial_backoff=0.2, max_backoff=1.0).run(self._load)
         except Exception as exc:
             if self._required:
                 message = "the keys that verify tokens cannot be loaded"
@@ -118,7 +118,7 @@ class JwksSource:
     async def _load(self) -> None:
         self._attempted_at = self._clock.monotonic()
         async with asyncio.timeout(self._timeout):
-            document, parsed = await in_daemon_thread(self._read, name="jwks-fetch")
+            document, parsed = await run_in_daemon_thread(self._read, name="jwks-fetch")
         if document == self._document:
             return  # the same set object: tokens verified with it stay cached
         self._document = document

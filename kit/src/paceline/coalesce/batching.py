@@ -24,7 +24,7 @@ from typing import Generic, TypeVar
 from paceline.coalesce.observer import BatchStart, Observer
 from paceline.coalesce.stats import CoalescerStats
 from paceline.concurrency import Deadline, current_deadline, inherit
-from paceline.errors import Code, Error, copied
+from paceline.errors import Code, Error, copy_exception
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -62,7 +62,7 @@ class _Item(Generic[K, V]):
             if not isinstance(outcome, Exception):
                 caller.future.set_result(outcome)
             else:
-                caller.future.set_exception(copied(outcome) if number else outcome)
+                caller.future.set_exception(copy_exception(outcome) if number else outcome)
 
 
 class _Batch(Generic[K, V]):
@@ -99,7 +99,7 @@ class _Batch(Generic[K, V]):
     def fail(self, exc: Exception) -> None:
         """Resolve with ``exc`` every call that has no outcome yet."""
         for item in self.items:
-            item.resolve(copied(exc))
+            item.resolve(copy_exception(exc))
 
     def clear(self) -> None:
         """Break the reference cycles of items, callers and batch: spares the garbage collector."""
@@ -345,7 +345,7 @@ class Batcher(Generic[K, V]):
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is raised in the callers
             if len(items) == 1 or not self._should_split(exc):
                 for item in items:
-                    item.resolve(copied(exc))
+                    item.resolve(copy_exception(exc))
                 return
         else:
             if len(outcomes) != len(items):

@@ -1,7 +1,7 @@
 """When a failed batch is split: only if one of its items may be the cause.
 
 Invalid input belongs to one item, so the other half of the batch may succeed; an unreachable
-database belongs to nobody, and trying again would multiply the load. After an unexpected exception
+database fails all of them, and trying again would multiply the load. After an unexpected exception
 reads are split, since one key may have set off the bug; writes are not, since it is unknown what
 the batch has done before it.
 """

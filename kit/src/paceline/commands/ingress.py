@@ -50,7 +50,7 @@ def new_ingress(
     limits = RateLimits(
         limiter(config.rate_limit, "limit") if config.rate_limit else None,
         group=_GROUP,
-        own={scope: limiter(rate, f"limit {scope}") for scope, rate in scope_limits},
+        by_scope={scope: limiter(rate, f"limit {scope}") for scope, rate in scope_limits},
     )
     wiring.limits["rate_limit"] = config.rate_limit
     return Ingress(

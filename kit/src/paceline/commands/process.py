@@ -14,7 +14,7 @@ from paceline.commands.settings import ServiceSettings
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.wiring import Process, ProcessSpec, Wiring
 from paceline.errors import Error
-from paceline.log import Log, setup
+from paceline.log import Log, setup_logging
 
 T = TypeVar("T")
 
@@ -59,4 +59,4 @@ def run_process(process: Process, log: Log, on_ready: Callable[[], None]) -> Nev
 
 def new_log(config: ServiceSettings) -> Log:
     """The log as configured, for the standard library's loggers, too."""
-    return setup(config.log_level, format=config.log_format)
+    return setup_logging(config.log_level, format=config.log_format)

@@ -36,9 +36,9 @@ from paceline.engines import (
     NatsEngine,
     PostgresEngine,
     RedisEngine,
-    kept_text,
+    read_or_create_text,
 )
-from paceline.lifecycle import Exit, Service
+from paceline.lifecycle import ExitCode, Service
 from paceline.log import Logger
 
 C = TypeVar("C", bound=ServiceSettings)
@@ -61,7 +61,7 @@ def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     try:
         development = Development(spec, loaded.config, log)
     except EngineError as exc:
-        fail(str(exc), code=Exit.FAILED)
+        fail(str(exc), code=ExitCode.FAILED)
     config = development.config
     process = wire_or_fail(
         spec,
@@ -90,7 +90,7 @@ class Development(Generic[C]):
         if isinstance(config, GrpcSettings):
             changes["grpc_reflection"] = True
         if isinstance(config, AuthSettings) and config.jwt_secret is None:
-            changes["jwt_secret"] = kept_text(config.data_dir / "jwt-secret", _new_secret)
+            changes["jwt_secret"] = read_or_create_text(config.data_dir / "jwt-secret", _new_secret)
         if isinstance(config, PostgresSettings) and config.database_url is None:
             changes["database_url"] = self._engines.postgres(config)
         self._own_nats = isinstance(config, NatsSettings) and config.nats_url is None

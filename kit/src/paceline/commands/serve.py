@@ -1,7 +1,7 @@
 """``serve`` and ``worker``: the service in production, until it is told to stop.
 
 They start nothing but themselves: what is missing is listed, exit code 2. With several workers
-``serve`` becomes their supervisor. Exit codes while serving are ``paceline.lifecycle.Exit``'s.
+``serve`` becomes their supervisor. Exit codes while serving are ``paceline.lifecycle.ExitCode``'s.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import typer
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
 from paceline.commands.admin import require_token
 from paceline.commands.options import USAGE, fail, with_flags
-from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, inherited, supervise
+from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, supervise, take_handoff
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import PostgresSettings, ServiceSettings
 from paceline.commands.spec import ServiceSpec
@@ -42,7 +42,7 @@ def serve_commands(spec: ServiceSpec) -> typer.Typer:
 def _serve(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     """Serve requests, on the database that is given: for production."""
     config: ServiceSettings = loaded.config
-    handoff = inherited()
+    handoff = take_handoff()
     if config.workers > 1 and handoff is None:
         _become_supervisor(spec, config)
     log = new_log(config)
@@ -64,7 +64,7 @@ def _serve(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
 
     def ready() -> None:
         if process.link is not None:
-            process.link.tell_ready()
+            process.link.report_ready()
         log.info("ready", **_addresses(process, config), version=spec.version)
 
     run_process(process, log, ready)

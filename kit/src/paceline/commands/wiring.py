@@ -25,7 +25,7 @@ from paceline.commands.admin import (
 from paceline.commands.prefork import SupervisorLink, WorkerHandoff
 from paceline.commands.settings import ServiceSettings
 from paceline.config import EffectiveSetting, format_duration
-from paceline.health import Check, Health
+from paceline.health import Health, HealthCheck
 from paceline.http import App, HttpServer
 from paceline.lifecycle import Lifecycle, OnShutdown, Service
 from paceline.metrics import LoopLag, Metrics
@@ -128,7 +128,7 @@ class Wiring:
         )
         self.health: Health = Health({}, log, draining=lambda: self._get_lifecycle().draining)
         self.link: SupervisorLink | None = (
-            self.add(SupervisorLink(spec.handoff, on_leave=self._hand_over))
+            self.add(SupervisorLink(spec.handoff, on_retire=self._hand_over))
             if spec.handoff
             else None
         )
@@ -139,14 +139,16 @@ class Wiring:
         self.observer: Observer | None
         self.tracer, self.observer = self._traces()
         self.shedder: LoadShedder = self.add(
-            LoadShedder(self.clock, log, most=config.max_in_flight, target=config.shed_delay)
+            LoadShedder(
+                self.clock, log, max_in_flight=config.max_in_flight, target_delay=config.shed_delay
+            )
         )
         self.limits |= {
             "max_in_flight": config.max_in_flight,
             "shed_delay": format_duration(config.shed_delay),
         }
 
-    def add(self, part: T, *, ready: Mapping[str, Check] | None = None) -> T:
+    def add(self, part: T, *, ready: Mapping[str, HealthCheck] | None = None) -> T:
         """Register ``part``, and give it back.
 
         ``ready``: checks by name; the process is ready when all pass.

@@ -101,7 +101,7 @@ def current_deadline() -> Deadline | None:
 class inherit:  # noqa: N801 - reads as a statement: with inherit(deadline):
     """Make another task's ``deadline`` the current one for this block; it sets no timer.
 
-    For a task in a context of its own, which somebody else cancels when the deadline expires.
+    For a task in a context of its own, which its owner cancels when the deadline expires.
     Rejected: starting the task in a context that holds the deadline already. The context would
     hold the deadline, and it the task, and the task its context: a cycle for the garbage collector.
     """
@@ -355,7 +355,7 @@ class DeadlineScope(Deadline):
         self._timer.remove(self)
         if not self._cancelled:
             return
-        # As in asyncio.timeout: ours only if nobody else has cancelled the task as well.
+        # As in asyncio.timeout: ours only if nothing else has cancelled the task as well.
         ours = self.task.uncancel() <= self._cancelling
         if ours and exc_type is asyncio.CancelledError:
             raise self.error() from exc

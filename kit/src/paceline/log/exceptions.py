@@ -1,9 +1,9 @@
-"""How an exception stands in a record: its story, its type and, when nobody expected it, where.
+"""An exception as fields of a record: its text, its type and, if it was unexpected, a traceback.
 
-The story is the whole chain on one line, as Go prints a wrapped error. The traceback is a bounded
-list of "file:line in function", innermost last, causes and grouped exceptions after it: no source
-text and no local values, which may hold what a log must not. A known `Error` needs no traceback
-unless it says itself that something is broken. Called by ``output``.
+The text is the whole chain of causes on one line, as Go prints a wrapped error. The traceback is a
+bounded list of "file:line in function", innermost last, followed by causes and grouped exceptions:
+no source text and no local values, which may hold what must not be logged. An expected `Error` has
+no traceback, unless its code says that something is broken.
 """
 
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ _MAX_LINES: Final = 40
 _MAX_FRAMES: Final = 16
 
 
-def describe_failure(key: str, exc: BaseException) -> dict[str, object]:
-    """The fields for ``exc`` logged as ``key``: the story, ``key_type`` and maybe ``traceback``."""
+def exception_fields(key: str, exc: BaseException) -> dict[str, object]:
+    """The fields of ``exc`` logged as ``key``: its text, ``key_type``, and maybe ``traceback``."""
     fields: dict[str, object] = {key: plain(exc), f"{key}_type": type_name(exc)}
     if not isinstance(exc, Error) or exc.code in _BROKEN:
         lines = list(islice(_lines(exc, set()), _MAX_LINES))
@@ -32,7 +32,7 @@ def describe_failure(key: str, exc: BaseException) -> dict[str, object]:
 
 
 def type_name(exc: BaseException) -> str:
-    """The type's full name; a built-in has no module."""
+    """The full name of the exception's type; a built-in type has no module."""
     kind = type(exc)
     return (
         kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

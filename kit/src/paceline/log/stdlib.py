@@ -1,8 +1,7 @@
-"""The standard library's logging (the server, asyncio, the database driver) on the same output.
+"""The standard library's logging (asyncio, the database driver) on the same output.
 
-One handler on the root logger, replacing what is there; nothing else of the process changes.
-`setup` is what ``main`` calls: build the logger, route the rest. Libraries that bring their own
-handlers must be told not to (uvicorn: ``log_config=None``).
+One handler on the root logger replaces those that are there; nothing else of the process changes.
+Libraries that install handlers of their own must be kept from it (uvicorn: ``log_config=None``).
 """
 
 import atexit
@@ -17,15 +16,19 @@ from paceline.log.logger import Log, logger_on
 from paceline.log.output import Format, Output
 
 
-def setup(
+def setup_logging(
     level: Level = "info",
     *,
     stream: TextIO | None = None,
     format: Format = "auto",  # noqa: A002 - the setting's name
 ) -> Log:
-    """Build the process's logger and route the standard library's logging through it.
+    """The logger of the process; the standard library's logging goes through it as well.
 
-    ``stream`` is the standard output unless given. *Resources*: the stream stays the caller's.
+        log = setup_logging("info")
+
+    ``stream``: standard output unless given. Called once, by the program's entry point.
+
+    *Resources*: the stream stays the caller's; it is flushed at exit.
     """
     output = Output(SystemClock(), stream or sys.stdout, format=format)
     atexit.register(output.flush)
@@ -34,14 +37,14 @@ def setup(
 
 
 def route_standard_logging(output: Output, level: Level, root: logging.Logger) -> None:
-    """Make ``output`` the only handler of ``root``, from ``level`` on or what it changes to."""
+    """Make ``output`` the only handler of ``root``, whose level follows that of the output."""
     root.handlers[:] = [_Bridge(output)]
     root.setLevel(level.upper())
-    output.threshold.follow(lambda new: root.setLevel(new.upper()))
+    output.threshold.subscribe(lambda new: root.setLevel(new.upper()))
 
 
 class _Bridge(logging.Handler):
-    """Turns the standard library's records into ours."""
+    """Passes the standard library's records to an output."""
 
     def __init__(self, output: Output) -> None:
         super().__init__()
@@ -53,11 +56,11 @@ class _Bridge(logging.Handler):
             message = record.getMessage()
         except Exception:  # noqa: BLE001 - a wrong format string is no reason to lose the record
             message = str(record.msg)
-        place = describe(record.funcName or "?", record.pathname, record.lineno, record.name)
+        call_site = describe(record.funcName or "?", record.pathname, record.lineno, record.name)
         fields: dict[str, object] = {"logger": record.name}
         if record.exc_info:
             fields["exc_info"] = record.exc_info
-        self._output.write(_level(record.levelno), place, message, {}, fields)
+        self._output.write(_level(record.levelno), call_site, message, {}, fields)
 
 
 def _level(number: int) -> Level:

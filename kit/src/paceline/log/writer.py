@@ -1,10 +1,8 @@
-"""Records of one kind, made ready once: for a place that writes one for every request.
+"""A function that writes records of one kind, for code that writes one for every request.
 
-``write = prepared(log, "info", "request completed", "method", "status")`` gives a function of the
-values, in that order. Level, place, message and names never vary, so a JSON log encodes them
-once, and a record costs a third of the logger's own call. Invariant: what is written is the same,
-byte for byte; what is not plain (a text to mask, an exception) and any other logger takes the
-logger's way. Used by the access log.
+Level, call site, message and names never vary, so a JSON log encodes them once, and a record costs
+a third of a call of the logger. Invariant: the line is the same, byte for byte. Values that are not
+plain (a text to mask, an exception) take the logger's way, and so does any other `Logger`.
 """
 
 import sys
@@ -19,11 +17,17 @@ Write = Callable[..., None]
 _METHODS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
 
-def prepared(log: Logger, level: Level, event: str, *names: str) -> Write:
-    """What writes such a record, given the values of ``names`` in order. It never raises."""
+def record_writer(log: Logger, level: Level, event: str, *names: str) -> Write:
+    """A function that writes such a record, given the values of ``names`` in order.
+
+    completed = record_writer(log, "info", "request completed", "method", "status")
+    completed("GET", 200)
+
+    The function never raises.
+    """
     if isinstance(log, Log):
         caller = sys._getframe(1)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in output
-        return log.prepare(level, CallSites().of(caller), event, names)
+        return log.prepare(level, CallSites().find(caller), event, names)
     method = (log.debug, log.info, log.warning, log.error)[_METHODS[level]]
 
     def write(*values: object) -> None:

@@ -144,12 +144,16 @@ METRIC_GROUPS: Final[Mapping[str, MetricGroup]] = {
         "breaker",
         (
             _gauge("breaker_open", "Whether it refuses all attempts.", "open"),
-            _gauge("breaker_refused_share", "The share of attempts that it refuses now.", "share"),
+            _gauge(
+                "breaker_refused_share",
+                "The share of attempts that it refuses now.",
+                "rejected_share",
+            ),
             _counters(
                 "breaker_attempts",
                 "Attempts by result.",
                 "result",
-                {"success": "succeeded", "failure": "failed", "refused": "refused"},
+                {"success": "succeeded", "failure": "failed", "refused": "rejected"},
             ),
         ),
     ),
@@ -205,7 +209,7 @@ METRIC_GROUPS: Final[Mapping[str, MetricGroup]] = {
         "bulkhead",
         (
             _gauge("bulkhead_limit", "How many calls may run at once.", "limit"),
-            _gauge("bulkhead_inside", "How many calls are running.", "inside"),
+            _gauge("bulkhead_inside", "How many calls are running.", "active"),
             _gauge("bulkhead_waiting", "How many calls are waiting.", "waiting"),
             _counter("bulkhead_refused", "Calls that were refused.", "refused"),
         ),

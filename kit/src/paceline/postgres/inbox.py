@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, LiteralString
 
-from paceline.concurrency import Background
+from paceline.concurrency import BackgroundService
 from paceline.errors import Code, Error
 from paceline.log import Logger
 from paceline.postgres import Connection, Pool
@@ -72,7 +72,7 @@ def claimable(message_id: str) -> bool:
     return 0 < len(message_id) <= _MAX_ID and message_id.isprintable()
 
 
-class InboxCleaner(Background):
+class InboxCleaner(BackgroundService):
     """Forgets ids claimed more than ``keep`` seconds ago, looking every ``every`` seconds.
 
     ``keep`` must be longer than the queue may take to deliver a message again: its greatest age

@@ -8,12 +8,12 @@ listener must also poll at a long interval.
 
 import asyncio
 
-from paceline.concurrency import Background
+from paceline.concurrency import BackgroundService
 from paceline.errors import Error
 from paceline.postgres.pool import Pool
 
 
-class Notifier(Background):
+class Notifier(BackgroundService):
     """Notifies ``channel`` after calls of `notify`, at most every ``interval`` seconds.
 
     *Resources*: a task from `start` to `stop`.

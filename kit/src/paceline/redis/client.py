@@ -18,7 +18,7 @@ from paceline.clock import Clock
 from paceline.errors import Code, Error
 from paceline.log import Logger
 from paceline.redis.connection_pool import ConnectionPool, RedisArgument, RedisReply
-from paceline.resilience import Breaker
+from paceline.resilience import CircuitBreaker
 from paceline.stats import StatsEntry
 from paceline.trace import SpanKind, span
 
@@ -38,7 +38,8 @@ class Redis:
     """One server, at ``url`` (``redis://``, ``rediss://``, ``unix://``), behind a ``breaker``.
 
     ``timeout``: seconds that a command may take, connecting included. ``max_connections``: the
-    size of the pool. The breaker opens after ``failures`` in a row, for ``rest`` seconds.
+    size of the pool. The breaker opens after ``failure_threshold`` failures in a row, for
+    ``reset_timeout`` seconds.
     ``required``: `start` fails when the server is unavailable.
 
         redis = Redis("redis://localhost", log, clock, timeout=0.1)
@@ -58,8 +59,8 @@ class Redis:
         *,
         timeout: float = 0.1,
         max_connections: int = 8,
-        failures: int = 5,
-        rest: float = 1.0,
+        failure_threshold: int = 5,
+        reset_timeout: float = 1.0,
         required: bool = False,
     ) -> None:
         self._url = url
@@ -69,11 +70,11 @@ class Redis:
         self._required = required
         self._pool: ConnectionPool | None = None
         self._logged_kinds: set[str] = set()
-        self.breaker: Breaker = Breaker(
+        self.breaker: CircuitBreaker = CircuitBreaker(
             clock,
             name="redis",
-            failures=failures,
-            rest=rest,
+            failure_threshold=failure_threshold,
+            reset_timeout=reset_timeout,
             is_failure=_is_unavailable,
             on_change=self._log_change,
         )

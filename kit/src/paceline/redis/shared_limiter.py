@@ -17,7 +17,7 @@ from paceline.errors import Error
 from paceline.redis.client import Redis
 from paceline.redis.connection_pool import RedisArgument, namespaced
 from paceline.redis.scripts import TAKE
-from paceline.resilience import Decision, RateLimiter
+from paceline.resilience import RateLimitDecision, RateLimiter
 
 _MICROSECONDS: Final = 1e6
 
@@ -57,7 +57,7 @@ class SharedLimiter:
         if self._burst < 1:
             raise ValueError("the burst must be at least 1")
         self._interval = _MICROSECONDS / rate
-        self._takes: WriteCoalescer[_Take, Decision] = WriteCoalescer(
+        self._takes: WriteCoalescer[_Take, RateLimitDecision] = WriteCoalescer(
             self._take_all, name=f"asking the shared {name}", max_in_flight=2, max_batch=256
         )
         self._fallbacks = 0
@@ -80,7 +80,7 @@ class SharedLimiter:
         """Wait for the calls in progress."""
         await self._takes.stop()
 
-    async def take(self, key: str, cost: float = 1.0) -> Decision:
+    async def take(self, key: str, cost: float = 1.0) -> RateLimitDecision:
         """Take ``cost`` requests from the bucket of ``key``, or nothing when it holds fewer.
 
         Never fails because Redis is unavailable. Errors: ``ValueError`` as for `RateLimiter.take`.
@@ -95,7 +95,7 @@ class SharedLimiter:
             self._fallbacks += 1
             return self._local.take(key, cost)
 
-    async def _take_all(self, takes: Sequence[_Take]) -> Sequence[Decision]:
+    async def _take_all(self, takes: Sequence[_Take]) -> Sequence[RateLimitDecision]:
         # Equal ones are counted, so that many requests of few callers cost the server little.
         groups: dict[_Take, int] = {}
         for take in takes:
@@ -119,7 +119,9 @@ class SharedLimiter:
         }
         return [next(decisions[take]) for take in takes]
 
-    def _decisions(self, cost: float, allowed: int, until_full: float) -> Iterator[Decision]:
+    def _decisions(
+        self, cost: float, allowed: int, until_full: float
+    ) -> Iterator[RateLimitDecision]:
         """``allowed`` that pass, then refusals for ever; times in microseconds."""
         for _ in range(allowed):
             until_full += cost
@@ -128,9 +130,9 @@ class SharedLimiter:
         while True:
             yield refusal
 
-    def _decision(self, until_full: float, wait: float) -> Decision:
+    def _decision(self, until_full: float, wait: float) -> RateLimitDecision:
         left = self._burst - (until_full - 1) / self._interval
-        return Decision(
+        return RateLimitDecision(
             wait == 0.0,
             self._burst,
             int(max(0.0, min(left, self._burst))),

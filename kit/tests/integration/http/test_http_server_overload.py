@@ -139,7 +139,9 @@ async def test_a_client_that_sends_and_does_not_read_costs_no_memory() -> None:
 
 
 def guarded(app: ASGIApp, *, most: int) -> tuple[ASGIApp, PreAdmission, Admission]:
-    door = Admission(LoadShedder(SystemClock(), RecordingLog(), most=most, target=0), "http")
+    door = Admission(
+        LoadShedder(SystemClock(), RecordingLog(), max_in_flight=most, target_delay=0), "http"
+    )
     classify = by_method(health=["/health"])
     return shed(door, classify)(app), PreAdmission(door, classify), door
 

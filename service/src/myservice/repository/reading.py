@@ -10,7 +10,7 @@ connection.
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from paceline.resilience import Budget, Bulkhead, Retry
+from paceline.resilience import Bulkhead, Retry, RetryBudget
 from paceline.stats import StatsEntry
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ class Reads:
     """``pages``: the most at once."""
 
     def __init__(self, *, pages: int = 12) -> None:
-        self.retry = Retry(Budget())
+        self.retry = Retry(RetryBudget())
         self.pages = Bulkhead("pages", limit=pages)
 
     async def trip(self, read: Callable[[], Awaitable[T]]) -> T:

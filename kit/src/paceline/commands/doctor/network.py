@@ -8,7 +8,7 @@ import socket
 from urllib.parse import urlsplit
 
 from paceline.commands.doctor.findings import Finding, ok, warn
-from paceline.concurrency import in_daemon_thread
+from paceline.concurrency import run_in_daemon_thread
 
 
 async def check_listening(
@@ -22,7 +22,7 @@ async def check_listening(
         socket.create_connection((parts.hostname or "", parts.port or 0), seconds).close()
 
     try:
-        await in_daemon_thread(connect, name=f"{name} check")
+        await run_in_daemon_thread(connect, name=f"{name} check")
     except OSError as exc:
         reason = "no answer in time" if isinstance(exc, TimeoutError) else exc.strerror
         return [

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from paceline.clock import Clock
 from paceline.commands.doctor.findings import Finding, fail
-from paceline.concurrency import fetch_all, in_daemon_thread
+from paceline.concurrency import fetch_all, run_in_daemon_thread
 from paceline.errors import Error
 from paceline.log import Logger
 
@@ -49,7 +49,7 @@ def blocking(look: Callable[[], Sequence[Finding]]) -> Check:
     """A check of a function that may block, on a file system that hangs for example."""
 
     async def check() -> Sequence[Finding]:
-        return await in_daemon_thread(look, name="check")
+        return await run_in_daemon_thread(look, name="check")
 
     return check
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from paceline.commands.top.exposition import Samples, parse
-from paceline.concurrency import in_daemon_thread
+from paceline.concurrency import run_in_daemon_thread
 from paceline.errors import Code, Error, ValidationError
 
 _MAX_BYTES: Final = 8 << 20
@@ -117,7 +117,7 @@ class AdminClient:
 
     async def take_snapshot(self) -> Snapshot:
         """Fetch everything once; log lines are those since the last call. Errors: `Unreachable`."""
-        return await in_daemon_thread(self._fetch_all, name="admin client")
+        return await run_in_daemon_thread(self._fetch_all, name="admin client")
 
     def _fetch_all(self) -> Snapshot:
         connection = self._connect()
