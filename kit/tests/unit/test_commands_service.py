@@ -11,7 +11,7 @@ from doctor_runs import doctor_run
 from small_service import SERVICE, Config
 from typer.testing import CliRunner
 
-from paceline.auth import Secrets, Verifier
+from paceline.auth import HmacSecrets, JwtVerifier
 from paceline.clock import SystemClock
 from paceline.commands import (
     LazyCommand,
@@ -77,9 +77,9 @@ def test_a_token_is_made_for_the_settings_it_will_be_verified_by(
         SMALL_JWT_ISSUER="me",
     )
     assert made.code == 0
-    verifier = Verifier([Secrets(SECRET.encode())], SystemClock(), issuer="me")
+    verifier = JwtVerifier([HmacSecrets(SECRET.encode())], SystemClock(), issuer="me")
     principal = verifier.verify(made.out.strip())
-    assert (principal.subject, principal.scopes) == ("ada", {"things:read"})
+    assert (principal.subject, principal.scopes) == ("ada", frozenset({"things:read"}))
 
 
 def test_a_token_needs_a_secret_and_its_help_names_the_services_own_words(
