@@ -16,10 +16,10 @@ from myservice.handler.accounts_grpc import AccountRpc
 from myservice.handler.accounts_http import STATUSES as ACCOUNT_STATUSES
 from myservice.handler.accounts_http import AccountHandler
 from myservice.handler.orders_http import OrderHandler
+from myservice.handler.record_updates_http import UPDATES, UpdateHandler
 from myservice.handler.records_grpc import RecordRpc
 from myservice.handler.records_http import STATUSES as RECORD_STATUSES
 from myservice.handler.records_http import RecordHandler
-from myservice.handler.updates_http import UPDATES, UpdateHandler
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.ledger import PgLedger
@@ -29,10 +29,10 @@ from myservice.repository.reading import Reads
 from myservice.repository.record_changes import CHANNEL, PgChanges
 from myservice.repository.records import PgRecords
 from myservice.service.accounts import AccountService
-from myservice.service.feed import RecordFeed
 from myservice.service.orders import OrderService
+from myservice.service.record_changes_retention import Retention
+from myservice.service.record_updates import RecordFeed
 from myservice.service.records import RecordRepository, RecordService
-from myservice.service.retention import Retention
 from myservice.worker.orders import ORDERS, OrderProcessor
 from paceline.commands import Wiring, api_group, new_ingress, serve_grpc, serve_http
 from paceline.http import add_docs

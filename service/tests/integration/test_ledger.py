@@ -19,8 +19,8 @@ from myservice.domain.ledger import (
     Transfer,
 )
 from myservice.repository.accounts import PgAccounts
-from myservice.repository.audit import PgAudit
 from myservice.repository.ledger import PgLedger
+from myservice.repository.ledger_audit import PgAudit
 from paceline.postgres import Pool, PoolSettings, connect, uuid7
 from paceline.testing import cancel_at_every_await
 

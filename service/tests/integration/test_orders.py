@@ -16,8 +16,8 @@ from myservice.domain.ledger import Entry, InsufficientBalance, Key, KeyInFlight
 from myservice.domain.orders import CREATED_SUBJECT, Order, OrderCreated, OrderDraft
 from myservice.domain.records import RecordDraft
 from myservice.repository.accounts import PgAccounts
-from myservice.repository.audit import PgAudit
 from myservice.repository.ledger import PgLedger
+from myservice.repository.ledger_audit import PgAudit
 from myservice.repository.orders import PgOrders
 from myservice.repository.records import PgRecords
 from myservice.service.accounts import Actor

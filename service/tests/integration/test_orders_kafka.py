@@ -14,8 +14,8 @@ from myservice.domain.accounts import Account
 from myservice.domain.ledger import Entry
 from myservice.domain.orders import CREATED_SUBJECT, OrderCreated, OrderDraft
 from myservice.repository.accounts import PgAccounts
-from myservice.repository.audit import PgAudit
 from myservice.repository.ledger import PgLedger
+from myservice.repository.ledger_audit import PgAudit
 from myservice.repository.orders import PgOrders
 from myservice.service.accounts import Actor
 from myservice.service.orders import OrderService

@@ -8,13 +8,13 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from feed_replicas import Replica, check_story, facts, read, record, replica
+from record_replicas import Replica, check_story, facts, read, record, replica
 
+from myservice.domain.record_updates import RecordUpdate
 from myservice.domain.records import RecordDraft, RecordNotFound
 from myservice.repository.records import INSERT_RECORDS
 from myservice.service.position import Position, decode_position, encode_position
-from myservice.service.retention import Retention
-from myservice.service.updates import RecordUpdate
+from myservice.service.record_changes_retention import Retention
 from paceline.postgres import Connection, DatabaseError, connect
 from paceline.testing import RecordingLog
 

@@ -1,7 +1,7 @@
 """A client of server-sent events on a connection of its own, which is the caller's to close.
 
 It reads the wire as it is, chunk by chunk: one chunk is one event or a comment. Used by
-``test_updates_http`` and by the follower in ``test_replicas``.
+``test_record_updates_http`` and by the follower in ``test_replicas``.
 """
 
 import asyncio

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from myservice.domain.record_updates import RecordUpdate
 from myservice.domain.records import Record, RecordDraft, check_draft
 from myservice.handler.grpc_values import (
     KINDS,
@@ -23,7 +24,6 @@ from myservice.handler.grpc_values import (
 )
 from myservice.handler.records_grpc import how_many_fit
 from myservice.proto.v1 import records_pb2 as pb
-from myservice.service.updates import RecordUpdate
 from paceline.errors import ValidationError
 
 ID = UUID("0192f0a0-0000-7000-8000-000000000001")

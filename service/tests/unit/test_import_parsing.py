@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myservice.domain.imports import Chunk, Format, Layout, Parsed
-from myservice.service.chunks import MAX_LINE, chunks
-from myservice.service.parsing import parse
+from myservice.service.import_chunks import MAX_LINE, chunks
+from myservice.service.import_parsing import parse
 from paceline.errors import ValidationError
 
 NAMES = st.text(

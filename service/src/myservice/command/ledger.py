@@ -14,8 +14,8 @@ import typer
 from myservice.config import Config
 from myservice.domain.accounts import CreditDraft, parse_amount
 from myservice.repository.accounts import PgAccounts
-from myservice.repository.audit import PgAudit
 from myservice.repository.ledger import PgLedger
+from myservice.repository.ledger_audit import PgAudit
 from myservice.service.accounts import AccountService, Actor
 from paceline.clock import SystemClock
 from paceline.commands import USAGE, ConfigFile, DatabaseUrl, fail, load_for, run_once

@@ -14,10 +14,10 @@ from uuid import UUID
 import msgspec
 
 from myservice.domain.accounts import Amount, Reference
+from myservice.domain.record_updates import RecordUpdate
 from myservice.domain.records import Metadata, Name, Record, RecordDraft
 from myservice.handler.records_http import Prefix
 from myservice.proto.v1 import records_pb2 as pb
-from myservice.service.updates import RecordUpdate
 from paceline.errors import ValidationError
 
 T = TypeVar("T")

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from itertools import accumulate
 from typing import Final
 
+from myservice.domain.record_updates import RecordUpdates
 from myservice.handler.grpc_values import (
     draft_of,
     expected_version,
@@ -21,7 +22,6 @@ from myservice.handler.grpc_values import (
 from myservice.handler.records_http import READ, WRITE
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.service.records import RecordService
-from myservice.service.updates import RecordUpdates
 from paceline.errors import ValidationError
 from paceline.grpc import Call, Ended, RpcApp, stream, unary
 

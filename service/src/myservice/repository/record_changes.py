@@ -17,10 +17,10 @@ from uuid import UUID
 
 import msgspec
 
+from myservice.domain.record_updates import RecordUpdate
 from myservice.domain.records import Record
-from myservice.service.feed import Change, Page
 from myservice.service.position import END_OF_SEQ, Position, encode_position
-from myservice.service.updates import RecordUpdate
+from myservice.service.record_updates import Change, Page
 from paceline.errors import wrap
 from paceline.postgres import Pool, Row
 

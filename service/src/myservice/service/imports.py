@@ -16,8 +16,8 @@ from uuid import UUID
 import msgspec
 
 from myservice.domain.imports import Format, Import, Layout, Parsed, Reject, Tally
-from myservice.service.chunks import chunks
-from myservice.service.parsing import parse
+from myservice.service.import_chunks import chunks
+from myservice.service.import_parsing import parse
 from paceline.clock import Clock
 from paceline.concurrency import process_pool
 from paceline.errors import wrap

@@ -9,11 +9,11 @@ from uuid import UUID
 
 import msgspec
 
+from myservice.domain.record_updates import RecordUpdate
 from myservice.domain.records import Record
 from myservice.repository.record_changes import CHANNEL, PgChanges
 from myservice.repository.records import PgRecords
-from myservice.service.feed import RecordFeed
-from myservice.service.updates import RecordUpdate
+from myservice.service.record_updates import RecordFeed
 from paceline.clock import SystemClock
 from paceline.lifecycle import Lifecycle
 from paceline.postgres import Notifier, Pool, PoolSettings, listening, uuid7

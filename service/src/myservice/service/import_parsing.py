@@ -14,7 +14,7 @@ import msgspec
 
 from myservice.domain.imports import Chunk, Parsed, Reject
 from myservice.domain.records import Metadata, RecordDraft, check_draft
-from myservice.service.chunks import MAX_LINE
+from myservice.service.import_chunks import MAX_LINE
 from paceline.errors import ValidationError
 
 _OURS: Final = frozenset({"id", "version", "created_at", "updated_at"})

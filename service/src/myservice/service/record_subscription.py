@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Self
 
+from myservice.domain.record_updates import RecordUpdate
 from myservice.service.position import Position
-from myservice.service.updates import RecordUpdate
 
 
 class Follower:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from feed_replicas import read, until
+from record_replicas import read, until
 
-from myservice.service.feed import Change, Page, RecordFeed
+from myservice.domain.record_updates import RecordUpdate
 from myservice.service.position import Position, encode_position
-from myservice.service.updates import RecordUpdate
+from myservice.service.record_updates import Change, Page, RecordFeed
 from paceline.errors import Code, Error, ValidationError
 from paceline.postgres import Wakeup, uuid7
 from paceline.testing import ManualClock, RecordingLog

@@ -10,8 +10,8 @@ from typing import Annotated, Final
 
 import msgspec
 
+from myservice.domain.record_updates import RecordUpdate, RecordUpdates
 from myservice.handler.records_http import READ
-from myservice.service.updates import RecordUpdate, RecordUpdates
 from paceline.auth import Principal
 from paceline.clock import Clock
 from paceline.http import Events, Header, Provided, Query, RouteGroup, event

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from myservice.service.follower import Follower
+from myservice.domain.record_updates import RecordUpdate
 from myservice.service.position import Position, decode_position, encode_position
-from myservice.service.updates import RecordUpdate
+from myservice.service.record_subscription import Follower
 from paceline.clock import Clock
 from paceline.errors import Code, Error, wrap
 from paceline.log import Logger

@@ -8,7 +8,7 @@ by ``ledger``.
 
 from typing import Final, LiteralString
 
-from myservice.domain.audit import Audit
+from myservice.domain.ledger_audit import Audit
 from paceline.errors import wrap
 from paceline.postgres import Connection, Pool
 

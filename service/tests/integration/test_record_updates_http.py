@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from event_stream import Stream
-from feed_replicas import until
+from record_replicas import until
 from wired_service import config_on, http_server_of, wire_service
 
 from paceline.commands import Process
