@@ -25,7 +25,6 @@ from myservice.repository.cached_records import CachedRecords
 from myservice.repository.ledger import PgLedger
 from myservice.repository.orders import PgOrders
 from myservice.repository.payments import CONSUMER
-from myservice.repository.reading import Reads
 from myservice.repository.record_changes import CHANNEL, PgChanges
 from myservice.repository.records import PgRecords
 from myservice.service.accounts import AccountService
@@ -39,6 +38,7 @@ from paceline.http import add_docs
 from paceline.messaging.nats import NatsBus, NatsConsumer
 from paceline.postgres import InboxCleaner, Notifier, Pool, PoolSettings, listening, uuid7
 from paceline.postgres.outbox import OutboxListener, OutboxRelay
+from paceline.postgres.read_policy import Reads
 from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore
 
 _API: Final = "/api/v1"

@@ -10,11 +10,11 @@ import pytest
 from http_clients import client, running
 
 from myservice.domain.records import Record
-from myservice.repository.reading import Reads
 from myservice.repository.records import PgRecords
 from paceline.errors import Overloaded
 from paceline.http import TestClient
 from paceline.postgres import Pool, PoolSettings, uuid7
+from paceline.postgres.read_policy import Reads
 
 pytestmark = pytest.mark.integration
 

@@ -9,10 +9,10 @@ from typing import Final, LiteralString
 from uuid import UUID
 
 from myservice.domain.accounts import Account, AccountNotFound
-from myservice.repository.reading import Reads
 from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
 from paceline.postgres import Pool
+from paceline.postgres.read_policy import Reads
 
 _COLUMNS: Final = "id, owner, balance, created_at"
 _GET: Final[LiteralString] = f"SELECT {_COLUMNS} FROM accounts WHERE id = ANY($1::uuid[])"

@@ -18,13 +18,13 @@ from myservice.domain.accounts import AccountNotFound, NotTheOwner
 from myservice.domain.ledger import KeyInFlight, KeyReused
 from myservice.domain.orders import CREATED_SUBJECT, Order, OrderNotFound, announce
 from myservice.repository.payments import pay_all
-from myservice.repository.reading import Reads
 from myservice.service.orders import Announcement, Placement
 from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
 from paceline.messaging import Message
 from paceline.postgres import Connection, Pool, Row
 from paceline.postgres.outbox import enqueue
+from paceline.postgres.read_policy import Reads
 from paceline.trace import propagation_headers
 
 _COLUMNS: Final = """

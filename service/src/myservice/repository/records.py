@@ -18,11 +18,11 @@ from uuid import UUID
 import msgspec
 
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
-from myservice.repository.reading import Reads
 from myservice.repository.record_changes import SETTLED, LoggedChange
 from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import AlreadyExists, wrap
 from paceline.postgres import Connection, DatabaseError, Pool, Row
+from paceline.postgres.read_policy import Reads
 
 _COLUMNS: Final = "id, name, metadata, data, version, created_at, updated_at"
 _GET: Final[LiteralString] = f"SELECT {_COLUMNS} FROM records WHERE id = ANY($1::uuid[])"

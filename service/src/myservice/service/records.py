@@ -13,8 +13,8 @@ from typing import Protocol
 from uuid import UUID
 
 from myservice.domain.records import Record, RecordDraft, check_draft
-from myservice.service.cursor import decode_cursor, encode_cursor
 from paceline.clock import Clock
+from paceline.cursor import decode_cursor, encode_cursor
 from paceline.errors import wrap
 
 

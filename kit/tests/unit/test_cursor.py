@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from myservice.service.cursor import decode_cursor, encode_cursor
+from paceline.cursor import decode_cursor, encode_cursor
 from paceline.errors import ValidationError
 
 ids = st.uuids()
