@@ -41,7 +41,7 @@ def reads(service: Running, connections: int, seconds: float = 0) -> Plan:
 
 
 def peak_of(service: Running) -> float:
-    """Reads a second that this machine can do, with few enough at once that none is refused."""
+    """ReadPolicy a second that this machine can do, with few enough at once that none is refused."""
     result = Load(reads(service, 3, 1.0)).run()
     assert result.errors == 0
     return result.requests / result.seconds

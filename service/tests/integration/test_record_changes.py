@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from record_replicas import Replica, check_story, facts, read, record, replica
 
-from myservice.domain.record_updates import RecordUpdate
+from myservice.domain.record_updates import Position, RecordUpdate
 from myservice.domain.records import RecordDraft, RecordNotFound
 from myservice.repository.records import INSERT_RECORDS
-from myservice.service.position import Position, decode_position, encode_position
-from myservice.service.record_changes_retention import Retention
+from myservice.service.record_changes_retention import RecordChangesRetention
+from myservice.service.record_updates import decode_position, encode_position
 from paceline.postgres import Connection, DatabaseError, connect
 from paceline.testing import RecordingLog
 
@@ -286,7 +286,7 @@ async def test_what_is_too_old_is_deleted_and_its_position_gives_a_resync(one: R
 async def test_retention_trims_until_nothing_is_old(one: Replica) -> None:
     for _ in range(7):
         await one.records.insert(record())
-    retention = Retention(one.changes, RecordingLog(), keep=0, every=600, batch=2)
+    retention = RecordChangesRetention(one.changes, RecordingLog(), keep=0, every=600, batch=2)
     await retention.stop()
     await retention.start()
     async with asyncio.timeout(10):

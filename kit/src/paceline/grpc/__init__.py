@@ -14,6 +14,7 @@ from paceline._lazy import lazy_exports
 if TYPE_CHECKING:
     from paceline.grpc.app import RpcApp
     from paceline.grpc.call import Call, Method
+    from paceline.grpc.fields import convert_field, convert_text, convert_uuid, unix_seconds
     from paceline.grpc.health import PROBES, add_health
     from paceline.grpc.methods import stream, unary
     from paceline.grpc.reflection import add_reflection
@@ -31,8 +32,12 @@ else:
             "RpcServer": "server",
             "add_health": "health",
             "add_reflection": "reflection",
+            "convert_field": "fields",
+            "convert_text": "fields",
+            "convert_uuid": "fields",
             "stream": "methods",
             "unary": "methods",
+            "unix_seconds": "fields",
         },
         extra="grpc",
     )
@@ -46,6 +51,10 @@ __all__ = [
     "RpcServer",
     "add_health",
     "add_reflection",
+    "convert_field",
+    "convert_text",
+    "convert_uuid",
     "stream",
     "unary",
+    "unix_seconds",
 ]

@@ -1,10 +1,9 @@
-"""How reads get at the database: again when a connection was lost, and pages not all at once.
+"""How a repository's reads use the pool: repeated once when a connection is lost, and bounded.
 
-A read may be repeated, so one whose connection went away is made once more on another, within a
-budget. That is per trip: a trip of a hundred reads is repeated once. Pages share no trips, so they
-are kept to a part of the connections (``paceline.resilience.bulkhead``). One `Reads` serves all
-repositories. Writes have no part in this: whether one was done is not known after a lost
-connection.
+A read has no effect, so one whose connection was lost is repeated on another connection, within a
+retry budget. A batch of a hundred reads by key is repeated as one. A page holds a connection for
+itself, so pages run inside a bulkhead and batches always find a connection. Writes take no part:
+after a lost connection it is not known whether a write was committed.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -16,19 +15,23 @@ from paceline.stats import StatsEntry
 T = TypeVar("T")
 
 
-class Reads:
-    """``pages``: the most at once."""
+class ReadPolicy:
+    """Shared by all repositories of a process. ``max_pages``: how many pages are read at once.
 
-    def __init__(self, *, pages: int = 12) -> None:
+    reads = ReadPolicy(max_pages=12)
+    rows = await reads.page(lambda: pool.fetch(LIST, after, limit))
+    """
+
+    def __init__(self, *, max_pages: int = 12) -> None:
         self.retry = Retry(RetryBudget())
-        self.pages = Bulkhead("pages", limit=pages)
+        self.pages = Bulkhead("pages", limit=max_pages)
 
-    async def trip(self, read: Callable[[], Awaitable[T]]) -> T:
-        """A read by keys. Errors: its own."""
+    async def batch(self, read: Callable[[], Awaitable[T]]) -> T:
+        """A read by keys, which serves many callers. Errors: those of ``read``."""
         return await self.retry.run(read)
 
     async def page(self, read: Callable[[], Awaitable[T]]) -> T:
-        """A read that takes a connection for itself. Errors: its own, Overloaded."""
+        """A read that serves one caller. Errors: those of ``read``; Overloaded."""
         async with self.pages:
             return await self.retry.run(read)
 

@@ -1,21 +1,31 @@
-"""What followers of records are told: one `RecordUpdate` a change, each committed one once.
+"""Updates of records: what a subscriber receives for each committed change.
 
-In order for each record; from when `RecordUpdates.subscribe` has returned nothing is missing, and a
-few updates may come that were committed just before. ``resync`` says that updates were dropped (a
-reader too slow, a position too old): read the records again, then go on; what the stream brings
-after that may be in what was read, so compare versions. Handlers know this file; ``feed``
-implements it.
+Invariant: the updates of one record come in order and each change comes once. ``resync`` says that
+updates were dropped (a subscriber too slow, a position too old): read the records again, then go
+on. What the stream brings after that may already be in what was read, so compare versions.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from myservice.domain.records import Record
+
+END_OF_SEQ: Final = 2**63 - 1
+"""The largest ``seq``: a position that has it is after all changes with its ``settled``."""
+
+
+class Position(NamedTuple):
+    """A place in the stream of changes: after the change ``seq`` of those with ``settled``.
+
+    Positions are totally ordered, as the pairs that they are; ``repository.record_changes``
+    explains the numbers.
+    """
+
+    settled: int
+    seq: int
 
 
 class RecordUpdate(msgspec.Struct, frozen=True):
@@ -32,18 +42,3 @@ class RecordUpdate(msgspec.Struct, frozen=True):
     version: int | None
     record: Record | None
     at: datetime
-
-
-class RecordUpdates(Protocol):
-    """Where changes of records are followed."""
-
-    def subscribe(
-        self, prefix: str, after: str | None
-    ) -> AbstractAsyncContextManager[AsyncIterator[RecordUpdate]]:
-        """Follow the records whose name begins with ``prefix``, or did before the change.
-
-        ``after``: the position of the last update that was seen; None to begin now. The iterator
-        ends when the service stops. Errors on entering: ValidationError for a position that was
-        never given out; RESOURCE_EXHAUSTED; UNAVAILABLE when shutting down or without database.
-        """
-        ...
