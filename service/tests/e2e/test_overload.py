@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from load import Plan
 from open_load import OpenLoad, OpenPlan, OpenResult, Phase
-from service_process import Running, running_service
+from service_process import ServiceProcess, running_service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
-def ask(service: Running, path: str, body: object = None) -> tuple[int, str | None, bytes]:
+def ask(service: ServiceProcess, path: str, body: object = None) -> tuple[int, str | None, bytes]:
     """One request, on a connection of its own: status, Retry-After, body."""
     request = urllib.request.Request(  # noqa: S310 - our own service
         service.url + path,
@@ -28,7 +28,7 @@ def ask(service: Running, path: str, body: object = None) -> tuple[int, str | No
         return refused.code, refused.headers["retry-after"], refused.read()
 
 
-def reads(service: Running, phases: list[Phase]) -> OpenLoad:
+def reads(service: ServiceProcess, phases: list[Phase]) -> OpenLoad:
     plan = Plan(
         port=int(service.url.rpartition(":")[2]),
         targets=["/api/v1/records?limit=100"],

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from http_clients import OPERATOR, ada, app, bob, client, operator
+from http_clients import OPERATOR, ada, app, bob, client_for, operator
 from recording_log import RecordingLog
 
 from myservice.config import Config
@@ -157,7 +157,7 @@ async def test_the_first_answer_is_remembered_across_a_restart(migrated: str) ->
     for _ in range(2):
         built = build(config.replaced(max_db_conns=5), RecordingLog(), with_server=False)
         async with built.lifecycle:
-            ada = client(built.app, "ada", *OPERATOR)
+            ada = client_for(built.app, "ada", *OPERATOR)
             pair = pair or (await opened(ada, ada, 100), await opened(ada, ada))
             answers.append((await transfer(ada, *pair, 30, key="k1")).body)
     assert answers[0] == answers[1]

@@ -1,4 +1,4 @@
-"""The service over gRPC: the whole of it on a database, and clients with tokens."""
+"""The service on a database with its gRPC server, and metadata with tokens."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -19,13 +19,13 @@ from paceline.testing import TEST_SECRET, make_token
 def bearer_metadata(
     subject: str, *scopes: str, expiry: float = 3600
 ) -> tuple[tuple[str, str], ...]:
-    """Metadata of a good token."""
+    """Metadata with a valid token."""
     return (("authorization", f"Bearer {make_token(subject, *scopes, expiry=expiry)}"),)
 
 
 @dataclass
-class World:
-    """A started service and its stubs."""
+class GrpcService:
+    """A started service, and stubs of its methods."""
 
     built: Built
     channel: aio.Channel
@@ -41,7 +41,7 @@ class World:
 
 
 @asynccontextmanager
-async def running(dsn: str, **settings: object) -> AsyncGenerator[World]:
+async def running_grpc_service(dsn: str, **settings: object) -> AsyncGenerator[GrpcService]:
     config = Config().with_own(database_url=dsn, jwt_secret=TEST_SECRET)
     config = config.replaced(
         **{"max_db_conns": 5, "port": 0, "grpc_port": 0, "admin_port": 0, **settings}
@@ -51,11 +51,11 @@ async def running(dsn: str, **settings: object) -> AsyncGenerator[World]:
     async with built.lifecycle:
         assert built.rpc_server is not None
         async with aio.insecure_channel(f"127.0.0.1:{built.rpc_server.port}") as channel:
-            yield World(built, channel, log)
+            yield GrpcService(built, channel, log)
 
 
-def details_of(error: aio.AioRpcError) -> list[Message]:
-    """The ``google.rpc`` details of an error, without what belongs to the request alone."""
+def error_details(error: aio.AioRpcError) -> list[Message]:
+    """The ``google.rpc`` details of an error, without those of the request."""
     [raw] = [
         value
         for name, value in error.trailing_metadata() or ()
