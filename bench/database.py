@@ -20,7 +20,7 @@ import asyncpg
 from cases import World
 from load import Result
 
-from myservice.schema import migrations
+from myservice.cli import SERVICE
 from paceline.engines import PostgresEngine
 from paceline.postgres import connect
 from paceline.postgres.migrate import SchemaUpgrade
@@ -117,7 +117,7 @@ class Database:
 
     async def seed(self) -> World:
         """Bring the schema up and fill the tables."""
-        await SchemaUpgrade(self.dsn, migrations()).start()
+        await SchemaUpgrade(self.dsn, SERVICE.get_migrations()).start()
         await self._session.execute("SET lock_timeout = '10s'; SET statement_timeout = '120s'")
         # The ledger's triggers forbid what a bench must do between cases: empty it.
         await self._session.execute("SET session_replication_role = replica")

@@ -24,11 +24,11 @@ from grpc import aio
 from load import quantile
 from rpc_layer import started
 
+from myservice.cli import SERVICE
 from myservice.domain.records import Record
 from myservice.proto.v1 import records_pb2, records_pb2_grpc
 from myservice.repository.record_changes import CHANNEL
 from myservice.repository.records import PgRecords
-from myservice.schema import migrations
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.postgres import Notifier, Pool, PoolSettings, uuid7
@@ -113,7 +113,7 @@ async def measure(
         aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
         for _ in range(_CHANNELS)
     ]
-    for service in (pool, notifier, records):
+    for service in (pool, notifier):
         await service.start()
     followers = [
         asyncio.create_task(audience.follow(n, channels[n % _CHANNELS], f"{n % prefixes:04d}-"))
@@ -135,7 +135,7 @@ async def measure(
         await asyncio.gather(*followers, return_exceptions=True)
         for channel in channels:
             await channel.close()
-        for service in (records, notifier, pool):
+        for service in (notifier, pool):
             await service.stop()
 
 
@@ -158,7 +158,7 @@ async def run(options: argparse.Namespace, folder: Path) -> str:
         secret.encode(), subject=OWNER, scopes=["records:read"], expiry=7200, clock=SystemClock()
     )
     async with running_database(folder / "db") as database:
-        await SchemaUpgrade(database.dsn, migrations()).start()
+        await SchemaUpgrade(database.dsn, SERVICE.get_migrations()).start()
         command: list[str | Path] = [Path(sys.executable).with_name("myservice"), "serve"]
         settings = {
             "APP_DATABASE_URL": database.dsn, "APP_JWT_SECRET": secret, "APP_PORT": "0",

@@ -6,20 +6,19 @@ from uuid import uuid4
 
 import pytest
 from memory_records import MemoryRecords
-from recording_log import RecordingLog
 from valkey import Valkey, redis_server
 
+from myservice.cli import SERVICE
 from myservice.domain.records import Record, RecordNotFound
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
-from myservice.schema import migrations
 from myservice.service.records import RecordRepository
 from paceline.clock import SystemClock
 from paceline.engines import PostgresEngine
 from paceline.postgres import Pool, PoolSettings
 from paceline.postgres.migrate import open_migrator
-from paceline.redis import CacheAside, Redis, RedisStore
-from paceline.testing import TemplateDatabase, database, nats, postgres, redis
+from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore
+from paceline.testing import RecordingLog, TemplateDatabase, database, nats, postgres, redis
 
 __all__ = [
     "database",
@@ -35,7 +34,7 @@ __all__ = [
 
 
 async def migrate(dsn: str) -> None:
-    async with open_migrator(dsn, migrations()) as migrator:
+    async with open_migrator(dsn, SERVICE.get_migrations()) as migrator:
         await migrator.up()
 
 
@@ -70,8 +69,9 @@ async def cache(redis: Valkey) -> AsyncGenerator[CacheAside[Record]]:
     server = Redis(redis.url, log, clock, timeout=5.0)
     store = RedisStore(server, name=uuid4().hex)
     found = CacheAside(
-        store, log, clock, name="records", type=Record, ttl=60.0, negative=RecordNotFound
-    )
+        store, log, clock,
+        name="records", type=Record, settings=CacheSettings(ttl=60.0), negative=RecordNotFound,
+    )  # fmt: skip
     await server.start()
     yield found
     await found.stop()

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from engine_clients import connected, using
 from engine_support import is_gone
-from recording_log import RecordingLog
 
 from paceline.engines import EngineGroup, NatsEngine, RedisEngine
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

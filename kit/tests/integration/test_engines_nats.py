@@ -15,11 +15,11 @@ from engine_clients import Streams, connected
 from engine_support import folder
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
-from recording_log import RecordingLog
 
 from paceline.engines import EngineError, NatsEngine
 from paceline.engines.discovery import find_on_path
 from paceline.lifecycle import Watched
+from paceline.testing import RecordingLog
 from paceline.testing.nats_servers import nats_cluster
 
 __all__ = ["folder"]

@@ -13,13 +13,13 @@ from shutil import copytree
 import asyncpg
 import pytest
 from engine_support import folder, public
-from recording_log import RecordingLog
 
 from paceline.engines import EngineError, PostgresEngine, free_ports
 from paceline.engines.programs import Programs, find_system, find_wheel
 from paceline.engines.stale import cluster_mark, find_processes
 from paceline.lifecycle import Watched
 from paceline.postgres.connector import connect
+from paceline.testing import RecordingLog
 from paceline.testing.postgres_servers import TemplateDatabase, fresh_database
 
 __all__ = ["folder", "public"]

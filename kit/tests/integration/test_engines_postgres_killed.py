@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from recording_log import RecordingLog
 
 from paceline.engines import PostgresEngine
 from paceline.engines.account import Account, find_inaccessible_part
 from paceline.engines.stale import cluster_mark, find_processes
 from paceline.postgres.connector import connect
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

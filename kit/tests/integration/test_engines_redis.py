@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from engine_clients import Cache, using
 from engine_support import folder
-from recording_log import RecordingLog
 
 from paceline.engines import EngineError, RedisEngine
 from paceline.lifecycle import Watched
+from paceline.testing import RecordingLog
 
 __all__ = ["folder"]
 

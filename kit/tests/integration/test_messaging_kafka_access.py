@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from consuming import Recorder, Thing, kafka_broker
 from kafka_running import KafkaServer, running
-from recording_log import RecordingLog
 
 from paceline.errors import Code
 from paceline.messaging import Message
@@ -17,6 +16,7 @@ from paceline.messaging.kafka.bus import KafkaBus
 from paceline.messaging.kafka.consumer import KafkaConsumer
 from paceline.messaging.kafka.topics import Topic
 from paceline.messaging.nats import QueueError
+from paceline.testing import RecordingLog
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 

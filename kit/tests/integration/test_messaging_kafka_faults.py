@@ -20,7 +20,6 @@ from consuming import (
 )
 from kafka_running import KafkaServer, running
 from nats_running import free_port
-from recording_log import RecordingLog
 
 from paceline.errors import Code, Error
 from paceline.messaging import Incoming, Message
@@ -28,6 +27,7 @@ from paceline.messaging.kafka.bus import KafkaBus
 from paceline.messaging.kafka.consumer import KafkaConsumer
 from paceline.messaging.kafka.topics import Topic
 from paceline.messaging.nats import QueueError
+from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]

@@ -10,7 +10,6 @@ import pytest
 from consuming import NatsBroker, Recorder, Thing, becomes, consuming, fails, nats_broker, passes
 from nats.aio.msg import Msg
 from nats_running import NatsServer, free_port
-from recording_log import RecordingLog
 
 from paceline.errors import Code, Error, NotFound
 from paceline.messaging import Message
@@ -24,6 +23,7 @@ from paceline.messaging.nats import (
 )
 from paceline.messaging.nats.connection import NatsConnection
 from paceline.messaging.nats.jetstream import Done, PubAck
+from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = pytest.mark.integration

@@ -168,7 +168,7 @@ async def test_a_statement_ends_at_the_deadline_in_the_server_too(
         monitoring(database) as monitor,
     ):
         with pytest.raises(
-            Error, match=r"a database query ran out of the 0\.05s of request"
+            Error, match=r"a database query exceeded the 0\.05s limit of request"
         ) as caught:
             async with fail_after(0.05, "request"):
                 await pool.fetchval("SELECT pg_sleep(600)")

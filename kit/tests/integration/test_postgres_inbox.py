@@ -5,11 +5,11 @@ from collections.abc import AsyncGenerator
 
 import pytest
 from pg_sessions import monitoring, started
-from recording_log import RecordingLog
 
 from paceline.errors import Code, Error
 from paceline.postgres import Pool, PoolSettings
 from paceline.postgres.inbox import SCHEMA, InboxCleaner, claim
+from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = pytest.mark.integration

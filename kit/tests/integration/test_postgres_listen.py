@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from pg_sessions import monitoring, started
-from recording_log import RecordingLog
 
 from paceline.postgres import Notifier, Pool, PoolSettings, Wakeup, connect, listening
+from paceline.testing import RecordingLog
 from paceline.testing.postgres_servers import new_test_postgres
 
 pytestmark = pytest.mark.integration

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 import pytest
 from fake_queue import FakeQueue
 from pg_sessions import monitoring, started
-from recording_log import RecordingLog
 
 from paceline.errors import Code, Error
 from paceline.messaging import Message
 from paceline.postgres import Pool, PoolSettings
 from paceline.postgres.outbox import SCHEMA, OutboxRelay, OutboxStats, enqueue
 from paceline.postgres.outbox.relay import Found
+from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = pytest.mark.integration

@@ -13,12 +13,13 @@ from typing import LiteralString
 import pytest
 from fake_queue import FakeQueue
 from pg_sessions import SessionMonitor, monitoring, started
-from recording_log import RecordingLog
 
 from paceline.errors import Code, Error
+from paceline.lifecycle import Lifecycle
 from paceline.messaging import Message
 from paceline.postgres import Pool, PoolSettings
 from paceline.postgres.outbox import SCHEMA, OutboxRelay, enqueue
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 
@@ -100,8 +101,7 @@ async def test_each_key_arrives_whole_and_in_order_whatever_happens(
                 own, queue, RecordingLog(), batch=7, poll=0.01, publish_timeout=0.2,
                 retry_first=0.01, retry_most=0.05, pause_most=0.02,
             )  # fmt: skip
-            await relay.start()
-            stack.push_async_callback(relay.stop)
+            await stack.enter_async_context(Lifecycle([relay], RecordingLog()))
             relays.append(relay)
 
         async def writer(seed: int) -> None:

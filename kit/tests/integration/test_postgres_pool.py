@@ -134,7 +134,7 @@ async def test_an_exhausted_pool_raises_and_serves_in_order(database: str) -> No
                 await pool.ping()
             assert caught.value.code is Code.RESOURCE_EXHAUSTED
             with pytest.raises(
-                DatabaseError, match="waiting for a database connection ran out"
+                DatabaseError, match="waiting for a database connection exceeded"
             ) as caught:
                 await asyncio.create_task(_with_deadline_of_parent(pool, 0.01))
             assert caught.value.code is Code.DEADLINE_EXCEEDED

@@ -10,7 +10,6 @@ from typing import Any, Protocol, TypedDict, Unpack
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from memory_source import MemorySource
-from recording_log import RecordingLog
 
 from paceline.errors import Error
 from paceline.messaging import DeliveryPolicy, Incoming, Message
@@ -23,6 +22,7 @@ from paceline.messaging.kafka.topics import Topic
 from paceline.messaging.nats import NatsBus, NatsConsumer, Stream
 from paceline.messaging.nats.consumer import dead_stream
 from paceline.messaging.nats.dead_letters import DeadLetters
+from paceline.testing import RecordingLog
 
 PATIENCE = 15.0
 

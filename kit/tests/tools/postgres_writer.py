@@ -8,10 +8,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from recording_log import RecordingLog
-
 from paceline.engines import PostgresEngine
 from paceline.postgres.connector import connect
+from paceline.testing import RecordingLog
 
 
 async def main(folder: Path) -> None:

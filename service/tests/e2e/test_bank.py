@@ -70,7 +70,9 @@ async def client(bank: Bank, number: int) -> None:
         count += 1
 
 
-async def transfer_until_answered(bank: Bank, body: Mapping[str, object], key: str) -> tuple[int, dict[str, str]]:
+async def transfer_until_answered(
+    bank: Bank, body: Mapping[str, object], key: str
+) -> tuple[int, dict[str, str]]:
     """Send until there is an answer that says what became of it."""
     give_up = time.monotonic() + PATIENCE
     while True:

@@ -11,13 +11,12 @@ import msgspec
 import pytest
 from nats_running import NatsServer
 from processes import running_engine
-from recording_log import RecordingLog
 from service_process import MYSERVICE, environment
 
 from paceline.engines import NatsEngine
 from paceline.messaging import PREFIX, DeadLetter, Message, to_headers
 from paceline.messaging.nats import DeadLetters, NatsBus, Stream, dead_stream
-from paceline.testing import SilentLog
+from paceline.testing import RecordingLog, SilentLog
 
 pytestmark = pytest.mark.e2e
 

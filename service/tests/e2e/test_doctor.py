@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from service_process import MYSERVICE, PATIENCE, environment
 
-from myservice.schema import migrations
+from myservice.cli import SERVICE
 from paceline.engines import NatsEngine, PostgresEngine
 from paceline.postgres.migrate import SchemaUpgrade
 from paceline.testing import TEST_SECRET, SilentLog, scratch_folder
@@ -48,7 +48,7 @@ async def test_a_machine_and_servers_that_are_well(
         assert (code, found["schema"]["status"]) == (1, "fail")
         assert found["schema"]["mend"] == "myservice migrate up"
 
-        await SchemaUpgrade(durable.dsn(), migrations()).start()
+        await SchemaUpgrade(durable.dsn(), SERVICE.get_migrations()).start()
         code, found, output = await asyncio.to_thread(doctor, cwd=tmp_path, **variables)
         assert [each for each in found.values() if each["status"] == "fail"] == []
         assert code == 0

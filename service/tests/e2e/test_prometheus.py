@@ -24,7 +24,7 @@ from processes import free_port
 from service_process import ServiceProcess, running_service
 
 from myservice.proto.v1 import records_pb2, records_pb2_grpc
-from paceline.metrics import merge
+from paceline.metrics import merge_expositions
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -145,9 +145,9 @@ def prometheus(
     """The example's configuration, in more of a hurry and with our port; the rules as they are."""
     binary, folder = go_tool("prometheus", "--built"), tmp_path_factory.mktemp("prometheus")
     example = (DEPLOYMENTS / "prometheus/prometheus.yaml").read_text()
-    client_imposed = re.sub(r"_interval: \d+s", "_interval: 1s", example)
+    faster = re.sub(r"_interval: \d+s", "_interval: 1s", example)
     config, target = folder / "prometheus.yaml", service.admin.removeprefix("http://")
-    config.write_text(re.sub(r"127\.0\.0\.1:\d+", target, client_imposed))
+    config.write_text(re.sub(r"127\.0\.0\.1:\d+", target, faster))
     shutil.copy(RULES, folder)
     url = f"127.0.0.1:{free_port()}"
     command = [
@@ -240,7 +240,7 @@ def test_promtool_finds_no_fault_with_what_is_exposed_alone_or_merged(
 ) -> None:
     tool = go_tool("promtool", "--built")
     text = fetch(f"{service.admin}/metrics")
-    for exposition in (text, merge({"0": text, "1": text})):
+    for exposition in (text, merge_expositions({"0": text, "1": text})):
         done = subprocess.run(
             [tool, "check", "metrics"],
             input=exposition,

@@ -19,7 +19,7 @@ from processes import crash, frozen, running_engine
 from update_subscriber import UpdateSubscriber, create_records
 
 from paceline.engines import NatsEngine, PostgresEngine
-from paceline.log import setup
+from paceline.log import setup_logging
 from paceline.messaging.nats import NatsBus, ask
 from paceline.testing import SilentLog, nats_cluster
 
@@ -128,7 +128,7 @@ async def test_the_leader_of_the_queue_is_killed_under_load(migrated: str, tmp_p
 
 async def leader_of(url: str) -> int:
     """Which node leads the stream of orders, once one does; every stream has its copies."""
-    bus = NatsBus(url, setup("error"), name="test")
+    bus = NatsBus(url, setup_logging("error"), name="test")
     await bus.start()
     try:
         connection = await bus.connection(SETTLE)

@@ -12,23 +12,22 @@ import pytest
 from grpc import aio
 from grpc_clients import bearer_metadata, running_grpc_service
 from pg_sessions import monitoring
-from recording_log import RecordingLog
 from valkey import Valkey
+from wired_service import config_on, http_server_of, wire_service
 
-from myservice.config import Config
-from myservice.main import Built, build
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.scopes import SCOPES
+from paceline.commands import Process
 from paceline.http import TestClient
 from paceline.postgres import connect
-from paceline.testing import TEST_SECRET, make_token
+from paceline.testing import RecordingLog, make_token
 
 pytestmark = pytest.mark.integration
 
 TOKEN = make_token("ada", *SCOPES)
 GRPC_TOKEN = bearer_metadata("ada", *SCOPES)
 HURRY = {"request-timeout": "0.15"}
-CLIENTS = "ran out of the 0.15s that the client set (Request-Timeout)"
+CLIENTS = "exceeded the 0.15s set by the client (Request-Timeout)"
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -37,15 +36,12 @@ WAITING = (
 
 @asynccontextmanager
 async def service(
-    dsn: str, *, with_server: bool = False, **settings: object
-) -> AsyncGenerator[tuple[TestClient, Built]]:
-    config = Config.model_validate({
-        "database_url": dsn, "jwt_secret": TEST_SECRET, "rate_limit": 0, "port": 0, "grpc_port": 0,
-        **settings,
-    })  # fmt: skip
-    built = build(config, RecordingLog(), with_server=with_server)
-    async with built.lifecycle:
-        yield TestClient(built.app, headers={"authorization": f"Bearer {TOKEN}"}), built
+    dsn: str, *, listens: bool = False, **settings: object
+) -> AsyncGenerator[tuple[TestClient, Process]]:
+    config = config_on(dsn, **{"rate_limit": 0, **settings})
+    process = wire_service(config, RecordingLog(), listens=listens)
+    async with process.lifecycle:
+        yield TestClient(process.app, headers={"authorization": f"Bearer {TOKEN}"}), process
 
 
 @asynccontextmanager
@@ -132,13 +128,13 @@ async def test_a_frozen_limiter_does_not_hold_a_request_longer(
 
 async def test_what_nobody_waits_for_any_more_is_cancelled_in_the_server(migrated: str) -> None:
     async with (
-        service(migrated, with_server=True) as (client, built),
+        service(migrated, listens=True) as (client, process),
         monitoring(migrated) as monitor,
     ):
         path = await record_of(client)
         async with locked(migrated):
-            assert built.server is not None
-            _, writer = await asyncio.open_connection("127.0.0.1", built.server.port)
+            port = http_server_of(process).port
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
             head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
             writer.write(head.encode())
             await monitor.wait_until(lambda: monitor.value(WAITING), 1)

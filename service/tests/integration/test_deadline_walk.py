@@ -16,14 +16,20 @@ from uuid import uuid4
 import pytest
 from msgspec import UNSET
 from pg_sessions import SessionMonitor, monitoring
-from recording_log import RecordingLog
+from wired_service import wire_service
 
 from myservice.config import Config
-from myservice.main import build
 from myservice.scopes import SCOPES
 from paceline.engines import PostgresEngine
 from paceline.http import TestClient, TestResponse
-from paceline.testing import TEST_SECRET, FlowDirection, StallingProxy, make_token, stalling_proxy
+from paceline.testing import (
+    TEST_SECRET,
+    FlowDirection,
+    RecordingLog,
+    StallingProxy,
+    make_token,
+    stalling_proxy,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -132,10 +138,10 @@ async def proxied_service(postgres: PostgresEngine, dsn: str) -> AsyncGenerator[
             "database_url": f"postgresql://{user}@127.0.0.1:{proxy.port}/{name}?sslmode=disable",
             "jwt_secret": TEST_SECRET, "max_db_conns": 4, "rate_limit": 0,
         })  # fmt: skip
-        built = build(config, RecordingLog(), with_server=False)
-        async with built.lifecycle:
+        process = wire_service(config, RecordingLog())
+        async with process.lifecycle:
             client = TestClient(
-                built.app, headers={"authorization": f"Bearer {make_token('ada', *SCOPES)}"}
+                process.app, headers={"authorization": f"Bearer {make_token('ada', *SCOPES)}"}
             )
             found = ProxiedService(client, proxy, monitor)
             await found.fill()
@@ -169,9 +175,9 @@ async def test_a_stall_anywhere_in_the_traffic_with_the_database(
             where = f"stalled {direction.value} after {after} of {transcript}"
             assert answer.status == 504, f"{where}: {answer.body!r}"
             detail = answer.json()["detail"]
-            assert (
-                f"ran out of the {DEADLINE:g}s that the client set (Request-Timeout)" in detail
-            ), where
+            assert f"exceeded the {DEADLINE:g}s set by the client (Request-Timeout)" in detail, (
+                where
+            )
             await service.monitor.wait_until(service.monitor.busy, 0)
             await service.prepare(case)
             assert (await service.ask(case)).status == case.status, where

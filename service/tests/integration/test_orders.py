@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from fake_queue import FakeQueue
 from pg_sessions import monitoring
-from recording_log import RecordingLog
 
 from myservice.domain.accounts import Account
 from myservice.domain.ledger import Entry, InsufficientBalance, Key, KeyInFlight, KeyReused
@@ -31,7 +30,7 @@ from paceline.postgres import SCHEMA as INBOX
 from paceline.postgres import Pool, PoolSettings, connect, uuid7
 from paceline.postgres.outbox import SCHEMA as OUTBOX
 from paceline.postgres.outbox import OutboxRelay
-from paceline.testing import cancel_at_every_await
+from paceline.testing import RecordingLog, cancel_at_every_await
 
 pytestmark = pytest.mark.integration
 

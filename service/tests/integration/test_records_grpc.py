@@ -146,7 +146,7 @@ async def test_what_is_written_over_grpc_is_read_over_http_with_the_same_version
     world: GrpcService,
 ) -> None:
     record = await created(world)
-    http = TestClient(world.built.app, headers=dict(READER))
+    http = TestClient(world.process.app, headers=dict(READER))
     answer = await http.get(f"/api/v1/records/{record.id}")
     assert (answer.status, answer.headers["etag"]) == (200, '"1"')
     assert answer.json()["data"] == {"a": 1}
@@ -154,7 +154,7 @@ async def test_what_is_written_over_grpc_is_read_over_http_with_the_same_version
 
 async def test_one_bucket_is_taken_from_through_both_doors(migrated: str) -> None:
     async with running_grpc_service(migrated, rate_limit=1) as world:
-        http = TestClient(world.built.app, headers=dict(READER))
+        http = TestClient(world.process.app, headers=dict(READER))
         assert (await http.get(f"/api/v1/records/{MISSING}")).status == 404
         codes: list[grpc.StatusCode] = []
         for _ in range(2):

@@ -49,13 +49,9 @@ async def wait(pool: Pool, count: int) -> None:
 async def records_in(pool: Pool, reads: Reads) -> AsyncGenerator[tuple[PgRecords, Record]]:
     """The repository, and one record in it."""
     records = PgRecords(pool, reads)
-    await records.start()
-    try:
-        now = datetime.now(UTC)
-        record = Record(uuid7(), "first", {}, msgspec.Raw(b"null"), 1, now, now)
-        yield records, await records.insert(record)
-    finally:
-        await records.stop()
+    now = datetime.now(UTC)
+    record = Record(uuid7(), "first", {}, msgspec.Raw(b"null"), 1, now, now)
+    yield records, await records.insert(record)
 
 
 async def test_reads_outlive_the_connections_they_are_made_on(migrated: str, pool: Pool) -> None:
@@ -90,7 +86,7 @@ async def test_pages_leave_connections_to_reads_by_key(migrated: str) -> None:
             async with records_locked(other):
                 pages = [asyncio.create_task(records.list_after(None, "", 1)) for _ in range(5)]
                 await wait(other, 1)
-                assert (reads.pages.stats.inside, reads.pages.stats.waiting) == (1, 4)
+                assert (reads.pages.stats.active, reads.pages.stats.waiting) == (1, 4)
                 async with asyncio.timeout(PATIENCE):
                     assert await pool.fetchval("SELECT 1") == 1
             assert [len(page) for page in await asyncio.gather(*pages)] == [1] * 5

@@ -14,7 +14,6 @@ from grpc import aio
 from grpc_clients import bearer_metadata
 from memory_records import MemoryRecords
 from memory_updates import MemoryUpdates
-from recording_log import RecordingLog
 
 from myservice.domain.records import Record
 from myservice.handler.records_grpc import RecordRpc
@@ -22,11 +21,11 @@ from myservice.proto.v1 import records_pb2 as pb
 from myservice.proto.v1 import records_pb2_grpc
 from myservice.service.records import RecordService
 from myservice.service.updates import RecordUpdate
-from paceline.auth import Secrets, Verifier
+from paceline.auth import HmacSecrets, JwtVerifier
 from paceline.clock import SystemClock
 from paceline.grpc import RpcApp, RpcServer, interceptors
 from paceline.postgres import uuid7
-from paceline.testing import TEST_SECRET
+from paceline.testing import TEST_SECRET, RecordingLog
 
 pytestmark = pytest.mark.integration
 
@@ -61,7 +60,7 @@ async def started() -> AsyncGenerator[World]:
         interceptors.access_log(log),
         interceptors.recover(log),
         interceptors.deadline(0.2),
-        interceptors.authenticate(Verifier([Secrets(TEST_SECRET.encode())], clock), clock),
+        interceptors.authenticate(JwtVerifier([HmacSecrets(TEST_SECRET.encode())], clock), clock),
     )
     RecordRpc(RecordService(MemoryRecords(), clock, uuid7), updates).register(app)
     server = RpcServer(app, host="127.0.0.1", port=0)

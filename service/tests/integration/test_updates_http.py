@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from event_stream import EventStream
 from feed_replicas import wait_until
-from recording_log import RecordingLog
+from wired_service import config_on, http_server_of, wire_service
 
-from myservice.config import Config
-from myservice.main import Built, build
+from paceline.commands import Process
 from paceline.http import TestClient
-from paceline.testing import TEST_SECRET, make_token
+from paceline.testing import RecordingLog, make_token
 
 pytestmark = pytest.mark.integration
 
@@ -30,7 +29,7 @@ def token(expiry: float = 3600, *scopes: str) -> str:
 
 @dataclass
 class Service:
-    built: Built
+    process: Process
     log: RecordingLog
     api: TestClient
 
@@ -38,8 +37,8 @@ class Service:
     async def following(
         self, target: str = UPDATES, *more: str, bearer: str = ""
     ) -> AsyncGenerator[EventStream]:
-        assert self.built.server is not None
-        connected = await asyncio.open_connection("127.0.0.1", self.built.server.port)
+        port = http_server_of(self.process).port
+        connected = await asyncio.open_connection("127.0.0.1", port)
         stream = EventStream(*connected)
         try:
             await stream.open(target, bearer or token(), *more)
@@ -54,23 +53,16 @@ class Service:
         return created
 
     def streams(self) -> int:
-        assert self.built.server is not None
-        return self.built.server.connections
+        return http_server_of(self.process).connections
 
 
 @asynccontextmanager
 async def running(dsn: str, **settings: Any) -> AsyncGenerator[Service]:
     log = RecordingLog()
-    config = Config().with_own(database_url=dsn, jwt_secret=TEST_SECRET)
-    built = build(
-        config.replaced(
-            max_db_conns=5, port=0, grpc_port=0, admin_port=0, host="127.0.0.1", **settings
-        ),
-        log,
-    )
-    async with built.lifecycle:
+    process = wire_service(config_on(dsn, **settings), log, listens=True)
+    async with process.lifecycle:
         headers = {"authorization": f"Bearer {token()}"}
-        yield Service(built, log, TestClient(built.app, headers=headers))
+        yield Service(process, log, TestClient(process.app, headers=headers))
     assert log.events("error") == []
 
 
@@ -143,7 +135,7 @@ async def test_a_stop_ends_the_streams_first_and_says_when_to_come_back(migrated
             assert event is not None
             assert event.data["id"] == new["id"]
         async with asyncio.timeout(5):
-            assert await service.built.lifecycle.stop()
+            assert await service.process.lifecycle.stop()
         for stream in (one, other):
             assert await stream.next_event() is None
             assert 500 <= int(stream.retry) <= 3000

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
-from recording_log import RecordingLog
 
 from myservice.domain.records import Record
 from myservice.repository.record_changes import CHANNEL, PgChanges
@@ -16,7 +15,9 @@ from myservice.repository.records import PgRecords
 from myservice.service.feed import RecordFeed
 from myservice.service.updates import RecordUpdate
 from paceline.clock import SystemClock
+from paceline.lifecycle import Lifecycle
 from paceline.postgres import Notifier, Pool, PoolSettings, listening, uuid7
+from paceline.testing import RecordingLog
 
 PATIENCE = 20.0
 
@@ -52,10 +53,7 @@ async def replica(
         max_waiting=max_waiting,
         linger=0.0,
     )
-    async with AsyncExitStack() as stack:
-        for service in (pool, notifier, records, feed):
-            await service.start()
-            stack.push_async_callback(service.stop)
+    async with Lifecycle([pool, notifier, feed], log):
         yield Replica(pool, records, changes, feed, log)
 
 

@@ -8,12 +8,11 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
-from recording_log import RecordingLog
+from wired_service import config_on, wire_service
 
-from myservice.config import Config
-from myservice.main import Built, build
 from myservice.proto.v1 import accounts_pb2_grpc, records_pb2_grpc
-from paceline.testing import TEST_SECRET, make_token
+from paceline.commands import Process
+from paceline.testing import RecordingLog, make_token
 
 
 def bearer_metadata(
@@ -27,7 +26,7 @@ def bearer_metadata(
 class GrpcService:
     """A started service, and stubs of its methods."""
 
-    built: Built
+    process: Process
     channel: aio.Channel
     log: RecordingLog
 
@@ -42,16 +41,13 @@ class GrpcService:
 
 @asynccontextmanager
 async def running_grpc_service(dsn: str, **settings: object) -> AsyncGenerator[GrpcService]:
-    config = Config().with_own(database_url=dsn, jwt_secret=TEST_SECRET)
-    config = config.replaced(
-        **{"max_db_conns": 5, "port": 0, "grpc_port": 0, "admin_port": 0, **settings}
-    )
     log = RecordingLog()
-    built = build(config, log)
-    async with built.lifecycle:
-        assert built.rpc_server is not None
-        async with aio.insecure_channel(f"127.0.0.1:{built.rpc_server.port}") as channel:
-            yield GrpcService(built, channel, log)
+    process = wire_service(config_on(dsn, **settings), log, listens=True)
+    async with (
+        process.lifecycle,
+        aio.insecure_channel(f"127.0.0.1:{process.servers['grpc'].port}") as channel,
+    ):
+        yield GrpcService(process, channel, log)
 
 
 def error_details(error: aio.AioRpcError) -> list[Message]:

@@ -8,12 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import pytest
-from recording_log import RecordingLog
+from wired_service import config_on, wire_service
 
-from myservice.config import Config
-from myservice.main import build
 from paceline.http import App, TestClient
-from paceline.testing import TEST_SECRET, make_token
+from paceline.testing import RecordingLog, make_token
 
 OWNER: Final = (
     "accounts:read", "accounts:write", "transfers:write", "orders:read", "orders:write",
@@ -24,15 +22,14 @@ OPERATOR: Final = (*OWNER, "accounts:operate")
 @asynccontextmanager
 async def running_app(dsn: str, **settings: object) -> AsyncGenerator[App]:
     """The started service with these settings."""
-    config = Config.model_validate({"database_url": dsn, "jwt_secret": TEST_SECRET, **settings})
-    built = build(config, RecordingLog(), with_server=False)
-    async with built.lifecycle:
-        yield built.app
+    process = wire_service(config_on(dsn, **settings), RecordingLog())
+    async with process.lifecycle:
+        yield process.app
 
 
 @pytest.fixture
 async def app(migrated: str) -> AsyncGenerator[App]:
-    async with running_app(migrated, max_db_conns=5) as found:
+    async with running_app(migrated) as found:
         yield found
 
 

@@ -8,14 +8,13 @@ from datetime import UTC, datetime
 
 import pytest
 from feed_replicas import read_updates, wait_until
-from recording_log import RecordingLog
 
 from myservice.service.feed import Change, Page, RecordFeed
 from myservice.service.position import Position, encode_position
 from myservice.service.updates import RecordUpdate
 from paceline.errors import Code, Error, ValidationError
 from paceline.postgres import Wakeup, uuid7
-from paceline.testing import ManualClock
+from paceline.testing import ManualClock, RecordingLog
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from paceline.engines.nats_config import NatsNode
     from paceline.engines.ports import free_ports
     from paceline.engines.postgres import PostgresEngine
-    from paceline.engines.progress import EngineLog
     from paceline.engines.redis import RedisEngine
 else:
     __getattr__ = lazy_exports(
@@ -27,7 +26,6 @@ else:
             "Engine": "group",
             "EngineError": "errors",
             "EngineGroup": "group",
-            "EngineLog": "progress",
             "NatsEngine": "nats",
             "NatsNode": "nats_config",
             "PostgresEngine": "postgres",
@@ -36,14 +34,12 @@ else:
             "read_or_create_text": "folder",
             "find_nats_url": "nats",
         },
-        extra="engines",
     )
 
 __all__ = [
     "Engine",
     "EngineError",
     "EngineGroup",
-    "EngineLog",
     "NatsEngine",
     "NatsNode",
     "PostgresEngine",

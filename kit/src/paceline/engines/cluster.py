@@ -36,8 +36,8 @@ class Cluster:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        self.folder = data_dir / "cluster"
-        self.log = ServerLog(data_dir / "server.log")
+        self.folder: Path = data_dir / "cluster"
+        self.log: ServerLog = ServerLog(data_dir / "server.log")
         self._password_file = data_dir / "password"
 
     def create_folder(self) -> None:

@@ -26,7 +26,8 @@ from paceline.engines.nats_config import USER, NatsNode, render_config
 from paceline.engines.ports import read_or_choose_ports
 from paceline.engines.probe import first_response_line
 from paceline.engines.process import ServerProcess
-from paceline.engines.progress import EngineLog, step_reporter
+from paceline.engines.progress import step_reporter
+from paceline.log import Logger
 
 _LABEL: Final = "NATS"
 _PORTS: Final = "ports"
@@ -85,7 +86,7 @@ class NatsEngine:
 
     def __init__(
         self,
-        log: EngineLog,
+        log: Logger,
         *,
         data_dir: Path,
         port: int | None = None,

@@ -28,14 +28,20 @@ from paceline.engines.programs import (
     find_inaccessible,
     get_programs,
 )
-from paceline.engines.progress import EngineLog, step_reporter
-from paceline.engines.socket_path import make_link, remove_link, runtime_folder, socket_folder
+from paceline.engines.progress import step_reporter
+from paceline.engines.socket_path import (
+    make_link,
+    remove_link,
+    runtime_folder,
+    socket_folder,
+)
 from paceline.engines.stale import (
     PARENT_SETTING,
     cluster_mark,
     remove_stale_locks,
     stop_stale_processes,
 )
+from paceline.log import Logger
 
 _POLL: Final = 0.005
 _DEFAULT_PORT: Final = 5432
@@ -60,7 +66,7 @@ class PostgresEngine:
 
     def __init__(
         self,
-        log: EngineLog,
+        log: Logger,
         *,
         data_dir: Path,
         port: int | None = None,

@@ -5,22 +5,11 @@ and into the log otherwise, under one event for all engines.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+
+from paceline.log import Logger
 
 
-class EngineLog(Protocol):
-    """The log of an engine."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log a normal event."""
-        ...
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log a repaired fault."""
-        ...
-
-
-def step_reporter(log: EngineLog, progress: Callable[[str], None] | None) -> Callable[[str], None]:
+def step_reporter(log: Logger, progress: Callable[[str], None] | None) -> Callable[[str], None]:
     """A function that receives each step's text: ``progress``, or one that logs it."""
     if progress is not None:
         return progress

@@ -21,8 +21,14 @@ from paceline.engines.discovery import (
 )
 from paceline.engines.probe import first_response_line
 from paceline.engines.process import ServerProcess
-from paceline.engines.progress import EngineLog, step_reporter
-from paceline.engines.socket_path import make_link, remove_link, runtime_folder, socket_folder
+from paceline.engines.progress import step_reporter
+from paceline.engines.socket_path import (
+    make_link,
+    remove_link,
+    runtime_folder,
+    socket_folder,
+)
+from paceline.log import Logger
 
 _SOCKET: Final = "valkey.sock"
 _NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -65,7 +71,7 @@ class RedisEngine:
 
     def __init__(
         self,
-        log: EngineLog,
+        log: Logger,
         *,
         data_dir: Path,
         max_memory: int = 64 * 1024 * 1024,

@@ -10,7 +10,7 @@ It knows no broker: a `MessageSource` does (``nats_source``). Read ``handling``,
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Protocol, TypeVar
@@ -22,6 +22,7 @@ from paceline.messaging.delivery import Delivery, Disposition, Settlement
 from paceline.messaging.delivery_policy import DeliveryPolicy
 from paceline.messaging.handling import Handler, Handling
 from paceline.messaging.lanes import Lanes
+from paceline.stats import StatsEntry
 from paceline.trace import Tracer
 
 T = TypeVar("T")
@@ -135,6 +136,10 @@ class Consumer(Generic[T]):
     def stats(self) -> ConsumerStats:
         """What it has done so far."""
         return replace(self._stats, calls=self._handling.calls)
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("consumers", self.name, lambda: self.stats)
 
     async def start(self) -> None:
         """Begin to consume, and wait for the source's first word, whatever it is.

@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 import msgspec
 
 from paceline.concurrency import fail_after
-from paceline.errors import Code, Error, copied
+from paceline.errors import Code, Error, copy_exception
 from paceline.log import Logger
 from paceline.messaging.delivery import Delivery, Disposition, Settlement
 from paceline.messaging.delivery_policy import TRANSIENT, DeliveryPolicy, Undecodable
@@ -52,7 +52,7 @@ class Handling(Generic[T]):
         work_timeout: float,
         tracer: Tracer | None = None,
     ) -> None:
-        self.calls = 0
+        self.calls: int = 0
         self.waits_for: Exception | None = None
         self._name = name
         self._handler = handler
@@ -108,7 +108,7 @@ class Handling(Generic[T]):
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         if len(items) == 1 or is_overdue(failure):
-            return [copied(failure) for _ in items]
+            return [copy_exception(failure) for _ in items]
         middle = len(items) // 2
         return [*await self._outcomes(items[:middle]), *await self._outcomes(items[middle:])]
 

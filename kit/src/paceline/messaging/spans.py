@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from paceline.log import pop, push
+from paceline.log import pop_fields, push_fields
 from paceline.messaging.message import Incoming, Message
 from paceline.trace import (
     TRACEPARENT,
@@ -27,8 +27,8 @@ from paceline.trace import (
     attach,
     detach,
     is_sampled,
-    joined,
-    outgoing,
+    propagation_headers,
+    shared_parent,
 )
 
 T = TypeVar("T")
@@ -72,11 +72,11 @@ class Sending(_Batch):
 
     def __init__(self, tracer: Tracer | None, system: str, messages: Sequence[Message]) -> None:
         super().__init__()
-        ambient = outgoing()
+        ambient = propagation_headers()
+        self.messages: Sequence[Message] = messages
         if not ambient and (tracer is None or not tracer.records):
-            self.messages = messages
             return
-        self.messages = [*messages]
+        self.messages = changed = [*messages]
         for number, message in enumerate(messages):
             headers = message.headers
             if TRACEPARENT not in headers:
@@ -86,7 +86,7 @@ class Sending(_Batch):
             if tracer is not None and is_sampled(headers[TRACEPARENT]):
                 headers = self._begin(number, tracer, system, message, headers)
             if headers is not message.headers:
-                self.messages[number] = msgspec.structs.replace(message, headers=headers)
+                changed[number] = msgspec.structs.replace(message, headers=headers)
 
     def _begin(
         self, number: int, tracer: Tracer, system: str, message: Message, headers: dict[str, str]
@@ -125,9 +125,11 @@ class Processing(_Batch):
                 if isinstance(context, Span):
                     self._spans[number] = context
                     _describe(context, consumer, item)
-        place = joined([*self._spans.values()]) if self._spans else context if alone else None
+        place = (
+            shared_parent([*self._spans.values()]) if self._spans else context if alone else None
+        )
         self._token = attach(place)
-        self._logged = push(place.ids()) if place is not None else None
+        self._logged = push_fields(place.ids()) if place is not None else None
 
     def __exit__(
         self,
@@ -136,7 +138,7 @@ class Processing(_Batch):
         _traceback: TracebackType | None,
     ) -> None:
         if self._logged is not None:
-            pop(self._logged)
+            pop_fields(self._logged)
         detach(self._token)
         super().__exit__(_type, exc, _traceback)
 

@@ -11,10 +11,11 @@ repositories call `claim`; `InboxCleaner` forgets what the queue cannot deliver 
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final, LiteralString, Protocol
+from typing import Final, LiteralString
 
-from paceline.concurrency import Background
+from paceline.concurrency import BackgroundService
 from paceline.errors import Code, Error
+from paceline.log import Logger
 from paceline.postgres import Connection, Pool
 
 SCHEMA: Final[LiteralString] = """
@@ -52,14 +53,6 @@ _FORGET: Final[LiteralString] = """
 """
 
 
-class Logger(Protocol):
-    """Where the cleaner tells when it fails."""
-
-    def error(self, event: str, /, **fields: object) -> object:
-        """Log a failure."""
-        ...
-
-
 async def claim(tx: Connection, consumer: str, ids: Sequence[str]) -> set[str]:
     """Take the messages on, in the caller's transaction; gives the ids that are new.
 
@@ -79,7 +72,7 @@ def claimable(message_id: str) -> bool:
     return 0 < len(message_id) <= _MAX_ID and message_id.isprintable()
 
 
-class InboxCleaner(Background):
+class InboxCleaner(BackgroundService):
     """Forgets ids claimed more than ``keep`` seconds ago, looking every ``every`` seconds.
 
     ``keep`` must be longer than the queue may take to deliver a message again: its greatest age

@@ -10,27 +10,15 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
-from typing import Protocol
 
 import asyncpg
 
 from paceline.errors import Error
+from paceline.log import Logger
 from paceline.postgres.connector import wait_for_server
 from paceline.postgres.errors import DRIVER_ERRORS
 
 _CLOSE_TIMEOUT = 2.0
-
-
-class Logger(Protocol):
-    """Where a lost connection is logged."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log that it is replaced."""
-        ...
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log that it was lost."""
-        ...
 
 
 class Wakeup:

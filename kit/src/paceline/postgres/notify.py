@@ -8,12 +8,12 @@ listener must also poll at a long interval.
 
 import asyncio
 
-from paceline.concurrency import Background
+from paceline.concurrency import BackgroundService
 from paceline.errors import Error
 from paceline.postgres.pool import Pool
 
 
-class Notifier(Background):
+class Notifier(BackgroundService):
     """Notifies ``channel`` after calls of `notify`, at most every ``interval`` seconds.
 
     *Resources*: a task from `start` to `stop`.
@@ -21,7 +21,7 @@ class Notifier(Background):
 
     def __init__(self, pool: Pool, channel: str, *, interval: float = 0.005) -> None:
         super().__init__()
-        self.name = f"notify {channel}"
+        self.name: str = f"notify {channel}"
         self._pool = pool
         self._channel = channel
         self._interval = interval

@@ -8,7 +8,7 @@ cost of the statement itself, and has no maximum age of a connection.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString, TypeVar
@@ -23,7 +23,8 @@ from paceline.postgres.connector import wait_for_server
 from paceline.postgres.errors import DRIVER_ERRORS
 from paceline.postgres.slots import Slots, pool_stopped
 from paceline.postgres.transaction import IsolationLevel, is_conflict, open_transaction
-from paceline.resilience import Budget, Retry, RetryStats
+from paceline.resilience import Retry, RetryBudget, RetryStats
+from paceline.stats import StatsEntry
 
 T = TypeVar("T")
 
@@ -99,8 +100,8 @@ class Pool:
         # A conflict is not an outage, so its retries have a budget of their own: every transaction
         # may be retried, but not all of them twice.
         self._retry = Retry(
-            Budget(ratio=1.0, burst=100.0),
-            first_pause=0.005, longest_pause=0.25, retries=is_conflict,
+            RetryBudget(ratio=1.0, burst=100.0),
+            initial_backoff=0.005, max_backoff=0.25, is_retryable=is_conflict,
         )  # fmt: skip
         self._slots: Slots | None = None
         self._maintenance: asyncio.Task[None] | None = None
@@ -126,6 +127,11 @@ class Pool:
     def retries(self) -> RetryStats:
         """How often transactions were retried after a conflict."""
         return self._retry.stats
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: its connections, and transactions that were repeated."""
+        yield StatsEntry("pools", self.name, lambda: self.stats)
+        yield StatsEntry("retries", "transactions", lambda: self.retries)
 
     async def start(self) -> None:
         """Open the first connections.
@@ -235,7 +241,7 @@ class Pool:
             async with self.transaction(isolation=isolation, read_only=read_only) as tx:
                 return await fn(tx)
 
-        return await self._retry.run(once, attempts=attempts)
+        return await self._retry.run(once, max_attempts=attempts)
 
     def _checkout(self, *, always_reset: bool = False) -> Checkout:
         if self._slots is None:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
         pytest_runtest_call,
         redis,
     )
+    from paceline.testing.logs import RecordingLog, SilentLog
     from paceline.testing.nats_servers import nats_cluster
     from paceline.testing.postgres_servers import TemplateDatabase, scratch_folder
     from paceline.testing.proxy import FlowDirection, StallingProxy, stalling_proxy
-    from paceline.testing.silent import SilentLog
     from paceline.testing.tokens import TEST_SECRET, make_token
 else:
     __getattr__ = lazy_exports(
@@ -34,7 +34,8 @@ else:
             "CancellationFault": "cancel",
             "FlowDirection": "proxy",
             "ManualClock": "clock",
-            "SilentLog": "silent",
+            "RecordingLog": "logs",
+            "SilentLog": "logs",
             "StallingProxy": "proxy",
             "TEST_SECRET": "tokens",
             "TemplateDatabase": "postgres_servers",
@@ -50,6 +51,7 @@ else:
             "scratch_folder": "postgres_servers",
             "stalling_proxy": "proxy",
         },
+        extra="testing",
     )
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "CancellationFault",
     "FlowDirection",
     "ManualClock",
+    "RecordingLog",
     "SilentLog",
     "StallingProxy",
     "TemplateDatabase",

@@ -30,7 +30,7 @@ class StallingProxy:
     """
 
     def __init__(self, connect: Connect) -> None:
-        self.port = 0
+        self.port: int = 0
         self._connect = connect
         self._connections: set[_Connection] = set()
         self._pieces: list[tuple[_Connection, FlowDirection, int]] = []

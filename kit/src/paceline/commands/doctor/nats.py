@@ -1,8 +1,8 @@
 """NATS: reachable, JetStream on, streams and consumers as they should be, nothing dead.
 
-Only asks: a stream that is not there yet is made by the service when it starts, so its absence is
-no fault. Whether the server syncs each write to disk cannot be seen from a client, and a finding
-says so rather than guess. A check for ``examine``.
+Nothing is created: a stream that does not exist yet is made by the service when it starts, so its
+absence is no fault. Whether the server syncs each write to disk cannot be seen from a client, and
+the finding says so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,15 +11,16 @@ from typing import Final
 import msgspec
 
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
-from paceline.commands.top import number, size
+from paceline.commands.doctor.runner import DoctorRun
+from paceline.commands.units import number, size
 from paceline.errors import Code
-from paceline.log import Logger
 from paceline.messaging.nats import (
     CONSUMER_NOT_FOUND,
     STREAM_NOT_FOUND,
     NatsBus,
     QueueError,
     Stream,
+    dead_stream,
     describe,
 )
 
@@ -61,21 +62,22 @@ class _ConsumerInfo(msgspec.Struct, frozen=True):
 
 async def check_nats(
     url: str,
-    log: Logger,
+    run: DoctorRun,
     *,
-    consumers: Mapping[str, Stream],
-    dead: Stream,
-    program: str,
-    patience: float = 3.0,
+    consumers: Mapping[str, Stream] | None = None,
+    dead: Stream | None = None,
+    replicas: int = 1,
 ) -> list[Finding]:
     """All about the queue.
 
-    ``consumers``: the durable ones, and the stream of each. ``program``: the command that has
-    ``dead``.
+    ``consumers``: the stream of each durable consumer. ``dead``: the stream of dead letters, as
+    `dead_stream` makes it unless given; ``replicas``: of that one.
 
-    Errors: `QueueError` when it cannot be reached within ``patience`` seconds.
+    Errors: `QueueError` when it cannot be reached within ``run.seconds``.
     """
-    bus = NatsBus(url, log, name="doctor", start_timeout=patience, publish_timeout=patience)
+    dead = dead or dead_stream(replicas=replicas)
+    timeout = run.seconds
+    bus = NatsBus(url, run.log, name="doctor", start_timeout=timeout, publish_timeout=timeout)
     await bus.start()
     try:
         found = [ok(_NAME, f"connected with {describe(url.split(','))}")]
@@ -85,10 +87,10 @@ async def check_nats(
             return [*found, fail(_JETSTREAM, "JetStream is off", mend)]
         saw = f"{number(account.streams)} streams, {size(account.storage)} stored"
         found.append(ok(_JETSTREAM, saw))
-        for durable, stream in consumers.items():
+        for durable, stream in (consumers or {}).items():
             found += await _stream(bus, stream)
             found.append(await _consumer(bus, stream, durable))
-        return [*found, await _dead(bus, dead, program)]
+        return [*found, await _dead(bus, dead, run.name)]
     finally:
         await bus.stop()
 
@@ -97,7 +99,7 @@ async def _account(bus: NatsBus) -> _Account | None:
     try:
         return await bus.ask("$JS.API.INFO", b"", _Account)
     except QueueError as exc:
-        # Nobody answers where it is off; a server that has it refuses an account that has not.
+        # Without JetStream there is no answer; with it, an account without the right is refused.
         if exc.code in {Code.UNAVAILABLE, Code.PERMISSION_DENIED} or exc.number:
             await bus.ping()
             return None

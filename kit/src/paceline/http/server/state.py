@@ -14,18 +14,7 @@ from uvicorn.server import ServerState
 
 from paceline.http.asgi import ASGIApp
 from paceline.http.server.write_buffer import WriteBuffer
-
-
-class Logger(Protocol):
-    """Where a server tells of what no app could tell of."""
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log a response that was cut off."""
-        ...
-
-    def error(self, event: str, /, **fields: object) -> object:
-        """Log an app that failed without an answer."""
-        ...
+from paceline.log import Logger
 
 
 class AdmissionCheck(Protocol):
@@ -63,9 +52,9 @@ class State(ServerState):
         self.limits = limits
         self.gate = gate
         self.date_line = b""
-        self.outbox = WriteBuffer()
+        self.outbox: WriteBuffer = WriteBuffer()
         self.stopping = False
-        self.changed = asyncio.Event()
+        self.changed: asyncio.Event = asyncio.Event()
         """Set whenever a connection or an adopted task has ended."""
 
     def adopt(self, task: asyncio.Task[None]) -> None:

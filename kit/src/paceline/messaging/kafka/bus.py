@@ -17,7 +17,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer, errors
 
 from paceline.concurrency import remaining
-from paceline.errors import Code, Error, copied
+from paceline.errors import Code, Error, copy_exception
 from paceline.log import Logger
 from paceline.messaging.kafka import records as kafka_records
 from paceline.messaging.kafka.access import OPEN, KafkaAccess
@@ -181,7 +181,7 @@ class KafkaBus:
             if future.done():
                 outcomes[number] = _outcome(future)
         await self._judge(outcomes.values())
-        return [outcomes[n] if n in outcomes else copied(late) for n in range(len(records))]
+        return [outcomes[n] if n in outcomes else copy_exception(late) for n in range(len(records))]
 
     async def ensure_topics(self, topics: Sequence[Topic]) -> None:
         """Make the topics that are not there. Errors: see `kafka_topics`."""
@@ -202,7 +202,7 @@ class KafkaBus:
                 outcomes[number] = QueueError(Code.INVALID_ARGUMENT)
                 continue
             if (error := unknown.get(record.topic)) is not None:
-                outcomes[number] = copied(error)
+                outcomes[number] = copy_exception(error)
                 continue
             try:
                 future: asyncio.Future[object] = await producer.send(

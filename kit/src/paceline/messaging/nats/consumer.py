@@ -5,7 +5,7 @@ letter after so many attempts; and in batches. Built by ``main`` for the worker;
 and ``nats_source``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
 from paceline.log import Logger
@@ -16,6 +16,7 @@ from paceline.messaging.handling import Handler
 from paceline.messaging.nats.bus import NatsBus
 from paceline.messaging.nats.jetstream import Stream
 from paceline.messaging.nats.source import Backlog, NatsSource
+from paceline.stats import StatsEntry
 from paceline.trace import Tracer
 
 T = TypeVar("T")
@@ -90,6 +91,11 @@ class NatsConsumer(Consumer[T]):
     async def backlog(self) -> Backlog:
         """How far all consumers of this name are behind. Errors: UNAVAILABLE."""
         return await self._nats.backlog()
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done, and by a query how far it is behind."""
+        yield from super().stats_entries()
+        yield StatsEntry("backlogs", self.name, query=self.backlog)
 
 
 def dead_stream(*, replicas: int = 1) -> Stream:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from nats.aio.msg import Msg
 
-from paceline.errors import Code, Error, copied
+from paceline.errors import Code, Error, copy_exception
 from paceline.messaging.message import Message
 from paceline.messaging.nats.connection import NatsConnection
 from paceline.messaging.nats.errors import QueueError
@@ -24,7 +24,7 @@ class PublishBatch:
     def __init__(
         self, messages: Sequence[Message], places: asyncio.Semaphore, max_unsent: int
     ) -> None:
-        self.left = list(range(len(messages)))
+        self.left: list[int] = list(range(len(messages)))
         self._messages = messages
         self._places = places
         self._max_unsent = max_unsent
@@ -36,7 +36,7 @@ class PublishBatch:
 
     def give_up(self, error: Error) -> None:
         """What has no outcome has failed so."""
-        self._outcomes.update((number, copied(error)) for number in self.left)
+        self._outcomes.update((number, copy_exception(error)) for number in self.left)
         self.left = []
 
     async def send(self, connection: NatsConnection, until: float) -> None:

@@ -61,7 +61,6 @@ else:
             "open_migrator": "startup",
             "read_source": "source",
         },
-        extra="postgres",
     )
 
 __all__ = [

@@ -52,10 +52,13 @@ class MigrationFailed(Error):
         super().__init__(Code.FAILED_PRECONDITION, f"migration {label} failed{where}")
         self.step = step
         self.statements = statements
-        self.line = place[0] if place else None
-        self.column = place[1] if place else None
+        self.line: int | None = place[0] if place else None
+        self.column: int | None = place[1] if place else None
         left_at = f"the database is left dirty at {version_text(step.target)}"
-        self.explanation = (*explanation, f"{left_at}: repair by hand, then: migrate force V")
+        self.explanation: tuple[str, ...] = (
+            *explanation,
+            f"{left_at}: repair by hand, then: migrate force V",
+        )
 
 
 def transaction_left_open(step: Step) -> MigrationFailed:

@@ -62,7 +62,7 @@ class Migrator:
         self._table = VersionTable(connection, table)
         self._progress = progress
         self._stopping = False
-        self.applying = False
+        self.applying: bool = False
 
     async def state(self) -> MigrationState:
         """The version the database is at, read without a lock."""

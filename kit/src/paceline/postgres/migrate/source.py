@@ -84,7 +84,7 @@ class MigrationSource:
                     f"duplicate migration version {version_text(file.version)} in {location}:"
                     f" {first} and {second}"
                 )
-        self.versions = tuple(sorted({version for version, _ in self._files}))
+        self.versions: tuple[int, ...] = tuple(sorted({version for version, _ in self._files}))
 
     def find(self, version: int, direction: Direction) -> MigrationFile | None:
         """The file for ``version`` in ``direction``, if there is one."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from paceline.concurrency import Background
+from paceline.concurrency import BackgroundService
 
 
 class Wakeup(Protocol):
@@ -20,7 +20,7 @@ class Wakeup(Protocol):
         ...
 
 
-class OutboxListener(Background):
+class OutboxListener(BackgroundService):
     """Calls ``wake`` whenever the bell that ``listen`` opens has rung.
 
     *Resources*: a task, and what ``listen`` opens, from `start` to `stop`.

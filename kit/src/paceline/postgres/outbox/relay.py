@@ -10,12 +10,14 @@ at all gets through, the queue is away: rows are left as they are, and only the 
 """
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final
 
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
+from paceline.log import Logger
 from paceline.postgres import Pool
 from paceline.postgres.outbox.rounds import Attempt, Publisher, publish_in_rounds
 from paceline.postgres.outbox.table import (
@@ -27,24 +29,13 @@ from paceline.postgres.outbox.table import (
     remove,
     take,
 )
+from paceline.stats import StatsEntry
 
 _FIRST_PAUSE: Final = 0.005
 # What is wrong with one message, not with the way to the queue.
 _FAULTS_OF_A_MESSAGE: Final = frozenset(
     {Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.FAILED_PRECONDITION}
 )
-
-
-class Logger(Protocol):
-    """Where the relay tells when sending fails, and when it works again."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log a recovery."""
-        ...
-
-    def error(self, event: str, /, **fields: object) -> object:
-        """Log a failure."""
-        ...
 
 
 class Found(Enum):
@@ -128,6 +119,10 @@ class OutboxRelay:
     async def stats(self) -> OutboxStats:
         """How much waits, and for how long. Errors: `DatabaseError`."""
         return await read_stats(self._pool)
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what waits to be sent, by a query."""
+        yield StatsEntry("outbox", self.name, query=self.stats)
 
     async def look(self) -> Found:
         """Send a batch, if this relay may and there is one; the task of `start` does so for ever.

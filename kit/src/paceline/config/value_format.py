@@ -1,0 +1,109 @@
+"""The format of a setting's value: what is expected of the text, and how a value is shown.
+
+A `ValueFormat` is part of a type's annotation; `expectation` finds it, or describes a plain type by
+its bounds. So every error has one wording, "expected …, got …", and none is the validation
+library's own.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ValueFormat:
+    """What is ``expected`` (a phrase to follow that word), and how to ``show`` a value."""
+
+    expected: str
+    show: Callable[[object], str] = str
+
+
+def value_format_of(field: FieldInfo) -> ValueFormat | None:
+    """The format declared for a field or for its type; None for a plain type."""
+    formats = [
+        mark for _, marks in _parts(field) for mark in marks if isinstance(mark, ValueFormat)
+    ]
+    return formats[-1] if formats else None
+
+
+def expectation(field: FieldInfo) -> str:
+    """What is expected of a field's value: a phrase to follow that word."""
+    value_format = value_format_of(field)
+    if value_format is not None:
+        return value_format.expected
+    return " or ".join(
+        _describe(kind, marks) for kind, marks in _parts(field) if kind is not NoneType
+    )
+
+
+def is_optional(field: FieldInfo) -> bool:
+    """Whether the field may be None."""
+    return any(kind is NoneType for kind, _ in _parts(field))
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether the field's value must not be shown."""
+    return any(isinstance(kind, type) and issubclass(kind, SecretStr) for kind, _ in _parts(field))
+
+
+def _parts(field: FieldInfo) -> Iterator[tuple[object, Sequence[object]]]:
+    """Each plain type of a field, with the marks in its annotation."""
+    return _split(field.annotation, tuple(field.metadata))
+
+
+def _split(kind: object, marks: tuple[object, ...]) -> Iterator[tuple[object, Sequence[object]]]:
+    origin = get_origin(kind)
+    if origin is Annotated:
+        inner, *own = get_args(kind)
+        yield from _split(inner, (*own, *marks))
+    elif origin is Union or origin is UnionType:
+        for member in get_args(kind):
+            yield from _split(member, marks)
+    else:
+        yield kind, marks
+
+
+def _describe(kind: object, marks: Sequence[object]) -> str:
+    if get_origin(kind) is Literal:
+        return _one_of([str(choice) for choice in get_args(kind)])
+    if not isinstance(kind, type):
+        return "a valid value"
+    if issubclass(kind, Enum):
+        return _one_of([str(member.value) for member in kind])
+    if issubclass(kind, SecretStr):
+        return getattr(kind, "expected", "a secret text")
+    if issubclass(kind, bool):
+        return '"true" or "false"'
+    names = {"int": "an integer", "float": "a number", "str": "a text", "Path": "a path"}
+    return names.get(kind.__name__, "a valid value") + _bounds(marks)
+
+
+def _one_of(choices: list[str]) -> str:
+    return "one of " + ", ".join(f'"{choice}"' for choice in choices)
+
+
+def _bounds(marks: Sequence[object]) -> str:
+    """The bounds in a field's annotation, whichever of the library's marks has them."""
+    bound = {
+        name: value
+        for mark in marks
+        for name in ("ge", "gt", "le", "lt", "min_length", "max_length")
+        if (value := getattr(mark, name, None)) is not None
+    }
+    if "ge" in bound and "le" in bound:
+        return f" between {bound['ge']} and {bound['le']}"
+    words = {
+        "ge": "of at least {}",
+        "gt": "above {}",
+        "le": "of at most {}",
+        "lt": "below {}",
+        "min_length": "of at least {} characters",
+        "max_length": "of at most {} characters",
+    }
+    parts = [words[name].format(value) for name, value in bound.items()]
+    return "".join(f" {'and ' if n else ''}{part}" for n, part in enumerate(parts))
