@@ -25,22 +25,20 @@ if TYPE_CHECKING:
     from paceline.http.binding import (
         Body,
         Header,
-        Parameter,
         Path,
-        Place,
         Provided,
         Query,
-        extractor_of,
     )
     from paceline.http.body import read_bytes
     from paceline.http.conditional import IfMatch, entity_tag, expected_versions
     from paceline.http.docs import add_docs
     from paceline.http.endpoint import Reply
     from paceline.http.events import Events, event
+    from paceline.http.pages import Page, add_page, query_reader
     from paceline.http.probes import add_probes
+    from paceline.http.response_tracker import track
     from paceline.http.server import HttpServer, bind, cannot_listen
     from paceline.http.testing import TestClient, TestResponse
-    from paceline.http.tracking import track
 else:
     __getattr__ = lazy_exports(
         __name__,
@@ -56,9 +54,8 @@ else:
             "Lifespan": "app",
             "Message": "asgi",
             "Middleware": "asgi",
-            "Parameter": "binding",
+            "Page": "pages",
             "Path": "binding",
-            "Place": "binding",
             "Provided": "binding",
             "Query": "binding",
             "Receive": "asgi",
@@ -70,15 +67,16 @@ else:
             "TestResponse": "testing",
             "add_docs": "docs",
             "add_probes": "probes",
+            "add_page": "pages",
             "bind": "server",
             "cannot_listen": "server",
             "entity_tag": "conditional",
             "event": "events",
             "expected_versions": "conditional",
-            "extractor_of": "binding",
             "headers_of": "asgi",
+            "query_reader": "pages",
             "read_bytes": "body",
-            "track": "tracking",
+            "track": "response_tracker",
         },
     )
 
@@ -94,9 +92,8 @@ __all__ = [
     "Lifespan",
     "Message",
     "Middleware",
-    "Parameter",
+    "Page",
     "Path",
-    "Place",
     "Provided",
     "Query",
     "Receive",
@@ -107,14 +104,15 @@ __all__ = [
     "TestClient",
     "TestResponse",
     "add_docs",
+    "add_page",
     "add_probes",
     "bind",
     "cannot_listen",
     "entity_tag",
     "event",
     "expected_versions",
-    "extractor_of",
     "headers_of",
+    "query_reader",
     "read_bytes",
     "track",
 ]

@@ -17,13 +17,12 @@ from typing import Annotated, Protocol
 import msgspec
 
 from paceline.commands.admin.access import QUIET, guard
-from paceline.commands.admin.pages import Page, add_page
 from paceline.commands.admin.profile import Profiler
 from paceline.commands.admin.profile_page import profile_page
 from paceline.commands.admin.tasks import TaskAges, TaskList
 from paceline.config import EffectiveSetting
 from paceline.health import Health
-from paceline.http import App, Body, Query, Scope, add_probes, headers_of
+from paceline.http import App, Body, Page, Query, Scope, add_page, add_probes, headers_of
 from paceline.http.middleware import access_log, recover, request_id
 from paceline.log import Level, Logger, Tail
 from paceline.metrics import Metrics

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Final
 
 from paceline.http.asgi import ASGIApp, Middleware, Receive, Scope, Send
-from paceline.http.tracking import track
+from paceline.http.response_tracker import track
 from paceline.log import Logger, prepared
 
 _CLIENT_CLOSED_REQUEST: Final = 499

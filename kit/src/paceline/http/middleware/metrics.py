@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Final
 
 from paceline.http.asgi import ASGIApp, Middleware, Receive, Scope, Send, known_method, route_of
-from paceline.http.tracking import track
+from paceline.http.response_tracker import track
 from paceline.metrics import Metrics, Series
 
 UNMATCHED: Final = "unmatched"

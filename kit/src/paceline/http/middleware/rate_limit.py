@@ -15,7 +15,7 @@ from paceline.errors import Code
 from paceline.http.asgi import ASGIApp, Headers, Middleware, Receive, Scope, Send, needed_scopes
 from paceline.http.endpoint import PRINCIPAL
 from paceline.http.problem import HttpError
-from paceline.http.tracking import track
+from paceline.http.response_tracker import track
 from paceline.resilience import Decision, RateLimits
 
 

@@ -11,7 +11,7 @@ from paceline.concurrency import DeadlineExceeded
 from paceline.errors import Error
 from paceline.http.asgi import ASGIApp, Middleware, Receive, Scope, Send
 from paceline.http.problem import Statuses, is_server_error, send_problem
-from paceline.http.tracking import track
+from paceline.http.response_tracker import track
 from paceline.log import Logger
 
 

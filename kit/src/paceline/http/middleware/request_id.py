@@ -12,7 +12,7 @@ import secrets
 from typing import Final
 
 from paceline.http.asgi import ASGIApp, Middleware, Receive, Scope, Send, headers_of
-from paceline.http.tracking import track
+from paceline.http.response_tracker import track
 from paceline.log import pop, push
 
 REQUEST_ID: Final = "paceline.request_id"

@@ -21,7 +21,7 @@ from paceline.http.asgi import (
     known_method,
     route_of,
 )
-from paceline.http.tracking import track
+from paceline.http.response_tracker import track
 from paceline.log import pop, push
 from paceline.trace import Span, SpanKind, Tracer, attach, detach
 

@@ -17,7 +17,7 @@ from uvicorn.config import Config
 
 from paceline.http.server.exchange import Exchange
 from paceline.http.server.head import Refused, problem_response
-from paceline.http.server.request_body import RequestReader
+from paceline.http.server.request_reader import RequestReader
 from paceline.http.server.state import State
 
 

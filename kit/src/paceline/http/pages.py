@@ -9,7 +9,9 @@ no script and fetch nothing: its content security policy says so. Used by ``app`
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, TypeVar, cast
 
-from paceline.http import App, Middleware, Parameter, Place, Receive, Scope, Send, extractor_of
+from paceline.http.app import App
+from paceline.http.asgi import Middleware, Receive, Scope, Send
+from paceline.http.binding import Parameter, Place, extractor_of
 
 T = TypeVar("T")
 Page: TypeAlias = Awaitable[tuple[bytes, str]]
