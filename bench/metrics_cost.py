@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 
-from paceline.http import App, ASGIApp, Message, Receive, Scope, Send, track
+from paceline.http import App, ASGIApp, Message, Receive, Scope, Send, track_response
 from paceline.http.middleware import metrics as measured
 from paceline.log import new_logger, prepared
 from paceline.metrics import Metrics, Series
@@ -38,7 +38,7 @@ async def _send(_message: Message) -> None:
 
 async def _request(app: ASGIApp) -> None:
     scope: Scope = {**_SCOPE}
-    _, send = track(scope, _send)  # as any middleware outside of it would
+    _, send = track_response(scope, _send)  # as any middleware outside of it would
     await app(scope, _receive, send)
 
 

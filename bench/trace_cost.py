@@ -9,6 +9,7 @@ which nobody on the machine can disturb. Decision 0013 quotes both.
 """
 
 import asyncio
+import math
 import random
 import re
 import subprocess
@@ -56,6 +57,7 @@ class Somebody:
 
     subject: str = "bench"
     scopes: frozenset[str] = frozenset({READ})
+    expires_at: float = math.inf
 
 
 class Anybody:

@@ -7,7 +7,7 @@ from rpc_echo import CHAT, COUNT, SAY, SERVICE, FakeContext, add_echo, chat, cou
 from paceline.errors import Code, Error
 from paceline.grpc.app import RpcApp
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
-from paceline.grpc.methods import Handler, exchange, stream, unary
+from paceline.grpc.methods import MethodHandler, exchange, stream, unary
 
 ALL = {"Say": unary(say), "Count": stream(count), "Chat": exchange(chat)}
 
@@ -15,7 +15,7 @@ ALL = {"Say": unary(say), "Count": stream(count), "Chat": exchange(chat)}
 @pytest.mark.parametrize("handlers", [
     {}, {"Say": unary(say)}, {**ALL, "Shout": unary(say)},
 ], ids=["none", "one", "one too many"])  # fmt: skip
-def test_every_method_of_a_service_needs_a_handler(handlers: dict[str, Handler]) -> None:
+def test_every_method_of_a_service_needs_a_handler(handlers: dict[str, MethodHandler]) -> None:
     with pytest.raises(ValueError, match="missing or unknown"):
         RpcApp().add(SERVICE, handlers)
 

@@ -10,6 +10,7 @@ from recording_log import RecordingLog
 from rpc_echo import FakeContext
 
 from paceline.concurrency.deadline import remaining
+from paceline.edge import RateLimited
 from paceline.errors import Code, Error, NotFound, PermissionDenied, Unauthorized
 from paceline.grpc.call import Call, Endpoint, Method
 from paceline.grpc.interceptors import (
@@ -20,8 +21,7 @@ from paceline.grpc.interceptors import (
     recover,
     request_id,
 )
-from paceline.grpc.status import Throttled
-from paceline.grpc.streams import Ended, Streams
+from paceline.grpc.streams import OpenStreams, ShuttingDown
 from paceline.log.ambient import current
 from paceline.resilience.rate_limit import RateLimiter, RateLimits
 from paceline.testing.clock import ManualClock
@@ -133,7 +133,7 @@ async def test_a_call_is_logged_once_with_its_code(case: Line) -> None:
 
 async def test_probes_are_logged_quietly() -> None:
     log = RecordingLog()
-    await access_log(log, quiet=[PUBLIC.path])(ok, PUBLIC)(call_of(PUBLIC))
+    await access_log(log, debug_paths=[PUBLIC.path])(ok, PUBLIC)(call_of(PUBLIC))
     assert log.events("debug") == ["call completed"]
 
 
@@ -153,8 +153,8 @@ class Failure:
     Failure("the caller's", NotFound(), Code.NOT_FOUND, logged=False),
     Failure("ours", Error(Code.UNAVAILABLE, "later"), Code.UNAVAILABLE, logged=True),
     Failure("a bug", ValueError("x"), Code.INTERNAL, logged=True),
-    Failure("the server stops", Ended(), Code.UNAVAILABLE, logged=False),
-    Failure("too many", Throttled(1), Code.RESOURCE_EXHAUSTED, logged=False),
+    Failure("the server stops", ShuttingDown(), Code.UNAVAILABLE, logged=False),
+    Failure("too many", RateLimited(1), Code.RESOURCE_EXHAUSTED, logged=False),
 ], ids=lambda case: case.id)  # fmt: skip
 async def test_a_failure_becomes_a_refusal_and_is_logged_if_it_is_ours(
     case: Failure, method: Method
@@ -162,8 +162,8 @@ async def test_a_failure_becomes_a_refusal_and_is_logged_if_it_is_ours(
     log = RecordingLog()
     call = call_of(method)
     assert await recover(log)(failing(case.error), method)(call) is None
-    assert call.refusal is not None
-    assert call.refusal.code is case.code
+    assert call.error is not None
+    assert call.error.code is case.code
     assert log.events("error") == ["call failed"] * case.logged
 
 
@@ -272,8 +272,8 @@ async def test_a_client_in_a_hurry_is_a_warning_only(given: float | None, level:
     wrapped = recover(log)(deadline(0.02)(forever, UNARY), UNARY)
     call = call_of(UNARY, left=given)
     await wrapped(call)
-    assert call.refusal is not None
-    assert call.refusal.code is Code.DEADLINE_EXCEEDED
+    assert call.error is not None
+    assert call.error.code is Code.DEADLINE_EXCEEDED
     assert log.events(level) == ["call failed"]
     assert len(log.lines) == 1
 
@@ -298,7 +298,7 @@ async def test_callers_have_buckets_and_addresses_have_others() -> None:
     assert await wrapped(named("bob")) == b"ok"
     assert await wrapped(call_of(UNARY)) == b"ok"
     for call in (named("ada"), call_of(UNARY)):
-        with pytest.raises(Throttled) as caught:
+        with pytest.raises(RateLimited) as caught:
             await wrapped(call)
         assert caught.value.retry_after == pytest.approx(1.0)
     assert not limiter.take("principal ada").allowed, "the bucket that HTTP takes from"
@@ -309,7 +309,7 @@ async def test_a_method_counts_with_the_http_routes_of_its_scope() -> None:
     limits = RateLimits(None, own={"things:write": own})
     wrapped = rate_limit(limits)(ok, Method("/x/Write", scopes=frozenset({"things:write"})))
     assert own.take(f"things:write address {call_of(UNARY).client}").allowed
-    with pytest.raises(Throttled):
+    with pytest.raises(RateLimited):
         await wrapped(call_of(UNARY))
     assert rate_limit(limits)(ok, UNARY) is ok
 
@@ -317,9 +317,9 @@ async def test_a_method_counts_with_the_http_routes_of_its_scope() -> None:
 # --- streams
 
 
-async def opened(streams: Streams, method: Method = STREAM) -> asyncio.Task[bytes | None]:
+async def opened(streams: OpenStreams, method: Method = STREAM) -> asyncio.Task[bytes | None]:
     before = len(streams)
-    task = asyncio.ensure_future(streams.around(forever, method)(call_of(method)))
+    task = asyncio.ensure_future(streams.intercept(forever, method)(call_of(method)))
     await until(lambda: len(streams) > before)
     return task
 
@@ -331,10 +331,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_one_stream_too_many_is_refused_and_a_place_is_free_again() -> None:
-    streams = Streams(limit=2)
+    streams = OpenStreams(limit=2)
     first, second = await opened(streams), await opened(streams)
     with pytest.raises(Error) as caught:
-        await streams.around(forever, STREAM)(call_of(STREAM))
+        await streams.intercept(forever, STREAM)(call_of(STREAM))
     assert caught.value.code is Code.RESOURCE_EXHAUSTED
     first.cancel()
     await asyncio.wait({first})
@@ -346,22 +346,22 @@ async def test_one_stream_too_many_is_refused_and_a_place_is_free_again() -> Non
 
 
 async def test_all_streams_end_together_and_none_begins_until_it_begins_again() -> None:
-    streams = Streams(limit=10)
+    streams = OpenStreams(limit=10)
     tasks: list[Awaitable[bytes | None]] = [await opened(streams) for _ in range(3)]
-    streams.end()
-    streams.end()
+    streams.close()
+    streams.close()
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        assert isinstance(outcome, Ended)
-    with pytest.raises(Ended):
-        await streams.around(ok, STREAM)(call_of(STREAM))
-    streams.begin()
-    assert await streams.around(ok, STREAM)(call_of(STREAM)) == b"ok"
-    assert streams.around(ok, UNARY) is ok
+        assert isinstance(outcome, ShuttingDown)
+    with pytest.raises(ShuttingDown):
+        await streams.intercept(ok, STREAM)(call_of(STREAM))
+    streams.open()
+    assert await streams.intercept(ok, STREAM)(call_of(STREAM)) == b"ok"
+    assert streams.intercept(ok, UNARY) is ok
 
 
 async def test_a_timeout_inside_a_stream_is_not_taken_for_its_end() -> None:
     with pytest.raises(TimeoutError):
-        await Streams(limit=1).around(failing(TimeoutError()), STREAM)(call_of(STREAM))
+        await OpenStreams(limit=1).intercept(failing(TimeoutError()), STREAM)(call_of(STREAM))
 
 
 # --- the address

@@ -12,9 +12,9 @@ import pytest
 
 from paceline.errors import Code, Error, NotFound, ValidationError
 from paceline.http.app import App
-from paceline.http.asgi import Message, Receive, Scope, Send, route_of
+from paceline.http.asgi import PRINCIPAL, Message, Receive, Scope, Send, route_of
 from paceline.http.binding import Body, Header, Path, Provided, Query, provide
-from paceline.http.endpoint import PRINCIPAL, Reply
+from paceline.http.endpoint import Reply
 from paceline.http.problem import TITLES, title_of
 from paceline.http.testing import TestClient, TestResponse
 

@@ -15,7 +15,7 @@ from paceline.http.app import App
 from paceline.http.asgi import Message, Scope
 from paceline.http.events import Events, event
 from paceline.http.middleware import timeout
-from paceline.http.openapi import document
+from paceline.http.openapi import openapi_document
 from paceline.http.testing import TestClient
 
 ACCEPT = {"accept": "text/event-stream"}
@@ -219,7 +219,7 @@ async def test_a_stream_that_is_cancelled_closes_its_source_and_leaves_no_task()
 
 
 def test_the_document_says_that_it_is_a_stream() -> None:
-    spec = document(Source().app(), title="t", version="1")
+    spec = openapi_document(Source().app(), title="t", version="1")
     content = spec["paths"]["/ticks"]["get"]["responses"]["200"]["content"]
     assert list(content) == ["text/event-stream"]
     assert content["text/event-stream"]["x-itemSchema"] == {"$ref": "#/components/schemas/Tick"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from paceline.errors import Code, NotFound
-from paceline.grpc.call import Call, Method, Refusal
+from paceline.grpc.call import Call, ErrorStatus, Method
 from paceline.grpc.interceptors import metrics as measured_calls
 from paceline.http.app import App
 from paceline.http.binding import Path
@@ -133,7 +133,7 @@ class Context:
 class Ended:
     id: str
     code: Code
-    refusal: Refusal | None = None
+    refusal: ErrorStatus | None = None
     raises: type[BaseException] | None = None
     remaining: float | None = None
 
@@ -142,7 +142,7 @@ class Ended:
     "case",
     [
         Ended("well", Code.OK),
-        Ended("refused", Code.NOT_FOUND, Refusal(Code.NOT_FOUND, "none", b"")),
+        Ended("refused", Code.NOT_FOUND, ErrorStatus(Code.NOT_FOUND, "none", b"")),
         Ended("left", Code.CANCELLED, raises=asyncio.CancelledError),
         Ended("too late", Code.DEADLINE_EXCEEDED, raises=asyncio.CancelledError, remaining=0.0),
         Ended("raising", Code.INTERNAL, raises=RuntimeError),
@@ -154,7 +154,7 @@ async def test_a_call_is_counted_by_method_and_code(case: Ended) -> None:
     method = Method("/my.v1.Things/GetThing")
 
     async def endpoint(call: Call) -> bytes | None:
-        call.refusal = case.refusal
+        call.error = case.refusal
         if case.raises is not None:
             raise case.raises
         return b""

@@ -163,7 +163,7 @@ class TestAccessLog:
 
     async def test_probes_are_hushed(self) -> None:
         log = RecordingLog()
-        await TestClient(serve(access_log(log, quiet=["/"]))).get("/")
+        await TestClient(serve(access_log(log, debug_paths=["/"]))).get("/")
         assert log.events("debug") == ["request completed"]
         assert log.events("info") == []
 
@@ -341,6 +341,7 @@ class Ada(msgspec.Struct, frozen=True):
 
     subject: str = "ada"
     scopes: frozenset[str] = frozenset({"read"})
+    expires_at: float = 0.0
 
 
 class FakeVerifier:

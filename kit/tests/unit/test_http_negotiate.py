@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from paceline.http.conditional import entity_tag, expected_versions
 from paceline.http.negotiate import JSON, accepts
-from paceline.http.problem import Invalid
+from paceline.http.problem import InvalidRequest
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_if_match_names_versions(header: str | None, versions: set[int] | None) 
 
 @pytest.mark.parametrize("header", ["", "7", '"7', '"7" "8"', "W/7", '"7", *'])
 def test_what_is_no_list_of_tags_is_refused(header: str) -> None:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         expected_versions(header)
     assert caught.value.errors[0].parameter == "header if-match"
 
@@ -70,5 +70,5 @@ def test_a_tag_we_gave_out_comes_back_as_its_version(version: int) -> None:
 
 @given(st.text(max_size=40))
 def test_any_if_match_is_understood_or_refused(header: str) -> None:
-    with contextlib.suppress(Invalid):
+    with contextlib.suppress(InvalidRequest):
         expected_versions(header)

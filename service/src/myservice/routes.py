@@ -24,8 +24,7 @@ from myservice.service.records import RecordService
 from myservice.service.updates import RecordUpdates
 from paceline.auth import Verifier
 from paceline.clock import Clock
-from paceline.grpc import PROBES as RPC_PROBES
-from paceline.grpc import Method, RpcApp, add_health, add_reflection
+from paceline.grpc import HEALTH_METHODS, RpcApp, add_health, add_reflection
 from paceline.grpc import interceptors as rpc
 from paceline.health import Health
 from paceline.http import App, Lifespan, add_docs, add_probes
@@ -33,7 +32,7 @@ from paceline.http.middleware import (
     PreAdmission,
     access_log,
     authenticate,
-    by_method,
+    classify_by_method,
     metrics,
     rate_limit,
     real_ip,
@@ -45,14 +44,15 @@ from paceline.http.middleware import (
 )
 from paceline.log import Logger
 from paceline.metrics import Metrics
-from paceline.resilience import Admission, Priority, RateLimits
+from paceline.resilience import Admission, RateLimits
 from paceline.trace import Tracer
 
 STATUSES: Final = {**RECORD_STATUSES, **ACCOUNT_STATUSES}
 PROBES: Final = ("/health", "/ready")
-_PRIORITY: Final = by_method(
+_PRIORITY: Final = classify_by_method(
     health=PROBES, background=("/docs", "/openapi.json", "/api/v1/records/updates")
 )
+_RPC_PRIORITY: Final = rpc.classify_by_scope(health=HEALTH_METHODS)
 _BY: Final = f"the service sets ({Config.variable('request_timeout')})"
 
 
@@ -104,9 +104,9 @@ def http_app(
     app = App(
         shed(guard.http, _PRIORITY),
         request_id(),
-        trace(telemetry.tracer, quiet=PROBES),
+        trace(telemetry.tracer, skip_paths=PROBES),
         real_ip(config.trusted_proxies),
-        access_log(log, quiet=PROBES),
+        access_log(log, debug_paths=PROBES),
         *([] if telemetry.measured is None else [metrics(telemetry.measured)]),
         recover(log, statuses=STATUSES),
         timeout(config.request_timeout, by=_BY),
@@ -137,10 +137,10 @@ def rpc_app(
     """gRPC: every method of the service, under its interceptors."""
     # The same order here; streams are counted and ended inside all of them.
     app = RpcApp(
-        rpc.shed(guard.grpc, _rpc_priority, domain="myservice"),
+        rpc.shed(guard.grpc, _RPC_PRIORITY, domain="myservice"),
         rpc.request_id(),
-        rpc.trace(telemetry.tracer, quiet=RPC_PROBES),
-        rpc.access_log(log, quiet=RPC_PROBES),
+        rpc.trace(telemetry.tracer, skip_paths=HEALTH_METHODS),
+        rpc.access_log(log, debug_paths=HEALTH_METHODS),
         *([] if telemetry.measured is None else [rpc.metrics(telemetry.measured)]),
         rpc.recover(log, domain="myservice"),
         rpc.deadline(config.request_timeout, by=_BY),
@@ -153,11 +153,3 @@ def rpc_app(
     if config.grpc_reflection:
         add_reflection(app)
     return app
-
-
-def _rpc_priority(method: Method) -> Priority:
-    if method.path in RPC_PROBES:
-        return Priority.HEALTH
-    if any(scope.endswith(":write") for scope in method.scopes):
-        return Priority.WRITE
-    return Priority.BACKGROUND if method.streams else Priority.READ

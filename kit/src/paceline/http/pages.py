@@ -1,9 +1,8 @@
-"""Answers that are no JSON: text for a scraper, a picture for a browser.
+"""Pages: answers that are not JSON, such as text for a scraper or a picture for a browser.
 
-The typed routes of ``paceline.http`` speak JSON; a page is any bytes with their content type, made
-by a coroutine, under the same guard and the same problems for what goes wrong. A picture may hold
-no script and fetch nothing: its content security policy says so. Used by ``app`` and
-``profile_page``.
+Typed routes answer JSON. A page is any bytes with their content type, made by a coroutine, with the
+same middleware and the same problems as a route. Its content security policy forbids scripts and
+fetching.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,15 +10,17 @@ from typing import Final, TypeAlias, TypeVar, cast
 
 from paceline.http.app import App
 from paceline.http.asgi import Middleware, Receive, Scope, Send
-from paceline.http.binding import Parameter, Place, extractor_of
+from paceline.http.binding import Parameter, ParameterLocation, extractor_of
 
 T = TypeVar("T")
 Page: TypeAlias = Awaitable[tuple[bytes, str]]
+"""What makes a page: an awaitable of its content and its content type."""
+
 _POLICY: Final = b"default-src 'none'; style-src 'unsafe-inline'"
 
 
-def add_page(app: App, path: str, make: Callable[[Scope], Page], guard: Middleware) -> None:
-    """Serve at ``path`` what ``make`` gives: the content, and its type."""
+def add_page(app: App, path: str, make: Callable[[Scope], Page], middleware: Middleware) -> None:
+    """Serve at ``path`` what ``make`` returns, inside ``middleware``."""
 
     async def serve(scope: Scope, _receive: Receive, send: Send) -> None:
         content, content_type = await make(scope)
@@ -33,10 +34,10 @@ def add_page(app: App, path: str, make: Callable[[Scope], Page], guard: Middlewa
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
-    app.router.add("GET", path, guard(serve))
+    app.router.add("GET", path, middleware(serve))
 
 
 def query_reader(kind: type[T]) -> Callable[[Scope], T]:
-    """What makes a struct of a request's query. Errors, of the reader: `Invalid`."""
-    extract = extractor_of(Parameter("query", Place.QUERY, kind), ())
+    """A function that reads a request's query into a struct, and raises InvalidRequest."""
+    extract = extractor_of(Parameter("query", ParameterLocation.QUERY, kind), ())
     return lambda scope: cast("T", extract(scope))

@@ -1,9 +1,9 @@
-"""What is known of a response while it leaves: begun or not, status, size, headers to be added.
+"""A response while it is sent: whether it has begun, its status, its size, headers to be added.
 
-Several middleware want to see or to touch the same two messages. Each wrapping ``send`` for
-itself would cost every request a closure and an await a time, so the outermost wraps it once and
-the others find its `Tracked` in the scope. Each still works alone, and with foreign middleware in
-between: what is tracked is what really leaves. Used by the middleware of this room.
+Several middleware read or change the same two messages. If each wrapped ``send``, every request
+would pay a closure and an await for each. So the outermost wraps it once and the others find the
+`ResponseTracker` in the scope. Each still works alone, and with foreign middleware in between: what
+is tracked is what is really sent.
 """
 
 from collections.abc import Awaitable
@@ -11,10 +11,10 @@ from typing import Final
 
 from paceline.http.asgi import Headers, Message, Scope, Send
 
-_TRACKED: Final = "paceline.response"
+_RESPONSE: Final = "paceline.response"
 
 
-class Tracked:
+class ResponseTracker:
     """One response. ``headers`` are added to it when it begins."""
 
     __slots__ = ("_send", "headers", "size", "status")
@@ -27,7 +27,7 @@ class Tracked:
 
     @property
     def started(self) -> bool:
-        """Whether it can no longer become another one."""
+        """Whether another response can no longer be sent instead."""
         return self.status != 0
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -40,20 +40,20 @@ class Tracked:
         else:
             self.size += len(message.get("body", b""))
             if not message.get("more_body", False):
-                # The server's ``send`` knows the scope, which knows us: a ring that only the
-                # garbage collector could undo, once a request.
-                self._send = _refuse
+                # The server's ``send`` refers to the scope, which refers to this tracker: a cycle
+                # for the garbage collector, once a request, unless it is broken here.
+                self._send = _send_after_end
         return send(message)
 
 
-async def _refuse(message: Message) -> None:
+async def _send_after_end(message: Message) -> None:
     raise RuntimeError(f"the response is complete: unexpected ASGI message {message['type']!r}")
 
 
-def track(scope: Scope, send: Send) -> tuple[Tracked, Send]:
-    """The request's `Tracked`, and the ``send`` to hand on inwards."""
-    tracked: Tracked | None = scope.get(_TRACKED)
-    if tracked is not None:
-        return tracked, send
-    tracked = scope[_TRACKED] = Tracked(send)
-    return tracked, tracked.send
+def track_response(scope: Scope, send: Send) -> tuple[ResponseTracker, Send]:
+    """The request's `ResponseTracker`, and the ``send`` to pass to the application."""
+    tracker: ResponseTracker | None = scope.get(_RESPONSE)
+    if tracker is not None:
+        return tracker, send
+    tracker = scope[_RESPONSE] = ResponseTracker(send)
+    return tracker, tracker.send

@@ -13,7 +13,7 @@ from recording_log import RecordingLog
 from paceline.clock import SystemClock
 from paceline.http.app import App
 from paceline.http.asgi import ASGIApp
-from paceline.http.middleware.shed import PreAdmission, by_method, shed
+from paceline.http.middleware.shed import PreAdmission, classify_by_method, shed
 from paceline.resilience.load_shedding import Admission, LoadShedder
 
 pytestmark = pytest.mark.integration
@@ -35,7 +35,7 @@ class Closed:
     asked: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     answer: bytes = REFUSAL
 
-    def refusal(self, method: str, path: str) -> bytes | None:
+    def rejection(self, method: str, path: str) -> bytes | None:
         self.asked.append((method, path))
         return None if path in self.open_to else self.answer
 
@@ -140,7 +140,7 @@ async def test_a_client_that_sends_and_does_not_read_costs_no_memory() -> None:
 
 def guarded(app: ASGIApp, *, most: int) -> tuple[ASGIApp, PreAdmission, Admission]:
     door = Admission(LoadShedder(SystemClock(), RecordingLog(), most=most, target=0), "http")
-    classify = by_method(health=["/health"])
+    classify = classify_by_method(health=["/health"])
     return shed(door, classify)(app), PreAdmission(door, classify), door
 
 

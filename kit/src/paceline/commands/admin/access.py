@@ -8,6 +8,7 @@ Used by ``app`` and, before anything starts, by ``main``.
 """
 
 import hmac
+import math
 from collections.abc import Awaitable
 from ipaddress import ip_address
 from typing import Final
@@ -25,6 +26,7 @@ class Operator:
 
     subject = "operator"
     scopes: frozenset[str] = frozenset()
+    expires_at = math.inf
 
 
 class _Token:

@@ -84,7 +84,7 @@ class LogQuery(msgspec.Struct, frozen=True):
 
 def admin_app(operated: AdminContext, log: AdminLog, *, token: str | None) -> App:
     """The application. ``token``: see ``access``."""
-    app = App(request_id(), access_log(log, quiet=QUIET), recover(log))
+    app = App(request_id(), access_log(log, debug_paths=QUIET), recover(log))
     add_probes(app, operated.health)
     guarded = guard(token)
     if operated.metrics is not None:

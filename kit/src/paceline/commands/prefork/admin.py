@@ -21,7 +21,7 @@ from paceline.commands.prefork.client import Answer, ask
 from paceline.commands.prefork.spawn import WorkerProcess
 from paceline.commands.prefork.workers import Workers
 from paceline.errors import Code, Error
-from paceline.http import App, Receive, Scope, Send, headers_of, read_bytes
+from paceline.http import App, Receive, Scope, Send, headers_of, read_body
 from paceline.http.middleware import access_log, recover, request_id
 from paceline.log import Logger
 from paceline.metrics import merge
@@ -44,7 +44,7 @@ def supervisor_app(
     draining: Callable[[], bool],
 ) -> App:
     """The application. ``token`` as for ``paceline.commands.admin.admin_app``."""
-    app = App(request_id(), access_log(log, quiet=QUIET), recover(log))
+    app = App(request_id(), access_log(log, debug_paths=QUIET), recover(log))
     asked = _Asked(workers, service, version, draining)
     guarded = guard(token)
     add = app.router.add
@@ -120,7 +120,7 @@ class _Asked:
         if _worker_of(scope) is not None:
             await self.pass_on(scope, receive, send)
             return
-        body = await read_bytes(scope, receive, 1024)
+        body = await read_body(scope, receive, 1024)
         answers = await self._ask_all("/log/level", method="PUT", body=body)
         if not answers:
             raise Error(Code.UNAVAILABLE, "no worker is up")
@@ -129,7 +129,7 @@ class _Asked:
     async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One worker's answer, whatever it is."""
         method, path = scope["method"], scope["path"]
-        body = await read_bytes(scope, receive, 1024) if method == "PUT" else b""
+        body = await read_body(scope, receive, 1024) if method == "PUT" else b""
         query = [pair for pair in _query(scope) if pair[0] != "worker"]
         target = f"{path}?{urlencode(query)}" if query else path
         worker = self._chosen(_worker_of(scope), any_will_do=path in _OF_ANY)

@@ -1,40 +1,31 @@
-"""Request id: every call has one, in its log lines, its answer and its errors' details.
+"""Request ids: in the call's log lines, its trailing metadata and its errors' details.
 
-A caller's own ``x-request-id`` is kept when it is short and plain, so that one id follows a request
-through several services; anything else is replaced, for it goes into logs. It is sent back with the
-status, in the trailing metadata. The outermost interceptor.
+A caller's ``x-request-id`` is kept when it is short and plain; see ``paceline.edge``. Outside
+everything that logs.
 """
 
-import itertools
-import re
-import secrets
-from typing import Final
-
+from paceline.edge import request_ids
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.log import pop, push
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,64}")
-
 
 def request_id() -> Interceptor:
-    """Give each call an id."""
-    prefix = secrets.token_hex(8)
-    counter = itertools.count(1)
+    """Give each call an id and send it back as ``x-request-id``."""
+    id_for = request_ids()
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
         del method
 
         async def with_request_id(call: Call) -> bytes | None:
-            name = call.metadata.get("x-request-id")
-            if not isinstance(name, str) or _PLAIN.fullmatch(name) is None:
-                name = f"{prefix}-{next(counter):06d}"
+            received = call.metadata.get("x-request-id")
+            name = id_for(received if isinstance(received, str) else None)
             call.request_id = name
             call.trailing.append(("x-request-id", name))
-            token = push({"request_id": name})
+            fields = push({"request_id": name})
             try:
                 return await endpoint(call)
             finally:
-                pop(token)
+                pop(fields)
 
         return with_request_id
 

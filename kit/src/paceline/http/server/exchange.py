@@ -15,8 +15,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, STATUS_LINE
 
 from paceline.concurrency import name_timeout
-from paceline.http.asgi import ASGIApp, Message, Scope
-from paceline.http.events import STREAM
+from paceline.http.asgi import STREAMING, ASGIApp, Message, Scope
 from paceline.http.server.state import State
 
 _ONE_WRITE: Final = 64 * 1024
@@ -203,7 +202,7 @@ class Exchange:
             raise RuntimeError(f"{status} is not a status of a response")
         date_line = self._connection.state.date_line
         self._left = None
-        self.stream = message.get(STREAM, False)
+        self.stream = message.get(STREAMING, False)
         fields: list[bytes] = []
         for name, value in message.get("headers", ()):
             lower, start = _field(name)

@@ -41,7 +41,7 @@ async def bound(host: str, port: int, *, reuse_port: bool) -> list[socket.socket
         for family, kind, protocol, _, address in dict.fromkeys(found):
             sock = socket.socket(family, kind, protocol)
             sockets.append(sock)
-            bind(sock, address, reuse_port=reuse_port)
+            bind_socket(sock, address, reuse_port=reuse_port)
     except BaseException:
         for sock in sockets:
             sock.close()
@@ -49,7 +49,7 @@ async def bound(host: str, port: int, *, reuse_port: bool) -> list[socket.socket
     return sockets
 
 
-def bind(sock: socket.socket, address: tuple[Any, ...], *, reuse_port: bool) -> None:
+def bind_socket(sock: socket.socket, address: tuple[Any, ...], *, reuse_port: bool) -> None:
     """Bind as every listening socket of ours is. Errors: OSError."""
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -60,7 +60,7 @@ def bind(sock: socket.socket, address: tuple[Any, ...], *, reuse_port: bool) -> 
     sock.bind(address)
 
 
-def cannot_listen(host: str, port: int, exc: OSError) -> Error:
+def listen_error(host: str, port: int, exc: OSError) -> Error:
     """Why an address cannot be had, and what to do."""
     where = f"port {port} on {host}"
     if exc.errno == errno.EADDRINUSE:
@@ -189,7 +189,7 @@ def _refusal(client: socket.socket, gate: AdmissionCheck) -> bytes | None:
     path = rest[: rest.find(b" ")].partition(b"?")[0]
     if b"%" in path or not path.isascii():
         return None
-    answer = gate.refusal(method.decode(), path.decode())
+    answer = gate.rejection(method.decode(), path.decode())
     if answer is not None:
         client.recv(_PEEK)
         status_line, _, others = answer.partition(b"\r\n")

@@ -192,7 +192,7 @@ class RequestReader(HttpToolsProtocol):
             or not _CHANGE_THE_FRAME.isdisjoint(index)
         ):
             return False
-        self._refusal = gate.refusal(scope["method"], scope["path"])
+        self._refusal = gate.rejection(scope["method"], scope["path"])
         if self._refusal is None:
             return False
         self._latest = None

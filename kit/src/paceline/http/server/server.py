@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.http.asgi import ASGIApp
-from paceline.http.server.listener import Listener, bound, cannot_listen
+from paceline.http.server.listener import Listener, bound, listen_error
 from paceline.http.server.protocol import HttpConnection
 from paceline.http.server.state import AdmissionCheck, Logger, ServerLimits, State
 
@@ -147,7 +147,7 @@ class HttpServer:
                 gate=self._gate,
             )
         except OSError as exc:
-            raise cannot_listen(self._host, self._wanted_port, exc) from exc
+            raise listen_error(self._host, self._wanted_port, exc) from exc
         self._sweep()
 
     async def _sockets(self) -> list[socket.socket]:

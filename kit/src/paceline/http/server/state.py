@@ -31,7 +31,7 @@ class Logger(Protocol):
 class AdmissionCheck(Protocol):
     """Who may turn a request away before the app is called."""
 
-    def refusal(self, method: str, path: str) -> bytes | None:
+    def rejection(self, method: str, path: str) -> bytes | None:
         """A whole response that leaves the connection open, or None: call the app."""
         ...
 
