@@ -44,11 +44,20 @@ class MissingToken(Unauthorized):
         super().__init__("this needs a bearer token: send Authorization: Bearer <token>")
 
 
-def bearer_token(authorization: str | None) -> str:
+def bearer_token(authorization: bytes | None) -> str:
     """The token in an ``Authorization`` value. Errors: MissingToken, Unauthorized."""
     if authorization is None:
         raise MissingToken
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token.isascii():
-        raise Unauthorized("one Authorization header of the form: Bearer <token>")
-    return token.strip()
+    if authorization[:7] == b"Bearer ":
+        token = authorization[7:]
+    else:
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() != b"bearer":
+            raise _malformed()
+    if not token.isascii():
+        raise _malformed()
+    return token.decode("ascii")
+
+
+def _malformed() -> Unauthorized:
+    return Unauthorized("one Authorization header of the form: Bearer <token>")

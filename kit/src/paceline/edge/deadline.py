@@ -44,6 +44,10 @@ _PARSERS: Final[_Parsers] = {
 }  # fmt: skip
 
 
+TIMEOUT_HEADERS: Final = frozenset(_PARSERS)
+"""The headers in which a client sets its deadline."""
+
+
 class RequestDeadline:
     """Bounds each request to ``seconds``, or to what its client allows, if that is shorter.
 
@@ -63,9 +67,7 @@ class RequestDeadline:
         return self._shared.shorter(seconds, f"the client set ({header})")
 
     def block_from(self, headers: Mapping[bytes, bytes]) -> Block:
-        """The block of a request with these headers. Errors: Error(INVALID_ARGUMENT)."""
-        if headers.keys().isdisjoint(_PARSERS):
-            return self.block()
+        """The block of a request with one of `TIMEOUT_HEADERS`. Errors: Error(INVALID_ARGUMENT)."""
         found: list[tuple[float, str]] = []
         for header, (name, parse, expected) in _PARSERS.items():
             if (value := headers.get(header)) is None:

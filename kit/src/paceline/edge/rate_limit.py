@@ -18,11 +18,8 @@ class RateLimited(Error):
         self.retry_after = retry_after
 
 
-def caller_key(caller: Caller) -> str:
-    """The limiter's key for a verified caller."""
-    return f"principal {caller.subject}"
-
-
-def address_key(address: str) -> str:
-    """The limiter's key for a client that is known by its address only."""
-    return f"address {address}"
+def rate_limit_key(caller: Caller | None, address: str | None) -> str:
+    """The limiter's key: a verified caller's, or that of an address, if there is one."""
+    if caller is not None:
+        return f"principal {caller.subject}"
+    return f"address {address or 'unknown'}"

@@ -6,7 +6,7 @@ A stream's line is written when it is over, and its duration is how long it was 
 
 from collections.abc import Collection
 
-from paceline.edge import AccessLog, milliseconds
+from paceline.edge import AccessLog
 from paceline.errors import Code
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.grpc.interceptors.observe import observed
@@ -20,10 +20,10 @@ def access_log(log: Logger, *, debug_paths: Collection[str] = ()) -> Interceptor
     )
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
-        write = lines.writer(method.path)
+        write = lines.by_path.get(method.path, lines.default)
 
         def write_line(call: Call, code: Code, seconds: float) -> None:
-            write(call.method.path, code.name, milliseconds(seconds), call.client)
+            write(call.method.path, code.name, round(seconds * 1000, 3), call.client)
 
         return observed(endpoint, write_line)
 

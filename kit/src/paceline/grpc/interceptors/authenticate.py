@@ -47,6 +47,8 @@ def authenticate(verifier: TokenVerifier, clock: Clock) -> Interceptor:
     return wrap
 
 
-def _authorization(call: Call) -> str | None:
+def _authorization(call: Call) -> bytes | None:
     value = call.metadata.get("authorization")
-    return "" if isinstance(value, bytes) else value
+    if value is None:
+        return None
+    return value.encode() if isinstance(value, str) else b""

@@ -5,7 +5,7 @@ takes from the same bucket as its caller's HTTP requests. A stream counts once. 
 `authenticate`, or there are only addresses.
 """
 
-from paceline.edge import RateLimited, address_key, caller_key
+from paceline.edge import RateLimited, rate_limit_key
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.resilience import Decision, RateLimits
 
@@ -33,4 +33,6 @@ def rate_limit(limits: RateLimits) -> Interceptor:
 
 
 def _key(call: Call) -> str:
-    return caller_key(call.caller) if call.is_authenticated else address_key(call.client)
+    if call.is_authenticated:
+        return rate_limit_key(call.caller, None)
+    return rate_limit_key(None, call.client)

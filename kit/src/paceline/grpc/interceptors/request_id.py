@@ -4,21 +4,22 @@ A caller's ``x-request-id`` is kept when it is short and plain; see ``paceline.e
 everything that logs.
 """
 
-from paceline.edge import request_ids
+from paceline.edge import is_plain_id, new_ids
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.log import pop, push
 
 
 def request_id() -> Interceptor:
     """Give each call an id and send it back as ``x-request-id``."""
-    id_for = request_ids()
+    ids = new_ids()
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
         del method
 
         async def with_request_id(call: Call) -> bytes | None:
-            received = call.metadata.get("x-request-id")
-            name = id_for(received if isinstance(received, str) else None)
+            name = call.metadata.get("x-request-id")
+            if not isinstance(name, str) or not is_plain_id(name):
+                name = next(ids)
             call.request_id = name
             call.trailing.append(("x-request-id", name))
             fields = push({"request_id": name})

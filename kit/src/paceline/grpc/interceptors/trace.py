@@ -9,10 +9,10 @@ codes that are the client's own fault do not fail the span. Around `access_log`,
 from collections.abc import Collection
 from typing import Final
 
-from paceline.edge import ambient_trace
 from paceline.errors import Code
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
-from paceline.trace import Span, SpanKind, Tracer
+from paceline.log import pop, push
+from paceline.trace import Span, SpanKind, Tracer, attach, detach
 
 _SERVER: Final = SpanKind.SERVER  # before Python 3.12 looking a member up runs Python code
 _FAILURES: Final = frozenset({
@@ -38,10 +38,14 @@ def trace(tracer: Tracer, *, skip_paths: Collection[str] = ()) -> Interceptor:
                 parent if isinstance(parent, str) else None,
                 state if isinstance(state, str) else "",
             )
-            with ambient_trace(context):
+            place, fields = attach(context), push(context.ids())
+            try:
                 if isinstance(context, Span):
                     return await _record(context, endpoint, call)
                 return await endpoint(call)
+            finally:
+                pop(fields)
+                detach(place)
 
         return traced
 

@@ -6,7 +6,7 @@ disconnected is status 499. Outside `recover`, so that the line has the status t
 
 from collections.abc import Collection
 
-from paceline.edge import AccessLog, milliseconds
+from paceline.edge import AccessLog
 from paceline.http.asgi import ASGIApp, Middleware, Scope
 from paceline.http.middleware.observe import observed
 from paceline.log import Logger
@@ -18,19 +18,14 @@ def access_log(log: Logger, *, debug_paths: Collection[str] = ()) -> Middleware:
         log, "request completed", "method", "path", "status", "bytes", "duration_ms", "client",
         debug_paths=debug_paths,
     )  # fmt: skip
-    writer = lines.writer
+    writer_of, default = lines.by_path.get, lines.default
 
     def write(scope: Scope, status: int, size: int, seconds: float) -> None:
         path: str = scope["path"]
         client: tuple[str, int] | None = scope.get("client")
-        writer(path)(
-            scope["method"],
-            path,
-            status,
-            size,
-            milliseconds(seconds),
-            client[0] if client else None,
-        )
+        address = client[0] if client else None
+        write_line = writer_of(path, default)
+        write_line(scope["method"], path, status, size, round(seconds * 1000, 3), address)
 
     def wrap(app: ASGIApp) -> ASGIApp:
         return observed(app, write)

@@ -28,8 +28,12 @@ def authenticate(verifier: TokenVerifier) -> Middleware:
 
     def wrap(app: ASGIApp) -> ASGIApp:
         def authenticated(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            headers = headers_of(scope)
+            authorization = headers.get(b"authorization")
+            if len(headers) != len(scope["headers"]) and _is_repeated(scope):
+                authorization = b""  # two tokens are none
             try:
-                principal = verifier.verify(bearer_token(_authorization(scope)))
+                principal = verifier.verify(bearer_token(authorization))
             except Unauthorized as exc:
                 raise _challenge(exc) from exc
             scope[PRINCIPAL] = principal
@@ -41,15 +45,8 @@ def authenticate(verifier: TokenVerifier) -> Middleware:
     return wrap
 
 
-def _authorization(scope: Scope) -> str | None:
-    headers = headers_of(scope)
-    value = headers.get(b"authorization")
-    if value is None:
-        return None
-    repeated = len(headers) != len(scope["headers"])  # some header came twice
-    if repeated and len(header_list(scope, b"authorization")) > 1:
-        return ""  # two tokens are none
-    return value.decode("latin-1")
+def _is_repeated(scope: Scope) -> bool:
+    return len(header_list(scope, b"authorization")) > 1
 
 
 def _challenge(exc: Unauthorized) -> HttpError:

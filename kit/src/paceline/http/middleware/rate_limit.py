@@ -10,7 +10,7 @@ awaitable, which only its own requests pay for.
 from collections.abc import Awaitable
 from math import ceil
 
-from paceline.edge import Caller, RateLimited, address_key, caller_key
+from paceline.edge import RateLimited, rate_limit_key
 from paceline.http.asgi import (
     PRINCIPAL,
     ASGIApp,
@@ -35,7 +35,9 @@ def rate_limit(limits: RateLimits) -> Middleware:
             if limit is None:
                 return app(scope, receive, send)
             prefix, limiter = limit
-            decision = limiter.take(prefix + _key(scope))
+            client: tuple[str, int] | None = scope.get("client")
+            key = rate_limit_key(scope.get(PRINCIPAL), client[0] if client else None)
+            decision = limiter.take(prefix + key)
             if isinstance(decision, Decision):
                 return app(scope, receive, _with_headers(decision, scope, send))
             return decided_later(decision, scope, receive, send)
@@ -59,14 +61,6 @@ def _with_headers(decision: Decision, scope: Scope, send: Send) -> Send:
     response, send = track_response(scope, send)
     response.headers += _headers(decision)
     return send
-
-
-def _key(scope: Scope) -> str:
-    principal: Caller | None = scope.get(PRINCIPAL)
-    if principal is not None:
-        return caller_key(principal)
-    client: tuple[str, int] | None = scope.get("client")
-    return address_key(client[0] if client else "unknown")
 
 
 def _headers(decision: Decision) -> Headers:

@@ -4,7 +4,7 @@ A caller's ``X-Request-Id`` is kept when it is short and plain; see ``paceline.e
 everything that logs.
 """
 
-from paceline.edge import request_ids
+from paceline.edge import is_plain_id, new_ids
 from paceline.http.asgi import (
     REQUEST_ID,
     ASGIApp,
@@ -20,12 +20,15 @@ from paceline.log import pop, push
 
 def request_id() -> Middleware:
     """Give each request an id and put it on the response as ``x-request-id``."""
-    id_for = request_ids()
+    ids = new_ids()
 
     def wrap(app: ASGIApp) -> ASGIApp:
         async def with_request_id(scope: Scope, receive: Receive, send: Send) -> None:
             received = headers_of(scope).get(b"x-request-id")
-            name = id_for(None if received is None else received.decode("latin-1"))
+            if received is not None and is_plain_id(kept := received.decode("latin-1")):
+                name = kept
+            else:
+                name = next(ids)
             scope[REQUEST_ID] = name
             response, send = track_response(scope, send)
             response.headers.append((b"x-request-id", name.encode("ascii")))

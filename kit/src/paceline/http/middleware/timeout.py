@@ -4,7 +4,7 @@ The deadline is the service's or the client's, whichever is shorter; see ``pacel
 (`Events`) lifts it once it has begun. Inside `recover`, which sends the answer.
 """
 
-from paceline.edge import RequestDeadline
+from paceline.edge import TIMEOUT_HEADERS, RequestDeadline
 from paceline.http.asgi import (
     LIFT_DEADLINE,
     ASGIApp,
@@ -22,7 +22,9 @@ def timeout(seconds: float, *, by: str | None = None) -> Middleware:
 
     def wrap(app: ASGIApp) -> ASGIApp:
         async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
-            with deadline.block_from(headers_of(scope)) as block:
+            headers = headers_of(scope)
+            default = headers.keys().isdisjoint(TIMEOUT_HEADERS)
+            with deadline.block() if default else deadline.block_from(headers) as block:
                 scope[LIFT_DEADLINE] = block.lift
                 await app(scope, receive, send)
 

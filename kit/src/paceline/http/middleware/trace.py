@@ -9,7 +9,6 @@ its line has the trace's id.
 from collections.abc import Awaitable, Collection, Mapping
 from typing import Final
 
-from paceline.edge import ambient_trace
 from paceline.http.asgi import (
     ASGIApp,
     Middleware,
@@ -22,7 +21,8 @@ from paceline.http.asgi import (
     route_of,
 )
 from paceline.http.response_tracker import track_response
-from paceline.trace import Span, SpanKind, Tracer
+from paceline.log import pop, push
+from paceline.trace import Span, SpanKind, Tracer, attach, detach
 
 _FAILURE: Final = 500
 _SERVER: Final = SpanKind.SERVER  # before Python 3.12 looking a member up runs Python code
@@ -44,11 +44,15 @@ def trace(tracer: Tracer, *, skip_paths: Collection[str] = ()) -> Middleware:
                 context = tracer.enter("", _SERVER, *_received(scope, headers))
             else:
                 context = tracer.enter("", _SERVER)
-            with ambient_trace(context):
+            place, fields = attach(context), push(context.ids())
+            try:
                 if isinstance(context, Span):
                     await _record(context, app, scope, receive, send)
                 else:
                     await app(scope, receive, send)
+            finally:
+                pop(fields)
+                detach(place)
 
         return traced
 
