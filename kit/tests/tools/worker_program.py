@@ -14,7 +14,7 @@ from recording_log import RecordingLog
 
 from paceline.commands.prefork import SupervisorLink, WorkerHandoff, inherited
 from paceline.http.asgi import Receive, Scope, Send
-from paceline.http.server.server import HttpServer
+from paceline.http.server import HttpServer, ServerLimits
 from paceline.lifecycle import Lifecycle, OnShutdown, Service
 
 
@@ -33,7 +33,7 @@ async def main(given: WorkerHandoff, mood: str) -> int:
         host="",
         port=0,
         listener=given.take_listener(),
-        keep_alive_grace=5.0,
+        limits=ServerLimits(keep_alive_grace=5.0),
     )
     link = SupervisorLink(given, on_leave=lambda: lifecycle.hand_over())  # noqa: PLW0108 - made below
     services: list[Service] = (

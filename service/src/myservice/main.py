@@ -39,9 +39,9 @@ from paceline.coalesce import Coalescer, Observer
 from paceline.commands.admin import AdminLog
 from paceline.commands.prefork import SupervisorLink, WorkerHandoff
 from paceline.config import EffectiveSetting, format_duration
-from paceline.grpc import RpcApp, RpcServer
+from paceline.grpc import RpcApp, RpcLimits, RpcServer
 from paceline.health import Check, Health
-from paceline.http import App, HttpServer
+from paceline.http import App, HttpServer, ServerLimits
 from paceline.http.middleware import PreAdmission
 from paceline.lifecycle import Lifecycle, OnShutdown, Service
 from paceline.log import Logger
@@ -125,7 +125,11 @@ def build(
     )
     rpc = rpc_app(config, core.use, guard, telemetry, health=health, clock=clock, log=log)
     operating = operations.services(health, settings, given) if with_server else ()
-    server = _server(app, config, log, given, gate=guard.gate()) if with_server else None
+    server = (
+        _server(app, config, log, given, admission_check=guard.pre_admission())
+        if with_server
+        else None
+    )
     rpc_server = _rpc_server(rpc, config) if with_server else None
     servers = [one for one in (server, rpc_server) if one is not None]
     closing = OnShutdown("doors", *(one.stop_accepting for one in servers))
@@ -332,7 +336,12 @@ def _work(
 
 
 def _server(
-    app: App, config: Config, log: Logger, given: WorkerHandoff | None, *, gate: PreAdmission
+    app: App,
+    config: Config,
+    log: Logger,
+    given: WorkerHandoff | None,
+    *,
+    admission_check: PreAdmission,
 ) -> HttpServer:
     return HttpServer(
         app,
@@ -341,11 +350,13 @@ def _server(
         port=config.port,
         reuse_port=config.reuse_port,
         listener=given.take_listener() if given else None,
-        keep_alive_grace=config.keep_alive_grace,
-        read_timeout=config.read_timeout,
-        write_timeout=config.write_timeout,
-        idle_timeout=config.idle_timeout,
-        gate=gate,
+        limits=ServerLimits(
+            read_timeout=config.read_timeout,
+            write_timeout=config.write_timeout,
+            idle_timeout=config.idle_timeout,
+            keep_alive_grace=config.keep_alive_grace,
+        ),
+        admission_check=admission_check,
     )
 
 
@@ -354,9 +365,11 @@ def _rpc_server(app: RpcApp, config: Config) -> RpcServer:
         app,
         host=config.host,
         port=config.grpc_port,
-        max_message=config.max_body,
         reuse_port=config.reuse_port,
-        max_connection_age=config.grpc_connection_age or None,
+        limits=RpcLimits(
+            max_message=config.max_body,
+            max_connection_age=config.grpc_connection_age or None,
+        ),
     )
 
 

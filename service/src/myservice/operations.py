@@ -25,7 +25,7 @@ from paceline.commands.admin import (
 from paceline.commands.prefork import WorkerHandoff
 from paceline.config import EffectiveSetting
 from paceline.health import Health
-from paceline.http import App, HttpServer
+from paceline.http import App, HttpServer, ServerLimits
 from paceline.lifecycle import Service
 from paceline.messaging.nats import NatsConsumer
 from paceline.metrics import LoopLag, Metrics
@@ -129,7 +129,7 @@ class Operations:
             host=config.admin_host,
             port=config.admin_port,
             listener=given.take_admin() if given else None,
-            write_timeout=90.0,  # a profile takes up to a minute
+            limits=ServerLimits(write_timeout=90.0),  # a profile takes up to a minute
         )
         # In reverse at the end: a profile that is being made ends before the server waits for it.
         return [self.server, LoopLag(self._metrics), tasks, profiler]

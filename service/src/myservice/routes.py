@@ -75,8 +75,8 @@ class Ingress:
     http: Admission
     grpc: Admission
 
-    def gate(self) -> PreAdmission:
-        """What the HTTP server asks before it makes a task of a request."""
+    def pre_admission(self) -> PreAdmission:
+        """The HTTP server's check of a request before there is a task for it."""
         return PreAdmission(self.http, _PRIORITY)
 
 

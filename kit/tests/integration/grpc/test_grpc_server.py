@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import grpc
 import pytest
@@ -18,7 +18,7 @@ from paceline.errors import Code, Error, NotFound
 from paceline.grpc import interceptors
 from paceline.grpc.app import RpcApp
 from paceline.grpc.call import Call
-from paceline.grpc.server import RpcServer
+from paceline.grpc.server import RpcLimits, RpcServer
 
 pytestmark = pytest.mark.integration
 
@@ -72,15 +72,16 @@ class Client:
                 await asyncio.sleep(0.005)
 
 
+LIMITS = RpcLimits(max_calls=20_000, max_connection_streams=20_000)
+
+
 @asynccontextmanager
 async def serving(
     say: Say = say,
     count: Count = count,
     *,
     max_streams: int = 100,
-    max_message: int = 1024 * 1024,
-    max_calls: int = 20_000,
-    max_connection_streams: int = 20_000,
+    limits: RpcLimits = LIMITS,
 ) -> AsyncGenerator[Client]:
     log = RecordingLog()
     app = RpcApp(
@@ -93,9 +94,7 @@ async def serving(
         add_echo(app, say, count),
         host=HOST,
         port=0,
-        max_message=max_message,
-        max_calls=max_calls,
-        max_connection_streams=max_connection_streams,
+        limits=limits,
     )
     await server.start()
     try:
@@ -177,7 +176,7 @@ async def test_bytes_that_are_no_message_are_the_callers_fault() -> None:
 
 
 async def test_a_message_that_is_too_large_is_refused_and_the_connection_stays() -> None:
-    async with serving(max_message=1000) as client:
+    async with serving(limits=replace(LIMITS, max_message=1000)) as client:
         assert await code_of(client.say("x" * 1001)) is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert text_of(await client.say("x" * 900)) == "X" * 900
 
@@ -287,7 +286,7 @@ async def test_streams_beyond_the_limit_are_refused_and_the_server_goes_on() -> 
 
 async def test_calls_beyond_the_limit_are_refused() -> None:
     gate = Gate()
-    async with serving(gate.say, max_calls=2) as client:
+    async with serving(gate.say, limits=replace(LIMITS, max_calls=2)) as client:
         held = [client.say("x") for _ in range(2)]
         await client.until(lambda: client.app.in_flight == 2)
         assert await code_of(client.say("x")) is grpc.StatusCode.RESOURCE_EXHAUSTED
