@@ -1,4 +1,4 @@
-"""Methods and their registration: what is wrong is said when the app is built."""
+"""Methods and their registration: mistakes are errors when the app is built."""
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
@@ -20,14 +20,14 @@ def test_every_method_of_a_service_needs_a_handler(handlers: dict[str, MethodHan
         RpcApp().add(SERVICE, handlers)
 
 
-def test_what_is_deliberately_left_out_is_said() -> None:
+def test_a_method_left_out_on_purpose_is_named() -> None:
     app = RpcApp()
     app.add(SERVICE, {"Say": unary(say)}, without=["Count", "Chat", "NotYetThere"])
     assert app.services == [SERVICE]
 
 
 @pytest.mark.parametrize("name", ["Say", "Count", "Chat"])
-def test_a_handler_talks_as_its_proto_says(name: str) -> None:
+def test_a_handlers_kind_is_its_protos(name: str) -> None:
     wrong = stream(count) if name == "Say" else unary(say)
     with pytest.raises(ValueError, match="is not"):
         RpcApp().add(SERVICE, {**ALL, name: wrong})
@@ -48,7 +48,7 @@ def test_interceptors_see_each_method_once_and_run_in_order() -> None:
     assert seen == [(name, path) for path in paths for name in ("inner", "outer")]
 
 
-async def test_what_does_not_decode_is_the_callers_fault() -> None:
+async def test_bytes_that_do_not_decode_are_invalid_argument() -> None:
     endpoints: dict[str, Endpoint] = {}
 
     def keep(endpoint: Endpoint, method: Method) -> Endpoint:

@@ -19,7 +19,7 @@ def test_every_code_has_the_status_of_its_number(code: Code) -> None:
     assert number == code
 
 
-def test_every_status_is_somebodys() -> None:
+def test_every_status_belongs_to_a_code() -> None:
     assert set(STATUS.values()) == set(grpc.StatusCode)
 
 

@@ -1,4 +1,4 @@
-"""Request heads: targets of every form, and what could be understood in two ways."""
+"""Request heads: targets of every form, and heads that can be read in two ways."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The server on a real socket: what goes in, what comes out, on both event loops."""
+"""The server on a real socket: requests and responses, on both event loops."""
 
 import asyncio
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ async def test_requests_on_one_connection_are_answered_one_after_another() -> No
             assert "connection" not in answer.headers
 
 
-async def test_the_head_has_a_date_and_does_not_tell_the_server() -> None:
+async def test_the_head_has_a_date_and_does_not_name_the_server() -> None:
     async with serving(hello) as served:
         answer = await served.request(GET)
     assert set(answer.headers) == {"date", "content-length"}
@@ -34,7 +34,7 @@ async def test_the_head_has_a_date_and_does_not_tell_the_server() -> None:
     assert parsedate_to_datetime(answer.headers["date"]).year >= 2025
 
 
-async def test_the_scope_says_what_was_asked() -> None:
+async def test_the_scope_describes_the_request() -> None:
     scopes: list[Scope] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -219,7 +219,7 @@ async def test_a_malformed_request_behind_a_good_one_does_not_answer_first() -> 
 
 
 @dataclass(frozen=True)
-class Oldie:
+class Http10:
     id: str
     headers: bytes
     sized: bool
@@ -227,14 +227,14 @@ class Oldie:
 
 
 OLDIES = [
-    Oldie("closes by default", b"", sized=True, kept=False),
-    Oldie("is kept when asked for", b"Connection: keep-alive\r\n", sized=True, kept=True),
-    Oldie("closes to end the body", b"Connection: keep-alive\r\n", sized=False, kept=False),
+    Http10("closes by default", b"", sized=True, kept=False),
+    Http10("is kept when asked for", b"Connection: keep-alive\r\n", sized=True, kept=True),
+    Http10("closes to end the body", b"Connection: keep-alive\r\n", sized=False, kept=False),
 ]
 
 
 @pytest.mark.parametrize("case", OLDIES, ids=lambda case: case.id)
-async def test_http_1_0(case: Oldie) -> None:
+async def test_http_1_0(case: Http10) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         headers: Headers = [(b"content-length", b"2")] if case.sized else []
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -252,7 +252,7 @@ async def test_http_1_0(case: Oldie) -> None:
 
 
 @pytest.mark.parametrize("who", ["client", "app"])
-async def test_either_side_can_ask_to_close(who: str) -> None:
+async def test_either_side_can_close(who: str) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send_answer(send, b"ok", 200, *([(b"Connection", b"close")] if who == "app" else []))
 
@@ -315,7 +315,7 @@ async def test_a_large_body_is_whole() -> None:
         assert (await served.request(GET)).body == body
 
 
-async def test_the_client_is_told_to_continue_when_the_body_is_wanted() -> None:
+async def test_100_continue_is_sent_when_the_app_reads_the_body() -> None:
     async with serving(echo) as served:
         client = await served.connect()
         client.send(
@@ -325,7 +325,7 @@ async def test_the_client_is_told_to_continue_when_the_body_is_wanted() -> None:
         assert (await client.request(b"abc")).body == b"POST /  abc"
 
 
-async def test_a_body_that_nobody_wants_is_not_asked_for_and_the_connection_closes() -> None:
+async def test_a_body_that_the_app_does_not_read_gets_no_100_continue() -> None:
     async with serving(hello) as served:
         client = await served.connect()
         client.send(
@@ -367,7 +367,7 @@ async def test_a_request_does_not_inherit_what_was_ambient_at_the_start() -> Non
     assert seen == [None]
 
 
-async def test_a_port_in_use_is_named_with_the_way_out() -> None:
+async def test_a_port_in_use_is_named_with_what_to_do() -> None:
     async with serving(hello) as served:
         port = served.server.port
         other = HttpServer(hello, RecordingLog(), host="127.0.0.1", port=port)
@@ -377,7 +377,7 @@ async def test_a_port_in_use_is_named_with_the_way_out() -> None:
         await other.stop()
 
 
-async def test_an_address_that_is_not_ours_is_named() -> None:
+async def test_an_unavailable_address_is_named() -> None:
     server = HttpServer(hello, RecordingLog(), host="192.0.2.1", port=0)
     with pytest.raises(Error, match=r"cannot listen to port 0 on 192\.0\.2\.1"):
         await server.start()

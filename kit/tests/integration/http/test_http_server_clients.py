@@ -1,4 +1,4 @@
-"""Clients that go away, do not read, or send more than anybody wants."""
+"""Clients that disconnect, do not read, or send more than the app reads."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from paceline.http.asgi import Receive, Scope, Send
 pytestmark = pytest.mark.integration
 
 
-async def test_a_client_that_goes_away_cancels_its_request_quietly() -> None:
+async def test_a_disconnect_cancels_the_request_and_logs_nothing() -> None:
     held = Held()
     async with serving(held) as served:
         client = await served.connect()
@@ -22,7 +22,7 @@ async def test_a_client_that_goes_away_cancels_its_request_quietly() -> None:
     assert served.log.lines == []
 
 
-async def test_a_client_that_goes_away_in_its_body_cancels_its_request() -> None:
+async def test_a_disconnect_in_a_body_cancels_the_request() -> None:
     ended = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,7 +40,7 @@ async def test_a_client_that_goes_away_in_its_body_cancels_its_request() -> None
     assert served.log.lines == []
 
 
-async def test_a_client_that_goes_away_takes_its_pipelined_requests_along() -> None:
+async def test_a_disconnect_drops_the_pipelined_requests() -> None:
     held = Held()
     async with serving(held) as served:
         client = await served.connect()
@@ -52,7 +52,7 @@ async def test_a_client_that_goes_away_takes_its_pipelined_requests_along() -> N
         await held.ended.wait()
 
 
-async def test_a_client_that_does_not_read_parks_only_its_own_task() -> None:
+async def test_a_client_that_does_not_read_blocks_only_its_own_request() -> None:
     parked = asyncio.Event()
     sent = 0
 
@@ -79,7 +79,7 @@ async def test_a_client_that_does_not_read_parks_only_its_own_task() -> None:
         client.writer.transport.abort()
 
 
-async def test_a_body_that_nobody_reads_yet_is_not_read_into_memory() -> None:
+async def test_a_body_that_the_app_does_not_read_yet_is_not_read_into_memory() -> None:
     held = Held()
     async with serving(held) as served:
         client = await served.connect()

@@ -1,4 +1,4 @@
-"""A stop that no client notices: the queue is another's, and kept connections get one more answer."""
+"""A stop without lost requests: the queue is shared, kept connections get one more answer."""
 
 import asyncio
 import socket
@@ -44,11 +44,11 @@ async def test_a_request_on_a_kept_connection_is_answered_while_the_server_stops
         answer = await client.request(GET)
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert await client.read_to_end() == b""
-        async with asyncio.timeout(GRACE / 2):  # nobody is left to wait for
+        async with asyncio.timeout(GRACE / 2):  # no connection is left to wait for
             await stopping
 
 
-async def test_who_says_nothing_is_closed_after_the_grace() -> None:
+async def test_a_silent_connection_is_closed_after_the_grace() -> None:
     async with kept() as (server, client):
         began = asyncio.get_running_loop().time()
         stopping = asyncio.create_task(server.stop())
@@ -60,7 +60,7 @@ async def test_who_says_nothing_is_closed_after_the_grace() -> None:
 async def test_a_connection_that_was_just_made_gets_its_answer_too() -> None:
     async with kept() as (server, _):
         fresh = Client(*await asyncio.open_connection("127.0.0.1", server.port))
-        while server.connections < 2:  # noqa: ASYNC110 - the server tells nobody
+        while server.connections < 2:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0)
         stopping = asyncio.create_task(server.stop())
         await asyncio.sleep(0)
@@ -78,7 +78,7 @@ async def test_what_has_arrived_but_was_not_read_is_answered() -> None:
         await stopping
 
 
-async def test_a_server_that_accepts_no_more_answers_and_lets_go() -> None:
+async def test_a_server_that_stopped_accepting_answers_once_more_and_closes() -> None:
     async with kept() as (server, client):
         port = server.port
         await server.stop_accepting()
@@ -87,7 +87,7 @@ async def test_a_server_that_accepts_no_more_answers_and_lets_go() -> None:
         assert (await client.request(GET)).headers["connection"] == "close"
 
 
-async def test_two_servers_share_one_queue_and_what_waits_in_it_is_the_others() -> None:
+async def test_two_servers_share_one_queue_and_the_second_takes_what_waits_in_it() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     held = Held()
@@ -114,7 +114,7 @@ async def test_two_servers_share_one_queue_and_what_waits_in_it_is_the_others() 
     listener.close()
 
 
-async def test_a_unix_socket_will_do(tmp_path: Path) -> None:
+async def test_a_unix_socket_is_served(tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
@@ -127,7 +127,7 @@ async def test_a_unix_socket_will_do(tmp_path: Path) -> None:
     await server.stop()
 
 
-async def test_who_was_accepted_just_before_the_stop_is_answered() -> None:
+async def test_a_connection_accepted_just_before_the_stop_is_answered() -> None:
     server = HttpServer(
         hello, RecordingLog(), host="127.0.0.1", port=0, limits=ServerLimits(keep_alive_grace=GRACE)
     )

@@ -85,7 +85,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.id)
 @pytest.mark.parametrize("piece", [1 << 20, 1000], ids=["whole", "in pieces"])
-async def test_it_is_refused_before_any_app_sees_it(case: Refusal, piece: int) -> None:
+async def test_it_is_refused_before_the_app_is_called(case: Refusal, piece: int) -> None:
     held = Held()
     async with serving(held) as served:
         client = await served.connect()
@@ -94,7 +94,7 @@ async def test_it_is_refused_before_any_app_sees_it(case: Refusal, piece: int) -
             await asyncio.sleep(0)
         answer = await client.answer()
         assert await client.read_to_end() == b""
-        assert (await served.connect()).reader  # the server lives
+        assert (await served.connect()).reader  # the server still accepts
     assert (answer.status, held.calls) == (case.status, 0)
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["connection"] == "close"
@@ -168,7 +168,7 @@ PARTS = st.sampled_from(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(parts=st.lists(PARTS | st.binary(max_size=8), max_size=12), size=st.integers(1, 40))
-async def test_whatever_comes_in_only_http_comes_out(parts: list[bytes], size: int) -> None:
+async def test_any_input_gets_only_http_answers(parts: list[bytes], size: int) -> None:
     data = b"".join(parts)
     async with serving(echo) as served:
         client = await served.connect()

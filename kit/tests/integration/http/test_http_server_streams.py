@@ -1,4 +1,4 @@
-"""Streams on a real socket: they outlast the time limits, and nobody outlasts them."""
+"""Streams on a real socket: they outlast the time limits, but not their client or the server."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -89,7 +89,7 @@ async def test_a_stream_outlasts_the_write_and_the_request_timeout() -> None:
     assert served.log.lines == []
 
 
-async def test_silence_is_broken_by_a_comment() -> None:
+async def test_comments_are_sent_at_intervals() -> None:
     ticker = Ticker(heartbeat=SOON)
     async with serving(ticker.app()) as served:
         client = await served.connect()
@@ -99,7 +99,7 @@ async def test_silence_is_broken_by_a_comment() -> None:
         ticker.queue.put_nowait(None)
 
 
-async def test_a_client_that_goes_away_ends_its_stream() -> None:
+async def test_a_client_that_disconnects_ends_its_stream() -> None:
     ticker = Ticker()
     async with serving(ticker.app()) as served:
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""Time limits, on real clients that are too slow: each strikes, frees everything, and spares others."""
+"""Time limits on clients that are too slow: each ends its request and no other."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ async def test_headers_that_do_not_end_get_408() -> None:
     assert served.log.lines == []
 
 
-async def test_dribbling_headers_do_not_win_time() -> None:
+async def test_dribbling_headers_do_not_extend_the_time() -> None:
     async with serving(hello, ServerLimits(read_timeout=SOON)) as served:
         client = await served.connect()
         reading = asyncio.create_task(client.answer())
@@ -114,13 +114,13 @@ async def test_a_client_that_does_not_read_is_cut_off(at_once: bool) -> None:  #
         client.send(GET)
         await ended.wait()
         async with asyncio.timeout(10):
-            while served.server.connections:  # noqa: ASYNC110 - nobody tells when it was cut off
+            while served.server.connections:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(SOON / 10)
     assert [event for _, event, _ in served.log.lines] == ["response took too long"]
 
 
 @pytest.mark.parametrize("first", [b"", GET, b"\r\n"], ids=["silent", "kept alive", "empty line"])
-async def test_an_idle_connection_is_closed_without_a_word(first: bytes) -> None:
+async def test_an_idle_connection_is_closed_without_an_answer(first: bytes) -> None:
     async with serving(hello, ServerLimits(idle_timeout=SOON)) as served:
         client = await served.connect()
         client.send(first)
@@ -141,7 +141,7 @@ async def test_a_connection_in_use_is_not_idle() -> None:
         assert (await client.answer()).status == 200
 
 
-async def test_the_next_request_in_the_pipe_has_its_own_time_to_arrive() -> None:
+async def test_the_next_pipelined_request_has_its_own_time_to_arrive() -> None:
     held = Held()
     async with serving(held, ServerLimits(read_timeout=2 * SOON)) as served:
         client = await served.connect()

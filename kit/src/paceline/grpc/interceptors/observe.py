@@ -1,4 +1,4 @@
-"""What is known of a call when it has ended, for whoever counts or logs it.
+"""What is known of a call when it has ended, for its metrics and its log line.
 
 `access_log` and `metrics` want the same: the code that was really sent and the duration, whatever
 way the call ended. A client that disconnected is CANCELLED, or DEADLINE_EXCEEDED when its own

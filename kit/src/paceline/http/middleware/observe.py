@@ -1,4 +1,4 @@
-"""What is known of a request when it has ended, for whoever counts or logs it.
+"""What is known of a request when it has ended, for its metrics and its log line.
 
 `access_log` and `metrics` want the same: the status that was really sent, the size of the body and
 the duration, whatever way the request ended. A client that disconnected is status 499.
