@@ -287,11 +287,11 @@ async def test_streams_beyond_the_limit_are_refused_and_the_server_goes_on() -> 
 async def test_calls_beyond_the_limit_are_refused() -> None:
     held = HeldHandler()
     async with serving(held.say, limits=replace(LIMITS, max_calls=2)) as client:
-        held = [client.say("x") for _ in range(2)]
+        calls = [client.say("x") for _ in range(2)]
         await client.until(lambda: client.app.in_flight == 2)
         assert await code_of(client.say("x")) is grpc.StatusCode.RESOURCE_EXHAUSTED
         held.open.set()
-        assert [text_of(await call) for call in held] == ["through"] * 2
+        assert [text_of(await call) for call in calls] == ["through"] * 2
 
 
 # --- start and stop
@@ -299,9 +299,9 @@ async def test_calls_beyond_the_limit_are_refused() -> None:
 
 async def test_a_stop_finishes_unary_calls_and_ends_streams() -> None:
     held, log = HeldHandler(), RecordingLog()
-    stream_gate = HeldHandler()
-    async with serving(held.say, stream_gate.count) as client:
-        held, stream = client.say("x"), client.count("")
+    held_stream = HeldHandler()
+    async with serving(held.say, held_stream.count) as client:
+        unary, stream = client.say("x"), client.count("")
         assert text_of(await anext(aiter(stream))) == "first"
         await held.entered.wait()
         stopping = asyncio.create_task(client.server.stop())
@@ -309,10 +309,10 @@ async def test_a_stop_finishes_unary_calls_and_ends_streams() -> None:
             await anext(aiter(stream))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         assert "shutting down" in (caught.value.details() or "")
-        assert stream_gate.cancelled.is_set()
+        assert held_stream.cancelled.is_set()
         assert not stopping.done()
         held.open.set()
-        assert text_of(await held) == "through"
+        assert text_of(await unary) == "through"
         async with asyncio.timeout(PATIENCE):
             await stopping
         assert log.events("error") == []
@@ -321,13 +321,13 @@ async def test_a_stop_finishes_unary_calls_and_ends_streams() -> None:
 async def test_a_stop_cuts_off_what_outlives_its_deadline_and_counts_it() -> None:
     held = HeldHandler()
     async with serving(held.say) as client:
-        held = client.say("x")
+        unary = client.say("x")
         await held.entered.wait()
         with pytest.raises(Error, match="1 calls in flight were cut off") as caught:
             async with fail_after(0.4, "stop"):
                 await client.server.stop()
         assert caught.value.code is Code.DEADLINE_EXCEEDED
-        assert await code_of(held) in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+        assert await code_of(unary) in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
         await held.cancelled.wait()
 
 
@@ -346,14 +346,14 @@ async def test_a_stop_does_not_wait_for_a_client_that_does_not_read() -> None:
 async def test_a_cancelled_stop_closes_all_the_same() -> None:
     held = HeldHandler()
     async with serving(held.say) as client:
-        held = client.say("x")
+        unary = client.say("x")
         await held.entered.wait()
         stopping = asyncio.create_task(client.server.stop())
         await asyncio.sleep(0)
         stopping.cancel()
         with pytest.raises(asyncio.CancelledError):
             await stopping
-        assert await code_of(held) in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+        assert await code_of(unary) in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
 async def test_start_and_stop_may_be_repeated_and_stop_may_come_first() -> None:
