@@ -18,8 +18,7 @@ from paceline.grpc.call import Call, Method
 from paceline.grpc.interceptors import shed as rpc_shed
 from paceline.http.app import App
 from paceline.http.events import Events, event
-from paceline.http.middleware import shed
-from paceline.http.middleware.shed import by_method
+from paceline.http.middleware import classify_by_method, shed
 from paceline.http.testing import TestClient
 from paceline.messaging import Incoming, Message
 from paceline.messaging.consumer import Consumer
@@ -45,7 +44,7 @@ async def failing() -> None:
 
 
 def client_of(admission: Admission) -> TestClient:
-    app = App(shed(admission, by_method(health=["/health"], background=["/report"])))
+    app = App(shed(admission, classify_by_method(health=["/health"], background=["/report"])))
     group = app.group()
     for path in ("/", "/health", "/report"):
         group.get(path, nothing)
@@ -101,7 +100,7 @@ async def test_a_request_is_counted_out_also_after_a_failure_or_a_cancellation()
     async def for_ever() -> None:
         await asyncio.Event().wait()
 
-    app = App(shed(admission, by_method()))
+    app = App(shed(admission, classify_by_method()))
     app.group().get("/", for_ever)
     task = asyncio.create_task(TestClient(app).get("/"))
     await asyncio.sleep(0)
@@ -128,7 +127,7 @@ async def test_a_stream_counts_until_it_begins() -> None:
     async def watch() -> Events[int]:
         return Events(source(), lambda n: event(msgspec.json.encode(n)))
 
-    app = App(shed(admission, by_method()))
+    app = App(shed(admission, classify_by_method()))
     app.group().get("/", watch)
     assert (await TestClient(app).get("/", headers={"accept": "text/event-stream"})).status == 200
     assert counted == [1, 0]
@@ -159,9 +158,9 @@ async def test_a_refused_call_is_resource_exhausted_with_retry_info_and_nothing_
     call = call_of(UNARY)
     interceptor = rpc_shed(admission, lambda _: Priority.READ, domain="shop")
     assert await interceptor(endpoint, UNARY)(call) is None
-    assert call.refusal is not None
-    assert call.refusal.code is Code.RESOURCE_EXHAUSTED
-    status = Status.FromString(call.refusal.details)
+    assert call.error is not None
+    assert call.error.code is Code.RESOURCE_EXHAUSTED
+    status = Status.FromString(call.error.details)
     info, retry = ErrorInfo(), RetryInfo()
     assert status.details[0].Unpack(info)
     assert status.details[1].Unpack(retry)

@@ -10,7 +10,7 @@ from rpc_echo import FakeContext
 
 from paceline.coalesce import ReadCoalescer
 from paceline.errors import Code, Error, NotFound
-from paceline.grpc.call import Call, Endpoint, Method, Refusal
+from paceline.grpc.call import Call, Endpoint, ErrorStatus, Method
 from paceline.grpc.interceptors import trace as rpc_trace
 from paceline.http.app import App
 from paceline.http.binding import Path
@@ -55,7 +55,7 @@ class Echo:
 
 def app(recorded: RecordedSpans, ratio: float = 1.0) -> App:
     made = App(
-        request_id(), trace(recorded.tracer(ratio), quiet=["/health"]), recover(RecordingLog())
+        request_id(), trace(recorded.tracer(ratio), skip_paths=["/health"]), recover(RecordingLog())
     )
     echo, group = Echo(), made.group("/api")
     group.get("/things/{id}", echo.get)
@@ -174,7 +174,7 @@ class TestCalls:
             )
             return b""
 
-        wrapped = rpc_trace(recorded.tracer(), quiet=["/quiet"])(endpoint or look, self.method)
+        wrapped = rpc_trace(recorded.tracer(), skip_paths=["/quiet"])(endpoint or look, self.method)
         await wrapped(Call(self.method, b"", FakeContext([*metadata])))
         return seen
 
@@ -210,7 +210,7 @@ class TestCalls:
     )
     async def test_only_server_errors_fail_a_span(self, code: Code, failed: bool) -> None:  # noqa: FBT001 - a table's column
         async def refuse(call: Call) -> bytes | None:
-            call.refusal = Refusal(code, "a secret", b"")
+            call.error = ErrorStatus(code, "a secret", b"")
             return None
 
         recorded = RecordedSpans()
@@ -222,7 +222,7 @@ class TestCalls:
         async def endpoint(call: Call) -> bytes | None:
             return b""
 
-        wrap = rpc_trace(RecordedSpans().tracer(), quiet=["/quiet"])
+        wrap = rpc_trace(RecordedSpans().tracer(), skip_paths=["/quiet"])
         assert wrap(endpoint, Method("/quiet")) is endpoint
 
 
