@@ -13,7 +13,7 @@ from paceline.errors import Code, Error, NotFound
 from paceline.messaging.dead_letter import DeadLetter, from_headers, kind_of, reason_of, to_headers
 from paceline.messaging.delivery import Delivery, Disposition
 from paceline.messaging.delivery_policy import OUTCOMES, TRANSIENT, DeliveryPolicy, PoisonMessage
-from paceline.messaging.lanes import Lanes
+from paceline.messaging.keyed_queues import Lanes
 from paceline.messaging.message import Message
 from paceline.messaging.nats.bus import describe, with_login
 from paceline.messaging.nats.connection import size_of

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from paceline.errors import Code, NotFound
 from paceline.messaging.delivery import Delivery
-from paceline.messaging.kafka.access import OPEN, KafkaAccess
 from paceline.messaging.kafka.errors import CLIENT, translate
 from paceline.messaging.kafka.offsets import Offsets
 from paceline.messaging.kafka.records import (
@@ -21,6 +20,7 @@ from paceline.messaging.kafka.records import (
     to_headers,
     to_retry_headers,
 )
+from paceline.messaging.kafka.security import OPEN, KafkaAccess
 from paceline.messaging.message import Message
 
 NOW = 1_800_000_000.0

@@ -46,7 +46,8 @@ from paceline.http.middleware import PreAdmission
 from paceline.lifecycle import Lifecycle, OnShutdown, Service
 from paceline.log import Logger
 from paceline.messaging.nats import NatsBus, NatsConsumer, Stream
-from paceline.postgres import InboxCleaner, Notifier, Pool, listening, uuid7
+from paceline.postgres import Notifier, Pool, listening, uuid7
+from paceline.postgres.inbox import InboxCleaner
 from paceline.postgres.outbox import OutboxListener, OutboxRelay
 from paceline.redis import CacheAside, Redis, RedisStore, SharedLimiter
 from paceline.resilience import Admission, Limiter, LoadShedder, RateLimiter, RateLimits

@@ -27,8 +27,8 @@ from myservice.service.records import RecordService
 from myservice.worker.orders import OrderProcessor
 from paceline.clock import SystemClock
 from paceline.messaging import Incoming, Message
-from paceline.postgres import SCHEMA as INBOX
 from paceline.postgres import Pool, connect, uuid7
+from paceline.postgres.inbox import SCHEMA as INBOX
 from paceline.postgres.outbox import SCHEMA as OUTBOX
 from paceline.postgres.outbox import OutboxRelay
 from paceline.testing import cancel_at_every_await

@@ -14,15 +14,15 @@ from paceline._lazy import lazy_exports
 if TYPE_CHECKING:
     from paceline.messaging.dead_letter import PREFIX, DeadLetter, to_headers
     from paceline.messaging.delivery_policy import DeliveryPolicy
-    from paceline.messaging.handling import Handler
     from paceline.messaging.message import Incoming, Message
+    from paceline.messaging.processor import Handler
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
             "DeadLetter": "dead_letter",
             "DeliveryPolicy": "delivery_policy",
-            "Handler": "handling",
+            "Handler": "processor",
             "Incoming": "message",
             "Message": "message",
             "PREFIX": "dead_letter",

@@ -20,8 +20,8 @@ from paceline.errors import Code, Error
 from paceline.log import Logger
 from paceline.messaging.delivery import Delivery, Disposition, Settlement
 from paceline.messaging.delivery_policy import DeliveryPolicy
-from paceline.messaging.handling import Handler, Handling
-from paceline.messaging.lanes import Lanes
+from paceline.messaging.keyed_queues import Lanes
+from paceline.messaging.processor import Handler, Handling
 from paceline.trace import Tracer
 
 T = TypeVar("T")

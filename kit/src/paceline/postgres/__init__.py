@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from paceline.postgres.connector import connect, describe
     from paceline.postgres.errors import DatabaseError, OutcomeUnknown, translate
     from paceline.postgres.ids import uuid7
-    from paceline.postgres.inbox import SCHEMA, InboxCleaner, claim, claimable
     from paceline.postgres.listen import Wakeup, listening
     from paceline.postgres.notify import Notifier
     from paceline.postgres.pool import Pool, PoolStats
@@ -29,18 +28,14 @@ else:
         {
             "Connection": "connection",
             "DatabaseError": "errors",
-            "InboxCleaner": "inbox",
             "Isolation": "transaction",
             "Notifier": "notify",
             "OutcomeUnknown": "errors",
             "Pool": "pool",
             "PoolStats": "pool",
             "Row": "connection",
-            "SCHEMA": "inbox",
             "Wakeup": "listen",
             "begin": "spans",
-            "claim": "inbox",
-            "claimable": "inbox",
             "connect": "connector",
             "describe": "connector",
             "end": "spans",
@@ -52,10 +47,8 @@ else:
     )
 
 __all__ = [
-    "SCHEMA",
     "Connection",
     "DatabaseError",
-    "InboxCleaner",
     "Isolation",
     "Notifier",
     "OutcomeUnknown",
@@ -64,8 +57,6 @@ __all__ = [
     "Row",
     "Wakeup",
     "begin",
-    "claim",
-    "claimable",
     "connect",
     "describe",
     "end",

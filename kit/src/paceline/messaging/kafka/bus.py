@@ -20,8 +20,8 @@ from paceline.concurrency import remaining
 from paceline.errors import Code, Error, copied
 from paceline.log import Logger
 from paceline.messaging.kafka import records as kafka_records
-from paceline.messaging.kafka.access import OPEN, KafkaAccess
 from paceline.messaging.kafka.errors import translate
+from paceline.messaging.kafka.security import OPEN, KafkaAccess
 from paceline.messaging.kafka.topics import Topic, ensure_topics
 from paceline.messaging.message import Message
 from paceline.messaging.nats import QueueError

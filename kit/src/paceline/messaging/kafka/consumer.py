@@ -11,9 +11,9 @@ from typing import TypeVar
 from paceline.log import Logger
 from paceline.messaging.consumer import Consumer
 from paceline.messaging.delivery_policy import DeliveryPolicy
-from paceline.messaging.handling import Handler
 from paceline.messaging.kafka.bus import KafkaBus
 from paceline.messaging.kafka.source import KafkaSource
+from paceline.messaging.processor import Handler
 from paceline.trace import Tracer
 
 T = TypeVar("T")

@@ -14,9 +14,9 @@ from typing import Any, Final, TypeAlias, cast
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition, errors
 
 from paceline.errors import Code
-from paceline.messaging.kafka.access import KafkaAccess
 from paceline.messaging.kafka.errors import translate
 from paceline.messaging.kafka.records import Record
+from paceline.messaging.kafka.security import KafkaAccess
 from paceline.messaging.nats import QueueError
 
 Place: TypeAlias = tuple[str, int]

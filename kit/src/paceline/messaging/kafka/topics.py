@@ -13,8 +13,8 @@ from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from paceline.errors import Error
-from paceline.messaging.kafka.access import KafkaAccess
 from paceline.messaging.kafka.errors import translate
+from paceline.messaging.kafka.security import KafkaAccess
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from paceline.log import Logger
 from paceline.messaging.consumer import Backpressure, Consumer
 from paceline.messaging.dead_letter import PREFIX
 from paceline.messaging.delivery_policy import DeliveryPolicy
-from paceline.messaging.handling import Handler
 from paceline.messaging.nats.bus import NatsBus
 from paceline.messaging.nats.jetstream import Stream
 from paceline.messaging.nats.source import Backlog, NatsSource
+from paceline.messaging.processor import Handler
 from paceline.trace import Tracer
 
 T = TypeVar("T")

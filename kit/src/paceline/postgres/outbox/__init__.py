@@ -13,8 +13,8 @@ from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paceline.postgres.outbox.listener import OutboxListener
+    from paceline.postgres.outbox.publishing import Publisher
     from paceline.postgres.outbox.relay import OutboxRelay
-    from paceline.postgres.outbox.rounds import Publisher
     from paceline.postgres.outbox.table import SCHEMA, OutboxStats, enqueue
 else:
     __getattr__ = lazy_exports(
@@ -23,7 +23,7 @@ else:
             "OutboxListener": "listener",
             "OutboxRelay": "relay",
             "OutboxStats": "table",
-            "Publisher": "rounds",
+            "Publisher": "publishing",
             "SCHEMA": "table",
             "enqueue": "table",
         },

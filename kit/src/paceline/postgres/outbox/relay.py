@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.postgres import Pool
-from paceline.postgres.outbox.rounds import Attempt, Publisher, publish_in_rounds
+from paceline.postgres.outbox.publishing import Attempt, Publisher, publish_in_rounds
 from paceline.postgres.outbox.table import (
     OutboxStats,
     is_anything_due,

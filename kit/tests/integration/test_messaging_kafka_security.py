@@ -12,9 +12,9 @@ from recording_log import RecordingLog
 
 from paceline.errors import Code
 from paceline.messaging import Message
-from paceline.messaging.kafka.access import KafkaAccess
 from paceline.messaging.kafka.bus import KafkaBus
 from paceline.messaging.kafka.consumer import KafkaConsumer
+from paceline.messaging.kafka.security import KafkaAccess
 from paceline.messaging.kafka.topics import Topic
 from paceline.messaging.nats import QueueError
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.messaging import Message
-from paceline.postgres.outbox.rounds import publish_in_rounds
+from paceline.postgres.outbox.publishing import publish_in_rounds
 from paceline.postgres.outbox.table import Stored
 
 
