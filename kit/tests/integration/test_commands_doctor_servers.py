@@ -126,7 +126,7 @@ async def test_a_queue_tells_of_its_streams_and_consumers(nats: NatsEngine) -> N
         assert (await look(safer))[f"stream {stream.name}"][0] is Status.WARN
     finally:
         for each in (stream, dead):
-            await bus.ask(f"$JS.API.STREAM.DELETE.{each.name}", b"", dict)
+            await bus.call_api(f"STREAM.DELETE.{each.name}", None, dict)
         await bus.stop()
 
 

@@ -209,14 +209,14 @@ def test_what_leaves_early_says_nothing_of_how_long_things_take() -> None:
 
 async def test_background_work_waits_for_room_and_not_for_ever() -> None:
     world = make(most=10)
-    await world.shedder.until_room()
+    await world.shedder.wait_for_capacity()
     let_in = world.admit(9)
     world.shedder.adjust(0)
-    await world.shedder.until_room()  # gives up: nobody leaves
+    await world.shedder.wait_for_capacity()  # gives up: nobody leaves
     for ticket in let_in:
         ticket.leave()
     world.shedder.adjust(0)
-    await world.shedder.until_room()
+    await world.shedder.wait_for_capacity()
 
 
 async def test_a_shedder_starts_and_stops_again_and_again() -> None:

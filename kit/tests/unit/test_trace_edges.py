@@ -19,7 +19,7 @@ from paceline.http.middleware import recover, request_id, trace
 from paceline.http.testing import TestClient
 from paceline.log.ambient import current as log_fields
 from paceline.messaging import Incoming, Message
-from paceline.messaging.spans import Processing, Sending
+from paceline.messaging.spans import ProcessSpans, PublishSpans
 from paceline.postgres.spans import summary_of
 from paceline.trace import (
     BatchSpans,
@@ -279,11 +279,11 @@ class TestMessages:
     def test_a_sampled_one_is_sent_with_the_place_of_its_sending(self) -> None:
         recorded = Recorded()
         batch = [message(1, traceparent=SAMPLED, a="b"), message(2, traceparent=UNSAMPLED)]
-        with Sending(recorded.tracer(), "nats", [*batch, message(3)]) as sending:
-            sending.told([None, None, None])
+        with PublishSpans(recorded.tracer(), "nats", [*batch, message(3)]) as spans:
+            spans.record([None, None, None])
         sent = recorded.named("send things.made")
         assert (sent.trace_id, sent.parent_id, sent.kind) == (TRACE, PARENT, SpanKind.PRODUCER)
-        assert [each.headers for each in sending.messages] == [
+        assert [each.headers for each in spans.messages] == [
             {"traceparent": sent.traceparent, "a": "b"}, {"traceparent": UNSAMPLED}, {},
         ]  # fmt: skip
         assert batch[0].headers["traceparent"] == SAMPLED
@@ -292,19 +292,19 @@ class TestMessages:
         recorded = Recorded()
         root = recorded.tracer().enter("root", SpanKind.SERVER)
         token = attach(root)
-        with Sending(recorded.tracer(), "nats", [message(1)]) as sending:
-            sending.told([Error(Code.UNAVAILABLE, "a secret")])
+        with PublishSpans(recorded.tracer(), "nats", [message(1)]) as spans:
+            spans.record([Error(Code.UNAVAILABLE, "a secret")])
         detach(token)
         sent = recorded.named("send things.made")
         assert sent.parent_id == root.span_id
         assert sent.failed
         assert sent.attributes["error.type"] == "UNAVAILABLE"
-        assert sending.messages[0].headers == sent.headers()
+        assert spans.messages[0].headers == sent.headers()
 
     def test_without_a_tracer_nothing_is_touched(self) -> None:
         batch = [message(1, traceparent=SAMPLED)]
-        with Sending(None, "nats", batch) as sending:
-            assert sending.messages is batch
+        with PublishSpans(None, "nats", batch) as spans:
+            assert spans.messages is batch
 
     def test_each_is_handled_in_its_own_trace_and_the_work_stands_in_the_firsts(self) -> None:
         recorded = Recorded()
@@ -314,11 +314,11 @@ class TestMessages:
             incoming(2, traceparent=SAMPLED),
             incoming(3, traceparent=other),
         ]
-        with Processing(recorded.tracer(), "worker", batch) as processing:
+        with ProcessSpans(recorded.tracer(), "worker", batch) as spans:
             assert current() is not None
             with span("SELECT"):
                 pass
-            processing.told([None, None, ValueError("a secret")])
+            spans.record([None, None, ValueError("a secret")])
         select, first, second = recorded.spans
         assert (first.trace_id, first.parent_id) == (TRACE, PARENT)
         assert second.trace_id == "a" * 32
@@ -328,7 +328,7 @@ class TestMessages:
 
     def test_one_alone_is_handled_in_its_trace_even_if_it_is_not_recorded(self) -> None:
         recorded = Recorded()
-        with Processing(recorded.tracer(), "worker", [incoming(1, traceparent=UNSAMPLED)]):
+        with ProcessSpans(recorded.tracer(), "worker", [incoming(1, traceparent=UNSAMPLED)]):
             assert outgoing() == {"traceparent": UNSAMPLED}
             assert log_fields() == {"trace_id": TRACE}
         assert current() is None
@@ -336,7 +336,7 @@ class TestMessages:
 
     def test_what_began_no_trace_begins_it_here(self) -> None:
         recorded = Recorded()
-        with Processing(recorded.tracer(), "worker", [incoming(1), incoming(2)]):
+        with ProcessSpans(recorded.tracer(), "worker", [incoming(1), incoming(2)]):
             pass
         assert recorded.tree() == 2 * [("process things.made", "")]
 

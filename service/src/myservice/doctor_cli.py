@@ -51,7 +51,7 @@ from paceline.concurrency import fail_after
 from paceline.config import ConfigError, Layer, Loaded, format_duration, load
 from paceline.errors import Error, chain
 from paceline.log import Log, new_logger
-from paceline.messaging.nats import dead_stream
+from paceline.messaging.nats import dead_letter_stream
 from paceline.postgres.migrate import read_source
 from paceline.trace import parse_endpoint
 
@@ -171,7 +171,7 @@ def _of(config: Config, purpose: Purpose, patience: float) -> dict[str, Check]:
     if config.nats_url is not None:
         checks["nats"] = partial(
             check_nats, config.get_nats_url(), log,
-            consumers={CONSUMER: ORDERS}, dead=dead_stream(replicas=config.nats_replicas),
+            consumers={CONSUMER: ORDERS}, dead=dead_letter_stream(replicas=config.nats_replicas),
             program=_PROGRAM, patience=patience,
         )  # fmt: skip
     if config.redis_url is not None:

@@ -19,7 +19,7 @@ from myservice.service.imports import ImportService
 from paceline.clock import SystemClock
 from paceline.lifecycle import Service
 from paceline.log import Logger
-from paceline.messaging.nats import DeadLetters, NatsBus, dead_stream
+from paceline.messaging.nats import DeadLetters, NatsBus, dead_letter_stream
 from paceline.postgres import Pool, uuid7
 
 
@@ -51,7 +51,9 @@ class Graveyard:
 def build_graveyard(config: Config, log: Logger) -> Graveyard:
     """Wire what ``myservice dead`` needs."""
     bus = NatsBus(config.get_nats_url(), log, name="myservice dead")
-    return Graveyard([bus], DeadLetters(bus, stream=dead_stream(replicas=config.nats_replicas)))
+    return Graveyard(
+        [bus], DeadLetters(bus, stream=dead_letter_stream(replicas=config.nats_replicas))
+    )
 
 
 @dataclass(frozen=True, slots=True)

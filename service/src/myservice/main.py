@@ -22,6 +22,7 @@ from myservice.repository.accounts import PgAccounts
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.ledger import PgLedger
 from myservice.repository.orders import PgOrders
+from myservice.repository.payments import CONSUMER
 from myservice.repository.reading import Reads
 from myservice.repository.record_changes import CHANNEL, PgChanges
 from myservice.repository.records import PgRecords
@@ -45,7 +46,7 @@ from paceline.http import App, HttpServer
 from paceline.http.middleware import PreAdmission
 from paceline.lifecycle import Lifecycle, OnShutdown, Service
 from paceline.log import Logger
-from paceline.messaging.nats import NatsBus, NatsConsumer, Stream
+from paceline.messaging.nats import NatsBus, NatsConsumer, NatsSubscription, Stream
 from paceline.postgres import Notifier, Pool, listening, uuid7
 from paceline.postgres.inbox import InboxCleaner
 from paceline.postgres.outbox import OutboxListener, OutboxRelay
@@ -321,8 +322,10 @@ def _work(
     )
     consumer = NatsConsumer(
         bus, OrderProcessor(orders).process, log, type=OrderCreated,
-        stream=stream.name, subjects=stream.subjects, replicas=stream.replicas,
-        tracer=tracer, gate=shedder,
+        subscription=NatsSubscription(
+            stream.name, stream.subjects, durable=CONSUMER, replicas=stream.replicas
+        ),
+        tracer=tracer, backpressure=shedder,
     )  # fmt: skip
     return Work(
         [bus, relay, listener, InboxCleaner(pool, log), consumer],

@@ -20,7 +20,7 @@ from shopping import READY, UNREADY, Shop, check, load_of, running_shop
 
 from paceline.engines import NatsEngine, PostgresEngine
 from paceline.log import setup
-from paceline.messaging.nats import NatsBus, ask
+from paceline.messaging.nats import NatsBus, NatsBusSettings
 from paceline.testing import SilentLog, nats_cluster
 
 FULL = os.environ.get("ORDERS_TEST") == "full"
@@ -128,12 +128,12 @@ async def test_the_leader_of_the_queue_is_killed_under_load(migrated: str, tmp_p
 
 async def leader_of(url: str) -> int:
     """Which node leads the stream of orders, once one does; every stream has its copies."""
-    bus = NatsBus(url, setup("error"), name="test")
+    settings = NatsBusSettings(publish_timeout=SETTLE)
+    bus = NatsBus(url, setup("error"), name="test", settings=settings)
     await bus.start()
     try:
-        connection = await bus.connection(SETTLE)
         kept = [
-            (await ask(connection, f"STREAM.INFO.{name}", None, Kept, SETTLE)).cluster
+            (await bus.call_api(f"STREAM.INFO.{name}", None, Kept)).cluster
             for name in ("DEAD", "ORDERS_order-processor_failures", "ORDERS")
         ]
     finally:

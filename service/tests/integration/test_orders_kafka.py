@@ -23,8 +23,8 @@ from myservice.service.orders import OrderService
 from myservice.worker.orders import OrderProcessor
 from paceline.clock import SystemClock
 from paceline.errors import Code, Error
-from paceline.messaging import Incoming, Message
-from paceline.messaging.kafka import KafkaBus, KafkaConsumer, Topic
+from paceline.messaging import ConsumerSettings, DeliveryPolicy, Incoming, Message
+from paceline.messaging.kafka import KafkaBus, KafkaConsumer, KafkaSubscription, Topic
 from paceline.postgres import Pool, uuid7
 from paceline.postgres.outbox import OutboxRelay
 
@@ -54,7 +54,10 @@ async def working(
 ) -> AsyncGenerator[KafkaConsumer[OrderCreated]]:
     consumer = KafkaConsumer(
         bus, processor.process, RecordingLog(), type=OrderCreated,
-        topics=[CREATED_SUBJECT], group=GROUP, batch=8, nak_delay=0.05, heartbeat=0.5,
+        subscription=KafkaSubscription((CREATED_SUBJECT,), GROUP),
+        settings=ConsumerSettings(
+            batch=8, heartbeat=0.5, policy=DeliveryPolicy(retry_delay=0.05)
+        ),
     )  # fmt: skip
     await consumer.start()
     try:
@@ -117,15 +120,15 @@ async def test_orders_that_come_twice_while_workers_come_and_go_are_paid_once(
     assert (await PgAccounts(pool).get(b)).balance == 1090
 
 
-async def test_what_is_no_order_ends_among_the_dead_letters(pool: Pool, bus: KafkaBus) -> None:
+async def test_what_is_no_order_becomes_a_dead_letter(pool: Pool, bus: KafkaBus) -> None:
     orders = OrderService(PgOrders(pool), SystemClock(), uuid7)
     await bus.publish(Message(CREATED_SUBJECT, b"nonsense", "m1", headers={"trace": "t"}))
     async with working(bus, OrderProcessor(orders)) as consumer:
 
-        async def buried() -> bool:
-            return consumer.stats.buried == 1
+        async def dead_lettered() -> bool:
+            return consumer.stats.dead_lettered == 1
 
-        await becomes(buried)
+        await becomes(dead_lettered)
     (letter,) = await dead_letters(bus.servers, GROUP)
     assert (letter.id, letter.kind, letter.subject) == ("m1", "undecodable", CREATED_SUBJECT)
     assert (letter.data, letter.headers) == (b"nonsense", {"trace": "t"})

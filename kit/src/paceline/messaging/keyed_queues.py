@@ -1,8 +1,8 @@
-"""Lanes: where deliveries queue, so that one key stays in one line.
+"""Queues of deliveries in which messages of one key stay in order.
 
-A delivery with a key goes to the lane that its key says, one without to the shortest. `take` gives
-all that waits, in order, up to the limit of its first: while one batch is worked on the next one
-gathers, which makes batches as large as the load asks for and no larger. Used by ``consumer``.
+A delivery with a key goes to the queue that its key's hash names, one without to the shortest.
+`take` gives all that waits in a queue, in order, up to the limit of the first: while one batch is
+being handled the next one gathers, so batches are as large as the load makes them and no larger.
 """
 
 import asyncio
@@ -13,49 +13,50 @@ from zlib import crc32
 from paceline.messaging.delivery import Delivery
 
 
-class Lanes:
+class KeyedQueues:
     """``count`` queues. Their length is the caller's to bound."""
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._waiting: list[deque[Delivery]] = [deque() for _ in range(count)]
-        self._stirred = [asyncio.Event() for _ in range(count)]
+        self._queues: list[deque[Delivery]] = [deque() for _ in range(count)]
+        self._changed = [asyncio.Event() for _ in range(count)]
         self._closed = False
 
     def open(self) -> None:
-        """Begin, also again, with empty lanes."""
+        """Begin with empty queues; after a `close`, again."""
         self._closed = False
-        for waiting in self._waiting:
-            waiting.clear()
+        for queue in self._queues:
+            queue.clear()
 
     def add(self, delivery: Delivery) -> None:
-        """Queue it."""
+        """Put it into the queue of its key."""
         if delivery.key:
-            lane = crc32(delivery.key.encode()) % self.count
+            number = crc32(delivery.key.encode()) % self.count
         else:
-            lane = min(range(self.count), key=lambda number: len(self._waiting[number]))
-        self._waiting[lane].append(delivery)
-        self._stirred[lane].set()
+            number = min(range(self.count), key=lambda each: len(self._queues[each]))
+        self._queues[number].append(delivery)
+        self._changed[number].set()
 
-    async def take(self, lane: int, limit: Callable[[Delivery], int]) -> list[Delivery]:
-        """Wait for some and take them; none when the lanes are closed.
+    async def take(self, number: int, limit: Callable[[Delivery], int]) -> list[Delivery]:
+        """Wait for deliveries in a queue and take them; none when the queues are closed.
 
-        ``limit`` says in how large a company a delivery may go; only equals go together.
+        ``limit``: the size of the batch that a delivery may be in; only deliveries with the same
+        limit go together.
         """
-        waiting, stirred = self._waiting[lane], self._stirred[lane]
-        while not waiting and not self._closed:
-            stirred.clear()
-            await stirred.wait()
+        queue, changed = self._queues[number], self._changed[number]
+        while not queue and not self._closed:
+            changed.clear()
+            await changed.wait()
         if self._closed:
             return []
-        most = limit(waiting[0])
-        taken = [waiting.popleft()]
-        while waiting and len(taken) < most and limit(waiting[0]) == most:
-            taken.append(waiting.popleft())
+        most = limit(queue[0])
+        taken = [queue.popleft()]
+        while queue and len(taken) < most and limit(queue[0]) == most:
+            taken.append(queue.popleft())
         return taken
 
     def close(self) -> None:
-        """Give nothing out any more."""
+        """Give out nothing more; every waiting `take` returns an empty list."""
         self._closed = True
-        for stirred in self._stirred:
-            stirred.set()
+        for changed in self._changed:
+            changed.set()

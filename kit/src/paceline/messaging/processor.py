@@ -1,16 +1,16 @@
 """A batch through its handler: decoded, bounded in time, halved when it fails, one outcome each.
 
-Invariant: whatever the handler does, every delivery gets a verdict, and only a stop ends the wait
-for it. A batch that *raises* because the world is down (`TRANSIENT`) counts for nobody: it is held
-and tried again, so an outage, however long, buries nothing. Unless others succeed meanwhile: then
-it is the fault of one after all. Any other error is halved until the culprit fails alone; but not
-a timeout, since halves of what hangs would hang in turn. Called by ``consumer``; read ``verdict``.
+Invariant: whatever the handler does, every delivery gets a settlement, and only a stop ends the
+wait for it. A batch that *raises* a `TRANSIENT` error counts as no attempt: it is held and tried
+again, so an outage of a dependency, however long, makes no dead letters. If other batches succeed
+meanwhile the error is one message's after all. Any other error is narrowed down by halving the
+batch until one message fails alone; but not a timeout, since each half would run into it again.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -18,9 +18,11 @@ from paceline.concurrency import fail_after
 from paceline.errors import Code, Error, copied
 from paceline.log import Logger
 from paceline.messaging.delivery import Delivery, Disposition, Settlement
-from paceline.messaging.delivery_policy import TRANSIENT, DeliveryPolicy, Undecodable
+from paceline.messaging.delivery_policy import TRANSIENT, UndecodableMessage
 from paceline.messaging.message import Incoming
-from paceline.messaging.spans import Processing
+from paceline.messaging.settings import ConsumerSettings
+from paceline.messaging.spans import ProcessSpans
+from paceline.messaging.waiting import Backoff
 from paceline.trace import Tracer
 
 T = TypeVar("T")
@@ -28,18 +30,37 @@ T = TypeVar("T")
 Outcomes: TypeAlias = Sequence[Exception | None]
 
 Handler: TypeAlias = Callable[[Sequence[Incoming[T]]], Awaitable[Outcomes]]
-"""Gives an outcome for each item, in order: None when its effect is committed. What it raises is
+"""Gives an outcome for each message, in order: None when its effect is committed. What it raises is
 about the whole batch, of which nothing has taken effect then."""
 
-_SWALLOWED_GRACE: Final = 5.0
-_LAST_GRACE: Final = 1.0
+_UNCANCELLED_GRACE: Final = 5.0
+_CANCEL_GRACE: Final = 1.0
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
-_PATIENCE: Final = 3
+_MAX_HOLDS: Final = 3
 
 
-class Handling(Generic[T]):
-    """Judges batches. ``waits_for``: why it cannot at the moment; ``calls`` of the handler."""
+class Permit(Protocol):
+    """One piece of work that is counted as in flight."""
+
+    def leave(self) -> None:
+        """Count it no more."""
+        ...
+
+
+class InFlight(Protocol):
+    """Counts the work of a process, as `paceline.resilience.LoadShedder` does."""
+
+    def enter_background(self) -> Permit:
+        """Count one call of the handler as in flight, whatever the size of its batch."""
+        ...
+
+
+class BatchProcessor(Generic[T]):
+    """Calls the handler with batches. ``calls``: how often so far.
+
+    ``blocked_by``: the failure because of which nothing can be handled at the moment, or None.
+    """
 
     def __init__(
         self,
@@ -48,33 +69,34 @@ class Handling(Generic[T]):
         *,
         type: type[T],  # noqa: A002 - what a message is decoded to, as msgspec calls it
         name: str,
-        policy: DeliveryPolicy,
-        work_timeout: float,
+        settings: ConsumerSettings,
         tracer: Tracer | None = None,
+        in_flight: InFlight | None = None,
     ) -> None:
         self.calls = 0
-        self.waits_for: Exception | None = None
+        self.blocked_by: Exception | None = None
         self._name = name
         self._handler = handler
         self._log = log
         self._decode = msgspec.json.Decoder(type).decode
-        self._policy = policy
-        self._work_timeout = work_timeout
+        self._policy = settings.policy
+        self._timeout = settings.handler_timeout
         self._tracer = tracer
+        self._in_flight = in_flight
         self._succeeded = 0
         self._abandoned: set[asyncio.Task[Outcomes]] = set()
 
-    async def judge(self, batch: Sequence[Delivery]) -> list[Settlement]:
-        """What becomes of each."""
+    async def process(self, batch: Sequence[Delivery]) -> list[Settlement]:
+        """Handle a batch; gives a settlement for each delivery."""
         settlements: list[Settlement] = []
         deliveries: list[Delivery] = []
         items: list[Incoming[T]] = []
         for delivery in batch:
             try:
-                self._policy.admit(delivery)
+                self._policy.check_deliveries(delivery)
                 item = self._decoded(delivery)
             except Error as exc:
-                settlements.append(Settlement(delivery, Disposition.BURY, error=exc))
+                settlements.append(Settlement(delivery, Disposition.DEAD_LETTER, error=exc))
             else:
                 deliveries.append(delivery)
                 items.append(item)
@@ -87,11 +109,11 @@ class Handling(Generic[T]):
         try:
             value = self._decode(delivery.data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
-            raise Undecodable from exc
+            raise UndecodableMessage from exc
         return Incoming(delivery.id, delivery.subject, value, delivery.attempt, delivery.headers)
 
     async def _outcomes(self, items: Sequence[Incoming[T]]) -> Outcomes:
-        before, pause, held = self._succeeded, _FIRST_PAUSE, 0
+        succeeded_before, backoff, holds = self._succeeded, Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), 0
         while True:
             try:
                 outcomes = await self._call(items)
@@ -99,36 +121,30 @@ class Handling(Generic[T]):
                 failure = exc
             else:
                 self._succeeded += 1
-                self._resume()
+                self._note_resumed()
                 return outcomes
-            held += 1
-            if self._is_of_items(failure, items, before, held):
+            holds += 1
+            others_succeed = self._succeeded > succeeded_before
+            if not _is_transient(failure):
                 break
-            self._pause(failure)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
-        if len(items) == 1 or is_overdue(failure):
+            if holds >= _MAX_HOLDS and (len(items) > 1 or others_succeed):
+                break
+            self._note_paused(failure)
+            await backoff.pause()
+        if len(items) == 1 or _is_timeout(failure):
             return [copied(failure) for _ in items]
         middle = len(items) // 2
         return [*await self._outcomes(items[:middle]), *await self._outcomes(items[middle:])]
 
-    def _is_of_items(
-        self, failure: Exception, items: Sequence[Incoming[T]], before: int, held: int
-    ) -> bool:
-        """Whether to look for the culprit among the items, and not to wait for the world."""
-        if not isinstance(failure, Error) or failure.code not in TRANSIENT:
-            return True
-        return held >= _PATIENCE and (len(items) > 1 or self._succeeded > before)
-
     async def _call(self, items: Sequence[Incoming[T]]) -> Outcomes:
-        """Call the handler in a task of its own: it may be cancelled, and we not with it."""
+        """Call the handler in a task of its own, so it can be cancelled without cancelling us."""
         self.calls += 1
         task = asyncio.create_task(self._timed(items), name=f"{self._name} call", context=Context())
         try:
-            await asyncio.wait([task], timeout=self._work_timeout + _SWALLOWED_GRACE)
+            await asyncio.wait([task], timeout=self._timeout + _UNCANCELLED_GRACE)
         except asyncio.CancelledError:
             task.cancel()
-            await asyncio.wait([task], timeout=_LAST_GRACE)
+            await asyncio.wait([task], timeout=_CANCEL_GRACE)
             self._abandon(task)
             raise
         if not task.done():
@@ -145,36 +161,44 @@ class Handling(Generic[T]):
         return outcomes
 
     async def _timed(self, items: Sequence[Incoming[T]]) -> Outcomes:
-        async with fail_after(self._work_timeout, f"a handler of {self._name}"):
-            if self._tracer is None:
-                return await self._handler(items)
-            with Processing(self._tracer, self._name, items) as processing:
-                return processing.told(await self._handler(items))
+        permit = self._in_flight.enter_background() if self._in_flight is not None else None
+        try:
+            async with fail_after(self._timeout, f"a handler of {self._name}"):
+                if self._tracer is None:
+                    return await self._handler(items)
+                with ProcessSpans(self._tracer, self._name, items) as spans:
+                    return spans.record(await self._handler(items))
+        finally:
+            if permit is not None:
+                permit.leave()
 
     def _abandon(self, task: asyncio.Task[Outcomes]) -> None:
         if not task.done():
             self._log.error("a handler does not end", consumer=self._name)
             self._abandoned.add(task)
-            task.add_done_callback(self._over)
+            task.add_done_callback(self._on_abandoned_done)
         elif not task.cancelled():
-            task.exception()  # it failed as it was cut off, and nobody waits for it
+            task.exception()  # it failed while it was being cancelled: not to be reported as lost
 
-    def _over(self, task: asyncio.Task[Outcomes]) -> None:
+    def _on_abandoned_done(self, task: asyncio.Task[Outcomes]) -> None:
         self._abandoned.discard(task)
         if not task.cancelled():
             task.exception()
 
-    def _pause(self, exc: Exception) -> None:
-        if self.waits_for is None:
-            self._log.warning("consumer waits", consumer=self._name, error=exc)
-        self.waits_for = exc
+    def _note_paused(self, exc: Exception) -> None:
+        if self.blocked_by is None:
+            self._log.warning("consumer paused", consumer=self._name, error=exc)
+        self.blocked_by = exc
 
-    def _resume(self) -> None:
-        if self.waits_for is not None:
-            self._log.info("consumer goes on", consumer=self._name)
-        self.waits_for = None
+    def _note_resumed(self) -> None:
+        if self.blocked_by is not None:
+            self._log.info("consumer resumed", consumer=self._name)
+        self.blocked_by = None
 
 
-def is_overdue(failure: Exception) -> bool:
-    """Whether it was cut off for taking too long."""
+def _is_transient(failure: Exception) -> bool:
+    return isinstance(failure, Error) and failure.code in TRANSIENT
+
+
+def _is_timeout(failure: Exception) -> bool:
     return isinstance(failure, Error) and failure.code is Code.DEADLINE_EXCEEDED

@@ -1,8 +1,7 @@
-"""How to get in: TLS and a login for Kafka, said once for producer, consumer and administration.
+"""TLS and login for Kafka, stated once for producer, consumer and administration.
 
-Built with a `ssl.SSLContext` of the caller's, so certificates are nobody's business here. A login
-without TLS is possible, as within a trusted network, and never the default: it must be said. Given
-to `KafkaBus`, from which `KafkaConsumer` takes it too.
+The `ssl.SSLContext` is the caller's, so this module reads no certificates. A login without TLS is
+possible, as within a trusted network, and must be asked for.
 """
 
 import ssl
@@ -13,28 +12,28 @@ Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
 @dataclass(frozen=True, slots=True)
-class KafkaAccess:
+class KafkaSecurity:
     """``tls``: None for none. ``user``: "" for no login (SASL).
 
-    ``in_the_clear``: a login without TLS is meant. Errors: ``ValueError`` for one that is not.
+    ``plaintext_login``: allow a login without TLS. Errors: ``ValueError`` for one without either.
     """
 
     tls: ssl.SSLContext | None = None
     user: str = ""
     password: str = field(default="", repr=False)
     mechanism: Mechanism = "SCRAM-SHA-512"
-    in_the_clear: bool = False
+    plaintext_login: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what would send a password to whoever listens."""
-        if self.user and self.tls is None and not self.in_the_clear:
-            raise ValueError("a login without TLS shows the password to whoever listens")
+        """Refuse what would send a password unencrypted by accident."""
+        if self.user and self.tls is None and not self.plaintext_login:
+            raise ValueError("a login without TLS sends the password unencrypted")
 
     def options(self) -> dict[str, Any]:
-        """What the client library takes, which has no types."""
-        secured = "SSL" if self.tls is not None else "PLAINTEXT"
+        """Arguments for the client library, which has no types."""
+        protocol = "SSL" if self.tls is not None else "PLAINTEXT"
         found: dict[str, Any] = {
-            "security_protocol": f"SASL_{secured}" if self.user else secured,
+            "security_protocol": f"SASL_{protocol}" if self.user else protocol,
             "ssl_context": self.tls,
         }
         if self.user:
@@ -46,5 +45,5 @@ class KafkaAccess:
         return found
 
 
-OPEN = KafkaAccess()
-"""Neither: for a broker that lets everybody in."""
+NO_SECURITY = KafkaSecurity()
+"""Neither TLS nor a login."""
