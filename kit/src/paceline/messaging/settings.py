@@ -1,4 +1,7 @@
-"""The settings that every consumer has, whatever the broker."""
+"""The settings that every consumer has, whatever the broker.
+
+What only one broker knows, such as a durable's name or a session timeout, is in its subscription.
+"""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,8 @@
-"""How long to wait: pauses between attempts, and timeouts within the caller's deadline."""
+"""How long to wait: pauses between attempts, and timeouts within the caller's deadline.
+
+The pauses are for loops that run for as long as the service does; what a caller waits for is
+repeated by ``paceline.resilience.Retry``, within a budget.
+"""
 
 import asyncio
 
