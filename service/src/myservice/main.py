@@ -315,8 +315,8 @@ def _work(
     """The relay of the outbox and the consumer of orders, which lets requests go first."""
     stream = msgspec.structs.replace(ORDERS, replicas=config.nats_replicas)
     bus = NatsBus(config.get_nats_url(), log, name="myservice", streams=[stream], tracer=tracer)
-    # It is told of every message; the look by itself is for a notification that was lost.
-    relay = OutboxRelay(pool, bus, log, poll=1.0)
+    # It is woken for every message; polling is for a notification that was lost.
+    relay = OutboxRelay(pool, bus, log, poll_interval=1.0)
     listener = OutboxListener(
         lambda: listening(config.get_database_url(), _OUTBOX, log), relay.wake
     )

@@ -88,7 +88,7 @@ async def test_orders_that_come_twice_while_workers_come_and_go_are_paid_once(
     pool: Pool, bus: KafkaBus
 ) -> None:
     a, b = await opened(pool, 1000), await opened(pool, 1000)
-    relay = OutboxRelay(pool, Twice(bus), RecordingLog(), poll=0.05)
+    relay = OutboxRelay(pool, Twice(bus), RecordingLog(), poll_interval=0.05)
     orders = OrderService(PgOrders(pool, announced=relay.wake), SystemClock(), uuid7)
     processor = OrderProcessor(orders)
 
@@ -136,7 +136,7 @@ async def test_what_is_no_order_becomes_a_dead_letter(pool: Pool, bus: KafkaBus)
 
 async def test_a_handler_that_fails_is_given_the_order_again(pool: Pool, bus: KafkaBus) -> None:
     a, b = await opened(pool, 10), await opened(pool, 10)
-    relay = OutboxRelay(pool, bus, RecordingLog(), poll=0.05)
+    relay = OutboxRelay(pool, bus, RecordingLog(), poll_interval=0.05)
     orders = OrderService(PgOrders(pool, announced=relay.wake), SystemClock(), uuid7)
     attempts: list[int] = []
 

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paceline.postgres.inbox.table import SCHEMA, InboxCleaner, claim, claimable
+    from paceline.postgres.inbox.cleaner import InboxCleaner
+    from paceline.postgres.inbox.table import INBOX_SCHEMA, claim, claimable
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
-            "InboxCleaner": "table",
-            "SCHEMA": "table",
+            "INBOX_SCHEMA": "table",
+            "InboxCleaner": "cleaner",
             "claim": "table",
             "claimable": "table",
         },
         extra="postgres",
     )
 
-__all__ = ["SCHEMA", "InboxCleaner", "claim", "claimable"]
+__all__ = ["INBOX_SCHEMA", "InboxCleaner", "claim", "claimable"]

@@ -1,9 +1,9 @@
-"""A batch on its way into the queue, in rounds: of each key one message is out at a time.
+"""A batch of the outbox on its way into the queue: of each key, one message at a time.
 
 Invariant: a message is handed to the publisher only after the one before it, of the same key, was
-acknowledged. A pipeline that sent both at once would let the second one pass when only the first
-fails. Keys differ nearly always, and messages without one never wait, so there is nearly always one
-round. What was neither sent nor failed was not tried. Used by ``relay``.
+acknowledged. A pipeline that sent both at once would let the second overtake when only the first
+fails. Most keys in a batch are different, and messages without a key never wait, so there is nearly
+always one round. What was neither sent nor failed was not tried.
 """
 
 import asyncio
@@ -13,64 +13,66 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from paceline.messaging import Message
-from paceline.postgres.outbox.table import Stored
+from paceline.postgres.outbox.table import OutboxRow
 
 
 class Publisher(Protocol):
-    """The queue."""
+    """The queue, as `paceline.messaging.nats.NatsBus` is."""
 
     async def publish_all(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
-        """Send them and wait; one outcome each, None for what the queue has acknowledged."""
+        """Publish and wait; one outcome each, None for what the queue has acknowledged."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """What became of a batch. ``failed`` is of unknown outcome: the queue may have it or not."""
+class PublishResult:
+    """What became of a batch. What failed may be in the queue or not."""
 
-    sent: list[Stored] = field(default_factory=list[Stored])
-    failed: list[tuple[Stored, Exception]] = field(default_factory=list[tuple[Stored, Exception]])
+    sent: list[OutboxRow] = field(default_factory=list[OutboxRow])
+    failed: list[tuple[OutboxRow, Exception]] = field(
+        default_factory=list[tuple[OutboxRow, Exception]]
+    )
 
 
-async def publish_in_rounds(
-    publisher: Publisher, messages: Sequence[Stored], seconds: float
-) -> Attempt:
-    """Publish a batch within ``seconds``; what is out when they are over has failed.
+async def publish_in_key_order(
+    publisher: Publisher, rows: Sequence[OutboxRow], seconds: float
+) -> PublishResult:
+    """Publish a batch within ``seconds``; what is under way when they are over has failed.
 
     Raises nothing but a cancellation: whatever the publisher raises is the outcome of its round.
     """
-    attempt = Attempt()
+    result = PublishResult()
     until = asyncio.get_running_loop().time() + seconds
-    lines = _lines(messages)
-    while lines:
-        heads = [line.popleft() for line in lines]
+    queues = _by_key(rows)
+    while queues:
+        heads = [queue.popleft() for queue in queues]
         outcomes = await _publish(publisher, heads, until)
-        for each, outcome in zip(heads, outcomes, strict=True):
+        for row, outcome in zip(heads, outcomes, strict=True):
             if outcome is None:
-                attempt.sent.append(each)
+                result.sent.append(row)
             else:
-                attempt.failed.append((each, outcome))
-        pairs = zip(lines, outcomes, strict=True)
-        lines = [line for line, outcome in pairs if line and outcome is None]
-    return attempt
+                result.failed.append((row, outcome))
+        pairs = zip(queues, outcomes, strict=True)
+        queues = [queue for queue, outcome in pairs if queue and outcome is None]
+    return result
 
 
-def _lines(messages: Sequence[Stored]) -> list[deque[Stored]]:
-    """The messages of each key behind one another; each without a key stands alone."""
-    lines: dict[str | int, deque[Stored]] = {}
-    for each in messages:
-        lines.setdefault(each.message.key or each.position, deque()).append(each)
-    return [*lines.values()]
+def _by_key(rows: Sequence[OutboxRow]) -> list[deque[OutboxRow]]:
+    """The messages of each key in a queue of their own; each one without a key, too."""
+    queues: dict[str | int, deque[OutboxRow]] = {}
+    for row in rows:
+        queues.setdefault(row.message.key or row.position, deque()).append(row)
+    return [*queues.values()]
 
 
 async def _publish(
-    publisher: Publisher, out: Sequence[Stored], until: float
+    publisher: Publisher, rows: Sequence[OutboxRow], until: float
 ) -> Sequence[Exception | None]:
     try:
         async with asyncio.timeout_at(until):
-            outcomes = await publisher.publish_all([each.message for each in out])
-    except Exception as exc:  # noqa: BLE001 - whatever it is, these messages are not known as sent
-        return [exc] * len(out)
-    if len(outcomes) != len(out):
-        return [RuntimeError(f"{len(outcomes)} outcomes for {len(out)} messages")] * len(out)
+            outcomes = await publisher.publish_all([row.message for row in rows])
+    except Exception as exc:  # noqa: BLE001 - whatever it is, these are not known as sent
+        return [exc] * len(rows)
+    if len(outcomes) != len(rows):
+        return [RuntimeError(f"{len(outcomes)} outcomes for {len(rows)} messages")] * len(rows)
     return outcomes
