@@ -140,17 +140,20 @@ async def test_a_handler_that_fails_is_given_the_order_again(pool: Pool, bus: Ka
     orders = OrderService(PgOrders(pool, announced=relay.wake), SystemClock(), uuid7)
     attempts: list[int] = []
 
+    await relay.start()
+    placed = await orders.place_order(OrderDraft(a, b, 5, ""), ADA, None)
+
     class Flaky(OrderProcessor):
         async def process(
             self, batch: Sequence[Incoming[OrderCreated]]
         ) -> Sequence[Exception | None]:
-            attempts.extend(each.attempt for each in batch)
-            if attempts[-1] < 3:
-                return [Error(Code.INTERNAL, "not yet") for _ in batch]
-            return await super().process(batch)
+            # The topic may still hold orders of the tests before this one.
+            attempts.extend(each.attempt for each in batch if each.value.id == placed.id)
+            outcomes = await super().process([each for each in batch if each.attempt >= 3])
+            done = iter(outcomes)
+            failure = Error(Code.INTERNAL, "not yet")
+            return [next(done) if each.attempt >= 3 else failure for each in batch]
 
-    await relay.start()
-    placed = await orders.place_order(OrderDraft(a, b, 5, ""), ADA, None)
     async with working(bus, Flaky(orders)):
 
         async def paid() -> bool:
