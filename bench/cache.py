@@ -29,9 +29,10 @@ from myservice.domain.records import Record
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
 from paceline.clock import SystemClock
-from paceline.postgres import Pool
+from paceline.postgres import Pool, PoolSettings
 from paceline.redis import CacheAside, Redis, RedisStore, SharedLimiter
 from paceline.resilience import RateLimiter
+from paceline.testing import SilentLog
 
 T = TypeVar("T")
 
@@ -39,16 +40,6 @@ _CONCURRENT = 64
 _TURN, _TURNS = 0.8, 5
 _ZIPF = 1.1
 _DRAWN = 50_000
-
-
-class Quiet:
-    """Drops what is logged."""
-
-    def info(self, event: str, /, **fields: object) -> None:
-        """Drop it."""
-
-    def warning(self, event: str, /, **fields: object) -> None:
-        """Drop it."""
 
 
 @asynccontextmanager
@@ -113,11 +104,16 @@ async def compare(
 
 async def reads(dsn: str, redis: Redis, ids: Sequence[UUID]) -> list[float]:
     """Both distributions; what the cache makes of the coalescer's rate."""
-    pool = Pool(dsn, max_size=10, application_name="bench")
+    pool = Pool(dsn, PoolSettings(max_size=10, application_name="bench"))
     await pool.start()
     plain = PgRecords(pool)
     cache = CacheAside(
-        RedisStore(redis, name="records"), Quiet(), SystemClock(), name="r", type=Record, ttl=3600
+        RedisStore(redis, name="records"),
+        SilentLog(),
+        SystemClock(),
+        name="r",
+        type=Record,
+        ttl=3600,
     )
     cached = CachedRecords(plain, cache)
     try:
@@ -140,7 +136,6 @@ async def reads(dsn: str, redis: Redis, ids: Sequence[UUID]) -> list[float]:
         return ratios
     finally:
         await cache.stop()
-        await plain.stop()
         await pool.stop()
 
 
@@ -194,7 +189,7 @@ async def main() -> None:
             running_redis(folder) as url,
         ):
             world = await database.seed()
-            redis = Redis(url, Quiet(), SystemClock(), timeout=1.0)
+            redis = Redis(url, SilentLog(), SystemClock(), timeout=1.0)
             await redis.start()
             print("| reads | way | per second | p99 ms | ratio |\n|---|---|---|---|---|")
             ratios = await reads(

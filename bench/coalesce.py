@@ -19,14 +19,14 @@ from uuid import UUID
 import uvloop
 
 from paceline.coalesce import ReadCoalescer
-from paceline.postgres import Pool
+from paceline.postgres import Pool, PoolSettings
 
 _BLOCK, _BLOCKS = 100, 60
 
 
 async def measure(database_url: str) -> dict[str, float]:
     """Medians of a call in µs, and ratios that are medians of each block's own."""
-    pool = Pool(database_url, max_size=2, min_size=1, application_name="bench")
+    pool = Pool(database_url, PoolSettings(max_size=2, min_size=1, application_name="bench"))
     await pool.start()
     try:
         ids = [row["id"] for row in await pool.fetch("SELECT id FROM records LIMIT 1000")]

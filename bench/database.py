@@ -20,9 +20,10 @@ import asyncpg
 from cases import World
 from load import Result
 
-from myservice.schema import SchemaUpgrade
+from myservice.cli import SERVICE
 from paceline.engines import PostgresEngine
 from paceline.postgres import connect
+from paceline.postgres.migrate import SchemaUpgrade
 
 RECORDS, ACCOUNTS, BALANCE = 100_000, 10_000, 1_000_000
 OWNER = "bench"
@@ -116,7 +117,7 @@ class Database:
 
     async def seed(self) -> World:
         """Bring the schema up and fill the tables."""
-        await SchemaUpgrade(self.dsn).start()
+        await SchemaUpgrade(self.dsn, SERVICE.get_migrations()).start()
         await self._session.execute("SET lock_timeout = '10s'; SET statement_timeout = '120s'")
         # The ledger's triggers forbid what a bench must do between cases: empty it.
         await self._session.execute("SET session_replication_role = replica")

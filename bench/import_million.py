@@ -19,7 +19,8 @@ from pathlib import Path
 import asyncpg
 from database import running_database, say, scratch
 
-from myservice.schema import SchemaUpgrade
+from myservice.cli import SERVICE
+from paceline.postgres.migrate import SchemaUpgrade
 
 HERE = Path(__file__).parent
 BAD = 1000
@@ -100,7 +101,7 @@ async def measure(lines: int, folder: Path) -> str:
     file = folder / "records.ndjson"
     await asyncio.to_thread(write_file, file, lines)
     async with running_database(folder / "db") as database:
-        await SchemaUpgrade(database.dsn).start()
+        await SchemaUpgrade(database.dsn, SERVICE.get_migrations()).start()
         session = await asyncpg.connect(database.dsn)
         try:
             return await _killed_and_resumed(file, lines, database.dsn, session)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from paceline.http import App, ASGIApp, Message, Receive, Scope, Send, track
 from paceline.http.middleware import metrics as measured
-from paceline.log import new_logger, prepared
+from paceline.log import new_logger, record_writer
 from paceline.metrics import Metrics, Series
 
 _ROUNDS = 12
@@ -87,7 +87,7 @@ async def main() -> None:
 
     print(f"a scrape of {lines} lines: {await least(scrape, 20) / 1_000:.2f} ms")
     with open(os.devnull, "w") as stream:  # noqa: ASYNC230, PTH123 - nothing is waited for there
-        write = prepared(new_logger("info", stream=stream, format="json"), "info", "done", "n")
+        write = record_writer(new_logger("info", stream=stream, format="json"), "info", "done", "n")
 
         async def log() -> None:
             for number in range(20):

@@ -30,7 +30,7 @@ from load import quantile
 from servers import Skipped, build_go
 
 from myservice.domain.orders import CREATED_SUBJECT, Order, announce
-from myservice.main import ORDERS
+from myservice.worker.orders import ORDERS
 from paceline.engines import NatsEngine
 from paceline.messaging import Message
 from paceline.messaging.nats import NatsBus

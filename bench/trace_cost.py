@@ -38,8 +38,8 @@ from paceline.http.middleware import (
     trace,
 )
 from paceline.log import new_logger
-from paceline.postgres import Pool, begin, end, uuid7
-from paceline.trace import BatchSpans, TraceExport, Tracer, sender_to
+from paceline.postgres import Pool, uuid7
+from paceline.trace import BatchSpans, SpanKind, TraceExport, Tracer, recording, sender_to
 
 _CONCURRENT, _REQUESTS, _TURNS = 64, 512, 60
 _COUNTED: Final = (128, 640)
@@ -69,9 +69,13 @@ class Anybody:
 class Rows:
     """A pool whose answers are at hand."""
 
-    async def fetch(self, sql: str, ids: UUID | Sequence[UUID]) -> list[dict[str, object]]:
-        """A record for each id, and the statement's span as ``paceline.postgres`` makes it."""
-        span = begin(sql)
+    async def fetch(self, _sql: str, ids: UUID | Sequence[UUID]) -> list[dict[str, object]]:
+        """A record for each id, and a span of the statement with the attributes of a real one."""
+        parent = recording()
+        span = parent and parent.child(
+            "SELECT records", SpanKind.CLIENT,
+            {"db.system.name": "postgresql", "db.query.summary": "SELECT records"},
+        )  # fmt: skip
         now = datetime.now(UTC)
         rows: list[dict[str, object]] = [
             {
@@ -81,7 +85,8 @@ class Rows:
             for each in ([ids] if isinstance(ids, UUID) else ids)
         ]  # fmt: skip
         if span is not None:
-            end(span, len(rows))
+            span.attributes["db.response.returned_rows"] = len(rows)
+            span.end()
         return rows
 
 

@@ -24,14 +24,15 @@ from grpc import aio
 from load import quantile
 from rpc_layer import started
 
+from myservice.cli import SERVICE
 from myservice.domain.records import Record
 from myservice.proto.v1 import records_pb2, records_pb2_grpc
 from myservice.repository.record_changes import CHANNEL
 from myservice.repository.records import PgRecords
-from myservice.schema import SchemaUpgrade
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
-from paceline.postgres import Notifier, Pool, uuid7
+from paceline.postgres import Notifier, Pool, PoolSettings, uuid7
+from paceline.postgres.migrate import SchemaUpgrade
 
 HERE = Path(__file__).parent
 _CHANNELS = 20
@@ -105,14 +106,14 @@ async def measure(
     """Subscribe, write, wait until all is heard."""
     prefixes = options.subscribers // options.shared
     audience = Audience((("authorization", f"Bearer {token}"),))
-    pool = Pool(dsn, min_size=1, max_size=4, application_name="bench")
+    pool = Pool(dsn, PoolSettings(min_size=1, max_size=4, application_name="bench"))
     notifier = Notifier(pool, CHANNEL)
     records = PgRecords(pool, written=notifier.notify)
     channels = [
         aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
         for _ in range(_CHANNELS)
     ]
-    for service in (pool, notifier, records):
+    for service in (pool, notifier):
         await service.start()
     followers = [
         asyncio.create_task(audience.follow(n, channels[n % _CHANNELS], f"{n % prefixes:04d}-"))
@@ -134,7 +135,7 @@ async def measure(
         await asyncio.gather(*followers, return_exceptions=True)
         for channel in channels:
             await channel.close()
-        for service in (records, notifier, pool):
+        for service in (notifier, pool):
             await service.stop()
 
 
@@ -157,7 +158,7 @@ async def run(options: argparse.Namespace, folder: Path) -> str:
         secret.encode(), subject=OWNER, scopes=["records:read"], expiry=7200, clock=SystemClock()
     )
     async with running_database(folder / "db") as database:
-        await SchemaUpgrade(database.dsn).start()
+        await SchemaUpgrade(database.dsn, SERVICE.get_migrations()).start()
         command: list[str | Path] = [Path(sys.executable).with_name("myservice"), "serve"]
         settings = {
             "APP_DATABASE_URL": database.dsn, "APP_JWT_SECRET": secret, "APP_PORT": "0",

@@ -25,7 +25,7 @@ from paceline.http.middleware import (
     timeout,
 )
 from paceline.lifecycle import Lifecycle
-from paceline.log import setup
+from paceline.log import setup_logging
 from paceline.resilience import RateLimiter, RateLimits
 
 SECRET = b"a-benchmark-secret-of-at-least-32-bytes"
@@ -60,7 +60,7 @@ def bare() -> App:
 
 def full() -> App:
     """The whole stack."""
-    log, clock = setup("info", format="json"), SystemClock()
+    log, clock = setup_logging("info", format="json"), SystemClock()
     app = App(request_id(), real_ip(["10.0.0.0/8"]), access_log(log), recover(log), timeout(30))
     verifier = Verifier([Secrets(SECRET)], clock)
     limiter = RateLimiter(clock, rate=1_000_000)
@@ -72,7 +72,7 @@ async def main(kind: str, port: int) -> int:
     """Serve until a signal."""
     apps: dict[str, Callable[[], ASGIApp]] = {"raw": lambda: raw, "bare": bare, "full": full}
     app = apps[kind]()
-    log = setup("error", format="json") if kind != "full" else setup("info", format="json")
+    log = setup_logging("info" if kind == "full" else "error", format="json")
     server = HttpServer(app, log, host="127.0.0.1", port=port)
     return await Lifecycle([server], log).run()
 

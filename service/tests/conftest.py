@@ -6,19 +6,19 @@ from uuid import uuid4
 
 import pytest
 from memory_records import MemoryRecords
-from recording_log import RecordingLog
 from valkey import Valkey, redis_server
 
+from myservice.cli import SERVICE
 from myservice.domain.records import Record, RecordNotFound
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
-from myservice.schema import open_migrator
 from myservice.service.records import RecordRepository
 from paceline.clock import SystemClock
 from paceline.engines import PostgresEngine
-from paceline.postgres import Pool
+from paceline.postgres import Pool, PoolSettings
+from paceline.postgres.migrate import open_migrator
 from paceline.redis import CacheAside, Redis, RedisStore
-from paceline.testing import TemplateDatabase, database, nats, postgres, redis
+from paceline.testing import RecordingLog, TemplateDatabase, database, nats, postgres, redis
 
 __all__ = [
     "database",
@@ -34,7 +34,7 @@ __all__ = [
 
 
 async def migrate(dsn: str) -> None:
-    async with open_migrator(dsn) as migrator:
+    async with open_migrator(dsn, SERVICE.get_migrations()) as migrator:
         await migrator.up()
 
 
@@ -56,7 +56,7 @@ async def migrated(template: TemplateDatabase) -> AsyncGenerator[str]:
 @pytest.fixture
 async def pool(migrated: str) -> AsyncGenerator[Pool]:
     """A started pool on a migrated database."""
-    found = Pool(migrated, min_size=1, max_size=4)
+    found = Pool(migrated, PoolSettings(min_size=1, max_size=4))
     await found.start()
     yield found
     await found.stop()

@@ -1,8 +1,8 @@
-"""Public names of a room that are imported when they are first used (PEP 562).
+"""Public names of a package that are imported when they are first used (PEP 562).
 
-Invariant: asking for one name imports the module that defines it and no other, so a command that
-needs only a token does not load a database driver. A library that is not installed becomes an
-ImportError that names the extra which brings it.
+Invariant: using one name imports the module that defines it and no other, so a command that only
+needs a token does not load a database driver. A library that is not installed becomes an
+ImportError that names the extra which installs it.
 """
 
 import sys
@@ -16,7 +16,7 @@ def lazy_exports(
     """The ``__getattr__`` of the package ``room``.
 
     ``modules``: for each public name the module, relative to the room, that defines it. ``extra``:
-    of this distribution, which installs what the room needs.
+    the extra of this distribution that installs what the room needs.
 
     Errors: ``AttributeError`` for a name that is not public; ``ImportError`` without the extra.
     """
@@ -34,7 +34,7 @@ def lazy_exports(
             raise ImportError(
                 f"{room} needs {missing}, which is not installed: pip install 'paceline[{extra}]'"
             ) from exc
-        setattr(sys.modules[room], name, value)  # asked for once only
+        setattr(sys.modules[room], name, value)  # so this is called once for each name
         return value
 
     return load

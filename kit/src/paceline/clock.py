@@ -1,8 +1,7 @@
-"""The clock as a dependency: what expires takes one, so a test can move time.
+"""The clock as a dependency, so that tests can move time.
 
-Two readings, never mixed: `Clock.time` is the calendar's (tokens, records), may jump, and goes
-into data; `Clock.monotonic` only ever grows and is for intervals (rate limits). Used by
-``paceline.auth`` and ``paceline.resilience.rate_limit``.
+Two readings, never mixed: `Clock.time` is calendar time, for data (tokens, records), and may jump;
+`Clock.monotonic` only grows, for intervals (rate limits).
 """
 
 import time
@@ -10,7 +9,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the time comes from."""
+    """A source of time: `SystemClock`, or a test's own."""
 
     def time(self) -> float:
         """Seconds since the Unix epoch."""
@@ -22,7 +21,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The system's clock."""
 
     def time(self) -> float:
         """Seconds since the Unix epoch."""

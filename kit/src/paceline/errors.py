@@ -1,12 +1,11 @@
-"""Errors a service may show: a canonical code, a safe message, the detail kept behind it.
+"""Errors with a canonical code, a message for the caller, and a cause for the log.
 
-Invariant: ``Error.message`` is written for the caller and never holds another exception's text;
-what really happened is the ``__cause__``, which goes to the log only. Each edge (HTTP, command
-line) has one table from `Code` to its own kind of answer, so nobody translates twice.
+Invariant: ``Error.message`` is written for the caller and never holds the text of another
+exception; that one is the ``__cause__``, which only the log shows. Each edge (HTTP, gRPC, messages,
+command line) has one table from `Code` to its own kind of answer.
 
-`wrap` gives Go's ``fmt.Errorf("...: %w", err)``: context is added on the way out and the type that
-``except`` matches stays. It rests on PEP 678 notes, so plain tracebacks show the context too.
-Every other room stands on this one; read ``paceline.http.problem`` next.
+`wrap` is Go's ``fmt.Errorf("...: %w", err)``: it adds context on the way out and keeps the type
+that ``except`` matches. It uses the notes of PEP 678, so plain tracebacks show the context as well.
 """
 
 from collections.abc import Iterator
@@ -40,8 +39,10 @@ class Code(IntEnum):
 class Error(Exception):
     """A failure with a `Code` and a message that is safe to show to the caller.
 
-    ``kind`` names the failure within its code, kebab-case, for problem types and metrics;
-    a subclass gives its own ("insufficient-balance"), otherwise it is the code's name.
+        raise Error(Code.UNAVAILABLE, "the queue is down") from exc
+
+    ``kind`` names the failure within its code, in kebab-case, for problem types and metrics. A
+    subclass sets its own ("insufficient-balance"); without one it is the code's name.
     """
 
     kind: ClassVar[str] = ""
@@ -53,28 +54,28 @@ class Error(Exception):
 
 
 class NotFound(Error):
-    """The thing asked for does not exist."""
+    """What was requested does not exist."""
 
     def __init__(self, message: str = "not found") -> None:
         super().__init__(Code.NOT_FOUND, message)
 
 
 class AlreadyExists(Error):
-    """The thing to be created is there already."""
+    """What was to be created exists already."""
 
     def __init__(self, message: str = "already exists") -> None:
         super().__init__(Code.ALREADY_EXISTS, message)
 
 
 class Unauthorized(Error):
-    """The caller did not prove who they are."""
+    """The caller is not authenticated."""
 
     def __init__(self, message: str = "unauthorized") -> None:
         super().__init__(Code.UNAUTHENTICATED, message)
 
 
 class PermissionDenied(Error):
-    """The caller is known, and may not do this."""
+    """The caller is authenticated, but not allowed to do this."""
 
     def __init__(self, message: str = "permission denied") -> None:
         super().__init__(Code.PERMISSION_DENIED, message)
@@ -97,7 +98,7 @@ class ValidationError(Error):
 
 
 class Overloaded(Error):
-    """There is no room for it now; nothing was done. ``retry_after``: seconds until it may help."""
+    """Refused for lack of capacity; nothing was done. ``retry_after``: seconds to wait."""
 
     kind = "overloaded"
 
@@ -109,10 +110,12 @@ class Overloaded(Error):
 
 
 class wrap:  # noqa: N801 - reads as a statement: with wrap("service.get_record({})", id):
-    """Add context to whatever leaves the block, keeping its type.
+    """Add context to an exception that leaves the block; its type stays.
 
-    ``with wrap("service.get_record({})", record_id):`` costs next to nothing while nothing fails:
-    the text is formatted only on the way out. Cancellation passes untouched.
+        with wrap("service.get_record({})", record_id):
+            return await repository.get(record_id)
+
+    The text is formatted only when the block fails. Cancellation passes unchanged.
     """
 
     __slots__ = ("_args", "_template")
@@ -134,11 +137,11 @@ class wrap:  # noqa: N801 - reads as a statement: with wrap("service.get_record(
             exc.add_note(self._template.format(*self._args))
 
 
-def copied(exc: Exception) -> Exception:
-    """Another exception that says the same, for one failure that several callers are told of.
+def copy_exception(exc: Exception) -> Exception:
+    """A copy of ``exc``, to raise one failure in several tasks.
 
-    Raising one object in several tasks would mix their tracebacks and the context that each one
-    adds with `wrap`. The constructor is not called: its arguments may be others than ``args``.
+    Raising one object in several tasks would mix their tracebacks and the context that each adds
+    with `wrap`. The constructor is not called, since its parameters may differ from ``args``.
     """
     other = type(exc).__new__(type(exc), *exc.args)
     other.args = exc.args
@@ -152,10 +155,10 @@ def copied(exc: Exception) -> Exception:
 
 
 def chain(exc: BaseException) -> str:
-    """The whole story on one line, outermost context first, as Go prints a wrapped error.
+    """The exception, its context and its causes on one line, as Go prints a wrapped error.
 
-    "service.get_record(42): query record 42: record not found". For logs only: it holds the text
-    of causes, which may say more than a caller should see.
+    "service.get_record(42): query record 42: record not found". For logs only: the texts of causes
+    may say more than a caller should see.
     """
     return ": ".join(_links(exc))
 

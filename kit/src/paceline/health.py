@@ -1,41 +1,31 @@
-"""Readiness: every dependency is checked at once, each within a timeout, and named.
+"""Readiness: every dependency is checked at the same time, each within a timeout, and reported.
 
-Probes never stampede what they probe: concurrent callers share one round, and its result is
-reused for a moment. A reason in a `Report` may be shown to anybody: it is an `Error`'s own
-message or a fixed text; what really happened goes to the log, once, when a check turns from good
-to bad. Liveness has nothing to ask here: a process that answers is alive, and restarting it mends
-no database. Turned into HTTP by the service's handlers; ``draining`` is the lifecycle's.
+Probes do not multiply the load on what they check: concurrent callers share one round of checks,
+whose result is reused for a moment. A ``reason`` may be shown to anybody: it is the message of an
+`Error` or a fixed text. The cause is logged, once, when a check begins to fail.
+
+There is no liveness check here: a process that answers is alive, and restarting it repairs no
+database.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final
 
 from paceline.concurrency import SingleFlight, fail_after, fetch_all
 from paceline.errors import Error
+from paceline.log import Logger
 
-_SHOWN_FOR_UNKNOWN: Final = "check failed"
+_UNKNOWN_REASON: Final = "check failed"
 
-Check = Callable[[], Awaitable[None]]
-
-
-class Logger(Protocol):
-    """Where a change of health is told."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log a recovery."""
-        ...
-
-    def error(self, event: str, /, **fields: object) -> object:
-        """Log a failure."""
-        ...
+HealthCheck = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """How one check went; ``reason`` is empty when ok, and safe to show."""
+class CheckResult:
+    """The outcome of one check; ``reason`` is empty when it passed, and safe to show."""
 
     name: str
     ok: bool
@@ -44,23 +34,27 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """Whether to send work here. Ready: not draining, and every check is ok."""
+class HealthReport:
+    """Whether to send requests here: ``ready`` when not ``draining`` and every check passes."""
 
     ready: bool
     draining: bool
-    results: tuple[Result, ...]
+    results: tuple[CheckResult, ...]
 
 
 class Health:
-    """Run the checks when asked.
+    """Runs the checks, by name, when `ready` is called.
 
-    Settings, in seconds: ``timeout`` of each check; ``reuse`` of a round's result.
+        health = Health({"postgres": pool.ping}, log, draining=lambda: lifecycle.draining)
+        report = await health.ready()
+
+    A check passes when it returns and fails when it raises. ``draining``: whether the process is
+    shutting down. In seconds: ``timeout`` of each check; ``reuse``: how long a result is reused.
     """
 
     def __init__(
         self,
-        checks: Mapping[str, Check],
+        checks: Mapping[str, HealthCheck],
         log: Logger,
         *,
         draining: Callable[[], bool],
@@ -73,25 +67,31 @@ class Health:
         self._timeout = timeout
         self._reuse = reuse
         self._failing: set[str] = set()
-        self._rounds: SingleFlight[str, tuple[Result, ...]] = SingleFlight()
-        self._results: tuple[Result, ...] = ()
+        self._rounds: SingleFlight[str, tuple[CheckResult, ...]] = SingleFlight()
+        self._results: tuple[CheckResult, ...] = ()
         self._fresh_until = 0.0
 
-    async def ready(self) -> Report:
-        """The state of everything; takes at most the timeout and never raises for a check."""
+    def add(self, name: str, check: HealthCheck) -> None:
+        """One more check. Errors: ``ValueError`` for a name that is taken."""
+        if name in self._checks:
+            raise ValueError(f"two checks are called {name}")
+        self._checks[name] = check
+
+    async def ready(self) -> HealthReport:
+        """The state of all checks. Takes at most the timeout; a failing check does not raise."""
         results = self._results
         if asyncio.get_running_loop().time() >= self._fresh_until:
             results = await self._rounds.do("ready", self._run_round)
         draining = self._draining()
         ready = not draining and all(result.ok for result in results)
-        return Report(ready, draining, results)
+        return HealthReport(ready, draining, results)
 
-    async def _run_round(self) -> tuple[Result, ...]:
+    async def _run_round(self) -> tuple[CheckResult, ...]:
         self._results = tuple(await fetch_all(self._checks, self._run))
         self._fresh_until = asyncio.get_running_loop().time() + self._reuse
         return self._results
 
-    async def _run(self, name: str) -> Result:
+    async def _run(self, name: str) -> CheckResult:
         began = perf_counter()
         ok = False
         try:
@@ -101,12 +101,12 @@ class Health:
             reason = exc.message
             self._failed(name, exc)
         except Exception as exc:  # noqa: BLE001 - a check that fails in any way is a check that failed
-            reason = _SHOWN_FOR_UNKNOWN
+            reason = _UNKNOWN_REASON
             self._failed(name, exc)
         else:
             ok, reason = True, ""
             self._passed(name)
-        return Result(name, ok, reason, round((perf_counter() - began) * 1000, 3))
+        return CheckResult(name, ok, reason, round((perf_counter() - began) * 1000, 3))
 
     def _failed(self, name: str, error: Exception) -> None:
         if name not in self._failing:

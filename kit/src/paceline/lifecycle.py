@@ -1,13 +1,13 @@
-"""A process's life: services start in order, serve until a signal, and stop in reverse.
+"""The life of a process: services start in order, run until a signal, and stop in reverse order.
 
-SIGTERM or SIGINT: `Lifecycle.draining` becomes true at once (readiness answers 503), the services
-go on for the drain delay so that load balancers notice, then each stops within a common timeout;
-one that overruns is cancelled and the next ones still get a small fair share. A second signal
-forces. A worker whose place another has taken (``paceline.commands.prefork``) stops by `hand_over`,
-without the delay and the 503. `Exit` is the only table of exit codes. Rejected: exit stacks,
-because a service that overruns must not take the time of those below it. Built by ``main``;
-``paceline.health`` reads `Lifecycle.draining`; ``paceline.http.server.server`` is the first to
-stop.
+On SIGTERM or SIGINT `Lifecycle.draining` becomes true at once, so that readiness answers 503, and
+the services go on for the drain delay, in which load balancers notice. Then each service stops, all
+within one timeout; one that takes too long is cancelled, and those after it still get a small share
+of time. A second signal forces the stop. A process that is being replaced at its address stops by
+`Lifecycle.hand_over`, without the delay and the 503. `ExitCode` is the only table of exit codes.
+
+Rejected: ``AsyncExitStack``, since one service that takes too long would use up the time of all
+those below it.
 """
 
 import asyncio
@@ -20,101 +20,96 @@ from typing import Final, Protocol, Self, runtime_checkable
 
 from paceline.concurrency import fail_after
 from paceline.errors import Code, Error, wrap
+from paceline.log import Logger
 
 _MAX_GRACE: Final = 1.0
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """What `Lifecycle.run` returns, for ``sys.exit``. Forced by signal N: 128 + N.
 
-    2 is the command line's: the configuration or the arguments are wrong.
+    2 is used by the command line, for wrong arguments or settings.
     """
 
     CLEAN = 0
-    FAILED = 1  # a service could not start, or died while the process was up
-    CUT_SHORT = 3  # something did not stop in time or not cleanly: work may have been cut off
+    FAILED = 1  # a service could not start, or ended while the process was running
+    UNCLEAN = 3  # a service did not stop in time, or failed to: work may have been lost
     FORCED = 128
 
 
+@runtime_checkable
 class Service(Protocol):
-    """Something that starts and stops.
+    """Something that starts and stops, such as a pool, a server or a consumer.
 
-    ``stop`` is called once for each ``start``, also for one that failed or was cancelled half way,
-    so it must cope with nothing having been started. It may read
-    ``paceline.concurrency.deadline.remaining``, is cancelled when that is over, and raises to tell
-    that it cut work short.
+    `stop` is called once for each `start`, also for one that failed or was cancelled half way, so
+    it must work when nothing, or only part, was started. Its time is the current deadline
+    (``paceline.concurrency.remaining``), after which it is cancelled. It raises if work was lost.
     """
 
     @property
     def name(self) -> str:
-        """How logs and errors call it."""
+        """For logs and errors."""
         ...
 
     async def start(self) -> None:
-        """Be ready when this returns."""
+        """Start; it is ready when this returns."""
         ...
 
     async def stop(self) -> None:
-        """Let go of everything."""
+        """Stop, and release all resources."""
         ...
 
 
 @runtime_checkable
 class Watched(Protocol):
-    """A service that can end by itself, such as a child process: the whole process follows it."""
+    """A service that can end by itself, such as a child process: then the whole process stops."""
 
     async def wait(self) -> None:
-        """Return or raise when it has ended. Cancelled before `Service.stop` is called."""
+        """Return or raise when the service has ended. Cancelled before `Service.stop` is called."""
         ...
 
 
 class OnShutdown:
-    """A service that is nothing to start: ``actions`` run, in order, when its turn to stop comes.
+    """A service with nothing to start, whose stop runs ``actions`` in order.
 
-    Last among the services it closes the doors before anything behind them stops.
+    As the last service it stops first: there all listeners stop accepting, before any of the
+    services that they need is stopped.
     """
 
     def __init__(self, name: str, *actions: Callable[[], Awaitable[None]]) -> None:
         self.name = name
         self._actions = actions
-        self._up = False
+        self._started = False
 
     async def start(self) -> None:
-        """Nothing to do yet."""
-        self._up = True
+        """Have `stop` run the actions."""
+        self._started = True
 
     async def stop(self) -> None:
-        """Run the actions. Errors: theirs; the ones after are not run then."""
-        if self._up:
-            self._up = False
+        """Run the actions. Errors: the first one; the actions after it do not run."""
+        if self._started:
+            self._started = False
             for action in self._actions:
                 await action()
 
 
-class Logger(Protocol):
-    """Where the story of the process is told."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log an event of ordinary life."""
-        ...
-
-    def error(self, event: str, /, **fields: object) -> object:
-        """Log a failure."""
-        ...
-
-
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass
 
 
 class Lifecycle:
-    """Start services in the order given and stop them in reverse; start/stop may be repeated.
+    """Starts services in the order given and stops them in reverse; may be repeated.
 
-    Settings, in seconds: ``drain_delay`` between the signal and the first stop;
-    ``shutdown_timeout`` for all stops together; ``start_timeout`` for each start.
+        lifecycle = Lifecycle([pool, consumer, server], log, drain_delay=5.0)
+        sys.exit(await lifecycle.run())
 
-    *Resources*: owns what its services own between `start` and `stop`; holds the SIGTERM and
-    SIGINT handlers during `run`.
+    For a command or a test, as a block: ``async with Lifecycle([pool], log): ...``.
+
+    In seconds: ``drain_delay`` between the signal and the first stop; ``shutdown_timeout`` for all
+    stops together; ``start_timeout`` for each start.
+
+    *Resources*: what the services own, between `start` and `stop`; the handlers of SIGTERM and
+    SIGINT during `run`.
     """
 
     def __init__(
@@ -135,7 +130,7 @@ class Lifecycle:
         self._started: list[Service] = []
         self._clean = True
         self._changing = asyncio.Lock()
-        self._asked = asyncio.Event()
+        self._stop_requested = asyncio.Event()
         self._forced = asyncio.Event()
         self._signal = 0
         self._draining = False
@@ -144,21 +139,22 @@ class Lifecycle:
 
     @property
     def draining(self) -> bool:
-        """Whether the process is on its way out and should get no new work."""
+        """Whether the process is shutting down and should receive no new requests."""
         return self._draining and not self._handed_over
 
     def hand_over(self) -> None:
-        """Stop as for a signal, but at once: another process serves at this address already.
+        """Stop as on a signal, but at once: another process serves at this address already.
 
-        Not `draining`, for whoever asks means the address. A signal later on counts as the first.
+        It does not become `draining`, since readiness is asked of the address, which is still
+        served. A signal that follows counts as the first one.
         """
-        if not self._asked.is_set():
+        if not self._stop_requested.is_set():
             self._log.info("stopping", reason="replaced")
             self._handed_over = True
-            self._asked.set()
+            self._stop_requested.set()
 
     async def start(self) -> None:
-        """Start what is not up; when a service fails, stop all and raise its error."""
+        """Start all services; when one fails, stop those that were started and raise its error."""
         async with self._changing:
             if self._started:
                 return
@@ -175,7 +171,7 @@ class Lifecycle:
                 raise
 
     async def _start_one(self, service: Service) -> None:
-        # Not fail_after: tasks that a service starts here would inherit its ambient deadline.
+        # Not fail_after: tasks that a service starts here would inherit the deadline.
         timeout = asyncio.timeout(self._start_timeout)
         try:
             async with timeout:
@@ -187,10 +183,11 @@ class Lifecycle:
             raise Error(Code.DEADLINE_EXCEEDED, message) from exc
 
     async def stop(self) -> bool:
-        """Stop what was started; True when all of it stopped in time and cleanly.
+        """Stop what was started; True when all of it stopped in time and without errors.
 
-        Errors of services are logged, not raised. Cancelling this call forces: what is being
-        stopped is cancelled, the rest gets its short grace, then the cancellation goes on.
+        Errors of services are logged, not raised. Cancelling this call forces the stop: the service
+        that is being stopped is cancelled, the others get a short time each, and then the
+        cancellation is raised.
         """
         self._draining = True
         async with self._changing:
@@ -209,33 +206,33 @@ class Lifecycle:
     ) -> None:
         await self.stop()
 
-    async def run(self, on_ready: Callable[[], None] = _nothing) -> int:
-        """Live from start to stop and return the exit code (see `Exit`).
+    async def run(self, on_ready: Callable[[], None] = _do_nothing) -> int:
+        """Start, wait for a signal, stop, and return the exit code (see `ExitCode`).
 
-        ``on_ready`` is called once everything is up. Cancelling this call stops everything,
+        ``on_ready`` is called once everything has started. Cancelling this call stops everything
         without the drain delay. Must be called in the main thread.
         """
-        self._asked.clear()
+        self._stop_requested.clear()
         self._handed_over = False
         self._signal = 0
         with self._signals():
             try:
-                code = await self._live(on_ready)
+                code = await self._run_until_stopped(on_ready)
             except BaseException:
                 await self.stop()
                 raise
-        return Exit.FORCED + self._signal if self._forced.is_set() else code
+        return ExitCode.FORCED + self._signal if self._forced.is_set() else code
 
-    async def _live(self, on_ready: Callable[[], None]) -> int:
+    async def _run_until_stopped(self, on_ready: Callable[[], None]) -> int:
         starting = asyncio.create_task(self.start(), name="start services")
-        await self._until_asked(starting)
+        await self._wait_for_stop(starting)
         if not starting.done():
             starting.cancel()
             await asyncio.wait({starting})
-            return Exit.CLEAN if await self.stop() else Exit.CUT_SHORT
+            return ExitCode.CLEAN if await self.stop() else ExitCode.UNCLEAN
         if (failure := starting.exception()) is not None:
             self._log.error("could not start", error=failure)
-            return Exit.FAILED
+            return ExitCode.FAILED
         watches = [
             asyncio.create_task(service.wait(), name=service.name)
             for service in self._services
@@ -243,11 +240,11 @@ class Lifecycle:
         ]
         try:
             on_ready()
-            await self._until_asked(*watches)
-            dead = [watch for watch in watches if watch.done()]
-            for watch in dead:
+            await self._wait_for_stop(*watches)
+            ended = [watch for watch in watches if watch.done()]
+            for watch in ended:
                 failure = None if watch.cancelled() else watch.exception()
-                self._log.error("service died", service=watch.get_name(), error=failure)
+                self._log.error("service ended by itself", service=watch.get_name(), error=failure)
             self._draining = True
             await self._drain()
         finally:
@@ -255,22 +252,22 @@ class Lifecycle:
                 watch.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
         clean = await self.stop()
-        if dead:
-            return Exit.FAILED
-        return Exit.CLEAN if clean else Exit.CUT_SHORT
+        if ended:
+            return ExitCode.FAILED
+        return ExitCode.CLEAN if clean else ExitCode.UNCLEAN
 
-    async def _until_asked(self, *tasks: asyncio.Task[None]) -> None:
+    async def _wait_for_stop(self, *tasks: asyncio.Task[None]) -> None:
         """Wait for the first signal or the end of one of the tasks."""
-        asked = asyncio.create_task(self._asked.wait())
+        requested = asyncio.create_task(self._stop_requested.wait())
         try:
-            await asyncio.wait({asked, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({requested, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
         finally:
-            asked.cancel()
+            requested.cancel()
 
     async def _drain(self) -> None:
         if self._handed_over:
@@ -344,14 +341,14 @@ class Lifecycle:
 
     def _on_signal(self, number: signal.Signals) -> None:
         self._draining = True
-        if self._asked.is_set() and not self._handed_over:
+        if self._stop_requested.is_set() and not self._handed_over:
             self._log.info("forced to stop", signal=number.name)
             self._signal = self._signal or number
             self._forced.set()
         else:
             self._log.info("stopping", signal=number.name, drain_delay=self._drain_delay)
             self._handed_over = False
-            self._asked.set()
+            self._stop_requested.set()
 
 
 async def _stop_within(service: Service, seconds: float) -> None:

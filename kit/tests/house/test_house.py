@@ -4,8 +4,8 @@ import ast
 import importlib
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
-from statistics import median
 
 import pytest
 
@@ -40,25 +40,10 @@ ROOMS = {
     "pytest": {"paceline.testing"},
     "redis": {"paceline.redis"},
     "textual": {"paceline.commands"},
-    "typer": {
-        "paceline.commands",
-        "myservice.cli",
-        "myservice.dead_cli",
-        "myservice.doctor_cli",
-        "myservice.ledger_cli",
-        "myservice.records_cli",
-        "myservice.schema_cli",
-        "myservice.serving_cli",
-        "myservice.settings_cli",
-        "myservice.top_cli",
-    },
+    "typer": {"paceline.commands", "myservice.command"},
     "uuid_utils": {"paceline.postgres"},
     "uvicorn": {"paceline.http"},
-    "uvloop": {
-        "paceline.commands",
-        "paceline.testing",
-        "myservice.serving_cli",
-    },
+    "uvloop": {"paceline.commands", "paceline.testing"},
     "yaml": {"paceline.config"},
 }
 ANYWHERE = {"msgspec", "paceline", "myservice"}
@@ -88,8 +73,6 @@ def imported(path: Path) -> set[str]:
 def test_a_module_says_what_it_is(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text()))
     assert docstring, "every module starts with a docstring"
-    lines = docstring.count("\n") + 1
-    assert 3 <= lines <= 12, f"3 to 12 lines: what, which invariant, where next; got {lines}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)
@@ -101,14 +84,14 @@ def test_a_library_lives_in_one_room(path: Path) -> None:
         assert room_of(path) in ROOMS.get(library, set()), f"{library} does not live here"
 
 
-def kit_rooms() -> set[str]:
+@cache
+def kit_rooms() -> frozenset[str]:
     """The packages of the kit, whose ``__init__`` is the list of what is public."""
-    return {
+    return frozenset(
         module_of(path)
         for path in SOURCES
-        if path.name == "__init__.py" and module_of(path).count(".") >= 1
-        if module_of(path).startswith("paceline.")
-    }
+        if path.name == "__init__.py" and module_of(path).startswith("paceline.")
+    )
 
 
 def inner_imports(path: Path) -> list[str]:
@@ -159,12 +142,6 @@ def test_a_front_door_lists_what_it_exports_once_and_for_all(name: str) -> None:
         assert getattr(room, each) is getattr(importlib.import_module(seen[each] or ""), each)
 
 
-def test_files_are_short() -> None:
-    lengths = {module_of(path): len(path.read_text().splitlines()) for path in SOURCES}
-    assert {name: length for name, length in lengths.items() if length > 400} == {}
-    assert median(lengths.values()) <= 150
-
-
 def test_every_module_of_the_kit_is_used_by_the_service_its_commands_or_the_bench() -> None:
     reached: set[str] = set()
     waiting = [
@@ -193,6 +170,8 @@ def names_imported(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found |= set(re.findall(r"^([a-z_.]+):[a-z_]+$", node.value))  # a lazy command's place
     return found
 
 

@@ -1,4 +1,4 @@
-"""The live view on a headless screen, and the instance it asks, over a real port."""
+"""The live view on a headless screen, and the client of the admin port over a real port."""
 
 import asyncio
 import json
@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from textual.widgets import Log, Static
 
+from paceline.commands.top.client import AdminClient, Readiness, Snapshot, State, Unreachable
 from paceline.commands.top.exposition import parse
-from paceline.commands.top.instance import Away, Instance, Look, Readiness, State
 from paceline.commands.top.live import TopApp
-from paceline.commands.top.snapshot import once
+from paceline.commands.top.report import make_report
 
 COUNT = 'http_server_request_duration_seconds_count{http_request_method="GET",http_route="/x",http_response_status_code="200"}'
 
@@ -24,7 +24,7 @@ class Admin:
 
     url: str = ""
     pages: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
-    asked: list[str] = field(default_factory=list[str])
+    requested: list[str] = field(default_factory=list[str])
     tokens: set[str] = field(default_factory=set[str])
 
 
@@ -36,7 +36,7 @@ def admin() -> Generator[Admin]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            found.asked.append(self.path)
+            found.requested.append(self.path)
             found.tokens.add(self.headers.get("Authorization", ""))
             status, body = found.pages.get(self.path.partition("?")[0], (404, ""))
             self.send_response(status)
@@ -75,17 +75,17 @@ def serve(admin: Admin, *, pid: int, count: int, lines: list[str]) -> None:
     }  # fmt: skip
 
 
-async def test_an_instance_is_asked_for_everything_and_for_each_line_once(admin: Admin) -> None:
+async def test_a_snapshot_has_everything_and_each_log_line_once(admin: Admin) -> None:
     serve(admin, pid=1, count=5, lines=["one", "two"])
-    instance = Instance(admin.url, token="secret-token")
-    found = await instance.look()
+    instance = AdminClient(admin.url, token="secret-token")
+    found = await instance.take_snapshot()
     assert (found.state.pid, found.lines) == (1, ("one", "two"))
     assert found.readiness.checks[0].reason == "away"
     assert found.samples.total("http_server_request_duration_seconds_count") == 5
-    await instance.look()
+    await instance.take_snapshot()
     serve(admin, pid=2, count=1, lines=["anew"])
-    await instance.look()
-    assert [path for path in admin.asked if "logs" in path] == [
+    await instance.take_snapshot()
+    assert [path for path in admin.requested if "logs" in path] == [
         "/debug/logs?after=0", "/debug/logs?after=2", "/debug/logs?after=0",
     ]  # fmt: skip
     assert admin.tokens == {"Bearer secret-token"}
@@ -103,44 +103,46 @@ async def test_of_several_workers_each_has_its_own_lines(admin: Admin) -> None:
         "/ready": (200, json.dumps({"status": "ready", "workers": {"1": {"status": "ready"}, "2": bad}})),
         "/debug/logs": (200, json.dumps({"next": 3, "lines": ["one"]})),
     }  # fmt: skip
-    instance = Instance(admin.url)
-    found = await instance.look()
+    instance = AdminClient(admin.url)
+    found = await instance.take_snapshot()
     assert found.lines == ("one", "one")
     assert found.readiness.failing == ["worker 2, nats: away"]
     admin.pages["/debug/state"] = workers(10, 30)
-    await instance.look()
+    await instance.take_snapshot()
     admin.pages["/debug/logs"] = (503, "{}")
-    assert (await instance.look()).lines == (), "a worker that is just being exchanged"
-    asked = [path.partition("?")[2] for path in admin.asked if "logs" in path]
-    assert asked == [
+    assert (await instance.take_snapshot()).lines == (), "a worker that is just being exchanged"
+    requested = [path.partition("?")[2] for path in admin.requested if "logs" in path]
+    assert requested == [
         "worker=1&after=0", "worker=2&after=0", "worker=1&after=3", "worker=2&after=0",
         "worker=1&after=3", "worker=2&after=3",
     ]  # fmt: skip
 
 
-async def test_an_instance_that_has_only_metrics_will_do(admin: Admin) -> None:
+async def test_an_instance_that_has_only_metrics_is_enough(admin: Admin) -> None:
     admin.pages = {"/metrics": (200, "a 1\n")}
-    found = await Instance(admin.url).look()
+    found = await AdminClient(admin.url).take_snapshot()
     assert (found.state.service, found.lines, found.samples.total("a")) == ("?", (), 1)
 
 
-async def test_whatever_is_wrong_with_an_instance_it_is_away_with_a_reason(admin: Admin) -> None:
+async def test_whatever_is_wrong_with_an_instance_it_is_unreachable_with_a_reason(
+    admin: Admin,
+) -> None:
     admin.pages = {"/metrics": (401, "")}
-    with pytest.raises(Away, match="token"):
-        await Instance(admin.url).look()
+    with pytest.raises(Unreachable, match="token"):
+        await AdminClient(admin.url).take_snapshot()
     admin.pages = {"/metrics": (302, "")}
-    with pytest.raises(Away, match="status 302"):
-        await Instance(admin.url).look()
+    with pytest.raises(Unreachable, match="status 302"):
+        await AdminClient(admin.url).take_snapshot()
     admin.pages = {"/debug/state": (200, "<html>")}
-    with pytest.raises(Away, match="admin port"):
-        await Instance(admin.url).look()
-    with pytest.raises(Away, match="refused"):
-        await Instance("http://127.0.0.1:1").look()
+    with pytest.raises(Unreachable, match="admin port"):
+        await AdminClient(admin.url).take_snapshot()
+    with pytest.raises(Unreachable, match="refused"):
+        await AdminClient("http://127.0.0.1:1").take_snapshot()
 
 
-async def test_a_snapshot_is_text(admin: Admin) -> None:
+async def test_a_report_is_text(admin: Admin) -> None:
     serve(admin, pid=1, count=5, lines=['{"level":"info","msg":"started"}'])
-    text = await once(admin.url, Instance(admin.url).look, seconds=0.01)
+    text = await make_report(admin.url, AdminClient(admin.url).take_snapshot, seconds=0.01)
     assert text.startswith(
         f"svc 1  not ready (nats: away)  up 5.00 s  pid 1  {admin.url}\nHTTP  0/s"
     )
@@ -148,35 +150,35 @@ async def test_a_snapshot_is_text(admin: Admin) -> None:
 
 
 class Scripted:
-    """An instance that answers as it is told."""
+    """An instance that responds as the test says."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.snapshots = 0
         self.away = ""
         self.lines: tuple[str, ...] = ()
 
-    async def asked_more_than(self, times: int) -> None:
-        while self.asked <= times:  # noqa: ASYNC110 - what is waited for has no event
+    async def took_more_than(self, times: int) -> None:
+        while self.snapshots <= times:  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.01)
 
-    async def look(self) -> Look:
-        self.asked += 1
+    async def take_snapshot(self) -> Snapshot:
+        self.snapshots += 1
         if self.away:
-            raise Away(self.away)
+            raise Unreachable(self.away)
         lines, self.lines = self.lines, ()
-        samples = parse(f"{COUNT} {self.asked * 10}\n")
-        return Look(
-            float(self.asked), samples, State("svc", "1", 7, 3.0), Readiness("ready"), lines
+        samples = parse(f"{COUNT} {self.snapshots * 10}\n")
+        return Snapshot(
+            float(self.snapshots), samples, State("svc", "1", 7, 3.0), Readiness("ready"), lines
         )
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (40, 10)], ids=str)
-async def test_the_screen_shows_goes_away_comes_back_pauses_and_leaves(
+async def test_the_screen_shows_an_instance_loses_it_finds_it_again_pauses_and_quits(
     size: tuple[int, int],
 ) -> None:
     instance = Scripted()
     instance.lines = tuple(f"line [bold]{n}[/bold]" for n in range(50))
-    app = TopApp("http://h:1", instance.look, interval=0.1)
+    app = TopApp("http://h:1", instance.take_snapshot, interval=0.1)
     async with app.run_test(size=size) as pilot:
 
         async def until(words: str, selector: str = "#head") -> None:
@@ -205,11 +207,11 @@ async def test_the_screen_shows_goes_away_comes_back_pauses_and_leaves(
 
         await pilot.press("p")
         await until("PAUSED")
-        asked = instance.asked
+        taken = instance.snapshots
         await asyncio.sleep(0.3)
-        assert instance.asked <= asked + 1, "one may have been under way"
+        assert instance.snapshots <= taken + 1, "one may have been under way"
         await pilot.press("p")
-        asked = instance.asked
-        await asyncio.wait_for(instance.asked_more_than(asked), 20)
+        taken = instance.snapshots
+        await asyncio.wait_for(instance.took_more_than(taken), 20)
         await pilot.press("q")
     assert app.return_code == 0

@@ -22,7 +22,6 @@ from consuming import (
 )
 from kafka_running import KafkaServer, running
 from nats_running import free_port
-from recording_log import RecordingLog
 
 from paceline.errors import Code, Error
 from paceline.messaging import Incoming, Message, QueueError
@@ -33,6 +32,7 @@ from paceline.messaging.kafka import (
     KafkaSubscription,
     Topic,
 )
+from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from consuming import RecordingHandler, Thing, kafka_broker
 from kafka_running import KafkaServer, running
-from recording_log import RecordingLog
 
 from paceline.errors import Code
 from paceline.messaging import Message, QueueError
@@ -20,6 +19,7 @@ from paceline.messaging.kafka import (
     KafkaSubscription,
     Topic,
 )
+from paceline.testing import RecordingLog
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 

@@ -21,7 +21,6 @@ from consuming import (
 )
 from nats.aio.msg import Msg
 from nats_running import NatsServer, free_port
-from recording_log import RecordingLog
 
 from paceline.errors import Code, Error, NotFound
 from paceline.messaging import ConsumerSettings, Message, QueueError
@@ -36,6 +35,7 @@ from paceline.messaging.nats import (
 )
 from paceline.messaging.nats.connection import NatsConnection
 from paceline.messaging.nats.jetstream import PubAck, Success
+from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = pytest.mark.integration

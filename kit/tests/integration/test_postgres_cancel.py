@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 import uvloop
-from pg_watch import Watch, started, watching
+from pg_sessions import SessionMonitor, monitoring, started
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error
-from paceline.postgres import Connection, DatabaseError, Pool
+from paceline.postgres import Connection, DatabaseError, Pool, PoolSettings
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = pytest.mark.integration
@@ -33,15 +33,15 @@ def test_work_cancelled_at_every_wait_leaves_the_pool_intact(
 
 
 async def cancel_everything(database: str, max_lifetime: float) -> int:
-    pool = Pool(database, max_size=2, min_size=0, max_lifetime=max_lifetime)
+    pool = Pool(database, PoolSettings(max_size=2, min_size=0, max_lifetime=max_lifetime))
 
-    async with watching(database) as watch:
-        places = await _cancel_everything(pool, watch)
-        await watch.becomes(watch.connections, 0)
+    async with monitoring(database) as monitor:
+        places = await _cancel_everything(pool, monitor)
+        await monitor.wait_until(monitor.connections, 0)
     return places
 
 
-async def _cancel_everything(pool: Pool, watch: Watch) -> int:
+async def _cancel_everything(pool: Pool, monitor: SessionMonitor) -> int:
     async def insert(tx: Connection) -> None:
         await tx.execute("INSERT INTO t DEFAULT VALUES")
         await tx.fetchval("SELECT pg_sleep(0.002)")
@@ -61,7 +61,7 @@ async def _cancel_everything(pool: Pool, watch: Watch) -> int:
         async def intact() -> None:
             assert pool.in_use == 0
             assert pool.size <= 2
-            await watch.becomes(watch.busy, 0)
+            await monitor.wait_until(monitor.busy, 0)
             assert await pool.fetchval("SELECT count(*) % 2 FROM t") == 0
             assert await pool.fetchval("SHOW statement_timeout") == "0"
             assert await asyncio.gather(*(pool.fetchval("SELECT 1") for _ in range(3))) == [1] * 3
@@ -79,7 +79,7 @@ def test_a_queue_for_the_last_connection_survives_cancellation_at_every_wait(
 
 
 async def cancel_in_the_queue(database: str) -> int:
-    pool = Pool(database, max_size=1, min_size=0)
+    pool = Pool(database, PoolSettings(max_size=1, min_size=0))
 
     async def occupy(entered: asyncio.Event) -> None:
         async with pool.connection():
@@ -95,12 +95,12 @@ async def cancel_in_the_queue(database: str) -> int:
             group.create_task(pool.ping())
             assert await pool.fetchval("SELECT 1") == 1
 
-    async with started(pool), watching(database) as watch:
+    async with started(pool), monitoring(database) as monitor:
 
         async def intact() -> None:
             assert pool.in_use == 0
             assert pool.size <= 1
-            await watch.becomes(watch.busy, 0)
+            await monitor.wait_until(monitor.busy, 0)
             await pool.ping()
 
         return await cancel_at_every_await(work, intact)
@@ -116,13 +116,13 @@ def test_a_crowd_cancelled_at_random_loses_no_place_and_no_connection(
 
 async def cancel_a_crowd(database: str) -> None:
     chance = random.Random(1)  # noqa: S311 - a repeatable test
-    pool = Pool(database, max_size=4, min_size=0, max_lifetime=0.05)
+    pool = Pool(database, PoolSettings(max_size=4, min_size=0, max_lifetime=0.05))
 
     async def work(seconds: float) -> object:
         async with pool.transaction() as tx:
             return await tx.fetchval("SELECT pg_sleep($1)", seconds)
 
-    async with started(pool), watching(database) as watch:
+    async with started(pool), monitoring(database) as monitor:
         for _ in range(20):
             crowd = [asyncio.create_task(work(chance.random() / 200)) for _ in range(20)]
             loop = asyncio.get_running_loop()
@@ -132,7 +132,7 @@ async def cancel_a_crowd(database: str) -> None:
             assert all(task.cancelled() or task.exception() is None for task in crowd)
             assert pool.in_use == 0
             assert pool.size <= 4
-        await watch.becomes(watch.busy, 0)
+        await monitor.wait_until(monitor.busy, 0)
         assert await asyncio.gather(*(pool.fetchval("SELECT 1") for _ in range(8))) == [1] * 8
 
 
@@ -145,34 +145,43 @@ def test_a_cancelled_statement_stops_in_the_server_and_its_caller_waits_for_noth
 
 
 async def cancel_a_long_statement(database: str) -> None:
-    async with started(Pool(database, max_size=2, min_size=0)) as pool, watching(database) as watch:
+    async with (
+        started(Pool(database, PoolSettings(max_size=2, min_size=0))) as pool,
+        monitoring(database) as monitor,
+    ):
         tasks = [asyncio.create_task(pool.fetchval("SELECT pg_sleep(600)")) for _ in range(2)]
-        await watch.becomes(watch.busy, 2)
+        await monitor.wait_until(monitor.busy, 2)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
         assert all(task.cancelled() for task in tasks)
         assert pool.size == 2, "the places are free only when the server has let go"
         assert await pool.fetchval("SELECT 1") == 1
-        await watch.becomes(watch.busy, 0)
+        await monitor.wait_until(monitor.busy, 0)
 
 
 async def test_a_statement_longer_than_the_deadline_ends_with_it_in_the_server_too(
     database: str,
 ) -> None:
-    async with started(Pool(database, max_size=1, min_size=1)) as pool, watching(database) as watch:
+    async with (
+        started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool,
+        monitoring(database) as monitor,
+    ):
         with pytest.raises(
-            Error, match=r"a database query ran out of the 0\.05s of request"
+            Error, match=r"a database query exceeded the 0\.05s limit of request"
         ) as caught:
             async with fail_after(0.05, "request"):
                 await pool.fetchval("SELECT pg_sleep(600)")
         assert caught.value.code is Code.DEADLINE_EXCEEDED
-        await watch.becomes(watch.busy, 0)
+        await monitor.wait_until(monitor.busy, 0)
         await pool.ping()
 
 
 async def test_a_child_task_keeps_the_deadline_that_nobody_cancels_it_for(database: str) -> None:
-    async with started(Pool(database, max_size=1, min_size=1)) as pool, watching(database) as watch:
+    async with (
+        started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool,
+        monitoring(database) as monitor,
+    ):
         async with fail_after(0.05, "request"):
             children = [
                 asyncio.create_task(pool.fetchval("SELECT pg_sleep(600)")),
@@ -182,23 +191,23 @@ async def test_a_child_task_keeps_the_deadline_that_nobody_cancels_it_for(databa
             with pytest.raises(DatabaseError) as caught:
                 await child
             assert caught.value.code is Code.DEADLINE_EXCEEDED
-        await watch.becomes(watch.busy, 0)
+        await monitor.wait_until(monitor.busy, 0)
         await pool.ping()
 
 
 async def test_the_command_timeout_bounds_every_statement(database: str) -> None:
-    pool = Pool(database, max_size=1, min_size=1, command_timeout=0.05)
-    async with started(pool), watching(database) as watch:
+    pool = Pool(database, PoolSettings(max_size=1, min_size=1, command_timeout=0.05))
+    async with started(pool), monitoring(database) as monitor:
         async with pool.connection() as connection:
             with pytest.raises(DatabaseError, match="the database took too long") as caught:
                 await connection.fetchval("SELECT pg_sleep(600)")
         assert caught.value.code is Code.DEADLINE_EXCEEDED
-        await watch.becomes(watch.busy, 0)
+        await monitor.wait_until(monitor.busy, 0)
         await pool.ping()
 
 
 async def test_a_deadline_that_is_over_costs_no_connection(database: str) -> None:
-    async with started(Pool(database, max_size=1, min_size=1)) as pool:
+    async with started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool:
         pid = await pool.fetchval("SELECT pg_backend_pid()")
 
         async def late() -> None:

@@ -4,10 +4,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from pg_watch import started, watching
+from pg_sessions import monitoring, started
 
 from paceline.errors import Code
-from paceline.postgres import DatabaseError, Pool
+from paceline.postgres import DatabaseError, Pool, PoolSettings
 from paceline.testing.postgres_servers import new_test_server
 
 pytestmark = pytest.mark.integration
@@ -27,19 +27,25 @@ async def all_answers(pool: Pool) -> set[Code]:
 
 
 async def test_ended_connections_are_replaced(database: str) -> None:
-    async with started(Pool(database, max_size=3, min_size=3)) as pool, watching(database) as watch:
+    async with (
+        started(Pool(database, PoolSettings(max_size=3, min_size=3))) as pool,
+        monitoring(database) as monitor,
+    ):
         for _ in range(5):
-            await watch.terminate_all()
-            await watch.becomes(lambda: all_answers(pool), {Code.OK})
+            await monitor.terminate_all()
+            await monitor.wait_until(lambda: all_answers(pool), {Code.OK})
         assert pool.size <= 3
 
 
 async def test_a_statement_whose_connection_is_ended_is_unavailable(database: str) -> None:
-    async with started(Pool(database, max_size=1, min_size=0)) as pool, watching(database) as watch:
+    async with (
+        started(Pool(database, PoolSettings(max_size=1, min_size=0))) as pool,
+        monitoring(database) as monitor,
+    ):
         running = asyncio.create_task(pool.fetchval("SELECT pg_sleep(600)"))
         queued = asyncio.create_task(pool.fetchval("SELECT 1"))
-        await watch.becomes(watch.busy, 1)
-        await watch.terminate_all()
+        await monitor.wait_until(monitor.busy, 1)
+        await monitor.terminate_all()
         with pytest.raises(DatabaseError) as caught:
             await running
         assert caught.value.code is Code.UNAVAILABLE
@@ -50,19 +56,22 @@ async def test_a_restarted_server_is_found_again(tmp_path: Path) -> None:
     engine = new_test_server(tmp_path)
     await engine.start()
     try:
-        pool = Pool(engine.dsn(), max_size=3, min_size=2, acquire_timeout=1, tidy_every=0.02)
+        pool = Pool(
+            engine.dsn(),
+            PoolSettings(max_size=3, min_size=2, acquire_timeout=1, maintenance_interval=0.02),
+        )
         async with started(pool):
             running = asyncio.create_task(pool.fetchval("SELECT pg_sleep(600)"))
-            async with watching(engine.dsn()) as watch:
-                await watch.becomes(watch.busy, 1)
+            async with monitoring(engine.dsn()) as monitor:
+                await monitor.wait_until(monitor.busy, 1)
             await engine.stop()
             for late in (running, asyncio.create_task(pool.ping())):
                 with pytest.raises(DatabaseError) as caught:
                     await late
                 assert caught.value.code is Code.UNAVAILABLE
             await engine.start()
-            async with watching(engine.dsn()) as watch:
-                await watch.becomes(watch.connections, 2)
+            async with monitoring(engine.dsn()) as monitor:
+                await monitor.wait_until(monitor.connections, 2)
             assert await asyncio.gather(*(pool.fetchval("SELECT 1") for _ in range(9))) == [1] * 9
             assert pool.in_use == 0
     finally:
@@ -73,7 +82,7 @@ async def test_a_server_that_is_coming_up_is_waited_for(tmp_path: Path) -> None:
     engine = new_test_server(tmp_path)
     await engine.start()
     await engine.stop()
-    pool = Pool(engine.dsn(), start_timeout=20)
+    pool = Pool(engine.dsn(), PoolSettings(start_timeout=20))
     starting = asyncio.create_task(pool.start())
     await asyncio.sleep(0)
     await engine.start()

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
-from pg_watch import started, watching
-from recording_log import RecordingLog
+from pg_sessions import monitoring, started
 
 from paceline.errors import Code, Error
-from paceline.postgres import Pool
+from paceline.postgres import Pool, PoolSettings
 from paceline.postgres.inbox import INBOX_SCHEMA, InboxCleaner, claim
+from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = pytest.mark.integration
@@ -19,7 +19,7 @@ CONSUMER = "worker"
 
 @pytest.fixture
 async def pool(database: str) -> AsyncGenerator[Pool]:
-    async with started(Pool(database, max_size=4, min_size=0)) as pool:
+    async with started(Pool(database, PoolSettings(max_size=4, min_size=0))) as pool:
         await pool.execute(INBOX_SCHEMA)
         await pool.execute("CREATE TABLE effects (id text NOT NULL)")
         yield pool
@@ -65,8 +65,8 @@ async def test_two_workers_with_the_same_messages_at_once_share_them_without_dea
         assert sum(map(len, found)) == len(batch)
         assert set().union(*found) == set(batch)
     assert len(await effects(pool)) == 2000
-    async with watching(database) as watch:
-        assert await watch.deadlocks() == 0
+    async with monitoring(database) as monitor:
+        assert await monitor.deadlocks() == 0
 
 
 async def test_cancelled_anywhere_the_effect_and_the_claim_are_both_there_or_neither(

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from paceline.commands.migrate import migrate_commands
+from paceline.commands.migrate import migrator_commands
 from paceline.postgres.migrate import Migrator, Progress, read_source
 
 pytestmark = pytest.mark.integration
@@ -25,19 +24,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 import asyncpg
 from paceline.postgres.migrate import Migrator, read_source
-from paceline.commands.migrate import migrate_commands
+from paceline.commands.migrate import migrator_commands
 
 dsn, folder = sys.argv.pop(1), Path(sys.argv.pop(1))
 
 @asynccontextmanager
-async def opened(context, progress):
+async def connected(progress):
     connection = await asyncpg.connect(dsn)
     try:
         yield Migrator(connection, read_source(folder), progress=progress)
     finally:
         await connection.close()
 
-migrate_commands(opened, lambda: folder)()
+migrator_commands(connected, lambda: folder)()
 """
 
 Run = Callable[..., tuple[int, str, str]]
@@ -59,14 +58,14 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(database: str, folder: Path) -> Run:
     @asynccontextmanager
-    async def opened(context: typer.Context, progress: Progress) -> AsyncGenerator[Migrator, None]:
+    async def connected(progress: Progress) -> AsyncGenerator[Migrator, None]:
         connection = await asyncpg.connect(database)
         try:
             yield Migrator(connection, read_source(folder), progress=progress, lock_timeout=0.05)
         finally:
             await connection.close()
 
-    app = migrate_commands(opened, lambda: folder)
+    app = migrator_commands(connected, lambda: folder)
 
     def invoke(*arguments: str) -> tuple[int, str, str]:
         result = CliRunner().invoke(app, arguments)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from foreign_tools import go_tool
+from external_tools import go_tool
 
 from paceline.postgres.migrate import (
     DirtyDatabase,

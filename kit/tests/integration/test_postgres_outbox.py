@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 from fake_queue import FakeQueue
-from pg_watch import started, watching
-from recording_log import RecordingLog
+from pg_sessions import monitoring, started
 
 from paceline.errors import Code, Error
 from paceline.messaging import Message
-from paceline.postgres import Pool
+from paceline.postgres import Pool, PoolSettings
 from paceline.postgres.outbox import OUTBOX_SCHEMA, OutboxRelay, OutboxStats, enqueue
 from paceline.postgres.outbox.relay import PollResult
+from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = pytest.mark.integration
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 async def pool(database: str) -> AsyncGenerator[Pool]:
-    async with started(Pool(database, max_size=4, min_size=0)) as pool:
+    async with started(Pool(database, PoolSettings(max_size=4, min_size=0))) as pool:
         await pool.execute(OUTBOX_SCHEMA)
         yield pool
 
@@ -180,14 +180,14 @@ async def test_a_queue_that_hangs_is_tried_again_after_the_timeout(pool: Pool) -
 async def test_a_process_that_dies_before_its_commit_leaves_the_same_messages_to_be_sent_again(
     pool: Pool, database: str
 ) -> None:
-    async with watching(database) as watch:
+    async with monitoring(database) as monitor:
         deaths = 3
 
         async def die() -> None:
             nonlocal deaths
             deaths -= 1
             if deaths >= 0:
-                await watch.terminate_all()
+                await monitor.terminate_all()
 
         queue = FakeQueue(after=die)
         await write(pool, *named("a", "b", key="k"))
@@ -203,11 +203,11 @@ async def test_a_relay_survives_a_database_that_ends_its_sessions(
 ) -> None:
     queue, log = FakeQueue(), RecordingLog()
     async with (
-        watching(database) as watch,
+        monitoring(database) as monitor,
         running(OutboxRelay(pool, queue, log, poll_interval=0.005)),
     ):
         for turn in range(10):
-            await watch.terminate_all()
+            await monitor.terminate_all()
             async with asyncio.timeout(10):
                 while True:
                     try:

@@ -12,13 +12,14 @@ from typing import LiteralString
 
 import pytest
 from fake_queue import FakeQueue
-from pg_watch import Watch, started, watching
-from recording_log import RecordingLog
+from pg_sessions import SessionMonitor, monitoring, started
 
 from paceline.errors import Code, Error
+from paceline.lifecycle import Lifecycle
 from paceline.messaging import Message
-from paceline.postgres import Pool
+from paceline.postgres import Pool, PoolSettings
 from paceline.postgres.outbox import OUTBOX_SCHEMA, OutboxRelay, enqueue
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +28,7 @@ KEYS, WRITERS, TURNS, RELAYS = 6, 8, 40, 3
 
 @pytest.fixture
 async def pool(database: str) -> AsyncGenerator[Pool]:
-    async with started(Pool(database, max_size=WRITERS, min_size=1)) as pool:
+    async with started(Pool(database, PoolSettings(max_size=WRITERS, min_size=1))) as pool:
         await pool.execute(OUTBOX_SCHEMA)
         await pool.execute("CREATE TABLE things (id int PRIMARY KEY, version int NOT NULL)")
         await pool.execute("INSERT INTO things SELECT n, 0 FROM generate_series(1, $1) AS n", KEYS)
@@ -58,9 +59,9 @@ async def fetch_until_it_works(pool: Pool, sql: LiteralString, *args: object) ->
 class Faults:
     """Draws what fails next, until ``over`` is set."""
 
-    def __init__(self, seed: int, watch: Watch) -> None:
+    def __init__(self, seed: int, monitor: SessionMonitor) -> None:
         self._draw = random.Random(seed)  # noqa: S311 - reproducible
-        self._watch = watch
+        self._monitor = monitor
         self.over = False
 
     def fault(self, message: Message) -> Exception | None:
@@ -77,7 +78,7 @@ class Faults:
         if kind < 0.1:
             await asyncio.sleep(10)  # longer than the publish timeout
         if kind < 0.15:
-            await self._watch.terminate_all()
+            await self._monitor.terminate_all()
         if kind < 0.3:
             await asyncio.sleep(0.003)
 
@@ -88,18 +89,19 @@ async def test_each_key_arrives_whole_and_in_order_whatever_happens(
 ) -> None:
     draw = random.Random(seed)  # noqa: S311 - reproducible
     async with AsyncExitStack() as stack:
-        watch = await stack.enter_async_context(watching(database))
-        faults = Faults(seed, watch)
+        monitor = await stack.enter_async_context(monitoring(database))
+        faults = Faults(seed, monitor)
         queue = FakeQueue(faults.fault, faults.interfere, faults.interfere)
         relays: list[OutboxRelay] = []
         for _ in range(RELAYS):
-            own = await stack.enter_async_context(started(Pool(database, max_size=2, min_size=0)))
+            own = await stack.enter_async_context(
+                started(Pool(database, PoolSettings(max_size=2, min_size=0)))
+            )
             relay = OutboxRelay(
                 own, queue, RecordingLog(), batch=7, poll_interval=0.01, publish_timeout=0.2,
                 retry_delay=0.01, max_retry_delay=0.05, max_pause=0.02,
             )  # fmt: skip
-            await relay.start()
-            stack.push_async_callback(relay.stop)
+            await stack.enter_async_context(Lifecycle([relay], RecordingLog()))
             relays.append(relay)
 
         async def writer(seed: int) -> None:

@@ -4,11 +4,11 @@ import asyncio
 from uuid import UUID
 
 import pytest
-from pg_watch import size_of, started, watching
+from pg_sessions import monitoring, size_of, started
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error
-from paceline.postgres import Connection, DatabaseError, Pool, connect
+from paceline.postgres import Connection, DatabaseError, Pool, PoolSettings, connect
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +37,7 @@ async def test_json_goes_through_as_text(database: str) -> None:
 
 
 async def test_an_error_is_translated_where_the_statement_is(database: str) -> None:
-    async with started(Pool(database, max_size=1, min_size=1)) as pool:
+    async with started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool:
         await pool.execute("CREATE TABLE t (id bigint CONSTRAINT t_is_unique UNIQUE)")
         await pool.execute("INSERT INTO t VALUES (1)")
         async with pool.connection() as connection:
@@ -52,7 +52,7 @@ async def test_an_error_is_translated_where_the_statement_is(database: str) -> N
 
 
 async def test_a_bad_argument_costs_no_connection(database: str) -> None:
-    async with started(Pool(database, max_size=1, min_size=1)) as pool:
+    async with started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool:
         pid = await pool.fetchval("SELECT pg_backend_pid()")
         for bad in ("text", 2**70):
             with pytest.raises(DatabaseError) as caught:
@@ -64,7 +64,7 @@ async def test_a_bad_argument_costs_no_connection(database: str) -> None:
 
 
 async def test_a_block_leaves_nothing_in_the_session(database: str) -> None:
-    async with started(Pool(database, max_size=1, min_size=1)) as pool:
+    async with started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool:
         pid = await pool.fetchval("SELECT pg_backend_pid()")
         async with pool.connection() as connection:
             await connection.execute("BEGIN")
@@ -92,20 +92,20 @@ async def test_a_connection_is_of_no_use_after_its_block(database: str) -> None:
 
 
 async def test_two_tasks_on_one_connection_are_an_error_and_no_mix(database: str) -> None:
-    async with started(Pool(database)) as pool, watching(database) as watch:
+    async with started(Pool(database)) as pool, monitoring(database) as monitor:
         async with pool.connection() as connection, asyncio.TaskGroup() as group:
             slow = group.create_task(connection.fetchval("SELECT 7 FROM pg_sleep(0.1)"))
-            await watch.becomes(watch.busy, 1)
+            await monitor.wait_until(monitor.busy, 1)
             with pytest.raises(DatabaseError) as caught:
                 await connection.fetchval("SELECT 1")
         assert caught.value.code is Code.INTERNAL
         assert slow.result() == 7
-        await watch.becomes(watch.busy, 0)
+        await monitor.wait_until(monitor.busy, 0)
         assert pool.in_use == 0
 
 
 async def test_at_most_max_size_connections_serve_everybody(database: str) -> None:
-    async with started(Pool(database, max_size=3, min_size=1)) as pool:
+    async with started(Pool(database, PoolSettings(max_size=3, min_size=1))) as pool:
 
         async def work(number: int) -> int:
             value = await pool.fetchval("SELECT $1::int FROM pg_sleep(0.001)", number)
@@ -118,7 +118,9 @@ async def test_at_most_max_size_connections_serve_everybody(database: str) -> No
 
 
 async def test_an_exhausted_pool_says_so_and_serves_in_order(database: str) -> None:
-    async with started(Pool(database, max_size=1, min_size=0, acquire_timeout=0.05)) as pool:
+    async with started(
+        Pool(database, PoolSettings(max_size=1, min_size=0, acquire_timeout=0.05))
+    ) as pool:
         order: list[int] = []
 
         async def waiting(number: int) -> None:
@@ -132,7 +134,7 @@ async def test_an_exhausted_pool_says_so_and_serves_in_order(database: str) -> N
                 await pool.ping()
             assert caught.value.code is Code.RESOURCE_EXHAUSTED
             with pytest.raises(
-                DatabaseError, match="waiting for a database connection ran out"
+                DatabaseError, match="waiting for a database connection exceeded"
             ) as caught:
                 await asyncio.create_task(_with_deadline_of_parent(pool, 0.01))
             assert caught.value.code is Code.DEADLINE_EXCEEDED
@@ -152,23 +154,25 @@ async def _with_deadline_of_parent(pool: Pool, seconds: float) -> None:
 
 async def test_a_connection_past_its_lifetime_is_replaced_when_it_comes_back(database: str) -> None:
     async with (
-        started(Pool(database, max_size=1, min_size=0, max_lifetime=0.0)) as pool,
-        watching(database) as watch,
+        started(Pool(database, PoolSettings(max_size=1, min_size=0, max_lifetime=0.0))) as pool,
+        monitoring(database) as monitor,
     ):
         pids = {await pool.fetchval("SELECT pg_backend_pid()") for _ in range(5)}
         assert len(pids) == 5
-        await watch.becomes(watch.connections, 0)
-        await watch.becomes(size_of(pool), 0)
+        await monitor.wait_until(monitor.connections, 0)
+        await monitor.wait_until(size_of(pool), 0)
 
 
 async def test_idle_connections_go_and_the_floor_is_kept(database: str) -> None:
-    pool = Pool(database, max_size=10, min_size=2, max_idle=0.05, tidy_every=0.02)
-    async with started(pool), watching(database) as watch:
+    pool = Pool(
+        database, PoolSettings(max_size=10, min_size=2, max_idle=0.05, maintenance_interval=0.02)
+    )
+    async with started(pool), monitoring(database) as monitor:
         assert pool.size == 2
         await asyncio.gather(*(pool.fetchval("SELECT pg_sleep(0.02)") for _ in range(8)))
         assert pool.size > 2
-        await watch.becomes(watch.connections, 2)
-        await watch.terminate_all()
+        await monitor.wait_until(monitor.connections, 2)
+        await monitor.terminate_all()
 
         async def answers() -> bool:
             try:  # until the goodbye of the terminated sessions has arrived
@@ -177,32 +181,32 @@ async def test_idle_connections_go_and_the_floor_is_kept(database: str) -> None:
                 return False
             return True
 
-        await watch.becomes(answers, True)
-        await watch.becomes(watch.connections, 2)
+        await monitor.wait_until(answers, True)
+        await monitor.wait_until(monitor.connections, 2)
 
 
 async def test_the_sessions_carry_the_applications_name(database: str) -> None:
-    async with started(Pool(database, application_name="records")) as pool:
+    async with started(Pool(database, PoolSettings(application_name="records"))) as pool:
         assert await pool.fetchval("SHOW application_name") == "records"
 
 
 async def test_stop_waits_for_what_is_out(database: str) -> None:
     pool = Pool(database)
     await pool.start()
-    async with watching(database) as watch:
+    async with monitoring(database) as monitor:
         work = asyncio.create_task(pool.fetchval("SELECT 7 FROM pg_sleep(0.05)"))
-        await watch.becomes(watch.busy, 1)
+        await monitor.wait_until(monitor.busy, 1)
         await pool.stop()
         assert await work == 7
-        await watch.becomes(watch.connections, 0)
+        await monitor.wait_until(monitor.connections, 0)
     with pytest.raises(DatabaseError, match="stopped"):
         await pool.ping()
 
 
 async def test_stop_is_bounded_and_cancels_what_is_still_out(database: str) -> None:
-    pool = Pool(database, max_size=2, min_size=0, stop_timeout=0.05)
+    pool = Pool(database, PoolSettings(max_size=2, min_size=0, stop_timeout=0.05))
     await pool.start()
-    async with watching(database) as watch:
+    async with monitoring(database) as monitor:
         work = asyncio.create_task(pool.fetchval("SELECT pg_sleep(600)"))
         held, idle = asyncio.Event(), asyncio.Event()
 
@@ -213,7 +217,7 @@ async def test_stop_is_bounded_and_cancels_what_is_still_out(database: str) -> N
 
         holder = asyncio.create_task(hold())
         await held.wait()
-        await watch.becomes(watch.busy, 1)
+        await monitor.wait_until(monitor.busy, 1)
         queued = asyncio.create_task(pool.ping())
         await asyncio.sleep(0)
         started_at = asyncio.get_running_loop().time()
@@ -225,12 +229,12 @@ async def test_stop_is_bounded_and_cancels_what_is_still_out(database: str) -> N
                 await task
         idle.set()
         await holder
-        await watch.becomes(watch.connections, 0)
+        await monitor.wait_until(monitor.connections, 0)
 
 
 async def test_the_pool_starts_and_stops_again_and_again(database: str) -> None:
-    pool = Pool(database, min_size=2)
-    async with watching(database) as watch:
+    pool = Pool(database, PoolSettings(min_size=2))
+    async with monitoring(database) as monitor:
         for _ in range(10):
             await pool.start()
             await pool.ping()
@@ -241,7 +245,7 @@ async def test_the_pool_starts_and_stops_again_and_again(database: str) -> None:
             start.cancel()
             await asyncio.wait((start,))
             await pool.stop()
-        await watch.becomes(watch.connections, 0)
+        await monitor.wait_until(monitor.connections, 0)
     assert pool.size == 0
 
 
@@ -257,7 +261,7 @@ async def test_the_migrators_connection_shows_the_drivers_own_errors(database: s
 async def test_a_missing_database_is_named_at_once(database: str) -> None:
     missing = database.replace("/test_", "/no_such_")
     with pytest.raises(DatabaseError, match=r"no_such_.*there is no such database") as caught:
-        await Pool(missing, start_timeout=60).start()
+        await Pool(missing, PoolSettings(start_timeout=60)).start()
     assert caught.value.code is Code.UNAVAILABLE
 
 
@@ -272,4 +276,4 @@ async def test_a_repository_needs_only_the_rooms_names(database: str) -> None:
 
 
 def test_a_pool_smaller_than_what_it_would_keep_is_possible() -> None:
-    assert Pool("postgresql://unused/", max_size=1).stats.max_size == 1
+    assert Pool("postgresql://unused/", PoolSettings(max_size=1)).stats.max_size == 1

@@ -6,18 +6,25 @@ from contextlib import suppress
 from typing import LiteralString
 
 import pytest
-from pg_watch import started, watching
+from pg_sessions import monitoring, started
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error
-from paceline.postgres import Connection, DatabaseError, Isolation, OutcomeUnknown, Pool
+from paceline.postgres import (
+    Connection,
+    DatabaseError,
+    IsolationLevel,
+    OutcomeUnknown,
+    Pool,
+    PoolSettings,
+)
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 async def pool(database: str) -> AsyncGenerator[Pool]:
-    async with started(Pool(database, max_size=4, min_size=0)) as pool:
+    async with started(Pool(database, PoolSettings(max_size=4, min_size=0))) as pool:
         await pool.execute("CREATE TABLE t (id bigint PRIMARY KEY, n bigint NOT NULL DEFAULT 0)")
         await pool.execute("INSERT INTO t VALUES (1), (2)")
         yield pool
@@ -54,7 +61,7 @@ async def test_a_caught_failure_inside_the_block_is_no_silent_loss(pool: Pool) -
 
 
 @pytest.mark.parametrize("isolation", ["read_committed", "repeatable_read", "serializable"])
-async def test_the_isolation_is_what_was_asked_for(pool: Pool, isolation: Isolation) -> None:
+async def test_the_isolation_is_what_was_asked_for(pool: Pool, isolation: IsolationLevel) -> None:
     async with pool.transaction(isolation=isolation, read_only=True) as tx:
         shown = await tx.fetchval("SHOW transaction_isolation")
         assert shown == isolation.replace("_", " ")
@@ -135,7 +142,7 @@ async def test_other_errors_are_not_repeated_and_results_are_given(pool: Pool) -
 
 
 async def test_a_deadline_that_passes_inside_the_block_commits_nothing(database: str) -> None:
-    async with started(Pool(database, max_size=1, min_size=1)) as pool:
+    async with started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool:
         await pool.execute("CREATE TABLE t (id bigint)")
         late = asyncio.Event()
 
@@ -199,12 +206,12 @@ async def test_a_commit_that_takes_too_long_is_an_unknown_outcome_too(
     database: str, pool: Pool
 ) -> None:
     await at_commit(pool, "PERFORM pg_sleep(600)")
-    async with started(Pool(database, command_timeout=0.05, min_size=0)) as hasty:
+    async with started(Pool(database, PoolSettings(command_timeout=0.05, min_size=0))) as hasty:
         with pytest.raises(OutcomeUnknown):
             async with hasty.transaction() as tx:
                 await tx.execute("INSERT INTO t VALUES (3)")
-    async with watching(database) as watch:
-        await watch.becomes(watch.busy, 0)
+    async with monitoring(database) as monitor:
+        await monitor.wait_until(monitor.busy, 0)
 
 
 async def test_a_commit_that_the_server_refuses_is_known_not_to_have_happened(pool: Pool) -> None:
@@ -219,12 +226,12 @@ async def test_a_commit_that_the_server_refuses_is_known_not_to_have_happened(po
 async def test_a_connection_lost_before_commit_is_a_known_outcome(
     database: str, pool: Pool
 ) -> None:
-    async with watching(database) as watch:
+    async with monitoring(database) as monitor:
         with pytest.raises(DatabaseError) as caught:
             async with pool.transaction() as tx:
                 await tx.execute("INSERT INTO t VALUES (3)")
-                await watch.terminate_all()
-                await watch.becomes(watch.connections, 0)
+                await monitor.terminate_all()
+                await monitor.wait_until(monitor.connections, 0)
                 with suppress(DatabaseError):  # it may not have heard of its end before this
                     await tx.fetchval("SELECT 1")
     assert type(caught.value) is DatabaseError

@@ -8,15 +8,15 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
-from recording_log import RecordingLog
-from source import Source, turns, until_paid
+from gated_source import Source, turns, until_paid
 from valkey import Valkey, redis_server
 
 from paceline.clock import SystemClock
 from paceline.errors import Error
 from paceline.redis import CacheAside, Redis, RedisStore, SharedLimiter
 from paceline.redis.client import Script
-from paceline.resilience.rate_limit import Decision, RateLimiter
+from paceline.resilience.rate_limit import RateLimitDecision, RateLimiter
+from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
 __all__ = ["redis_server"]
@@ -263,7 +263,7 @@ class TestSharedLimiter:
             assert refused.retry_after == pytest.approx(1000, abs=5)
             assert refused.reset_after == pytest.approx(100_000, abs=5)
             assert {limiter.fallbacks for limiter in pair} == {0}
-            assert pair[0].stats.trips < 10
+            assert pair[0].stats.batches < 10
             for limiter in pair:
                 await limiter.stop()
 
@@ -304,7 +304,7 @@ class TestSharedLimiter:
             limiter = self.limiter(mine, uuid4().hex, rate=0.001, burst=10)
 
             async def allowed(times: int) -> int:
-                found: list[Decision] = [await limiter.take("a") for _ in range(times)]
+                found: list[RateLimitDecision] = [await limiter.take("a") for _ in range(times)]
                 return sum(decision.allowed for decision in found)
 
             assert await allowed(4) == 4

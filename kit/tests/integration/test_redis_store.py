@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory_store import MemoryStore
-from recording_log import RecordingLog
 from valkey import Valkey, redis_server
 
 from paceline.clock import SystemClock
 from paceline.redis import Change, Kind, Redis, RedisStore, Store
+from paceline.testing import RecordingLog
 
 __all__ = ["redis_server"]
 pytestmark = pytest.mark.integration

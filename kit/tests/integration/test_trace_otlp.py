@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 
 import pytest
 from otlp_receiver import Receiver, grpc_receiver, http_receiver
-from recording_log import RecordingLog
 
 from paceline.concurrency.deadline import fail_after
+from paceline.testing import RecordingLog
 from paceline.trace import (
     Span,
     SpanKind,

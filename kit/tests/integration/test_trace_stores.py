@@ -5,13 +5,13 @@ from collections.abc import AsyncGenerator
 from uuid import uuid4
 
 import pytest
-from recorded import Recorded
-from recording_log import RecordingLog
+from recorded_spans import Recorded
 
 from paceline.clock import SystemClock
 from paceline.engines import RedisEngine
-from paceline.postgres import DatabaseError, Pool
+from paceline.postgres import DatabaseError, Pool, PoolSettings
 from paceline.redis import CacheAside, Redis, RedisStore
+from paceline.testing import RecordingLog
 from paceline.trace import BatchSpans, Span, SpanKind, attach, detach, span
 
 pytestmark = pytest.mark.integration
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 async def pool(database: str) -> AsyncGenerator[Pool]:
-    pool = Pool(database, min_size=1, max_size=1)
+    pool = Pool(database, PoolSettings(min_size=1, max_size=1))
     await pool.start()
     await pool.execute("CREATE TABLE things (id int PRIMARY KEY)")
     yield pool

@@ -10,7 +10,6 @@ from typing import Any, Protocol, TypedDict, Unpack
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from memory_source import MemorySource
-from recording_log import RecordingLog
 
 from paceline.errors import Error
 from paceline.messaging import (
@@ -37,6 +36,7 @@ from paceline.messaging.nats import (
     Stream,
     dead_letter_stream,
 )
+from paceline.testing import RecordingLog
 
 TIMEOUT = 15.0
 

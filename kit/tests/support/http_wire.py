@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from recording_log import RecordingLog
-
 from paceline.http.asgi import ASGIApp, Receive, Scope, Send
 from paceline.http.server.server import HttpServer
 from paceline.http.server.state import AdmissionCheck
+from paceline.testing import RecordingLog
 
 PATIENCE = 10.0
 """Seconds after which a test fails; a server that hangs must not hang the suite."""

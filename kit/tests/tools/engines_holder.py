@@ -8,9 +8,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from recording_log import RecordingLog
-
 from paceline.engines import EngineGroup, NatsEngine, RedisEngine
+from paceline.testing import RecordingLog
 
 
 async def main(folder: Path) -> None:

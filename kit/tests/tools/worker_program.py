@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 from http_wire import send_answer
-from recording_log import RecordingLog
 
 from paceline.commands.prefork import SupervisorLink, WorkerHandoff, inherited
 from paceline.http.asgi import Receive, Scope, Send
 from paceline.http.server.server import HttpServer
 from paceline.lifecycle import Lifecycle, OnShutdown, Service
+from paceline.testing import RecordingLog
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,7 +1,7 @@
-"""Both coalescers against one-by-one references, under random arrivals, ends, errors and departures.
+"""Both coalescers against one-by-one references, under random calls, results, errors and cancellations.
 
-Hypothesis chooses who calls, who is cancelled, which trip ends and how; after each step the loop is
-run until nothing moves any more, and the invariants are looked at.
+Hypothesis chooses who calls, who is cancelled, which batch ends and how; after each step the loop
+runs until nothing is left to do, and the invariants are checked.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ KEYS = st.integers(0, 5)
 
 
 @dataclass(eq=False)
-class Trip:
+class Batch:
     items: list[int]
-    door: "asyncio.Future[Exception | None]"
+    ending: "asyncio.Future[Exception | None]"
 
 
 @dataclass(eq=False)
@@ -33,14 +33,14 @@ class Call:
 
 
 class Machine(RuleBasedStateMachine):
-    """What both kinds have in common: a loop that runs between the steps, trips that can be ended."""
+    """Common to both kinds: a loop that runs between the steps, batches that the rules end."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.out: list[Trip] = []
+        self.in_flight: list[Batch] = []
         self.calls: list[Call] = []
-        self.lanes = 1
+        self.max_in_flight = 1
         self.max_batch = 1
 
     def settle(self) -> None:
@@ -50,14 +50,14 @@ class Machine(RuleBasedStateMachine):
 
         self.loop.run_until_complete(rounds())
 
-    async def sail(self, items: Sequence[int]) -> None:
-        """Be out until a rule says how it ended."""
-        trip = Trip([*items], self.loop.create_future())
-        self.out.append(trip)
+    async def run(self, items: Sequence[int]) -> None:
+        """Be in flight until a rule says how it ends."""
+        batch = Batch([*items], self.loop.create_future())
+        self.in_flight.append(batch)
         try:
-            failure = await trip.door
+            failure = await batch.ending
         finally:
-            self.out.remove(trip)
+            self.in_flight.remove(batch)
         if failure is not None:
             raise failure
 
@@ -65,45 +65,45 @@ class Machine(RuleBasedStateMachine):
         raise NotImplementedError
 
     def end(self, data: st.DataObject, failure: Exception | None) -> None:
-        trip = data.draw(st.sampled_from(self.out), label="trip")
-        trip.door.set_result(failure)
+        batch = data.draw(st.sampled_from(self.in_flight), label="batch")
+        batch.ending.set_result(failure)
         self.settle()
 
-    @precondition(lambda self: bool(self.out))
+    @precondition(lambda self: bool(self.in_flight))
     @rule(data=st.data())
-    def a_trip_comes_back(self, data: st.DataObject) -> None:
+    def a_batch_succeeds(self, data: st.DataObject) -> None:
         self.end(data, None)
 
-    @precondition(lambda self: bool(self.out))
+    @precondition(lambda self: bool(self.in_flight))
     @rule(data=st.data())
-    def a_trip_fails_for_all(self, data: st.DataObject) -> None:
+    def a_batch_fails_for_all(self, data: st.DataObject) -> None:
         self.end(data, Error(Code.UNAVAILABLE, "away"))
 
     @precondition(lambda self: any(not call.task.done() for call in self.calls))
     @rule(data=st.data())
-    def a_caller_leaves(self, data: st.DataObject) -> None:
+    def a_call_is_cancelled(self, data: st.DataObject) -> None:
         alive = [call for call in self.calls if not call.task.done()]
-        call = data.draw(st.sampled_from(alive), label="caller")
+        call = data.draw(st.sampled_from(alive), label="call")
         call.cancelled = True
         call.task.cancel()
         self.settle()
 
     @invariant()
-    def no_more_trips_than_lanes(self) -> None:
-        assert len(self.out) <= self.lanes
-        assert all(len(trip.items) <= self.max_batch for trip in self.out)
+    def no_more_batches_than_allowed(self) -> None:
+        assert len(self.in_flight) <= self.max_in_flight
+        assert all(len(batch.items) <= self.max_batch for batch in self.in_flight)
 
     @invariant()
-    def nobody_waits_beside_a_free_lane(self) -> None:
-        assert self.waiting() == 0 or len(self.out) == self.lanes
+    def no_call_waits_while_a_batch_may_start(self) -> None:
+        assert self.waiting() == 0 or len(self.in_flight) == self.max_in_flight
 
     def finish(self) -> None:
         for _ in range(10_000):
-            if not self.out:
+            if not self.in_flight:
                 break
-            self.out[0].door.set_result(None)
+            self.in_flight[0].ending.set_result(None)
             self.settle()
-        assert all(call.task.done() for call in self.calls), "somebody was never answered"
+        assert all(call.task.done() for call in self.calls), "a call has no outcome"
         assert self.waiting() == 0
         for call in self.calls:
             assert call.cancelled or not call.task.cancelled()
@@ -126,15 +126,15 @@ class Writes(Machine):
         self.log: list[int] = []
         self.next = 0
 
-    @initialize(lanes=st.integers(1, 3), max_batch=st.integers(1, 4))
-    def build(self, lanes: int, max_batch: int) -> None:
-        self.lanes, self.max_batch = lanes, max_batch
+    @initialize(max_in_flight=st.integers(1, 3), max_batch=st.integers(1, 4))
+    def build(self, max_in_flight: int, max_batch: int) -> None:
+        self.max_in_flight, self.max_batch = max_in_flight, max_batch
         self.writes: WriteCoalescer[int, int] = WriteCoalescer(
-            self.apply, name="writes", lanes=lanes, max_batch=max_batch
+            self.apply, name="writes", max_in_flight=max_in_flight, max_batch=max_batch
         )
 
     async def apply(self, items: Sequence[int]) -> list[int | Exception]:
-        await self.sail(items)
+        await self.run(items)
         if any(self.is_poison(item) for item in items):
             raise ValidationError("item", "poison")
         results: list[int | Exception] = []
@@ -154,7 +154,7 @@ class Writes(Machine):
         return self.writes.stats.waiting
 
     @rule(kind=st.sampled_from([0, 0, 0, 8, 9]), together=st.integers(1, 5))
-    def callers_arrive(self, kind: int, together: int) -> None:
+    def calls_arrive(self, kind: int, together: int) -> None:
         for _ in range(together):
             self.next += 1
             item = self.next * 10 + kind
@@ -164,7 +164,7 @@ class Writes(Machine):
     def finish(self) -> None:
         super().finish()
         assert len(self.log) == len({*self.log}), "a write took effect twice"
-        if self.lanes == 1:
+        if self.max_in_flight == 1:
             assert self.log == sorted(self.log), "not in order of arrival"
         for call in self.calls:
             if call.task.cancelled():
@@ -201,17 +201,17 @@ class Reads(Machine):
         super().__init__()
         self.versions = dict.fromkeys(range(6), 0)
 
-    @initialize(lanes=st.integers(1, 3), max_batch=st.integers(1, 4))
-    def build(self, lanes: int, max_batch: int) -> None:
-        self.lanes, self.max_batch = lanes, max_batch
+    @initialize(max_in_flight=st.integers(1, 3), max_batch=st.integers(1, 4))
+    def build(self, max_in_flight: int, max_batch: int) -> None:
+        self.max_in_flight, self.max_batch = max_in_flight, max_batch
         self.reads: ReadCoalescer[int, int] = ReadCoalescer(
-            self.fetch, name="reads", lanes=lanes, max_batch=max_batch
+            self.fetch, name="reads", max_in_flight=max_in_flight, max_batch=max_batch
         )
 
     async def fetch(self, keys: Sequence[int]) -> dict[int, int | Exception]:
-        assert len(keys) == len({*keys}), "a key travelled twice in one trip"
+        assert len(keys) == len({*keys}), "a key is twice in one batch"
         snapshot = {key: self.versions[key] for key in keys}  # as early as a statement can see
-        await self.sail(keys)
+        await self.run(keys)
         if 5 in keys:
             raise ZeroDivisionError
         return {key: version for key, version in snapshot.items() if key != 4}
@@ -220,7 +220,7 @@ class Reads(Machine):
         return self.reads.stats.waiting
 
     @rule(keys=st.lists(KEYS, min_size=1, max_size=6))
-    def callers_arrive(self, keys: list[int]) -> None:
+    def calls_arrive(self, keys: list[int]) -> None:
         for key in keys:
             task = self.loop.create_task(self.reads.call(key))
             self.calls.append(Call(key, task, self.versions[key]))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from re import findall
 
 import pytest
-from recording_log import RecordingLog
 
 from paceline.commands.admin import AdminContext, Profiler, TaskAges, admin_app, require_token
 from paceline.config import EffectiveSetting
@@ -15,6 +14,7 @@ from paceline.errors import Code, Error
 from paceline.health import Health
 from paceline.http.testing import TestClient, TestResponse
 from paceline.metrics.registry import Metrics
+from paceline.testing import RecordingLog
 
 TOKEN = "8f1d7c0b2a964e53b1c7a0d9e2f4c6a8"
 LOCAL = {"host": "127.0.0.1:9090"}

@@ -7,18 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from doctor_runs import doctor_run
 
-from paceline.commands.doctor import Finding, Status, as_json, as_text, examine, healthy
-from paceline.commands.doctor.findings import fail, ok, warn
+from paceline.commands.doctor import Finding, Status, fail, ok, warn
+from paceline.commands.doctor.findings import as_json, as_text, healthy
 from paceline.commands.doctor.machine import (
     check_container,
     check_disk,
     check_open_files,
     check_python,
 )
-from paceline.commands.doctor.packages import check_packages, judge_requirements
-from paceline.commands.doctor.postgres import judge_row, judge_schema
-from paceline.commands.doctor.redis import judge_redis
+from paceline.commands.doctor.packages import assess_requirements, check_packages
+from paceline.commands.doctor.postgres import assess_schema, assess_server
+from paceline.commands.doctor.redis import assess_redis
+from paceline.commands.doctor.runner import run_checks
 from paceline.errors import Code, Error
 from paceline.postgres.migrate import MigrationState
 
@@ -57,7 +59,7 @@ async def test_a_check_that_hangs_raises_or_breaks_is_a_finding_and_spoils_no_ot
         return [ok("a", "1"), ok("b", "2")]
 
     checks = {"hang": hang, "refuse": refuse, "burst": burst, "well": well}
-    found = await examine(checks, seconds=0.05)
+    found = await run_checks(checks, seconds=0.05)
     assert [each.name for each in found] == ["hang", "refuse", "burst", "a", "b"]
     assert [each.status for each in found[:3]] == [Status.FAIL] * 3
     assert found[0].saw == "no answer within 0.05 s"
@@ -67,7 +69,7 @@ async def test_a_check_that_hangs_raises_or_breaks_is_a_finding_and_spoils_no_ot
 
 
 async def test_no_checks_have_no_findings() -> None:
-    assert await examine({}) == []
+    assert await run_checks({}) == []
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,15 @@ def test_what_is_installed_here_is_as_required() -> None:
     assert found.status is Status.OK
 
 
+def test_a_service_that_is_not_installed_is_a_warning_and_the_others_are_checked() -> None:
+    unknown, known = check_packages("no-such-service", "paceline")
+    assert (unknown.status, "no-such-service is not installed" in unknown.saw) == (
+        Status.WARN,
+        True,
+    )
+    assert known.status is Status.OK
+
+
 @dataclass(frozen=True)
 class Requirement:
     id: str
@@ -160,7 +171,7 @@ REQUIREMENTS = [
 
 @pytest.mark.parametrize("case", REQUIREMENTS, ids=lambda case: case.id)
 def test_a_requirement(case: Requirement) -> None:
-    (found,) = judge_requirements([case.line])
+    (found,) = assess_requirements([case.line])
     assert found.status is (Status.FAIL if case.says else Status.OK)
     assert case.says in found.saw
 
@@ -184,7 +195,7 @@ SCHEMAS = [
 
 @pytest.mark.parametrize("case", SCHEMAS, ids=lambda case: case.id)
 def test_the_schema(case: Schema) -> None:
-    found = judge_schema(case.state, 7, program="app")
+    found = assess_schema(case.state, 7, program="app")
     assert (found.status, case.says in found.saw) == (case.status, True)
 
 
@@ -231,7 +242,7 @@ SERVERS = [
 @pytest.mark.parametrize("case", SERVERS, ids=lambda case: case.id)
 def test_the_database_server(case: Server) -> None:
     row = {**GOOD, **case.row}
-    found = judge_row(row, "it", wanted=25, ahead=case.ahead, trip=0.001)
+    found = assess_server(row, "it", doctor_run(), wanted=25, ahead=case.ahead, round_trip=0.001)
     assert {each.name: each.status for each in found if each.status is not Status.OK} == (
         {case.name: case.status} if case.name else {}
     )
@@ -239,7 +250,7 @@ def test_the_database_server(case: Server) -> None:
 
 
 def test_a_clock_is_not_blamed_for_a_slow_network() -> None:
-    found = judge_row(GOOD, "it", wanted=25, ahead=2.0, trip=3.0)
+    found = assess_server(GOOD, "it", doctor_run(), wanted=25, ahead=2.0, round_trip=3.0)
     assert healthy(found)
     assert found[-1].status is Status.OK
 
@@ -268,5 +279,5 @@ CACHES = [
 
 @pytest.mark.parametrize("case", CACHES, ids=lambda case: case.id)
 def test_the_cache_server(case: Cache) -> None:
-    found = judge_redis({**LIMITED, **case.info}, "it")
+    found = assess_redis({**LIMITED, **case.info}, "it", doctor_run())
     assert tuple(each.status for each in found) == case.statuses

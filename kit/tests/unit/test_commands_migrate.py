@@ -4,19 +4,18 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from paceline.commands.migrate import migrate_commands
+from paceline.commands.migrate import migrator_commands
 from paceline.postgres.migrate import Migrator, Progress
 
 
-def unopened(context: typer.Context, progress: Progress) -> AbstractAsyncContextManager[Migrator]:
+def no_database(progress: Progress) -> AbstractAsyncContextManager[Migrator]:
     raise NotImplementedError("this command needs no database")
 
 
 def run(*arguments: str, folder: Path = Path("unused")) -> tuple[int, str, str]:
-    result = CliRunner().invoke(migrate_commands(unopened, lambda: folder), arguments)
+    result = CliRunner().invoke(migrator_commands(no_database, lambda: folder), arguments)
     return result.exit_code, result.stdout, result.stderr
 
 

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from recording_log import RecordingLog
 
 from paceline.commands.prefork.workers import Notice, Workers
 from paceline.errors import Code, Error
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 PATIENCE = 5.0

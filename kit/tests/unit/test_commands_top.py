@@ -1,4 +1,4 @@
-"""Two looks at an instance become figures, and figures become lines that fit a terminal."""
+"""Two snapshots of an instance become figures, and figures become lines that fit a terminal."""
 
 import re
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from paceline.commands.top.client import AdminClient, Dependency, Readiness, Snapshot, State
 from paceline.commands.top.exposition import parse
-from paceline.commands.top.instance import Dependency, Instance, Look, Readiness, State
 from paceline.commands.top.panels import History, all_panels, head, log_line
-from paceline.commands.top.rates import Change, Figures, compare
+from paceline.commands.top.rates import Deltas, Figures, compare
 from paceline.errors import ValidationError
 
 ROUTE = 'http_request_method="GET",http_route="/r/{id}"'
 
 
-def exposition(requests: int, slow: int, *, trips: int = 0, cpu: float = 0.0) -> str:
+def exposition(requests: int, slow: int, *, batches: int = 0, cpu: float = 0.0) -> str:
     series = f'http_server_request_duration_seconds_bucket{{{ROUTE},http_response_status_code="200"'
     return f"""# HELP http_server_request_duration_seconds Time.
 # TYPE http_server_request_duration_seconds histogram
@@ -24,8 +24,8 @@ def exposition(requests: int, slow: int, *, trips: int = 0, cpu: float = 0.0) ->
 {series},le="+Inf"}} {requests + slow}.0
 http_server_request_duration_seconds_count{{{ROUTE},http_response_status_code="200"}} {requests + slow}.0
 http_server_request_duration_seconds_count{{{ROUTE},http_response_status_code="503"}} {slow}.0
-paceline_coalescer_calls_total{{coalescer="records.get"}} {trips * 10}
-paceline_coalescer_trips_total{{coalescer="records.get"}} {trips}
+paceline_coalescer_calls_total{{coalescer="records.get"}} {batches * 10}
+paceline_coalescer_trips_total{{coalescer="records.get"}} {batches}
 paceline_coalescer_waiting{{coalescer="records.get"}} 3
 paceline_pool_connections{{pool="main",state="in_use"}} 5
 paceline_pool_connections{{pool="main",state="idle"}} 3
@@ -49,14 +49,14 @@ process_resident_memory_bytes 95420416
 """
 
 
-def look(at: float, text: str) -> Look:
-    return Look(at, parse(text), State("svc", "1.2", 42, 61.0), Readiness("ready"))
+def snapshot(at: float, text: str) -> Snapshot:
+    return Snapshot(at, parse(text), State("svc", "1.2", 42, 61.0), Readiness("ready"))
 
 
 @pytest.fixture
 def figures() -> Figures:
-    before = look(10.0, exposition(100, 0, trips=5))
-    return compare(before, look(12.0, exposition(280, 20, trips=15, cpu=1.0)))
+    before = snapshot(10.0, exposition(100, 0, batches=5))
+    return compare(before, snapshot(12.0, exposition(280, 20, batches=15, cpu=1.0)))
 
 
 def test_an_exposition_is_read_with_its_labels() -> None:
@@ -76,19 +76,19 @@ def test_counters_become_rates_and_histograms_latencies(figures: Figures) -> Non
     assert figures.http.p50 == pytest.approx(0.01 * 100 / 180)
     assert figures.http.p99 == pytest.approx(0.01 + 0.09 * 18 / 20)
     assert [each.name for each in figures.routes] == ["GET /r/{id}"]
-    (batches,) = figures.coalescers
-    assert (batches.calls, batches.trips, batches.batch, batches.waiting) == (50, 5, 10, 3)
+    (use,) = figures.coalescers
+    assert (use.calls, use.batches, use.batch_size, use.waiting) == (50, 5, 10, 3)
     (pool,) = figures.pools
     assert (pool.in_use, pool.most) == (5, 25)
     assert figures.caches[0].share == pytest.approx(0.75)
     (consumer,) = figures.consumers
-    assert (consumer.rate, consumer.troubled, consumer.pending) == (100, 10, 7)
+    assert (consumer.rate, consumer.failed, consumer.pending) == (100, 10, 7)
     assert figures.open_breakers == ("redis",)
     assert (figures.shed, figures.cpu, figures.rpc) == (10, 0.5, None)
 
 
-def test_a_process_that_began_anew_is_counted_from_nothing() -> None:
-    found = compare(look(0.0, exposition(1000, 5)), look(1.0, exposition(10, 0)))
+def test_a_process_that_was_restarted_is_counted_from_zero() -> None:
+    found = compare(snapshot(0.0, exposition(1000, 5)), snapshot(1.0, exposition(10, 0)))
     assert found.http is not None
     assert found.http.rate == 10
 
@@ -99,15 +99,15 @@ def test_processes_are_added_up() -> None:
         for n in (1, 2)
     ]
     parts += [f'paceline_outbox_messages{{worker="{n}"}} {n + 1}' for n in (1, 2)]
-    found = compare(look(0.0, ""), look(1.0, "\n".join(parts)))
+    found = compare(snapshot(0.0, ""), snapshot(1.0, "\n".join(parts)))
     assert found.http is not None
     assert found.http.rate == 10
     assert found.outbox is not None
-    assert found.outbox.messages == 3, "both tell of the one outbox"
+    assert found.outbox.messages == 3, "both report the one outbox"
 
 
 def test_an_instance_without_metrics_has_no_figures() -> None:
-    found = compare(look(0.0, ""), look(1.0, ""))
+    found = compare(snapshot(0.0, ""), snapshot(1.0, ""))
     assert (found.http, found.outbox, found.lag, found.memory, found.shed) == (None,) * 5
     assert all_panels(found, History(), width=80, rows=5) == ["no requests counted yet"]
 
@@ -143,19 +143,19 @@ QUANTILES = [
 @pytest.mark.parametrize("case", QUANTILES, ids=lambda case: case.id)
 def test_a_quantile_is_prometheus_own(case: Quantile) -> None:
     text = "\n".join(f'm_bucket{{le="{bound}"}} {count}' for bound, count in case.buckets.items())
-    found = Change(parse(""), parse(text), 1.0).quantile("m", case.share)
+    found = Deltas(parse(""), parse(text), 1.0).quantile("m", case.share)
     assert found == (None if case.value is None else pytest.approx(case.value))
 
 
 def test_the_panels_fit_80_columns_and_say_everything(figures: Figures) -> None:
     history = History()
     for _ in range(200):
-        history.note(figures)
+        history.add(figures)
     lines = all_panels(figures, history, width=78, rows=2)
     assert max(map(len, lines)) <= 78
     text = "\n".join(lines)
     for words in (
-        "HTTP  110/s", "GET /r/{id}", "records.get", "10.0", "5 of 25 in use", "75.0% without a trip",
+        "HTTP  110/s", "GET /r/{id}", "records.get", "10.0", "5 of 25 in use", "75.0% served from cache",
         "2 to send, the oldest for 1.50 s", "worker  100/s, 10/s not acknowledged, 7 pending",
         "BREAKER OPEN: redis", "cpu 50%", "memory 91 MiB", "SHEDDING 10/s", "loop lag p99 990 µs", "in flight 4 of 100", "█",
     ):  # fmt: skip
@@ -170,13 +170,13 @@ def test_what_is_too_much_for_the_screen_is_counted() -> None:
             for n in range(1, 6)
         )
 
-    found = compare(look(0.0, routes(1)), look(1.0, routes(2)))
+    found = compare(snapshot(0.0, routes(1)), snapshot(1.0, routes(2)))
     lines = all_panels(found, History(), width=78, rows=2)
     assert lines[-1] == "  and 3 more"
     assert max(map(len, lines)) <= 78
 
 
-def test_the_head_says_who_and_why_not_ready() -> None:
+def test_the_head_names_the_instance_and_why_it_is_not_ready() -> None:
     readiness = Readiness(
         "not ready", (Dependency("nats", ok=False, reason="away"), Dependency("pg", ok=True))
     )
@@ -184,7 +184,7 @@ def test_the_head_says_who_and_why_not_ready() -> None:
     assert line == "svc 1.2  not ready (nats: away)  up 61.0 s  pid 42  http://h:1"
 
 
-def test_a_line_of_the_log_is_for_people_and_obeyed_by_no_terminal() -> None:
+def test_a_line_of_the_log_is_for_people_and_holds_no_control_sequence() -> None:
     line = '{"time":"2026-01-02T03:04:05.678Z","level":"info","msg":"request","route":"/x","n":1}'
     assert log_line(line) == "03:04:05 info    request  route=/x n=1"
     assert log_line("plain \x1b[31mred\x07") == "plain  [31mred"
@@ -192,12 +192,12 @@ def test_a_line_of_the_log_is_for_people_and_obeyed_by_no_terminal() -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://h", "http://", "http://h:99999", "http://h\r\n"], ids=repr)
-def test_a_url_that_is_none_is_refused(url: str) -> None:
+def test_a_wrong_url_is_refused(url: str) -> None:
     with pytest.raises(ValidationError):
-        Instance(url)
+        AdminClient(url)
 
 
-def test_a_token_that_could_break_out_is_refused_and_a_password_is_not_shown() -> None:
+def test_a_token_with_control_characters_is_refused_and_a_password_is_not_shown() -> None:
     with pytest.raises(ValidationError):
-        Instance("h:1", token="a\r\nX: 1")
-    assert Instance("http://me:hunter2@h:1").url == "http://h:1"
+        AdminClient("h:1", token="a\r\nX: 1")
+    assert AdminClient("http://me:hunter2@h:1").url == "http://h:1"

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from paceline.commands.top.draw import bar, duration, number, size, sparkline
+from paceline.commands.top.draw import bar, sparkline
+from paceline.commands.units import duration, number, size
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 import asyncio
 
-from paceline.concurrency.background import Background
+from paceline.concurrency.background import BackgroundService
 from paceline.concurrency.deadline import fail_after, remaining
 
 
-class Watch(Background):
-    name = "watch"
+class Waiting(BackgroundService):
+    name = "waiting"
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,26 +26,26 @@ class Watch(Background):
 
 
 async def test_it_runs_from_start_to_stop_and_again() -> None:
-    watch = Watch()
+    service = Waiting()
     for _ in range(2):
-        watch.began.clear()
-        await watch.start()
-        await watch.start()
-        await watch.began.wait()
-        assert watch.running == 1
-        await watch.stop()
-        assert watch.running == 0
-        await watch.stop()
+        service.began.clear()
+        await service.start()
+        await service.start()
+        await service.began.wait()
+        assert service.running == 1
+        await service.stop()
+        assert service.running == 0
+        await service.stop()
 
 
 async def test_it_may_be_stopped_before_it_was_started() -> None:
-    await Watch().stop()
+    await Waiting().stop()
 
 
-async def test_the_deadline_of_whoever_starts_it_is_not_its_own() -> None:
-    watch = Watch()
+async def test_the_deadline_of_the_code_that_starts_it_does_not_apply_to_it() -> None:
+    service = Waiting()
     async with fail_after(5.0, "starting"):
-        await watch.start()
-        await watch.began.wait()
-    assert watch.left is None
-    await watch.stop()
+        await service.start()
+        await service.began.wait()
+    assert service.left is None
+    await service.stop()

@@ -1,4 +1,4 @@
-"""Deadlines: they strike with their name, only ever shorten, and leave cancellation alone."""
+"""Deadlines: their errors, that they only ever shorten, and that a cancellation stays one."""
 
 import asyncio
 from contextvars import Context
@@ -7,7 +7,7 @@ import pytest
 
 from paceline.concurrency.deadline import (
     SharedDeadline,
-    ambient,
+    current_deadline,
     expired,
     fail_after,
     inherit,
@@ -18,7 +18,7 @@ from paceline.concurrency.deadline import (
 from paceline.errors import Code, Error
 
 
-async def test_what_takes_too_long_fails_with_the_deadlines_name() -> None:
+async def test_a_block_that_takes_too_long_fails_with_the_deadlines_name() -> None:
     with pytest.raises(Error) as caught:
         async with fail_after(0.01, "the check"):
             await asyncio.Event().wait()
@@ -26,7 +26,7 @@ async def test_what_takes_too_long_fails_with_the_deadlines_name() -> None:
     assert caught.value.message == "the check took longer than 0.01s"
 
 
-async def test_without_a_deadline_nothing_remains_to_be_told() -> None:
+async def test_without_a_deadline_there_is_no_remaining_time() -> None:
     assert remaining() is None
     async with fail_after(5, "outer"):
         left = remaining()
@@ -71,18 +71,18 @@ async def test_an_error_inside_passes_through() -> None:
             raise KeyError("x")
 
 
-async def test_a_task_that_outlives_who_started_it_keeps_the_deadline_it_inherited() -> None:
+async def test_a_task_that_outlives_its_parent_keeps_the_deadline_it_inherited() -> None:
     async def detached() -> None:
         async with fail_after(60, "detached work"):
             await asyncio.Event().wait()
 
     async with fail_after(0.02, "outer"):
         task = asyncio.create_task(detached())
-    with pytest.raises(Error, match=r"detached work ran out of the 0\.02s of outer"):
+    with pytest.raises(Error, match=r"detached work exceeded the 0\.02s limit of outer"):
         await task
 
 
-async def caught_at(*operations: str) -> None:
+async def interrupted_in(*operations: str) -> None:
     """Wait for ever; the innermost of the operations is the first."""
     try:
         await asyncio.Event().wait()
@@ -92,123 +92,121 @@ async def caught_at(*operations: str) -> None:
         raise
 
 
-async def test_the_innermost_operation_that_was_caught_is_named_with_whose_deadline_it_was() -> (
-    None
-):
+async def test_the_error_names_the_innermost_operation_and_the_deadline() -> None:
     with pytest.raises(Error) as caught:
         async with fail_after(0.01, "the check"):
-            await caught_at("a query", "reading things")
-    assert caught.value.message == "a query ran out of the 0.01s of the check"
+            await interrupted_in("a query", "reading things")
+    assert caught.value.message == "a query exceeded the 0.01s limit of the check"
 
 
 async def test_an_operation_in_a_child_task_is_named_too() -> None:
-    with pytest.raises(Error, match=r"^a query ran out of the 0\.01s of the check$"):
+    with pytest.raises(Error, match=r"^a query exceeded the 0\.01s limit of the check$"):
         async with fail_after(0.01, "the check"), asyncio.TaskGroup() as group:
-            group.create_task(caught_at("a query"))
+            group.create_task(interrupted_in("a query"))
 
 
-async def test_whoever_is_cancelled_before_time_is_over_is_not_to_blame() -> None:
+async def test_an_operation_that_is_cancelled_before_the_deadline_is_not_named() -> None:
     entered = asyncio.Event()
 
     async def work() -> None:
         try:
             async with fail_after(60, "work"):
                 entered.set()
-                await caught_at("a query")
+                await interrupted_in("a query")
         finally:
-            told.append(timeout_message("a query"))
+            messages.append(timeout_message("a query"))
 
-    told: list[str | None] = []
+    messages: list[str | None] = []
     task = asyncio.create_task(work())
     await entered.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert told == [None]
+    assert messages == [None]
 
 
-async def test_an_adopted_deadline_has_the_same_end_and_terms_and_is_the_tasks_own() -> None:
-    async def trip() -> str | None:
-        assert given is not None
-        with inherit(given):
+async def test_an_inherited_deadline_has_the_same_end_and_message_and_belongs_to_the_task() -> None:
+    async def batch() -> str | None:
+        assert outer is not None
+        with inherit(outer):
             await asyncio.sleep(remaining() or 0.0)
             assert expired()
             return timeout_message("a query")
 
     async with fail_after(0.05, "the check"):
-        given = ambient()
-        task = asyncio.create_task(trip(), context=Context())
-    assert await task == "a query ran out of the 0.05s of the check"
+        outer = current_deadline()
+        task = asyncio.create_task(batch(), context=Context())
+    assert await task == "a query exceeded the 0.05s limit of the check"
 
 
-class TestCommonDeadline:
-    async def test_the_error_says_who_set_it(self) -> None:
-        deadline = SharedDeadline(0.01, "the request", by="the service sets (TIMEOUT)")
-        with pytest.raises(Error) as unnamed, deadline.block():
+class TestSharedDeadline:
+    async def test_the_error_says_who_set_the_deadline(self) -> None:
+        deadline = SharedDeadline(0.01, "the request", set_by="the service (TIMEOUT)")
+        with pytest.raises(Error) as unnamed, deadline.scope():
             await asyncio.Event().wait()
         assert unnamed.value.message == (
-            "the request took longer than the 0.01s that the service sets (TIMEOUT)"
+            "the request took longer than the 0.01s set by the service (TIMEOUT)"
         )
-        with pytest.raises(Error) as named, deadline.block():
-            await caught_at("reading things")
+        with pytest.raises(Error) as named, deadline.scope():
+            await interrupted_in("reading things")
         assert named.value.message == (
-            "reading things ran out of the 0.01s that the service sets (TIMEOUT)"
+            "reading things exceeded the 0.01s set by the service (TIMEOUT)"
         )
 
-    async def test_a_block_may_be_shorter_and_says_for_whom(self) -> None:
+    async def test_a_block_may_be_shorter_and_its_error_says_who_set_that(self) -> None:
         deadline = SharedDeadline(60, "the request")
-        with pytest.raises(Error) as caught, deadline.shorter(0.01, "the client set (header)"):
-            await caught_at("reading things")
+        with pytest.raises(Error) as caught, deadline.shorter_scope(0.01, "the client (header)"):
+            await interrupted_in("reading things")
         assert caught.value.message == (
-            "reading things ran out of the 0.01s that the client set (header)"
+            "reading things exceeded the 0.01s set by the client (header)"
         )
-        with deadline.block(), deadline.shorter(0.01, "the client set"):
+        with deadline.scope(), deadline.shorter_scope(0.01, "the client"):
             pass
         await asyncio.sleep(0.03)  # past the deadline of the block that is over
 
     async def test_a_block_is_never_longer(self) -> None:
-        block = SharedDeadline(0.01, "x").shorter(60, "the client set")
+        block = SharedDeadline(0.01, "x").shorter_scope(60, "the client")
         with pytest.raises(Error, match=r"^x took longer than 0\.01s$"), block:
             await asyncio.Event().wait()
 
     async def test_a_block_that_takes_too_long_fails_with_the_deadlines_name(self) -> None:
         deadline = SharedDeadline(0.01, "the request")
-        with pytest.raises(Error) as caught, deadline.block():
+        with pytest.raises(Error) as caught, deadline.scope():
             await asyncio.Event().wait()
         assert caught.value.code is Code.DEADLINE_EXCEEDED
         assert caught.value.message == "the request took longer than 0.01s"
 
     async def test_the_time_left_is_ambient_inside(self) -> None:
-        with SharedDeadline(5, "x").block():
+        with SharedDeadline(5, "x").scope():
             left = remaining()
             assert left is not None
             assert 4 < left <= 5
         assert remaining() is None
 
-    async def test_each_block_runs_out_by_itself(self) -> None:
+    async def test_each_block_expires_by_itself(self) -> None:
         deadline = SharedDeadline(0.05, "x")
         order: list[int] = []
 
         async def work(number: int) -> None:
             await asyncio.sleep(0.01 * number)
             try:
-                with deadline.block():
+                with deadline.scope():
                     await asyncio.Event().wait()
             except Error:
                 order.append(number)
 
         async def quick() -> None:
-            with deadline.block():
+            with deadline.scope():
                 await asyncio.sleep(0)
             order.append(0)
 
         await asyncio.gather(*(work(n) for n in (1, 2, 3)), quick())
         assert order == [0, 1, 2, 3]
 
-    async def test_it_strikes_again_after_a_pause(self) -> None:
+    async def test_the_timer_is_set_again_after_a_pause(self) -> None:
         deadline = SharedDeadline(0.01, "x")
         for _ in range(3):
-            with pytest.raises(Error), deadline.block():
+            with pytest.raises(Error), deadline.scope():
                 await asyncio.Event().wait()
 
     async def test_a_cancellation_from_outside_stays_one(self) -> None:
@@ -216,7 +214,7 @@ class TestCommonDeadline:
         entered = asyncio.Event()
 
         async def work() -> None:
-            with deadline.block():
+            with deadline.scope():
                 entered.set()
                 await asyncio.Event().wait()
 
@@ -226,9 +224,9 @@ class TestCommonDeadline:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    async def test_an_error_inside_passes_through_and_the_task_lives_on(self) -> None:
+    async def test_an_error_inside_passes_through_and_the_task_is_not_cancelled(self) -> None:
         deadline = SharedDeadline(0.01, "x")
-        with pytest.raises(KeyError), deadline.block():
+        with pytest.raises(KeyError), deadline.scope():
             raise KeyError("x")
         await asyncio.sleep(0.03)  # past the deadline of the block that is over
         task = asyncio.current_task()
@@ -237,25 +235,25 @@ class TestCommonDeadline:
 
     async def test_an_outer_deadline_that_is_sooner_is_what_remains(self) -> None:
         async with fail_after(1, "outer"):
-            with SharedDeadline(60, "inner").block():
+            with SharedDeadline(60, "inner").scope():
                 left = remaining()
                 assert left is not None
                 assert left <= 1
 
-    async def test_a_lifted_deadline_does_not_strike_and_is_not_seen(self) -> None:
+    async def test_a_disabled_deadline_does_not_expire_and_is_not_seen(self) -> None:
         deadline = SharedDeadline(0.02, "x")
-        with deadline.block() as block:
-            block.lift()
+        with deadline.scope() as scope:
+            scope.disable()
             assert remaining() is None
             await asyncio.sleep(0.06)
         assert remaining() is None
-        with pytest.raises(Error), deadline.block():
+        with pytest.raises(Error), deadline.scope():
             await asyncio.Event().wait()
 
-    async def test_lifting_leaves_the_outer_deadline(self) -> None:
+    async def test_disabling_one_leaves_the_outer_deadline(self) -> None:
         async with fail_after(1, "outer"):
-            with SharedDeadline(0.5, "inner").block() as block:
-                block.lift()
+            with SharedDeadline(0.5, "inner").scope() as scope:
+                scope.disable()
                 left = remaining()
                 assert left is not None
                 assert 0.5 < left <= 1

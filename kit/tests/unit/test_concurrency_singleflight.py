@@ -1,4 +1,4 @@
-"""Single flight: one call for all who wait, each with its own answer, error and leave."""
+"""Single flight: one call for all callers that wait, each with its own result and cancellation."""
 
 import asyncio
 
@@ -10,13 +10,13 @@ from paceline.concurrency.singleflight import SingleFlight
 from paceline.errors import Code, Error
 
 
-class Admission:
-    """A call that counts itself and waits until it is let through."""
+class HeldCall:
+    """A call that counts how often it runs, and waits until the test releases it."""
 
     def __init__(self) -> None:
         self.calls = 0
         self.cancelled = 0
-        self.open = asyncio.Event()
+        self.release = asyncio.Event()
         self.entered = asyncio.Event()
         self.error: Exception | None = None
 
@@ -24,7 +24,7 @@ class Admission:
         self.calls += 1
         self.entered.set()
         try:
-            await self.open.wait()
+            await self.release.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -34,41 +34,41 @@ class Admission:
 
 
 async def callers(
-    flight: SingleFlight[str, int], door: Admission, count: int
+    flight: SingleFlight[str, int], call: HeldCall, count: int
 ) -> list[asyncio.Task[int]]:
-    tasks = [asyncio.create_task(flight.do("key", door)) for _ in range(count)]
-    await door.entered.wait()
+    tasks = [asyncio.create_task(flight.do("key", call)) for _ in range(count)]
+    await call.entered.wait()
     await asyncio.sleep(0)
     return tasks
 
 
 async def test_callers_that_wait_together_share_one_call() -> None:
-    flight, door = SingleFlight[str, int](), Admission()
-    tasks = await callers(flight, door, 5)
-    door.open.set()
+    flight, call = SingleFlight[str, int](), HeldCall()
+    tasks = await callers(flight, call, 5)
+    call.release.set()
     assert await asyncio.gather(*tasks) == [1] * 5
 
 
 async def test_a_later_call_is_a_new_one() -> None:
-    flight, door = SingleFlight[str, int](), Admission()
-    door.open.set()
-    assert [await flight.do("key", door), await flight.do("key", door)] == [1, 2]
+    flight, call = SingleFlight[str, int](), HeldCall()
+    call.release.set()
+    assert [await flight.do("key", call), await flight.do("key", call)] == [1, 2]
 
 
 async def test_other_keys_do_not_wait_for_each_other() -> None:
-    flight, door, other = SingleFlight[str, int](), Admission(), Admission()
-    other.open.set()
-    waiting = await callers(flight, door, 1)
+    flight, call, other = SingleFlight[str, int](), HeldCall(), HeldCall()
+    other.release.set()
+    waiting = await callers(flight, call, 1)
     assert await flight.do("other", other) == 1
-    door.open.set()
+    call.release.set()
     assert await waiting[0] == 1
 
 
 async def test_each_caller_gets_a_copy_of_the_error() -> None:
-    flight, door = SingleFlight[str, int](), Admission()
-    door.error = Error(Code.NOT_FOUND, "nothing there")
-    tasks = await callers(flight, door, 2)
-    door.open.set()
+    flight, call = SingleFlight[str, int](), HeldCall()
+    call.error = Error(Code.NOT_FOUND, "nothing there")
+    tasks = await callers(flight, call, 2)
+    call.release.set()
     one, other = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(one, Error)
     assert str(one) == str(other)
@@ -76,45 +76,47 @@ async def test_each_caller_gets_a_copy_of_the_error() -> None:
 
 
 @given(leaving=st.sets(st.integers(0, 4)))
-def test_the_call_ends_with_its_last_caller_and_not_before(leaving: set[int]) -> None:
+def test_the_call_is_cancelled_with_its_last_caller_and_not_before(leaving: set[int]) -> None:
     async def scenario() -> None:
-        flight, door = SingleFlight[str, int](), Admission()
-        tasks = await callers(flight, door, 5)
+        flight, call = SingleFlight[str, int](), HeldCall()
+        tasks = await callers(flight, call, 5)
         for number in leaving:
             tasks[number].cancel()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        door.open.set()
+        call.release.set()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         for number, result in enumerate(results):
             assert isinstance(result, asyncio.CancelledError) == (number in leaving)
-        assert door.cancelled == (len(leaving) == len(tasks))
+        assert call.cancelled == (len(leaving) == len(tasks))
 
     asyncio.run(scenario())
 
 
-async def test_a_caller_that_comes_after_the_last_one_left_starts_anew() -> None:
-    flight, door = SingleFlight[str, int](), Admission()
-    (task,) = await callers(flight, door, 1)
+async def test_after_the_last_caller_was_cancelled_the_next_one_starts_a_new_call() -> None:
+    flight, call = SingleFlight[str, int](), HeldCall()
+    (task,) = await callers(flight, call, 1)
     task.cancel()
     await asyncio.wait([task])
-    door.open.set()
-    assert await flight.do("key", door) == 2
+    call.release.set()
+    assert await flight.do("key", call) == 2
 
 
-async def test_after_forget_the_next_caller_starts_anew_and_those_who_wait_are_answered() -> None:
-    flight, door, other = SingleFlight[str, int](), Admission(), Admission()
-    (task,) = await callers(flight, door, 1)
+async def test_after_forget_the_next_caller_starts_a_new_call_and_earlier_ones_get_their_result() -> (
+    None
+):
+    flight, call, other = SingleFlight[str, int](), HeldCall(), HeldCall()
+    (task,) = await callers(flight, call, 1)
     flight.forget("key")
-    other.open.set()
+    other.release.set()
     assert await flight.do("key", other) == 1
     assert not task.done()
-    door.open.set()
+    call.release.set()
     assert await task == 1
 
 
-async def test_a_call_that_is_cancelled_from_elsewhere_is_an_error_and_no_cancellation() -> None:
+async def test_a_call_that_cancels_itself_is_an_error_and_no_cancellation() -> None:
     async def cancelled() -> int:
         raise asyncio.CancelledError
 

@@ -1,4 +1,4 @@
-"""The group: a limit, the first error, order, nothing left running."""
+"""The task group: its limit, the first error, order, nothing left running."""
 
 import asyncio
 
@@ -42,7 +42,7 @@ def test_results_are_in_the_order_of_the_keys_and_never_more_run_than_the_limit(
 
 
 @given(before=st.lists(st.integers(3, 9), max_size=4), bad=st.integers(-2, -1))
-def test_the_first_error_is_raised_itself_and_ends_the_rest(before: list[int], bad: int) -> None:
+def test_the_first_error_is_raised_itself_and_cancels_the_rest(before: list[int], bad: int) -> None:
     load = Load()
     keys = [*before, bad, *range(5, 9)]
     with pytest.raises(ValueError, match=str(bad)):
@@ -78,6 +78,6 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
     assert load.now == 0
 
 
-def test_a_limit_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
+def test_a_limit_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
         LimitedTaskGroup(limit=0)

@@ -1,22 +1,22 @@
-"""A blocking call gives its value or its error, and holds up nobody who leaves."""
+"""A blocking call in a daemon thread: its result, its error, and a caller that is cancelled."""
 
 import asyncio
 import threading
 
 import pytest
 
-from paceline.concurrency.threads import in_daemon_thread
+from paceline.concurrency.threads import run_in_daemon_thread
 
 
-async def test_it_gives_the_value_or_the_error() -> None:
-    assert await in_daemon_thread(lambda: threading.current_thread().daemon, name="t") is True
+async def test_the_result_or_the_error_is_the_calls() -> None:
+    assert await run_in_daemon_thread(lambda: threading.current_thread().daemon, name="t") is True
     with pytest.raises(ZeroDivisionError):
-        await in_daemon_thread(lambda: 1 // 0, name="t")
+        await run_in_daemon_thread(lambda: 1 // 0, name="t")
 
 
-async def test_whoever_is_cancelled_does_not_wait_for_it() -> None:
+async def test_a_cancelled_caller_does_not_wait_for_the_call() -> None:
     release = threading.Event()
-    task = asyncio.create_task(in_daemon_thread(lambda: release.wait(30), name="stuck"))
+    task = asyncio.create_task(run_in_daemon_thread(lambda: release.wait(30), name="stuck"))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""The worker pool: results as they finish, bounded, lazy, gone when the block is left."""
+"""The worker pool: results as they finish, bounds, and no work left after the block."""
 
 import asyncio
 import itertools
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.concurrency.workers import Result, process_pool, worker_pool
+from paceline.concurrency.workers import WorkResult, process_pool, worker_pool
 from paceline.errors import Error
 
 
@@ -34,7 +34,7 @@ class Worker:
         return item * 2
 
 
-async def collect(items: list[int], workers: int, worker: Worker) -> list[Result[int, int]]:
+async def collect(items: list[int], workers: int, worker: Worker) -> list[WorkResult[int, int]]:
     async with worker_pool(worker, items, workers=workers) as results:
         return [result async for result in results]
 
@@ -60,10 +60,10 @@ async def test_results_come_as_they_finish() -> None:
 
 def test_unwrap_raises_the_error() -> None:
     with pytest.raises(KeyError):
-        Result(0, "item", None, KeyError()).unwrap()
+        WorkResult(0, "item", None, KeyError()).unwrap()
 
 
-async def test_items_are_taken_only_as_there_is_room() -> None:
+async def test_items_are_taken_only_when_a_worker_is_free() -> None:
     taken: list[int] = []
 
     def endless() -> Iterator[int]:
@@ -78,7 +78,7 @@ async def test_items_are_taken_only_as_there_is_room() -> None:
                 break
 
 
-async def test_leaving_the_block_ends_the_work() -> None:
+async def test_leaving_the_block_cancels_the_work() -> None:
     worker = Worker()
     async with worker_pool(worker, [0, 10_000, 10_000], workers=3) as results:
         async for _ in results:
@@ -87,7 +87,7 @@ async def test_leaving_the_block_ends_the_work() -> None:
     assert worker.now == 0
 
 
-async def test_a_cancelled_reader_ends_the_work_too() -> None:
+async def test_cancelling_the_reader_cancels_the_work() -> None:
     worker = Worker()
     task = asyncio.create_task(collect([10_000], 1, worker))
     while worker.now == 0:  # noqa: ASYNC110 - a turn of the loop, not a time
@@ -98,7 +98,7 @@ async def test_a_cancelled_reader_ends_the_work_too() -> None:
     assert worker.now == 0
 
 
-async def test_processes_give_values_and_errors() -> None:
+async def test_processes_return_values_and_errors() -> None:
     # Functions of the standard library: a new process can import them by name.
     found: dict[int, int | str] = {}
     async with process_pool(math.isqrt, [9, -1, 16], processes=1) as results:
@@ -107,7 +107,7 @@ async def test_processes_give_values_and_errors() -> None:
     assert found == {9: 3, -1: "error", 16: 4}
 
 
-async def test_a_process_that_dies_is_an_error_and_no_hang() -> None:
+async def test_a_process_that_dies_is_an_error_and_nothing_hangs() -> None:
     async with process_pool(os._exit, [1, 2], processes=1) as results:
         errors = [result.error async for result in results]
     assert len(errors) == 2

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from paceline.engines import EngineError
-from paceline.engines.address import client_folder, make_link, remove_link, runtime_folder
 from paceline.engines.folder import FolderLock, own_folder, write_private
+from paceline.engines.socket_path import client_folder, make_link, remove_link, runtime_folder
 
 
 def test_a_second_holder_is_refused_and_told_who_holds_the_folder(tmp_path: Path) -> None:

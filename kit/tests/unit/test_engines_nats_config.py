@@ -11,7 +11,7 @@ from paceline.engines.discovery import Program, find_in_wheel, find_on_path
 from paceline.engines.nats import find_nats_in_wheel, get_nats
 from paceline.engines.nats_config import NatsNode, config_text, quoted
 from paceline.engines.redis import find_redis_in_wheel, get_redis
-from paceline.testing.silent import SilentLog
+from paceline.testing import SilentLog
 
 ALONE = """\
 # Written at every start.

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from types import NoneType
 
 import pytest
-from recording_log import RecordingLog
 from rpc_echo import FakeContext
 
 from paceline.concurrency.deadline import remaining
@@ -22,8 +21,9 @@ from paceline.grpc.interceptors import (
 )
 from paceline.grpc.status import Throttled
 from paceline.grpc.streams import Ended, Streams
-from paceline.log.ambient import current
+from paceline.log.context import current_fields
 from paceline.resilience.rate_limit import RateLimiter, RateLimits
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 UNARY = Method("/shop.v1.Shop/Buy", scopes=frozenset({"shop:buy"}))
@@ -78,7 +78,7 @@ async def test_a_plain_request_id_is_kept_and_sent_back() -> None:
     seen: list[object] = []
 
     async def endpoint(call: Call) -> bytes | None:
-        seen.append(current()["request_id"])
+        seen.append(current_fields()["request_id"])
         return b""
 
     call = call_of(UNARY, ("x-request-id", "abc-1"))
@@ -88,7 +88,7 @@ async def test_a_plain_request_id_is_kept_and_sent_back() -> None:
         [("x-request-id", "abc-1")],
         ["abc-1"],
     )
-    assert current() == {}
+    assert current_fields() == {}
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 65, "ä", "a\n", b"bytes"], ids=repr)
@@ -262,7 +262,7 @@ async def test_the_clients_deadline_is_named_as_the_clients() -> None:
     with pytest.raises(Error) as caught:
         await deadline(30)(forever, UNARY)(call_of(UNARY, left=0.01))
     assert caught.value.message == (
-        "the call took longer than the 0.01s that the client set (grpc-timeout)"
+        "the call took longer than the 0.01s set by the client (grpc-timeout)"
     )
 
 
@@ -306,7 +306,7 @@ async def test_callers_have_buckets_and_addresses_have_others() -> None:
 
 async def test_a_method_counts_with_the_http_routes_of_its_scope() -> None:
     own = RateLimiter(ManualClock(0.0), rate=1, burst=1)
-    limits = RateLimits(None, own={"things:write": own})
+    limits = RateLimits(None, by_scope={"things:write": own})
     wrapped = rate_limit(limits)(ok, Method("/x/Write", scopes=frozenset({"things:write"})))
     assert own.take(f"things:write address {call_of(UNARY).client}").allowed
     with pytest.raises(Throttled):

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
-from recording_log import RecordingLog
 
 from paceline.concurrency.deadline import fail_after, remaining
 from paceline.errors import Code, Error
 from paceline.health import Health
+from paceline.testing import RecordingLog
 
 Check = Callable[[], Awaitable[None]]
 
@@ -185,14 +185,14 @@ async def test_the_deadline_of_one_caller_is_not_that_of_the_round() -> None:
     probe = Probe()
     subject = health({"postgres": probe}, timeout=5)
 
-    async def client_imposed() -> None:
-        async with fail_after(0.01, "a hurried caller"):
+    async def impatient() -> None:
+        async with fail_after(0.01, "an impatient caller"):
             await subject.ready()
 
-    first = asyncio.create_task(client_imposed())
+    first = asyncio.create_task(impatient())
     await probe.entered.wait()
     second = asyncio.create_task(subject.ready())
-    with pytest.raises(Error, match="a hurried caller"):
+    with pytest.raises(Error, match="an impatient caller"):
         await first
     probe.gate.set()
     assert (await second).ready

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recording_log import RecordingLog
 
 from paceline.concurrency.deadline import remaining
 from paceline.errors import Code, Error, NotFound, Unauthorized
@@ -26,8 +25,9 @@ from paceline.http.middleware import (
     timeout,
 )
 from paceline.http.testing import TestClient, TestResponse
-from paceline.log.ambient import current
-from paceline.resilience.rate_limit import Decision, RateLimiter, RateLimits
+from paceline.log.context import current_fields
+from paceline.resilience.rate_limit import RateLimitDecision, RateLimiter, RateLimits
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 
@@ -76,13 +76,13 @@ class TestRequestId:
         seen: list[object] = []
 
         async def fail() -> None:
-            seen.append(dict(current()))
+            seen.append(dict(current_fields()))
             raise NotFound
 
         found = await TestClient(serve(request_id(), handler=fail)).get("/")
         assert found.json()["request_id"] == found.headers["x-request-id"]
         assert seen == [{"request_id": found.headers["x-request-id"]}]
-        assert dict(current()) == {}
+        assert dict(current_fields()) == {}
 
 
 class TestRealIp:
@@ -296,7 +296,7 @@ class TestTheClientsDeadline:
         assert found.status == 504
         assert [level for level, _, _ in log.lines] == ["warning"]
         assert found.json()["detail"] == (
-            f"the request took longer than the {wish.seconds:g}s that the client set ({wish.by})"
+            f"the request took longer than the {wish.seconds:g}s set by the client ({wish.by})"
         )
 
     @pytest.mark.parametrize("wish", CAPPED, ids=lambda wish: wish.id)
@@ -318,7 +318,7 @@ class TestTheClientsDeadline:
         async def echo(body: Body[dict[str, int]]) -> dict[str, int]:
             return body
 
-        app = App(recover(RecordingLog()), timeout(0.01, by="the service sets (TIMEOUT)"))
+        app = App(recover(RecordingLog()), timeout(0.01, set_by="the service (TIMEOUT)"))
         app.group().post("/", echo)
         sent: list[Message] = []
 
@@ -332,7 +332,7 @@ class TestTheClientsDeadline:
         }  # fmt: skip
         await app(scope, cast("Receive", asyncio.Event().wait), send)
         assert msgspec.json.decode(sent[1]["body"])["detail"] == (
-            "reading the request's body ran out of the 0.01s that the service sets (TIMEOUT)"
+            "reading the request's body exceeded the 0.01s set by the service (TIMEOUT)"
         )
 
 
@@ -426,7 +426,7 @@ class TestRateLimit:
             def __init__(self, limiter: RateLimiter) -> None:
                 self.limiter = limiter
 
-            async def take(self, key: str) -> Decision:
+            async def take(self, key: str) -> RateLimitDecision:
                 await asyncio.sleep(0)
                 return self.limiter.take(key)
 
@@ -450,7 +450,9 @@ class TestRateLimit:
             return "hello"
 
         own = self.limiter(ManualClock())
-        limits = RateLimits(RateLimiter(ManualClock(), rate=3), group="api", own={"write": own})
+        limits = RateLimits(
+            RateLimiter(ManualClock(), rate=3), group="api", by_scope={"write": own}
+        )
         app = App()
         api = app.group("", authenticate(FakeVerifier()), rate_limit(limits))
         api.get("/things", hello, scopes=["read"])
@@ -463,7 +465,7 @@ class TestRateLimit:
         assert (read.status, read.headers["ratelimit-remaining"]) == (200, "5")
 
     async def test_without_a_general_limit_nothing_else_is_counted(self) -> None:
-        limits = RateLimits(None, own={"things:write": self.limiter(ManualClock())})
+        limits = RateLimits(None, by_scope={"things:write": self.limiter(ManualClock())})
         client = TestClient(guard(rate_limit(limits)))
         answers = [await client.get("/") for _ in range(3)]
         assert [a.status for a in answers] == [200] * 3

@@ -1,17 +1,17 @@
-"""A process whose place another has taken stops without a delay and without saying so."""
+"""A process that was replaced stops without the drain delay and without draining."""
 
 import asyncio
 import os
 import signal
 
 import pytest
-from recording_log import RecordingLog
 
-from paceline.lifecycle import Exit, Lifecycle, OnShutdown
+from paceline.lifecycle import ExitCode, Lifecycle, OnShutdown
+from paceline.testing import RecordingLog
 
 
 class Slow:
-    """A service whose stop waits until it is let go, and tells what was said of the process."""
+    """A service whose stop waits until the test releases it."""
 
     name = "slow"
 
@@ -45,7 +45,7 @@ async def test_it_skips_the_drain_delay_and_is_not_draining() -> None:
         await service.stopping.wait()
     assert not lifecycle.draining
     service.release.set()
-    assert await task == Exit.CLEAN
+    assert await task == ExitCode.CLEAN
 
 
 async def test_a_signal_after_it_is_the_first_and_forces_nothing() -> None:
@@ -55,11 +55,11 @@ async def test_a_signal_after_it_is_the_first_and_forces_nothing() -> None:
     await service.stopping.wait()
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(5):
-        while not lifecycle.draining:  # noqa: ASYNC110 - a signal tells when it is handled
+        while not lifecycle.draining:  # noqa: ASYNC110 - a signal handler runs in its own time
             await asyncio.sleep(0)
     assert not task.done()
     service.release.set()
-    assert await task == Exit.CLEAN
+    assert await task == ExitCode.CLEAN
 
 
 async def test_it_does_nothing_once_a_signal_came() -> None:
@@ -70,10 +70,10 @@ async def test_it_does_nothing_once_a_signal_came() -> None:
     lifecycle.hand_over()
     assert lifecycle.draining
     service.release.set()
-    assert await task == Exit.CLEAN
+    assert await task == ExitCode.CLEAN
 
 
-async def test_what_is_to_be_done_at_a_stop_is_done_once_and_in_order() -> None:
+async def test_shutdown_actions_run_once_and_in_order() -> None:
     done: list[str] = []
 
     async def first() -> None:
@@ -82,7 +82,7 @@ async def test_what_is_to_be_done_at_a_stop_is_done_once_and_in_order() -> None:
     async def second() -> None:
         done.append("second")
 
-    closing = OnShutdown("doors", first, second)
+    closing = OnShutdown("listeners", first, second)
     await closing.stop()
     assert done == []
     await closing.start()
@@ -91,11 +91,11 @@ async def test_what_is_to_be_done_at_a_stop_is_done_once_and_in_order() -> None:
     assert done == ["first", "second"]
 
 
-async def test_an_action_that_fails_is_told() -> None:
+async def test_an_action_that_fails_fails_the_stop() -> None:
     async def fail() -> None:
         raise OSError("no")
 
-    closing = OnShutdown("doors", fail)
+    closing = OnShutdown("listeners", fail)
     await closing.start()
     with pytest.raises(OSError, match="no"):
         await closing.stop()

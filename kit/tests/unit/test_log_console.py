@@ -1,4 +1,4 @@
-"""The form for people, and the standard library's logging on the same output."""
+"""Text for people, and the standard library's logging on the same output."""
 
 import io
 import logging
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from paceline.log import ambient, new_logger, setup
+from paceline.log import context_fields, new_logger, setup_logging
 from paceline.log.output import Output
-from paceline.log.standard import route_standard_logging
+from paceline.log.stdlib import route_standard_logging
 from paceline.testing.clock import ManualClock
 
 
@@ -23,10 +23,10 @@ def written(stream: io.TextIOWrapper) -> str:
     return stream.buffer.getvalue().decode()
 
 
-def test_a_person_reads_time_level_message_and_fields() -> None:
+def test_a_line_shows_time_level_message_and_fields() -> None:
     stream = io.TextIOWrapper(io.BytesIO())
     log = new_logger(stream=stream, format="pretty", clock=ManualClock())
-    with ambient(request_id="r-1"):
+    with context_fields(request_id="r-1"):
         log.warning("slow", path="/a b", empty="", n=1, group={"a": {"b": 2}, "c": "d"})
     line = written(stream)
     assert line.startswith("22:13:20.000 [warning  ] slow ")
@@ -96,7 +96,7 @@ def other(stream: io.TextIOWrapper) -> logging.Logger:
 def test_the_standard_library_writes_the_same_records(
     stream: io.TextIOWrapper, other: logging.Logger
 ) -> None:
-    with ambient(request_id="r-1"):
+    with context_fields(request_id="r-1"):
         other.warning("port %d of %s", 8080, "x://u:hunter2@h")
         other.debug("not this")
     line = written(stream)
@@ -146,7 +146,7 @@ def root() -> Iterator[logging.Logger]:
 def test_setup_routes_the_root_logger_and_only_it(
     root: logging.Logger, stream: io.TextIOWrapper
 ) -> None:
-    log = setup("warning", stream=stream, format="json")
+    log = setup_logging("warning", stream=stream, format="json")
     log.warning("ours")
     logging.getLogger("asyncio").warning("theirs")
     logging.getLogger("asyncio").info("not this")

@@ -1,27 +1,15 @@
 """The level of a running process: changed in one place, for everything that writes."""
 
-import io
-import json
 import logging
 
 import pytest
+from log_capture import Capture
 
-from paceline.log import new_logger, prepared
+from paceline.log import new_logger, record_writer
 from paceline.log.logger import logger_on
 from paceline.log.output import Output
-from paceline.log.standard import route_standard_logging
+from paceline.log.stdlib import route_standard_logging
 from paceline.testing.clock import ManualClock
-
-
-class Capture:
-    """A stream in memory and the records on it."""
-
-    def __init__(self) -> None:
-        self.buffer = io.BytesIO()
-        self.stream = io.TextIOWrapper(self.buffer, encoding="utf-8")
-
-    def messages(self) -> list[str]:
-        return [json.loads(line)["msg"] for line in self.buffer.getvalue().splitlines()]
 
 
 @pytest.fixture
@@ -32,7 +20,7 @@ def capture() -> Capture:
 def test_the_level_changes_while_it_runs_for_every_logger_on_the_output(capture: Capture) -> None:
     log = new_logger("info", stream=capture.stream, format="json")
     bound = log.bind(component="a")
-    written = prepared(log, "debug", "made ready", "n")
+    written = record_writer(log, "debug", "by a writer", "n")
     log.debug("1")
     written(1)
     log.set_level("debug")
@@ -43,10 +31,10 @@ def test_the_level_changes_while_it_runs_for_every_logger_on_the_output(capture:
     bound.warning("3")
     written(3)
     log.error("4")
-    assert capture.messages() == ["2", "made ready", "4"]
+    assert capture.messages() == ["2", "by a writer", "4"]
 
 
-def test_the_standard_librarys_logging_goes_along_with_the_level(capture: Capture) -> None:
+def test_the_standard_librarys_logging_follows_the_level(capture: Capture) -> None:
     root = logging.getLogger("another root")
     root.propagate = False
     output = Output(ManualClock(), capture.stream, format="json")

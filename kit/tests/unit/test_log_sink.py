@@ -1,4 +1,4 @@
-"""When lines leave: together at the end of a round, at once when they matter."""
+"""When lines are written: together at the end of a round, or at once if urgent."""
 
 import asyncio
 import io
@@ -53,7 +53,9 @@ async def test_the_lines_of_one_round_leave_in_one_write_at_its_end(
     assert stream.buffer.getvalue() == b"".join(b"%d\n" % n for n in range(10))
 
 
-async def test_an_urgent_line_takes_those_before_it_along(sink: Sink, stream: Stream) -> None:
+async def test_an_urgent_line_is_written_at_once_with_those_before_it(
+    sink: Sink, stream: Stream
+) -> None:
     sink.write(b"first\n", at_once=False)
     sink.write(b"second\n", at_once=True)
     assert stream.buffer.getvalue() == b"first\nsecond\n"
@@ -129,7 +131,7 @@ def test_the_tail_numbers_lines_and_gives_what_is_new() -> None:
 
 
 def test_the_tail_is_bounded_and_plain() -> None:
-    tail = Tail(lines=2, longest=12)
+    tail = Tail(lines=2, max_length=12)
     tail.add([b"x" * 100, b"\x1b[31mred\x1b[0m\n"])
     assert tail.after(0) == (2, ["x" * 12, "red"])
 

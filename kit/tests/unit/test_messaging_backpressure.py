@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 import pytest
 from consuming import RecordingHandler, Thing, consuming
 from memory_source import MemorySource
-from recording_log import RecordingLog
 
 from paceline.clock import SystemClock
 from paceline.messaging import Consumer, ConsumerSettings, Delivery, Incoming, Message
 from paceline.resilience import Admission, LoadShedder, Priority
-from paceline.testing import ManualClock
+from paceline.testing import ManualClock, RecordingLog
 
 LAG = 0.05
 
@@ -63,9 +62,9 @@ async def running(
         source.cancel_timers()
 
 
-def shedder_of(*, most: int = 100) -> LoadShedder:
+def shedder_of(*, max_in_flight: int = 100) -> LoadShedder:
     """One that is adjusted by hand, and has just seen an idle process."""
-    return LoadShedder(ManualClock(), RecordingLog(), most=most, target=LAG)
+    return LoadShedder(ManualClock(), RecordingLog(), max_in_flight=max_in_flight, target_delay=LAG)
 
 
 async def let_everything_run() -> None:
@@ -88,25 +87,25 @@ async def test_a_batch_counts_as_one_in_flight_while_it_is_handled() -> None:
 
 async def test_batches_do_not_push_requests_out_however_long_they_take() -> None:
     clock = ManualClock()
-    shedder = LoadShedder(clock, RecordingLog(), most=100, target=LAG)
+    shedder = LoadShedder(clock, RecordingLog(), max_in_flight=100, target_delay=LAG)
     requests = Admission(shedder, "test")
     for _ in range(20):
-        batches = [shedder.enter_background() for _ in range(8)]
-        admitted = [requests.enter(Priority.READ) for _ in range(40)]
+        batches = [shedder.admit_background() for _ in range(8)]
+        admitted = [requests.admit(Priority.READ) for _ in range(40)]
         clock.advance(0.01)
         for permit in admitted:
             assert permit is not None
-            permit.leave()
+            permit.release()
         clock.advance(60.0)
         for batch in batches:
-            batch.leave()
+            batch.release()
         shedder.adjust(0.0)
     assert shedder.stats.limit == 100
     assert shedder.stats.delay_seconds == pytest.approx(0.01)
 
 
 async def test_a_loaded_worker_fetches_no_more_until_its_batch_is_done() -> None:
-    source, handler, shedder = WatchedSource(), HeldHandler(), shedder_of(most=1)
+    source, handler, shedder = WatchedSource(), HeldHandler(), shedder_of(max_in_flight=1)
     await source.put("m1")
     async with running(source, handler, shedder):
         await handler.entered.wait()
@@ -143,7 +142,7 @@ async def test_a_worker_whose_event_loop_lags_fetches_no_more_until_it_has_caugh
 
 async def test_a_worker_that_blocks_its_event_loop_fetches_between_the_blocks_only() -> None:
     shedder = LoadShedder(
-        SystemClock(), RecordingLog(), most=100, target=LAG / 10, interval=LAG / 10
+        SystemClock(), RecordingLog(), max_in_flight=100, target_delay=LAG / 10, interval=LAG / 10
     )
     lags: list[float] = []
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import pytest
-from expositions import read_openmetrics, read_text
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_text import read_openmetrics, read_text
 
 from paceline.coalesce import CoalescerStats
 from paceline.messaging import ConsumerStats
@@ -20,8 +20,13 @@ from paceline.metrics.watch import StatsCollector
 from paceline.postgres import PoolStats
 from paceline.postgres.outbox import OutboxStats
 from paceline.redis import CacheStats
-from paceline.resilience import breaker, bulkhead, retry
-from paceline.resilience import load_shedding as shed
+from paceline.resilience import (
+    AdmissionStats,
+    BulkheadStats,
+    CircuitBreakerStats,
+    LoadSheddingStats,
+    RetryStats,
+)
 from paceline.trace.export import ExportStats
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -136,14 +141,16 @@ STATS: Mapping[str, object] = {
     "consumers": ConsumerStats(acknowledged=4, retried=3, dead_lettered=2, requeued=1, calls=9),
     "backlogs": Backlog(6, 5),
     "outbox": OutboxStats(3, 1, 2.5),
-    "breakers": breaker.BreakerStats(open=True, share=1.0, succeeded=3, failed=5, refused=7),
+    "breakers": CircuitBreakerStats(
+        open=True, rejected_share=1.0, succeeded=3, failed=5, rejected=7
+    ),
     "exporters": ExportStats(sent=40, dropped=2, waiting=3),
-    "shedders": shed.LoadSheddingStats(
+    "shedders": LoadSheddingStats(
         200, 17, shedding=True, delay_seconds=0.05, normal_seconds=0.01, lag_seconds=0.02
     ),
-    "doors": shed.AdmissionStats(100, 1, 20, 3),
-    "retries": retry.RetryStats(100, 4, 1),
-    "bulkheads": bulkhead.BulkheadStats(12, 3, 2, 1),
+    "doors": AdmissionStats(100, 1, 20, 3),
+    "retries": RetryStats(100, 4, 1),
+    "bulkheads": BulkheadStats(12, 3, 2, 1),
 }
 
 

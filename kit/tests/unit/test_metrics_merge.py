@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
-from expositions import read_openmetrics, read_text
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client import generate_latest as as_text
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.samples import Sample
+from prometheus_text import read_openmetrics, read_text
 
 from paceline.metrics.merging import merge
 

@@ -12,7 +12,7 @@ class ManualWakeup:
         self.notifications: asyncio.Queue[None] = asyncio.Queue()
         self.opened = False
 
-    async def heard(self) -> None:
+    async def wait(self) -> None:
         await self.notifications.get()
 
     @asynccontextmanager

@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
+from gated_source import Source, turns, until_paid
 from memory_store import MemoryStore, Mood
-from recording_log import RecordingLog
-from source import Source, turns, until_paid
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error, NotFound
 from paceline.redis import CacheAside
+from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 from paceline.testing.clock import ManualClock
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from gated_source import Source, turns, until_paid
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from memory_store import MemoryStore, Mood
-from recording_log import RecordingLog
-from source import Source, turns, until_paid
 
 from paceline.redis import CacheAside
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 T = TypeVar("T")

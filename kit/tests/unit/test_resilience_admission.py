@@ -1,4 +1,4 @@
-"""The doors of load shedding, without a socket: what is refused costs nothing, what is in counts."""
+"""Admission over HTTP, gRPC and messages: what is refused costs nothing, the rest is counted."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -8,7 +8,6 @@ import msgspec
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
-from recording_log import RecordingLog
 from rpc_echo import FakeContext
 
 from paceline.errors import Code, Error, Overloaded
@@ -20,14 +19,15 @@ from paceline.http.middleware import shed
 from paceline.http.middleware.shed import by_method
 from paceline.http.testing import TestClient
 from paceline.resilience.load_shedding import Admission, LoadShedder, Priority
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 UNARY = Method("/shop.v1.Shop/Buy")
 STREAM = Method("/shop.v1.Shop/Watch", streams=True)
 
 
-def make_door(*, most: int = 1) -> tuple[Admission, LoadShedder]:
-    shedder = LoadShedder(ManualClock(), RecordingLog(), most=most, target=0)
+def make_admission(*, limit: int = 1) -> tuple[Admission, LoadShedder]:
+    shedder = LoadShedder(ManualClock(), RecordingLog(), max_in_flight=limit, target_delay=0)
     return Admission(shedder, "test"), shedder
 
 
@@ -39,8 +39,8 @@ async def failing() -> None:
     raise RuntimeError
 
 
-def client_of(door: Admission) -> TestClient:
-    app = App(shed(door, by_method(health=["/health"], background=["/report"])))
+def client_of(admission: Admission) -> TestClient:
+    app = App(shed(admission, by_method(health=["/health"], background=["/report"])))
     group = app.group()
     for path in ("/", "/health", "/report"):
         group.get(path, nothing)
@@ -49,28 +49,28 @@ def client_of(door: Admission) -> TestClient:
     return TestClient(app)
 
 
-async def test_a_refusal_is_a_problem_that_says_when_to_come_again() -> None:
-    door, shedder = make_door()
-    shedder.enter()
-    answer = await client_of(door).get("/")
+async def test_a_refusal_is_a_problem_that_says_when_to_retry() -> None:
+    admission, shedder = make_admission()
+    shedder.admit()
+    answer = await client_of(admission).get("/")
     assert answer.status == 503
     assert answer.headers["retry-after"] == "1"
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["type"] == "urn:problem:overloaded"
-    head = await client_of(door).request("HEAD", "/")
+    head = await client_of(admission).request("HEAD", "/")
     assert (head.status, head.body) == (503, b"")
 
 
-async def test_health_is_answered_when_nothing_else_is() -> None:
-    door, shedder = make_door()
+async def test_health_checks_are_never_refused() -> None:
+    admission, shedder = make_admission()
     for _ in range(5):
-        shedder.enter()
-    assert (await client_of(door).get("/health")).status == 200
+        shedder.admit()
+    assert (await client_of(admission).get("/health")).status == 200
 
 
-async def test_writes_pass_where_reads_do_not_and_reads_where_the_background_does_not() -> None:
-    door, shedder = make_door(most=10)
-    client = client_of(door)
+async def test_reads_are_refused_before_writes_and_background_work_before_reads() -> None:
+    admission, shedder = make_admission(limit=10)
+    client = client_of(admission)
     passed: dict[int, tuple[int, int, int]] = {}
     for in_flight in range(11):
         passed[in_flight] = (
@@ -78,7 +78,7 @@ async def test_writes_pass_where_reads_do_not_and_reads_where_the_background_doe
             (await client.get("/")).status,
             (await client.request("POST", "/")).status,
         )
-        shedder.enter()
+        shedder.admit()
     assert [passed[5], passed[6], passed[9], passed[10]] == [
         (200, 200, 200),
         (503, 200, 200),
@@ -87,16 +87,16 @@ async def test_writes_pass_where_reads_do_not_and_reads_where_the_background_doe
     ]
 
 
-async def test_what_was_let_in_is_counted_out_also_after_a_failure_or_a_cancellation() -> None:
-    door, shedder = make_door()
-    client = client_of(door)
+async def test_a_request_is_counted_out_also_after_a_failure_or_a_cancellation() -> None:
+    admission, shedder = make_admission()
+    client = client_of(admission)
     with pytest.raises(RuntimeError):
         await client.get("/bug")
 
     async def for_ever() -> None:
         await asyncio.Event().wait()
 
-    app = App(shed(door, by_method()))
+    app = App(shed(admission, by_method()))
     app.group().get("/", for_ever)
     task = asyncio.create_task(TestClient(app).get("/"))
     await asyncio.sleep(0)
@@ -107,7 +107,7 @@ async def test_what_was_let_in_is_counted_out_also_after_a_failure_or_a_cancella
 
 
 async def test_a_stream_counts_until_it_begins() -> None:
-    door, shedder = make_door()
+    admission, shedder = make_admission()
     counted: list[int] = []
 
     @asynccontextmanager
@@ -123,16 +123,16 @@ async def test_a_stream_counts_until_it_begins() -> None:
     async def watch() -> Events[int]:
         return Events(source(), lambda n: event(msgspec.json.encode(n)))
 
-    app = App(shed(door, by_method()))
+    app = App(shed(admission, by_method()))
     app.group().get("/", watch)
     assert (await TestClient(app).get("/", headers={"accept": "text/event-stream"})).status == 200
     assert counted == [1, 0]
     assert shedder.stats.in_flight == 0
 
 
-async def test_an_overload_further_in_is_503_too_and_not_an_error_of_ours() -> None:
+async def test_an_overload_raised_by_a_handler_is_503_too() -> None:
     async def full() -> None:
-        raise Overloaded("no room for another page", retry_after=2.5)
+        raise Overloaded("no capacity for another page", retry_after=2.5)
 
     app = App()
     app.group().get("/", full)
@@ -145,14 +145,14 @@ def call_of(method: Method) -> Call:
 
 
 async def test_a_refused_call_is_resource_exhausted_with_retry_info_and_nothing_is_run() -> None:
-    door, shedder = make_door()
-    shedder.enter()
+    admission, shedder = make_admission()
+    shedder.admit()
 
     async def endpoint(call: Call) -> bytes | None:
         raise AssertionError("it was run")
 
     call = call_of(UNARY)
-    interceptor = rpc_shed(door, lambda _: Priority.READ, domain="shop")
+    interceptor = rpc_shed(admission, lambda _: Priority.READ, domain="shop")
     assert await interceptor(endpoint, UNARY)(call) is None
     assert call.refusal is not None
     assert call.refusal.code is Code.RESOURCE_EXHAUSTED
@@ -167,7 +167,7 @@ async def test_a_refused_call_is_resource_exhausted_with_retry_info_and_nothing_
 async def test_a_call_counts_while_it_is_answered_and_a_stream_does_not(
     method: Method, counted: int
 ) -> None:
-    door, shedder = make_door(most=5)
+    admission, shedder = make_admission(limit=5)
     seen: list[int] = []
 
     async def endpoint(call: Call) -> bytes | None:
@@ -175,7 +175,7 @@ async def test_a_call_counts_while_it_is_answered_and_a_stream_does_not(
         raise Error(Code.NOT_FOUND, "no")
 
     with pytest.raises(Error):
-        await rpc_shed(door, lambda _: Priority.READ)(endpoint, method)(call_of(method))
+        await rpc_shed(admission, lambda _: Priority.READ)(endpoint, method)(call_of(method))
     assert seen == [counted]
     assert shedder.stats.in_flight == 0
-    assert door.stats.admitted == 1
+    assert admission.stats.admitted == 1

@@ -1,4 +1,4 @@
-"""The bulkhead: who is inside, who waits, who is refused, and that no place is lost."""
+"""The bulkhead: how many run, wait and are refused, and that no place is lost."""
 
 import asyncio
 
@@ -20,11 +20,11 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_some_are_inside_some_wait_and_one_more_is_refused() -> None:
-    bulkhead, done = Bulkhead("pages", limit=2, most_waiting=3), asyncio.Event()
+async def test_some_run_some_wait_and_one_more_is_refused() -> None:
+    bulkhead, done = Bulkhead("pages", limit=2, max_waiting=3), asyncio.Event()
     tasks = [asyncio.create_task(stay(bulkhead, done)) for _ in range(5)]
     await settle()
-    assert (bulkhead.stats.inside, bulkhead.stats.waiting) == (2, 3)
+    assert (bulkhead.stats.active, bulkhead.stats.waiting) == (2, 3)
     with pytest.raises(Overloaded, match="pages: too many") as caught:
         async with bulkhead:
             pass
@@ -32,10 +32,10 @@ async def test_some_are_inside_some_wait_and_one_more_is_refused() -> None:
     done.set()
     await asyncio.gather(*tasks)
     stats = bulkhead.stats
-    assert (stats.limit, stats.inside, stats.waiting, stats.refused) == (2, 0, 0, 1)
+    assert (stats.limit, stats.active, stats.waiting, stats.refused) == (2, 0, 0, 1)
 
 
-async def test_who_waits_goes_in_in_order() -> None:
+async def test_those_that_wait_run_in_order() -> None:
     bulkhead, order = Bulkhead("it", limit=1), list[int]()
 
     async def enter(number: int) -> None:
@@ -47,7 +47,7 @@ async def test_who_waits_goes_in_in_order() -> None:
     assert order == list(range(20))
 
 
-async def test_who_waits_until_time_is_over_is_told_what_for() -> None:
+async def test_a_timeout_while_waiting_names_the_bulkhead() -> None:
     bulkhead, done = Bulkhead("pages", limit=1), asyncio.Event()
     inside = asyncio.create_task(stay(bulkhead, done))
     await settle()
@@ -55,14 +55,14 @@ async def test_who_waits_until_time_is_over_is_told_what_for() -> None:
         async with fail_after(0.01, "the request"):
             await stay(bulkhead, done)
     assert caught.value.message == (
-        "waiting for a place among pages ran out of the 0.01s of the request"
+        "waiting for the bulkhead of pages exceeded the 0.01s limit of the request"
     )
     done.set()
     await inside
 
 
-async def test_a_failure_inside_gives_the_place_back() -> None:
-    bulkhead = Bulkhead("it", limit=1, most_waiting=0)
+async def test_a_failure_frees_the_place() -> None:
+    bulkhead = Bulkhead("it", limit=1, max_waiting=0)
     for _ in range(3):
         with pytest.raises(KeyError):
             async with bulkhead:
@@ -71,7 +71,7 @@ async def test_a_failure_inside_gives_the_place_back() -> None:
 
 
 async def test_no_cancellation_loses_a_place() -> None:
-    bulkhead = Bulkhead("it", limit=1, most_waiting=0)
+    bulkhead = Bulkhead("it", limit=1, max_waiting=0)
     waiting = Bulkhead("it", limit=1)
 
     async def work() -> None:
@@ -83,14 +83,14 @@ async def test_no_cancellation_loses_a_place() -> None:
             await asyncio.sleep(0)
         await before
 
-    async def nobody_is_left() -> None:
-        while waiting.stats.inside:  # noqa: ASYNC110 - the one before, until it is done
+    async def nothing_is_left() -> None:
+        while waiting.stats.active:  # noqa: ASYNC110 - the one before, until it is done
             await asyncio.sleep(0)
-        assert (waiting.stats.waiting, bulkhead.stats.inside) == (0, 0)
+        assert (waiting.stats.waiting, bulkhead.stats.active) == (0, 0)
         async with waiting, bulkhead:
             pass
 
-    assert await cancel_at_every_await(work, nobody_is_left) >= 3
+    assert await cancel_at_every_await(work, nothing_is_left) >= 3
 
 
 def test_settings_out_of_range_are_refused() -> None:

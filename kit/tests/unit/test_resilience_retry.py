@@ -1,4 +1,4 @@
-"""Retries: what is repeated, how often, how long in between, and when not."""
+"""Retries: which errors are retried, how often, after which pause, and when not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,8 +7,7 @@ import pytest
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error, NotFound
-from paceline.resilience.budget import Budget
-from paceline.resilience.retry import Retry, RetryStats, is_transient
+from paceline.resilience.retry import Retry, RetryBudget, RetryStats, is_transient
 
 
 class StaleVersion(Error):
@@ -37,24 +36,28 @@ class Call:
 
 @dataclass
 class Pauses:
-    """Draws no pause at all, and keeps what was asked for."""
+    """A jitter of nothing, which keeps the bounds it was called with."""
 
-    asked: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    bounds: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
 
     def __call__(self, least: float, most: float) -> float:
-        self.asked.append((least, most))
+        self.bounds.append((least, most))
         return 0.0
 
 
-def make(budget: Budget | None = None, *, attempts: int = 3) -> tuple[Retry, Pauses]:
+def make(budget: RetryBudget | None = None, *, max_attempts: int = 3) -> tuple[Retry, Pauses]:
     pauses = Pauses()
     retry = Retry(
-        budget or Budget(), attempts=attempts, first_pause=0.1, longest_pause=0.5, draw=pauses
+        budget or RetryBudget(),
+        max_attempts=max_attempts,
+        initial_backoff=0.1,
+        max_backoff=0.5,
+        jitter=pauses,
     )
     return retry, pauses
 
 
-async def test_what_failed_on_the_way_is_done_again() -> None:
+async def test_a_transient_error_is_retried() -> None:
     retry, _ = make()
     call = Call([lost(), lost()])
     assert await retry.run(call) == "done"
@@ -88,7 +91,7 @@ class Kept:
     ],
     ids=lambda case: case.id,
 )
-async def test_other_errors_are_not_repeated(case: Kept) -> None:
+async def test_other_errors_are_not_retried(case: Kept) -> None:
     retry, _ = make()
     call = Call([case.failure])
     with pytest.raises(type(case.failure)):
@@ -97,14 +100,14 @@ async def test_other_errors_are_not_repeated(case: Kept) -> None:
     assert not is_transient(case.failure)
 
 
-async def test_pauses_are_anything_from_nothing_to_twice_the_last_one() -> None:
-    retry, pauses = make(attempts=6)
+async def test_pauses_are_random_up_to_a_bound_that_doubles() -> None:
+    retry, pauses = make(max_attempts=6)
     await retry.run(Call([lost()] * 5))
-    assert pauses.asked == [(0.0, 0.1), (0.0, 0.2), (0.0, 0.4), (0.0, 0.5), (0.0, 0.5)]
+    assert pauses.bounds == [(0.0, 0.1), (0.0, 0.2), (0.0, 0.4), (0.0, 0.5), (0.0, 0.5)]
 
 
-async def test_an_outage_is_asked_for_a_tenth_more_and_not_for_three_times_as_much() -> None:
-    retry, _ = make(Budget(ratio=0.1, burst=10))
+async def test_an_outage_costs_a_tenth_more_calls_and_not_three_times_as_many() -> None:
+    retry, _ = make(RetryBudget(ratio=0.1, burst=10))
     call = Call([lost()] * 10_000)
     for _ in range(1000):
         with pytest.raises(Error):
@@ -113,15 +116,15 @@ async def test_an_outage_is_asked_for_a_tenth_more_and_not_for_three_times_as_mu
     assert retry.stats.denied > 800
 
 
-async def test_calls_that_succeed_earn_retries_up_to_a_few() -> None:
-    budget = Budget(ratio=0.1, burst=3)
+async def test_calls_earn_retries_up_to_the_burst() -> None:
+    budget = RetryBudget(ratio=0.1, burst=3)
     for _ in range(1000):
-        budget.add()
-    assert [budget.take() for _ in range(4)] == [True, True, True, False]
+        budget.deposit()
+    assert [budget.try_withdraw() for _ in range(4)] == [True, True, True, False]
 
 
-async def test_nothing_is_repeated_beyond_the_deadline() -> None:
-    retry = Retry(Budget(), draw=lambda _, most: 1000 * most)
+async def test_nothing_is_retried_beyond_the_deadline() -> None:
+    retry = Retry(RetryBudget(), jitter=lambda _, most: 1000 * most)
     call = Call([lost()])
     with pytest.raises(Error, match="lost"):
         async with fail_after(5, "the request"):
@@ -134,17 +137,17 @@ async def test_a_call_may_have_its_own_number_of_attempts() -> None:
     retry, _ = make()
     call = Call([lost()] * 5)
     with pytest.raises(Error):
-        await retry.run(call, attempts=1)
+        await retry.run(call, max_attempts=1)
     assert call.made == 1
 
 
 @pytest.mark.parametrize("wrong", [{"ratio": 2.0}, {"burst": 0.0}], ids=str)
 def test_budgets_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="ratio"):
-        Budget(**wrong)
+        RetryBudget(**wrong)
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    for wrong in ({"attempts": 0}, {"first_pause": 0.0}, {"longest_pause": 0.0}):
+    for wrong in ({"max_attempts": 0}, {"initial_backoff": 0.0}, {"max_backoff": 0.0}):
         with pytest.raises(ValueError, match="attempts"):
-            Retry(Budget(), **wrong)  # pyright: ignore[reportArgumentType] # one dictionary for all
+            Retry(RetryBudget(), **wrong)  # pyright: ignore[reportArgumentType] # one dictionary for all

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
-from recorded import Recorded
+from recorded_spans import Recorded
 
 from paceline.errors import Code, Error
 from paceline.trace import (

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from recorded import Recorded
-from recording_log import RecordingLog
+from recorded_spans import Recorded
 from rpc_echo import FakeContext
 
 from paceline.coalesce import ReadCoalescer
@@ -17,10 +16,11 @@ from paceline.http.app import App
 from paceline.http.binding import Path
 from paceline.http.middleware import recover, request_id, trace
 from paceline.http.testing import TestClient
-from paceline.log.ambient import current as log_fields
+from paceline.log.context import current_fields as log_fields
 from paceline.messaging import Incoming, Message
 from paceline.messaging.spans import ProcessSpans, PublishSpans
 from paceline.postgres.spans import summary_of
+from paceline.testing import RecordingLog
 from paceline.trace import (
     BatchSpans,
     SpanContext,

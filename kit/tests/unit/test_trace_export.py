@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from recording_log import RecordingLog
 
 from paceline.concurrency.deadline import fail_after
+from paceline.testing import RecordingLog
 from paceline.trace import Span, SpanContext, SpanKind, TraceExport, parse_endpoint
 from paceline.trace.endpoint import Endpoint
 

@@ -5,26 +5,13 @@ service, and the server's lifespan starts and stops it (PEP 562). Timeouts and l
 connections are then that server's business. ``myservice serve`` is the ordinary way.
 """
 
-from pathlib import Path
-
-from myservice.config import ServeConfig
-from myservice.main import build
-from myservice.schema import SchemaCheck
-from paceline.config import load
+from myservice.cli import SERVICE
+from paceline.commands import new_asgi_app
 from paceline.http import App
-from paceline.log import setup
-
-
-def create_app() -> App:
-    """The wired application. Errors: ConfigError that lists what is missing or wrong."""
-    config = load(ServeConfig, dotenv=Path(".env")).config
-    log = setup(config.log_level, format=config.log_format)
-    schema = SchemaCheck(config.get_database_url())
-    return build(config, log, before=[schema], with_server=False).app
 
 
 def __getattr__(name: str) -> App:
     if name != "app":
         raise AttributeError(name)
-    app = globals()["app"] = create_app()
+    app = globals()["app"] = new_asgi_app(SERVICE)
     return app

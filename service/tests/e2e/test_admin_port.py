@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from running import MYSERVICE, PATIENCE, Running, environment, running_service
+from service_process import MYSERVICE, PATIENCE, Running, environment, running_service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from killing import (
+from processes import (
     Api,
     Command,
     durable_postgres,
@@ -28,7 +28,7 @@ from killing import (
     running_engine,
     token_of,
 )
-from running import PATIENCE
+from service_process import PATIENCE
 
 from paceline.engines import PostgresEngine
 

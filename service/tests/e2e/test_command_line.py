@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from running import MYSERVICE, PATIENCE, environment
+from service_process import MYSERVICE, PATIENCE, environment
 
+from myservice.cli import SERVICE
 from myservice.config import Config
-from myservice.schema import migrations
 from paceline.postgres.migrate import read_source
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -175,7 +175,7 @@ def test_from_an_empty_database_to_a_service_in_production(database: str, tmp_pa
     assert "myservice migrate up" in early.stdout
     assert "000001" in myservice("migrate", "up", cwd=tmp_path, **env).stdout
     version = myservice("migrate", "version", cwd=tmp_path, **env).stdout.strip()
-    assert int(version) == read_source(migrations()).versions[-1]
+    assert int(version) == read_source(SERVICE.get_migrations()).versions[-1]
 
     port = free_port()
     drain = {"APP_DRAIN_DELAY": "2s", "APP_PORT": str(port)}

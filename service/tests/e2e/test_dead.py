@@ -9,15 +9,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from killing import running_engine
 from nats_running import NatsServer
-from recording_log import RecordingLog
-from running import MYSERVICE, environment
+from processes import running_engine
+from service_process import MYSERVICE, environment
 
 from paceline.engines import NatsEngine
 from paceline.messaging import DEAD_LETTER_PREFIX, DeadLetter, Message
 from paceline.messaging.nats import DeadLetters, NatsBus, Stream, dead_letter_stream
-from paceline.testing import SilentLog
+from paceline.testing import RecordingLog, SilentLog
 
 pytestmark = pytest.mark.e2e
 

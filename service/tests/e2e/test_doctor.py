@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import MYSERVICE, PATIENCE, environment
+from service_process import MYSERVICE, PATIENCE, environment
 
-from myservice.schema import SchemaUpgrade
+from myservice.cli import SERVICE
 from paceline.engines import NatsEngine, PostgresEngine
+from paceline.postgres.migrate import SchemaUpgrade
 from paceline.testing import SilentLog, scratch_folder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -48,7 +49,7 @@ async def test_a_machine_and_servers_that_are_well(
         assert (code, found["schema"]["status"]) == (1, "fail")
         assert found["schema"]["mend"] == "myservice migrate up"
 
-        await SchemaUpgrade(durable.dsn()).start()
+        await SchemaUpgrade(durable.dsn(), SERVICE.get_migrations()).start()
         code, found, output = await asyncio.to_thread(doctor, cwd=tmp_path, **variables)
         assert [each for each in found.values() if each["status"] == "fail"] == []
         assert code == 0

@@ -6,8 +6,8 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from foreign_tools import go_tool, printed
-from running import Running, running_service
+from external_tools import go_tool, printed
+from service_process import Running, running_service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from running import MYSERVICE, PATIENCE, environment
+from service_process import MYSERVICE, PATIENCE, environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 LINES, BAD = 40_000, 777

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from foreign_tools import go_tool
-from running import MYSERVICE, PATIENCE, environment, running_service
-from steady import SteadyLoad, steady_load
+from external_tools import go_tool
+from service_process import MYSERVICE, PATIENCE, environment, running_service
+from steady_load import SteadyLoad, steady_load
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 K6_SCRIPT = Path(__file__).parents[2] / "deployments/k6/records.js"

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from killing import durable_postgres, kill_engine, run_command, running_engine
-from shopping import Shop, check, load_of, running_shop
+from order_load import Shop, check, load_of, running_shop
+from processes import durable_postgres, kill_engine, run_command, running_engine
 
 from paceline.engines import NatsEngine
 from paceline.testing import SilentLog

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from load import Plan
 from open_load import OpenLoad, OpenPlan, OpenResult, Phase
-from running import Running, running_service
+from service_process import Running, running_service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import grpc
 import pytest
-from foreign_tools import go_tool
-from killing import free_port
+from external_tools import go_tool
 from metric_table import documented, exposed
-from running import Running, running_service
+from processes import free_port
+from service_process import Running, running_service
 
 from myservice.proto.v1 import records_pb2, records_pb2_grpc
 from paceline.metrics import merge
@@ -143,9 +143,9 @@ def prometheus(service: Running, tmp_path_factory: pytest.TempPathFactory) -> Ge
     """The example's configuration, in more of a hurry and with our port; the rules as they are."""
     binary, folder = go_tool("prometheus", "--built"), tmp_path_factory.mktemp("prometheus")
     example = (DEPLOYMENTS / "prometheus/prometheus.yaml").read_text()
-    client_imposed = re.sub(r"_interval: \d+s", "_interval: 1s", example)
+    faster = re.sub(r"_interval: \d+s", "_interval: 1s", example)
     config, target = folder / "prometheus.yaml", service.admin.removeprefix("http://")
-    config.write_text(re.sub(r"127\.0\.0\.1:\d+", target, client_imposed))
+    config.write_text(re.sub(r"127\.0\.0\.1:\d+", target, faster))
     shutil.copy(RULES, folder)
     url = f"127.0.0.1:{free_port()}"
     command = [

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from running import running_service
+from service_process import running_service
 
 pytestmark = pytest.mark.e2e
 

@@ -13,10 +13,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from killing import running_engine
-from rereading import Shelf
-from running import PATIENCE
-from shopping import READY, Shop, check, load_of, running_shop
+from order_load import READY, Shop, check, load_of, running_shop
+from processes import running_engine
+from read_your_writes import Shelf
+from service_process import PATIENCE
 from valkey import Valkey
 
 from paceline.engines import NatsEngine

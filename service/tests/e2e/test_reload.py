@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from killing import Command, children_of, free_port, rows_of
-from steady import OK, SteadyLoad, steady_load
+from processes import Command, children_of, free_port, rows_of
+from steady_load import OK, SteadyLoad, steady_load
 
 FULL = os.environ.get("ROLLING_TEST") == "full"
 RELOADS, KILLS, CLIENTS = (10, 5, 8) if FULL else (2, 1, 3)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from following import Follower, create_records
-from killing import frozen, kill_for_good, running_engine
-from shopping import READY, UNREADY, Shop, check, load_of, running_shop
+from order_load import READY, UNREADY, Shop, check, load_of, running_shop
+from processes import frozen, kill_for_good, running_engine
+from update_subscriber import Follower, create_records
 
 from paceline.engines import NatsEngine, PostgresEngine
-from paceline.log import setup
+from paceline.log import setup_logging
 from paceline.messaging.nats import NatsBus, NatsBusSettings
 from paceline.testing import SilentLog, nats_cluster
 
@@ -129,7 +129,7 @@ async def test_the_leader_of_the_queue_is_killed_under_load(migrated: str, tmp_p
 async def leader_of(url: str) -> int:
     """Which node leads the stream of orders, once one does; every stream has its copies."""
     settings = NatsBusSettings(publish_timeout=SETTLE)
-    bus = NatsBus(url, setup("error"), name="test", settings=settings)
+    bus = NatsBus(url, setup_logging("error"), name="test", settings=settings)
     await bus.start()
     try:
         kept = [

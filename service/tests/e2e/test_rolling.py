@@ -12,10 +12,10 @@ import os
 from pathlib import Path
 
 import pytest
-from balancer import Backend, Balancer, balancing
-from killing import Command, rows_of, running_engine
-from shopping import READY, Shop, check, load_of, running_shop
-from steady import SteadyLoad, steady_load
+from load_balancer import Backend, Balancer, balancing
+from order_load import READY, Shop, check, load_of, running_shop
+from processes import Command, rows_of, running_engine
+from steady_load import SteadyLoad, steady_load
 
 from paceline.engines import NatsEngine
 from paceline.testing import SilentLog

@@ -13,7 +13,14 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from running import MYSERVICE, Running, environment, postgres_of, running_service, start_service
+from service_process import (
+    MYSERVICE,
+    Running,
+    environment,
+    postgres_of,
+    running_service,
+    start_service,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 

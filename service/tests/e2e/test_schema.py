@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import running_service
+from service_process import running_service
 
 pytestmark = pytest.mark.e2e
 

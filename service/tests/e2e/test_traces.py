@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from foreign_tools import go_tool
-from killing import Api, Command, free_port, open_accounts, token_of
+from external_tools import go_tool
+from jaeger import Stored, running_jaeger, tree
 from otlp_receiver import Received, grpc_receiver, http_receiver
-from running import PATIENCE
-from trace_store import Stored, running_jaeger, tree
+from processes import Api, Command, free_port, open_accounts, token_of
+from service_process import PATIENCE
 
 from paceline.engines import NatsEngine
 

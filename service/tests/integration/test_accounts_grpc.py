@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc import aio
-from grpc_client import World, details_of, running, token_of
+from grpc_clients import World, details_of, running, token_of
 
 from myservice.proto.v1 import accounts_pb2 as pb
 from paceline.http import TestClient
@@ -29,10 +29,10 @@ async def world(migrated: str) -> AsyncGenerator[World]:
 
 async def opened(world: World, who: tuple[tuple[str, str], ...], balance: int = 0) -> str:
     """An account, opened and credited over HTTP: gRPC has no method for that."""
-    http = TestClient(world.built.app, headers=dict(who))
+    http = TestClient(world.process.app, headers=dict(who))
     account: str = (await http.post("/api/v1/accounts", {})).json()["id"]
     if balance:
-        operator = TestClient(world.built.app, headers=dict(OPERATOR))
+        operator = TestClient(world.process.app, headers=dict(OPERATOR))
         credit = await operator.post(f"/api/v1/accounts/{account}/credits", {"amount": balance})
         assert credit.status == 201
     return account
@@ -64,7 +64,7 @@ async def test_a_transfer_with_a_key_takes_effect_once_over_both_doors(world: Wo
     assert first == again
     assert (first.from_balance, first.to_balance, first.from_id) == (70, 30, source)
     assert UUID(first.id).version == 7
-    http = TestClient(world.built.app, headers={**dict(ADA), "idempotency-key": "k-1"})
+    http = TestClient(world.process.app, headers={**dict(ADA), "idempotency-key": "k-1"})
     body = {"from": source, "to": target, "amount": 30, "reference": "rent"}
     assert (await http.post("/api/v1/transfers", body)).json()["id"] == first.id
     found = await world.accounts.GetAccount(pb.GetAccountRequest(id=source), metadata=ADA)

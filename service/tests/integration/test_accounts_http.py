@@ -5,13 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from people import OPERATOR, SECRET, ada, app, bob, client, operator
-from recording_log import RecordingLog
+from http_clients import OPERATOR, ada, app, bob, client, operator
+from wired_service import config_on, wire_service
 
-from myservice.config import Config
 from myservice.domain.accounts import MAX_AMOUNT
-from myservice.main import build
 from paceline.http import TestClient, TestResponse
+from paceline.testing import RecordingLog
 
 __all__ = ["ada", "app", "bob", "operator"]
 pytestmark = pytest.mark.integration
@@ -150,13 +149,13 @@ async def test_a_request_with_a_key_may_be_sent_again(
 
 
 async def test_the_first_answer_is_remembered_across_a_restart(migrated: str) -> None:
-    config = Config().with_own(database_url=migrated, jwt_secret=SECRET)
+    config = config_on(migrated)
     answers: list[bytes] = []
     pair: tuple[str, str] | None = None
     for _ in range(2):
-        built = build(config.replaced(max_db_conns=5), RecordingLog(), with_server=False)
-        async with built.lifecycle:
-            ada = client(built.app, "ada", *OPERATOR)
+        process = wire_service(config, RecordingLog())
+        async with process.lifecycle:
+            ada = client(process.app, "ada", *OPERATOR)
             pair = pair or (await opened(ada, ada, 100), await opened(ada, ada))
             answers.append((await transfer(ada, *pair, 30, key="k1")).body)
     assert answers[0] == answers[1]

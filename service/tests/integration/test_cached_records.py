@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from people import client, running
+from http_clients import client, running
 from valkey import Valkey
 
 from myservice.domain.records import Record, RecordDraft, RecordNotFound

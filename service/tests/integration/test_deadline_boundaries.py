@@ -10,29 +10,28 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 from grpc import aio
-from grpc_client import running, token_of
-from pg_watch import watching
-from recording_log import RecordingLog
+from grpc_clients import running, token_of
+from pg_sessions import monitoring
 from valkey import Valkey
+from wired_service import SECRET, config_on, http_server_of, wire_service
 
-from myservice.config import Config
-from myservice.main import Built, build
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.scopes import SCOPES
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
+from paceline.commands import Process
 from paceline.http import TestClient
 from paceline.postgres import connect
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 
-SECRET = "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi"
 TOKEN = issue_token(
     SECRET.encode(), subject="ada", scopes=SCOPES, expiry=3600, clock=SystemClock()
 )  # fmt: skip
 GRPC_TOKEN = token_of("ada", *SCOPES)
 HURRY = {"request-timeout": "0.15"}
-CLIENTS = "ran out of the 0.15s that the client set (Request-Timeout)"
+CLIENTS = "exceeded the 0.15s set by the client (Request-Timeout)"
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -41,15 +40,12 @@ WAITING = (
 
 @asynccontextmanager
 async def service(
-    dsn: str, *, with_server: bool = False, **settings: object
-) -> AsyncGenerator[tuple[TestClient, Built]]:
-    config = Config.model_validate({
-        "database_url": dsn, "jwt_secret": SECRET, "rate_limit": 0, "port": 0, "grpc_port": 0,
-        **settings,
-    })  # fmt: skip
-    built = build(config, RecordingLog(), with_server=with_server)
-    async with built.lifecycle:
-        yield TestClient(built.app, headers={"authorization": f"Bearer {TOKEN}"}), built
+    dsn: str, *, listens: bool = False, **settings: object
+) -> AsyncGenerator[tuple[TestClient, Process]]:
+    config = config_on(dsn, **{"rate_limit": 0, **settings})
+    process = wire_service(config, RecordingLog(), listens=listens)
+    async with process.lifecycle:
+        yield TestClient(process.app, headers={"authorization": f"Bearer {TOKEN}"}), process
 
 
 @asynccontextmanager
@@ -70,24 +66,24 @@ async def record_of(client: TestClient) -> str:
 
 
 async def test_a_statement_that_waits_for_a_lock_is_cancelled_in_the_server(migrated: str) -> None:
-    async with service(migrated) as (client, _), watching(migrated) as watch:
+    async with service(migrated) as (client, _), monitoring(migrated) as monitor:
         path = await record_of(client)
         async with locked(migrated):
             for method, json in (("GET", None), ("PUT", {"name": "two"})):
                 answer = await client.request(method, path, json=json, headers=HURRY)
                 assert answer.status == 504
                 assert CLIENTS in answer.json()["detail"]
-                await watch.becomes(lambda: watch.count(WAITING), 0)
+                await monitor.wait_until(lambda: monitor.value(WAITING), 0)
         assert (await client.get(path)).json()["name"] == "one"
 
 
 async def test_a_statement_ends_with_the_deadline_of_a_grpc_client(migrated: str) -> None:
-    async with running(migrated) as world, watching(migrated) as watch, locked(migrated):
+    async with running(migrated) as world, monitoring(migrated) as monitor, locked(migrated):
         request = pb.ListRecordsRequest()
         with pytest.raises(aio.AioRpcError) as caught:
             await world.records.ListRecords(request, metadata=GRPC_TOKEN, timeout=0.3)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        await watch.becomes(lambda: watch.count(WAITING), 0)
+        await monitor.wait_until(lambda: monitor.value(WAITING), 0)
 
 
 async def test_a_place_among_those_who_read_pages_is_not_waited_for_any_longer(
@@ -95,12 +91,12 @@ async def test_a_place_among_those_who_read_pages_is_not_waited_for_any_longer(
 ) -> None:
     async with (
         service(migrated, max_db_conns=1) as (client, _),
-        watching(migrated) as watch,
+        monitoring(migrated) as monitor,
         locked(migrated),
         asyncio.TaskGroup() as group,
     ):
         first = group.create_task(client.get("/api/v1/records", headers={"request-timeout": "3"}))
-        await watch.becomes(lambda: watch.count(WAITING), 1)
+        await monitor.wait_until(lambda: monitor.value(WAITING), 1)
         second = await client.get("/api/v1/records", headers=HURRY)
         assert second.status == 504
         assert second.json()["detail"] == f"waiting for a place among pages {CLIENTS}"
@@ -132,15 +128,15 @@ async def test_a_frozen_limiter_does_not_hold_a_request_longer(
 
 async def test_what_nobody_waits_for_any_more_is_cancelled_in_the_server(migrated: str) -> None:
     async with (
-        service(migrated, with_server=True) as (client, built),
-        watching(migrated) as watch,
+        service(migrated, listens=True) as (client, process),
+        monitoring(migrated) as monitor,
     ):
         path = await record_of(client)
         async with locked(migrated):
-            assert built.server is not None
-            _, writer = await asyncio.open_connection("127.0.0.1", built.server.port)
+            port = http_server_of(process).port
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
             head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
             writer.write(head.encode())
-            await watch.becomes(lambda: watch.count(WAITING), 1)
+            await monitor.wait_until(lambda: monitor.value(WAITING), 1)
             writer.close()
-            await watch.becomes(lambda: watch.count(WAITING), 0)
+            await monitor.wait_until(lambda: monitor.value(WAITING), 0)

@@ -15,21 +15,19 @@ from uuid import uuid4
 
 import pytest
 from msgspec import UNSET
-from pg_watch import Watch, watching
-from recording_log import RecordingLog
+from pg_sessions import SessionMonitor, monitoring
+from wired_service import SECRET, wire_service
 
 from myservice.config import Config
-from myservice.main import build
 from myservice.scopes import SCOPES
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 from paceline.engines import PostgresEngine
 from paceline.http import TestClient, TestResponse
-from paceline.testing import Proxy, Way, proxy_of
+from paceline.testing import Proxy, RecordingLog, Way, proxy_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
-SECRET = "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi"
 SOON = 0.15
 QUIET = 0.02
 SLACK = 2.0  # for a machine with other things to do; without the deadline it would be 30 s
@@ -64,9 +62,9 @@ CASES = [
 class World:
     """The wired service behind a proxy, and things that exist in it."""
 
-    def __init__(self, client: TestClient, proxy: Proxy, watch: Watch) -> None:
+    def __init__(self, client: TestClient, proxy: Proxy, monitor: SessionMonitor) -> None:
         self.proxy = proxy
-        self.watch = watch
+        self.monitor = monitor
         self._client = client
         self._things: dict[str, str] = {}
 
@@ -128,7 +126,7 @@ async def world(postgres: PostgresEngine, dsn: str) -> AsyncGenerator[World]:
         return await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{port}")
 
     user = dsn.partition("//")[2].partition("@")[0]
-    async with proxy_of(connect) as proxy, watching(dsn) as watch:
+    async with proxy_of(connect) as proxy, monitoring(dsn) as monitor:
         config = Config.model_validate({
             "database_url": f"postgresql://{user}@127.0.0.1:{proxy.port}/{name}?sslmode=disable",
             "jwt_secret": SECRET, "max_db_conns": 4, "rate_limit": 0,
@@ -136,10 +134,10 @@ async def world(postgres: PostgresEngine, dsn: str) -> AsyncGenerator[World]:
         token = issue_token(
             SECRET.encode(), subject="ada", scopes=SCOPES, expiry=3600, clock=SystemClock()
         )
-        built = build(config, RecordingLog(), with_server=False)
-        async with built.lifecycle:
-            client = TestClient(built.app, headers={"authorization": f"Bearer {token}"})
-            found = World(client, proxy, watch)
+        process = wire_service(config, RecordingLog())
+        async with process.lifecycle:
+            client = TestClient(process.app, headers={"authorization": f"Bearer {token}"})
+            found = World(client, proxy, monitor)
             await found.fill()
             yield found
 
@@ -168,9 +166,7 @@ async def test_silence_anywhere_in_the_conversation_with_the_database(
             where = f"silent {way.value} after {after} of {conversation}"
             assert answer.status == 504, f"{where}: {answer.body!r}"
             detail = answer.json()["detail"]
-            assert f"ran out of the {SOON:g}s that the client set (Request-Timeout)" in detail, (
-                where
-            )
-            await it.watch.becomes(it.watch.busy, 0)
+            assert f"exceeded the {SOON:g}s set by the client (Request-Timeout)" in detail, where
+            await it.monitor.wait_until(it.monitor.busy, 0)
             await it.prepare(case)
             assert (await it.ask(case)).status == case.status, where

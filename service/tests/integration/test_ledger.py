@@ -21,7 +21,7 @@ from myservice.domain.ledger import (
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.audit import PgAudit
 from myservice.repository.ledger import PgLedger
-from paceline.postgres import Pool, connect, uuid7
+from paceline.postgres import Pool, PoolSettings, connect, uuid7
 from paceline.testing import cancel_at_every_await
 
 pytestmark = pytest.mark.integration
@@ -43,7 +43,7 @@ async def opened(pool: Pool, count: int, balance: int) -> list[UUID]:
 
 @pytest.fixture
 async def other_pool(migrated: str) -> AsyncGenerator[Pool]:
-    pool = Pool(migrated, min_size=1, max_size=4)
+    pool = Pool(migrated, PoolSettings(min_size=1, max_size=4))
     await pool.start()
     yield pool
     await pool.stop()

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 from grpc import aio
-from grpc_client import World, running, token_of
+from grpc_clients import World, running, token_of
 from valkey import Valkey
 
 from myservice.proto.v1 import records_pb2 as pb
@@ -16,7 +16,7 @@ OWN = (("records:write", 1),)  # two at once
 
 
 async def write_over_http(world: World) -> TestResponse:
-    client = TestClient(world.built.app, headers=dict(ADA))
+    client = TestClient(world.process.app, headers=dict(ADA))
     return await client.post("/api/v1/records", {"name": "n"})
 
 
@@ -37,7 +37,7 @@ async def test_both_doors_take_from_the_budget_of_a_scope(migrated: str) -> None
         assert await write_over_grpc(world) is grpc.StatusCode.RESOURCE_EXHAUSTED
         refused = await write_over_http(world)
         assert (refused.status, refused.headers["retry-after"]) == (429, "1")
-        client = TestClient(world.built.app, headers=dict(ADA))
+        client = TestClient(world.process.app, headers=dict(ADA))
         read = await client.get("/api/v1/records")
         assert (read.status, read.headers["ratelimit-limit"]) == (200, "2000")
 

@@ -9,8 +9,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from fake_queue import FakeQueue
-from pg_watch import watching
-from recording_log import RecordingLog
+from pg_sessions import monitoring
 
 from myservice.domain.accounts import Account
 from myservice.domain.ledger import Entry, InsufficientBalance, Key, KeyInFlight, KeyReused
@@ -27,10 +26,10 @@ from myservice.service.records import RecordService
 from myservice.worker.orders import OrderProcessor
 from paceline.clock import SystemClock
 from paceline.messaging import Incoming, Message
-from paceline.postgres import Pool, connect, uuid7
+from paceline.postgres import Pool, PoolSettings, connect, uuid7
 from paceline.postgres.inbox import INBOX_SCHEMA
 from paceline.postgres.outbox import OUTBOX_SCHEMA, OutboxRelay
-from paceline.testing import cancel_at_every_await
+from paceline.testing import RecordingLog, cancel_at_every_await
 
 pytestmark = pytest.mark.integration
 
@@ -61,15 +60,15 @@ def received(messages: Sequence[Message]) -> list[Incoming[OrderCreated]]:
 
 @pytest.fixture
 async def other_pool(migrated: str) -> AsyncGenerator[Pool]:
-    pool = Pool(migrated, min_size=1, max_size=4)
+    pool = Pool(migrated, PoolSettings(min_size=1, max_size=4))
     await pool.start()
     yield pool
     await pool.stop()
 
 
 async def deadlocks(dsn: str) -> object:
-    async with watching(dsn) as watch:
-        return await watch.deadlocks()
+    async with monitoring(dsn) as monitor:
+        return await monitor.deadlocks()
 
 
 async def test_an_order_goes_through_outbox_queue_and_worker_and_is_paid(pool: Pool) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
-from people import ada, app, bob, client, operator
+from http_clients import ada, app, bob, client, operator
 
 from myservice.domain.accounts import MAX_AMOUNT
 from paceline.http import App, TestClient, TestResponse

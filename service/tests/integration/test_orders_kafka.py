@@ -9,7 +9,6 @@ from uuid import UUID
 import pytest
 from consuming import becomes, dead_letters
 from kafka_running import KafkaServer, running
-from recording_log import RecordingLog
 
 from myservice.domain.accounts import Account
 from myservice.domain.ledger import Entry
@@ -27,6 +26,7 @@ from paceline.messaging import ConsumerSettings, DeliveryPolicy, Incoming, Messa
 from paceline.messaging.kafka import KafkaBus, KafkaConsumer, KafkaSubscription, Topic
 from paceline.postgres import Pool, uuid7
 from paceline.postgres.outbox import OutboxRelay
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

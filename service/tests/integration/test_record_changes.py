@@ -8,8 +8,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from feeding import Replica, check_story, facts, read, record, replica
-from recording_log import RecordingLog
+from feed_replicas import Replica, check_story, facts, read, record, replica
 
 from myservice.domain.records import RecordDraft, RecordNotFound
 from myservice.repository.records import INSERT_RECORDS
@@ -17,6 +16,7 @@ from myservice.service.position import Position, decode_position, encode_positio
 from myservice.service.retention import Retention
 from myservice.service.updates import RecordUpdate
 from paceline.postgres import Connection, DatabaseError, connect
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc import aio
-from grpc_client import World, details_of, running, token_of
+from grpc_clients import World, details_of, running, token_of
 from rpc_wire import both
 
 from myservice.proto.v1 import records_pb2 as pb
@@ -146,7 +146,7 @@ async def test_what_is_written_over_grpc_is_read_over_http_with_the_same_version
     world: World,
 ) -> None:
     record = await created(world)
-    http = TestClient(world.built.app, headers=dict(READER))
+    http = TestClient(world.process.app, headers=dict(READER))
     answer = await http.get(f"/api/v1/records/{record.id}")
     assert (answer.status, answer.headers["etag"]) == (200, '"1"')
     assert answer.json()["data"] == {"a": 1}
@@ -154,7 +154,7 @@ async def test_what_is_written_over_grpc_is_read_over_http_with_the_same_version
 
 async def test_one_bucket_is_taken_from_through_both_doors(migrated: str) -> None:
     async with running(migrated, rate_limit=1) as world:
-        http = TestClient(world.built.app, headers=dict(READER))
+        http = TestClient(world.process.app, headers=dict(READER))
         assert (await http.get(f"/api/v1/records/{MISSING}")).status == 404
         codes: list[grpc.StatusCode] = []
         for _ in range(2):

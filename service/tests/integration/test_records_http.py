@@ -9,19 +9,17 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import pytest
-from recording_log import RecordingLog
+from wired_service import SECRET, config_on, wire_service
 
-from myservice.config import Config
-from myservice.main import Built, build
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
+from paceline.commands import Process
 from paceline.http import TestClient, TestResponse
 from paceline.postgres import connect
-from paceline.testing import ManualClock, cancel_at_every_await
+from paceline.testing import ManualClock, RecordingLog, cancel_at_every_await
 
 pytestmark = pytest.mark.integration
 
-SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 MISSING = "/api/v1/records/0192f0a0-0000-7000-8000-00000000dead"
 RECORDS = "/api/v1/records"
 DRAFT = {"name": "first", "metadata": {"colour": "blue"}, "data": {"n": [1, 2.5, None]}}
@@ -41,21 +39,20 @@ def bearer(value: str) -> dict[str, str]:
 class Service:
     """The started service and its log."""
 
-    built: Built
+    process: Process
     log: RecordingLog
 
     def client(self, *scopes: str) -> TestClient:
         wanted = scopes or ("records:read", "records:write")
-        return TestClient(self.built.app, headers=bearer(token(*wanted)))
+        return TestClient(self.process.app, headers=bearer(token(*wanted)))
 
 
 @pytest.fixture
 async def service(migrated: str) -> AsyncGenerator[Service]:
     log = RecordingLog()
-    config = Config().with_own(database_url=migrated, jwt_secret=SECRET)
-    built = build(config.replaced(max_db_conns=5), log, with_server=False)
-    async with built.lifecycle:
-        yield Service(built, log)
+    process = wire_service(config_on(migrated), log)
+    async with process.lifecycle:
+        yield Service(process, log)
 
 
 @pytest.fixture
@@ -180,7 +177,7 @@ OLD = issue_token(
     ids=["empty", "rubbish", "three parts", "foreign", "expired"],
 )
 async def test_without_a_good_token_there_is_nothing_to_see(service: Service, value: str) -> None:
-    answer = await TestClient(service.built.app).get(RECORDS, headers=bearer(value))
+    answer = await TestClient(service.process.app).get(RECORDS, headers=bearer(value))
     assert answer.status == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert value not in answer.body.decode() or not value
@@ -195,11 +192,11 @@ async def test_a_scope_is_needed_for_each_thing(service: Service) -> None:
 
 
 async def test_probes_need_no_token_and_health_no_database(service: Service, migrated: str) -> None:
-    client = TestClient(service.built.app)
+    client = TestClient(service.process.app)
     ready = await client.get("/ready")
     assert (ready.status, ready.json()["status"]) == (200, "ready")
     assert [check["name"] for check in ready.json()["checks"]] == ["postgres"]
-    await service.built.lifecycle.stop()
+    await service.process.lifecycle.stop()
     assert (await client.get("/health")).json() == {"status": "ok"}
     drained = await client.get("/ready")
     assert (drained.status, drained.json()["status"]) == (503, "draining")
@@ -236,7 +233,7 @@ async def test_a_request_cancelled_anywhere_leaves_the_pool_whole(
 
 
 async def test_the_document_and_the_page_are_served(service: Service) -> None:
-    client = TestClient(service.built.app)
+    client = TestClient(service.process.app)
     spec = (await client.get("/openapi.json")).json()
     assert spec["openapi"] == "3.1.0"
     operations = {

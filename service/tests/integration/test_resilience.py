@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from people import client, running
+from http_clients import client, running
 
 from myservice.domain.records import Record
 from myservice.repository.reading import Reads
 from myservice.repository.records import PgRecords
 from paceline.errors import Overloaded
 from paceline.http import TestClient
-from paceline.postgres import Pool, uuid7
+from paceline.postgres import Pool, PoolSettings, uuid7
 
 pytestmark = pytest.mark.integration
 
@@ -50,18 +50,14 @@ async def wait(pool: Pool, count: int) -> None:
 async def records_in(pool: Pool, reads: Reads) -> AsyncGenerator[tuple[PgRecords, Record]]:
     """The repository, and one record in it."""
     records = PgRecords(pool, reads)
-    await records.start()
-    try:
-        now = datetime.now(UTC)
-        record = Record(uuid7(), "first", {}, msgspec.Raw(b"null"), 1, now, now)
-        yield records, await records.insert(record)
-    finally:
-        await records.stop()
+    now = datetime.now(UTC)
+    record = Record(uuid7(), "first", {}, msgspec.Raw(b"null"), 1, now, now)
+    yield records, await records.insert(record)
 
 
 async def test_reads_outlive_the_connections_they_are_made_on(migrated: str, pool: Pool) -> None:
     reads = Reads()
-    other = Pool(migrated, min_size=1, max_size=2)
+    other = Pool(migrated, PoolSettings(min_size=1, max_size=2))
     await other.start()
     try:
         async with records_in(pool, reads) as (records, record):
@@ -79,7 +75,10 @@ async def test_reads_outlive_the_connections_they_are_made_on(migrated: str, poo
 
 
 async def test_pages_leave_connections_to_reads_by_key(migrated: str) -> None:
-    pool, other = Pool(migrated, min_size=1, max_size=2), Pool(migrated, min_size=1, max_size=2)
+    pool, other = (
+        Pool(migrated, PoolSettings(min_size=1, max_size=2)),
+        Pool(migrated, PoolSettings(min_size=1, max_size=2)),
+    )
     await pool.start()
     await other.start()
     reads = Reads(pages=1)
@@ -88,7 +87,7 @@ async def test_pages_leave_connections_to_reads_by_key(migrated: str) -> None:
             async with records_locked(other):
                 pages = [asyncio.create_task(records.list_after(None, "", 1)) for _ in range(5)]
                 await wait(other, 1)
-                assert (reads.pages.stats.inside, reads.pages.stats.waiting) == (1, 4)
+                assert (reads.pages.stats.active, reads.pages.stats.waiting) == (1, 4)
                 async with asyncio.timeout(PATIENCE):
                     assert await pool.fetchval("SELECT 1") == 1
             assert [len(page) for page in await asyncio.gather(*pages)] == [1] * 5

@@ -2,27 +2,31 @@
 
 import pytest
 
-from myservice.schema import SchemaCheck, migrations, open_migrator
+from myservice.cli import SERVICE
 from paceline.errors import Error
 from paceline.postgres import connect
-from paceline.postgres.migrate import DirtyDatabase, read_source
+from paceline.postgres.migrate import DirtyDatabase, SchemaCheck, open_migrator, read_source
 
 pytestmark = pytest.mark.integration
 
 
+def check(dsn: str) -> SchemaCheck:
+    return SchemaCheck(dsn, SERVICE.get_migrations(), program="myservice")
+
+
 async def test_a_current_schema_is_accepted(migrated: str) -> None:
-    await SchemaCheck(migrated).start()
+    await check(migrated).start()
 
 
 async def test_an_old_schema_is_refused_with_what_to_do(database: str) -> None:
     with pytest.raises(Error, match="run myservice migrate up"):
-        await SchemaCheck(database).start()
+        await check(database).start()
 
 
 async def test_every_migration_can_be_taken_back_and_made_again(migrated: str) -> None:
     before = await columns_of(migrated)
-    async with open_migrator(migrated) as migrator:
-        await migrator.down(len(read_source(migrations()).versions))
+    async with open_migrator(migrated, SERVICE.get_migrations()) as migrator:
+        await migrator.down(len(read_source(SERVICE.get_migrations()).versions))
         assert await columns_of(migrated) == []
         await migrator.up()
     assert before
@@ -48,7 +52,7 @@ async def test_a_half_migrated_schema_is_refused_with_the_way_out(migrated: str)
     await connection.execute("UPDATE schema_migrations SET dirty = true")
     await connection.close()
     with pytest.raises(DirtyDatabase, match="force"):
-        await SchemaCheck(migrated).start()
-    async with open_migrator(migrated) as migrator:
-        await migrator.force(read_source(migrations()).versions[-1])
-    await SchemaCheck(migrated).start()
+        await check(migrated).start()
+    async with open_migrator(migrated, SERVICE.get_migrations()) as migrator:
+        await migrator.force(read_source(SERVICE.get_migrations()).versions[-1])
+    await check(migrated).start()

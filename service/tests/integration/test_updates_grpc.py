@@ -11,10 +11,10 @@ import grpc
 import msgspec
 import pytest
 from grpc import aio
-from grpc_client import SECRET, token_of
+from grpc_clients import token_of
 from memory_records import MemoryRecords
 from memory_updates import MemoryUpdates
-from recording_log import RecordingLog
+from wired_service import SECRET
 
 from myservice.domain.records import Record
 from myservice.handler.records_grpc import RecordRpc
@@ -26,6 +26,7 @@ from paceline.auth import Secrets, Verifier
 from paceline.clock import SystemClock
 from paceline.grpc import RpcApp, RpcServer, interceptors
 from paceline.postgres import uuid7
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

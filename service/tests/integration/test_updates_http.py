@@ -8,18 +8,17 @@ from typing import Any
 
 import pytest
 from event_stream import Stream
-from feeding import until
-from recording_log import RecordingLog
+from feed_replicas import until
+from wired_service import SECRET, config_on, http_server_of, wire_service
 
-from myservice.config import Config
-from myservice.main import Built, build
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
+from paceline.commands import Process
 from paceline.http import TestClient
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 
-SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 UPDATES = "/api/v1/records/updates"
 RECORDS = "/api/v1/records"
 PATIENCE = 20.0
@@ -34,7 +33,7 @@ def token(expiry: float = 3600, *scopes: str) -> str:
 
 @dataclass
 class Service:
-    built: Built
+    process: Process
     log: RecordingLog
     api: TestClient
 
@@ -42,8 +41,8 @@ class Service:
     async def following(
         self, target: str = UPDATES, *more: str, bearer: str = ""
     ) -> AsyncGenerator[Stream]:
-        assert self.built.server is not None
-        connected = await asyncio.open_connection("127.0.0.1", self.built.server.port)
+        port = http_server_of(self.process).port
+        connected = await asyncio.open_connection("127.0.0.1", port)
         stream = Stream(*connected)
         try:
             await stream.begin(target, bearer or token(), *more)
@@ -58,23 +57,16 @@ class Service:
         return created
 
     def streams(self) -> int:
-        assert self.built.server is not None
-        return self.built.server.connections
+        return http_server_of(self.process).connections
 
 
 @asynccontextmanager
 async def running(dsn: str, **settings: Any) -> AsyncGenerator[Service]:
     log = RecordingLog()
-    config = Config().with_own(database_url=dsn, jwt_secret=SECRET)
-    built = build(
-        config.replaced(
-            max_db_conns=5, port=0, grpc_port=0, admin_port=0, host="127.0.0.1", **settings
-        ),
-        log,
-    )
-    async with built.lifecycle:
+    process = wire_service(config_on(dsn, **settings), log, listens=True)
+    async with process.lifecycle:
         headers = {"authorization": f"Bearer {token()}"}
-        yield Service(built, log, TestClient(built.app, headers=headers))
+        yield Service(process, log, TestClient(process.app, headers=headers))
     assert log.events("error") == []
 
 
@@ -147,7 +139,7 @@ async def test_a_stop_ends_the_streams_first_and_says_when_to_come_back(migrated
             assert event is not None
             assert event.data["id"] == new["id"]
         async with asyncio.timeout(5):
-            assert await service.built.lifecycle.stop()
+            assert await service.process.lifecycle.stop()
         for stream in (one, other):
             assert await stream.event() is None
             assert 500 <= int(stream.retry) <= 3000

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from expositions import read_text
+from prometheus_text import read_text
 
 DOCUMENT: Final = Path(__file__).parents[3] / "docs/metrics.md"
 _ROW: Final = re.compile(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \| (.+) \|$", re.MULTILINE)

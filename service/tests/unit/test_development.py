@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from recording_log import RecordingLog
 
+from myservice.cli import SERVICE
 from myservice.config import Config
-from myservice.development import Development
+from paceline.commands import Development
 from paceline.config import SecretUrl
 from paceline.engines import EngineError
+from paceline.testing import RecordingLog
 
 GIVEN = {
     "database_url": SecretUrl("postgresql://db/records"),
@@ -39,9 +40,9 @@ class Case:
 )  # fmt: skip
 def test_engines_are_added_for_what_is_used_and_not_given(case: Case, tmp_path: Path) -> None:
     config = Config.model_validate(
-        {"data_dir": tmp_path, **{name: GIVEN[name] for name in case.given}}
+        {"data_dir": tmp_path, "cache": case.redis, **{name: GIVEN[name] for name in case.given}}
     )
-    development = Development(config, RecordingLog(), redis=case.redis)
+    development = Development(SERVICE, config, RecordingLog())
     made = development.config
     urls = {"database_url": made.database_url, "nats_url": made.nats_url, "redis_url": made.redis_url}  # fmt: skip
     for name in case.given:
@@ -53,8 +54,8 @@ def test_engines_are_added_for_what_is_used_and_not_given(case: Case, tmp_path: 
 
 
 def test_addresses_and_secret_are_the_same_at_the_next_run(tmp_path: Path) -> None:
-    config = Config(data_dir=tmp_path)
-    first, second = (Development(config, RecordingLog(), redis=True) for _ in range(2))
+    config = Config(data_dir=tmp_path, cache=True)
+    first, second = (Development(SERVICE, config, RecordingLog()) for _ in range(2))
     assert first.config == second.config
     assert first.config.jwt_secret is not None
 
@@ -62,4 +63,4 @@ def test_addresses_and_secret_are_the_same_at_the_next_run(tmp_path: Path) -> No
 def test_a_data_folder_that_cannot_be_used_says_why(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EngineError, match="cannot use the data folder"):
-        Development(Config(data_dir=tmp_path / "file"), RecordingLog())
+        Development(SERVICE, Config(data_dir=tmp_path / "file"), RecordingLog())

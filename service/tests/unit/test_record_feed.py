@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from feeding import read, until
-from recording_log import RecordingLog
+from feed_replicas import read, until
 
 from myservice.service.feed import Change, Page, RecordFeed
 from myservice.service.position import Position, encode_position
 from myservice.service.updates import RecordUpdate
 from paceline.errors import Code, Error, ValidationError
 from paceline.postgres import Wakeup, uuid7
-from paceline.testing import ManualClock
+from paceline.testing import ManualClock, RecordingLog
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -36,7 +35,7 @@ class MemoryLog:
         text = encode_position(position)
         update = RecordUpdate(text, "replaced", uuid7(), len(self.changes) + 1, None, NOW)
         self.changes.append(Change(position, name, before, size, update))
-        self.bell.ring()
+        self.bell.set()
 
     async def now(self) -> Position:
         if self.broken:

@@ -1,8 +1,11 @@
 """What ``serve`` cannot do without, in view of what is asked of it."""
 
+from collections.abc import Mapping
+from functools import partial
+
 import pytest
 
-from myservice.config import ServeConfig
+from myservice.config import Config
 from paceline.config import ConfigError, load
 
 ENOUGH = {
@@ -11,10 +14,14 @@ ENOUGH = {
 }
 
 
+def load_for_serve(variables: Mapping[str, str]) -> None:
+    load(Config, env=variables, needed=partial(Config.needed_by, "serve"))
+
+
 @pytest.mark.parametrize("name", ["APP_CACHE", "APP_RATE_LIMIT_SHARED"])
 def test_what_lives_in_redis_needs_one(name: str) -> None:
-    load(ServeConfig, env=ENOUGH)
-    load(ServeConfig, env={**ENOUGH, name: "false"})
+    load_for_serve(ENOUGH)
+    load_for_serve({**ENOUGH, name: "false"})
     with pytest.raises(ConfigError, match="APP_REDIS_URL"):
-        load(ServeConfig, env={**ENOUGH, name: "true"})
-    load(ServeConfig, env={**ENOUGH, name: "true", "APP_REDIS_URL": "redis://localhost:6379/0"})
+        load_for_serve({**ENOUGH, name: "true"})
+    load_for_serve({**ENOUGH, name: "true", "APP_REDIS_URL": "redis://localhost:6379/0"})

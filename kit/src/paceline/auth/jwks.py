@@ -19,9 +19,9 @@ from paceline.auth.fetch import Fetch
 from paceline.auth.jwk import ParsedKeys, parse_jwks
 from paceline.auth.keys import KeySet
 from paceline.clock import Clock
-from paceline.concurrency import in_daemon_thread
+from paceline.concurrency import run_in_daemon_thread
 from paceline.errors import Code, Error, chain
-from paceline.resilience import Budget, Retry
+from paceline.resilience import Retry, RetryBudget
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class JwksSource:
             raise RuntimeError(f"{self.name} is started already")
         self._wanted = asyncio.Event()
         try:
-            await Retry(Budget(), first_pause=0.2, longest_pause=1.0).run(self._load)
+            await Retry(RetryBudget(), initial_backoff=0.2, max_backoff=1.0).run(self._load)
         except Exception as exc:
             if self._required:
                 message = "the keys that verify tokens cannot be loaded"
@@ -116,7 +116,7 @@ class JwksSource:
     async def _load(self) -> None:
         self._attempted_at = self._clock.monotonic()
         async with asyncio.timeout(self._deadline):
-            document, parsed = await in_daemon_thread(self._read, name="jwks-fetch")
+            document, parsed = await run_in_daemon_thread(self._read, name="jwks-fetch")
         if document == self._document:
             return  # the very same set: what was verified with it stays remembered
         self._document = document

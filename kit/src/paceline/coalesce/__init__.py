@@ -1,17 +1,20 @@
-"""Coalescing: calls that are in flight together share one trip.
+"""Coalescing: calls that are in flight at the same time share one round trip.
 
-A call with nobody beside it goes at once; while a trip is out, later calls gather for the next one.
-Two kinds, because reads and writes want different things: `ReadCoalescer` makes equal keys one,
-`WriteCoalescer` keeps every call apart and in order of arrival. Invariant of both: each caller gets
-its own result or its own error, exactly one, whatever happens to the others; and a trip carries
-only what was asked before it departed, so a read that starts after a write was acknowledged sees
-it. Used by repositories; read ``read``, ``write``, then ``trips``, which moves them.
+A call that is alone runs at once. While its batch is in flight, later calls queue up and form the
+next batch, so batches grow with the load and no call waits for a timer. Two kinds:
+
+`ReadCoalescer` reads by key, and equal keys are read once. In Go: a dataloader without its wait
+window, plus ``singleflight``.
+`WriteCoalescer` applies every item, each one separately and in order of arrival: group commit.
+
+Invariants of both: each caller gets exactly one outcome, its own result or its own error, whatever
+becomes of the other calls; and a call joins only a batch that has not begun, so a read that starts
+after a write was acknowledged sees that write.
 """
 
-from paceline.coalesce.batching import CoalescerStats
-from paceline.coalesce.coalescer import Coalescer
-from paceline.coalesce.observe import BatchStart, Observer
+from paceline.coalesce.observer import BatchStart, Observer
 from paceline.coalesce.read import ReadCoalescer
+from paceline.coalesce.stats import Coalescer, CoalescerStats
 from paceline.coalesce.write import WriteCoalescer, WriteOutcomeUnknown
 
 __all__ = [

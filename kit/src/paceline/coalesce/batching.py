@@ -1,104 +1,91 @@
-"""Trips: what moves the calls of both kinds of coalescer.
+"""The queue and the scheduler behind both kinds of coalescer.
 
-A call takes a place among the waiting; a trip is a task that first takes the waiting aboard, in
-order, and nothing joins a trip that has departed. Invariant: while somebody waits, either all lanes
-are out or a trip is boarding, and a lane comes back by its task's done callback, which nothing can
-skip; so no wake-up is lost. A trip runs in a context of its own, until the latest of its callers'
-deadlines (one timer serves them all: a trip that ends in time pays for none), and no caller can
-cancel it for another. Rejected: the first caller carrying the batch itself, since its cancellation
-would be everybody's. Used by ``read`` and ``write``.
+A call adds its item to the queue. A batch is a task that first takes the oldest items of the queue
+and then runs one function for all of them; what it has taken is fixed.
+
+Invariants: while items are queued, either ``max_in_flight`` batches are in flight or one is
+scheduled, that is, about to take them; and a batch frees its place in its task's done callback,
+which always runs. So no wake-up is lost. A batch runs in a context of its own under the latest of
+its callers' deadlines, and one caller cannot cancel it for the others. One timer serves the
+deadlines of all batches, so a batch that ends in time does not pay for one.
+
+Rejected: running the batch in its first caller's task, whose cancellation would be everybody's.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import Context
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from time import perf_counter
 from typing import Generic, TypeVar
 
-from paceline.coalesce.observe import BatchStart, Observer
-from paceline.concurrency import Deadline, ambient, inherit
-from paceline.errors import Code, Error, copied
+from paceline.coalesce.observer import BatchStart, Observer
+from paceline.coalesce.stats import CoalescerStats
+from paceline.concurrency import Deadline, current_deadline, inherit
+from paceline.errors import Code, Error, copy_exception
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
-class CoalescerStats:
-    """What a coalescer has done: ``calls`` accepted, ``refused`` at the door, ``trips``, ``items``.
-
-    ``largest`` is the biggest batch so far; ``waiting`` calls and trips ``out`` are of this moment.
-    """
-
-    calls: int
-    refused: int
-    trips: int
-    items: int
-    largest: int
-    waiting: int
-    out: int
-
-
 class Caller(Generic[K, V]):
-    """One call: where its answer goes, until when it waits, what it waits for."""
+    """One call: its future, its deadline and the item it waits for."""
 
-    __slots__ = ("deadline", "future", "item", "mark", "since")
+    __slots__ = ("called_at", "captured", "deadline", "future", "item")
 
     def __init__(self, item: "_Item[K, V]", future: "asyncio.Future[V]") -> None:
         self.item = item
         self.future = future
-        self.deadline = ambient()
-        self.mark: object = None
-        self.since = 0.0
+        self.deadline = current_deadline()
+        self.captured: object = None
+        self.called_at = 0.0
 
 
 class _Item(Generic[K, V]):
-    """One key or one write, and everybody who waits for it."""
+    """One key to read or one change to write, and the callers that wait for it."""
 
-    __slots__ = ("callers", "key", "place", "trip")
+    __slots__ = ("batch", "callers", "identity", "key")
 
-    def __init__(self, place: Hashable, key: K) -> None:
-        self.place = place
+    def __init__(self, identity: Hashable, key: K) -> None:
+        self.identity = identity
         self.key = key
         self.callers: list[Caller[K, V]] = []
-        self.trip: _Batch[K, V] | None = None  # None while it waits
+        self.batch: _Batch[K, V] | None = None  # None while it is queued
 
-    def answer(self, outcome: V | Exception) -> None:
-        """Give every caller the outcome, an exception to each as its own."""
+    def resolve(self, outcome: V | Exception) -> None:
+        """Give every caller the outcome; each gets its own copy of an exception."""
         for number, caller in enumerate(self.callers):
             if caller.future.done():
                 continue
             if not isinstance(outcome, Exception):
                 caller.future.set_result(outcome)
             else:
-                caller.future.set_exception(copied(outcome) if number else outcome)
+                caller.future.set_exception(copy_exception(outcome) if number else outcome)
 
 
 class _Batch(Generic[K, V]):
-    """A batch on its way; empty until it departs."""
+    """Items that are processed together; empty while it is scheduled."""
 
-    __slots__ = ("aboard", "deadline", "items", "task")
+    __slots__ = ("callers", "deadline", "items", "task")
     task: asyncio.Task[None]
 
     def __init__(self) -> None:
         self.items: list[_Item[K, V]] = []
-        self.aboard = 0
+        self.callers = 0  # that still wait
         self.deadline: Deadline | None = None
 
-    def take(self, items: list[_Item[K, V]]) -> None:
-        """Take them aboard."""
+    def seal(self, items: list[_Item[K, V]]) -> None:
+        """Fix its items."""
         self.items = items
         for item in items:
-            item.trip = self
-            self.aboard += len(item.callers)
-        self.deadline = self._latest()
+            item.batch = self
+            self.callers += len(item.callers)
+        self.deadline = self._latest_deadline()
 
-    def _latest(self) -> Deadline | None:
-        """The latest of the callers' deadlines; None if one has none."""
+    def _latest_deadline(self) -> Deadline | None:
+        """The latest of the callers' deadlines; None if one of them has none."""
         latest: Deadline | None = None
         for item in self.items:
             for caller in item.callers:
@@ -110,76 +97,77 @@ class _Batch(Generic[K, V]):
         return latest
 
     def fail(self, exc: Exception) -> None:
-        """Answer with ``exc`` whoever has no answer yet."""
+        """Resolve with ``exc`` every call that has no outcome yet."""
         for item in self.items:
-            item.answer(copied(exc))
+            item.resolve(copy_exception(exc))
 
-    def dissolve(self) -> None:
-        """Undo the rings of items, callers and trip: only the garbage collector could, later."""
+    def clear(self) -> None:
+        """Break the reference cycles of items, callers and batch: spares the garbage collector."""
         for item in self.items:
             item.callers.clear()
         self.items.clear()
 
 
 class Batcher(Generic[K, V]):
-    """Waiting calls, lanes, and the trips that are out.
+    """Queues calls and runs them in batches.
 
-    ``carry`` gives one outcome for each key, in order. If it raises, nothing may have taken effect
-    unless the error says otherwise: that is what makes it right to carry the halves again when
-    ``is_fault_of_one`` says that the error is about one item. ``lost`` makes the error for callers
-    whose trip was cut off. ``abandon``: cancel a trip when its last caller has left.
+    ``run`` returns one outcome for each key, in order. If it raises, nothing may have taken effect
+    unless the error says otherwise; that is why the halves may be run separately when
+    ``should_split`` says that one item may have caused the error. ``cut_off`` makes the error for
+    callers whose batch was cancelled. ``cancel_unawaited``: cancel a batch when no caller waits for
+    it any more.
     """
 
     def __init__(
         self,
-        carry: Callable[[Sequence[K]], Awaitable[Sequence[V | Exception]]],
-        lost: Callable[[], Error],
+        run: Callable[[Sequence[K]], Awaitable[Sequence[V | Exception]]],
+        cut_off: Callable[[], Error],
         *,
         name: str,
-        lanes: int,
+        max_in_flight: int,
         max_batch: int,
         max_waiting: int,
-        abandon: bool,
-        is_fault_of_one: Callable[[Exception], bool],
+        cancel_unawaited: bool,
+        should_split: Callable[[Exception], bool],
         observer: Observer | None,
     ) -> None:
-        if lanes < 1 or max_batch < 1 or max_waiting < 1:
-            raise ValueError("lanes, max_batch and max_waiting must be at least 1")
+        if max_in_flight < 1 or max_batch < 1 or max_waiting < 1:
+            raise ValueError("max_in_flight, max_batch and max_waiting must be at least 1")
         self.name = name
-        self._carry = carry
-        self._lost = lost
-        self._lanes = lanes
+        self._function = run
+        self._cut_off = cut_off
+        self._max_in_flight = max_in_flight
         self._max_batch = max_batch
         self._max_waiting = max_waiting
-        self._abandon = abandon
-        self._is_fault_of_one = is_fault_of_one
+        self._cancel_unawaited = cancel_unawaited
+        self._should_split = should_split
         self._observer = observer
-        self._items: dict[Hashable, _Item[K, V]] = {}  # that wait, the oldest first
-        self._waiting = 0  # callers
-        self._out: set[_Batch[K, V]] = set()
-        self._boarding: _Batch[K, V] | None = None
-        self._timer: asyncio.TimerHandle | None = None  # for the first deadline of those out
+        self._queue: dict[Hashable, _Item[K, V]] = {}  # by identity, the oldest first
+        self._waiting = 0  # callers of the queue's items
+        self._in_flight: set[_Batch[K, V]] = set()  # the scheduled one, too
+        self._scheduled: _Batch[K, V] | None = None
+        self._timer: asyncio.TimerHandle | None = None  # for the first deadline of those in flight
         self._closed = False
         self._changed = asyncio.Event()
-        self._calls = self._refused = self._departed = self._carried = self._largest = 0
+        self._calls = self._refused = self._batches = self._items = self._largest = 0
 
     @property
     def stats(self) -> CoalescerStats:
-        """The figures."""
+        """The counters."""
         return CoalescerStats(
             self._calls,
             self._refused,
-            self._departed,
-            self._carried,
+            self._batches,
+            self._items,
             self._largest,
             self._waiting,
-            len(self._out),
+            len(self._in_flight),
         )
 
-    def join(self, place: Hashable, key: K) -> Caller[K, V]:
-        """Wait for a trip, together with whoever waits in the same place.
+    def submit(self, identity: Hashable, key: K) -> Caller[K, V]:
+        """Queue a call; it shares the item of a queued call with the same identity.
 
-        Errors: UNAVAILABLE after `close`, RESOURCE_EXHAUSTED when too many wait.
+        Errors: UNAVAILABLE after `close`, RESOURCE_EXHAUSTED when too many calls wait.
         """
         if self._closed:
             raise Error(Code.UNAVAILABLE, f"{self.name} is shutting down")
@@ -187,184 +175,185 @@ class Batcher(Generic[K, V]):
             self._refused += 1
             raise Error(Code.RESOURCE_EXHAUSTED, f"too many calls wait for {self.name}: try later")
         loop = asyncio.get_running_loop()
-        item = self._items.get(place)
+        item = self._queue.get(identity)
         if item is None:
-            item = self._items[place] = _Item(place, key)
+            item = self._queue[identity] = _Item(identity, key)
         caller = Caller(item, loop.create_future())
         if self._observer is not None:
-            caller.mark, caller.since = self._observer.mark(), perf_counter()
+            caller.captured, caller.called_at = self._observer.capture(), perf_counter()
         item.callers.append(caller)
         self._waiting += 1
         self._calls += 1
-        if self._boarding is None and len(self._out) < self._lanes:
-            self._board()
+        if self._scheduled is None and len(self._in_flight) < self._max_in_flight:
+            self._schedule()
         return caller
 
-    def leave(self, caller: Caller[K, V]) -> bool:
-        """Stop waiting. True when the item has departed, so that it may have or yet take effect."""
+    def withdraw(self, caller: Caller[K, V]) -> bool:
+        """Stop waiting. True if its batch has begun, so that the item may take effect or has."""
         item, future = caller.item, caller.future
         if not future.done():
             future.cancel()
         elif not future.cancelled():
-            future.exception()  # nobody else will look at it, and asyncio would complain
-        trip = item.trip
-        if trip is None:
-            if self._items.get(item.place) is item:  # else it was refused at the end
-                self._step_back(item, caller)
+            future.exception()  # retrieved here, or asyncio would log that nobody did
+        batch = item.batch
+        if batch is None:
+            if self._queue.get(item.identity) is item:  # else a cancelled drain has failed it
+                self._unqueue(item, caller)
             return False
-        trip.aboard -= 1
-        if self._abandon and not trip.aboard:
-            trip.task.cancel()
+        batch.callers -= 1
+        if self._cancel_unawaited and not batch.callers:
+            batch.task.cancel()
         return True
 
-    def _step_back(self, item: _Item[K, V], caller: Caller[K, V]) -> None:
+    def _unqueue(self, item: _Item[K, V], caller: Caller[K, V]) -> None:
         item.callers.remove(caller)
         self._waiting -= 1
         if not item.callers:
-            del self._items[item.place]
+            del self._queue[item.identity]
         self._changed.set()
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Refuse calls from now on."""
         self._closed = True
 
     def reopen(self) -> None:
-        """Let callers in again."""
+        """Accept calls again."""
         self._closed = False
 
     async def drain(self) -> None:
-        """Let nobody in and wait until everybody is answered.
+        """Refuse new calls and wait until all others have their outcome.
 
-        When it is cancelled the trips are cut off and who still waits is told so: nobody hangs.
+        When this is cancelled, the batches in flight are cancelled and the queued calls fail, so
+        that no call waits for ever.
         """
         self.close()
         try:
-            while self._items or self._out:
+            while self._queue or self._in_flight:
                 self._changed.clear()
                 await self._changed.wait()
         except BaseException:
-            await self._cut_off()
+            await self._cancel_all()
             raise
         finally:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
 
-    async def _cut_off(self) -> None:
-        for item in self._items.values():
-            item.answer(Error(Code.UNAVAILABLE, f"{self.name} is shutting down"))
-        self._items.clear()
+    async def _cancel_all(self) -> None:
+        for item in self._queue.values():
+            item.resolve(Error(Code.UNAVAILABLE, f"{self.name} is shutting down"))
+        self._queue.clear()
         self._waiting = 0
-        tasks = [trip.task for trip in self._out]
+        tasks = [batch.task for batch in self._in_flight]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    def _board(self) -> None:
-        """Begin a trip. Whoever calls before its task begins, in this round, comes along."""
-        trip: _Batch[K, V] = _Batch()  # not _Trip[K, V](): that costs two microseconds
-        self._boarding = trip
-        self._out.add(trip)
+    def _schedule(self) -> None:
+        """Create the next batch, which calls may join until its task begins, a round later."""
+        batch: _Batch[K, V] = _Batch()  # not _Batch[K, V](): that costs two microseconds
+        self._scheduled = batch
+        self._in_flight.add(batch)
         loop = asyncio.get_running_loop()
-        trip.task = loop.create_task(self._travel(trip), name=self.name, context=Context())
-        trip.task.add_done_callback(partial(self._came_back, trip))
+        batch.task = loop.create_task(self._run(batch), name=self.name, context=Context())
+        batch.task.add_done_callback(partial(self._done, batch))
 
-    def _depart(self, trip: _Batch[K, V]) -> None:
-        """Take aboard who waits, and let the next lane do so with who is left."""
-        self._boarding = None
-        trip.take(self._first_items())
-        self._waiting -= trip.aboard
-        if trip.items:
-            self._departed += 1
-            self._carried += len(trip.items)
-            self._largest = max(self._largest, len(trip.items))
-        self._go_on()
+    def _seal(self, batch: _Batch[K, V]) -> None:
+        """Move queued items into the batch; schedule another one for what is left."""
+        self._scheduled = None
+        batch.seal(self._take())
+        self._waiting -= batch.callers
+        if batch.items:
+            self._batches += 1
+            self._items += len(batch.items)
+            self._largest = max(self._largest, len(batch.items))
+        self._schedule_next()
 
-    def _go_on(self) -> None:
-        if self._items and self._boarding is None and len(self._out) < self._lanes:
-            self._board()
+    def _schedule_next(self) -> None:
+        if self._queue and self._scheduled is None and len(self._in_flight) < self._max_in_flight:
+            self._schedule()
 
-    def _first_items(self) -> list[_Item[K, V]]:
-        if len(self._items) <= self._max_batch:
-            items = [*self._items.values()]
-            self._items.clear()
+    def _take(self) -> list[_Item[K, V]]:
+        if len(self._queue) <= self._max_batch:
+            items = [*self._queue.values()]
+            self._queue.clear()
             return items
-        places = [*islice(self._items, self._max_batch)]
-        return [self._items.pop(place) for place in places]
+        oldest = [*islice(self._queue, self._max_batch)]
+        return [self._queue.pop(identity) for identity in oldest]
 
-    def _came_back(self, trip: _Batch[K, V], task: asyncio.Task[None]) -> None:
-        self._out.discard(trip)
-        if self._boarding is trip:  # cancelled before it began
-            self._boarding = None
+    def _done(self, batch: _Batch[K, V], task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(batch)
+        if self._scheduled is batch:  # cancelled before it began
+            self._scheduled = None
         if task.cancelled():
-            trip.fail(self._lost())
+            batch.fail(self._cut_off())
         elif (failure := task.exception()) is not None:
-            trip.fail(failure if isinstance(failure, Exception) else self._lost())
-        trip.dissolve()
-        self._go_on()
+            batch.fail(failure if isinstance(failure, Exception) else self._cut_off())
+        batch.clear()
+        self._schedule_next()
         if self._closed:
             self._changed.set()
 
-    async def _travel(self, trip: _Batch[K, V]) -> None:
-        self._depart(trip)
-        if not trip.items:  # all have left meanwhile
+    async def _run(self, batch: _Batch[K, V]) -> None:
+        self._seal(batch)
+        if not batch.items:  # all its callers have withdrawn
             return
-        if trip.deadline is None:
-            await self._go(trip)
+        if batch.deadline is None:
+            await self._run_observed(batch)
             return
-        self._watch(trip.deadline.when)
-        with inherit(trip.deadline):
-            await self._go(trip)
+        self._set_timer(batch.deadline.when)
+        with inherit(batch.deadline):
+            await self._run_observed(batch)
 
-    async def _go(self, trip: _Batch[K, V]) -> None:
+    async def _run_observed(self, batch: _Batch[K, V]) -> None:
         if self._observer is None:
-            await self._deliver(trip.items)
+            await self._process(batch.items)
             return
-        with self._observed(trip, self._observer):
-            await self._deliver(trip.items)
+        with self._observed(batch, self._observer):
+            await self._process(batch.items)
 
-    def _watch(self, until: float) -> None:
-        """See to it that `_strike` is called at that moment, or before."""
+    def _observed(self, batch: _Batch[K, V], observer: Observer) -> AbstractContextManager[object]:
+        now = perf_counter()
+        callers = [caller for item in batch.items for caller in item.callers]
+        captured = [caller.captured for caller in callers]
+        waited = [now - caller.called_at for caller in callers]
+        return observer.batch(BatchStart(self.name, len(batch.items), captured, waited))
+
+    def _set_timer(self, until: float) -> None:
+        """Have `_cancel_expired` called at that moment of the loop's time, or before."""
         if self._timer is not None:
             if self._timer.when() <= until:
                 return
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(until, self._strike)
+        self._timer = asyncio.get_running_loop().call_at(until, self._cancel_expired)
 
-    def _strike(self) -> None:
-        """Cut off the trips whose time is over: their callers have given up, one and all."""
+    def _cancel_expired(self) -> None:
+        """Cancel the batches whose deadline is over: all of their callers have timed out."""
         now = asyncio.get_running_loop().time()
         self._timer = None
-        for trip in self._out:
-            if trip.deadline is not None and trip.deadline.when > now:
-                self._watch(trip.deadline.when)
-            elif trip.deadline is not None:
-                trip.task.cancel()
+        for batch in self._in_flight:
+            if batch.deadline is not None and batch.deadline.when > now:
+                self._set_timer(batch.deadline.when)
+            elif batch.deadline is not None:
+                batch.task.cancel()
 
-    def _observed(self, trip: _Batch[K, V], observer: Observer) -> AbstractContextManager[object]:
-        now = perf_counter()
-        callers = [caller for item in trip.items for caller in item.callers]
-        marks = [caller.mark for caller in callers]
-        waited = [now - caller.since for caller in callers]
-        return observer.trip(BatchStart(self.name, len(trip.items), marks, waited))
-
-    async def _deliver(self, items: Sequence[_Item[K, V]]) -> None:
-        """Carry the items and answer each; halve them if they fail for the fault of one."""
+    async def _process(self, items: Sequence[_Item[K, V]]) -> None:
+        """Run the function for the items and resolve each; split them where that may help."""
         try:
-            outcomes = await self._carry([item.key for item in items])
-        except Exception as exc:  # noqa: BLE001 - whatever it is, it is the callers'
-            if len(items) == 1 or not self._is_fault_of_one(exc):
+            outcomes = await self._function([item.key for item in items])
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is raised in the callers
+            if len(items) == 1 or not self._should_split(exc):
                 for item in items:
-                    item.answer(copied(exc))
+                    item.resolve(copy_exception(exc))
                 return
         else:
             if len(outcomes) != len(items):
-                # Not a failure to halve for: the batch may well have taken effect.
+                # No reason to split: the batch may well have taken effect.
                 raise RuntimeError(f"{self.name}: {len(outcomes)} results for {len(items)} items")
             for item, outcome in zip(items, outcomes, strict=True):
-                item.answer(outcome)
+                item.resolve(outcome)
             return
         middle = len(items) // 2
-        await self._deliver(items[:middle])
-        await self._deliver(items[middle:])
+        await self._process(items[:middle])
+        await self._process(items[middle:])

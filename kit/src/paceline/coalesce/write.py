@@ -1,20 +1,23 @@
-"""Coalesced writes: many changes in one trip, each apart and in order of arrival.
+"""Coalesced writes: many changes in one transaction, each with its own outcome.
 
-Equal items are never made one. With one lane, what arrives first is applied first, across trips
-too; with more, order holds within a trip only. A caller that leaves while its item waits takes it
-along: nothing was done. One that leaves while the trip is out leaves the item to its fate, whole,
-and is told that the outcome is unknown. Used by ``repository`` code for group commit.
+Equal items are never merged. With ``max_in_flight=1`` items are applied in order of arrival across
+batches too; with more, order holds within a batch only. A caller that is cancelled while its item
+still waits takes the item back, and nothing is done. A caller that is cancelled while its batch is
+in flight leaves the item in it, since a batch is not interrupted for one caller: that caller learns
+that the outcome is unknown.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import ClassVar, Final, Generic, TypeVar
 
-from paceline.coalesce.batching import Batcher, CoalescerStats
-from paceline.coalesce.errors import is_about_an_item
-from paceline.coalesce.observe import Observer
+from paceline.coalesce.batching import Batcher
+from paceline.coalesce.observer import Observer
+from paceline.coalesce.splitting import split_writes
+from paceline.coalesce.stats import CoalescerStats
 from paceline.concurrency import expired, name_timeout, timeout_message
 from paceline.errors import Code, Error
+from paceline.stats import StatsEntry
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -24,9 +27,9 @@ _UNDONE: Final = "nothing was done: the change was still waiting for its turn"
 
 
 class WriteOutcomeUnknown(Error):
-    """The change was under way when the wait for it ended: it took effect whole, or not at all.
+    """The wait for a change ended while it was under way: it took effect wholly, or not at all.
 
-    Look before doing it again, unless doing it twice is harmless.
+    Read the current state before repeating the change, unless applying it twice is harmless.
     """
 
     kind: ClassVar[str] = "outcome-unknown"
@@ -36,15 +39,26 @@ class WriteOutcomeUnknown(Error):
 
 
 class WriteCoalescer(Generic[K, V]):
-    """Calls in flight together become one ``apply``, in order of arrival.
+    """Concurrent calls become one ``apply`` of their items, in order of arrival.
 
-    ``apply`` gives a value or an exception for each item, in order; what it raises is about all of
-    them, and nothing may have been done then unless the error says so (``Code.UNKNOWN``). If it is
-    the fault of one item the halves are applied one after the other, so a poison item fails alone.
+        async def apply(drafts: Sequence[Draft]) -> list[Record | Exception]:
+            rows = await pool.fetch("INSERT … SELECT … FROM unnest($1, $2) … RETURNING …", …)
+            return [record_of(row) for row in rows]
 
-    ``lanes``, ``max_batch``, ``max_waiting``, ``name``: as for ``ReadCoalescer``.
+        writes = WriteCoalescer(apply, name="inserting records")
+        record = await writes.call(draft)
 
-    *Resources*: a task for each trip that is out; `stop` waits for them.
+    For small writes that many requests make at the same time: they share one transaction and one
+    flush of the log to disk. ``apply`` returns a value or an exception for each item, in order.
+    What it *raises* concerns all items and means that nothing was done, unless the error says
+    otherwise (``Code.UNKNOWN``). If one item may have caused that error, the halves are applied one
+    after the other, and so on, so that only the call with that item fails.
+
+    ``name``: for errors, metrics and spans. ``max_in_flight``: batches at once. ``max_batch``:
+    items in a batch. ``max_waiting``: calls that may wait for a batch; a further one is refused.
+
+    Errors: ``ValueError`` for a limit below 1. *Resources*: one task for each batch in flight;
+    `stop` waits for them.
     """
 
     def __init__(
@@ -52,41 +66,46 @@ class WriteCoalescer(Generic[K, V]):
         apply: Callable[[Sequence[K]], Awaitable[Sequence[V | Exception]]],
         *,
         name: str,
-        lanes: int = 1,
+        max_in_flight: int = 1,
         max_batch: int = 256,
         max_waiting: int = 10_000,
         observer: Observer | None = None,
     ) -> None:
         self.name = name
-        self._trips: Batcher[K, V] = Batcher(
+        self._batcher: Batcher[K, V] = Batcher(
             apply,
             WriteOutcomeUnknown,
             name=name,
-            lanes=lanes,
+            max_in_flight=max_in_flight,
             max_batch=max_batch,
             max_waiting=max_waiting,
-            abandon=False,
-            is_fault_of_one=is_about_an_item,
+            cancel_unawaited=False,
+            should_split=split_writes,
             observer=observer,
         )
 
     @property
     def stats(self) -> CoalescerStats:
-        """What it has done so far."""
-        return self._trips.stats
+        """The counters."""
+        return self._batcher.stats
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("coalescers", self.name, lambda: self.stats)
 
     async def call(self, item: K) -> V:
-        """Apply ``item`` and give its result.
+        """Apply ``item`` and return its result.
 
-        Errors: the item's own; `WriteOutcomeUnknown` (DEADLINE_EXCEEDED) when the deadline passes
-        while it is under way, ``Error(DEADLINE_EXCEEDED)`` when it was not begun;
-        RESOURCE_EXHAUSTED when too many wait; UNAVAILABLE when shutting down.
+        Errors: what ``apply`` returned or raised for the item; `WriteOutcomeUnknown`
+        (DEADLINE_EXCEEDED) when the deadline expires while its batch is in flight;
+        ``Error(DEADLINE_EXCEEDED)`` when it expires before, and nothing was done;
+        RESOURCE_EXHAUSTED when too many calls wait; UNAVAILABLE after `stop`.
         """
-        caller = self._trips.join(object(), item)
+        caller = self._batcher.submit(object(), item)
         try:
             return await caller.future
         except asyncio.CancelledError as exc:
-            under_way = self._trips.leave(caller)
+            under_way = self._batcher.withdraw(caller)
             name_timeout(self.name)
             if not expired():
                 exc.add_note(_UNKNOWN if under_way else _UNDONE)
@@ -98,9 +117,13 @@ class WriteCoalescer(Generic[K, V]):
             raise Error(Code.DEADLINE_EXCEEDED, f"{_UNDONE}: {timeout_message(self.name)}") from exc
 
     async def start(self) -> None:
-        """Open the door, also again after `stop`."""
-        self._trips.reopen()
+        """Accept calls again after `stop`; a new coalescer accepts them already."""
+        self._batcher.reopen()
 
     async def stop(self) -> None:
-        """Let nobody in and wait until everybody is answered; cut off when cancelled."""
-        await self._trips.drain()
+        """Accept no more calls and wait until all are answered.
+
+        Cancelling this cancels the batches in flight, whose callers get `WriteOutcomeUnknown`;
+        calls that still wait fail with UNAVAILABLE.
+        """
+        await self._batcher.drain()

@@ -1,6 +1,7 @@
 """The commands that every service has, and what they stand on.
 
-A service states its name, its settings, its wiring and its own checks; the rest is here.
+A service states its name, its settings, its wiring and its own checks (`ServiceSpec`); `new_cli`
+makes its program of that. `Wiring` is where the parts of a process are registered.
 """
 
 from typing import TYPE_CHECKING
@@ -8,20 +9,73 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paceline.commands.asgi import new_asgi_app
+    from paceline.commands.cli import list_commands, new_cli
     from paceline.commands.gc import tune_gc
+    from paceline.commands.grpc_server import serve_grpc
+    from paceline.commands.http_server import api_group, serve_http
+    from paceline.commands.ingress import Ingress, new_ingress
     from paceline.commands.lazy import LazyCommand, lazy_group
-    from paceline.commands.migrate import migrate_commands
-    from paceline.commands.options import USAGE, fail, load_or_fail, with_flags
+    from paceline.commands.one_off import get_settings, load_for, run_once
+    from paceline.commands.options import (
+        USAGE,
+        ConfigFile,
+        DatabaseUrl,
+        fail,
+        load_or_fail,
+        with_flags,
+    )
+    from paceline.commands.process import run_process, wire
+    from paceline.commands.run import Development
+    from paceline.commands.settings import (
+        AuthSettings,
+        GrpcSettings,
+        HttpSettings,
+        NatsSettings,
+        PostgresSettings,
+        RedisSettings,
+        ServiceSettings,
+    )
+    from paceline.commands.spec import ServiceSpec
+    from paceline.commands.token import new_token
+    from paceline.commands.wiring import Process, ProcessSpec, Wiring
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
+            "AuthSettings": "settings",
+            "ConfigFile": "options",
+            "DatabaseUrl": "options",
+            "Development": "run",
+            "GrpcSettings": "settings",
+            "HttpSettings": "settings",
+            "Ingress": "ingress",
             "LazyCommand": "lazy",
+            "NatsSettings": "settings",
+            "PostgresSettings": "settings",
+            "Process": "wiring",
+            "ProcessSpec": "wiring",
+            "RedisSettings": "settings",
+            "ServiceSettings": "settings",
+            "ServiceSpec": "spec",
             "USAGE": "options",
+            "Wiring": "wiring",
+            "api_group": "http_server",
+            "wire": "process",
             "fail": "options",
+            "get_settings": "one_off",
             "lazy_group": "lazy",
+            "list_commands": "cli",
+            "load_for": "one_off",
             "load_or_fail": "options",
-            "migrate_commands": "migrate",
+            "new_asgi_app": "asgi",
+            "new_cli": "cli",
+            "new_ingress": "ingress",
+            "new_token": "token",
+            "run_once": "one_off",
+            "run_process": "process",
+            "serve_grpc": "grpc_server",
+            "serve_http": "http_server",
             "tune_gc": "gc",
             "with_flags": "options",
         },
@@ -29,11 +83,38 @@ else:
 
 __all__ = [
     "USAGE",
+    "AuthSettings",
+    "ConfigFile",
+    "DatabaseUrl",
+    "Development",
+    "GrpcSettings",
+    "HttpSettings",
+    "Ingress",
     "LazyCommand",
+    "NatsSettings",
+    "PostgresSettings",
+    "Process",
+    "ProcessSpec",
+    "RedisSettings",
+    "ServiceSettings",
+    "ServiceSpec",
+    "Wiring",
+    "api_group",
     "fail",
+    "get_settings",
     "lazy_group",
+    "list_commands",
+    "load_for",
     "load_or_fail",
-    "migrate_commands",
+    "new_asgi_app",
+    "new_cli",
+    "new_ingress",
+    "new_token",
+    "run_once",
+    "run_process",
+    "serve_grpc",
+    "serve_http",
     "tune_gc",
+    "wire",
     "with_flags",
 ]

@@ -3,8 +3,8 @@
 A service's libraries take a second to import, and every ``--help``, ``token`` and completion of the
 shell would wait for them. So the command line is a table of names, one line of help each, and where
 the command is; the module named there has everything else. Rejected: imports inside functions,
-which hide what a module needs. What is named and not there is found when it is called, so a service
-tests that every command loads. Used by a service's ``cli``.
+which hide what a module needs. A path that leads nowhere is found when the command is called, so a
+service tests that every command loads.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,15 @@ from typer.main import get_group
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
-    """One command or group. ``where`` is "module:function"; the function gives a `typer.Typer`."""
+    """One command or group. ``where`` is "module:function"; the function gives a `typer.Typer`.
+
+    ``argument``: what the function is called with, if anything.
+    """
 
     name: str
     help: str
     where: str
+    argument: object = None
 
     def load(self) -> Any:
         """The command itself. Any, for its type is of a library inside the library.
@@ -31,13 +35,14 @@ class LazyCommand:
         Errors: ``LookupError`` when there is no such command at ``where``.
         """
         module, _, function = self.where.partition(":")
+        make = getattr(import_module(module), function)
         holder = typer.Typer(rich_markup_mode=None, add_completion=False)
-        holder.add_typer(getattr(import_module(module), function)())
+        holder.add_typer(make() if self.argument is None else make(self.argument))
         return get_group(holder).commands[self.name]
 
 
 class _Placeholder(TyperCommand):
-    """Stands in the list; whatever is asked of it is asked of the command itself."""
+    """A command in the list that becomes the real one when it is used."""
 
     def __init__(self, lazy: LazyCommand) -> None:
         super().__init__(lazy.name, help=lazy.help)

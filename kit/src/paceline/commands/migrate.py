@@ -1,9 +1,7 @@
 """``migrate``: the command line over a `Migrator`, in golang-migrate's words.
 
-How to reach the database and where the files are is the program's business, so both come in as
-functions; only commands that need the database open it. Failures are told here, once, on stderr,
-with exit code 1. The first interrupt lets the running migration finish, the next one cancels it.
-Mounted by a service's own command line: ``app.add_typer(migrate_commands(...))``.
+Only commands that need the database connect to it. A failure is reported once, on stderr, with exit
+code 1. The first interrupt lets the running migration finish, the next one cancels it.
 """
 
 import asyncio
@@ -16,6 +14,9 @@ from typing import Annotated
 
 import typer
 
+from paceline.commands.one_off import get_settings, load_for
+from paceline.commands.settings import PostgresSettings
+from paceline.commands.spec import ServiceSpec
 from paceline.errors import Error
 from paceline.postgres.migrate import (
     MigrationFailed,
@@ -24,10 +25,11 @@ from paceline.postgres.migrate import (
     ServerError,
     Step,
     create_pair,
+    open_migrator,
 )
 
-OpenMigrator = Callable[[typer.Context, Progress], AbstractAsyncContextManager[Migrator]]
-"""Opens a connection for one command; the migrator must report to the `Progress` it is given."""
+OpenMigrator = Callable[[Progress], AbstractAsyncContextManager[Migrator]]
+"""Opens a connection for one command; the migrator must report to the `Progress` it gets."""
 
 _Action = Callable[[Migrator], Awaitable[object]]
 _NO_VERSION = -1
@@ -40,8 +42,19 @@ _Forced = Annotated[int, typer.Argument(min=_NO_VERSION, max=_MAX_VERSION, metav
 _All = Annotated[bool, typer.Option("--all", help="Undo all of them, without asking.")]
 
 
-def migrate_commands(open_migrator: OpenMigrator, new_dir: Callable[[], Path]) -> typer.Typer:
-    """The ``migrate`` group. ``new_dir`` gives the folder in which ``new`` makes its files."""
+def migrate_commands(spec: ServiceSpec) -> typer.Typer:
+    """The group of commands, for `list_commands`."""
+    settings = get_settings(spec, PostgresSettings)
+
+    def connect(progress: Progress) -> AbstractAsyncContextManager[Migrator]:
+        config = load_for(settings, "migrate", {}, None)
+        return open_migrator(config.get_database_url(), spec.get_migrations(), progress)
+
+    return migrator_commands(connect, lambda: Path(str(spec.get_migrations())))
+
+
+def migrator_commands(connect: OpenMigrator, folder: Callable[[], Path]) -> typer.Typer:
+    """The group of commands on any database. ``new`` makes its files in ``folder``."""
     app = typer.Typer(
         name="migrate",
         help="Move the database between schema versions (compatible with golang-migrate).",
@@ -50,44 +63,44 @@ def migrate_commands(open_migrator: OpenMigrator, new_dir: Callable[[], Path]) -
     )
 
     @app.command(epilog="Example: migrate up, or migrate up 1 for the next one only.")
-    def up(context: typer.Context, limit: _Limit = None) -> None:
+    def up(limit: _Limit = None) -> None:
         """Apply all migrations that are not applied yet, or the next N of them."""
-        _drive(open_migrator, context, lambda migrator: _report(migrator.up(limit)))
+        _run(connect, lambda migrator: _report(migrator.up(limit)))
 
     @app.command(epilog="Example: migrate down 1 undoes the last one.")
-    def down(context: typer.Context, limit: _Limit = None, *, all_: _All = False) -> None:
+    def down(limit: _Limit = None, *, all_: _All = False) -> None:
         """Undo the last N migrations, or all of them."""
         _confirm_down(limit, all_=all_)
-        _drive(open_migrator, context, lambda migrator: _report(migrator.down(limit)))
+        _run(connect, lambda migrator: _report(migrator.down(limit)))
 
     @app.command(epilog="Example: migrate goto 3")
-    def goto(context: typer.Context, version: _Version) -> None:
+    def goto(version: _Version) -> None:
         """Migrate up or down to version V."""
-        _drive(open_migrator, context, lambda migrator: _report(migrator.goto(version)))
+        _run(connect, lambda migrator: _report(migrator.goto(version)))
 
     # A version of -1 must not be taken for an option.
     @app.command(
         context_settings={"ignore_unknown_options": True},
         epilog="Example: migrate force 2, after repairing by hand; migrate force -1 for none.",
     )
-    def force(context: typer.Context, version: _Forced) -> None:
+    def force(version: _Forced) -> None:
         """Say that the schema is at version V and clean; run nothing. -1 means no version."""
         target = None if version == _NO_VERSION else version
-        _drive(open_migrator, context, lambda migrator: migrator.force(target))
+        _run(connect, lambda migrator: migrator.force(target))
 
     @app.command(epilog="Example: migrate version prints 3, or 3 (dirty) after a failure.")
-    def version(context: typer.Context) -> None:
+    def version() -> None:
         """Print the version the database is at."""
-        _drive(open_migrator, context, _print_version)
+        _run(connect, _print_version)
 
     @app.command(epilog="Example: migrate new add_colour makes 000004_add_colour.{up,down}.sql")
     def new(name: Annotated[str, typer.Argument(help="Such as create_records.")]) -> None:
         """Make an empty pair of migration files with the next number."""
         try:
-            for path in create_pair(new_dir(), name):
+            for path in create_pair(folder(), name):
                 typer.echo(path)
         except Error as exc:
-            raise _told(exc) from exc
+            raise _failure(exc) from exc
 
     return app
 
@@ -120,16 +133,16 @@ def _confirm_down(limit: int | None, *, all_: bool) -> None:
     typer.confirm("Undo all migrations?", abort=True)
 
 
-def _drive(open_migrator: OpenMigrator, context: typer.Context, action: _Action) -> None:
+def _run(connect: OpenMigrator, action: _Action) -> None:
     async def session() -> None:
-        async with open_migrator(context, _Printer()) as migrator:
-            _heed_signals(migrator)
+        async with connect(_Printer()) as migrator:
+            _stop_on_signals(migrator)
             await action(migrator)
 
     try:
         asyncio.run(session())
     except Error as exc:
-        raise _told(exc) from exc
+        raise _failure(exc) from exc
     except Exception as exc:
         # Not a migration's SQL, but around it: no right to make the table, a connection that broke.
         if not isinstance(exc, ServerError | OSError):
@@ -141,7 +154,7 @@ def _drive(open_migrator: OpenMigrator, context: typer.Context, action: _Action)
         raise typer.Exit(_INTERRUPTED) from exc
 
 
-def _told(error: Error) -> typer.Exit:
+def _failure(error: Error) -> typer.Exit:
     typer.echo(f"error: {error}", err=True)
     if isinstance(error, MigrationFailed):
         for line in error.explanation:
@@ -149,18 +162,18 @@ def _told(error: Error) -> typer.Exit:
     return typer.Exit(1)
 
 
-def _heed_signals(migrator: Migrator) -> None:
+def _stop_on_signals(migrator: Migrator) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
-    heard = False
+    stopping = False
 
     def interrupted() -> None:
-        nonlocal heard
-        if heard or not migrator.applying:
+        nonlocal stopping
+        if stopping or not migrator.applying:
             if task is not None:
                 task.cancel()
             return
-        heard = True
+        stopping = True
         migrator.stop()
         typer.echo("stopping after the running migration; again to cancel it", err=True)
 

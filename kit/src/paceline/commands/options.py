@@ -8,17 +8,24 @@ in any other layer. Used by a service's command line; `fail` is how its commands
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Never, TypeVar
+from typing import Annotated, Any, Final, Never, TypeAlias, TypeVar
 
 import typer
 
-from paceline.config import ConfigError, Loaded, Settings, load
+from paceline.config import ConfigError, Loaded, Needed, Settings, load
 
 S = TypeVar("S", bound=Settings)
 
-USAGE = 2
+ConfigFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings in a TOML or YAML file.")
+]
+DatabaseUrl: TypeAlias = Annotated[
+    str | None, typer.Option("--database-url", metavar="URL", help="PostgreSQL, as for serve.")
+]
+USAGE: Final = 2
 """The exit code of a command that was told wrongly: arguments or configuration."""
 
 
@@ -28,10 +35,16 @@ def fail(message: str, *, code: int = 1) -> Never:
     raise typer.Exit(code)
 
 
-def load_or_fail(settings: type[S], flags: dict[str, Any], file: Path | None) -> Loaded[S]:
+def load_or_fail(
+    settings: type[S],
+    flags: Mapping[str, object],
+    file: Path | None,
+    *,
+    needed: Needed | None = None,
+) -> Loaded[S]:
     """Load from flags, environment, ``./.env`` and ``file``; list every problem and exit 2."""
     try:
-        loaded = load(settings, flags=flags, dotenv=Path(".env"), file=file)
+        loaded = load(settings, flags=flags, dotenv=Path(".env"), file=file, needed=needed)
     except ConfigError as exc:
         fail(f"The configuration cannot be used:\n{exc}", code=USAGE)
     for warning in loaded.warnings:
@@ -39,17 +52,15 @@ def load_or_fail(settings: type[S], flags: dict[str, Any], file: Path | None) ->
     return loaded
 
 
-def with_flags(settings: type[S], command: Callable[[Loaded[S]], None]) -> Callable[..., None]:
+def with_flags(
+    settings: type[S], command: Callable[[Loaded[S]], None], *, needed: Needed | None = None
+) -> Callable[..., None]:
     """``command`` as a Typer command that takes every field of ``settings`` as an option."""
 
     def run(config_file: Path | None = None, **flags: Any) -> None:
-        command(load_or_fail(settings, flags, config_file))
+        command(load_or_fail(settings, flags, config_file, needed=needed))
 
-    file = Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="Settings in a TOML or YAML file."),
-    ]
-    parameters = [_parameter("config_file", file)]
+    parameters = [_parameter("config_file", ConfigFile)]
     for name, field in settings.model_fields.items():
         option = typer.Option(
             f"--{name.replace('_', '-')}",
@@ -59,7 +70,7 @@ def with_flags(settings: type[S], command: Callable[[Loaded[S]], None]) -> Calla
         parameters.append(_parameter(name, Annotated[str | None, option]))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
-    run.__doc__ = command.__doc__
+    run.__doc__ = (command.func if isinstance(command, partial) else command).__doc__
     return run
 
 

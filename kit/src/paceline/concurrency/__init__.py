@@ -1,15 +1,16 @@
 """Concurrency on asyncio: deadlines, task groups, worker pools, merged streams, single flight.
 
-Everything that waits has a deadline, and nothing outlives the block that started it.
+The counterparts of Go's ``context``, ``errgroup``, ``singleflight`` and channels. What waits has a
+deadline, and no task outlives the block or the service that started it.
 """
 
-from paceline.concurrency.background import Background
+from paceline.concurrency.background import BackgroundService
 from paceline.concurrency.deadline import (
-    Block,
     Deadline,
     DeadlineExceeded,
+    DeadlineScope,
     SharedDeadline,
-    ambient,
+    current_deadline,
     expired,
     fail_after,
     inherit,
@@ -20,26 +21,28 @@ from paceline.concurrency.deadline import (
 from paceline.concurrency.merge import merge
 from paceline.concurrency.singleflight import SingleFlight
 from paceline.concurrency.task_group import LimitedTaskGroup, fetch_all
-from paceline.concurrency.threads import in_daemon_thread
-from paceline.concurrency.workers import process_pool
+from paceline.concurrency.threads import run_in_daemon_thread
+from paceline.concurrency.workers import WorkResult, process_pool, worker_pool
 
 __all__ = [
-    "Background",
-    "Block",
+    "BackgroundService",
     "Deadline",
     "DeadlineExceeded",
+    "DeadlineScope",
     "LimitedTaskGroup",
     "SharedDeadline",
     "SingleFlight",
-    "ambient",
+    "WorkResult",
+    "current_deadline",
     "expired",
     "fail_after",
     "fetch_all",
-    "in_daemon_thread",
     "inherit",
     "merge",
     "name_timeout",
     "process_pool",
     "remaining",
+    "run_in_daemon_thread",
     "timeout_message",
+    "worker_pool",
 ]

@@ -1,9 +1,8 @@
-"""A service that is one task: it runs from start to stop, for ever in between.
+"""A service that is one task, which runs from start to stop.
 
-Invariant: start and stop may come in any order and more than once, and after `stop` the task is
-over, whatever it was at. It has a context of its own, so the deadline of whoever starts it is not
-its deadline. What it does about failures is its own affair: one that leaves `run` ends it. Used by
-what tidies, listens and watches beside the requests; ``lifecycle`` starts and stops it.
+Invariant: `start` and `stop` may be called in any order and repeatedly, and after `stop` the task
+has ended. The task has a context of its own, so the deadline of the code that starts it does not
+apply to it. An exception that leaves `run` ends the task; what fails and goes on, `run` handles.
 """
 
 import asyncio
@@ -11,8 +10,16 @@ from abc import ABC, abstractmethod
 from contextvars import Context
 
 
-class Background(ABC):
-    """Runs `run` as a task named ``name``.
+class BackgroundService(ABC):
+    """Runs `run` as a task called ``name``.
+
+        class Cleaner(BackgroundService):
+            name = "cleaner"
+
+            async def run(self) -> None:
+                while True:
+                    await clean()
+                    await asyncio.sleep(60)
 
     *Resources*: the task, from `start` to `stop`.
     """
@@ -24,15 +31,15 @@ class Background(ABC):
 
     @abstractmethod
     async def run(self) -> None:
-        """What it does until it is cancelled."""
+        """The work, until it is cancelled."""
 
     async def start(self) -> None:
-        """Begin; waits for nothing."""
+        """Start the task; does not wait for it."""
         if self._task is None:
             self._task = asyncio.create_task(self.run(), name=self.name, context=Context())
 
     async def stop(self) -> None:
-        """Cancel it and wait until it is over."""
+        """Cancel the task and wait until it has ended."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -1,11 +1,17 @@
-"""Ambient, named deadlines: everything that waits knows until when, and why it gave up.
+"""Deadlines that travel with the task, and errors that say what was under way when time was up.
 
-Deadlines travel with the task (a context variable), like Go's context, and only ever shorten: an
-inner one never outlives an outer one. What runs out becomes ``Error(DEADLINE_EXCEEDED)``, which
-names the operation that was caught (it says `name_timeout` on its way out, so naming costs nothing
-while all goes well) and whose deadline it was. Set at the edges (HTTP's timeout, gRPC's deadline,
-the consumer), at start-up and by checks; what waits for a server reads `remaining`; a task with a
-context of its own, such as a coalescer's trip, gets one by `inherit`.
+As with Go's ``context.WithTimeout``, code deep inside reads the deadline of the request it works
+for (`remaining`) without a parameter for it; unlike there, the deadline is ambient: a context
+variable, which the tasks that are started inside inherit. Invariant: deadlines only ever shorten;
+an inner one never outlives an outer one.
+
+An expired deadline cancels its block, which then raises `DeadlineExceeded`. The message names the
+operation that was under way, and who set the deadline: "reading records exceeded the 0.2s set by
+the client (Request-Timeout)". An operation names itself by `name_timeout` while the cancellation
+passes through it, so naming costs nothing as long as nothing expires.
+
+`fail_after` bounds one block; `SharedDeadline` bounds many blocks of equal length with one timer; a
+task with a context of its own takes a deadline over by `inherit`.
 """
 
 import asyncio
@@ -16,12 +22,16 @@ from typing import Any, Final, Protocol, Self
 
 from paceline.errors import Code, Error
 
-# Seconds: event loops round timers to milliseconds, so a deadline may strike a little early.
-_TIMERS_ROUND: Final = 0.001
+# Seconds: event loops round timers to milliseconds, so a timer may fire a little early.
+_TIMER_RESOLUTION: Final = 0.001
 
 
 class DeadlineExceeded(Error):
-    """A deadline struck. ``hurried``: its caller allowed so little, so it may be nobody's fault."""
+    """A deadline expired.
+
+    ``client_imposed``: the client asked for less time than the service allows, so that the timeout
+    is no sign of a fault in the service.
+    """
 
     def __init__(self, message: str, *, client_imposed: bool = False) -> None:
         super().__init__(Code.DEADLINE_EXCEEDED, message)
@@ -30,64 +40,70 @@ class DeadlineExceeded(Error):
 
 @dataclass(frozen=True, slots=True)
 class DeadlineSpec:
-    """How long, for what, and who said so: ``by`` is read after "the 2s that"."""
+    """How many seconds, for what, and who set it: "the service (APP_REQUEST_TIMEOUT)"."""
 
     seconds: float
     name: str
-    by: str | None = None
+    set_by: str | None = None
     client_imposed: bool = False
 
-    def broken(self, operation: str | None) -> str:
-        """The words for a deadline that ran out while ``operation`` was under way."""
+    def message(self, operation: str | None) -> str:
+        """The error's text when the deadline expired while ``operation`` was under way."""
         length = f"{round(self.seconds, 3):g}s"
-        whose = f"of {self.name}" if self.by is None else f"that {self.by}"
-        if operation is not None:
-            return f"{operation} ran out of the {length} {whose}"
-        return (
-            f"{self.name} took longer than {length if self.by is None else f'the {length} {whose}'}"
-        )
+        if operation is None:
+            limit = length if self.set_by is None else f"the {length} set by {self.set_by}"
+            return f"{self.name} took longer than {limit}"
+        limit = f"limit of {self.name}" if self.set_by is None else f"set by {self.set_by}"
+        return f"{operation} exceeded the {length} {limit}"
 
 
 class Deadline:
-    """When it strikes, in the loop's time, whom, on which terms; and whom it caught at what."""
+    """A moment in the loop's time (``when``) and the ``task`` that is cancelled then.
 
-    __slots__ = ("caught", "task", "terms", "when")
+    ``operation``: what was under way when it expired, once `name_timeout` has said so.
+    """
 
-    def __init__(self, when: float, task: "asyncio.Task[Any] | None", terms: DeadlineSpec) -> None:
+    __slots__ = ("operation", "spec", "task", "when")
+
+    def __init__(self, when: float, task: "asyncio.Task[Any] | None", spec: DeadlineSpec) -> None:
         self.when = when
         self.task = task
-        self.terms = terms
-        self.caught: str | None = None
+        self.spec = spec
+        self.operation: str | None = None
 
-    def expired(self) -> DeadlineExceeded:
-        """The error of what ran out."""
+    def error(self) -> DeadlineExceeded:
+        """The error for a deadline that has expired."""
         return DeadlineExceeded(
-            self.terms.broken(self.caught), client_imposed=self.terms.client_imposed
+            self.spec.message(self.operation), client_imposed=self.spec.client_imposed
         )
 
+    def is_over(self) -> bool:
+        """Whether its time has come."""
+        return self.when <= asyncio.get_running_loop().time() + _TIMER_RESOLUTION
 
-_ambient: ContextVar[Deadline | None] = ContextVar("paceline_deadline", default=None)
+
+_current: ContextVar[Deadline | None] = ContextVar("paceline_deadline", default=None)
 
 
 def remaining() -> float | None:
-    """Seconds until the ambient deadline, at least 0; None when there is none."""
-    deadline = _ambient.get()
+    """Seconds until the current deadline, at least 0; None without a deadline."""
+    deadline = _current.get()
     if deadline is None:
         return None
     return max(0.0, deadline.when - asyncio.get_running_loop().time())
 
 
-def ambient() -> Deadline | None:
-    """The ambient deadline, for whoever hands work to a task with a context of its own."""
-    return _ambient.get()
+def current_deadline() -> Deadline | None:
+    """The current deadline, to hand it to a task with a context of its own; see `inherit`."""
+    return _current.get()
 
 
-class inherit:  # noqa: N801 - reads as a statement: with adopted(deadline):
-    """Make ``deadline`` the ambient one of the current task, too, for this block.
+class inherit:  # noqa: N801 - reads as a statement: with inherit(deadline):
+    """Make another task's ``deadline`` the current one for this block; it sets no timer.
 
-    For a task that begins, in a context of its own, and whose owner cancels it at that moment. A
-    block, since a task whose context held on to its own deadline, and so to the task, would be
-    left to the garbage collector.
+    For a task in a context of its own, which its owner cancels when the deadline expires.
+    Rejected: starting the task in a context that holds the deadline already. The context would
+    hold the deadline, and it the task, and the task its context: a cycle for the garbage collector.
     """
 
     __slots__ = ("_deadline", "_token")
@@ -97,9 +113,9 @@ class inherit:  # noqa: N801 - reads as a statement: with adopted(deadline):
         self._deadline = deadline
 
     def __enter__(self) -> None:
-        given = self._deadline
-        own = Deadline(given.when, asyncio.current_task(), given.terms)
-        self._token = _ambient.set(own)
+        theirs = self._deadline
+        own = Deadline(theirs.when, asyncio.current_task(), theirs.spec)
+        self._token = _current.set(own)
 
     def __exit__(
         self,
@@ -107,75 +123,80 @@ class inherit:  # noqa: N801 - reads as a statement: with adopted(deadline):
         _exc: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        _ambient.reset(self._token)
-
-
-def _is_over(deadline: Deadline) -> bool:
-    return deadline.when <= asyncio.get_running_loop().time() + _TIMERS_ROUND
+        _current.reset(self._token)
 
 
 def expired() -> bool:
-    """Whether the ambient deadline is over and cancels this very task: who is told, not killed.
+    """Whether the current deadline is over and cancels this very task.
 
-    For whoever must say more about a cancellation than that time ran out: an `Error` raised in
-    its place passes the block that set the deadline.
+    For code that replaces the cancellation by an error which says more: an `Error` that is raised
+    instead passes through the block of the deadline unchanged.
     """
-    deadline = _ambient.get()
-    return deadline is not None and deadline.task is asyncio.current_task() and _is_over(deadline)
+    deadline = _current.get()
+    return deadline is not None and deadline.task is asyncio.current_task() and deadline.is_over()
 
 
 def name_timeout(operation: str) -> None:
-    """Say, when cancelled, what was under way: the error of the deadline that struck names it.
+    """Name what a cancellation interrupts, for the error of the deadline that caused it.
 
-    Nothing happens when it was not the ambient deadline that struck. The innermost, which says so
-    first, is the one that is named.
+        try:
+            return await connection.fetch(query)
+        except asyncio.CancelledError:
+            name_timeout("a database query")
+            raise
+
+    Without effect unless the current deadline is over. The first name, the innermost one, stays.
     """
-    deadline = _ambient.get()
-    if deadline is not None and deadline.caught is None and _is_over(deadline):
-        deadline.caught = operation
+    deadline = _current.get()
+    if deadline is not None and deadline.operation is None and deadline.is_over():
+        deadline.operation = operation
 
 
 def timeout_message(operation: str) -> str | None:
-    """The words for ``operation``, when the ambient deadline is over; None while it is not."""
-    deadline = _ambient.get()
-    if deadline is None or not _is_over(deadline):
+    """The text of the error for ``operation``, if the current deadline is over; None otherwise."""
+    deadline = _current.get()
+    if deadline is None or not deadline.is_over():
         return None
-    return deadline.terms.broken(operation)
+    return deadline.spec.message(operation)
 
 
 class fail_after:  # noqa: N801 - reads as a statement: async with fail_after(2.0, "ready check"):
-    """Bound a block: after ``seconds`` it is cancelled and raises ``Error(DEADLINE_EXCEEDED)``.
+    """Cancel the block after ``seconds`` and raise `DeadlineExceeded`, as trio's ``fail_after``.
 
-    Errors: ``Error(DEADLINE_EXCEEDED)``: "<name> took longer than <seconds>s", or "<operation> ran
-    out of the <seconds>s of <name>" when one has said so. A cancellation from outside stays a
-    cancellation.
+        async with fail_after(2.0, "the ready check"):
+            await pool.ping()
+
+    Errors: `DeadlineExceeded`: "the ready check took longer than 2s", or, when an operation has
+    named itself, "a database query exceeded the 2s limit of the ready check". A cancellation from
+    outside stays a cancellation.
     """
 
-    __slots__ = ("_deadline", "_terms", "_timeout", "_token")
+    __slots__ = ("_deadline", "_spec", "_timeout", "_token")
     _timeout: asyncio.Timeout | None
     _deadline: Deadline
     _token: Token[Deadline | None]
 
     def __init__(self, seconds: float, name: str) -> None:
-        self._terms = DeadlineSpec(seconds, name)
+        self._spec = DeadlineSpec(seconds, name)
 
     async def __aenter__(self) -> Self:
-        when = asyncio.get_running_loop().time() + self._terms.seconds
+        when = asyncio.get_running_loop().time() + self._spec.seconds
         task = asyncio.current_task()
-        outer = _ambient.get()
-        terms = self._terms
+        outer = _current.get()
+        spec = self._spec
         if outer is not None and outer.when <= when:
             if outer.task is task:
-                # It strikes this very task first, under its own name. Two timers for one moment
-                # would cancel twice, and the second cancellation would outlive both blocks.
+                # The outer one cancels this very task first, and names the error. Two timers for
+                # one moment would cancel it twice, and the second cancellation would outlive both
+                # blocks.
                 self._timeout = None
-                self._token = _ambient.set(outer)
+                self._token = _current.set(outer)
                 return self
-            when, terms = outer.when, outer.terms
+            when, spec = outer.when, outer.spec
         self._timeout = asyncio.timeout_at(when)
         await self._timeout.__aenter__()
-        self._deadline = Deadline(when, task, terms)
-        self._token = _ambient.set(self._deadline)
+        self._deadline = Deadline(when, task, spec)
+        self._token = _current.set(self._deadline)
         return self
 
     async def __aexit__(
@@ -184,114 +205,120 @@ class fail_after:  # noqa: N801 - reads as a statement: async with fail_after(2.
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _ambient.reset(self._token)
+        _current.reset(self._token)
         if self._timeout is None:
             return
         try:
             await self._timeout.__aexit__(exc_type, exc, traceback)
         except TimeoutError as timeout:
             deadline = self._deadline
-            if deadline.terms is not self._terms and deadline.caught is None:
-                deadline.caught = self._terms.name
-            raise deadline.expired() from timeout
+            if deadline.spec is not self._spec and deadline.operation is None:
+                deadline.operation = self._spec.name
+            raise deadline.error() from timeout
 
 
 class SharedDeadline:
-    """`fail_after` for many blocks of one length: they share one timer.
+    """`fail_after` for many blocks of equal length, with one timer for all of them.
 
-    Blocks begin in the order in which they would run out, so only the oldest needs a timer, and a
-    block that ends in time costs two dictionary operations. ``with deadline.block():`` may be used
-    in any task of one event loop at a time. ``by``: who sets it, to be read after "the 2s that".
-    Errors: as for `fail_after`.
+        requests = SharedDeadline(15.0, "the request", set_by="the service (APP_REQUEST_TIMEOUT)")
+        with requests.scope():
+            await handle(request)
+
+    Blocks begin in the order in which they would expire, so only the oldest needs a timer, and a
+    block that ends in time costs two dictionary operations. For any task of one event loop at a
+    time. ``seconds`` is the length; ``name`` and ``set_by`` are for the error.
+
+    Errors, of each block: `DeadlineExceeded`, as for `fail_after`.
     """
 
-    def __init__(self, seconds: float, name: str, *, by: str | None = None) -> None:
-        self.terms = DeadlineSpec(seconds, name, by)
-        self._blocks: dict[Block, None] = {}  # the oldest first
+    def __init__(self, seconds: float, name: str, *, set_by: str | None = None) -> None:
+        self.spec = DeadlineSpec(seconds, name, set_by)
+        self._scopes: dict[DeadlineScope, None] = {}  # the oldest first
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def block(self) -> "Block":
-        """One block, beginning when it is entered."""
-        return Block(self)
+    def scope(self) -> "DeadlineScope":
+        """One block; its time begins when it is entered."""
+        return DeadlineScope(self)
 
-    def shorter(self, seconds: float, by: str) -> "Block":
-        """One block of a length of its own, if that is less: for a caller in a hurry."""
-        terms = self.terms
-        if seconds >= terms.seconds:
-            return self.block()
-        return Block(_Alone(DeadlineSpec(seconds, terms.name, by, client_imposed=True)))
+    def shorter_scope(self, seconds: float, set_by: str) -> "DeadlineScope":
+        """One block of at most ``seconds``, which the client asked for; never a longer one."""
+        spec = self.spec
+        if seconds >= spec.seconds:
+            return self.scope()
+        own = DeadlineSpec(seconds, spec.name, set_by, client_imposed=True)
+        return DeadlineScope(_OwnTimer(own))
 
-    def begin(self, block: "Block", loop: asyncio.AbstractEventLoop) -> float:
-        """Count ``block`` in; gives the moment at which it runs out."""
-        when = loop.time() + self.terms.seconds
-        self._blocks[block] = None
+    def add(self, scope: "DeadlineScope", loop: asyncio.AbstractEventLoop) -> float:
+        """Begin to time ``scope``; returns the moment at which it expires."""
+        when = loop.time() + self.spec.seconds
+        self._scopes[scope] = None
         if self._timer is None or self._loop is not loop:
             self._loop = loop
-            self._timer = loop.call_at(when, self._strike)
+            self._timer = loop.call_at(when, self._cancel_expired)
         return when
 
-    def end(self, block: "Block") -> None:
-        """Count ``block`` out. The timer stays: most likely the next block needs it."""
-        self._blocks.pop(block, None)
+    def remove(self, scope: "DeadlineScope") -> None:
+        """Time ``scope`` no longer. The timer stays: most likely the next block needs it."""
+        self._scopes.pop(scope, None)
 
-    def _strike(self) -> None:
+    def _cancel_expired(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = None
-        while self._blocks:
-            oldest = next(iter(self._blocks))
+        while self._scopes:
+            oldest = next(iter(self._scopes))
             if oldest.when > loop.time():
-                self._timer = loop.call_at(oldest.when, self._strike)
+                self._timer = loop.call_at(oldest.when, self._cancel_expired)
                 return
-            del self._blocks[oldest]
+            del self._scopes[oldest]
             oldest.cancel()
 
 
-class _Alone:
-    """The timer of one block that has a length of its own."""
+class _OwnTimer:
+    """The timer of one block with a length of its own."""
 
-    def __init__(self, terms: DeadlineSpec) -> None:
-        self.terms = terms
+    def __init__(self, spec: DeadlineSpec) -> None:
+        self.spec = spec
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, block: "Block", loop: asyncio.AbstractEventLoop) -> float:
-        when = loop.time() + self.terms.seconds
-        self._timer = loop.call_at(when, block.cancel)
+    def add(self, scope: "DeadlineScope", loop: asyncio.AbstractEventLoop) -> float:
+        when = loop.time() + self.spec.seconds
+        self._timer = loop.call_at(when, scope.cancel)
         return when
 
-    def end(self, block: "Block") -> None:
-        del block
+    def remove(self, scope: "DeadlineScope") -> None:
+        del scope
         if self._timer is not None:
             self._timer.cancel()
 
 
-class _Timing(Protocol):
-    """Who strikes a block."""
+class _Timer(Protocol):
+    """What cancels a scope when its time is up."""
 
-    terms: DeadlineSpec
+    spec: DeadlineSpec
 
-    def begin(self, block: "Block", loop: asyncio.AbstractEventLoop) -> float:
-        """Count it in; gives the moment at which it runs out."""
+    def add(self, scope: "DeadlineScope", loop: asyncio.AbstractEventLoop) -> float:
+        """Begin to time it; returns the moment at which it expires."""
         ...
 
-    def end(self, block: "Block") -> None:
-        """Count it out."""
+    def remove(self, scope: "DeadlineScope") -> None:
+        """Time it no longer."""
         ...
 
 
-class Block(Deadline):
-    """``with`` a deadline; made by `SharedDeadline`."""
+class DeadlineScope(Deadline):
+    """A ``with`` block under a deadline; made by `SharedDeadline`."""
 
-    __slots__ = ("_cancelling", "_outer", "_struck", "_timing", "_token")
+    __slots__ = ("_cancelled", "_cancelling", "_outer", "_timer", "_token")
     task: asyncio.Task[Any]
     _token: Token[Deadline | None]
     _outer: Deadline | None
 
-    def __init__(self, timing: _Timing) -> None:
-        self._timing = timing
-        self._struck = False
-        self.terms = timing.terms
-        self.caught = None
+    def __init__(self, timer: _Timer) -> None:
+        self._timer = timer
+        self._cancelled = False
+        self.spec = timer.spec
+        self.operation = None
         self.when = 0.0
 
     def __enter__(self) -> Self:
@@ -301,21 +328,21 @@ class Block(Deadline):
             raise RuntimeError("a deadline needs a task that it can cancel")
         self.task = task
         self._cancelling = task.cancelling()
-        self.when = self._timing.begin(self, loop)
-        outer = self._outer = _ambient.get()
+        self.when = self._timer.add(self, loop)
+        outer = self._outer = _current.get()
         sooner = outer is not None and outer.when <= self.when
-        self._token = _ambient.set(outer if sooner else self)
+        self._token = _current.set(outer if sooner else self)
         return self
 
-    def lift(self) -> None:
-        """Let the block go on for as long as it takes: what it was to bound is done."""
-        if not self._struck:
-            self._timing.end(self)
-            _ambient.set(self._outer)
+    def disable(self) -> None:
+        """Let the block go on without a deadline: what was to be bounded is done."""
+        if not self._cancelled:
+            self._timer.remove(self)
+            _current.set(self._outer)
 
     def cancel(self) -> None:
-        """Strike."""
-        self._struck = True
+        """Cancel the block's task: its time is up."""
+        self._cancelled = True
         self.task.cancel()
 
     def __exit__(
@@ -324,11 +351,11 @@ class Block(Deadline):
         exc: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        _ambient.reset(self._token)
-        self._timing.end(self)
-        if not self._struck:
+        _current.reset(self._token)
+        self._timer.remove(self)
+        if not self._cancelled:
             return
-        # As in asyncio.timeout: ours only if nobody else cancelled the task, too.
+        # As in asyncio.timeout: ours only if nothing else has cancelled the task as well.
         ours = self.task.uncancel() <= self._cancelling
         if ours and exc_type is asyncio.CancelledError:
-            raise self.expired() from exc
+            raise self.error() from exc

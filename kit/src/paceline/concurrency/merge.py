@@ -1,9 +1,8 @@
-"""Fan-in: several asynchronous streams merged into one, the seed's ``Merge`` of channels.
+"""Fan-in: several asynchronous streams as one, as Go merges channels.
 
-Items come in the order in which they are ready, those of one stream in their own order. At most
-one item a stream waits to be taken, so a slow reader slows every source; the first error ends all
-and is raised; all streams are closed when the block is left. (Fan-out is ``pool``.) Used by
-``records import``, whose progress is one stream beside its work.
+Items come in the order in which they are ready; those of one stream keep their order. At most one
+item of each stream waits to be read, so a slow reader slows every source. The first error ends the
+merged stream and is raised; all streams are closed when the block ends.
 """
 
 import asyncio
@@ -16,12 +15,16 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def merge(*streams: AsyncGenerator[T]) -> AsyncGenerator[AsyncIterator[T]]:
-    """One stream of all items, for a block.
+    """One stream of the items of all ``streams``, for a block.
 
-    ``async with merge(one, other) as items: async for item in items: …``
+        async with merge(results, progress) as items:
+            async for item in items:
+                ...
 
-    Ends when all streams have. Errors: the first of any stream. *Resources*: a task a stream
-    until the block ends, and the streams themselves, which are closed here.
+    It ends when all streams have ended.
+
+    Errors: the first one of any stream. *Resources*: one task for each stream until the block ends,
+    and the streams themselves, which are closed then.
     """
     waiting: dict[asyncio.Task[T], AsyncGenerator[T]] = {}
     merged = _merged(streams, waiting)

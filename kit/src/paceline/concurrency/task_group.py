@@ -1,10 +1,9 @@
-"""A group of tasks with a limit: the seed's ``errgroup``, on asyncio's `TaskGroup`.
+"""A task group with a limit, as Go's ``errgroup`` with ``SetLimit``, on asyncio's `TaskGroup`.
 
-At most ``limit`` run at once, and `LimitedTaskGroup.go` waits for a free place; the first error
-cancels the rest and is the error of the block, itself and not wrapped in a group of exceptions;
-nothing outlives the block. `fetch_all` is the seed's ``FetchAll``: many keys, at most ten at once,
-results in the order of the keys. Used by ``health`` and by whatever commands do side by side; for
-results as they finish, see ``pool``.
+At most ``limit`` tasks run at once; `LimitedTaskGroup.go` waits for a free place. The first error
+cancels the other tasks and is raised by the block itself, not wrapped in an exception group; no
+task outlives the block. For results as they finish, and errors that do not end the rest, see
+`worker_pool`.
 """
 
 import asyncio
@@ -18,14 +17,19 @@ T = TypeVar("T")
 
 
 class LimitedTaskGroup:
-    """``async with Group(limit=4) as group: await group.go(work, item)``.
+    """Runs at most ``limit`` tasks at once, and all of them within the block.
 
-    Errors: the first of a task or of the block. *Resources*: its tasks, until the block ends.
+        async with LimitedTaskGroup(limit=4) as group:
+            for url in urls:
+                await group.go(download, url)
+
+    Errors, of the block: the first one of a task or of the block. ``ValueError`` for a limit below
+    1. *Resources*: its tasks, until the block ends.
     """
 
     def __init__(self, *, limit: int) -> None:
         if limit < 1:
-            raise ValueError("a group must let at least one task run")
+            raise ValueError("limit must be at least 1")
         self._places = asyncio.Semaphore(limit)
         self._tasks = asyncio.TaskGroup()
 
@@ -34,7 +38,7 @@ class LimitedTaskGroup:
         return self
 
     async def go(self, work: Callable[[*A], Awaitable[T]], *args: *A) -> asyncio.Task[T]:
-        """Start ``work(*args)`` as soon as fewer than ``limit`` run."""
+        """Start ``work(*args)`` as a task, once fewer than ``limit`` are running."""
         await self._places.acquire()
 
         async def run() -> T:
@@ -62,9 +66,11 @@ class LimitedTaskGroup:
 async def fetch_all(
     keys: Iterable[K], fetch: Callable[[K], Awaitable[T]], *, limit: int = 10
 ) -> list[T]:
-    """``fetch`` of each key, at most ``limit`` at once, in the order of ``keys``.
+    """The result of ``fetch`` for each key, in the order of ``keys``; ``limit`` run at once.
 
-    Errors: the first of any; the others are cancelled then, and nothing more is started.
+        sizes = await fetch_all(urls, size_of, limit=4)
+
+    Errors: the first one; the others are cancelled then, and no more are started.
     """
     async with LimitedTaskGroup(limit=limit) as group:
         tasks = [await group.go(fetch, key) for key in keys]

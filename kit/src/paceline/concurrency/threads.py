@@ -1,9 +1,8 @@
-"""A blocking call in a thread that nobody has to wait for.
+"""A blocking call in a thread that nothing waits for at exit.
 
-`asyncio.to_thread` waits for its threads at the end, and so does the interpreter: a name server or
-a file system that hangs would hold a process for minutes after everything else has stopped. A
-daemon thread is left behind instead. For calls that only read. Used for a JWKS, and by what looks
-at things from a terminal.
+`asyncio.to_thread` uses threads that the loop and the interpreter wait for when they end: a name
+server or a file system that hangs would hold the process for minutes after all else has stopped. A
+daemon thread is abandoned instead. Only for calls that may be abandoned, such as reads.
 """
 
 import asyncio
@@ -15,10 +14,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def in_daemon_thread(call: Callable[[], T], *, name: str) -> T:
-    """What ``call`` gives, or raises. A caller that is cancelled leaves the thread to itself.
+async def run_in_daemon_thread(call: Callable[[], T], *, name: str) -> T:
+    """The result of ``call()``, run in a daemon thread called ``name``.
 
-    *Resources*: one daemon thread, until the call is over.
+        addresses = await run_in_daemon_thread(lambda: getaddrinfo(host, port), name="dns")
+
+    When the caller is cancelled, the call goes on and its result is dropped.
+
+    Errors: what ``call`` raises. *Resources*: one daemon thread, until the call returns.
     """
     result: Future[T] = Future()
     result.set_running_or_notify_cancel()
@@ -26,7 +29,7 @@ async def in_daemon_thread(call: Callable[[], T], *, name: str) -> T:
     def run() -> None:
         try:
             result.set_result(call())
-        except BaseException as exc:  # noqa: BLE001 - it is the caller's
+        except BaseException as exc:  # noqa: BLE001 - raised in the caller
             result.set_exception(exc)
 
     Thread(target=run, name=name, daemon=True).start()

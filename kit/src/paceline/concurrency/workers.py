@@ -1,10 +1,9 @@
-"""A pool of workers over a stream of items: the seed's ``WorkerPool``, bounded on both sides.
+"""A worker pool over a stream of items, bounded on both sides, as Go's workers on channels.
 
-Results come as they finish, each a value or an error, with the item and its position. Items are
-taken only as there is room, so the stream may be endless; at most ``workers`` results wait to be
-taken, so memory is flat behind a slow reader. Leaving the block ends all work. `process_pool` is
-the same for work that keeps a core busy. Used by ``records import``; see ``group`` for tasks whose
-first error is the end.
+Results come as they finish, each with its item, its position and a value or an error; an error does
+not end the others. Items are taken only when a worker is free, so their stream may be endless; at
+most ``workers`` results wait to be read, so memory stays flat behind a slow reader. Leaving the
+block cancels all work. `process_pool` is the same for work that needs a core of its own.
 """
 
 import asyncio
@@ -25,8 +24,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Result(Generic[I, T]):
-    """What became of the item at position ``index`` (from 0): a value, or an error."""
+class WorkResult(Generic[I, T]):
+    """The outcome for the item at position ``index`` (from 0): a value, or an error."""
 
     index: int
     item: I
@@ -34,7 +33,7 @@ class Result(Generic[I, T]):
     error: Exception | None
 
     def unwrap(self) -> T:
-        """The value. Errors: the error."""
+        """The value. Errors: the item's error, if it has one."""
         if self.error is not None:
             raise self.error
         return cast("T", self.value)
@@ -43,17 +42,18 @@ class Result(Generic[I, T]):
 @asynccontextmanager
 async def worker_pool(
     work: Callable[[I], Awaitable[T]], items: Iterable[I], *, workers: int
-) -> AsyncGenerator[AsyncIterator[Result[I, T]]]:
-    """Results as they finish, for a block.
+) -> AsyncGenerator[AsyncIterator[WorkResult[I, T]]]:
+    """Run ``work`` for every item with ``workers`` tasks; results as they finish, for a block.
 
-    ``async with worker_pool(fetch, keys, workers=4) as results: async for result in results: …``
+        async with worker_pool(fetch, keys, workers=4) as results:
+            async for result in results:
+                store(result.item, result.unwrap())
 
-    *Resources*: up to ``workers`` tasks; leaving the block, in whatever way, cancels and awaits
-    them.
+    *Resources*: up to ``workers`` tasks, which are cancelled and awaited when the block ends.
     """
     if workers < 1:
-        raise ValueError("a pool needs a worker")
-    running: set[asyncio.Task[Result[I, T]]] = set()
+        raise ValueError("workers must be at least 1")
+    running: set[asyncio.Task[WorkResult[I, T]]] = set()
     results = _results(work, items, running, workers)
     try:
         yield results
@@ -67,16 +67,16 @@ async def worker_pool(
 @asynccontextmanager
 async def process_pool(
     work: Callable[[I], T], items: Iterable[I], *, processes: int
-) -> AsyncGenerator[AsyncIterator[Result[I, T]]]:
-    """As `worker_pool`, in processes: ``work`` is a module's function, items can be pickled.
+) -> AsyncGenerator[AsyncIterator[WorkResult[I, T]]]:
+    """As `worker_pool`, but in processes; ``work`` and the items must be picklable.
 
-    Errors, in a result: ``Error(UNAVAILABLE)`` when a process died. *Resources*: the processes;
-    leaving the block waits for the item that each has begun. They die with this process, also
-    when it is killed.
+    Errors, in a result: ``Error(UNAVAILABLE)`` when a process died. *Resources*: the processes. The
+    end of the block waits for the items that they have begun. They end with this process, also when
+    it is killed.
     """
     loop = asyncio.get_running_loop()
     executor = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_live_with_parent
+        processes, multiprocessing.get_context("spawn"), initializer=_end_with_parent
     )
 
     async def run(item: I) -> T:
@@ -86,7 +86,7 @@ async def process_pool(
             raise Error(Code.UNAVAILABLE, "a worker process died") from exc
 
     try:
-        # One more in hand than there are processes, lest one waits for its next item.
+        # One more than there are processes, so that none waits for its next item.
         async with worker_pool(run, items, workers=processes + 1) as results:
             yield results
     finally:
@@ -96,9 +96,9 @@ async def process_pool(
 async def _results(
     work: Callable[[I], Awaitable[T]],
     items: Iterable[I],
-    running: set[asyncio.Task[Result[I, T]]],
+    running: set[asyncio.Task[WorkResult[I, T]]],
     workers: int,
-) -> AsyncGenerator[Result[I, T]]:
+) -> AsyncGenerator[WorkResult[I, T]]:
     numbered = enumerate(items)
     while True:
         while len(running) < workers:
@@ -114,15 +114,15 @@ async def _results(
             yield task.result()
 
 
-async def _run(work: Callable[[I], Awaitable[T]], index: int, item: I) -> Result[I, T]:
+async def _run(work: Callable[[I], Awaitable[T]], index: int, item: I) -> WorkResult[I, T]:
     try:
-        return Result(index, item, await work(item), None)
-    except Exception as exc:  # noqa: BLE001 - it is the item's, and goes to whoever reads
-        return Result(index, item, None, exc)
+        return WorkResult(index, item, await work(item), None)
+    except Exception as exc:  # noqa: BLE001 - it is the outcome of this item
+        return WorkResult(index, item, None, exc)
 
 
-def _live_with_parent() -> None:
-    """In a worker: leave Ctrl-C to the parent, and end when it is gone, however it went."""
+def _end_with_parent() -> None:
+    """In a worker: leave Ctrl-C to the parent, and exit when the parent has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:

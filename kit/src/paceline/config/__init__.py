@@ -8,7 +8,7 @@ A service writes one `Settings` class and calls `load` in ``cli``; read ``settin
 """
 
 from paceline.config.duration import format_duration, parse_duration
-from paceline.config.load import Loaded, load
+from paceline.config.load import Loaded, Needed, load
 from paceline.config.problem import ConfigError, Layer, Origin, Problem
 from paceline.config.report import EffectiveSetting, as_json, as_text, describe
 from paceline.config.secret import Secret, SecretUrl, vetted
@@ -37,6 +37,7 @@ __all__ = [
     "Layer",
     "Loaded",
     "LogLevel",
+    "Needed",
     "NetworkList",
     "NonNegativeInt",
     "Origin",

@@ -7,10 +7,10 @@ field's own type (``form``). Called by the command line; ``report`` shows the re
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -29,6 +29,7 @@ from paceline.config.sources import (
     read_flags,
 )
 
+Needed: TypeAlias = Callable[[Mapping[str, object]], Collection[str]]
 S = TypeVar("S", bound=Settings)
 S_co = TypeVar("S_co", bound=Settings, covariant=True)
 
@@ -51,11 +52,15 @@ def load(
     env: Mapping[str, str] | None = None,
     dotenv: Path | None = None,
     file: Path | None = None,
+    needed: Needed | None = None,
 ) -> Loaded[S]:
     """Read all layers into one ``settings``.
 
     ``flags`` are values by field name, None for one not given. ``env`` is the process's
     environment unless given. ``dotenv`` need not exist; ``file`` must.
+
+    ``needed`` names the fields that must be given, in view of those that are: it gets their values,
+    as text those that are not valid.
 
     An empty text means None for a field that may be None; for any other it is a value.
 
@@ -73,7 +78,7 @@ def load(
     given = {name: value for layer in layers for name, value in layer.values.items()}
     config, invalid = _validate(settings, given)
     problems = [problem for layer in layers for problem in layer.problems] + invalid
-    problems += _missing(settings, given, config)
+    problems += _missing(settings, given, config, needed)
     if problems or config is None:
         raise ConfigError(problems)
     default = Origin(Layer.DEFAULT)
@@ -85,7 +90,10 @@ def load(
 
 
 def _missing(
-    settings: type[Settings], given: Mapping[str, Given], config: Settings | None
+    settings: type[Settings],
+    given: Mapping[str, Given],
+    config: Settings | None,
+    needed: Needed | None,
 ) -> Iterable[Problem]:
     # An empty text for a field that may be None says "none": that is not giving it.
     present = {
@@ -93,7 +101,7 @@ def _missing(
         for name, value in given.items()
         if not _says_none(settings, name, value)
     }
-    for name in settings.needed(present):
+    for name in needed(present) if needed is not None else ():
         if name not in present:
             message = f"required, not set; expected {expectation(settings.model_fields[name])}"
             yield Problem(settings.variable(name), message)

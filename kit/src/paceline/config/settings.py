@@ -7,7 +7,6 @@ changes the prefix of the variables. Constructing one reads nothing but its argu
 where a value came from; without them it is an expensive name for ``BaseModel``.
 """
 
-from collections.abc import Collection, Mapping
 from typing import ClassVar, Self, Unpack
 
 from pydantic import BaseModel, ConfigDict
@@ -35,15 +34,6 @@ class Settings(BaseModel):
     def replaced(self, **changes: object) -> Self:
         """These settings with some of them changed, checked as at the first time."""
         return type(self).model_validate({**dict(self), **changes})
-
-    @classmethod
-    def needed(cls, given: Mapping[str, object]) -> Collection[str]:
-        """Fields that must be given, in view of those that are: for a choice between several.
-
-        ``given`` has their values; as text those that are not valid, of which the user is told.
-        """
-        del given
-        return ()
 
     @classmethod
     def variable(cls, field: str) -> str:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from paceline.engines.nats_config import NatsNode
     from paceline.engines.ports import free_ports
     from paceline.engines.postgres import PostgresEngine
-    from paceline.engines.progress import EngineLog
     from paceline.engines.redis import RedisEngine
 else:
     __getattr__ = lazy_exports(
@@ -26,7 +25,6 @@ else:
         {
             "EngineError": "errors",
             "EngineGroup": "group",
-            "EngineLog": "progress",
             "NatsEngine": "nats",
             "NatsNode": "nats_config",
             "PostgresEngine": "postgres",
@@ -41,7 +39,6 @@ else:
 __all__ = [
     "EngineError",
     "EngineGroup",
-    "EngineLog",
     "NatsEngine",
     "NatsNode",
     "PostgresEngine",

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import IO, Final
 
 from paceline.engines.account import Account
+from paceline.engines.child_process import Child, spawn
 from paceline.engines.errors import EngineError
 from paceline.engines.folder import data_folder, write_private
 from paceline.engines.server_log import ServerLog
-from paceline.engines.supervisor import Child, spawn
 
 _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 _ACCESS_RULES: Final = """\

@@ -27,7 +27,8 @@ from paceline.engines.nats_config import USER, NatsNode, config_text
 from paceline.engines.ports import kept_ports
 from paceline.engines.probe import first_line
 from paceline.engines.process import ServerProcess
-from paceline.engines.progress import EngineLog, teller
+from paceline.engines.progress import teller
+from paceline.log import Logger
 
 _WHAT: Final = "NATS"
 _PORTS: Final = "ports"
@@ -85,7 +86,7 @@ class NatsEngine:
 
     def __init__(
         self,
-        log: EngineLog,
+        log: Logger,
         *,
         data_dir: Path,
         port: int | None = None,

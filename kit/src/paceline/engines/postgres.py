@@ -19,14 +19,15 @@ from typing import Final
 from urllib.parse import quote
 
 from paceline.engines.account import Account, server_account
-from paceline.engines.address import client_folder, make_link, remove_link, runtime_folder
+from paceline.engines.child_process import Child, Ladder
 from paceline.engines.cluster import Cluster
 from paceline.engines.errors import EngineError
 from paceline.engines.folder import FolderLock
 from paceline.engines.programs import CACHE, Programs, copy_programs, find_obstacle, get_programs
-from paceline.engines.progress import EngineLog, teller
+from paceline.engines.progress import teller
+from paceline.engines.socket_path import client_folder, make_link, remove_link, runtime_folder
 from paceline.engines.stale import PARENT, mark_of, remove_stale_locks, stop_leftovers
-from paceline.engines.supervisor import Child, Ladder
+from paceline.log import Logger
 
 _POLL: Final = 0.005
 _DEFAULT_PORT: Final = 5432
@@ -51,7 +52,7 @@ class PostgresEngine:
 
     def __init__(
         self,
-        log: EngineLog,
+        log: Logger,
         *,
         data_dir: Path,
         port: int | None = None,

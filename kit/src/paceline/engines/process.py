@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from paceline.engines.child_process import Child, Ladder, spawn
 from paceline.engines.errors import EngineError
 from paceline.engines.folder import FolderLock, data_folder
 from paceline.engines.server_log import ServerLog
-from paceline.engines.supervisor import Child, Ladder, spawn
 
 _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 _POLL: Final = 0.005

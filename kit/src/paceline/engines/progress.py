@@ -2,26 +2,15 @@
 
 The steps of a start ("starting NATS 2.15") go to ``progress`` where somebody reads them, else into
 the log as one event. Written once, so that all engines sound alike. Used by ``postgres`` and
-``process``; ``paceline.log`` has what fits `EngineLog`.
+``process``; ``paceline.log`` has what fits `Logger`.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+
+from paceline.log import Logger
 
 
-class EngineLog(Protocol):
-    """Where an engine tells what happened to it."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log an event of ordinary life."""
-        ...
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log what was found broken and put right."""
-        ...
-
-
-def teller(log: EngineLog, progress: Callable[[str], None] | None) -> Callable[[str], None]:
+def teller(log: Logger, progress: Callable[[str], None] | None) -> Callable[[str], None]:
     """Takes one step's text: ``progress`` itself, or a way into the log without it."""
     if progress is not None:
         return progress

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from paceline.engines.address import client_folder, make_link, remove_link, runtime_folder
 from paceline.engines.discovery import (
     Program,
     find_in_wheel,
@@ -23,7 +22,9 @@ from paceline.engines.discovery import (
 )
 from paceline.engines.probe import first_line
 from paceline.engines.process import ServerProcess
-from paceline.engines.progress import EngineLog, teller
+from paceline.engines.progress import teller
+from paceline.engines.socket_path import client_folder, make_link, remove_link, runtime_folder
+from paceline.log import Logger
 
 _SOCKET: Final = "valkey.sock"
 _NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -66,7 +67,7 @@ class RedisEngine:
 
     def __init__(
         self,
-        log: EngineLog,
+        log: Logger,
         *,
         data_dir: Path,
         max_memory: int = 64 * 1024 * 1024,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from paceline.http.endpoint import Reply
     from paceline.http.events import Events, event
     from paceline.http.probes import add_probes
+    from paceline.http.problem import Statuses
     from paceline.http.server import HttpServer, bind, cannot_listen
     from paceline.http.testing import TestClient, TestResponse
     from paceline.http.tracking import track
@@ -66,6 +67,7 @@ else:
             "RouteGroup": "app",
             "Scope": "asgi",
             "Send": "asgi",
+            "Statuses": "problem",
             "TestClient": "testing",
             "TestResponse": "testing",
             "add_docs": "docs",
@@ -104,6 +106,7 @@ __all__ = [
     "RouteGroup",
     "Scope",
     "Send",
+    "Statuses",
     "TestClient",
     "TestResponse",
     "add_docs",

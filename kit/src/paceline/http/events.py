@@ -87,7 +87,7 @@ async def send_events(
                 lift()
             ticket: Permit | None = scope.get(TICKET)
             if ticket is not None:
-                ticket.leave_early()
+                ticket.release_early()
             await _send_all(events, items, receive, send)
     pause = random.randint(_SOONEST, _LATEST)  # noqa: S311 - spreads load, guards nothing
     await send({"type": "http.response.body", "body": b"retry: %d\n\n" % pause})

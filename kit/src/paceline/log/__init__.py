@@ -1,23 +1,28 @@
-"""Structured logs: one line a record on the service's output, JSON or, for people, coloured.
+"""Structured logs: one line a record, as JSON, or coloured text for people.
 
-slog's shape: a message that never varies, fields that do, groups as nested mappings, ambient
-fields (the request's id) that follow the task. Invariants: a call to the log never raises and
-never blocks on its own account; a record is one line whatever is in it; what looks like a secret
-is masked. Rejected: structlog, whose call path takes ``event=`` for itself, formats positional
-arguments with ``%`` and walks frames to find the caller; what was left of it, a bound mapping and
-some colours, cost every command a tenth of a second of imports. ``main`` calls `setup` once and
-hands the logger on; others type against `Logger`. Read ``logger``, then ``output``, ``redact``.
+As Go's ``slog``: a message that never varies, fields that do, groups as nested mappings, and fields
+of the context (the request's id) that follow the task.
+
+    log = setup_logging("info")
+    log.bind(component="relay").info("batch sent", messages=12, took_ms=3.1)
+
+Invariants: a call of a logger never raises and does not wait for anything but its stream; a record
+is one line, whatever its values are; what looks like a secret is masked.
+
+Rejected: structlog, whose calls take ``event=`` for themselves, format positional arguments with
+``%`` and walk frames to find the caller. What was left of it, a bound mapping and some colours,
+cost every command a tenth of a second of imports.
 """
 
-from paceline.log.ambient import ambient, pop, push
-from paceline.log.failure import type_name
+from paceline.log.context import context_fields, pop_fields, push_fields
+from paceline.log.exceptions import type_name
 from paceline.log.level import Level
 from paceline.log.logger import Log, Logger, new_logger
 from paceline.log.output import Format
-from paceline.log.prepared import prepared
 from paceline.log.redact import masked
-from paceline.log.standard import setup
+from paceline.log.stdlib import setup_logging
 from paceline.log.tail import Tail
+from paceline.log.writer import record_writer
 
 __all__ = [
     "Format",
@@ -25,12 +30,12 @@ __all__ = [
     "Log",
     "Logger",
     "Tail",
-    "ambient",
+    "context_fields",
     "masked",
     "new_logger",
-    "pop",
-    "prepared",
-    "push",
-    "setup",
+    "pop_fields",
+    "push_fields",
+    "record_writer",
+    "setup_logging",
     "type_name",
 ]

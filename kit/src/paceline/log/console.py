@@ -1,16 +1,15 @@
-"""A record for people: time, level, message, key=value, and a traceback below it.
+"""A record as text for people: time, level, message, key=value, and a traceback below.
 
-Whatever a terminal would obey (control characters, escape sequences, line ends, bidirectional
-marks) is shown as its escape, so a value can neither colour, move nor forge a line: the only
-escape sequences are the few colours here. Groups are flattened with dots, as slog's text handler
-does. Used by ``output``; ``jsonline`` is the form for machines.
+Whatever a terminal would interpret (control characters, escape sequences, line ends, bidirectional
+marks) is shown as its escape, so a value can neither colour, move nor forge a line: the only escape
+sequences are the few colours here. Groups are flattened with dots, as by slog's text handler.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from paceline.log.call_site import CallSite
 from paceline.log.redact import is_list, is_mapping
-from paceline.log.source import CallSite
 
 _BRIGHT: Final = "\x1b[1m"
 _DIM: Final = "\x1b[2m"
@@ -27,7 +26,7 @@ _LEVELS: Final = {
 _NEEDS_QUOTES: Final = frozenset(" \"'=")
 _LEVEL_WIDTH: Final = 9
 _MESSAGE_WIDTH: Final = 28
-# "2026-11-24T10:00:00.123456Z": a person reading along needs hours to milliseconds.
+# Of "2026-11-24T10:00:00.123456Z": hours to milliseconds.
 _TIME_OF_DAY: Final = slice(11, 23)
 
 
@@ -80,7 +79,7 @@ def _flat(fields: Mapping[object, object], prefix: str = "") -> Iterator[tuple[s
 
 
 def _escaped(value: object) -> str:
-    """The text with everything that is not printable as its escape."""
+    """The text, with every character that is not printable as its escape."""
     text = str(value)
     if text.isprintable():
         return text
@@ -88,7 +87,7 @@ def _escaped(value: object) -> str:
 
 
 def _quoted(value: object) -> str:
-    """A value of ``key=value``: quoted, with escapes, where it could be read as something else."""
+    """A value for ``key=value``: quoted, with escapes, where it would be ambiguous."""
     if not isinstance(value, str):
         return repr(value)
     if value.isprintable() and value and _NEEDS_QUOTES.isdisjoint(value):

@@ -1,9 +1,9 @@
 """A record as one line of JSON, whatever its texts hold.
 
-JSON escapes what is below U+0020. Some readers also end a line at U+0085, U+2028 or U+2029, a
-terminal may obey U+009B, and bidirectional marks show one text for another: those are escaped as
-well, which JSON allows for any character. A lone surrogate, which UTF-8 cannot carry, becomes its
-escape as text. Used by ``output``; ``console`` is the form for people.
+JSON escapes the characters below U+0020. Some readers also end a line at U+0085, U+2028 or U+2029,
+a terminal may interpret U+009B, and bidirectional marks make a text look like another one: they are
+escaped as well, as JSON allows for any character. A lone surrogate, which UTF-8 cannot encode,
+becomes its escape as text.
 """
 
 import re
@@ -19,21 +19,24 @@ _UNSAFE: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def encode(record: dict[str, object]) -> bytes:
-    """The record as a line, with its end."""
+    """The record as a line, line end included."""
     try:
         line = _encoder.encode(record)
     except UnicodeEncodeError:
         line = _encoder.encode(_without_surrogates(record))
-    return finished(line)
+    return terminated(line)
 
 
 def encode_part(part: object) -> bytes:
-    """A part of a record, to become one of a `finished` line. Errors: for a lone surrogate."""
+    """A part of a record, to be put into a `terminated` line.
+
+    Errors: ``UnicodeEncodeError`` for a lone surrogate.
+    """
     return _encoder.encode(part)
 
 
-def finished(line: bytes) -> bytes:
-    """The line without what a reader or a terminal could take for more than text, and its end."""
+def terminated(line: bytes) -> bytes:
+    """The line with everything but plain text escaped, and its line end."""
     if not line.isascii() or _DELETE in line:
         line = _UNSAFE.sub(_escape, line.decode()).encode()
     return line + b"\n"

@@ -1,9 +1,9 @@
-"""The levels, in the order of their weight, and which of them count at the moment.
+"""The levels by severity, and the threshold that decides which of them are written.
 
-One `Threshold` belongs to an output and so to every logger on it, however bound or prepared: an
-operator raises the detail of a running process and lowers it again (``admin``), and nobody has to
-be told. It is one number to compare. Rejected: a class of logger for each level, whose methods were
-empty below it; that saved 20 ns, and the level was for ever. Read by ``logger`` and ``output``.
+One `Threshold` belongs to an output, and so to every logger on it, bound or not: the level of a
+running process is changed in one place, and checking it is one comparison of numbers. Rejected: a
+class of logger for each level, with empty methods below it; that saved 20 ns a call, and the level
+could not change.
 """
 
 from collections.abc import Callable
@@ -11,26 +11,26 @@ from typing import Final, Literal
 
 Level = Literal["debug", "info", "warning", "error"]
 
-WEIGHT: Final[dict[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+SEVERITY: Final[dict[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class Threshold:
-    """``least``: the weight from which records count."""
+    """``severity``: the lowest that is written."""
 
-    __slots__ = ("_followers", "least", "level")
+    __slots__ = ("_subscribers", "level", "severity")
 
     def __init__(self) -> None:
         self.level: Level = "debug"
-        self.least = WEIGHT["debug"]
-        self._followers: list[Callable[[Level], None]] = []
+        self.severity = SEVERITY["debug"]
+        self._subscribers: list[Callable[[Level], None]] = []
 
-    def change(self, level: Level) -> None:
-        """Let ``level`` and what is worse through from now on, and tell those who follow."""
+    def set(self, level: Level) -> None:
+        """Write records from ``level`` on, and notify the subscribers."""
         self.level = level
-        self.least = WEIGHT[level]
-        for follow in self._followers:
-            follow(level)
+        self.severity = SEVERITY[level]
+        for subscriber in self._subscribers:
+            subscriber(level)
 
-    def follow(self, follow: Callable[[Level], None]) -> None:
-        """Tell ``follow`` of every change: another system's filter, which goes along."""
-        self._followers.append(follow)
+    def subscribe(self, subscriber: Callable[[Level], None]) -> None:
+        """Call ``subscriber`` at every change; keeps the filter of another logging system equal."""
+        self._subscribers.append(subscriber)

@@ -1,30 +1,31 @@
-"""The logger: four levels, a message, fields; `Log.bind` for the fields that stay.
+"""Loggers: four levels, a message, fields; `Log.bind` for fields that stay.
 
-Which level counts is the output's to say (``level``), so it can change while the process runs; a
-record nobody wants costs a call and a comparison. The message is positional only, so any name can
-be a field. Other rooms take a `Logger`; ``main`` has the `Log`. Read ``output`` for what becomes of
-a record.
+A call below the level costs the call and one comparison. The message is positional only, so a field
+may have any name. Code that logs depends on the `Logger` protocol; `Log` is what satisfies it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol, Self, TextIO
 
 from paceline.clock import Clock, SystemClock
-from paceline.log.level import WEIGHT, Level
+from paceline.log.call_site import CallSite
+from paceline.log.level import SEVERITY, Level
 from paceline.log.output import Format, Output
-from paceline.log.source import CallSite
 from paceline.log.tail import Tail
 
-_DEBUG: Final = WEIGHT["debug"]
-_INFO: Final = WEIGHT["info"]
-_WARNING: Final = WEIGHT["warning"]
+_DEBUG: Final = SEVERITY["debug"]
+_INFO: Final = SEVERITY["info"]
+_WARNING: Final = SEVERITY["warning"]
 
 
 class Logger(Protocol):
-    """What the rest of the kit needs of a log. No method ever raises."""
+    """What code that logs needs. No method ever raises.
+
+    ``event`` is a text that never varies; what varies are the fields.
+    """
 
     def debug(self, event: str, /, **fields: object) -> object:
-        """What helps to understand a run; off in production."""
+        """Details for debugging; off in production."""
         ...
 
     def info(self, event: str, /, **fields: object) -> object:
@@ -32,16 +33,16 @@ class Logger(Protocol):
         ...
 
     def warning(self, event: str, /, **fields: object) -> object:
-        """What somebody should look at in working hours."""
+        """What should be looked at, though not at once."""
         ...
 
     def error(self, event: str, /, **fields: object) -> object:
-        """What went wrong; ``error=exc`` tells its chain, type and traceback."""
+        """What failed; ``error=exc`` adds its chain of causes, type and traceback."""
         ...
 
 
 class Log:
-    """A `Logger` with bound fields: binding makes another. All on one output share its level."""
+    """A `Logger` on an output, with bound fields. All loggers on one output share its level."""
 
     __slots__ = ("_bound", "_output", "_threshold")
 
@@ -52,41 +53,41 @@ class Log:
 
     @property
     def level(self) -> Level:
-        """The least important records that are written."""
+        """The lowest level that is written."""
         return self._threshold.level
 
     @property
     def tail(self) -> Tail:
-        """The last lines that were written, by all loggers on this output."""
+        """The last lines that all loggers on this output have written."""
         return self._output.tail
 
     def set_level(self, level: Level) -> None:
-        """Change it, for every logger on this output and for the standard library's."""
-        self._threshold.change(level)
+        """Change the level of every logger on this output, and of the standard library's."""
+        self._threshold.set(level)
 
     def bind(self, /, **fields: object) -> Self:
-        """A logger with these fields too, on the same output: ``log.bind(component="bus")``."""
+        """Another logger on this output, with these fields as well: ``log.bind(worker=2)``."""
         return type(self)(self._output, {**self._bound, **fields})
 
     def prepare(
-        self, level: Level, place: CallSite, event: str, names: Sequence[str]
+        self, level: Level, call_site: CallSite, event: str, names: Sequence[str]
     ) -> Callable[..., None]:
-        """For `prepared`: what writes such a record, when its level is wanted."""
-        return self._output.prepare(level, place, event, self._bound, names)
+        """For `record_writer`: the function that writes such records, if their level is written."""
+        return self._output.prepare(level, call_site, event, self._bound, names)
 
     def debug(self, event: str, /, **fields: object) -> None:
         """Write a record of level debug."""
-        if self._threshold.least <= _DEBUG:
+        if self._threshold.severity <= _DEBUG:
             self._output.write("debug", None, event, self._bound, fields)
 
     def info(self, event: str, /, **fields: object) -> None:
         """Write a record of level info."""
-        if self._threshold.least <= _INFO:
+        if self._threshold.severity <= _INFO:
             self._output.write("info", None, event, self._bound, fields)
 
     def warning(self, event: str, /, **fields: object) -> None:
         """Write a record of level warning."""
-        if self._threshold.least <= _WARNING:
+        if self._threshold.severity <= _WARNING:
             self._output.write("warning", None, event, self._bound, fields)
 
     def error(self, event: str, /, **fields: object) -> None:
@@ -101,7 +102,9 @@ def new_logger(
     format: Format = "auto",  # noqa: A002 - the setting's name
     clock: Clock | None = None,
 ) -> Log:
-    """A logger that writes records of ``level`` and above to ``stream``; touches nothing else.
+    """A logger that writes records from ``level`` on to ``stream``.
+
+    Unlike `setup_logging` it leaves the standard library's logging alone.
 
     *Resources*: the stream stays the caller's, and is never closed here.
     """
@@ -109,6 +112,6 @@ def new_logger(
 
 
 def logger_on(output: Output, level: Level) -> Log:
-    """A logger on an output that others may share."""
-    output.threshold.change(level)
+    """A logger on an output that other loggers may share."""
+    output.threshold.set(level)
     return Log(output, {})

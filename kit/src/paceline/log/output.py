@@ -1,9 +1,8 @@
-"""A record's way out: time and place, ambient and own fields, redaction, encoding, one write.
+"""From a call to a line: time and call site, context and own fields, redaction, encoding.
 
-Invariant: `Output.write` never raises. This runs once for every request, so the usual record
-(short plain texts and numbers) goes through one loop and one call of the encoder; anything else
-takes the careful way in ``redact``. A field named like one of the record's own four becomes
-"fields.<name>" rather than hiding it. Called by ``logger`` and ``standard``.
+Invariant: `Output.write` never raises. It runs once for every request, so the usual record (short
+plain texts and numbers) takes one loop and one call of the encoder; everything else goes through
+``redact``. A field with the name of one of the record's own four is written as "fields.<name>".
 """
 
 import sys
@@ -15,30 +14,30 @@ from typing import Final, Literal, TextIO, cast
 from msgspec import defstruct
 
 from paceline.clock import Clock
-from paceline.log.ambient import current
+from paceline.log.call_site import CallSite, CallSites
 from paceline.log.console import Console
-from paceline.log.failure import describe_failure, type_name
-from paceline.log.jsonline import encode, encode_part, finished
-from paceline.log.level import WEIGHT, Threshold
+from paceline.log.context import current_fields
+from paceline.log.exceptions import exception_fields, type_name
+from paceline.log.jsonline import encode, encode_part, terminated
+from paceline.log.level import SEVERITY, Threshold
 from paceline.log.redact import ATOMS, MASK, SHORT, is_plain, is_secret, masked, plain
 from paceline.log.sink import Sink
-from paceline.log.source import CallSite, CallSites
 from paceline.log.tail import Tail
 
 Format = Literal["auto", "json", "pretty"]
-"""``auto`` is pretty on a terminal and JSON elsewhere."""
+"""``auto``: pretty on a terminal, JSON elsewhere."""
 
 Record = dict[str, object]
-# Field names are as many as the program has; a mapping pushed as ambient fields could add more.
-_MOST_NAMES: Final = 4096
+# A program has fewer field names; only mappings pushed as context fields could exceed this.
+_MAX_NAMES: Final = 4096
 _URGENT: Final = frozenset({"warning", "error"})
 _OWN: Final = frozenset({"time", "level", "source", "msg"})
 
 
 class Output:
-    """Where every record ends, from our loggers and from the standard library's.
+    """Writes the records of all loggers, and of the standard library's, to one stream.
 
-    ``threshold``: which levels count. ``tail``: the last lines.
+    ``threshold``: which levels are written. ``tail``: the last lines.
     """
 
     __slots__ = (
@@ -61,95 +60,95 @@ class Output:
     def write(
         self,
         level: str,
-        place: CallSite | None,
+        call_site: CallSite | None,
         message: str,
         bound: Mapping[str, object],
         fields: Mapping[str, object],
     ) -> None:
         """Write one record; later fields win over earlier ones of the same name.
 
-        ``place`` is where it was written; None for whoever called the logger's method.
+        ``call_site`` None: that of the code which called the logger's method.
         """
         try:
             record: Record = {
                 "time": self._time(),
                 "level": level,
-                "source": place or self._sites.of(_caller()),
+                "source": call_site or self._sites.find(_caller()),
                 "msg": message if type(message) is str and is_plain(message) else _message(message),
             }
-            _add(record, current(), self._names)
+            _add(record, current_fields(), self._names)
             if bound:
                 _add(record, bound, self._names)
             if "exc_info" in fields:
                 fields = _with_error(fields)
             _add(record, fields, self._names)
             line = self._encode(record)
-        except Exception as exc:  # noqa: BLE001 - a log line must not fail the request it tells of
+        except Exception as exc:  # noqa: BLE001 - a log record must not fail the request
             line = self._encode(self._unwritable(exc))
         self._sink.write(line, at_once=level in _URGENT)
 
     def prepare(
         self,
         level: str,
-        place: CallSite,
+        call_site: CallSite,
         message: str,
         bound: Mapping[str, object],
         names: Sequence[str],
     ) -> Callable[..., None]:
-        """For ``prepared``: `write` of such records, given the values of ``names`` in order.
+        """For `record_writer`: writes such records, given the values of ``names`` in order.
 
-        Unlike `write` it goes by the threshold, as it is at each call.
+        Unlike `write`, the function checks the threshold at each call.
         """
         at_once = level in _URGENT
-        threshold, weight = self.threshold, WEIGHT[level]
+        threshold, severity = self.threshold, SEVERITY[level]
 
-        def carefully(*values: object) -> None:
-            if threshold.least > weight:
+        def write_slowly(*values: object) -> None:
+            if threshold.severity > severity:
                 return
             fields = dict(zip(names, values, strict=False))
-            self.write(level, place, message, bound, fields)
+            self.write(level, call_site, message, bound, fields)
 
-        own: Record = {"level": level, "source": place, "msg": message}
+        own: Record = {"level": level, "source": call_site, "msg": message}
         stay: Record = {}
         _add(stay, bound, self._names)
         taken = frozenset((*own, *stay, *names, "time", "exc_info"))
         distinct = len(taken) == len(own) + len(stay) + len(names) + 2
         shown = is_plain(message) and all(self._names[name] == name for name in names)
         if self._encode is not encode or not names or not distinct or not shown:
-            return carefully
+            return write_slowly
         before = encode_part(own)[1:-1]
         after = encode_part(stay)[1:-1] + b"," if stay else b""
         kind = defstruct("Fields", names, gc=False)
         known = self._names
 
         def write(*values: object) -> None:
-            if threshold.least > weight:
+            if threshold.severity > severity:
                 return None
-            ambient = current()
+            context = current_fields()
             try:
                 around = b""
-                if ambient:
-                    if not _stand_beside(taken, ambient, known):
-                        return carefully(*values)
-                    around = encode_part(ambient)[1:-1] + b","
+                if context:
+                    if not _fit_beside(taken, context, known):
+                        return write_slowly(*values)
+                    around = encode_part(context)[1:-1] + b","
                 if not _are_plain(values):
-                    return carefully(*values)
+                    return write_slowly(*values)
                 fields = encode_part(kind(*values))[1:]
-            except Exception:  # noqa: BLE001 - whatever it is, the careful way copes with it
-                return carefully(*values)
+            except Exception:  # noqa: BLE001 - whatever it is, `write` handles it
+                return write_slowly(*values)
             line = b'{"time":"%b",%b,%b%b%b' % (
                 self._time().encode(), before, around, after, fields,
             )  # fmt: skip
-            return self._sink.write(finished(line), at_once=at_once)
+            return self._sink.write(terminated(line), at_once=at_once)
 
         return write
 
     def flush(self) -> None:
-        """Write what waits for the end of the loop's round."""
+        """Write the lines that wait for the end of the loop's round."""
         self._sink.flush()
 
     def _time(self) -> str:
-        """RFC 3339 in UTC, with microseconds; only these are formatted for each record."""
+        """RFC 3339 in UTC with microseconds; all but those is formatted once a second."""
         now = self._clock.time()
         second = int(now)
         if second != self._second:
@@ -177,10 +176,10 @@ def _message(message: object) -> str:
 
 
 class _Names(dict[str, str | None]):
-    """The name each field stands under; None when its value is not to be shown. Learns."""
+    """A cache: the name each field is written under; None if its value is masked."""
 
     def __missing__(self, key: str) -> str | None:
-        if len(self) >= _MOST_NAMES:
+        if len(self) >= _MAX_NAMES:
             self.clear()
         name = None if is_secret(key) else f"fields.{key}" if key in _OWN else key
         self[key] = name
@@ -193,18 +192,18 @@ def _add(record: Record, fields: Mapping[str, object], names: _Names) -> None:
         if name is None:
             record[key] = MASK
         elif type(value) is str:
-            # A method, a status, a short name: too short for anything that would be masked.
+            # Most values are too short for anything that would be masked.
             record[name] = value if len(value) < SHORT or is_plain(value) else masked(value)
         elif type(value) in ATOMS:
             record[name] = value
         elif isinstance(value, BaseException):
-            record.update(describe_failure(name, value))
+            record.update(exception_fields(name, value))
         else:
             record[name] = plain(value)
 
 
 def _are_plain(values: Iterable[object]) -> bool:
-    """Whether `_add` would take all of them as they are."""
+    """Whether `_add` would write all of them as they are."""
     for value in values:
         if type(value) is str:
             if len(value) >= SHORT and not is_plain(value):
@@ -214,8 +213,8 @@ def _are_plain(values: Iterable[object]) -> bool:
     return True
 
 
-def _stand_beside(taken: Collection[str], fields: Mapping[str, object], names: _Names) -> bool:
-    """Whether `_add` would add ``fields`` to a record that has ``taken`` without changing any."""
+def _fit_beside(taken: Collection[str], fields: Mapping[str, object], names: _Names) -> bool:
+    """Whether `_add` would write ``fields`` beside ``taken`` without changing any."""
     for name in fields:
         if name in taken or names[name] != name:
             return False

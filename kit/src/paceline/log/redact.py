@@ -1,9 +1,9 @@
-"""What may stand in a record: secrets masked, sizes bounded, everything plain data.
+"""Redaction: secrets masked, sizes bounded, every value turned into plain data.
 
-Two rules. A field whose *name* says secret is masked whatever it holds, at any depth; a *text*
-that holds a token or a URL's password has that part masked wherever it stands. Bytes are never
-shown: they are bodies. Every text is cut, and depth, items and nodes are bounded, so no value
-can make a record large. A net, not a licence: do not log secrets. Called by ``output``.
+Two rules. A field whose *name* looks like a secret's is masked whatever it holds, at any depth. In
+a *text*, tokens and passwords of URLs are masked wherever they stand. Bytes are never shown, since
+they are bodies. Texts are cut, and depth, items and nodes are bounded, so no value makes a record
+large. This is a safety net: secrets do not belong in log calls.
 """
 
 import dataclasses
@@ -37,8 +37,8 @@ _SECRET_KEY: Final = re.compile(
     r"authorization|cookie|passw|passphrase|pwd|secret|token|credential|apikey|privatekey|signature"
     r"|dsn|databaseurl|connectionstring|^jwt$|^body$|(request|response)body$"
 )
-# None may scan far and then fail, or a hostile text costs quadratic time: hence the optional dots.
-# Each must hold one of the hints that `is_plain` looks for, or it is never tried.
+# No pattern may scan far and then fail, or a hostile text costs quadratic time: hence the optional
+# dots. Each must contain one of the texts that `is_plain` looks for, or it is never tried.
 _TOKENS: Final = re.compile(
     r"eyJ[\w-]{8,}(?:\.[\w-]*){0,4}"
     r"|(?<=earer )[\w.~+/=-]{12,}"
@@ -48,12 +48,12 @@ _PORT: Final = re.compile(r"\d{1,5}(?:[/?#]|$)")
 
 
 def is_secret(key: str) -> bool:
-    """Whether a field of this name is never shown."""
+    """Whether the value of a field with this name is masked."""
     return _SECRET_KEY.search(re.sub(r"[^a-z0-9]", "", key.lower())) is not None
 
 
 def is_plain(text: str) -> bool:
-    """Whether there is nothing to cut or to mask: the quick answer for nearly every text."""
+    """Whether there is nothing to cut or to mask: a quick test that nearly every text passes."""
     return (
         len(text) <= MAX_TEXT
         and "://" not in text

@@ -1,14 +1,12 @@
-"""The end of the line: bytes to a stream, and a broken stream is nobody's failure.
+"""Writes lines to a stream, and survives a stream that breaks.
 
-Records written in one round of the event loop leave together, in one write at its end: a system
-call for each would cost a busy server more than making the record. Warnings and errors, and records
-written outside a loop, go at once, with what waits before them; so a crash can lose no more than
-the last round's ordinary records, and order is kept. Several processes may write to one pipe: a
-write is no longer than what the system keeps together, unless one line is. When whoever read our
-output is gone (a closed pipe), the service goes on without a log: the descriptor is pointed at the
-null device, or the interpreter would fail at exit for what is left in the buffer. What was written
-is remembered for a while (``tail``), also then. Used by
-``output``; ``setup`` flushes it at exit.
+Records of one round of the event loop leave in one write at its end: a system call for each would
+cost a busy server more than making the record. Warnings, errors, and records written outside a loop
+leave at once, with those that wait before them; so a crash loses at most the ordinary records of
+the last round, and the order is kept. Several processes may share a pipe: a write is no longer than
+what the system keeps together, unless one line is. When the reader of a pipe is gone, the process
+goes on without a log: the descriptor is pointed at the null device, since the interpreter would
+fail at exit for what is left in the buffer.
 """
 
 import contextlib
@@ -22,38 +20,38 @@ from typing import BinaryIO, Final, TextIO
 
 from paceline.log.tail import Tail
 
-_MOST_LINES: Final = 500
+_MAX_LINES: Final = 500
 
 
 class Sink:
-    """Writes lines to the binary buffer of a text stream. Not the stream's owner: never closes."""
+    """Writes lines to the binary buffer of a text stream, which it does not own or close."""
 
-    __slots__ = ("_buffer", "_gone", "_lines", "_most", "_stream", "_tail")
+    __slots__ = ("_broken", "_buffer", "_lines", "_max_write", "_stream", "_tail")
 
     def __init__(self, stream: TextIO, tail: Tail) -> None:
         self._tail = tail
-        # Kept although only its buffer is used: a text stream nobody holds closes its buffer.
+        # Kept although only its buffer is used: a text stream closes its buffer when it is freed.
         self._stream = stream
         self._buffer = stream.buffer
-        self._gone = False
-        self._most = select.PIPE_BUF if _is_pipe(self._buffer) else 0
+        self._broken = False
+        self._max_write = select.PIPE_BUF if _is_pipe(self._buffer) else 0
         # A deque, whose two ends are safe to use from any thread.
         self._lines: deque[bytes] = deque()
 
     def write(self, line: bytes, *, at_once: bool) -> None:
-        """Write one line, with its end. Never raises: what cannot be written is dropped."""
+        """Write one line, line end included. Never raises: what cannot be written is dropped."""
         lines = self._lines
         lines.append(line)
-        if at_once or len(lines) >= _MOST_LINES:
+        if at_once or len(lines) >= _MAX_LINES:
             self.flush()
         elif len(lines) == 1:
             try:
                 get_running_loop().call_soon(self.flush)
-            except RuntimeError:  # No loop is running: nobody would come back to it.
+            except RuntimeError:  # No loop is running: nothing would flush it later.
                 self.flush()
 
     def flush(self) -> None:
-        """Write what waits. Never raises."""
+        """Write the lines that wait. Never raises."""
         lines: list[bytes] = []
         with contextlib.suppress(IndexError):
             while True:
@@ -61,18 +59,18 @@ class Sink:
         if not lines:
             return
         self._tail.add(lines)
-        if self._gone:
+        if self._broken:
             return
         try:
-            for piece in _pieces(lines, self._most) if self._most else (b"".join(lines),):
+            for piece in _pieces(lines, self._max_write) if self._max_write else (b"".join(lines),):
                 self._buffer.write(piece)
                 self._buffer.flush()
         except BrokenPipeError:
-            self._gone = True
+            self._broken = True
             self._discard()
         except ValueError:  # The stream was closed.
-            self._gone = True
-        except OSError:  # The disk is full, say: later records may pass.
+            self._broken = True
+        except OSError:  # The disk may be full; later records may pass.
             return
 
     def _discard(self) -> None:
@@ -91,11 +89,11 @@ def _is_pipe(stream: BinaryIO) -> bool:
         return False
 
 
-def _pieces(lines: list[bytes], most: int) -> Iterator[bytes]:
-    """Lines joined up to ``most`` bytes; a longer line is a piece of its own."""
+def _pieces(lines: list[bytes], limit: int) -> Iterator[bytes]:
+    """Lines joined up to ``limit`` bytes; a longer line is a piece of its own."""
     piece, size = list[bytes](), 0
     for line in lines:
-        if piece and size + len(line) > most:
+        if piece and size + len(line) > limit:
             yield b"".join(piece)
             piece, size = [], 0
         piece.append(line)

@@ -9,7 +9,7 @@ It knows no broker: a `MessageSource` does (``nats.source``, ``kafka.source``).
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Protocol, TypeVar
@@ -23,6 +23,7 @@ from paceline.messaging.keyed_queues import KeyedQueues
 from paceline.messaging.processor import BatchProcessor, Handler, InFlight
 from paceline.messaging.settings import ConsumerSettings
 from paceline.messaging.waiting import Backoff
+from paceline.stats import StatsEntry
 from paceline.trace import Tracer
 
 T = TypeVar("T")
@@ -123,6 +124,10 @@ class Consumer(Generic[T]):
     def stats(self) -> ConsumerStats:
         """What it has done so far."""
         return replace(self._stats, calls=self._processor.calls)
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("consumers", self.name, lambda: self.stats)
 
     async def start(self) -> None:
         """Begin to consume, and wait for the source's first answer, be it a failure.

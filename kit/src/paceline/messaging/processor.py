@@ -15,7 +15,7 @@ from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from paceline.concurrency import fail_after
-from paceline.errors import Code, Error, copied
+from paceline.errors import Code, Error, copy_exception
 from paceline.log import Logger
 from paceline.messaging.delivery import Delivery, Disposition, Settlement
 from paceline.messaging.delivery_policy import TRANSIENT, UndecodableMessage
@@ -43,7 +43,7 @@ _MAX_HOLDS: Final = 3
 class Permit(Protocol):
     """One piece of work that is counted as in flight."""
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Count it no more."""
         ...
 
@@ -51,7 +51,7 @@ class Permit(Protocol):
 class InFlight(Protocol):
     """Counts the work of a process, as `paceline.resilience.LoadShedder` does."""
 
-    def enter_background(self) -> Permit:
+    def admit_background(self) -> Permit:
         """Count one call of the handler as in flight, whatever the size of its batch."""
         ...
 
@@ -132,7 +132,7 @@ class BatchProcessor(Generic[T]):
             self._note_paused(failure)
             await backoff.pause()
         if len(items) == 1 or _is_timeout(failure):
-            return [copied(failure) for _ in items]
+            return [copy_exception(failure) for _ in items]
         middle = len(items) // 2
         return [*await self._outcomes(items[:middle]), *await self._outcomes(items[middle:])]
 
@@ -161,7 +161,7 @@ class BatchProcessor(Generic[T]):
         return outcomes
 
     async def _timed(self, items: Sequence[Incoming[T]]) -> Outcomes:
-        permit = self._in_flight.enter_background() if self._in_flight is not None else None
+        permit = self._in_flight.admit_background() if self._in_flight is not None else None
         try:
             async with fail_after(self._timeout, f"a handler of {self._name}"):
                 if self._tracer is None:
@@ -170,7 +170,7 @@ class BatchProcessor(Generic[T]):
                     return spans.record(await self._handler(items))
         finally:
             if permit is not None:
-                permit.leave()
+                permit.release()
 
     def _abandon(self, task: asyncio.Task[Outcomes]) -> None:
         if not task.done():

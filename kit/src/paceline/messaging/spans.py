@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from paceline.log import pop, push
+from paceline.log import pop_fields, push_fields
 from paceline.messaging.message import Incoming, Message
 from paceline.trace import (
     TRACEPARENT,
@@ -127,7 +127,7 @@ class ProcessSpans(_MessageSpans):
                     _describe(context, consumer, item)
         position = joined([*self._spans.values()]) if self._spans else context if alone else None
         self._token = attach(position)
-        self._logged = push(position.ids()) if position is not None else None
+        self._logged = push_fields(position.ids()) if position is not None else None
 
     def __exit__(
         self,
@@ -136,7 +136,7 @@ class ProcessSpans(_MessageSpans):
         _traceback: TracebackType | None,
     ) -> None:
         if self._logged is not None:
-            pop(self._logged)
+            pop_fields(self._logged)
         detach(self._token)
         super().__exit__(_type, exc, _traceback)
 

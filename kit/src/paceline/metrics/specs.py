@@ -54,11 +54,11 @@ GROUPS: Final[Mapping[str, MetricGroup]] = {
         (
             _counter("coalescer_calls", "Calls that were let in.", "calls"),
             _counter("coalescer_refused", "Calls refused because too many waited.", "refused"),
-            _counter("coalescer_trips", "Trips that departed.", "trips"),
-            _counter("coalescer_items", "Items that trips carried.", "items"),
-            _gauge("coalescer_waiting", "Calls that wait for a trip.", "waiting"),
-            _gauge("coalescer_trips_out", "Trips that are out.", "out"),
-            _gauge("coalescer_largest_batch", "The most items a trip has carried.", "largest"),
+            _counter("coalescer_trips", "Batches that started.", "batches"),
+            _counter("coalescer_items", "Items in those batches.", "items"),
+            _gauge("coalescer_waiting", "Calls that wait for a batch to start.", "waiting"),
+            _gauge("coalescer_trips_out", "Batches in flight.", "in_flight"),
+            _gauge("coalescer_largest_batch", "The largest batch, in items.", "largest_batch"),
         ),
     ),
     "pools": MetricGroup(
@@ -131,12 +131,16 @@ GROUPS: Final[Mapping[str, MetricGroup]] = {
         "breaker",
         (
             _gauge("breaker_open", "Whether it lets nobody through.", "open"),
-            _gauge("breaker_refused_share", "The share of attempts it refuses now.", "share"),
+            _gauge(
+                "breaker_refused_share",
+                "The share of attempts it refuses now.",
+                "rejected_share",
+            ),
             _counters(
                 "breaker_attempts",
                 "Attempts by what became of them.",
                 "result",
-                {"success": "succeeded", "failure": "failed", "refused": "refused"},
+                {"success": "succeeded", "failure": "failed", "refused": "rejected"},
             ),
         ),
     ),
@@ -192,7 +196,7 @@ GROUPS: Final[Mapping[str, MetricGroup]] = {
         "bulkhead",
         (
             _gauge("bulkhead_limit", "How many may be inside.", "limit"),
-            _gauge("bulkhead_inside", "How many are inside.", "inside"),
+            _gauge("bulkhead_inside", "How many are inside.", "active"),
             _gauge("bulkhead_waiting", "How many wait to be let in.", "waiting"),
             _counter("bulkhead_refused", "Calls that were refused.", "refused"),
         ),

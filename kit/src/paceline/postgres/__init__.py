@@ -1,11 +1,10 @@
-"""PostgreSQL: a pool of connections, transactions and errors in the kit's own terms.
+"""PostgreSQL: a pool of connections, transactions, notifications, and errors as `paceline.errors`.
 
-Invariant: this is the only room that knows the driver. A repository takes a `Pool`, writes plain
+Invariant: this is the only room that imports the driver. A repository takes a `Pool`, runs plain
 SQL as literal strings, names `Connection` and `Row` in its signatures, and catches `DatabaseError`
-where a state or a constraint means something to it; everything else is translated already.
-`connect` opens one session of its own, for migrations, that raises the driver's own errors.
-`listening` and `Notifier` are the two ends of a notification; `uuid7` makes primary keys.
-Read ``pool`` first, then ``checkout`` (what becomes of a connection), ``transaction``, ``errors``.
+where a SQLSTATE or a constraint has a meaning of its own; all other failures are translated.
+`connect` opens a connection outside the pool, for migrations, which raises the driver's errors.
+`Notifier` and `listening` are the two ends of a notification; `uuid7` makes primary keys.
 """
 
 from typing import TYPE_CHECKING
@@ -14,33 +13,30 @@ from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paceline.postgres.connection import Connection, Row
-    from paceline.postgres.connector import connect, describe
-    from paceline.postgres.errors import DatabaseError, OutcomeUnknown, translate
+    from paceline.postgres.connector import connect, describe_dsn
+    from paceline.postgres.errors import DatabaseError, OutcomeUnknown
     from paceline.postgres.ids import uuid7
     from paceline.postgres.listen import Wakeup, listening
     from paceline.postgres.notify import Notifier
-    from paceline.postgres.pool import Pool, PoolStats
-    from paceline.postgres.spans import begin, end
-    from paceline.postgres.transaction import Isolation
+    from paceline.postgres.pool import Pool, PoolSettings, PoolStats
+    from paceline.postgres.transaction import IsolationLevel
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
             "Connection": "connection",
             "DatabaseError": "errors",
-            "Isolation": "transaction",
+            "IsolationLevel": "transaction",
             "Notifier": "notify",
             "OutcomeUnknown": "errors",
             "Pool": "pool",
+            "PoolSettings": "pool",
             "PoolStats": "pool",
             "Row": "connection",
             "Wakeup": "listen",
-            "begin": "spans",
             "connect": "connector",
-            "describe": "connector",
-            "end": "spans",
+            "describe_dsn": "connector",
             "listening": "listen",
-            "translate": "errors",
             "uuid7": "ids",
         },
         extra="postgres",
@@ -49,18 +45,16 @@ else:
 __all__ = [
     "Connection",
     "DatabaseError",
-    "Isolation",
+    "IsolationLevel",
     "Notifier",
     "OutcomeUnknown",
     "Pool",
+    "PoolSettings",
     "PoolStats",
     "Row",
     "Wakeup",
-    "begin",
     "connect",
-    "describe",
-    "end",
+    "describe_dsn",
     "listening",
-    "translate",
     "uuid7",
 ]

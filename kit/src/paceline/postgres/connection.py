@@ -1,10 +1,9 @@
-"""A connection while it is checked out: statements in, rows or translated errors out.
+"""A checked-out connection: statements in, rows or translated errors out.
 
-Invariant: every statement ends by the ambient deadline at the latest, and what leaves is an
-`Error`. It also remembers what the pool must know when it comes back: whether a statement was cut
-off half way (`interrupted`: the connection is then not used again) and whether one left something
-in the session (`stateful`). Values of json and jsonb go in and out as text, unparsed.
-Handed out by ``pool``; repositories name it in their signatures. Read ``pool`` next.
+Invariant: every statement ends by the ambient deadline at the latest, and its failure is an
+`Error`. The connection records what the pool needs at the end of the checkout: whether a statement
+was interrupted before its answer was complete (the connection is then closed) and whether one
+changed the session (it is then reset). Values of json and jsonb go in and out as text, unparsed.
 """
 
 import asyncio
@@ -16,8 +15,13 @@ import asyncpg
 from paceline.concurrency import name_timeout, remaining, timeout_message
 from paceline.errors import Code, Error
 from paceline.postgres import spans
-from paceline.postgres.errors import DRIVER_ERRORS, DatabaseError, is_refusal, translate
-from paceline.postgres.session import leaves_state
+from paceline.postgres.errors import (
+    DRIVER_ERRORS,
+    DatabaseError,
+    leaves_connection_usable,
+    translate,
+)
+from paceline.postgres.session_state import changes_session
 
 T = TypeVar("T")
 
@@ -28,68 +32,68 @@ Row = asyncpg.Record
 
 
 class Connection:
-    """A checked-out connection; of no use after its block.
+    """A checked-out connection; using it after its block raises ``RuntimeError``.
 
     Errors of every method: `DatabaseError`; DEADLINE_EXCEEDED when the command timeout or the
-    ambient deadline strikes, in which case the statement is cancelled in the server too.
+    ambient deadline expires; the statement is then cancelled in the server, too.
     """
 
-    __slots__ = ("_command_timeout", "_raw", "interrupted", "stateful")
+    __slots__ = ("_command_timeout", "_raw", "interrupted", "needs_reset")
 
     def __init__(
-        self, raw: asyncpg.Connection, command_timeout: float, *, stateful: bool = False
+        self, raw: asyncpg.Connection, command_timeout: float, *, needs_reset: bool = False
     ) -> None:
         self._raw: asyncpg.Connection | None = raw
         self._command_timeout = command_timeout
-        self.stateful = stateful
+        self.needs_reset = needs_reset
         self.interrupted = False
 
     async def fetch(self, sql: LiteralString, *args: object) -> list[Row]:
         """All rows."""
         with _Statement(self, sql) as statement:
             rows = await statement.raw.fetch(sql, *args, timeout=self._budget())
-            return statement.answered(rows, len(rows))
+            return statement.complete(rows, len(rows))
 
     async def fetchrow(self, sql: LiteralString, *args: object) -> Row | None:
         """The first row, or None."""
         with _Statement(self, sql) as statement:
             row = await statement.raw.fetchrow(sql, *args, timeout=self._budget())
-            return statement.answered(row, 0 if row is None else 1)
+            return statement.complete(row, 0 if row is None else 1)
 
     async def fetchval(self, sql: LiteralString, *args: object) -> Any:
         """The first column of the first row, or None: a decode point, the query gives the type."""
         with _Statement(self, sql) as statement:
             value = await statement.raw.fetchval(sql, *args, timeout=self._budget())
-            return statement.answered(value, 1)
+            return statement.complete(value, 1)
 
     async def execute(self, sql: LiteralString, *args: object) -> str:
         """Run it and give the server's command tag ("UPDATE 1")."""
         with _Statement(self, sql) as statement:
             tag = await statement.raw.execute(sql, *args, timeout=self._budget())
-            return statement.answered(tag, tag)
+            return statement.complete(tag, tag)
 
     async def control(self, sql: LiteralString, *, seconds: float | None = None) -> str:
-        """Run a statement of this room's own, one that begins or ends a transaction.
+        """Run a statement of the pool's own, one that begins or ends a transaction.
 
-        ``seconds`` takes the place of the command timeout and the ambient deadline.
+        ``seconds`` replaces the command timeout and the ambient deadline.
         """
-        with _Statement(self, sql, ours=True) as statement:
+        with _Statement(self, sql, internal=True) as statement:
             budget = self._budget() if seconds is None else seconds
-            return statement.answered(await statement.raw.execute(sql, timeout=budget), None)
+            return statement.complete(await statement.raw.execute(sql, timeout=budget), None)
 
     async def reset(self, seconds: float) -> None:
-        """Roll back what is open and bring the session back to how it was opened."""
-        with _Statement(self, "RESET", ours=True) as statement:
+        """Roll back an open transaction and restore the session's initial settings."""
+        with _Statement(self, "RESET", internal=True) as statement:
             raw = statement.raw
             if raw.is_in_transaction():
                 await raw.execute("ROLLBACK", timeout=seconds)
-            statement.answered(await raw.execute(raw.get_reset_query(), timeout=seconds), None)
+            statement.complete(await raw.execute(raw.get_reset_query(), timeout=seconds), None)
 
-    def release(self) -> None:
-        """End the checkout: whoever still holds on to this can do nothing with it."""
+    def detach(self) -> None:
+        """End the checkout: every later use raises ``RuntimeError``."""
         self._raw = None
 
-    def ready(self) -> asyncpg.Connection:
+    def driver_connection(self) -> asyncpg.Connection:
         """The driver's connection, for one statement."""
         if self._raw is None:
             raise RuntimeError("a database connection was used after the end of its block")
@@ -105,27 +109,27 @@ class Connection:
 
 
 class _Statement:
-    """One statement under way: translates what the driver raises and notes what was cut off.
+    """One statement: translates the driver's errors, records interruptions, ends the span.
 
-    ``ours``: it leaves nothing in the session that the caller's statements could meet.
+    ``internal``: the pool's own, which leaves no session state to the caller's statements.
     """
 
     __slots__ = ("_connection", "_span", "raw")
 
-    def __init__(self, connection: Connection, sql: str, *, ours: bool = False) -> None:
+    def __init__(self, connection: Connection, sql: str, *, internal: bool = False) -> None:
         self._connection = connection
-        self.raw = connection.ready()
-        if not ours and not connection.stateful:
-            connection.stateful = leaves_state(sql)
-        self._span = spans.begin(sql)
+        self.raw = connection.driver_connection()
+        if not internal and not connection.needs_reset:
+            connection.needs_reset = changes_session(sql)
+        self._span = spans.start_span(sql)
 
     def __enter__(self) -> Self:
         return self
 
-    def answered(self, answer: T, rows: int | str | None) -> T:
-        """The answer, which tells of so many rows, if of any."""
+    def complete(self, answer: T, rows: int | str | None) -> T:
+        """End the span and return ``answer``, which has so many ``rows``, if any."""
         if self._span is not None:
-            spans.end(self._span, rows)
+            spans.end_span(self._span, rows)
         return answer
 
     def __exit__(
@@ -136,14 +140,14 @@ class _Statement:
     ) -> None:
         if exc is None:
             return
-        if not is_refusal(exc):
+        if not leaves_connection_usable(exc):
             self._connection.interrupted = True
             if isinstance(exc, asyncio.CancelledError):
                 name_timeout(_QUERY)
         failure = self._translated(exc)
         if self._span is not None:
             sqlstate = failure.sqlstate if isinstance(failure, DatabaseError) else None
-            spans.end_failed(self._span, failure or exc, sqlstate)
+            spans.fail_span(self._span, failure or exc, sqlstate)
         if failure is not None:
             raise failure from exc
 

@@ -1,10 +1,9 @@
-"""SQLSTATE → `Code`, once: how a database failure becomes an `Error` that may be shown.
+"""SQLSTATE → `Code`: how a database failure becomes an `Error` that clients may see.
 
 Exact states come first, then the two-character classes of the SQL standard; a test proves that
 every state the driver knows is covered. The message is a fixed text per code, because the server's
-own text quotes data ("Key (email)=(…) already exists"); it stays behind as ``__cause__`` for the
-log. What a repository may want to tell apart is on `DatabaseError`: the state and the constraint.
-Used by ``connection``, ``connect`` and ``transaction``; read ``connection`` next.
+own text quotes data ("Key (email)=(…) already exists"); the server's error is the ``__cause__``,
+for the log. A repository distinguishes failures by state and constraint, on `DatabaseError`.
 """
 
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ STATES: Final[Mapping[str, Code]] = {
     "40003": Code.UNKNOWN,  # statement completion unknown
     "53300": Code.UNAVAILABLE,  # too many connections: the server's limit, not the caller's
     "55P03": Code.ABORTED,  # lock not available
-    "57014": Code.DEADLINE_EXCEEDED,  # statement_timeout; a caller who left does not see it
+    "57014": Code.DEADLINE_EXCEEDED,  # statement_timeout; a cancelled caller does not see it
     "XX001": Code.DATA_LOSS,
     "XX002": Code.DATA_LOSS,
 }
@@ -53,7 +52,7 @@ CLASSES: Final[Mapping[str, Code]] = {
     "25": Code.INTERNAL,
     "26": Code.INTERNAL,
     "27": Code.INTERNAL,
-    "28": Code.UNAVAILABLE,  # the server refuses the service, which says nothing about its caller
+    "28": Code.UNAVAILABLE,  # the server refuses the service, not the service its caller
     "2B": Code.INTERNAL,
     "2D": Code.INTERNAL,
     "2F": Code.INTERNAL,
@@ -104,8 +103,8 @@ DRIVER_ERRORS: Final = (
 class DatabaseError(Error):
     """A failure in the database, or on the way to it.
 
-    ``sqlstate`` is None when it was not the server who reported it; ``constraint`` names the
-    violated constraint, for a repository that makes its own error of it.
+    ``sqlstate`` is None when the server did not report it; ``constraint`` names the violated
+    constraint, for a repository that raises an error of its own for it.
     """
 
     def __init__(
@@ -122,10 +121,10 @@ class DatabaseError(Error):
 
 
 class OutcomeUnknown(DatabaseError):
-    """The connection was lost during COMMIT: the change is there or it is not, nobody can tell.
+    """The connection was lost during COMMIT: whether the change is stored is not known.
 
-    ``UNKNOWN`` and not ``UNAVAILABLE``, which invites clients and proxies to try again: what is
-    not idempotent must be looked up first.
+    ``UNKNOWN`` and not ``UNAVAILABLE``, which makes clients and proxies try again: what is not
+    idempotent must be read back first.
     """
 
     kind: ClassVar[str] = "outcome-unknown"
@@ -134,8 +133,8 @@ class OutcomeUnknown(DatabaseError):
         super().__init__(Code.UNKNOWN, "outcome unknown: the connection was lost during commit")
 
 
-def is_refusal(exc: BaseException) -> bool:
-    """Whether the statement was answered, or never sent: the connection is as good as before."""
+def leaves_connection_usable(exc: BaseException) -> bool:
+    """Whether the statement was answered completely, or never sent."""
     return isinstance(exc, asyncpg.PostgresError | Error) or _is_bad_argument(exc)
 
 
@@ -155,7 +154,7 @@ def _code(exc: asyncpg.PostgresError) -> Code:
 
 
 def code_of(sqlstate: str) -> Code:
-    """The code of a SQLSTATE; INTERNAL for a state from a class that nobody knows."""
+    """The code of a SQLSTATE; INTERNAL for an unknown class."""
     return STATES.get(sqlstate) or CLASSES.get(sqlstate[:2], Code.INTERNAL)
 
 
@@ -165,7 +164,7 @@ def _client_code(exc: BaseException) -> Code:
     if isinstance(exc, asyncpg.OutdatedSchemaCacheError):
         return Code.ABORTED
     if isinstance(exc, OSError | asyncpg.InternalClientError):
-        return Code.UNAVAILABLE  # the latter: the server said goodbye, and its end is yet unseen
+        return Code.UNAVAILABLE  # the latter: the server announced that it ends the session
     if _is_bad_argument(exc):
         return Code.INVALID_ARGUMENT
     return Code.INTERNAL

@@ -1,53 +1,40 @@
-"""LISTEN on a connection of its own: something may have happened, look for yourself.
+"""LISTEN on a dedicated connection: a wakeup whenever a table may have changed.
 
-Invariant: whoever waits in `Wakeup.heard` is woken after every notification that the server sent,
-and whenever one may have been missed: after each new connection. Notifications carry nothing that
-counts and many are one: what happened is read from tables. A connection that ends is opened again
-for as long as the block lasts, and one that only seems alive is found out by asking it now and
-then. Used by the feed of changes; `Notifier` (``notify``) is the other end.
+Invariant: `Wakeup` is set after every notification that the server sends, and after each new
+connection, because a notification may have been missed before it. Notifications carry no data, and
+many become one wakeup: the waiter reads the tables. A connection that ends is replaced for as long
+as the block lasts, and one that is dead without having been closed is detected by a periodic query.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
-from typing import Protocol
 
 import asyncpg
 
 from paceline.errors import Error
+from paceline.log import Logger
 from paceline.postgres.connector import wait_for_server
 from paceline.postgres.errors import DRIVER_ERRORS
 
 _CLOSE_TIMEOUT = 2.0
 
 
-class Logger(Protocol):
-    """Where a lost connection is told of."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log that it is back."""
-        ...
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log that it was lost."""
-        ...
-
-
 class Wakeup:
-    """Rings when something may have happened. For one waiter."""
+    """An event that resets itself when it is waited for. For one waiter."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._event = asyncio.Event()
 
-    async def heard(self) -> None:
-        """Wait until it has rung since the last time; at once if it has."""
-        await self._rung.wait()
-        self._rung.clear()
+    async def wait(self) -> None:
+        """Wait until it was set since the last wait; returns at once if it was."""
+        await self._event.wait()
+        self._event.clear()
 
-    def ring(self, *_: object) -> None:
-        """Ring."""
-        self._rung.set()
+    def set(self, *_: object) -> None:
+        """Wake the waiter."""
+        self._event.set()
 
 
 @asynccontextmanager
@@ -56,79 +43,91 @@ async def listening(
     channel: str,
     log: Logger,
     *,
-    ask_every: float = 10.0,
-    patience: float = 5.0,
-    pause: float = 0.5,
+    check_interval: float = 10.0,
+    timeout: float = 5.0,  # noqa: ASYNC109 - a setting: of each connection attempt and query
+    reconnect_delay: float = 0.5,
 ) -> AsyncGenerator[Wakeup]:
-    """A bell for ``channel`` while the block lasts; it waits for no connection.
+    """Listen to ``channel`` while the block lasts; does not wait for the first connection.
 
-    Times in seconds: ``ask_every`` between two questions whether the server is there, ``patience``
-    for a connection and for an answer, ``pause`` before the next attempt.
+        async with listening(dsn, "news", log) as wakeup:
+            while True:
+                await wakeup.wait()
+                await read_news()
+
+    Times in seconds: ``check_interval`` between two queries that check the connection, ``timeout``
+    of a connection attempt and of such a query, ``reconnect_delay`` before the next attempt.
 
     *Resources*: a task and a connection, until the end of the block.
     """
-    bell = Wakeup()
-    ear = _Ear(dsn, channel, bell, ask_every=ask_every, patience=patience)
-    # An empty context: the task must not inherit a deadline.
-    task = asyncio.create_task(_keep(ear, log, pause), name=f"listen {channel}", context=Context())
+    wakeup = Wakeup()
+    connection = _ListenConnection(
+        dsn, channel, wakeup, check_interval=check_interval, timeout=timeout
+    )
+    task = asyncio.create_task(
+        _keep_connected(connection, log, reconnect_delay),
+        name=f"listen {channel}",
+        context=Context(),  # an empty one: the task must not inherit a deadline
+    )
     try:
-        yield bell
+        yield wakeup
     finally:
         task.cancel()
         await asyncio.wait((task,))
 
 
-async def _keep(ear: "_Ear", log: Logger, pause: float) -> None:
+async def _keep_connected(
+    connection: "_ListenConnection", log: Logger, reconnect_delay: float
+) -> None:
     lost = False
     while True:
         try:
-            async with ear.connected() as connection:
+            async with connection.opened() as raw:
                 if lost:
-                    log.info("listening again", channel=ear.channel)
+                    log.info("listening again", channel=connection.channel)
                 lost = False
-                await ear.listen(connection)
+                await connection.wait_for_end(raw)
         except (*DRIVER_ERRORS, Error) as exc:
             if not lost:
-                log.warning("listening was interrupted", channel=ear.channel, error=exc)
+                log.warning("listening was interrupted", channel=connection.channel, error=exc)
             lost = True
-        await asyncio.sleep(pause)
+        await asyncio.sleep(reconnect_delay)
 
 
-class _Ear:
-    """One connection after the other."""
+class _ListenConnection:
+    """One connection after another, each of which sets the wakeup."""
 
     def __init__(
-        self, dsn: str, channel: str, bell: Wakeup, *, ask_every: float, patience: float
+        self, dsn: str, channel: str, wakeup: Wakeup, *, check_interval: float, timeout: float
     ) -> None:
         self.channel = channel
         self._dsn = dsn
-        self._bell = bell
-        self._ask_every = ask_every
-        self._patience = patience
+        self._wakeup = wakeup
+        self._check_interval = check_interval
+        self._timeout = timeout
 
     @asynccontextmanager
-    async def connected(self) -> AsyncGenerator[asyncpg.Connection]:
+    async def opened(self) -> AsyncGenerator[asyncpg.Connection]:
         """A connection that listens. Errors: the driver's, `Error`."""
         raw = await wait_for_server(
-            lambda: asyncpg.connect(self._dsn, command_timeout=self._patience),
+            lambda: asyncpg.connect(self._dsn, command_timeout=self._timeout),
             self._dsn,
-            self._patience,
+            self._timeout,
         )
         try:
-            await raw.add_listener(self.channel, self._bell.ring)
-            self._bell.ring()
+            await raw.add_listener(self.channel, self._wakeup.set)
+            self._wakeup.set()
             yield raw
         finally:
             with suppress(*DRIVER_ERRORS):
                 await raw.close(timeout=_CLOSE_TIMEOUT)
 
-    async def listen(self, raw: asyncpg.Connection) -> None:
-        """Return or raise when the connection is of no use any more."""
+    async def wait_for_end(self, raw: asyncpg.Connection) -> None:
+        """Wait for as long as the connection works. Errors: always, the driver's or OSError."""
         ended = asyncio.Event()
         raw.add_termination_listener(lambda _: ended.set())
         while not raw.is_closed():
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._ask_every):
+                async with asyncio.timeout(self._check_interval):
                     await ended.wait()
             if not ended.is_set():
                 await raw.execute("SELECT 1")

@@ -1,21 +1,20 @@
-"""NOTIFY after the fact: many changes, few notifications, none of them inside a transaction.
+"""NOTIFY after a commit, at most once every few milliseconds, never inside the transaction.
 
-A NOTIFY in a data transaction takes a lock on the whole database at its commit, so that commits
-queue up. Here a commit only leaves word, and one task sends a notification at most every few
-milliseconds. A process that dies in between, or a server that is away, loses one: whoever listens
-(``listen``) looks by itself from time to time as well. Built by ``main``; repositories call
-`Notifier.notify` after their commits.
+A NOTIFY inside a transaction takes a lock on the whole database at its commit, which serializes
+commits. Here `Notifier.notify` is called after the commit, and one task sends a single notification
+for many calls. One is lost when the process dies in between or the server is unreachable, so a
+listener must also poll at a long interval.
 """
 
 import asyncio
 
-from paceline.concurrency import Background
+from paceline.concurrency import BackgroundService
 from paceline.errors import Error
 from paceline.postgres.pool import Pool
 
 
-class Notifier(Background):
-    """Notifies ``channel``, at most every ``interval`` seconds and only when asked.
+class Notifier(BackgroundService):
+    """Notifies ``channel`` after calls of `notify`, at most every ``interval`` seconds.
 
     *Resources*: a task from `start` to `stop`.
     """
@@ -26,31 +25,31 @@ class Notifier(Background):
         self._pool = pool
         self._channel = channel
         self._interval = interval
-        self._asked = asyncio.Event()
+        self._pending = asyncio.Event()
 
     def notify(self) -> None:
-        """Tell who listens that there is something to see. Does not wait."""
-        self._asked.set()
+        """Request a notification. Does not wait."""
+        self._pending.set()
 
     async def stop(self) -> None:
-        """End, after the last notification."""
+        """Stop, after sending a notification that is still due."""
         await super().stop()
-        if self._asked.is_set():
+        if self._pending.is_set():
             await self._send()
 
     async def run(self) -> None:
-        """Send what is asked for, also what was before the start."""
+        """Send notifications, including one requested before the start."""
         while True:
-            await self._asked.wait()
+            await self._pending.wait()
             await self._send()
             await asyncio.sleep(self._interval)
 
     async def _send(self) -> None:
-        self._asked.clear()
+        self._pending.clear()
         try:
             await self._pool.execute("SELECT pg_notify($1, '')", self._channel)
         except asyncio.CancelledError:
-            self._asked.set()  # `stop` sends it once more
+            self._pending.set()  # `stop` sends it
             raise
         except Error:
-            return  # whoever listens looks by itself before long
+            return  # listeners poll, too

@@ -1,14 +1,14 @@
-"""The pool: connections lent out, each statement bounded, nothing returned in an unknown state.
+"""A pool of connections: each statement bounded in time, no connection reused in an unknown state.
 
-Invariant: a connection that comes back was answered to the last byte. One on which a statement was
-cut off (cancelled, timed out) is closed instead, in the background, once the server has been told
-to stop that statement: unwinding waits for nothing. Rejected: the driver's own pool, which starts
-a task and resets the session for every statement, at twice the cost of the statement itself, and
-knows no greatest age. Built by ``main``; read ``slots``, ``connection`` and ``transaction``.
+Invariant: a connection is reused only when the answers to all its statements were read completely.
+One whose statement was interrupted (cancelled, timed out) is closed instead, in the background,
+after the server was asked to cancel that statement; unwinding waits for nothing. Rejected: the
+driver's own pool, which starts a task and resets the session for every statement, at twice the
+cost of the statement itself, and has no maximum age of a connection.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString, TypeVar
@@ -21,18 +21,20 @@ from paceline.postgres.checkout import Checkout
 from paceline.postgres.connection import Connection, Row
 from paceline.postgres.connector import wait_for_server
 from paceline.postgres.errors import DRIVER_ERRORS
-from paceline.postgres.slots import Slots, stopped
-from paceline.postgres.transaction import Isolation, begun, is_conflict
-from paceline.resilience import Budget, Retry, RetryStats
+from paceline.postgres.slots import Slots, pool_stopped
+from paceline.postgres.transaction import IsolationLevel, is_conflict, open_transaction
+from paceline.resilience import Retry, RetryBudget, RetryStats
+from paceline.stats import StatsEntry
 
 T = TypeVar("T")
 
 _MIN_SIZE: Final = 5
+_STATEMENT_CACHE_SIZE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """Connections: there are ``size``, of which ``in_use`` and ``idle``; who waits for one."""
+    """Numbers of connections, ``size`` of ``max_size``, and of callers that wait for one."""
 
     size: int
     in_use: int
@@ -41,124 +43,138 @@ class PoolStats:
     waiting: int
 
 
-class Pool:
-    """Up to ``max_size`` connections to one database. All times are in seconds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """Sizes and times of a `Pool`. All times are in seconds.
 
-    ``min_size``: how many stay open, 5 unless given or more than there may be.
-    ``max_lifetime``: a connection older than this is replaced when it comes back (each a little
-    earlier, so that they do not all go at once). ``max_idle``: how long connections beyond
-    ``min_size`` may rest. ``acquire_timeout``: how long to wait for a connection.
-    ``command_timeout``: the most any statement may take. ``start_timeout``: how long `start` waits
-    for a server that is coming up. ``stop_timeout``: how long `stop` waits for connections to come
-    back. ``tidy_every``: how often the pool looks after idle connections.
+    ``max_size``: the most connections. ``min_size``: how many stay open; 5 by default, or
+    ``max_size`` when that is less. ``max_lifetime``: the age at which a connection is replaced,
+    once it is not in use (each a little earlier, so that they are not all replaced at once).
+    ``max_idle``: how long a connection beyond ``min_size`` may stay idle. ``acquire_timeout``: the
+    longest wait for a connection. ``command_timeout``: the most any statement may take.
+    ``start_timeout``: how long `Pool.start` waits for a server that is starting up.
+    ``stop_timeout``: how long `Pool.stop` waits for connections in use. ``maintenance_interval``:
+    how often idle connections are checked. ``application_name``: as the server shows it.
+
+    Errors: ``ValueError`` for sizes that cannot be.
+    """
+
+    max_size: int = 25
+    min_size: int | None = None
+    max_lifetime: float = 1800.0
+    max_idle: float = 300.0
+    acquire_timeout: float = 5.0
+    command_timeout: float = 30.0
+    start_timeout: float = 10.0
+    stop_timeout: float = 10.0
+    maintenance_interval: float = 10.0
+    application_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.kept_open <= self.max_size or self.max_size < 1:
+            raise ValueError(f"a pool cannot have {self.kept_open} to {self.max_size} connections")
+
+    @property
+    def kept_open(self) -> int:
+        """``min_size``, or its default."""
+        return min(_MIN_SIZE, self.max_size) if self.min_size is None else self.min_size
+
+
+class Pool:
+    """A pool of connections to one database.
+
+        pool = Pool(dsn, PoolSettings(max_size=10))
+        await pool.start()
+        rows = await pool.fetch("SELECT id, name FROM records WHERE owner = $1", owner)
 
     *Resources*: `start` opens ``min_size`` connections and a task; `stop` ends all of them.
     """
 
     name = "database"
 
-    def __init__(
-        self,
-        dsn: str,
-        *,
-        max_size: int = 25,
-        min_size: int | None = None,
-        max_lifetime: float = 1800.0,
-        max_idle: float = 300.0,
-        acquire_timeout: float = 5.0,
-        command_timeout: float = 30.0,
-        start_timeout: float = 10.0,
-        stop_timeout: float = 10.0,
-        tidy_every: float = 10.0,
-        statement_cache_size: int = 100,
-        application_name: str | None = None,
-    ) -> None:
-        if min_size is None:
-            min_size = min(_MIN_SIZE, max_size)
-        if not 0 <= min_size <= max_size or max_size < 1:
-            raise ValueError(f"a pool cannot have {min_size} to {max_size} connections")
+    def __init__(self, dsn: str, settings: PoolSettings | None = None) -> None:
         self._dsn = dsn
-        self._max_size = max_size
-        self._min_size = min_size
-        self._max_lifetime = max_lifetime
-        self._max_idle = max_idle
-        self._acquire_timeout = acquire_timeout
-        self._command_timeout = command_timeout
-        self._start_timeout = start_timeout
-        self._stop_timeout = stop_timeout
-        self._tidy_every = tidy_every
-        self._statement_cache_size = statement_cache_size
-        self._settings = {"application_name": application_name} if application_name else None
-        # A conflict is no outage: each transaction may be run again, but not all of them twice.
+        self._settings = settings or PoolSettings()
+        name = self._settings.application_name
+        self._server_settings = {"application_name": name} if name else None
+        # A conflict is not an outage, so its retries have a budget of their own: every transaction
+        # may be retried, but not all of them twice.
         self._retry = Retry(
-            Budget(ratio=1.0, burst=100.0),
-            first_pause=0.005, longest_pause=0.25, retries=is_conflict,
+            RetryBudget(ratio=1.0, burst=100.0),
+            initial_backoff=0.005, max_backoff=0.25, is_retryable=is_conflict,
         )  # fmt: skip
         self._slots: Slots | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._maintenance: asyncio.Task[None] | None = None
 
     @property
     def size(self) -> int:
-        """Connections there are, being opened and being closed included."""
+        """All connections, including those being opened or closed."""
         return self._slots.size if self._slots else 0
 
     @property
     def in_use(self) -> int:
-        """Connections checked out."""
-        return self._slots.lent if self._slots else 0
+        """Connections that are checked out."""
+        return self._slots.in_use if self._slots else 0
 
     @property
     def stats(self) -> PoolStats:
-        """The figures of this moment."""
+        """The numbers at this moment."""
         waiting = self._slots.waiting if self._slots else 0
         idle = max(0, self.size - self.in_use)
-        return PoolStats(self.size, self.in_use, idle, self._max_size, waiting)
+        return PoolStats(self.size, self.in_use, idle, self._settings.max_size, waiting)
 
     @property
     def retries(self) -> RetryStats:
-        """Transactions that were run again."""
+        """How often transactions were retried after a conflict."""
         return self._retry.stats
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: its connections, and transactions that were repeated."""
+        yield StatsEntry("pools", self.name, lambda: self.stats)
+        yield StatsEntry("retries", "transactions", lambda: self.retries)
 
     async def start(self) -> None:
         """Open the first connections.
 
         Errors: ``DatabaseError(UNAVAILABLE)`` with host, port, database and the reason, when the
-        server does not come up in time or refuses; INVALID_ARGUMENT for an unreadable address.
+        server is not reachable in time or refuses; INVALID_ARGUMENT for an invalid address.
         """
         if self._slots is not None:
             raise RuntimeError("the database pool is started already")
         slots = self._slots = Slots(
             self._connect,
-            max_size=self._max_size,
-            max_lifetime=self._max_lifetime,
-            max_idle=self._max_idle,
+            max_size=self._settings.max_size,
+            max_lifetime=self._settings.max_lifetime,
+            max_idle=self._settings.max_idle,
         )
-        first = max(1, self._min_size)
-        await wait_for_server(lambda: slots.fill(first), self._dsn, self._start_timeout)
-        self._keeper = asyncio.create_task(self._keep(slots), name="database pool keeper")
+        first = max(1, self._settings.kept_open)
+        await wait_for_server(lambda: slots.fill(first), self._dsn, self._settings.start_timeout)
+        self._maintenance = asyncio.create_task(
+            self._maintain(slots), name="database pool maintenance"
+        )
 
     async def stop(self) -> None:
-        """Wait for connections to come back, then cancel what still runs, and close them all.
+        """Wait for connections in use, then interrupt the statements that still run, and close all.
 
         Takes ``stop_timeout`` and a few seconds at most, less under an ambient deadline.
-        Errors: ``Error(ABORTED)`` when work was cut off.
+        Errors: ``Error(ABORTED)`` when connections were still in use.
         """
         slots, self._slots = self._slots, None
-        keeper, self._keeper = self._keeper, None
+        maintenance, self._maintenance = self._maintenance, None
         if slots is None:
             return
-        if keeper is not None:
-            keeper.cancel()
+        if maintenance is not None:
+            maintenance.cancel()
         left = remaining()
-        grace = self._stop_timeout if left is None else min(self._stop_timeout, left / 2)
-        cut = await slots.close(grace)
-        if keeper is not None:
-            await asyncio.wait((keeper,))
-        if cut:
-            raise Error(Code.ABORTED, f"{cut} database connections were still in use")
+        timeout = self._settings.stop_timeout
+        cut_off = await slots.close(timeout if left is None else min(timeout, left / 2))
+        if maintenance is not None:
+            await asyncio.wait((maintenance,))
+        if cut_off:
+            raise Error(Code.ABORTED, f"{cut_off} database connections were still in use")
 
     async def ping(self) -> None:
-        """Ask the server for a sign of life. Errors: `DatabaseError`."""
+        """Run a statement that does nothing. Errors: `DatabaseError`."""
         await self.fetchval("SELECT 1")
 
     async def fetch(self, sql: LiteralString, *args: object) -> list[Row]:
@@ -177,32 +193,32 @@ class Pool:
             return await connection.fetchval(sql, *args)
 
     async def execute(self, sql: LiteralString, *args: object) -> str:
-        """Run one statement; gives the server's command tag ("UPDATE 1")."""
+        """Run one statement and return the server's command tag ("UPDATE 1")."""
         async with self._checkout() as connection:
             return await connection.execute(sql, *args)
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """Check out a connection for a block: a session of one's own, reset afterwards.
+        """Check out a connection for a block, to set parameters, lock or listen; reset afterwards.
 
         Errors, besides the statements': RESOURCE_EXHAUSTED when none becomes free within
         ``acquire_timeout``, DEADLINE_EXCEEDED when the ambient deadline comes first, UNAVAILABLE
         when a new one cannot be opened.
         """
-        return self._checkout(stateful=True)
+        return self._checkout(always_reset=True)
 
     @asynccontextmanager
     async def transaction(
-        self, *, isolation: Isolation = "read_committed", read_only: bool = False
+        self, *, isolation: IsolationLevel = "read_committed", read_only: bool = False
     ) -> AsyncGenerator[Connection]:
-        """Run a block in a transaction: committed at its end, rolled back when anything leaves it.
+        """Run a block in a transaction: committed at its end, rolled back after any exception.
 
         Errors, besides those of `connection`: `OutcomeUnknown` when the connection is lost during
-        COMMIT; INTERNAL when a failed statement's error was caught inside the block, so that there
-        was nothing left to commit.
+        COMMIT; INTERNAL when the block caught the error of a failed statement, because the server
+        has then rolled back.
         """
         async with (
             self._checkout() as connection,
-            begun(connection, isolation, read_only=read_only),
+            open_transaction(connection, isolation, read_only=read_only),
         ):
             yield connection
 
@@ -210,44 +226,48 @@ class Pool:
         self,
         fn: Callable[[Connection], Awaitable[T]],
         *,
-        isolation: Isolation = "read_committed",
+        isolation: IsolationLevel = "read_committed",
         read_only: bool = False,
         attempts: int = 3,
     ) -> T:
-        """Run ``fn`` in a transaction, again from the start after a conflict with another one.
+        """Run ``fn`` in a transaction, and again from the start after a conflict with another one.
 
-        Only for a function that may run more than once. Repeated are serialization failures and
-        deadlocks, after a short pause, up to ``attempts`` times in all and not beyond the ambient
-        deadline; the last error is raised. An outcome that is unknown is never repeated.
+        Only for a function that may run more than once. Serialization failures and deadlocks are
+        retried after a short pause, up to ``attempts`` attempts and not beyond the ambient
+        deadline; then the last error is raised. `OutcomeUnknown` is never retried.
         """
 
         async def once() -> T:
             async with self.transaction(isolation=isolation, read_only=read_only) as tx:
                 return await fn(tx)
 
-        return await self._retry.run(once, attempts=attempts)
+        return await self._retry.run(once, max_attempts=attempts)
 
-    def _checkout(self, *, stateful: bool = False) -> Checkout:
+    def _checkout(self, *, always_reset: bool = False) -> Checkout:
         if self._slots is None:
-            raise stopped()
+            raise pool_stopped()
         return Checkout(
-            self._slots, self._acquire_timeout, self._command_timeout, stateful=stateful
+            self._slots,
+            self._settings.acquire_timeout,
+            self._settings.command_timeout,
+            always_reset=always_reset,
         )
 
     async def _connect(self) -> asyncpg.Connection:
         return await asyncpg.connect(
             self._dsn,
-            command_timeout=self._command_timeout,
-            statement_cache_size=self._statement_cache_size,
-            server_settings=self._settings,
+            command_timeout=self._settings.command_timeout,
+            statement_cache_size=_STATEMENT_CACHE_SIZE,
+            server_settings=self._server_settings,
         )
 
-    async def _keep(self, slots: Slots) -> None:
+    async def _maintain(self, slots: Slots) -> None:
+        interval, min_size = self._settings.maintenance_interval, self._settings.kept_open
         while True:
-            await asyncio.sleep(self._tidy_every)
-            slots.tidy(self._min_size)
+            await asyncio.sleep(interval)
+            slots.trim(min_size)
             try:
-                async with asyncio.timeout(self._tidy_every):
-                    await slots.fill(self._min_size)
+                async with asyncio.timeout(interval):
+                    await slots.fill(min_size)
             except DRIVER_ERRORS:
-                continue  # the server is away: who needs a connection is told, here we try again
+                continue  # the server is unreachable: checkouts say so, the next round tries again

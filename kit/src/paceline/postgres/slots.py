@@ -1,9 +1,9 @@
-"""The places of the pool: who holds a connection, who waits for one, which are at rest.
+"""The connections of a pool: idle ones, those in use, and the callers that wait for one.
 
-Invariant: ``size`` counts every connection from before it is opened until the server has let go of
-it, and never exceeds ``max_size``; a place that becomes free goes to who has waited longest, and
-no cancellation in between can lose it. The last used connection is used next, so that the others
-can grow old and go. No SQL here and no deadline: the caller bounds the wait. Used by ``pool``.
+Invariant: ``size`` counts every connection from before it is opened until it is closed, and never
+exceeds ``max_size``; a slot that becomes free goes to the caller that has waited longest, and no
+cancellation in between can lose it. The most recently used connection is reused first, so that
+the others reach their idle limit. No SQL here and no deadline: the caller bounds the wait.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _JITTER: Final = 0.1
 
 
 @dataclass(slots=True, eq=False)
-class Session:
+class PooledConnection:
     """One connection with the server; times are the event loop's."""
 
     raw: asyncpg.Connection
@@ -33,9 +33,9 @@ class Session:
 
 
 class Slots:
-    """At most ``max_size`` sessions. Ages in seconds; a lifetime is shortened by up to a tenth.
+    """At most ``max_size`` connections. Ages in seconds; a lifetime is shortened by up to a tenth.
 
-    *Resources*: owns the sessions and the tasks that close them, until `close`.
+    *Resources*: owns the connections and the tasks that close them, until `close`.
     """
 
     def __init__(
@@ -51,124 +51,130 @@ class Slots:
         self._max_lifetime = max_lifetime
         self._max_idle = max_idle
         self._size = 0
-        self._idle: list[Session] = []
-        self._lent: set[Session] = set()
-        self._waiters: deque[asyncio.Future[Session | None]] = deque()
+        self._idle: list[PooledConnection] = []
+        self._in_use: set[PooledConnection] = set()
+        self._waiters: deque[asyncio.Future[PooledConnection | None]] = deque()
         self._closers: set[asyncio.Task[None]] = set()
         self._closing = False
-        self._empty = asyncio.Event()
+        self._slot_freed = asyncio.Event()
 
     @property
     def size(self) -> int:
-        """Connections there are, being opened and being closed included."""
+        """All connections, including those being opened or closed."""
         return self._size
 
     @property
-    def lent(self) -> int:
-        """Connections in somebody's hands."""
-        return len(self._lent)
+    def in_use(self) -> int:
+        """Connections that are checked out."""
+        return len(self._in_use)
 
     @property
     def waiting(self) -> int:
-        """How many wait for one."""
+        """Callers that wait for a connection."""
         return sum(not waiter.done() for waiter in self._waiters)
 
     @property
     def full(self) -> bool:
-        """Whether `take` would have to wait for somebody else."""
+        """Whether `acquire` would have to wait for a release."""
         return self._size >= self._max_size and not self._idle
 
-    def take_idle(self) -> Session | None:
-        """A connection at rest, or None."""
+    def acquire_idle(self) -> PooledConnection | None:
+        """An idle connection, or None."""
         while self._idle:
-            session = self._idle.pop()
-            if not session.raw.is_closed():
-                self._lent.add(session)
-                return session
-            self._bury(session)
+            connection = self._idle.pop()
+            if not connection.raw.is_closed():
+                self._in_use.add(connection)
+                return connection
+            self._drop_closed(connection)
         return None
 
-    async def take(self) -> Session:
-        """A connection, when there is one. Errors: the driver's, when it cannot be opened."""
-        session = self.take_idle()
-        if session is None:
+    async def acquire(self) -> PooledConnection:
+        """An idle connection, a new one, or the next that is released.
+
+        Errors: the driver's, when a new one cannot be opened.
+        """
+        connection = self.acquire_idle()
+        if connection is None:
             if self._size < self._max_size:
                 self._size += 1
             else:
-                session = await self._turn()
-        return await self._open() if session is None else session
+                connection = await self._wait_for_slot()
+        return await self._open() if connection is None else connection
 
-    def put(self, session: Session) -> None:
-        """Bring back a connection in good order; when it is too old it is closed."""
-        if session not in self._lent:
-            return  # `close` took it away
+    def release(self, connection: PooledConnection) -> None:
+        """Take back a usable connection; one that is too old is closed."""
+        if connection not in self._in_use:
+            return  # `close` discarded it meanwhile
         now = asyncio.get_running_loop().time()
-        if self._closing or now >= session.expires_at or session.raw.is_closed():
-            self.discard(session)
-        elif not self._serve(session):
-            self._lent.remove(session)
-            session.idle_since = now
-            self._idle.append(session)
+        if self._closing or now >= connection.expires_at or connection.raw.is_closed():
+            self.discard(connection)
+        elif not self._give_to_waiter(connection):
+            self._in_use.remove(connection)
+            connection.idle_since = now
+            self._idle.append(connection)
 
-    def discard(self, session: Session) -> None:
-        """Bring back a connection that must not be used again. It is closed in the background."""
-        if session in self._lent:
-            self._lent.remove(session)
-            self._retire(session)
+    def discard(self, connection: PooledConnection) -> None:
+        """Take back a connection that must not be used again; it is closed in the background."""
+        if connection in self._in_use:
+            self._in_use.remove(connection)
+            self._close_in_background(connection)
 
     async def fill(self, size: int) -> None:
         """Open connections until there are ``size``. Errors: the driver's, at the first failure."""
         while self._size < size and not self._closing:
             self._size += 1
-            self.put(await self._open())
+            self.release(await self._open())
 
-    def tidy(self, min_size: int) -> None:
-        """Close what is dead, too old, or idle for too long and not among the last ``min_size``."""
+    def trim(self, min_size: int) -> None:
+        """Close idle connections that are dead, too old, or beyond ``min_size`` for too long."""
         now = asyncio.get_running_loop().time()
         spare = self._size - min_size
-        resting, self._idle = self._idle, []
-        for session in resting:  # longest idle first
-            superfluous = spare > 0 and now - session.idle_since >= self._max_idle
-            if superfluous or session.raw.is_closed() or now >= session.expires_at:
+        idle, self._idle = self._idle, []
+        for connection in idle:  # longest idle first
+            superfluous = spare > 0 and now - connection.idle_since >= self._max_idle
+            if superfluous or connection.raw.is_closed() or now >= connection.expires_at:
                 spare -= 1
-                self._retire(session)
+                self._close_in_background(connection)
             else:
-                self._idle.append(session)
+                self._idle.append(connection)
 
     async def close(self, grace: float) -> int:
-        """Close everything, what is lent after ``grace`` seconds; gives how many were cut off."""
+        """Close all connections, those in use after ``grace`` seconds.
+
+        Returns how many were closed while in use. Waiting callers get the error `pool_stopped`.
+        """
         self._closing = True
         for waiter in self._waiters:
             if not waiter.done():
-                waiter.set_exception(stopped())
+                waiter.set_exception(pool_stopped())
         self._waiters.clear()
         while self._idle:
-            self._retire(self._idle.pop())
-        cut = 0
+            self._close_in_background(self._idle.pop())
+        cut_off = 0
         try:
-            if not await self._emptied(grace):
-                cut = len(self._lent)
-                for session in tuple(self._lent):
-                    self.discard(session)
-                await self._emptied(2 * _CLOSE_TIMEOUT)
+            if not await self._wait_until_empty(grace):
+                cut_off = len(self._in_use)
+                for connection in tuple(self._in_use):
+                    self.discard(connection)
+                await self._wait_until_empty(2 * _CLOSE_TIMEOUT)
         finally:
-            for session in self._lent:
-                session.raw.terminate()
+            for connection in self._in_use:
+                connection.raw.terminate()
             for closer in self._closers:
                 closer.cancel()
-        return cut
+        return cut_off
 
-    async def _emptied(self, seconds: float) -> bool:
+    async def _wait_until_empty(self, seconds: float) -> bool:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._size:
-                    self._empty.clear()
-                    await self._empty.wait()
+                    self._slot_freed.clear()
+                    await self._slot_freed.wait()
         return self._size == 0
 
-    async def _turn(self) -> Session | None:
-        """Wait for a connection, or for a place (None) to open one in."""
-        waiter: asyncio.Future[Session | None] = asyncio.get_running_loop().create_future()
+    async def _wait_for_slot(self) -> PooledConnection | None:
+        """Wait for a connection, or for a free slot (None) to open one in."""
+        waiter: asyncio.Future[PooledConnection | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
             return await waiter
@@ -176,64 +182,64 @@ class Slots:
             if waiter.cancelled():
                 with suppress(ValueError):
                     self._waiters.remove(waiter)
-            elif waiter.exception() is None:  # served and cancelled in the same moment
-                session = waiter.result()
-                if session is None:
-                    self._vacate()
+            elif waiter.exception() is None:  # got a slot and was cancelled in the same loop turn
+                connection = waiter.result()
+                if connection is None:
+                    self._free_slot()
                 else:
-                    self.put(session)
+                    self.release(connection)
             raise
 
-    def _serve(self, session: Session | None) -> bool:
+    def _give_to_waiter(self, connection: PooledConnection | None) -> bool:
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                waiter.set_result(session)
+                waiter.set_result(connection)
                 return True
         return False
 
-    async def _open(self) -> Session:
+    async def _open(self) -> PooledConnection:
         try:
             raw = await self._connect()
         except BaseException:
-            self._vacate()
+            self._free_slot()
             raise
         now = asyncio.get_running_loop().time()
-        jitter = random.uniform(1 - _JITTER, 1)  # noqa: S311 - spreads load, guards nothing
-        session = Session(raw, now + self._max_lifetime * jitter, now)
-        self._lent.add(session)
+        jitter = random.uniform(1 - _JITTER, 1)  # noqa: S311 - spreads load, protects nothing
+        connection = PooledConnection(raw, now + self._max_lifetime * jitter, now)
+        self._in_use.add(connection)
         if self._closing:
-            self.discard(session)
-            raise stopped()
-        return session
+            self.discard(connection)
+            raise pool_stopped()
+        return connection
 
-    def _retire(self, session: Session) -> None:
-        if session.raw.is_closed():
-            self._bury(session)
+    def _close_in_background(self, connection: PooledConnection) -> None:
+        if connection.raw.is_closed():
+            self._drop_closed(connection)
             return
-        closer = asyncio.create_task(self._end(session), name="close database connection")
+        closer = asyncio.create_task(self._close(connection), name="close database connection")
         self._closers.add(closer)
         closer.add_done_callback(self._closers.discard)
 
-    async def _end(self, session: Session) -> None:
+    async def _close(self, connection: PooledConnection) -> None:
         try:
-            # A graceful close waits for the CancelRequest of a statement that was cut off;
-            # terminate() alone would take it back, and the server would work on for nobody.
+            # A graceful close waits for the CancelRequest of an interrupted statement; terminate()
+            # alone would withdraw it, and the server would go on with a statement nobody waits for.
             with suppress(*DRIVER_ERRORS):
-                await session.raw.close(timeout=_CLOSE_TIMEOUT)
+                await connection.raw.close(timeout=_CLOSE_TIMEOUT)
         finally:
-            self._vacate()
+            self._free_slot()
 
-    def _bury(self, session: Session) -> None:
-        session.raw.terminate()  # it is closed: this is the driver's own cleaning up
-        self._vacate()
+    def _drop_closed(self, connection: PooledConnection) -> None:
+        connection.raw.terminate()  # closed already: this releases the driver's own state
+        self._free_slot()
 
-    def _vacate(self) -> None:
-        if not self._serve(None):
+    def _free_slot(self) -> None:
+        if not self._give_to_waiter(None):
             self._size -= 1
-            self._empty.set()
+            self._slot_freed.set()
 
 
-def stopped() -> DatabaseError:
-    """The error for whoever comes too late."""
+def pool_stopped() -> DatabaseError:
+    """The error of a checkout after the pool was stopped."""
     return DatabaseError(Code.UNAVAILABLE, "the database pool is stopped")

@@ -1,10 +1,9 @@
 """Spans of statements: what is done to which tables, and how many rows, never a value.
 
-The name is OpenTelemetry's ``db.query.summary``, made of the statement itself ("INSERT outbox",
-"SELECT records"), once for each. Rejected: names given by hand, in a comment or an argument, which
-are a second thing to keep true for every statement there is; and the statement's text, which is in
-the source. Statements are constants (``LiteralString``) and values travel apart from them, so
-nothing secret can be in a name. Used by ``connection``.
+The name is OpenTelemetry's ``db.query.summary``, derived from the statement ("INSERT outbox",
+"SELECT records") and cached. Rejected: names given by hand, in a comment or an argument, which must
+be kept equal to every statement; and the statement's text, which is in the source. Statements are
+constants (``LiteralString``) and values are sent apart from them, so a name holds no secret.
 """
 
 import re
@@ -24,7 +23,7 @@ _MOST_CHANGES: Final = 3
 _CLIENT: Final = SpanKind.CLIENT  # looking a member up runs Python code, before 3.12
 
 
-def begin(sql: str) -> Span | None:
+def start_span(sql: str) -> Span | None:
     """The span of a statement that is about to be sent; None when nothing is recorded."""
     parent = recording()
     if parent is None:
@@ -35,8 +34,8 @@ def begin(sql: str) -> Span | None:
     )
 
 
-def end(span: Span, rows: int | str | None) -> None:
-    """It was answered: with so many rows, or a command tag that ends in their number, if any."""
+def end_span(span: Span, rows: int | str | None) -> None:
+    """End it after a success; ``rows``: their number, a command tag that ends in it, or None."""
     if isinstance(rows, str):
         number = rows.rpartition(" ")[2]
         rows = int(number) if number.isdigit() else None
@@ -45,8 +44,8 @@ def end(span: Span, rows: int | str | None) -> None:
     span.end()
 
 
-def end_failed(span: Span, exc: BaseException, sqlstate: str | None) -> None:
-    """It failed, or was cut off."""
+def fail_span(span: Span, exc: BaseException, sqlstate: str | None) -> None:
+    """End it after a failure or an interruption."""
     span.fail(exc)
     if sqlstate is not None:
         span.attributes["db.response.status_code"] = sqlstate
@@ -55,7 +54,7 @@ def end_failed(span: Span, exc: BaseException, sqlstate: str | None) -> None:
 
 @lru_cache(maxsize=1024)
 def summary_of(sql: str) -> str:
-    """What a statement does, in short: each change with its table, or the first table read."""
+    """A statement in short: each change with its table, or else the first table that is read."""
     changes = [" ".join(part for part in found if part) for found in _CHANGES.findall(sql)]
     if changes:
         words = (change.split(" ") for change in dict.fromkeys(changes))

@@ -1,11 +1,9 @@
-"""Transactions: all or nothing, with an honest answer when nobody knows which.
+"""Transactions: a block between BEGIN and COMMIT on a connection that is checked out.
 
-`begun` runs a block between BEGIN and COMMIT on a connection that is checked out already. What
-leaves the block rolls back; a cancellation does so by the pool closing the connection, so that
-unwinding waits for nothing. A connection lost during COMMIT is `OutcomeUnknown`; and a COMMIT that
-the server turned into a ROLLBACK, because a failed statement's error was caught inside the block,
-is an error and not a silent loss. Used by ``pool``, which runs a whole transaction again after what
-`is_conflict` knows.
+An exception rolls back; a cancellation does so by closing the connection, so that unwinding waits
+for nothing. Invariant: a block that ends without an exception is committed. A connection lost
+during COMMIT raises `OutcomeUnknown`; a COMMIT that the server turned into a ROLLBACK, because the
+block caught the error of a failed statement, raises, too, and is not a silent loss.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -19,9 +17,9 @@ from paceline.errors import Code
 from paceline.postgres.connection import Connection
 from paceline.postgres.errors import DatabaseError, OutcomeUnknown
 
-Isolation = Literal["read_committed", "repeatable_read", "serializable"]
+IsolationLevel = Literal["read_committed", "repeatable_read", "serializable"]
 
-_LEVELS: Final[Mapping[Isolation, LiteralString]] = {
+_LEVELS: Final[Mapping[IsolationLevel, LiteralString]] = {
     "read_committed": "BEGIN ISOLATION LEVEL READ COMMITTED",
     "repeatable_read": "BEGIN ISOLATION LEVEL REPEATABLE READ",
     "serializable": "BEGIN ISOLATION LEVEL SERIALIZABLE",
@@ -31,8 +29,8 @@ _ROLLBACK_TIMEOUT: Final = 2.0
 
 
 @asynccontextmanager
-async def begun(
-    connection: Connection, isolation: Isolation, *, read_only: bool
+async def open_transaction(
+    connection: Connection, isolation: IsolationLevel, *, read_only: bool
 ) -> AsyncGenerator[Connection]:
     """Run the block in a transaction; see ``Pool.transaction``."""
     begin = _LEVELS[isolation]
@@ -51,7 +49,7 @@ async def _roll_back(connection: Connection) -> None:
     try:
         await connection.control("ROLLBACK", seconds=_ROLLBACK_TIMEOUT)
     except DatabaseError:
-        connection.interrupted = True  # not raised: the error that leads here is the one to tell
+        connection.interrupted = True  # not raised: the caller needs the error that led here
 
 
 async def _commit(connection: Connection) -> None:
@@ -62,7 +60,7 @@ async def _commit(connection: Connection) -> None:
         tag = await connection.control("COMMIT")
     except DatabaseError as exc:
         if exc.sqlstate is None:
-            connection.interrupted = True  # the server did not say that the transaction is over
+            connection.interrupted = True  # the server did not confirm the transaction's end
         if _outcome_is_known(exc):
             raise
         raise OutcomeUnknown from exc
@@ -73,10 +71,10 @@ async def _commit(connection: Connection) -> None:
 def _outcome_is_known(exc: DatabaseError) -> bool:
     if exc.__cause__ is None or isinstance(exc.__cause__, asyncpg.InterfaceError):
         return True  # COMMIT was not sent
-    # The server answered, and not by saying goodbye: the transaction is rolled back.
+    # The server answered, and did not end the connection: the transaction is rolled back.
     return exc.sqlstate is not None and exc.code not in (Code.UNAVAILABLE, Code.UNKNOWN)
 
 
 def is_conflict(exc: Exception) -> bool:
-    """Whether a transaction ran into another one: nothing happened, and it may be run again."""
+    """Whether a transaction was rolled back because of a concurrent one: it may be retried."""
     return isinstance(exc, DatabaseError) and exc.sqlstate in _SAFE_TO_REPEAT

@@ -11,20 +11,22 @@ seconds after the change. Used by ``repository`` code; read ``store`` next.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from math import log as logarithm
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 from uuid import uuid4
 
 from paceline.clock import Clock
-from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.concurrency import SingleFlight, expired, name_timeout
 from paceline.errors import Code, Error, NotFound
+from paceline.log import Logger
 from paceline.redis.entry_codec import Entry, EntryCodec, Unreadable
 from paceline.redis.invalidations import PendingInvalidation, PendingInvalidations
 from paceline.redis.store import Change, Kind, Lease, Store
+from paceline.stats import StatsEntry
 from paceline.trace import carried
 
 V = TypeVar("V")
@@ -41,14 +43,6 @@ _OVER: Final = frozenset({
     Code.RESOURCE_EXHAUSTED,
 })  # fmt: skip
 _NO_LEAVE: Final = Lease("")
-
-
-class Logger(Protocol):
-    """Where it is told that the cache holds what it should not."""
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log it."""
-        ...
 
 
 @dataclass(slots=True)
@@ -123,14 +117,14 @@ class CacheAside(Generic[V]):
         self._stats = CacheStats()
         self._flight: SingleFlight[tuple[str, str], V] = SingleFlight()
         self._reads: ReadCoalescer[str, Entry[V] | None] = ReadCoalescer(
-            self._read_all, name=f"reading cached {name}", lanes=2, max_batch=128,
+            self._read_all, name=f"reading cached {name}", max_in_flight=2, max_batch=128,
             observer=observer,
         )  # fmt: skip
         self._leases: ReadCoalescer[str, Lease] = ReadCoalescer(
             self._lease_all, name=f"leasing cached {name}", max_batch=128, observer=observer
         )
         self._changes: WriteCoalescer[Change, bool] = WriteCoalescer(
-            store.change, name=f"changing cached {name}", lanes=2, max_batch=64,
+            store.change, name=f"changing cached {name}", max_in_flight=2, max_batch=64,
             observer=observer,
         )  # fmt: skip
         self._debts = PendingInvalidations(
@@ -142,10 +136,11 @@ class CacheAside(Generic[V]):
         """What it has done so far."""
         return replace(self._stats, owed=len(self._debts))
 
-    @property
-    def coalescers(self) -> Sequence[Coalescer]:
-        """What its trips to the store are made with."""
-        return (self._reads, self._leases, self._changes)
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: its own figures and those of its batches."""
+        yield StatsEntry("caches", self.name, lambda: self.stats)
+        for coalescer in (self._reads, self._leases, self._changes):
+            yield from coalescer.stats_entries()
 
     async def start(self) -> None:
         """Let calls use the cache, also again after `stop`."""

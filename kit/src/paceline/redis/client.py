@@ -9,31 +9,21 @@ Used by ``store`` (which ``aside`` stands on) and by ``limit``.
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, cast
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from paceline.clock import Clock
 from paceline.errors import Code, Error
+from paceline.log import Logger
 from paceline.redis.connections import Answer, ConnectionPool, Word
-from paceline.resilience import Breaker
+from paceline.resilience import CircuitBreaker
+from paceline.stats import StatsEntry
 from paceline.trace import SpanKind, span
 
 _MOST_KINDS: Final = 16
 _SYSTEM: Final = {"db.system.name": "redis"}
-
-
-class Logger(Protocol):
-    """Where the comings and goings of the server are told."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log that it is back."""
-        ...
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log that it is away."""
-        ...
 
 
 class Script:
@@ -75,14 +65,18 @@ class Redis:
         self._required = required
         self._connections: ConnectionPool | None = None
         self._refusals: set[str] = set()
-        self.breaker = Breaker(
+        self.breaker = CircuitBreaker(
             clock,
             name="redis",
-            failures=failures,
-            rest=rest,
+            failure_threshold=failures,
+            reset_timeout=rest,
             is_failure=_is_away,
             on_change=self._tell,
         )
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: its circuit breaker."""
+        yield from self.breaker.stats_entries()
 
     async def start(self) -> None:
         """Let commands in. Errors: UNAVAILABLE when it is required and away."""

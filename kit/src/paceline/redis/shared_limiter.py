@@ -18,7 +18,7 @@ from paceline.errors import Error
 from paceline.redis.client import Redis
 from paceline.redis.connections import Word
 from paceline.redis.scripts import TAKE
-from paceline.resilience import Decision, RateLimiter
+from paceline.resilience import RateLimitDecision, RateLimiter
 
 _MICROSECONDS: Final = 1e6
 _LONGEST_KEY: Final = 128
@@ -56,8 +56,8 @@ class SharedLimiter:
         if self._burst < 1:
             raise ValueError("the burst must be at least 1")
         self._interval = _MICROSECONDS / rate
-        self._takes: WriteCoalescer[_Take, Decision] = WriteCoalescer(
-            self._take_all, name=f"asking the shared {name}", lanes=2, max_batch=256
+        self._takes: WriteCoalescer[_Take, RateLimitDecision] = WriteCoalescer(
+            self._take_all, name=f"asking the shared {name}", max_in_flight=2, max_batch=256
         )
         self._fallbacks = 0
 
@@ -79,7 +79,7 @@ class SharedLimiter:
         """Wait until everybody is answered."""
         await self._takes.stop()
 
-    async def take(self, key: str, cost: float = 1.0) -> Decision:
+    async def take(self, key: str, cost: float = 1.0) -> RateLimitDecision:
         """Take ``cost`` requests from the bucket of ``key``, or nothing when it holds fewer.
 
         Never fails because Redis is away. Errors: ``ValueError`` as for `RateLimiter.take`.
@@ -94,7 +94,7 @@ class SharedLimiter:
             self._fallbacks += 1
             return self._local.take(key, cost)
 
-    async def _take_all(self, takes: Sequence[_Take]) -> Sequence[Decision]:
+    async def _take_all(self, takes: Sequence[_Take]) -> Sequence[RateLimitDecision]:
         # Takes that are equal are one question: how many of these? Many requests of few callers
         # then cost the server little.
         groups: dict[_Take, int] = {}
@@ -124,7 +124,9 @@ class SharedLimiter:
             key = blake2b(key.encode(), digest_size=32).hexdigest()
         return f"{self.name}:{key}"
 
-    def _decisions(self, cost: float, allowed: int, until_full: float) -> Iterator[Decision]:
+    def _decisions(
+        self, cost: float, allowed: int, until_full: float
+    ) -> Iterator[RateLimitDecision]:
         """One after the other: ``allowed`` that pass, then refusals; times in microseconds."""
         for _ in range(allowed):
             until_full += cost
@@ -133,9 +135,9 @@ class SharedLimiter:
         while True:
             yield refusal
 
-    def _decision(self, until_full: float, wait: float) -> Decision:
+    def _decision(self, until_full: float, wait: float) -> RateLimitDecision:
         left = self._burst - (until_full - 1) / self._interval
-        return Decision(
+        return RateLimitDecision(
             wait == 0.0,
             self._burst,
             int(max(0.0, min(left, self._burst))),

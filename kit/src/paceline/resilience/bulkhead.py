@@ -1,63 +1,75 @@
-"""A bulkhead: one kind of work cannot take all of what several kinds share.
+"""A bulkhead: a bound on one kind of work, so that it cannot take all of a shared resource.
 
-``async with bulkhead:`` around each piece of it. At most ``limit`` are inside, ``most_waiting``
-wait in order, each for as long as its ambient deadline lets it, and one more is refused at once,
-for a queue without an end is only a slower refusal. A cancelled wait gives its place back. Pages of
-records are inside one in the service: each takes a connection of its own for as long as it lasts,
-and twenty-five of them would leave none for the trips that carry everybody else.
+A semaphore with a bounded queue. At most ``limit`` run; ``max_waiting`` more wait in order, each as
+long as its deadline allows; one more is refused at once, since an unbounded queue only refuses
+later. A cancelled wait does not use up a place. Example: a page of rows holds a database connection
+for as long as it is read, so pages get half of the connections, and the batches that serve all
+other requests always find one.
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 
 from paceline.concurrency import name_timeout
 from paceline.errors import Overloaded
+from paceline.stats import StatsEntry
 
 
 @dataclass(frozen=True, slots=True)
 class BulkheadStats:
-    """Who is inside and who waits just now; who was refused so far."""
+    """The ``limit``, how many are ``active`` and ``waiting`` now, and how many were ``refused``."""
 
     limit: int
-    inside: int
+    active: int
     waiting: int
     refused: int
 
 
 class Bulkhead:
-    """At most ``limit`` at once and ``most_waiting`` before them; ``name`` is for the error.
+    """At most ``limit`` blocks at once, and ``max_waiting`` that wait for a place.
 
-    Errors, on entering: `Overloaded`.
+        pages = Bulkhead("pages", limit=12)
+        async with pages:
+            rows = await read_page(cursor)
+
+    ``name`` is for errors.
+
+    Errors, on entry: `Overloaded` when too many wait. ``ValueError`` for settings out of range.
     """
 
-    def __init__(self, name: str, *, limit: int, most_waiting: int = 256) -> None:
-        if limit < 1 or most_waiting < 0:
-            raise ValueError("a limit of at least 1, and nobody or somebody waiting")
+    def __init__(self, name: str, *, limit: int, max_waiting: int = 256) -> None:
+        if limit < 1 or max_waiting < 0:
+            raise ValueError("limit must be at least 1, max_waiting at least 0")
         self.name = name
         self._limit = limit
-        self._most_waiting = most_waiting
+        self._max_waiting = max_waiting
         self._places = asyncio.Semaphore(limit)
-        self._inside = self._waiting = self._refused = 0
+        self._active = self._waiting = self._refused = 0
 
     @property
     def stats(self) -> BulkheadStats:
-        """How it stands."""
-        return BulkheadStats(self._limit, self._inside, self._waiting, self._refused)
+        """The state and the counters."""
+        return BulkheadStats(self._limit, self._active, self._waiting, self._refused)
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("bulkheads", self.name, lambda: self.stats)
 
     async def __aenter__(self) -> None:
-        if self._places.locked() and self._waiting >= self._most_waiting:
+        if self._places.locked() and self._waiting >= self._max_waiting:
             self._refused += 1
             raise Overloaded(f"{self.name}: too many at once, try again later")
         self._waiting += 1
         try:
             await self._places.acquire()
         except asyncio.CancelledError:
-            name_timeout(f"waiting for a place among {self.name}")
+            name_timeout(f"waiting for the bulkhead of {self.name}")
             raise
         finally:
             self._waiting -= 1
-        self._inside += 1
+        self._active += 1
 
     async def __aexit__(
         self,
@@ -65,5 +77,5 @@ class Bulkhead:
         _exc: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        self._inside -= 1
+        self._active -= 1
         self._places.release()

@@ -1,35 +1,40 @@
-"""Load shedding: what cannot be done in good time is refused at once, the least important first.
+"""Load shedding: what cannot be served in good time is refused at once, the least important first.
 
-Work is counted in and out. Up to ``most`` may be in flight while it gets through in good time, so
-bursts and batches are welcome. When requests wait on average for longer than ``target``, or will by
-Little's law, or the event loop lags as much, a queue stands that no patience shortens: the limit
-falls with the delay, down to ``least``, and rises again afterwards. That is AIMD on the time spent
-queueing, as in WeChat's DAGOR (Zhou et al., SoCC 2018); what is beyond the normal time is waiting.
-Classes have shares of the limit: writes still pass where reads do not. Rejected: a gradient of
-latencies alone, to which batching looks like a queue, and a lasting overload like the normal state.
-Shared by the doors in ``web``, ``rpc`` and ``bus``; see `Admission`.
+Up to ``max_in_flight`` requests may be in flight as long as they are served in good time, so bursts
+and batches pass. When requests wait for longer than ``target_delay`` on average, or will do so by
+Little's law, or the event loop lags by as much, a queue has formed that will not go away by itself:
+the limit falls with the delay, down to ``min_in_flight``, and rises again afterwards. This is AIMD
+on the time spent queueing, as in WeChat's DAGOR (Zhou et al., SoCC 2018); what a request takes
+beyond the time it takes without load is queueing. Each `Priority` has a share of the limit: writes
+still pass where reads are refused.
+
+Rejected: a gradient of latencies alone, to which batching looks like a queue, and a lasting
+overload like the normal state.
 """
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Final
 
 from paceline.clock import Clock
+from paceline.log import Logger
+from paceline.stats import StatsEntry
 
 _SHARES: Final = (float("inf"), 1.0, 0.9, 0.6)
-_FEW: Final = 8  # fewer requests than this say nothing of how long they take
-_LEARN: Final = 0.05
-_FASTEST_CUT: Final = 0.4
+_MIN_SAMPLES: Final = 8  # fewer requests say nothing about how long they take
+_LEARNING_RATE: Final = 0.05
+_MIN_FACTOR: Final = 0.4
 _GROWTH_UNDER_LOAD: Final = 1.05
 _GROWTH: Final = 1.25
-_PATIENCE: Final = 1.0
-_QUIET: Final = 2.0  # seconds without a refusal after which it is over
+_MAX_WAIT: Final = 1.0
+_OVER_AFTER: Final = 2.0  # seconds without a refusal
 
 
 class Priority(IntEnum):
-    """What is refused last, first to last: probes never, then writes, reads, the background."""
+    """Importance, highest first: health checks are never refused, background work is first."""
 
     HEALTH = 0
     WRITE = 1
@@ -37,21 +42,13 @@ class Priority(IntEnum):
     BACKGROUND = 3
 
 
-class Logger(Protocol):
-    """Where an overload is told: once when it begins, once when it is over."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log that it is over."""
-        ...
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log that it begins."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class LoadSheddingStats:
-    """How it stands: ``limit`` of what may be in flight; delays, normal ones and lag in seconds."""
+    """The current ``limit``, what is ``in_flight``, and whether requests are refused now.
+
+    In seconds: the recent average ``delay_seconds`` of requests, what they take without load
+    (``normal_seconds``), and the event loop's ``lag_seconds``.
+    """
 
     limit: int
     in_flight: int
@@ -63,7 +60,7 @@ class LoadSheddingStats:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionStats:
-    """What a door has let in, and refused of each class."""
+    """Requests admitted through one entry, and refused by priority."""
 
     admitted: int
     refused_writes: int
@@ -72,15 +69,18 @@ class AdmissionStats:
 
 
 class LoadShedder:
-    """How much may be in flight just now.
+    """Decides how much may be in flight; every entry to the process has an `Admission` on it.
 
-    Settings: ``least`` and ``most`` in flight; ``target``: seconds of waiting on average that are
-    good enough, 0 for a limit that stays at ``most``; ``interval``: seconds between adjustments.
-    How long requests normally take is learned while no more than half of ``least`` is in flight;
-    as much again is always good enough, for what is slow varies.
+        shedder = LoadShedder(SystemClock(), log, max_in_flight=1024)
+        http, grpc = Admission(shedder, "http"), Admission(shedder, "grpc")
 
-    *Resources*: one timer, from `start` to `stop`. Errors: ``ValueError`` for settings that are out
-    of range.
+    The limit moves between ``min_in_flight`` and ``max_in_flight``. ``target_delay``: seconds of
+    queueing on average that are acceptable; 0 keeps the limit at ``max_in_flight``. ``interval``:
+    seconds between adjustments. How long requests take without load is learned while at most half
+    of ``min_in_flight`` are in flight; twice that is always acceptable, since slow requests vary.
+
+    Errors: ``ValueError`` for settings out of range. *Resources*: one timer, from `start` to
+    `stop`.
     """
 
     name = "load shedding"
@@ -90,21 +90,21 @@ class LoadShedder:
         clock: Clock,
         log: Logger,
         *,
-        least: int = 32,
-        most: int = 1024,
-        target: float = 0.05,
+        min_in_flight: int = 32,
+        max_in_flight: int = 1024,
+        target_delay: float = 0.05,
         interval: float = 0.025,
     ) -> None:
-        if most < 1 or least < 1 or target < 0 or interval <= 0:
-            raise ValueError("least and most from 1, target from 0, interval above 0")
+        if max_in_flight < 1 or min_in_flight < 1 or target_delay < 0 or interval <= 0:
+            raise ValueError("bounds must be at least 1, target_delay at least 0, interval above 0")
         self.now = clock.monotonic
         self._log = log
-        self._least = min(least, most)
-        self._most = most
-        self._target = target
+        self._min = min(min_in_flight, max_in_flight)
+        self._max = max_in_flight
+        self._target = target_delay
         self._interval = interval
-        self._limit = float(most)
-        self._bounds = [share * most for share in _SHARES]
+        self._limit = float(max_in_flight)
+        self._bounds = [share * max_in_flight for share in _SHARES]
         self._in_flight = self._peak = 0
         self._since, self._done, self._spent = self.now(), 0, 0.0
         self._delay = self._normal = self._lag = 0.0
@@ -116,19 +116,23 @@ class LoadShedder:
 
     @property
     def stats(self) -> LoadSheddingStats:
-        """How it stands."""
+        """The state."""
         return LoadSheddingStats(
             int(self._limit), self._in_flight, self._overload is not None,
             self._delay, self._normal, self._lag,
         )  # fmt: skip
 
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("shedders", self.name, lambda: self.stats)
+
     async def start(self) -> None:
-        """Begin to watch the event loop."""
+        """Begin to measure the event loop and to adjust the limit."""
         loop = asyncio.get_running_loop()
-        self._watch(loop, loop.time())
+        self._tick(loop, loop.time())
 
     async def stop(self) -> None:
-        """Watch no longer; the limit stays as it is."""
+        """Measure no longer; the limit stays as it is."""
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
@@ -140,64 +144,64 @@ class LoadShedder:
         It may not while as much as its share of the limit is in flight, or the event loop lags.
         """
         with suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_MAX_WAIT):
                 await self._room.wait()
 
-    def refuses(self, priority: Priority) -> bool:
-        """Whether there is no room for one more of this class. Counts nothing."""
+    def is_full(self, priority: Priority) -> bool:
+        """Whether one more request of this priority would be over the limit."""
         return self._in_flight >= self._bounds[priority]
 
-    def enter(self) -> "Permit":
-        """Count one in."""
+    def admit(self) -> "Permit":
+        """Count one request in, whatever the limit."""
         self._in_flight += 1
         if self._in_flight > self._peak:  # noqa: PLR1730 - a call of max costs more than all else
             self._peak = self._in_flight
         return Permit(self, self.now())
 
-    def enter_background(self) -> "Permit":
+    def admit_background(self) -> "Permit":
         """Count one piece of background work in, such as a batch of messages.
 
-        How long it takes depends on its size and says nothing of the load, so it does not count as
-        a delay: long batches would else have requests refused.
+        How long it takes depends on its size and says nothing about the load, so its duration is
+        not measured: a long batch would else have requests refused.
         """
         self._in_flight += 1
         self._peak = max(self._peak, self._in_flight)
         return Permit(self, None)
 
-    def leave(self, entered_at: float | None) -> None:
-        """Count one out; None when how long it took says nothing of the load."""
+    def release(self, admitted_at: float | None) -> None:
+        """Count one request out; None if its duration says nothing about the load."""
         self._in_flight -= 1
-        if entered_at is not None:
+        if admitted_at is not None:
             self._done += 1
-            self._spent += self.now() - entered_at
+            self._spent += self.now() - admitted_at
 
-    def note_refusal(self) -> None:
-        """Count one that was not let in."""
+    def count_refusal(self) -> None:
+        """Count a request that was refused."""
         self._refused += 1
 
     def adjust(self, lag: float) -> None:
-        """Set the limit by what has been since the last time; ``lag``: the event loop's."""
+        """Set the limit from what was measured since the last time; ``lag``: the event loop's."""
         now = self.now()
         refused = self._refused - self._refused_before
         self._lag = lag
-        if self._done >= _FEW:
+        if self._done >= _MIN_SAMPLES:
             delay = self._spent / self._done
-            if not refused and self._peak <= self._least // 2:
-                self._normal += (delay - self._normal) * _LEARN
-            if self._in_flight > self._least and delay < self._target:
-                # Those who are coming in will see what those who leave have not seen.
+            if not refused and self._peak <= self._min // 2:
+                self._normal += (delay - self._normal) * _LEARNING_RATE
+            if self._in_flight > self._min and delay < self._target:
+                # By Little's law: what arrives now waits for longer than what ends now.
                 delay = max(delay, self._in_flight * (now - self._since) / self._done)
             self._delay = delay
         elif not self._in_flight:
             self._delay = 0.0
         if self._target:
             self._set_limit(refused=refused > 0)
-        self._tell(now, refused)
+        self._log_overload(now, refused)
         self._refused_before = self._refused
-        if self._done >= _FEW or not self._in_flight:
+        if self._done >= _MIN_SAMPLES or not self._in_flight:
             self._since, self._done, self._spent = now, 0, 0.0
         self._peak = self._in_flight
-        if self.refuses(Priority.BACKGROUND) or (self._target and lag > self._good_delay()):
+        if self.is_full(Priority.BACKGROUND) or (self._target and lag > self._good_delay()):
             self._room.clear()
         else:
             self._room.set()
@@ -207,18 +211,18 @@ class LoadShedder:
         worst = max(self._delay, self._lag)
         if worst <= good:
             limit = self._limit * (_GROWTH_UNDER_LOAD if refused else _GROWTH)
-        elif self._peak > self._least:
-            # Room that nobody used is no room.
-            limit = min(self._limit, self._peak) * max(_FASTEST_CUT, good / worst)
+        elif self._peak > self._min:
+            # Not from a limit that was never reached.
+            limit = min(self._limit, self._peak) * max(_MIN_FACTOR, good / worst)
         else:
             return
-        self._limit = min(max(limit, self._least), self._most)
+        self._limit = min(max(limit, self._min), self._max)
         self._bounds = [share * self._limit for share in _SHARES]
 
     def _good_delay(self) -> float:
         return self._normal + max(self._target, self._normal)
 
-    def _tell(self, now: float, refused: int) -> None:
+    def _log_overload(self, now: float, refused: int) -> None:
         overload = self._overload
         if refused:
             if overload is None:
@@ -230,18 +234,18 @@ class LoadShedder:
                 )  # fmt: skip
             overload.last = now
             overload.refused += refused
-        elif overload is not None and now - overload.last >= _QUIET:
+        elif overload is not None and now - overload.last >= _OVER_AFTER:
             self._overload = None
             self._log.info(
                 "no longer overloaded",
                 refused=overload.refused, seconds=round(overload.last - overload.since, 1),
             )  # fmt: skip
 
-    def _watch(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+    def _tick(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         now = loop.time()
         self.adjust(max(0.0, now - due))
         due = now + self._interval
-        self._timer = loop.call_at(due, self._watch, loop, due)
+        self._timer = loop.call_at(due, self._tick, loop, due)
 
 
 class _Overload:
@@ -253,31 +257,31 @@ class _Overload:
 
 
 class Permit:
-    """One that was let in, until it is given back; giving it back again does nothing."""
+    """An admitted request, until it is released; releasing it again does nothing."""
 
-    __slots__ = ("_entered_at", "_shedder")
+    __slots__ = ("_admitted_at", "_shedder")
 
-    def __init__(self, shedder: LoadShedder, entered_at: float | None) -> None:
+    def __init__(self, shedder: LoadShedder, admitted_at: float | None) -> None:
         self._shedder: LoadShedder | None = shedder
-        self._entered_at = entered_at
+        self._admitted_at = admitted_at
 
-    def leave(self) -> None:
-        """It is done, however it ended."""
+    def release(self) -> None:
+        """The request is over, whatever its outcome."""
         shedder, self._shedder = self._shedder, None
         if shedder is not None:
-            shedder.leave(self._entered_at)
+            shedder.release(self._admitted_at)
 
-    def leave_early(self) -> None:
-        """It goes on for as long as its client likes (a stream), and is counted no more."""
+    def release_early(self) -> None:
+        """Count the request no longer, nor its duration: it goes on as a stream."""
         shedder, self._shedder = self._shedder, None
         if shedder is not None:
-            shedder.leave(None)
+            shedder.release(None)
 
 
 class Admission:
-    """One way in: asks its `LoadShedder`, which others share, and has counts of its own.
+    """One entry to the process, such as the HTTP server: it has counters of its own.
 
-    ``name`` is for metrics: http, grpc.
+    All entries of a process share one `LoadShedder`. ``name`` is for metrics: "http", "grpc".
     """
 
     def __init__(self, shedder: LoadShedder, name: str) -> None:
@@ -288,21 +292,25 @@ class Admission:
 
     @property
     def stats(self) -> AdmissionStats:
-        """What it has done so far."""
+        """The counters."""
         _, writes, reads, background = self._refused
         return AdmissionStats(self._admitted, writes, reads, background)
 
-    def enter(self, priority: Priority) -> Permit | None:
-        """Let one in, whose ticket must be given back; or None, and it is to be refused."""
-        if self.refuses(priority):
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: the counters."""
+        yield StatsEntry("doors", self.name, lambda: self.stats)
+
+    def admit(self, priority: Priority) -> Permit | None:
+        """Admit a request, whose permit must be released; None: refuse it."""
+        if self.refuse(priority):
             return None
         self._admitted += 1
-        return self._shedder.enter()
+        return self._shedder.admit()
 
-    def refuses(self, priority: Priority) -> bool:
-        """Whether one more is to be refused, and count it then; who is not asks `enter` later."""
-        if not self._shedder.refuses(priority):
+    def refuse(self, priority: Priority) -> bool:
+        """Whether a request is to be refused, which is then counted; otherwise `admit` follows."""
+        if not self._shedder.is_full(priority):
             return False
-        self._shedder.note_refusal()
+        self._shedder.count_refusal()
         self._refused[priority] += 1
         return True

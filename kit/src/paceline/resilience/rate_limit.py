@@ -1,12 +1,12 @@
-"""Rate limits as a value: a token bucket per key, in this process.
+"""Rate limits: a token bucket for each key, in this process.
 
-The bucket is kept as one number, the time at which it will be full again (the "theoretical arrival
-time" of the generic cell rate algorithm, virtual scheduling form: ITU-T I.371, annex A), which
-gives the same answers as a bucket refilled by a timer, needs no timer, and makes a full bucket the
-same as an absent one. Invariant: in any window of t seconds a key is allowed at most burst + rate *
-t, unless it was forgotten to bound memory (see `RateLimiter`). `RateLimits` says which limiter
-counts what. Used by the rate limits of both doors (``web.middleware``, ``rpc.interceptors``), which
-tell the caller the numbers.
+A bucket is kept as one number, the time at which it will be full again (the "theoretical arrival
+time" of the generic cell rate algorithm, virtual scheduling form: ITU-T I.371, annex A). That gives
+the same answers as a bucket refilled by a timer, needs no timer, and makes a full bucket equal to
+an absent one.
+
+Invariant: in any window of t seconds a key is allowed at most burst + rate * t requests, unless its
+bucket was dropped to bound memory (see `RateLimiter`).
 """
 
 import math
@@ -19,19 +19,19 @@ import msgspec
 
 from paceline.clock import Clock
 
-# Seconds. Sums of floats round: the last request of a burst, and who waits exactly `retry_after`,
-# must not be refused for it. The bucket's own account stays exact, so this never adds up.
-_SLACK = 1e-6
+# Seconds. Sums of floats round: neither the last request of a burst nor a caller that waits for
+# exactly `retry_after` may be refused for that. The bucket itself stays exact, so this never adds
+# up.
+_ROUNDING: Final = 1e-6
 _NONE: Final[Mapping[str, "Limiter"]] = MappingProxyType({})
 
 
-class Decision(msgspec.Struct, frozen=True, gc=False):
-    """The answer to one `RateLimiter.take`.
+class RateLimitDecision(msgspec.Struct, frozen=True, gc=False):
+    """Whether a request is allowed, and what its response says about the limit.
 
-    ``limit`` is the bucket's size and ``remaining`` what is left in it, rounded down, both in
-    requests (units of ``cost``). ``reset_after`` is the seconds until the bucket is full again if
-    nothing else is taken; ``retry_after`` the seconds until the same take would succeed, 0 when
-    it was allowed.
+    ``limit``: the size of the bucket; ``remaining``: what is left in it, rounded down; both in
+    requests (units of ``cost``). ``reset_after``: seconds until the bucket is full again if nothing
+    else is taken; ``retry_after``: seconds until the same request would be allowed, 0 if it was.
     """
 
     allowed: bool
@@ -42,53 +42,63 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 
 
 class Limiter(Protocol):
-    """Who decides, at once or in a moment: `RateLimiter`, or one that replicas share."""
+    """Decides at once, as `RateLimiter`, or after a round trip, as a limiter replicas share."""
 
-    def take(self, key: str, /) -> Decision | Awaitable[Decision]:
+    def take(self, key: str, /) -> RateLimitDecision | Awaitable[RateLimitDecision]:
         """Take one request from the bucket of ``key``."""
         ...
 
 
 class RateLimits:
-    """One limit for everything, and others for what needs certain scopes.
+    """One limit for everything, and limits of their own for operations that need certain scopes.
 
-    An operation that needs a scope of ``own`` counts there and nowhere else; of several, the first
-    counts. A scope is named alike at every door, so an operation has one budget however it is
-    asked for. Everything else counts in ``general``, if there is one, as ``group``. Each has
-    buckets of its own, also where several stand on one limiter.
+        limits = RateLimits(RateLimiter(clock, rate=50), by_scope={"reports:read": slow})
+
+    An operation that needs a scope of ``by_scope`` counts there only, with the first such scope.
+    Scopes are the same over HTTP and gRPC, so an operation has one budget however it is called.
+    Everything else counts in ``general``, if there is one, under the name ``group``. Each limit has
+    buckets of its own, also where several use the same limiter.
     """
 
-    __slots__ = ("_general", "_own")
+    __slots__ = ("_by_scope", "_general")
 
     def __init__(
         self,
         general: Limiter | None,
         *,
         group: str = "",
-        own: Mapping[str, Limiter] = _NONE,
+        by_scope: Mapping[str, Limiter] = _NONE,
     ) -> None:
         prefix = f"{group} " if group else ""
         self._general = None if general is None else (prefix, general)
-        self._own = {scope: (f"{scope} ", limiter) for scope, limiter in own.items()}
+        self._by_scope = {scope: (f"{scope} ", limiter) for scope, limiter in by_scope.items()}
 
-    def of(self, scopes: Collection[str]) -> tuple[str, Limiter] | None:
-        """Who counts an operation that needs ``scopes``, and how its keys begin; None: nobody."""
-        for scope, limit in self._own.items():
+    def limit_for(self, scopes: Collection[str]) -> tuple[str, Limiter] | None:
+        """The prefix of the keys and the limiter for an operation that needs ``scopes``.
+
+        None: the operation is not limited.
+        """
+        for scope, limit in self._by_scope.items():
             if scope in scopes:
                 return limit
         return self._general
 
 
 class RateLimiter:
-    """Allow each key ``rate`` requests a second, and ``burst`` at once.
+    """Allows each key ``rate`` requests a second, and ``burst`` at once.
 
-    ``burst`` is the size of the bucket, in requests: at least 1, twice the rate unless given.
+        limiter = RateLimiter(SystemClock(), rate=10)
+        if not limiter.take(user).allowed:
+            ...
 
-    Memory is bounded twice. Buckets idle for long enough to be full again are forgotten as other
-    keys arrive. Beyond ``max_keys`` the bucket idle for longest goes: all refill at one rate, so
-    it is the nearest to full as a rule, and who is being limited is by that very fact not idle.
-    An evicted bucket restarts full; to gain that one burst, a caller must find ``max_keys``
-    others that are busier than itself.
+    In Go: ``golang.org/x/time/rate``, with a limiter for each key. ``burst`` is the size of a
+    bucket, in requests: at least 1, twice the rate unless given.
+
+    Memory is bounded twice. Buckets that have been idle long enough to be full are dropped as other
+    keys arrive. Beyond ``max_keys`` the bucket that has been idle for longest is dropped: since all
+    refill at one rate it is, as a rule, the nearest to full, and a key that is being limited is not
+    idle. A dropped bucket starts full again; to gain that one burst, a caller must find
+    ``max_keys`` others that are busier than itself.
 
     Not thread-safe: for one event loop. Errors: ``ValueError`` for settings out of range.
     """
@@ -110,24 +120,24 @@ class RateLimiter:
         self._window = self._burst / rate
         self._max_keys = max_keys
         self._now = -math.inf
-        # key → when its bucket is full again; the key that asked longest ago comes first.
+        # key → when its bucket is full again; the key that has been idle for longest comes first.
         self._buckets: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many keys are remembered."""
+        """The number of buckets in memory."""
         return len(self._buckets)
 
-    def take(self, key: str, cost: float = 1.0) -> Decision:
+    def take(self, key: str, cost: float = 1.0) -> RateLimitDecision:
         """Take ``cost`` requests from the bucket of ``key``, or nothing when it holds fewer.
 
-        Errors: ``ValueError`` when ``cost`` is not positive, or larger than the bucket: no wait
-        would ever make that succeed.
+        Errors: ``ValueError`` when ``cost`` is not positive, or larger than the bucket: it would
+        never be allowed.
         """
         if not 0.0 < cost <= self._burst:
             raise ValueError(f"a cost must be above 0 and at most the burst, {self._burst:g}")
         now = self._clock.monotonic()
         if now < self._now:
-            # A clock that goes back stands still instead: it neither refills nor punishes.
+            # A clock that goes back is taken as standing still: no refill, no penalty.
             now = self._now
         else:
             self._now = now
@@ -135,7 +145,7 @@ class RateLimiter:
         until_full = 0.0
         full_at = buckets.get(key)
         if full_at is None:
-            self._make_room(now)
+            self._evict(now)
         else:
             buckets.move_to_end(key)
             if full_at > now:
@@ -143,16 +153,16 @@ class RateLimiter:
         # Relative to now: a full bucket then holds exactly its burst, whatever the time.
         after = until_full + cost / self._rate
         wait = after - self._window
-        allowed = wait <= _SLACK
+        allowed = wait <= _ROUNDING
         if allowed:
             buckets[key] = now + after
             until_full = after
             wait = 0.0
-        remaining = int(self._burst - (until_full - _SLACK) * self._rate)
-        return Decision(allowed, self._burst, remaining, until_full, wait)
+        remaining = int(self._burst - (until_full - _ROUNDING) * self._rate)
+        return RateLimitDecision(allowed, self._burst, remaining, until_full, wait)
 
-    def _make_room(self, now: float) -> None:
-        """Before a new key: forget up to two full buckets, and one in any case at the bound."""
+    def _evict(self, now: float) -> None:
+        """Before a new key: drop up to two full buckets, and one in any case at the bound."""
         buckets = self._buckets
         for _ in range(2):
             oldest = next(iter(buckets), None)

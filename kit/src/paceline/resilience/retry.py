@@ -1,12 +1,11 @@
-"""Retry: once more, after a random pause, while it is safe, in time, and not too often.
+"""Retries with exponential backoff, within the deadline and within a budget.
 
-Safe: the caller says that ``call`` may run more than once, and only failures of the way there are
-repeated, UNAVAILABLE and ABORTED without a kind of their own; an error with a name has a meaning,
-and a caller who knows it. In time: never beyond the ambient deadline. Not too often: a `Budget`
-bounds retries to a tenth of all calls, as Finagle and gRPC do (gRFC A6), or an outage would be
-asked for several times the load that it fell over from. Pauses have full jitter (Brooker,
-"Exponential Backoff and Jitter", 2015), so those who failed together do not come back together.
-Used around reads in ``repository`` and around whole transactions in ``pg``.
+Retried by default is only what failed on the way, UNAVAILABLE and ABORTED without a ``kind`` of
+their own: an error with a name has a meaning for the caller. A retry never waits beyond the current
+deadline. A budget bounds retries to a tenth of all calls, as Finagle's and gRPC's do (gRFC A6):
+without one, an outage multiplies the load that caused it. Pauses have full jitter (Brooker,
+"Exponential Backoff and Jitter", 2015), so that clients which failed together do not return
+together.
 """
 
 import asyncio
@@ -17,15 +16,14 @@ from typing import Final, TypeVar
 
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
-from paceline.resilience.budget import Budget
 
 T = TypeVar("T")
-TRANSIENT: Final = frozenset({Code.UNAVAILABLE, Code.ABORTED})
+_TRANSIENT: Final = frozenset({Code.UNAVAILABLE, Code.ABORTED})
 
 
 @dataclass(frozen=True, slots=True)
 class RetryStats:
-    """Calls, the retries they cost, and retries that the budget or the deadline did not allow."""
+    """Since the start: ``calls``; ``retries`` made; those ``denied`` by the budget or deadline."""
 
     calls: int
     retries: int
@@ -33,65 +31,101 @@ class RetryStats:
 
 
 def is_transient(exc: Exception) -> bool:
-    """Whether the next attempt may fare better, and nothing was done by this one."""
-    return isinstance(exc, Error) and exc.code in TRANSIENT and not exc.kind
+    """Whether the attempt did nothing and the next one may succeed."""
+    return isinstance(exc, Error) and exc.code in _TRANSIENT and not exc.kind
+
+
+class RetryBudget:
+    """Retries as a fraction of calls: a token bucket that calls fill, not time.
+
+    Each call adds ``ratio`` of a retry; at most ``burst`` retries are saved up, and that many are
+    there at the start. Several `Retry` may share one budget.
+
+    Errors: ``ValueError`` for a ratio outside 0 to 1 or a burst below 1.
+    """
+
+    def __init__(self, *, ratio: float = 0.1, burst: float = 10.0) -> None:
+        if not 0 <= ratio <= 1 or burst < 1:
+            raise ValueError("ratio must be from 0 to 1, burst at least 1")
+        self._ratio = ratio
+        self._burst = burst
+        self._available = burst
+
+    def deposit(self) -> None:
+        """Count a call."""
+        self._available = min(self._available + self._ratio, self._burst)
+
+    def try_withdraw(self) -> bool:
+        """Take one retry; False when there is none left."""
+        if self._available < 1:
+            return False
+        self._available -= 1
+        return True
 
 
 class Retry:
-    """Makes calls, again when they fail. Settings: pauses in seconds.
+    """Runs calls and repeats those that fail.
 
-    ``attempts`` in all; the n-th pause is anything up to ``first_pause * 2 ** n``, at most
-    ``longest_pause``. ``retries``: which exceptions are repeated.
+        retry = Retry(RetryBudget())
+        rows = await retry.run(lambda: pool.fetch("SELECT …"))
+
+    ``max_attempts``: all in all, the first included. The pause before the n-th retry is random, up
+    to ``initial_backoff * 2 ** (n - 1)`` seconds and never more than ``max_backoff``.
+    ``is_retryable``: which exceptions are worth another attempt.
+
+    Errors: ``ValueError`` for settings out of range.
     """
 
     def __init__(
         self,
-        budget: Budget,
+        budget: RetryBudget,
         *,
-        attempts: int = 3,
-        first_pause: float = 0.02,
-        longest_pause: float = 0.5,
-        retries: Callable[[Exception], bool] = is_transient,
-        draw: Callable[[float, float], float] = random.uniform,
+        max_attempts: int = 3,
+        initial_backoff: float = 0.02,
+        max_backoff: float = 0.5,
+        is_retryable: Callable[[Exception], bool] = is_transient,
+        jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        if attempts < 1 or first_pause <= 0 or longest_pause < first_pause:
-            raise ValueError("attempts must be at least 1, and pauses above 0, the longest last")
+        if max_attempts < 1 or initial_backoff <= 0 or max_backoff < initial_backoff:
+            raise ValueError("max_attempts must be from 1, and 0 < initial_backoff <= max_backoff")
         self._budget = budget
-        self._attempts = attempts
-        self._first_pause = first_pause
-        self._longest_pause = longest_pause
-        self._retries = retries
-        self._draw = draw
-        self._calls = self._repeated = self._denied = 0
+        self._max_attempts = max_attempts
+        self._initial_backoff = initial_backoff
+        self._max_backoff = max_backoff
+        self._is_retryable = is_retryable
+        self._jitter = jitter
+        self._calls = self._retries = self._denied = 0
 
     @property
     def stats(self) -> RetryStats:
-        """What it has done so far."""
-        return RetryStats(self._calls, self._repeated, self._denied)
+        """The counters."""
+        return RetryStats(self._calls, self._retries, self._denied)
 
-    async def run(self, call: Callable[[], Awaitable[T]], *, attempts: int | None = None) -> T:
-        """Await ``call()`` until it works. Only for what may run more than once.
+    async def run(self, call: Callable[[], Awaitable[T]], *, max_attempts: int | None = None) -> T:
+        """Await ``call()`` until it succeeds. Only for what may safely run more than once.
 
-        ``attempts``: for this call. Errors: the last one.
+        ``max_attempts``: for this call, instead of the setting.
+
+        Errors: that of the last attempt.
         """
         self._calls += 1
-        self._budget.add()
-        longest = self._first_pause
-        for _ in range((attempts or self._attempts) - 1):
+        self._budget.deposit()
+        backoff = self._initial_backoff
+        for _ in range((max_attempts or self._max_attempts) - 1):
             try:
                 return await call()
             except Exception as exc:
-                if not self._retries(exc):
+                if not self._is_retryable(exc):
                     raise
-                pause = self._draw(0.0, longest)
-                if not self._may_pause(pause):
+                pause = self._jitter(0.0, backoff)
+                if not self._may_retry_after(pause):
                     self._denied += 1
                     raise
-            self._repeated += 1
+            self._retries += 1
             await asyncio.sleep(pause)
-            longest = min(2 * longest, self._longest_pause)
+            backoff = min(2 * backoff, self._max_backoff)
         return await call()
 
-    def _may_pause(self, seconds: float) -> bool:
+    def _may_retry_after(self, seconds: float) -> bool:
         left = remaining()
-        return (left is None or left > seconds) and self._budget.take()
+        return (left is None or left > seconds) and self._budget.try_withdraw()

@@ -12,17 +12,18 @@ if TYPE_CHECKING:
     from paceline.testing.cancel import cancel_at_every_await
     from paceline.testing.clock import ManualClock
     from paceline.testing.fixtures import database, nats, postgres, redis
+    from paceline.testing.logs import RecordingLog, SilentLog
     from paceline.testing.nats_servers import nats_cluster
     from paceline.testing.postgres_servers import TemplateDatabase, scratch_folder
     from paceline.testing.proxy import Proxy, Way, proxy_of
-    from paceline.testing.silent import SilentLog
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
             "ManualClock": "clock",
             "Proxy": "proxy",
-            "SilentLog": "silent",
+            "RecordingLog": "logs",
+            "SilentLog": "logs",
             "TemplateDatabase": "postgres_servers",
             "Way": "proxy",
             "cancel_at_every_await": "cancel",
@@ -39,6 +40,7 @@ else:
 __all__ = [
     "ManualClock",
     "Proxy",
+    "RecordingLog",
     "SilentLog",
     "TemplateDatabase",
     "Way",

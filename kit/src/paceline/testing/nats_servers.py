@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from paceline.engines import EngineError, NatsEngine, NatsNode, free_ports
-from paceline.testing.silent import SilentLog
+from paceline.testing.logs import SilentLog
 
 _ATTEMPTS: Final = 3
 

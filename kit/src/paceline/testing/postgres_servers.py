@@ -16,7 +16,7 @@ from typing import Final
 
 from paceline.engines import PostgresEngine
 from paceline.postgres import connect
-from paceline.testing.silent import SilentLog
+from paceline.testing.logs import SilentLog
 
 _FAST: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -7,7 +7,7 @@ pytest: ``fixtures`` has a session's server for a conftest, and shows how to use
 from pathlib import Path
 
 from paceline.engines import RedisEngine
-from paceline.testing.silent import SilentLog
+from paceline.testing.logs import SilentLog
 
 
 def new_test_redis(folder: Path) -> RedisEngine:

@@ -1,6 +1,6 @@
 """Spans of shared work: one for all, in the trace of its first caller, linked to the others'.
 
-A trip of a coalescer and a batch of messages serve many callers, and a span has one parent. So the
+A batch of a coalescer and a batch of messages serve many callers, and a span has one parent. So the
 work stands below the first caller that is recorded: a trace whose calls travelled alone is whole.
 Every other recorded caller gets a link to the work, and the work one to it, so whoever looks at
 either finds the other. Rejected: a copy of the span for each caller, which would say that the work
@@ -21,21 +21,21 @@ _NOTHING: Final[AbstractContextManager[None]] = nullcontext()
 
 
 class BatchSpans:
-    """Watches any number of coalescers: a span for each trip on which somebody is recorded."""
+    """Watches any number of coalescers: a span for each batch on which somebody is recorded."""
 
-    def mark(self) -> Span | None:
+    def capture(self) -> Span | None:
         """The caller's span."""
         return recording()
 
-    def trip(self, departure: BatchStart) -> AbstractContextManager[Span | None]:
-        """The trip's span, ambient while it is under way."""
-        callers = [mark for mark in departure.marks if isinstance(mark, Span)]
+    def batch(self, start: BatchStart) -> AbstractContextManager[Span | None]:
+        """The batch's span, ambient while it is under way."""
+        callers = [each for each in start.captured if isinstance(each, Span)]
         if not callers:
             return _NOTHING
-        span = callers[0].child(departure.name, SpanKind.INTERNAL)
-        span.attributes["paceline.trip.items"] = departure.size
-        span.attributes["paceline.trip.callers"] = len(departure.marks)
-        span.attributes["paceline.trip.waited"] = round(max(departure.waited), 6)
+        span = callers[0].child(start.name, SpanKind.INTERNAL)
+        span.attributes["paceline.trip.items"] = start.items
+        span.attributes["paceline.trip.callers"] = len(start.captured)
+        span.attributes["paceline.trip.waited"] = round(max(start.waited), 6)
         link(span, callers[1:])
         return Active(span)
 

@@ -10,29 +10,19 @@ loop. A service of the lifecycle, started early and stopped late; read ``otlp`` 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Final, Protocol
 
 from paceline.concurrency import remaining
+from paceline.log import Logger
+from paceline.stats import StatsEntry
 from paceline.trace.spans import Span
 
 _STOP_TIMEOUT: Final = 5.0
 _LAST_TRY: Final = 1.0
-
-
-class Logger(Protocol):
-    """Where it is told that spans are lost, and when they no longer are."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log a recovery. Called from a thread."""
-        ...
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log a failure. Called from a thread."""
-        ...
 
 
 class Sender(Protocol):
@@ -98,6 +88,10 @@ class TraceExport:
     def stats(self) -> ExportStats:
         """What became of the spans so far."""
         return ExportStats(self._sent, self._lost + self._refused, len(self._waiting))
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done so far."""
+        yield StatsEntry("exporters", self.name, lambda: self.stats)
 
     def record(self, span: Span) -> None:
         """Take a span that has ended: the sink of a `Tracer`. Never waits, never raises."""

@@ -10,7 +10,6 @@ import pytest
 from grpc import aio
 from grpc_health.v1 import health_pb2 as pb
 from grpc_reflection.v1alpha import reflection_pb2
-from recording_log import RecordingLog
 from rpc_echo import SERVICE, add_echo
 from rpc_wire import both, many, one
 
@@ -20,6 +19,7 @@ from paceline.grpc.health import LIVENESS, add_health
 from paceline.grpc.reflection import add_reflection
 from paceline.grpc.server import RpcServer
 from paceline.health import Health
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,6 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc import aio
-from recording_log import RecordingLog
 from rpc_echo import CHAT, COUNT, SAY, Count, Say, add_echo, count, say
 from rpc_wire import both, many, one
 
@@ -19,6 +18,7 @@ from paceline.grpc import interceptors
 from paceline.grpc.app import RpcApp
 from paceline.grpc.call import Call
 from paceline.grpc.server import RpcServer
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

@@ -6,12 +6,12 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 from http_wire import GET, Held, echo, hello, make_server, read_body, send_answer, serving
-from recording_log import RecordingLog
 
 from paceline.concurrency.deadline import fail_after, remaining
 from paceline.errors import Code, Error
 from paceline.http.asgi import Headers, Receive, Scope, Send
 from paceline.http.server.server import HttpServer
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from http_wire import GET, Client, Held, hello
-from recording_log import RecordingLog
 
 from paceline.http.asgi import ASGIApp
 from paceline.http.server.server import HttpServer
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import pytest
 from http_wire import GET, Client, Held, echo, hello, serving
-from recording_log import RecordingLog
 
 from paceline.clock import SystemClock
 from paceline.http.app import App
 from paceline.http.asgi import ASGIApp
 from paceline.http.middleware.shed import PreAdmission, by_method, shed
 from paceline.resilience.load_shedding import Admission, LoadShedder
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 
@@ -139,7 +139,9 @@ async def test_a_client_that_sends_and_does_not_read_costs_no_memory() -> None:
 
 
 def guarded(app: ASGIApp, *, most: int) -> tuple[ASGIApp, PreAdmission, Admission]:
-    door = Admission(LoadShedder(SystemClock(), RecordingLog(), most=most, target=0), "http")
+    door = Admission(
+        LoadShedder(SystemClock(), RecordingLog(), max_in_flight=most, target_delay=0), "http"
+    )
     classify = by_method(health=["/health"])
     return shed(door, classify)(app), PreAdmission(door, classify), door
 

@@ -7,12 +7,12 @@ from contextlib import suppress
 
 import pytest
 from http_wire import GET, Held, hello, make_server, send_answer, serving
-from recording_log import RecordingLog
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error
 from paceline.http.asgi import Receive, Scope, Send
 from paceline.lifecycle import Lifecycle
+from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 

@@ -3,7 +3,7 @@
 A ledger is clean when every balance is the sum of its account's entries, when all balances
 together are what was credited from outside, when every idempotency key that names an entry names
 one that exists, and when each paid order has the entry that pays it and no other order has one.
-Made by ``repository.audit``, printed by ``ledger_cli``.
+Made by ``repository.audit``.
 """
 
 import msgspec

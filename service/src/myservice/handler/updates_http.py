@@ -23,6 +23,8 @@ Position = Annotated[
         description="the `id` of the last event that was seen: go on after it",
     ),
 ]
+UPDATES: Final = "/records/updates"
+"""The path of the stream, below the API's prefix."""
 _REMEMBERED: Final = 512
 
 
@@ -51,7 +53,7 @@ class UpdateHandler:
 
     def register(self, api: RouteGroup) -> None:
         """Add the route."""
-        api.get("/records/updates", self.stream_updates, scopes=[READ])
+        api.get(UPDATES, self.stream_updates, scopes=[READ])
 
     async def stream_updates(
         self,

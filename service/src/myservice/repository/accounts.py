@@ -4,14 +4,13 @@ Implements ``service.accounts.AccountRepository``. Balances are written by ``led
 that starts after a transfer was acknowledged sees it, as ``paceline.coalesce.read`` explains.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final, LiteralString
 from uuid import UUID
 
 from myservice.domain.accounts import Account, AccountNotFound
 from myservice.repository.reading import Reads
-from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
 from paceline.postgres import Pool
 
@@ -44,18 +43,9 @@ class PgAccounts:
         )
 
     @property
-    def coalescers(self) -> Sequence[Coalescer]:
-        """What its trips to the database are made with."""
+    def parts(self) -> Sequence[object]:
+        """What starts, stops and measures its batches."""
         return (self._reads, self._inserts)
-
-    async def start(self) -> None:
-        """Let calls in, also again after `stop`."""
-        await self._reads.start()
-        await self._inserts.start()
-
-    async def stop(self) -> None:
-        """Let nobody in, and wait until everybody is answered."""
-        await asyncio.gather(self._reads.stop(), self._inserts.stop())
 
     async def insert(self, account: Account) -> Account:
         """Add an account."""

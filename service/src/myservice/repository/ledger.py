@@ -23,7 +23,7 @@ from myservice.domain.ledger import (
     KeyReused,
     Transfer,
 )
-from paceline.coalesce import Coalescer, Observer, WriteCoalescer
+from paceline.coalesce import Observer, WriteCoalescer
 from paceline.errors import Error, wrap
 from paceline.postgres import Connection, Pool, Row
 
@@ -87,23 +87,15 @@ class PgLedger:
     def __init__(self, pool: Pool, *, observer: Observer | None = None) -> None:
         self._pool = pool
         self._in_flight: set[tuple[str, str]] = set()
-        # One lane: on busy accounts a second batch could only wait for the first one's locks.
+        # One batch at a time: on busy accounts a second could only wait for the first one's locks.
         self._entries: WriteCoalescer[Entry, Transfer] = WriteCoalescer(
             self._enter_all, name="entering into the ledger", observer=observer
         )
 
     @property
-    def coalescers(self) -> Sequence[Coalescer]:
-        """What its trips to the database are made with."""
+    def parts(self) -> Sequence[object]:
+        """What starts, stops and measures its batches."""
         return (self._entries,)
-
-    async def start(self) -> None:
-        """Let calls in, also again after `stop`."""
-        await self._entries.start()
-
-    async def stop(self) -> None:
-        """Let nobody in, and wait until everybody is answered."""
-        await self._entries.stop()
 
     async def enter(self, entry: Entry) -> Transfer:
         """Make the entry; with a key that was used for it already, the first answer again.

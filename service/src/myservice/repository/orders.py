@@ -7,7 +7,6 @@ the second of two replicas wait for the first one's commit, and then give the sa
 orders are decided is ``payments``; for the order of locks see ``repository``.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, LiteralString, NamedTuple
@@ -21,7 +20,7 @@ from myservice.domain.orders import CREATED_SUBJECT, Order, OrderNotFound, annou
 from myservice.repository.payments import pay_all
 from myservice.repository.reading import Reads
 from myservice.service.orders import Announcement, Placement
-from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
 from paceline.messaging import Message
 from paceline.postgres import Connection, Pool, Row
@@ -99,18 +98,9 @@ class PgOrders:
         )
 
     @property
-    def coalescers(self) -> Sequence[Coalescer]:
-        """What its trips to the database are made with."""
+    def parts(self) -> Sequence[object]:
+        """What starts, stops and measures its batches."""
         return (self._reads, self._placements)
-
-    async def start(self) -> None:
-        """Let calls in, also again after `stop`."""
-        await self._reads.start()
-        await self._placements.start()
-
-    async def stop(self) -> None:
-        """Let nobody in, and wait until everybody is answered."""
-        await asyncio.gather(self._reads.stop(), self._placements.stop())
 
     async def place(self, placement: Placement) -> Order:
         """Add the order and announce it; with a key that was used for it already, the order again.

@@ -7,10 +7,11 @@ repositories. Writes have no part in this: whether one was done is not known aft
 connection.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from paceline.resilience import Budget, Bulkhead, Retry
+from paceline.resilience import Bulkhead, Retry, RetryBudget
+from paceline.stats import StatsEntry
 
 T = TypeVar("T")
 
@@ -19,7 +20,7 @@ class Reads:
     """``pages``: the most at once."""
 
     def __init__(self, *, pages: int = 12) -> None:
-        self.retry = Retry(Budget())
+        self.retry = Retry(RetryBudget())
         self.pages = Bulkhead("pages", limit=pages)
 
     async def trip(self, read: Callable[[], Awaitable[T]]) -> T:
@@ -30,3 +31,8 @@ class Reads:
         """A read that takes a connection for itself. Errors: its own, Overloaded."""
         async with self.pages:
             return await self.retry.run(read)
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: reads that were repeated, and pages that wait."""
+        yield StatsEntry("retries", "reads", lambda: self.retry.stats)
+        yield from self.pages.stats_entries()

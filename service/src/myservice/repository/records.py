@@ -9,7 +9,6 @@ Columns are always listed by name, in one place. The schema is ``migrations/``; 
 runs against this and against the in-memory fake.
 """
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +20,7 @@ import msgspec
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
 from myservice.repository.reading import Reads
 from myservice.repository.record_changes import SETTLED, LoggedChange
-from paceline.coalesce import Coalescer, Observer, ReadCoalescer, WriteCoalescer
+from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import AlreadyExists, wrap
 from paceline.postgres import Connection, DatabaseError, Pool, Row
 
@@ -74,9 +73,9 @@ _LOG_CHANGES: Final[LiteralString] = f"""
     )
 """
 _PRIMARY_KEY: Final = "records_pkey"
-# While one trip waits for the disk or the wire the next one can be under way; more would only make
+# While one batch waits for the disk or the wire the next one can be under way; more would only make
 # each of them smaller.
-_LANES: Final = 2
+_MAX_IN_FLIGHT: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,29 +125,23 @@ class PgRecords:
         self._encode = msgspec.json.Encoder().encode
         self._decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
         self._reads: ReadCoalescer[UUID, Record] = ReadCoalescer(
-            self._get_all, name="reading records", lanes=_LANES, observer=observer
+            self._get_all, name="reading records", max_in_flight=_MAX_IN_FLIGHT, observer=observer
         )
         self._inserts: WriteCoalescer[Record, Record] = WriteCoalescer(
-            self._insert_all, name="inserting records", lanes=_LANES, observer=observer
+            self._insert_all,
+            name="inserting records",
+            max_in_flight=_MAX_IN_FLIGHT,
+            observer=observer,
         )
-        # One lane: two batches could only wait for each other's locks.
+        # One batch at a time: two could only wait for each other's locks.
         self._changes: WriteCoalescer[_Change, Record | None] = WriteCoalescer(
             self._change_all, name="changing records", observer=observer
         )
 
     @property
-    def coalescers(self) -> Sequence[Coalescer]:
-        """What its trips to the database are made with."""
+    def parts(self) -> Sequence[object]:
+        """What starts, stops and measures its batches."""
         return (self._reads, self._inserts, self._changes)
-
-    async def start(self) -> None:
-        """Let calls in, also again after `stop`."""
-        for coalescer in (self._reads, self._inserts, self._changes):
-            await coalescer.start()
-
-    async def stop(self) -> None:
-        """Let nobody in, and wait until everybody is answered."""
-        await asyncio.gather(self._reads.stop(), self._inserts.stop(), self._changes.stop())
 
     async def get(self, record_id: UUID) -> Record:
         """One record. Errors: RecordNotFound."""

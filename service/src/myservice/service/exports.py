@@ -2,7 +2,7 @@
 
 Memory is flat: one page is held at a time. Each record that is there throughout is written once;
 one that comes, goes or changes meanwhile is written as its page found it, for no snapshot is held
-open against a busy database. Called by ``records_cli``; the pages are ``repository.records``'s.
+open against a busy database.
 """
 
 import csv

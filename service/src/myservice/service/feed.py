@@ -69,7 +69,7 @@ class ChangeLog(Protocol):
 class Wakeup(Protocol):
     """What tells that there may be something new."""
 
-    async def heard(self) -> None:
+    async def wait(self) -> None:
         """Wait until then."""
         ...
 
@@ -215,7 +215,7 @@ class RecordFeed:
     async def _pause(self, bell: Wakeup) -> None:
         try:
             async with asyncio.timeout(self._poll):
-                await bell.heard()
+                await bell.wait()
         except TimeoutError:
             pass
 

@@ -3,7 +3,7 @@
 Invariant: a chunk's records, its rejects and the note that it is done are one transaction, so at
 any moment, also after a ``kill -9``, each chunk is in or not in; the same command on the same file
 goes on with what is missing. Lines are parsed in other processes while the chunk before them is
-stored. Called by ``records_cli``; next are ``service.chunks`` and ``repository.imports``.
+stored.
 """
 
 import hashlib

@@ -7,7 +7,7 @@ goes on through failures: a log that is kept for longer harms nobody. Built by `
 import asyncio
 from typing import Protocol
 
-from paceline.concurrency import Background
+from paceline.concurrency import BackgroundService
 from paceline.errors import Error
 from paceline.log import Logger
 
@@ -20,7 +20,7 @@ class Trimmer(Protocol):
         ...
 
 
-class Retention(Background):
+class Retention(BackgroundService):
     """Trims ``log``. Settings, in seconds: ``keep``; ``every``, between two looks; and ``batch``.
 
     *Resources*: a task from `start` to `stop`.

@@ -3,16 +3,20 @@
 Invariant: None says that the effect is committed, so the message may be acknowledged; an exception
 that it is not, so it must come again. What is raised is about the whole batch, and nothing was
 done. That an order cannot be paid is its outcome, not the message's: such an order is refused and
-the message done with. Wired in ``main`` as the handler of a consumer of `CREATED_SUBJECT`; next is
-``service.orders``.
+the message done with.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from myservice.domain.orders import CREATED_SUBJECT, OrderCreated
 from myservice.service.orders import OrderService
 from paceline.errors import Code, Error
 from paceline.messaging import Incoming
+from paceline.messaging.nats import Stream
+
+ORDERS: Final = Stream("ORDERS", ("orders.>",))
+"""The stream of the orders' messages."""
 
 
 class OrderProcessor:

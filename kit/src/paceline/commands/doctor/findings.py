@@ -1,8 +1,7 @@
 """What a check found, and a list of that as text or JSON.
 
-A line says what was seen, even when it is well: an operator who compares two machines wants the
-figures, not a tick. Whatever is not well says how to mend it, on a line of its own. Made by every
-check of this room; `healthy` decides the command's exit code.
+A line says what was seen, also when all is well: an operator who compares two machines wants the
+figures. Whatever is not well says how to mend it, on a line of its own.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import msgspec
 
 
 class Status(StrEnum):
-    """How it looks: as it should, as it should not in production, or it will not work."""
+    """As it should be; works, but not as it should in production; does not work."""
 
     OK = "ok"
     WARN = "warn"
@@ -34,7 +33,7 @@ def ok(name: str, saw: str) -> Finding:
 
 
 def warn(name: str, saw: str, mend: str) -> Finding:
-    """It works, and will bite later."""
+    """It works, and is likely to fail later."""
     return Finding(name, Status.WARN, saw, mend)
 
 
@@ -57,8 +56,8 @@ def as_text(findings: Sequence[Finding]) -> str:
         if each.mend:
             lines.append(f"{'':4}  {'':{width}}  → {each.mend}")
     counts = {status: sum(each.status is status for each in findings) for status in Status}
-    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    return "\n".join([*lines, "", told]) + "\n"
+    summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return "\n".join([*lines, "", summary]) + "\n"
 
 
 def as_json(findings: Sequence[Finding]) -> str:

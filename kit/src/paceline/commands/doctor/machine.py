@@ -1,8 +1,7 @@
 """The machine and the process: interpreter, open files, disk, container limits, ports.
 
-Nothing here needs the network. Paths of the control group are parameters, so that a test can show
-any container; everything else is read from the system itself. Checks for ``examine``; the packages
-are in ``packages``.
+Nothing here needs the network. The control group's path is a parameter, so that a test can show any
+container; everything else is read from the system itself.
 """
 
 import os
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
-from paceline.commands.top import number, size
+from paceline.commands.units import number, size
 
 _OLDEST: Final = (3, 11)
 _FEW_FILES: Final = 1024
@@ -69,7 +68,7 @@ def check_container(*, processes: int = 1, root: Path = _CGROUP) -> list[Finding
     """The processors and memory that are left to us, against what ``processes`` need."""
     cores = _cores(root)
     allowed = _read(root / "memory.max", root / "memory/memory.limit_in_bytes")
-    return [_judge_cores(cores, processes), _judge_memory(allowed, processes)]
+    return [_assess_cores(cores, processes), _assess_memory(allowed, processes)]
 
 
 def check_ports(host: str, ports: Mapping[str, int]) -> list[Finding]:
@@ -77,7 +76,7 @@ def check_ports(host: str, ports: Mapping[str, int]) -> list[Finding]:
     return [_port(host, variable, port) for variable, port in ports.items()]
 
 
-def _judge_cores(cores: float, processes: int) -> Finding:
+def _assess_cores(cores: float, processes: int) -> Finding:
     saw = f"{number(cores)} for {processes} process{'es' if processes > 1 else ''}"
     if cores < 1:
         return warn("processors", saw, "less than one: give it a whole one, or expect pauses")
@@ -86,7 +85,7 @@ def _judge_cores(cores: float, processes: int) -> Finding:
     return ok("processors", saw)
 
 
-def _judge_memory(allowed: int | None, processes: int) -> Finding:
+def _assess_memory(allowed: int | None, processes: int) -> Finding:
     if allowed is None or allowed >= _UNLIMITED:
         return ok("memory", "no limit of a container")
     saw = f"{size(allowed)} for {processes} process{'es' if processes > 1 else ''}"

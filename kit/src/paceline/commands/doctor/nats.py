@@ -1,8 +1,8 @@
 """NATS: reachable, JetStream on, streams and consumers as they should be, nothing dead.
 
-Only asks: a stream that is not there yet is made by the service when it starts, so its absence is
-no fault. Whether the server syncs each write to disk cannot be seen from a client, and a finding
-says so rather than guess. A check for ``examine``.
+Nothing is created: a stream that does not exist yet is made by the service when it starts, so its
+absence is no fault. Whether the server syncs each write to disk cannot be seen from a client, and
+the finding says so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
-from paceline.commands.top import number, size
+from paceline.commands.doctor.runner import DoctorRun
+from paceline.commands.units import number, size
 from paceline.errors import Code
-from paceline.log import Logger
 from paceline.messaging import QueueError
 from paceline.messaging.nats import (
     CONSUMER_NOT_FOUND,
@@ -22,6 +22,7 @@ from paceline.messaging.nats import (
     NatsBus,
     NatsBusSettings,
     Stream,
+    dead_letter_stream,
     server_addresses,
 )
 
@@ -64,22 +65,22 @@ class _ConsumerInfo(msgspec.Struct, frozen=True):
 
 async def check_nats(
     url: str,
-    log: Logger,
+    run: DoctorRun,
     *,
-    consumers: Mapping[str, Stream],
-    dead: Stream,
-    program: str,
-    patience: float = 3.0,
+    consumers: Mapping[str, Stream] | None = None,
+    dead: Stream | None = None,
+    replicas: int = 1,
 ) -> list[Finding]:
     """All about the queue.
 
-    ``consumers``: the durable ones, and the stream of each. ``program``: the command that has
-    ``dead``.
+    ``consumers``: the stream of each durable consumer. ``dead``: the stream of dead letters, as
+    `dead_letter_stream` makes it unless given; ``replicas``: of that one.
 
-    Errors: `QueueError` when it cannot be reached within ``patience`` seconds.
+    Errors: `QueueError` when it cannot be reached within ``run.seconds``.
     """
-    settings = NatsBusSettings(start_timeout=patience, publish_timeout=patience)
-    bus = NatsBus(url, log, name="doctor", settings=settings)
+    dead = dead or dead_letter_stream(replicas=replicas)
+    settings = NatsBusSettings(start_timeout=run.seconds, publish_timeout=run.seconds)
+    bus = NatsBus(url, run.log, name="doctor", settings=settings)
     await bus.start()
     try:
         found = [ok(_NAME, f"connected with {server_addresses(url.split(','))}")]
@@ -89,10 +90,10 @@ async def check_nats(
             return [*found, fail(_JETSTREAM, "JetStream is off", mend)]
         saw = f"{number(account.streams)} streams, {size(account.storage)} stored"
         found.append(ok(_JETSTREAM, saw))
-        for durable, stream in consumers.items():
+        for durable, stream in (consumers or {}).items():
             found += await _stream(bus, stream)
             found.append(await _consumer(bus, stream, durable))
-        return [*found, await _dead(bus, dead, program)]
+        return [*found, await _dead(bus, dead, run.name)]
     finally:
         await bus.stop()
 
@@ -101,7 +102,7 @@ async def _account(bus: NatsBus) -> _Account | None:
     try:
         return await bus.call_api("INFO", None, _Account)
     except QueueError as exc:
-        # Nobody answers where it is off; a server that has it refuses an account that has not.
+        # Without JetStream there is no answer; with it, an account without the right is refused.
         if isinstance(exc, JetStreamError) or exc.code in _JETSTREAM_OFF:
             await bus.ping()
             return None

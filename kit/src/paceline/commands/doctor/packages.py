@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Final
 
-from paceline.commands.doctor.findings import Finding, fail, ok
+from paceline.commands.doctor.findings import Finding, fail, ok, warn
 
 _REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*([^;]*)(?:;\s*(.*))?")
 _RULE: Final = re.compile(r"(>=|==|<)\s*([0-9.]+)")
@@ -19,18 +19,28 @@ _NUMBER: Final = re.compile(r"[0-9]+")
 
 
 def check_packages(*distributions: str) -> list[Finding]:
-    """What each distribution requires, against what is installed: one line when all is well."""
-    lines = [line for each in distributions for line in requires(each) or ()]
-    return judge_requirements(lines)
+    """What each distribution requires, against what is installed: one line when all is well.
+
+    One that is not installed itself, such as a service that runs from a folder, is a warning.
+    """
+    found: list[Finding] = []
+    lines: list[str] = []
+    for each in distributions:
+        try:
+            lines += requires(each) or ()
+        except PackageNotFoundError:
+            saw = f"{each} is not installed, so its requirements are unknown"
+            found.append(warn("packages", saw, f"install {each} as a package"))
+    return [*found, *assess_requirements(lines)]
 
 
-def judge_requirements(lines: Sequence[str]) -> list[Finding]:
+def assess_requirements(lines: Sequence[str]) -> list[Finding]:
     """As `check_packages`, of requirements as metadata writes them."""
     wrong: list[Finding] = []
     right = 0
     for line in lines:
         match = _REQUIREMENT.match(line)
-        if match is None or _elsewhere(match[3] or ""):
+        if match is None or _is_for_another_platform(match[3] or ""):
             continue
         name, rules = match[1], match[2]
         try:
@@ -47,7 +57,7 @@ def judge_requirements(lines: Sequence[str]) -> list[Finding]:
     return wrong or [ok("packages", f"{right} as required")]
 
 
-def _elsewhere(marker: str) -> bool:
+def _is_for_another_platform(marker: str) -> bool:
     return "sys_platform != 'win32'" in marker.replace('"', "'") and sys.platform == "win32"
 
 

@@ -1,28 +1,29 @@
-"""PostgreSQL: reachable, new enough, with room for us, durable, writable, and at one time with us.
+"""PostgreSQL: reachable, new enough, connections left, durable, writable, clocks and schema right.
 
-One connection and one statement, as the role the service uses, so rights are its own. Rejected:
-anything that needs more than a service's rights, such as the settings' files. Checks for
-``examine``; whether the schema is right is `judge_schema`'s, from what the migrator reads.
+One connection and one statement, as the role the service uses, so the rights are its own. Rejected:
+anything that needs more than a service's rights, such as the server's configuration files.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from importlib.resources.abc import Traversable
+from typing import Any, Final, TypeAlias
 
-from paceline.clock import Clock
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
-from paceline.commands.top import duration
-from paceline.postgres import connect, describe
-from paceline.postgres.migrate import MigrationState, Row
+from paceline.commands.doctor.runner import DoctorRun
+from paceline.commands.units import duration
+from paceline.concurrency import fail_after
+from paceline.postgres import connect, describe_dsn
+from paceline.postgres.migrate import MigrationState, Row, open_migrator, read_source
 
 _OLDEST: Final = 14
 _NAME: Final = "postgres"
 _SKEW: Final = 1.0
 _BAD_SKEW: Final = 30.0
 
-_Told = Row | Mapping[str, Any]
+_Row: TypeAlias = Row | Mapping[str, Any]
 """A decode point: the statement gives the types."""
 
-_LOOK: Final = """
+_QUERY: Final = """
 SELECT current_setting('server_version') AS version,
     current_setting('server_version_num')::int / 10000 AS major,
     current_setting('max_connections')::int
@@ -45,44 +46,54 @@ SELECT current_setting('server_version') AS version,
 """
 
 
-async def check_postgres(
-    dsn: str, clock: Clock, *, wanted: int, patience: float = 3.0
-) -> list[Finding]:
+async def check_postgres(dsn: str, run: DoctorRun, *, wanted: int) -> list[Finding]:
     """All about the server. ``wanted``: the connections of all processes of this instance.
 
-    Errors: `paceline.postgres.DatabaseError` when it cannot be reached within ``patience`` seconds.
+    Errors: `paceline.postgres.DatabaseError` when it cannot be reached within ``run.seconds``.
     """
+    clock = run.clock
     began = clock.monotonic()
-    connection = await connect(dsn, timeout=patience)
+    connection = await connect(dsn, timeout=run.seconds)
     try:
         connected = clock.monotonic()
-        row = await connection.fetchrow(_LOOK)
+        row = await connection.fetchrow(_QUERY)
         ended = clock.monotonic()
         ours = clock.time()
     finally:
-        connection.terminate()  # a farewell could wait for a server that hangs
+        connection.terminate()  # an orderly close could wait for a server that hangs
     if row is None:
         return [fail(_NAME, "it gave no answer", "look into its log")]
-    trip = ended - connected
-    reached = f"{describe(dsn)}, connected in {duration(connected - began)}"
-    ahead = row["now"] - (ours - trip / 2)
-    return judge_row(row, reached, wanted=wanted, ahead=ahead, trip=trip)
+    round_trip = ended - connected
+    reached = f"{describe_dsn(dsn)}, connected in {duration(connected - began)}"
+    ahead = row["now"] - (ours - round_trip / 2)
+    return assess_server(row, reached, run, wanted=wanted, ahead=ahead, round_trip=round_trip)
 
 
-def judge_row(row: _Told, reached: str, *, wanted: int, ahead: float, trip: float) -> list[Finding]:
-    """What the server told. ``ahead``: its clock before ours, ``trip`` the round trip, seconds."""
+async def check_schema(dsn: str, folder: Traversable, run: DoctorRun) -> list[Finding]:
+    """The version of the schema against the migrations in ``folder``. Errors: as `connect`."""
+    versions = read_source(folder).versions
+    newest = versions[-1] if versions else 0
+    async with fail_after(run.seconds, "schema check"), open_migrator(dsn, folder) as migrator:
+        state = await migrator.state()
+    return [assess_schema(state, newest, program=run.name)]
+
+
+def assess_server(
+    row: _Row, reached: str, run: DoctorRun, *, wanted: int, ahead: float, round_trip: float
+) -> list[Finding]:
+    """What the server says of itself. ``ahead``: its clock before ours; both in seconds."""
     return [
         _version(row, f"{reached}, PostgreSQL {row['version']}"),
-        _places(row, wanted),
+        _connections(row, wanted, run),
         _durability(row),
-        _rights(row),
-        _encryption(row),
+        _rights(row, run),
+        _encryption(row, run),
         _encoding(row),
-        _clocks(ahead, trip),
+        _clocks(ahead, round_trip),
     ]
 
 
-def judge_schema(state: MigrationState, newest: int, *, program: str) -> Finding:
+def assess_schema(state: MigrationState, newest: int, *, program: str) -> Finding:
     """The version of the schema against the ``newest`` migration of this build.
 
     ``program`` is the command that has ``migrate``.
@@ -99,26 +110,27 @@ def judge_schema(state: MigrationState, newest: int, *, program: str) -> Finding
     return ok(name, f"{version}, as this build needs")
 
 
-def _version(row: _Told, reached: str) -> Finding:
+def _version(row: _Row, reached: str) -> Finding:
     if row["major"] < _OLDEST:
         return fail(_NAME, reached, f"needs PostgreSQL {_OLDEST} or newer")
     return ok(_NAME, reached)
 
 
-def _places(row: _Told, wanted: int) -> Finding:
+def _connections(row: _Row, wanted: int, run: DoctorRun) -> Finding:
     name = "connections"
     limits = [row["places"], row["role_limit"], row["database_limit"]]
     places = min(limit for limit in limits if limit is not None and limit >= 0)
     left = places - row["used"]
     saw = f"{wanted} wanted, {left} of {places} free"
     if wanted > places:
-        return fail(name, saw, "lower APP_MAX_DB_CONNS, or raise max_connections")
+        mend = f"lower {run.variable('max_db_conns')}, or raise max_connections"
+        return fail(name, saw, mend)
     if wanted > left:
         return warn(name, saw, "fine if this service has the others: count all replicas")
     return ok(name, saw)
 
 
-def _durability(row: _Told) -> Finding:
+def _durability(row: _Row) -> Finding:
     name = "durability"
     off = [setting for setting in ("fsync", "full_page_writes") if row[setting] == "off"]
     if off:
@@ -129,10 +141,11 @@ def _durability(row: _Told) -> Finding:
     return ok(name, f"fsync on, synchronous_commit {row['synchronous_commit']}")
 
 
-def _rights(row: _Told) -> Finding:
+def _rights(row: _Row, run: DoctorRun) -> Finding:
     name = "rights"
     if row["read_only"]:
-        return fail(name, "the server is read-only", "name the primary in APP_DATABASE_URL")
+        mend = f"name the primary in {run.variable('database_url')}"
+        return fail(name, "the server is read-only", mend)
     if row["schema"] is None or not row["may_use"]:
         return fail(name, "no schema that the role may use", "GRANT USAGE, or set search_path")
     if not row["may_create"]:
@@ -141,29 +154,30 @@ def _rights(row: _Told) -> Finding:
     return ok(name, f"may write, and create tables in schema {row['schema']}")
 
 
-def _encryption(row: _Told) -> Finding:
+def _encryption(row: _Row, run: DoctorRun) -> Finding:
     name = "encryption"
     if row["ssl"]:
         return ok(name, "the connection is encrypted")
     if row["same_machine"]:
         return ok(name, "none, and none needed on one machine")
-    return warn(name, "none, over the network", "add ?sslmode=verify-full to APP_DATABASE_URL")
+    mend = f"add ?sslmode=verify-full to {run.variable('database_url')}"
+    return warn(name, "none, over the network", mend)
 
 
-def _encoding(row: _Told) -> Finding:
+def _encoding(row: _Row) -> Finding:
     if row["encoding"] != "UTF8":
         mend = "make the database with ENCODING 'UTF8': others refuse some texts"
         return fail("encoding", str(row["encoding"]), mend)
     return ok("encoding", "UTF8")
 
 
-def _clocks(ahead: float, trip: float) -> Finding:
+def _clocks(ahead: float, round_trip: float) -> Finding:
     """The difference is known to half a round trip."""
     name = "clocks"
     skew = abs(ahead)
     way = "ahead of" if ahead > 0 else "behind"
-    saw = f"the database is {duration(skew)} {way} us, known within {duration(trip / 2)}"
+    saw = f"the database is {duration(skew)} {way} us, known within {duration(round_trip / 2)}"
     mend = "synchronize both clocks (chrony, systemd-timesyncd)"
-    if skew - trip / 2 > _BAD_SKEW:
+    if skew - round_trip / 2 > _BAD_SKEW:
         return fail(name, saw, mend)
-    return warn(name, saw, mend) if skew - trip / 2 > _SKEW else ok(name, saw)
+    return warn(name, saw, mend) if skew - round_trip / 2 > _SKEW else ok(name, saw)

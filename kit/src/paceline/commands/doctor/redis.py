@@ -1,17 +1,16 @@
 """Redis or Valkey: reachable, new enough, writable, and bound to stay within its memory.
 
-Asks ``INFO`` and nothing else: managed servers forbid ``CONFIG``. Whatever is kept there may be
-lost at any time, so its durability is not looked at. A check for ``examine``.
+Sends ``INFO`` and nothing else: managed servers forbid ``CONFIG``. Whatever is kept there may be
+lost at any time, so its durability does not matter.
 """
 
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from paceline.clock import Clock
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
-from paceline.commands.top import size
-from paceline.log import Logger
+from paceline.commands.doctor.runner import DoctorRun
+from paceline.commands.units import size
 from paceline.redis import Redis
 
 _NAME: Final = "redis"
@@ -19,11 +18,10 @@ _MEMORY: Final = "redis memory"
 _OLDEST: Final = 6
 
 
-async def check_redis(
-    url: str, log: Logger, clock: Clock, *, patience: float = 3.0
-) -> list[Finding]:
+async def check_redis(url: str, run: DoctorRun) -> list[Finding]:
     """All about the server. Errors: ``Error(UNAVAILABLE)`` when it does not answer in time."""
-    redis = Redis(url, log, clock, timeout=patience)
+    clock = run.clock
+    redis = Redis(url, run.log, clock, timeout=run.seconds)
     await redis.start()
     try:
         began = clock.monotonic()
@@ -33,12 +31,12 @@ async def check_redis(
         await redis.stop()
     where = urlsplit(url).netloc.rpartition("@")[2] or "its socket"
     saw = f"{_product(info)} on {where}, connected and answered in {milliseconds:.1f} ms"
-    return judge_redis(info, saw)
+    return assess_redis(info, saw, run)
 
 
-def judge_redis(info: Mapping[str, str], saw: str) -> list[Finding]:
-    """What the server told; ``saw`` is how it was reached."""
-    return [_server(info, saw), _memory(info)]
+def assess_redis(info: Mapping[str, str], saw: str, run: DoctorRun) -> list[Finding]:
+    """What the server's ``INFO`` says; ``saw`` is how it was reached."""
+    return [_server(info, saw, run), _memory(info)]
 
 
 def _product(info: Mapping[str, str]) -> str:
@@ -47,9 +45,10 @@ def _product(info: Mapping[str, str]) -> str:
     return f"Redis {info.get('redis_version', '?')}"
 
 
-def _server(info: Mapping[str, str], saw: str) -> Finding:
+def _server(info: Mapping[str, str], saw: str, run: DoctorRun) -> Finding:
     if info.get("role") == "slave":
-        return fail(_NAME, f"{saw}, a read-only replica", "name the primary in APP_REDIS_URL")
+        mend = f"name the primary in {run.variable('redis_url')}"
+        return fail(_NAME, f"{saw}, a read-only replica", mend)
     major = info.get("redis_version", "").partition(".")[0]
     if major.isdecimal() and int(major) < _OLDEST:
         return fail(_NAME, saw, f"needs Redis {_OLDEST} or newer, or Valkey")

@@ -2,9 +2,9 @@
 
 It opens the sockets, keeps the workers and does nothing else: no threads, no database, no gRPC, so
 there is little that could end it. SIGHUP exchanges the workers, who read their configuration
-afresh; SIGTERM and SIGINT stop all, a second one forces; exit codes are ``lifecycle.Exit``'s. What
-it was told (``plan``) stays for its life: another number of workers or another port needs a
-restart. Read ``workers`` next.
+afresh; SIGTERM and SIGINT stop all, a second one forces; exit codes are
+``lifecycle.ExitCode``'s. What it was told (``plan``) stays for its life: another number of workers
+or another port needs a restart. Read ``workers`` next.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from paceline.commands.prefork.spawn import Spawner
 from paceline.commands.prefork.workers import Workers
 from paceline.errors import Error
 from paceline.http import HttpServer
-from paceline.lifecycle import Exit, Lifecycle
-from paceline.log import Log, setup
+from paceline.lifecycle import ExitCode, Lifecycle
+from paceline.log import Log, setup_logging
 
 _ATTEMPTS = 3
 _START_TIMEOUT = 60.0
@@ -42,7 +42,7 @@ def main() -> int:
 
 def supervised(plan: SupervisorSpec, command: list[str]) -> int:
     """Run ``command`` as the plan says; the exit code."""
-    log = setup(plan.log_level, format=plan.log_format).bind(component="supervisor")
+    log = setup_logging(plan.log_level, format=plan.log_format).bind(component="supervisor")
     with ExitStack() as stack:
         try:
             listener = open_listener(plan.host, plan.port, reuse_port=plan.reuse_port)
@@ -51,7 +51,7 @@ def supervised(plan: SupervisorSpec, command: list[str]) -> int:
             stack.enter_context(reserved)
         except Error as exc:
             log.error("could not start", error=exc)
-            return Exit.FAILED
+            return ExitCode.FAILED
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="paceline-")))
         spawner = Spawner(command, listener, reserved_port=port_of(reserved), folder=folder)
         return asyncio.run(_live(plan, spawner, log))

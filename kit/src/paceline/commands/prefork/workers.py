@@ -15,6 +15,7 @@ from typing import Final, Generic, Literal, Protocol, TypeVar
 from paceline.clock import Clock
 from paceline.concurrency import LimitedTaskGroup
 from paceline.errors import Code, Error
+from paceline.log import Logger
 
 Notice = Literal["leave", "stop", "kill"]
 
@@ -40,18 +41,6 @@ class Worker(Protocol):
 
     def tell(self, notice: Notice) -> None:
         """Send it away: "leave" when another has its place, "stop" with all, "kill" for good."""
-        ...
-
-
-class Logger(Protocol):
-    """Where the story of the workers is told."""
-
-    def info(self, event: str, /, **fields: object) -> object:
-        """Log an event of ordinary life."""
-        ...
-
-    def error(self, event: str, /, **fields: object) -> object:
-        """Log a death."""
         ...
 
 

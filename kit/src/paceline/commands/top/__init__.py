@@ -1,10 +1,8 @@
-"""A live view of a running instance, by what its admin port tells: rates, latencies, queues, log.
+"""A live view of a running instance, from its admin port: rates, latencies, queues and log.
 
-Invariant: it only asks, once a second, for what anybody could scrape, so a look changes nothing and
-costs the instance next to nothing. It needs no metric in particular: what an instance does not have
-is not shown. Read ``instance`` (asking), ``exposition`` (reading metrics), ``figures`` (two looks
-become rates), ``panels`` (figures become text) and ``live``, the only file that knows the terminal
-library and is imported only by who shows a screen.
+Invariant: it only reads, once a second, what anybody could scrape, so it changes nothing and costs
+the instance next to nothing. No metric is required: what an instance does not have is not shown.
+The terminal library is imported for a screen only (`TopApp`).
 """
 
 from typing import TYPE_CHECKING
@@ -12,23 +10,20 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paceline.commands.top.draw import duration, number, size
-    from paceline.commands.top.instance import Away, Instance
+    from paceline.commands.top.client import AdminClient, Snapshot, Unreachable
     from paceline.commands.top.live import TopApp
-    from paceline.commands.top.snapshot import once
+    from paceline.commands.top.report import make_report
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
-            "Away": "instance",
-            "Instance": "instance",
+            "AdminClient": "client",
+            "Snapshot": "client",
             "TopApp": "live",
-            "duration": "draw",
-            "number": "draw",
-            "once": "snapshot",
-            "size": "draw",
+            "Unreachable": "client",
+            "make_report": "report",
         },
         extra="console",
     )
 
-__all__ = ["Away", "Instance", "TopApp", "duration", "number", "once", "size"]
+__all__ = ["AdminClient", "Snapshot", "TopApp", "Unreachable", "make_report"]

@@ -2,7 +2,7 @@
 
 A line is a name, labels and a number; comments, types and exemplars are passed over. Rejected: the
 client library's parser, which makes objects of everything a hundred times a minute, and lives in
-another room. What cannot be read is skipped: half a view is better than none. Used by ``figures``.
+another room. What cannot be read is skipped: half a view is better than none.
 """
 
 import re
@@ -58,7 +58,7 @@ class Samples:
         return {key: sum(values) for key, values in self._grouped(name, labels).items()}
 
     def largest_by(self, name: str, *labels: str) -> dict[tuple[str, ...], float]:
-        """As `by`, for what every worker tells of the same thing: the largest is taken."""
+        """As `by`, for what every worker reports of the same thing: the largest is taken."""
         return {key: max(values) for key, values in self._grouped(name, labels).items()}
 
     def _grouped(self, name: str, labels: Sequence[str]) -> dict[tuple[str, ...], list[float]]:

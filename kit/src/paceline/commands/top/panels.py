@@ -2,7 +2,7 @@
 
 Every panel is a list of lines; one that has nothing to show is empty and takes no place. On a
 screen with few rows the busiest routes and coalescers are shown, and how many others there are.
-Pure, and without colours: ``live`` puts the lines on a screen.
+Pure functions, without colours.
 """
 
 from collections import deque
@@ -12,9 +12,10 @@ from typing import Final
 
 import msgspec
 
-from paceline.commands.top.draw import bar, duration, number, size, sparkline
-from paceline.commands.top.instance import Readiness, State
+from paceline.commands.top.client import Readiness, State
+from paceline.commands.top.draw import bar, sparkline
 from paceline.commands.top.rates import Figures, Traffic
+from paceline.commands.units import duration, number, size
 
 _KEPT: Final = 120
 _BAR: Final = 12
@@ -24,26 +25,26 @@ _NONE: Final = "-"
 
 @dataclass(slots=True)
 class History:
-    """The last values of what has a line."""
+    """The last values of what is drawn as a sparkline."""
 
     rates: deque[float] = field(default_factory=lambda: deque[float](maxlen=_KEPT))
     slow: deque[float] = field(default_factory=lambda: deque[float](maxlen=_KEPT))
 
-    def note(self, figures: Figures) -> None:
-        """Remember these."""
+    def add(self, figures: Figures) -> None:
+        """Keep these."""
         found = [each for each in (figures.http, figures.rpc) if each is not None]
         self.rates.append(sum(each.rate for each in found))
         self.slow.append(max((each.p99 or 0.0 for each in found), default=0.0))
 
 
 def head(url: str, state: State, readiness: Readiness) -> str:
-    """Who it is and how it is."""
+    """What the instance is, and whether it is ready."""
     reasons = "; ".join(readiness.failing)
     health = readiness.status + (f" ({reasons})" if reasons else "")
     up = duration(state.uptime_seconds) if state.uptime_seconds else _NONE
     workers = f"({len(state.workers)} workers)" if state.workers else ""
-    who = " ".join(filter(None, (state.service, state.version, workers)))
-    return f"{who}  {health}  up {up}  pid {state.pid or _NONE}  {url}"
+    name = " ".join(filter(None, (state.service, state.version, workers)))
+    return f"{name}  {health}  up {up}  pid {state.pid or _NONE}  {url}"
 
 
 def all_panels(figures: Figures, history: History, *, width: int, rows: int) -> list[str]:
@@ -59,8 +60,8 @@ def all_panels(figures: Figures, history: History, *, width: int, rows: int) -> 
 
 
 def traffic(figures: Figures, history: History, width: int) -> list[str]:
-    """A line for each door, and how it went lately."""
-    lines = [_door(each) for each in (figures.http, figures.rpc) if each is not None]
+    """A line each for HTTP and gRPC, and the last minutes as sparklines."""
+    lines = [_traffic_line(each) for each in (figures.http, figures.rpc) if each is not None]
     if not lines:
         return ["no requests counted yet"]
     place = max((width - 16) // 2 - 1, 8)
@@ -71,8 +72,8 @@ def traffic(figures: Figures, history: History, width: int) -> list[str]:
 
 
 def process(figures: Figures) -> list[str]:
-    """The process, and on a line of its own what it turns away."""
-    well = [
+    """The process, and on a line of its own what it refuses."""
+    usual = [
         f"loop lag p99 {duration(figures.lag)}" if figures.lag is not None else "",
         f"cpu {figures.cpu:.0%}" if figures.cpu is not None else "",
         f"memory {size(figures.memory)}" if figures.memory is not None else "",
@@ -82,7 +83,7 @@ def process(figures: Figures) -> list[str]:
         f"SHEDDING {number(figures.shed)}/s" if figures.shed else "",
         f"BREAKER OPEN: {', '.join(figures.open_breakers)}" if figures.open_breakers else "",
     ]
-    lines = ("   ".join(filter(None, parts)) for parts in (well, alarms))
+    lines = ("   ".join(filter(None, parts)) for parts in (usual, alarms))
     return [line for line in lines if line]
 
 
@@ -104,10 +105,11 @@ def coalescers(figures: Figures, rows: int) -> list[str]:
     found = figures.coalescers
     if not found:
         return []
-    lines = [f"{'coalescer':{_NAME}} {'calls/s':>8} {'trips/s':>8} {'batch':>8} {'waiting':>7}"]
+    lines = [f"{'coalescer':{_NAME}} {'calls/s':>8} {'batches/s':>9} {'size':>7} {'waiting':>7}"]
     lines += [
-        f"{_cut(each.name):{_NAME}} {number(each.calls):>8} {number(each.trips):>8} "
-        f"{_NONE if each.batch is None else f'{each.batch:.1f}':>8} {number(each.waiting):>7}"
+        f"{_cut(each.name):{_NAME}} {number(each.calls):>8} {number(each.batches):>9} "
+        f"{_NONE if each.batch_size is None else f'{each.batch_size:.1f}':>7} "
+        f"{number(each.waiting):>7}"
         for each in found[:rows]
     ]
     return [*lines, *_others(len(found) - rows)]
@@ -122,7 +124,7 @@ def stores(figures: Figures) -> list[str]:
     ]
     lines += [
         f"cache {each.name}  {number(each.rate)} reads/s, "
-        f"{_NONE if each.share is None else f'{each.share:.1%}'} without a trip"
+        f"{_NONE if each.share is None else f'{each.share:.1%}'} served from cache"
         for each in figures.caches
     ]
     return lines
@@ -137,13 +139,13 @@ def queues(figures: Figures) -> list[str]:
         lines.append(f"outbox  {waiting} to send{oldest}")
     for each in figures.consumers:
         pending = _NONE if each.pending is None else number(each.pending)
-        trouble = f", {number(each.troubled)}/s not acknowledged" if each.troubled else ""
+        trouble = f", {number(each.failed)}/s not acknowledged" if each.failed else ""
         lines.append(f"consumer {each.name}  {number(each.rate)}/s{trouble}, {pending} pending")
     return lines
 
 
 def log_line(line: str) -> str:
-    """A line of the log for people, with nothing in it that a terminal would obey."""
+    """A line of the log for people, without any terminal control sequence."""
     try:
         record = msgspec.json.decode(line, type=dict[str, object])
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -162,7 +164,7 @@ def _in_flight(figures: Figures) -> str:
     return f"in flight {number(figures.in_flight)} of {number(figures.limit)}"
 
 
-def _door(found: Traffic) -> str:
+def _traffic_line(found: Traffic) -> str:
     return (
         f"{found.name}  {number(found.rate)}/s   p50 {_time(found.p50)}   p99 {_time(found.p99)}"
         f"   failed {found.failed:.1%}"

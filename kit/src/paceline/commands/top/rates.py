@@ -1,8 +1,8 @@
-"""Two looks at an instance become rates, latencies and levels.
+"""Two snapshots of an instance become rates, latencies and levels.
 
-Counters only say something by their difference over the time between the looks, which is never
-less than nothing: a counter that shrank began anew with its process. Whatever is missing from the
-metrics is missing here, None or no row; nothing is required. Pure; ``panels`` makes text of it.
+A counter's rate is its difference over the time between the snapshots, and never negative: a
+counter that shrank was reset with its process. Whatever is missing from the metrics is missing
+here, as None or no row; nothing is required. Pure functions.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
+from paceline.commands.top.client import Snapshot
 from paceline.commands.top.exposition import Samples
-from paceline.commands.top.instance import Look
 
 _HTTP: Final = "http_server_request_duration_seconds"
 _RPC: Final = "rpc_server_call_duration_seconds"
@@ -32,13 +32,13 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
-class Batches:
-    """One coalescer: calls and trips a second, calls for each trip (None: no trips), who waits."""
+class CoalescerUse:
+    """One coalescer: calls and batches a second, calls a batch (None without), calls waiting."""
 
     name: str
     calls: float
-    trips: float
-    batch: float | None
+    batches: float
+    batch_size: float | None
     waiting: float
 
 
@@ -53,8 +53,8 @@ class PoolUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Hits:
-    """One cache: reads a second, and the share that needed no trip to what it caches."""
+class CacheUse:
+    """One cache: reads a second, and the share that needed no read of what it caches."""
 
     name: str
     rate: float
@@ -63,17 +63,17 @@ class Hits:
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """One consumer: deliveries a second, those that went wrong among them, and what waits."""
+    """One consumer: deliveries a second, those not acknowledged among them, messages waiting."""
 
     name: str
     rate: float
-    troubled: float
+    failed: float
     pending: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """What is to be sent, and for how long it has been, in seconds."""
+    """Messages waiting to be sent, and the age of the oldest, in seconds."""
 
     messages: float
     oldest: float
@@ -83,16 +83,16 @@ class Outbox:
 class Figures:
     """All there is to show.
 
-    ``shed`` a second are turned away, where ``limit`` may be in flight; ``lag`` is the event loop's
-    p99, in seconds; ``cpu`` a share of one processor; ``memory`` in bytes.
+    ``shed`` requests a second are refused, where ``limit`` may be in flight; ``lag`` is the event
+    loop's p99, in seconds; ``cpu`` a share of one processor; ``memory`` in bytes.
     """
 
     http: Traffic | None
     rpc: Traffic | None
     routes: tuple[Traffic, ...]
-    coalescers: tuple[Batches, ...]
+    coalescers: tuple[CoalescerUse, ...]
     pools: tuple[PoolUse, ...]
-    caches: tuple[Hits, ...]
+    caches: tuple[CacheUse, ...]
     consumers: tuple[Consumption, ...]
     outbox: Outbox | None
     open_breakers: tuple[str, ...]
@@ -104,9 +104,9 @@ class Figures:
     memory: float | None
 
 
-def compare(before: Look, after: Look) -> Figures:
-    """The figures of the time between two looks."""
-    change = Change(before.samples, after.samples, after.at - before.at)
+def compare(before: Snapshot, after: Snapshot) -> Figures:
+    """The figures of the time between two snapshots."""
+    change = Deltas(before.samples, after.samples, after.at - before.at)
     now = after.samples
     return Figures(
         http=_all(change, _HTTP, "http_response_status_code", "HTTP"),
@@ -129,7 +129,7 @@ def compare(before: Look, after: Look) -> Figures:
     )
 
 
-class Change:
+class Deltas:
     """Differences of counters over ``seconds``."""
 
     def __init__(self, before: Samples, after: Samples, seconds: float) -> None:
@@ -138,15 +138,15 @@ class Change:
         self._seconds = max(seconds, 1e-9)
 
     def by(self, name: str, *labels: str) -> dict[tuple[str, ...], float]:
-        """How much more a second, by the values of these labels."""
+        """Increase a second, by the values of these labels."""
         old = self._before.by(name, *labels)
         return {
-            key: _grown(old.get(key, 0.0), value) / self._seconds
+            key: _increase(old.get(key, 0.0), value) / self._seconds
             for key, value in self._after.by(name, *labels).items()
         }
 
     def rate(self, name: str) -> float | None:
-        """How much more a second in all; None for a metric that is not there."""
+        """Increase a second of all together; None for a metric that is not there."""
         return self.by(name)[()] if self._after.of(name) else None
 
     def quantile(self, name: str, share: float, **labels: str) -> float | None:
@@ -157,7 +157,7 @@ class Change:
         """
         bounds = _counts(self._after, name, labels)
         old = _counts(self._before, name, labels)
-        grown = [(bound, _grown(old.get(bound, 0.0), count)) for bound, count in bounds.items()]
+        grown = [(bound, _increase(old.get(bound, 0.0), count)) for bound, count in bounds.items()]
         grown.sort()
         if not grown or grown[-1][1] <= 0:
             return None
@@ -185,11 +185,11 @@ def _counts(samples: Samples, name: str, labels: Mapping[str, str]) -> dict[floa
     return counts
 
 
-def _grown(old: float, new: float) -> float:
+def _increase(old: float, new: float) -> float:
     return new - old if new >= old else new
 
 
-def _all(change: Change, metric: str, status: str, name: str) -> Traffic | None:
+def _all(change: Deltas, metric: str, status: str, name: str) -> Traffic | None:
     rates = change.by(f"{metric}_count", status)
     if not rates:
         return None
@@ -201,13 +201,13 @@ def _all(change: Change, metric: str, status: str, name: str) -> Traffic | None:
     )  # fmt: skip
 
 
-def _routes(change: Change) -> Iterator[Traffic]:
+def _routes(change: Deltas) -> Iterator[Traffic]:
     labels = ("http_request_method", "http_route", "http_response_status_code")
     yield from _by_name(change, _HTTP, labels[:-1], labels[-1])
     yield from _by_name(change, _RPC, ("rpc_method",), "rpc_response_status_code")
 
 
-def _by_name(change: Change, metric: str, names: tuple[str, ...], status: str) -> Iterator[Traffic]:
+def _by_name(change: Deltas, metric: str, names: tuple[str, ...], status: str) -> Iterator[Traffic]:
     rates: dict[tuple[str, ...], list[float]] = {}
     for (*key, code), rate in change.by(f"{metric}_count", *names, status).items():
         found = rates.setdefault(tuple(key), [0.0, 0.0])
@@ -220,14 +220,14 @@ def _by_name(change: Change, metric: str, names: tuple[str, ...], status: str) -
             yield Traffic(" ".join(filter(None, values)), rate, p50, p99, bad / rate)
 
 
-def _coalescers(change: Change, now: Samples) -> Iterator[Batches]:
-    trips = change.by("paceline_coalescer_trips_total", "coalescer")
+def _coalescers(change: Deltas, now: Samples) -> Iterator[CoalescerUse]:
+    batches = change.by("paceline_coalescer_trips_total", "coalescer")
     waiting = now.by("paceline_coalescer_waiting", "coalescer")
     calls = change.by("paceline_coalescer_calls_total", "coalescer")
     for key in sorted(calls, key=lambda key: (-calls[key], key)):
-        made = trips.get(key, 0.0)
-        batch = calls[key] / made if made else None
-        yield Batches(key[0], calls[key], made, batch, waiting.get(key, 0.0))
+        count = batches.get(key, 0.0)
+        size = calls[key] / count if count else None
+        yield CoalescerUse(key[0], calls[key], count, size, waiting.get(key, 0.0))
 
 
 def _outbox(now: Samples) -> Outbox | None:
@@ -247,16 +247,16 @@ def _pools(now: Samples) -> Iterator[PoolUse]:
         yield PoolUse(name, in_use, most.get((name,), open_now), waiting.get((name,), 0.0))
 
 
-def _caches(change: Change) -> Iterator[Hits]:
+def _caches(change: Deltas) -> Iterator[CacheUse]:
     rates = change.by("paceline_cache_requests_total", "cache", "result")
     for name in sorted({name for name, _ in rates}):
         of_it = {result: rate for (cache, result), rate in rates.items() if cache == name}
         rate = sum(of_it.values())
-        spared = of_it.get("hit", 0.0) + of_it.get("coalesced", 0.0)
-        yield Hits(name, rate, spared / rate if rate else None)
+        hits = of_it.get("hit", 0.0) + of_it.get("coalesced", 0.0)
+        yield CacheUse(name, rate, hits / rate if rate else None)
 
 
-def _consumers(change: Change, now: Samples) -> Iterator[Consumption]:
+def _consumers(change: Deltas, now: Samples) -> Iterator[Consumption]:
     handled = change.by("paceline_consumer_handled_total", "consumer", "verdict")
     pending = now.largest_by("paceline_consumer_pending", "consumer")
     for name in sorted({name for name, _ in handled} | {name for (name,) in pending}):

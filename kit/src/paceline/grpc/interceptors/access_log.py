@@ -12,7 +12,7 @@ from typing import Final
 
 from paceline.errors import Code
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
-from paceline.log import Logger, prepared
+from paceline.log import Logger, record_writer
 
 _EVENT: Final = "call completed"
 _FIELDS: Final = ("method", "code", "duration_ms", "client")
@@ -21,8 +21,8 @@ _FIELDS: Final = ("method", "code", "duration_ms", "client")
 def access_log(log: Logger, *, quiet: Collection[str] = ()) -> Interceptor:
     """Log each call once, when it is over. ``quiet``: paths, "/package.Service/Method"."""
     hushed = frozenset(quiet)
-    info = prepared(log, "info", _EVENT, *_FIELDS)
-    debug = prepared(log, "debug", _EVENT, *_FIELDS)
+    info = record_writer(log, "info", _EVENT, *_FIELDS)
+    debug = record_writer(log, "debug", _EVENT, *_FIELDS)
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
         write = debug if method.path in hushed else info

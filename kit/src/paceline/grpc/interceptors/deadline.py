@@ -11,12 +11,12 @@ from typing import Final
 from paceline.concurrency import SharedDeadline
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 
-_CLIENT: Final = "the client set (grpc-timeout)"
+_CLIENT: Final = "the client (grpc-timeout)"
 
 
-def deadline(seconds: float, *, by: str | None = None) -> Interceptor:
-    """Bound each unary call. ``by``: who says so, for errors, to be read after "the 30s that"."""
-    common = SharedDeadline(seconds, "the call", by=by)
+def deadline(seconds: float, *, set_by: str | None = None) -> Interceptor:
+    """Bound each unary call. ``set_by``: for errors, "the service (APP_REQUEST_TIMEOUT)"."""
+    common = SharedDeadline(seconds, "the call", set_by=set_by)
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
         if method.streams:
@@ -24,7 +24,7 @@ def deadline(seconds: float, *, by: str | None = None) -> Interceptor:
 
         async def bounded(call: Call) -> bytes | None:
             left = call.time_remaining()
-            with common.block() if left is None else common.shorter(left, _CLIENT):
+            with common.scope() if left is None else common.shorter_scope(left, _CLIENT):
                 return await endpoint(call)
 
         return bounded

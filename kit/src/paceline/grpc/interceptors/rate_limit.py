@@ -7,21 +7,21 @@ counts once. Put it after `authenticate`, or it only sees addresses.
 
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.grpc.status import Throttled
-from paceline.resilience import Decision, RateLimits
+from paceline.resilience import RateLimitDecision, RateLimits
 
 
 def rate_limit(limits: RateLimits) -> Interceptor:
     """Let ``limits`` decide about each call."""
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
-        limit = limits.of(method.scopes)
+        limit = limits.limit_for(method.scopes)
         if limit is None:
             return endpoint
         prefix, limiter = limit
 
         async def limited(call: Call) -> bytes | None:
             decision = limiter.take(f"{prefix}{_key(call)}")
-            if not isinstance(decision, Decision):
+            if not isinstance(decision, RateLimitDecision):
                 decision = await decision
             if not decision.allowed:
                 raise Throttled(decision.retry_after)

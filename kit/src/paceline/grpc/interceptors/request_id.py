@@ -11,7 +11,7 @@ import secrets
 from typing import Final
 
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
-from paceline.log import pop, push
+from paceline.log import pop_fields, push_fields
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,64}")
 
@@ -30,11 +30,11 @@ def request_id() -> Interceptor:
                 name = f"{prefix}-{next(counter):06d}"
             call.request_id = name
             call.trailing.append(("x-request-id", name))
-            token = push({"request_id": name})
+            token = push_fields({"request_id": name})
             try:
                 return await endpoint(call)
             finally:
-                pop(token)
+                pop_fields(token)
 
         return with_request_id
 

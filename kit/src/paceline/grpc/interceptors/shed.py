@@ -25,16 +25,16 @@ def shed(door: Admission, classify: Classify, *, domain: str = "") -> Intercepto
         priority = classify(method)
 
         async def counted(call: Call) -> bytes | None:
-            ticket = door.enter(priority)
+            ticket = door.admit(priority)
             if ticket is None:
                 call.refusal = refusal
                 return None
             if method.streams:
-                ticket.leave_early()
+                ticket.release_early()
             try:
                 return await endpoint(call)
             finally:
-                ticket.leave()
+                ticket.release()
 
         return counted
 

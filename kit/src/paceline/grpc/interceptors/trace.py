@@ -11,7 +11,7 @@ from typing import Final
 
 from paceline.errors import Code
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
-from paceline.log import pop, push
+from paceline.log import pop_fields, push_fields
 from paceline.trace import Span, SpanKind, Tracer, attach, detach
 
 _SERVER: Final = SpanKind.SERVER  # looking a member up runs Python code, before 3.12
@@ -38,13 +38,13 @@ def trace(tracer: Tracer, *, quiet: Collection[str] = ()) -> Interceptor:
                 parent if isinstance(parent, str) else None,
                 state if isinstance(state, str) else "",
             )
-            token, logged = attach(context), push(context.ids())
+            token, logged = attach(context), push_fields(context.ids())
             try:
                 if isinstance(context, Span):
                     return await _record(context, endpoint, call)
                 return await endpoint(call)
             finally:
-                pop(logged)
+                pop_fields(logged)
                 detach(token)
 
         return traced

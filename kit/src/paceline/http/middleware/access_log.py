@@ -11,7 +11,7 @@ from typing import Final
 
 from paceline.http.asgi import ASGIApp, Middleware, Receive, Scope, Send
 from paceline.http.tracking import track
-from paceline.log import Logger, prepared
+from paceline.log import Logger, record_writer
 
 _CLIENT_CLOSED_REQUEST: Final = 499
 _EVENT: Final = "request completed"
@@ -21,8 +21,8 @@ _FIELDS: Final = ("method", "path", "status", "bytes", "duration_ms", "client")
 def access_log(log: Logger, *, quiet: Collection[str] = ()) -> Middleware:
     """Log each request once, when it is over."""
     hushed = frozenset(quiet)
-    info = prepared(log, "info", _EVENT, *_FIELDS)
-    debug = prepared(log, "debug", _EVENT, *_FIELDS)
+    info = record_writer(log, "info", _EVENT, *_FIELDS)
+    debug = record_writer(log, "debug", _EVENT, *_FIELDS)
 
     def wrap(app: ASGIApp) -> ASGIApp:
         async def logged(scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,7 +16,7 @@ from paceline.http.asgi import ASGIApp, Headers, Middleware, Receive, Scope, Sen
 from paceline.http.endpoint import PRINCIPAL
 from paceline.http.problem import HttpError
 from paceline.http.tracking import track
-from paceline.resilience import Decision, RateLimits
+from paceline.resilience import RateLimitDecision, RateLimits
 
 
 def rate_limit(limits: RateLimits) -> Middleware:
@@ -24,17 +24,17 @@ def rate_limit(limits: RateLimits) -> Middleware:
 
     def wrap(app: ASGIApp) -> ASGIApp:
         def limited(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-            limit = limits.of(needed_scopes(scope))
+            limit = limits.limit_for(needed_scopes(scope))
             if limit is None:
                 return app(scope, receive, send)
             prefix, limiter = limit
             decision = limiter.take(f"{prefix}{_key(scope)}")
-            if isinstance(decision, Decision):
+            if isinstance(decision, RateLimitDecision):
                 return app(scope, receive, _admitted(decision, scope, send))
             return limited_later(decision, scope, receive, send)
 
         async def limited_later(
-            decision: Awaitable[Decision], scope: Scope, receive: Receive, send: Send
+            decision: Awaitable[RateLimitDecision], scope: Scope, receive: Receive, send: Send
         ) -> None:
             await app(scope, receive, _admitted(await decision, scope, send))
 
@@ -43,7 +43,7 @@ def rate_limit(limits: RateLimits) -> Middleware:
     return wrap
 
 
-def _admitted(decision: Decision, scope: Scope, send: Send) -> Send:
+def _admitted(decision: RateLimitDecision, scope: Scope, send: Send) -> Send:
     """The ``send`` that tells the caller what is left. Errors: 429."""
     if not decision.allowed:
         raise HttpError(
@@ -68,7 +68,7 @@ def _key(scope: Scope) -> str:
     return f"address {client[0] if client else 'unknown'}"
 
 
-def _headers(decision: Decision) -> Headers:
+def _headers(decision: RateLimitDecision) -> Headers:
     return [
         (b"ratelimit-limit", b"%d" % int(decision.limit)),
         (b"ratelimit-remaining", b"%d" % decision.remaining),

@@ -13,7 +13,7 @@ from typing import Final
 
 from paceline.http.asgi import ASGIApp, Middleware, Receive, Scope, Send, headers_of
 from paceline.http.tracking import track
-from paceline.log import pop, push
+from paceline.log import pop_fields, push_fields
 
 REQUEST_ID: Final = "paceline.request_id"
 _PLAIN: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,64}")
@@ -34,11 +34,11 @@ def request_id() -> Middleware:
             scope[REQUEST_ID] = name
             tracked, send = track(scope, send)
             tracked.headers.append((b"x-request-id", name.encode("ascii")))
-            token = push({"request_id": name})
+            token = push_fields({"request_id": name})
             try:
                 await app(scope, receive, send)
             finally:
-                pop(token)
+                pop_fields(token)
 
         return with_request_id
 

@@ -55,7 +55,7 @@ def shed(door: Admission, classify: Classify) -> Middleware:
     def wrap(app: ASGIApp) -> ASGIApp:
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
             method: str = scope["method"]
-            ticket = door.enter(classify(method, scope["path"]))
+            ticket = door.admit(classify(method, scope["path"]))
             if ticket is None:
                 await send({"type": "http.response.start", "status": STATUS, "headers": _HEADERS})
                 body = b"" if method == "HEAD" else _BODY
@@ -65,7 +65,7 @@ def shed(door: Admission, classify: Classify) -> Middleware:
             try:
                 await app(scope, receive, send)
             finally:
-                ticket.leave()
+                ticket.release()
 
         return counted
 
@@ -81,6 +81,6 @@ class PreAdmission:
 
     def refusal(self, method: str, path: str) -> bytes | None:
         """The whole answer to a request that there is no room for, or None: ask the app."""
-        if not self._door.refuses(self._classify(method, path)):
+        if not self._door.refuse(self._classify(method, path)):
             return None
         return _HEAD if method == "HEAD" else _HEAD + _BODY

@@ -5,7 +5,7 @@ The client says how long it will wait: ``Request-Timeout`` (seconds, "0.5"), ``g
 value that means nothing is refused with 400: whoever sets a limit must not wait without one. The
 deadline is ambient (``paceline.concurrency.deadline``), so a checkout or a query started by the
 request knows how much is left. Requests without a wish share one timer, for a timer each would be a
-good part of what a request costs. A stream (``events``) lifts it once it has begun. Inside the
+good part of what a request costs. A stream (``events``) disables it once it has begun. Inside the
 recover middleware, which sends the answer.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
-from paceline.concurrency import Block, SharedDeadline
+from paceline.concurrency import DeadlineScope, SharedDeadline
 from paceline.http.asgi import ASGIApp, Middleware, Receive, Scope, Send, headers_of
 from paceline.http.events import LIFT
 from paceline.http.problem import HttpError
@@ -48,16 +48,16 @@ _READERS: Final[_Readers] = {
 }  # fmt: skip
 
 
-def timeout(seconds: float, *, by: str | None = None) -> Middleware:
-    """Bound each request. ``by``: who says so, for errors, to be read after "the 30s that"."""
-    deadline = SharedDeadline(seconds, "the request", by=by)
+def timeout(seconds: float, *, set_by: str | None = None) -> Middleware:
+    """Bound each request. ``set_by``: for errors, "the service (APP_REQUEST_TIMEOUT)"."""
+    deadline = SharedDeadline(seconds, "the request", set_by=set_by)
 
     def wrap(app: ASGIApp) -> ASGIApp:
         async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
             headers = headers_of(scope)
             calm = headers.keys().isdisjoint(_READERS)
-            with deadline.block() if calm else _wished(headers, deadline) as block:
-                scope[LIFT] = block.lift
+            with deadline.scope() if calm else _wished(headers, deadline) as block:
+                scope[LIFT] = block.disable
                 await app(scope, receive, send)
 
         return bounded
@@ -65,7 +65,7 @@ def timeout(seconds: float, *, by: str | None = None) -> Middleware:
     return wrap
 
 
-def _wished(headers: Mapping[bytes, bytes], deadline: SharedDeadline) -> Block:
+def _wished(headers: Mapping[bytes, bytes], deadline: SharedDeadline) -> DeadlineScope:
     """A block as the client wishes it. Errors: 400 for a header that says nothing."""
     wishes: list[tuple[float, str]] = []
     for header, (name, read, expected) in _READERS.items():
@@ -77,4 +77,4 @@ def _wished(headers: Mapping[bytes, bytes], deadline: SharedDeadline) -> Block:
             raise HttpError(HTTPStatus.BAD_REQUEST, message)
         wishes.append((wish, name))
     shortest, name = min(wishes)
-    return deadline.shorter(shortest, f"the client set ({name})")
+    return deadline.shorter_scope(shortest, f"the client ({name})")

@@ -22,7 +22,7 @@ from paceline.http.asgi import (
     route_of,
 )
 from paceline.http.tracking import track
-from paceline.log import pop, push
+from paceline.log import pop_fields, push_fields
 from paceline.trace import Span, SpanKind, Tracer, attach, detach
 
 _FAILURE: Final = 500
@@ -45,14 +45,14 @@ def trace(tracer: Tracer, *, quiet: Collection[str] = ()) -> Middleware:
                 context = tracer.enter("", _SERVER, *_received(scope, headers))
             else:
                 context = tracer.enter("", _SERVER)
-            token, logged = attach(context), push(context.ids())
+            token, logged = attach(context), push_fields(context.ids())
             try:
                 if isinstance(context, Span):
                     await _record(context, app, scope, receive, send)
                 else:
                     await app(scope, receive, send)
             finally:
-                pop(logged)
+                pop_fields(logged)
                 detach(token)
 
         return traced

@@ -22,7 +22,8 @@ from paceline.errors import Code, Error
 from paceline.http.asgi import ASGIApp
 from paceline.http.server.listener import Listener, bound, cannot_listen
 from paceline.http.server.protocol import HttpConnection
-from paceline.http.server.state import AdmissionCheck, Logger, ServerLimits, State
+from paceline.http.server.state import AdmissionCheck, ServerLimits, State
+from paceline.log import Logger
 
 _STOP_TIMEOUT: Final = 30.0
 _MAX_UNWIND: Final = 1.0

@@ -14,18 +14,7 @@ from uvicorn.server import ServerState
 
 from paceline.http.asgi import ASGIApp
 from paceline.http.server.write_buffer import WriteBuffer
-
-
-class Logger(Protocol):
-    """Where a server tells of what no app could tell of."""
-
-    def warning(self, event: str, /, **fields: object) -> object:
-        """Log a response that was cut off."""
-        ...
-
-    def error(self, event: str, /, **fields: object) -> object:
-        """Log an app that failed without an answer."""
-        ...
+from paceline.log import Logger
 
 
 class AdmissionCheck(Protocol):

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, errors
 
-from paceline.errors import Code, Error, copied
+from paceline.errors import Code, Error, copy_exception
 from paceline.log import Logger
 from paceline.messaging.errors import QueueError
 from paceline.messaging.kafka import records as kafka_records
@@ -186,7 +186,9 @@ class KafkaBus:
             if future.done():
                 outcomes[index] = _outcome(future)
         await self._drop_failed_producer(outcomes.values())
-        return [outcomes[n] if n in outcomes else copied(failure) for n in range(len(records))]
+        return [
+            outcomes[n] if n in outcomes else copy_exception(failure) for n in range(len(records))
+        ]
 
     async def ensure_topics(self, topics: Sequence[Topic]) -> None:
         """Create the topics that do not exist.
@@ -216,7 +218,7 @@ class KafkaBus:
                 outcomes[index] = QueueError(Code.INVALID_ARGUMENT)
                 continue
             if (error := unknown.get(record.topic)) is not None:
-                outcomes[index] = copied(error)
+                outcomes[index] = copy_exception(error)
                 continue
             try:
                 future: asyncio.Future[object] = await producer.send(

@@ -3,6 +3,7 @@
 Acknowledgements are explicit; a message that cannot be handled goes to the stream ``DEAD``.
 """
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 from paceline.log import Logger
@@ -11,6 +12,7 @@ from paceline.messaging.nats.bus import NatsBus
 from paceline.messaging.nats.source import Backlog, NatsSource, NatsSubscription
 from paceline.messaging.processor import Handler
 from paceline.messaging.settings import ConsumerSettings
+from paceline.stats import StatsEntry
 from paceline.trace import Tracer
 
 T = TypeVar("T")
@@ -55,6 +57,11 @@ class NatsConsumer(Consumer[T]):
             tracer=tracer,
             backpressure=backpressure,
         )
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what it has done, and by a query how far it is behind."""
+        yield from super().stats_entries()
+        yield StatsEntry("backlogs", self.name, query=self.backlog)
 
     async def backlog(self) -> Backlog:
         """How far all processes with this durable consumer are behind. Errors: UNAVAILABLE."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from nats.aio.msg import Msg
 
-from paceline.errors import Code, Error, copied
+from paceline.errors import Code, Error, copy_exception
 from paceline.messaging.errors import QueueError
 from paceline.messaging.message import Message
 from paceline.messaging.nats.connection import NatsConnection
@@ -38,7 +38,7 @@ class PublishBatch:
 
     def fail_pending(self, error: Error) -> None:
         """Give every message that has no outcome this one."""
-        self._outcomes.update((index, copied(error)) for index in self.pending)
+        self._outcomes.update((index, copy_exception(error)) for index in self.pending)
         self.pending = []
 
     async def send(self, connection: NatsConnection, until: float) -> None:

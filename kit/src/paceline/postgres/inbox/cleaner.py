@@ -8,7 +8,7 @@ import asyncio
 from datetime import timedelta
 from typing import Final, LiteralString
 
-from paceline.concurrency import Background
+from paceline.concurrency import BackgroundService
 from paceline.log import Logger
 from paceline.postgres import Pool
 
@@ -28,7 +28,7 @@ _DELETE_OLD: Final[LiteralString] = """
 """
 
 
-class InboxCleaner(Background):
+class InboxCleaner(BackgroundService):
     """Deletes ids claimed more than ``keep`` seconds ago, every ``interval`` seconds.
 
     ``keep`` must be longer than the queue may take to deliver a message again: its greatest age

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paceline.postgres.migrate.apply import Migrator, Progress
     from paceline.postgres.migrate.connection import MigrationConnection, Row, ServerError
+    from paceline.postgres.migrate.create import create_pair
     from paceline.postgres.migrate.errors import (
         DirtyDatabase,
         LockTimeout,
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
         UnknownVersion,
     )
     from paceline.postgres.migrate.failure import MigrationFailed
-    from paceline.postgres.migrate.new import create_pair
+    from paceline.postgres.migrate.migrator import Migrator, Progress
     from paceline.postgres.migrate.plan import MigrationState, Step
     from paceline.postgres.migrate.source import Direction, MigrationSource, SourceFile, read_source
+    from paceline.postgres.migrate.startup import SchemaCheck, SchemaUpgrade, open_migrator
 else:
     __getattr__ = lazy_exports(
         __name__,
@@ -37,9 +38,11 @@ else:
             "MigrationFailed": "failure",
             "MigrationSource": "source",
             "MigrationState": "plan",
-            "Migrator": "apply",
-            "Progress": "apply",
+            "Migrator": "migrator",
+            "Progress": "migrator",
             "Row": "connection",
+            "SchemaCheck": "startup",
+            "SchemaUpgrade": "startup",
             "ServerError": "connection",
             "ShortLimit": "errors",
             "SourceError": "errors",
@@ -47,7 +50,8 @@ else:
             "Step": "plan",
             "Stopped": "errors",
             "UnknownVersion": "errors",
-            "create_pair": "new",
+            "create_pair": "create",
+            "open_migrator": "startup",
             "read_source": "source",
         },
         extra="postgres",
@@ -64,6 +68,8 @@ __all__ = [
     "Migrator",
     "Progress",
     "Row",
+    "SchemaCheck",
+    "SchemaUpgrade",
     "ServerError",
     "ShortLimit",
     "SourceError",
@@ -72,5 +78,6 @@ __all__ = [
     "Stopped",
     "UnknownVersion",
     "create_pair",
+    "open_migrator",
     "read_source",
 ]

@@ -8,18 +8,18 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from paceline.concurrency import Background
+from paceline.concurrency import BackgroundService
 
 
 class Wakeup(Protocol):
     """Set by each notification, as `paceline.postgres.Wakeup` is."""
 
-    async def heard(self) -> None:
+    async def wait(self) -> None:
         """Wait until it has been set since the last time."""
         ...
 
 
-class OutboxListener(Background):
+class OutboxListener(BackgroundService):
     """Calls ``wake`` whenever what ``listen`` opens has been set.
 
     Example: ``OutboxListener(lambda: listening(dsn, "outbox", log), relay.wake)``.
@@ -42,5 +42,5 @@ class OutboxListener(Background):
         """Listen until it is cancelled; does not wait for a connection to begin."""
         async with self._listen() as wakeup:
             while True:
-                await wakeup.heard()
+                await wakeup.wait()
                 self._wake()

@@ -10,6 +10,7 @@ be published the queue is taken to be down: rows are left as they are, and the r
 """
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum
 from typing import Final
@@ -28,6 +29,7 @@ from paceline.postgres.outbox.table import (
     read_stats,
     try_lock,
 )
+from paceline.stats import StatsEntry
 
 _FIRST_PAUSE: Final = 0.005
 # Errors of one message, not of the connection to the queue.
@@ -118,6 +120,10 @@ class OutboxRelay:
     async def stats(self) -> OutboxStats:
         """How many messages wait, and for how long. Errors: `DatabaseError`."""
         return await read_stats(self._pool)
+
+    def stats_entries(self) -> Iterable[StatsEntry]:
+        """For metrics: what waits to be sent, by a query."""
+        yield StatsEntry("outbox", self.name, query=self.stats)
 
     async def poll(self) -> PollResult:
         """Send a batch, if there is one and no other relay is sending.

@@ -1,0 +1,87 @@
+"""The command line of a service: the commands that every service has, and its own.
+
+Made from a `ServiceSpec`. What a command needs is imported when it is called (``lazy``).
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+from paceline.commands.lazy import LazyCommand, lazy_group
+from paceline.commands.spec import ServiceSpec
+
+_BEFORE: Final = (
+    (
+        "run",
+        "Start everything on engines of our own, to develop.",
+        "paceline.commands.run:run_commands",
+    ),
+    ("serve", "Serve requests: for production.", "paceline.commands.serve:serve_commands"),
+    ("worker", "Work off the queue: for production.", "paceline.commands.serve:serve_commands"),
+)
+_MIGRATE: Final = (
+    ("migrate", "Move the schema up or down.", "paceline.commands.migrate:migrate_commands"),
+)
+_AFTER: Final = (
+    ("dead", "Look after dead letters.", "paceline.commands.dead:dead_commands"),
+    ("token", "Make a bearer token.", "paceline.commands.token:token_commands"),
+    (
+        "config",
+        "Show what is in effect, and where it came from.",
+        "paceline.commands.show_config:config_commands",
+    ),
+    (
+        "doctor",
+        "Check settings, machine and servers.",
+        "paceline.commands.doctor.command:doctor_commands",
+    ),
+    ("top", "Watch a running instance.", "paceline.commands.top.command:top_commands"),
+)
+
+
+def list_commands(spec: ServiceSpec) -> Sequence[LazyCommand]:
+    """The commands in the order of ``--help``; the service's own are in the middle."""
+    before = _BEFORE + (_MIGRATE if spec.migrations else ())
+    return (
+        *(LazyCommand(name, text, where, spec) for name, text, where in before),
+        *spec.commands,
+        *(LazyCommand(name, text, where, spec) for name, text, where in _AFTER),
+    )
+
+
+def new_cli(spec: ServiceSpec) -> typer.Typer:
+    """The whole command line.
+
+    Example::
+
+        def main() -> None:
+            new_cli(SERVICE)()
+    """
+    app = typer.Typer(
+        name=spec.name,
+        help=f"{spec.help} Start with: {spec.name} run",
+        cls=lazy_group(list_commands(spec)),
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+
+    def show_version(*, wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"{spec.name} {spec.version}")
+            raise typer.Exit
+
+    def root(
+        *,
+        version: Annotated[
+            bool,
+            typer.Option(
+                "--version", callback=show_version, is_eager=True, help="Show the version."
+            ),
+        ] = False,
+    ) -> None:
+        del version
+
+    app.callback()(root)
+    return app

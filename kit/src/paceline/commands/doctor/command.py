@@ -1,0 +1,194 @@
+"""``doctor``: a check-up of settings, machine and servers, before anything starts.
+
+The settings are read as ``serve`` or ``worker`` reads them; what is wrong with them becomes
+findings, and the checks that are still possible are made. Nothing is started, created or changed.
+Which servers are checked follows from the groups of settings that the service has. Checks come
+from the room's front door, which imports each with its library when it is used: a service without
+a cache needs no library for one.
+"""
+
+import asyncio
+import io
+import os
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Never
+
+import typer
+
+from paceline.clock import SystemClock
+from paceline.commands import doctor
+from paceline.commands.doctor.access import check_admin, check_jwks, check_secrets
+from paceline.commands.doctor.findings import Finding, as_json, as_text, fail, healthy, ok, warn
+from paceline.commands.doctor.machine import (
+    check_container,
+    check_disk,
+    check_open_files,
+    check_ports,
+    check_python,
+)
+from paceline.commands.doctor.network import check_listening
+from paceline.commands.doctor.packages import check_packages
+from paceline.commands.doctor.runner import Check, DoctorRun, Purpose, blocking, run_checks
+from paceline.commands.options import ConfigFile
+from paceline.commands.settings import (
+    AuthSettings,
+    GrpcSettings,
+    HttpSettings,
+    NatsSettings,
+    PostgresSettings,
+    RedisSettings,
+    ServiceSettings,
+)
+from paceline.commands.spec import ServiceSpec
+from paceline.config import ConfigError, Layer, load
+from paceline.log import Log, new_logger
+from paceline.trace import parse_endpoint
+
+_SETTINGS = "settings"
+
+
+def doctor_commands(spec: ServiceSpec) -> typer.Typer:
+    """The command, for `list_commands`."""
+    app = typer.Typer()
+
+    @app.command("doctor", epilog=f"Example: {spec.name} doctor --for serve")
+    def command(
+        *,
+        purpose: Annotated[
+            Purpose, typer.Option("--for", help="The command that is to work.")
+        ] = Purpose.SERVE,
+        seconds: Annotated[
+            float, typer.Option("--timeout", min=0.1, max=60, help="Seconds for each check.")
+        ] = 5.0,
+        as_data: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+        config_file: ConfigFile = None,
+    ) -> None:
+        """Check settings, machine and servers, and say how to mend what is not well.
+
+        Nothing is started or changed. Exit code 1 when something failed; warnings are no failure.
+        """
+        findings, config = _check_settings(spec, purpose, config_file)
+        checks = _machine_checks(spec)
+        if config is not None:
+            # A connection's timeout comes first: then the finding says why it failed, and not only
+            # that it took too long.
+            run = DoctorRun(
+                purpose=purpose,
+                name=spec.name,
+                seconds=seconds * 0.8,
+                variable=spec.get_config().variable,
+                log=_silent(),
+                clock=SystemClock(),
+            )
+            checks |= list_checks(spec, config, run)
+        # Not closed: that would wait for the threads that resolve names, however long they hang.
+        findings += asyncio.Runner().run(run_checks(checks, seconds=seconds))
+        typer.echo(as_json(findings) if as_data else as_text(findings), nl=False)
+        _exit_now(0 if healthy(findings) else 1)
+
+    return app
+
+
+def list_checks(spec: ServiceSpec, config: ServiceSettings, run: DoctorRun) -> dict[str, Check]:
+    """What these settings call for, in the order in which it is shown.
+
+    The service's own checks come last; one of the same name replaces the usual one in its place.
+    """
+    checks: dict[str, Check] = {
+        "container": blocking(lambda: check_container(processes=config.workers)),
+        "disk": blocking(lambda: [check_disk(config.data_dir)]),
+        "ports": blocking(lambda: _check_ports(config, run)),
+        "admin": blocking(lambda: [check_admin(config, run)]),
+    }
+    if isinstance(config, AuthSettings) and run.purpose is Purpose.SERVE:
+        checks["secrets"] = blocking(lambda: check_secrets(config))
+        if config.jwks_url is not None:
+            checks["jwks"] = partial(check_jwks, config.jwks_url, run)
+    if config.otel_endpoint is not None:
+        target = parse_endpoint(config.otel_endpoint).target
+        variable = run.variable("otel_endpoint")
+        mend = f"start the collector, or mend {variable}: traces are dropped"
+        checks["traces"] = partial(check_listening, "traces", target, mend, seconds=run.seconds)
+    return {
+        **checks,
+        **_server_checks(spec, config, run),
+        **_own_checks(spec, config, run),
+    }
+
+
+def _server_checks(spec: ServiceSpec, config: ServiceSettings, run: DoctorRun) -> dict[str, Check]:
+    checks: dict[str, Check] = {}
+    if isinstance(config, PostgresSettings) and config.database_url is not None:
+        dsn, wanted = config.get_database_url(), config.max_db_conns
+        checks["postgres"] = partial(doctor.check_postgres, dsn, run, wanted=wanted)
+        if spec.migrations:
+            checks["schema"] = partial(doctor.check_schema, dsn, spec.get_migrations(), run)
+    if isinstance(config, NatsSettings) and config.nats_url is not None:
+        replicas = config.nats_replicas
+        checks["nats"] = partial(doctor.check_nats, config.get_nats_url(), run, replicas=replicas)
+    if isinstance(config, RedisSettings) and config.redis_url is not None:
+        checks["redis"] = partial(doctor.check_redis, config.get_redis_url(), run)
+    return checks
+
+
+def _own_checks(spec: ServiceSpec, config: ServiceSettings, run: DoctorRun) -> Mapping[str, Check]:
+    make = spec.get_checks()
+    return make(config, run) if make is not None else {}
+
+
+def _machine_checks(spec: ServiceSpec) -> dict[str, Check]:
+    """What can be checked without any settings."""
+    return {
+        "python": blocking(lambda: [check_python()]),
+        "packages": blocking(lambda: check_packages(spec.name, "paceline")),
+        "open files": blocking(lambda: [check_open_files()]),
+        "container": blocking(check_container),
+    }
+
+
+def _check_settings(
+    spec: ServiceSpec, purpose: Purpose, file: Path | None
+) -> tuple[list[Finding], ServiceSettings | None]:
+    """Findings on the settings, and as much of the settings as can be used."""
+    settings, dotenv = spec.get_config(), Path(".env")
+    needed = partial(settings.needed_by, purpose.value)
+    try:
+        loaded = load(settings, dotenv=dotenv, file=file, needed=needed)
+    except ConfigError as exc:
+        mend = f"{spec.name} serve --help describes every setting"
+        wrong = [fail(each.variable, each.message, mend) for each in exc.problems]
+        env = {k: v for k, v in os.environ.items() if k not in {f.name for f in wrong}}
+        try:
+            return wrong, load(settings, env=env, dotenv=dotenv, file=file).config
+        except ConfigError:
+            return wrong, None
+    given = sum(origin.layer is not Layer.DEFAULT for origin in loaded.origins.values())
+    found = [ok(_SETTINGS, f"{given} given, {len(loaded.origins) - given} by default")]
+    found += [warn(_SETTINGS, each, f"see: {spec.name} config") for each in loaded.warnings]
+    return found, loaded.config
+
+
+def _check_ports(config: ServiceSettings, run: DoctorRun) -> list[Finding]:
+    public: dict[str, int] = {}
+    if run.purpose is Purpose.SERVE:
+        if isinstance(config, HttpSettings):
+            public[run.variable("port")] = config.port
+        if isinstance(config, GrpcSettings):
+            public[run.variable("grpc_port")] = config.grpc_port
+    admin = {run.variable("admin_port"): config.admin_port}
+    return [*check_ports(config.host, public), *check_ports(config.admin_host, admin)]
+
+
+def _silent() -> Log:
+    """A log that is not shown: what goes wrong in a check is a finding already."""
+    return new_logger("error", stream=io.TextIOWrapper(io.BytesIO()))
+
+
+def _exit_now(code: int) -> Never:
+    """End the process at once: its ordinary end waits for threads that resolve names."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

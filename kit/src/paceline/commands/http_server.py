@@ -1,0 +1,93 @@
+"""The HTTP server of a process: the usual middleware, the probes, and how it is served.
+
+The order of the middleware is a decision: what is refused for want of room costs nothing; every
+request has an id and a line in the log, those that fail, too; the deadline is inside what answers
+for it. A service that wants another order builds its `App` itself.
+"""
+
+from collections.abc import Collection
+from typing import Final
+
+from paceline.commands.ingress import Ingress
+from paceline.commands.settings import HttpSettings
+from paceline.commands.wiring import Wiring
+from paceline.config import Settings, format_duration
+from paceline.http import App, HttpServer, RouteGroup, Statuses, add_probes
+from paceline.http.middleware import (
+    PreAdmission,
+    access_log,
+    authenticate,
+    by_method,
+    metrics,
+    rate_limit,
+    real_ip,
+    recover,
+    request_id,
+    shed,
+    timeout,
+    trace,
+)
+
+PROBES: Final = ("/health", "/ready")
+_DOCS: Final = ("/docs", "/openapi.json")
+
+
+def serve_http(
+    wiring: Wiring,
+    config: HttpSettings,
+    ingress: Ingress,
+    *,
+    statuses: Statuses | None = None,
+    background: Collection[str] = (),
+) -> App:
+    """An application under the usual middleware, with probes and docs, and a server for it.
+
+    ``statuses``: HTTP's for own types of error. ``background``: paths that are refused first when
+    there is no room, such as streams.
+    """
+    priority = by_method(health=PROBES, background=(*_DOCS, *background))
+    app = App(
+        # The first is the outermost.
+        shed(ingress.http, priority),
+        request_id(),
+        trace(wiring.tracer, quiet=PROBES),
+        real_ip(config.trusted_proxies),
+        access_log(wiring.log, quiet=PROBES),
+        *([] if wiring.metrics is None else [metrics(wiring.metrics)]),
+        recover(wiring.log, statuses=statuses or {}),
+        timeout(config.request_timeout, set_by=set_by_service(config)),
+        max_body=config.max_body,
+        statuses=statuses or {},
+        lifespan=wiring.lifespan,
+    )
+    add_probes(app, wiring.health)
+    wiring.app = app
+    wiring.limits["request_timeout"] = format_duration(config.request_timeout)
+    if wiring.spec.listens:
+        handoff = wiring.spec.handoff
+        wiring.add_server(
+            HttpServer(
+                app,
+                wiring.log,
+                host=config.host,
+                port=config.port,
+                reuse_port=config.reuse_port,
+                listener=handoff.take_listener() if handoff else None,
+                keep_alive_grace=config.keep_alive_grace,
+                read_timeout=config.read_timeout,
+                write_timeout=config.write_timeout,
+                idle_timeout=config.idle_timeout,
+                gate=PreAdmission(ingress.http, priority),
+            )
+        )
+    return app
+
+
+def api_group(app: App, prefix: str, ingress: Ingress) -> RouteGroup:
+    """Routes below ``prefix`` for callers with a good token, within their limits."""
+    return app.group(prefix, authenticate(ingress.verifier), rate_limit(ingress.limits))
+
+
+def set_by_service(config: Settings) -> str:
+    """What sets the deadline of a request, for errors: "exceeded the 30s set by …"."""
+    return f"the service ({config.variable('request_timeout')})"

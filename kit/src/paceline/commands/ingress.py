@@ -1,0 +1,79 @@
+"""Who may come in, how often, and whether there is room: the same decision for HTTP and gRPC.
+
+One verifier and one set of limits stand behind both servers, so what one refuses the other refuses,
+and a caller has one budget however it calls.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import paceline.redis as redis_room  # its names are imported when they are used
+from paceline.auth import JwksSource, KeySource, Secrets, Verifier, fetch_from
+from paceline.commands.settings import AuthSettings
+from paceline.commands.wiring import Wiring
+from paceline.resilience import Admission, Limiter, RateLimiter, RateLimits
+
+_GROUP = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class Ingress:
+    """What both servers ask of a request before it is handled."""
+
+    verifier: Verifier
+    limits: RateLimits
+    http: Admission
+    grpc: Admission
+
+
+def new_ingress(
+    wiring: Wiring,
+    config: AuthSettings,
+    *,
+    scope_limits: Sequence[tuple[str, int]] = (),
+    redis: "redis_room.Redis | None" = None,
+) -> Ingress:
+    """As configured, registered with ``wiring``.
+
+    ``scope_limits``: requests a second for operations that need a scope, apart from the general
+    limit. ``redis``: where replicas share the limits; without, each process counts for itself.
+    """
+
+    def limiter(rate: int, name: str) -> Limiter:
+        local = RateLimiter(wiring.clock, rate=rate)
+        if redis is None:
+            return local
+        return wiring.add(redis_room.SharedLimiter(redis, local, rate=rate, name=name))
+
+    verifier = _verifier(wiring, config)
+    limits = RateLimits(
+        limiter(config.rate_limit, "limit") if config.rate_limit else None,
+        group=_GROUP,
+        by_scope={scope: limiter(rate, f"limit {scope}") for scope, rate in scope_limits},
+    )
+    wiring.limits["rate_limit"] = config.rate_limit
+    return Ingress(
+        verifier,
+        limits,
+        wiring.add(Admission(wiring.shedder, "http")),
+        wiring.add(Admission(wiring.shedder, "grpc")),
+    )
+
+
+def _verifier(wiring: Wiring, config: AuthSettings) -> Verifier:
+    keys: list[KeySource] = [*_secrets(config)]
+    if config.jwks_url is not None:
+        # With a secret tokens can be verified at once; without one it waits for the keys.
+        required = config.jwt_secret is None
+        keys.append(
+            wiring.add(JwksSource(fetch_from(config.jwks_url), wiring.clock, required=required))
+        )
+    return Verifier(keys, wiring.clock, issuer=config.jwt_issuer, audience=config.jwt_audience)
+
+
+def _secrets(config: AuthSettings) -> Sequence[Secrets]:
+    """The secret and its predecessor, if there are any."""
+    if config.jwt_secret is None:
+        return ()
+    current, previous = config.jwt_secret, config.jwt_secret_previous
+    return (Secrets(current.reveal().encode(), previous.reveal().encode() if previous else None),)

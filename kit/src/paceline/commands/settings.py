@@ -1,0 +1,223 @@
+"""The settings that every service has, in groups; a service's configuration class joins them.
+
+``class Config(RunSettings, HttpSettings, PostgresSettings, ServiceSettings)`` has the fields of all
+groups it names, and adds its own. What a command cannot do without is said by the group that has
+the field (`ServiceSettings.needed_by`), so a command lists everything that is missing at once, and
+a service without a queue is never asked for one. Docstrings below fields are their help texts.
+"""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+
+from paceline.auth import weak_secret
+from paceline.config import (
+    ByteSize,
+    Duration,
+    LogLevel,
+    NetworkList,
+    NonNegativeInt,
+    Port,
+    PositiveInt,
+    Ratio,
+    Secret,
+    SecretUrl,
+    Settings,
+    readable_by,
+    vetted,
+)
+from paceline.log import Format
+from paceline.trace import OTLP_ENDPOINT, parse_endpoint
+
+TokenSecret = Annotated[Secret, vetted(weak_secret, expected="at least 32 random bytes")]
+OtlpEndpoint = Annotated[str, readable_by(parse_endpoint, expected=OTLP_ENDPOINT)]
+Command: TypeAlias = Literal["run", "serve", "worker", "migrate", "token", "config"]
+"""A command that reads the settings."""
+
+
+class ServiceSettings(Settings):
+    """What every process of a service has: limits, stopping, logs, traces, admin port."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for all."""
+    reuse_port: bool = False
+    """Share the ports with other processes of this service; the kernel spreads the connections."""
+    workers: PositiveInt = 1
+    """`serve`: processes behind the same ports, about one a core; SIGHUP exchanges them."""
+    request_timeout: Duration = 30.0
+    """How long a request may take before it is answered with 504; a client may ask for less."""
+    max_body: ByteSize = 1024 * 1024
+    """The largest request body."""
+    max_in_flight: PositiveInt = 1024
+    """The most requests at once, over both doors; what is beyond is refused with 503."""
+    shed_delay: Duration = 0.05
+    """How long requests may wait on average before some are refused with 503; 0 for ever."""
+    shutdown_timeout: Duration = 30.0
+    """How long requests in flight may take to finish at shutdown."""
+    drain_delay: Duration = 0.0
+    """From not being ready any more to not accepting: time for load balancers to notice."""
+    admin_port: Port = 9090
+    """Port of the admin server: metrics, probes, the log's level; 0 takes a free one."""
+    admin_host: str = "127.0.0.1"
+    """Address of the admin server; other than this machine's own it needs a token."""
+    admin_token: TokenSecret | None = None
+    """The bearer token that the admin server asks for: 32 random bytes or more."""
+    enable_metrics: bool = True
+    """Measure requests, and serve /metrics on the admin port."""
+    log_level: LogLevel = "info"
+    """The least important records that are logged."""
+    log_format: Format = "auto"
+    """json, pretty, or auto: pretty on a terminal."""
+    otel_endpoint: OtlpEndpoint | None = None
+    """Where traces are sent (OTLP): grpc://host:4317 or http://host:4318, with an s for TLS."""
+    trace_ratio: Ratio = 0.1
+    """The part of the traces that begin here which is recorded, 0 to 1; others keep their own."""
+    data_dir: Path = Path(".data")
+    """Where `run` keeps its own engines and secret."""
+
+    @classmethod
+    def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
+        """Fields that ``command`` cannot do without, in view of those that are ``given``."""
+        del command, given
+        return ()
+
+    def get_admin_token(self) -> str | None:
+        """The admin server's token, if it has one."""
+        return None if self.admin_token is None else self.admin_token.reveal()
+
+
+class HttpSettings(ServiceSettings):
+    """The HTTP server."""
+
+    port: Port = 8080
+    """Port of the HTTP server; 0 takes a free one."""
+    read_timeout: Duration = 15.0
+    """From the first byte of a request to the end of its body."""
+    write_timeout: Duration = 30.0
+    """From the end of a request's headers to the end of its response."""
+    idle_timeout: Duration = 60.0
+    """How long a connection may rest between requests."""
+    keep_alive_grace: Duration = 2.0
+    """At shutdown: how long idle connections stay open, for requests on their way."""
+    trusted_proxies: NetworkList = ()
+    """Addresses or networks of proxies whose X-Forwarded-For is believed."""
+
+
+class GrpcSettings(ServiceSettings):
+    """The gRPC server."""
+
+    grpc_port: Port = 50051
+    """Port of the gRPC server; 0 takes a free one."""
+    grpc_connection_age: Duration = 10.0
+    """How long a gRPC connection lasts before its client makes another; 0s for ever."""
+    grpc_reflection: bool = False
+    """Let gRPC tools ask for the protos; always on in `run`."""
+
+
+class AuthSettings(ServiceSettings):
+    """Tokens: who signs them, and what they must say."""
+
+    jwt_secret: TokenSecret | None = None
+    """Signs and verifies tokens (HS256): 32 random bytes or more. `run` makes its own without."""
+    jwt_secret_previous: TokenSecret | None = None
+    """The token secret before this one, while its tokens are still about."""
+    jwks_url: str | None = None
+    """Where the public keys of foreign tokens are (JWKS): an https URL, or a file."""
+    jwt_issuer: str | None = None
+    """The `iss` that tokens must have, if any."""
+    jwt_audience: str | None = None
+    """The `aud` that tokens must have, if any."""
+    token_expiry: Duration = 86400.0
+    """How long tokens made by `token` are good."""
+    rate_limit: NonNegativeInt = 1000
+    """Requests a second for each caller, twice that at once; 0 for no limit."""
+
+    @classmethod
+    def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
+        """A secret to sign with; to verify, somebody's public keys do as well."""
+        needed = super().needed_by(command, given)
+        if command == "token" or (command == "serve" and "jwks_url" not in given):
+            return (*needed, "jwt_secret")
+        return needed
+
+    def get_jwt_secret(self) -> str:
+        """What signs tokens. Errors: ValueError without one."""
+        return _given(self, "jwt_secret", self.jwt_secret)
+
+
+class PostgresSettings(ServiceSettings):
+    """The database."""
+
+    database_url: SecretUrl | None = None
+    """PostgreSQL, as postgresql://user:password@host:port/name. `run` starts its own without."""
+    max_db_conns: PositiveInt = 25
+    """The most connections to PostgreSQL; several workers share them."""
+    pg_port: Port | None = None
+    """`run`: let PostgreSQL clients in on this port of 127.0.0.1 too."""
+
+    @classmethod
+    def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
+        """The database, for whatever works with it."""
+        needed = super().needed_by(command, given)
+        return (*needed, "database_url") if command in _ON_A_DATABASE else needed
+
+    def get_database_url(self) -> str:
+        """The database. Errors: ValueError without one."""
+        return _given(self, "database_url", self.database_url)
+
+
+class NatsSettings(ServiceSettings):
+    """The message queue."""
+
+    nats_url: SecretUrl | None = None
+    """NATS with JetStream, as nats://user:password@host:port, several with commas."""
+    nats_replicas: PositiveInt = 1
+    """How many servers of a NATS cluster keep each new stream; 3 outlives the loss of one."""
+
+    @classmethod
+    def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
+        """The queue, for a worker."""
+        needed = super().needed_by(command, given)
+        return (*needed, "nats_url") if command == "worker" else needed
+
+    def get_nats_url(self) -> str:
+        """The queue. Errors: ValueError without one."""
+        return _given(self, "nats_url", self.nats_url)
+
+
+class RedisSettings(ServiceSettings):
+    """Redis: limits that replicas share, and whatever else a service keeps there."""
+
+    redis_url: SecretUrl | None = None
+    """Redis or Valkey, as redis://:password@host:port/0 or unix:///path."""
+    redis_timeout: Duration = 0.1
+    """How long a command to Redis may take, connecting included; then we do without."""
+    rate_limit_shared: bool = False
+    """Count requests over all replicas, in Redis; each counts for itself while Redis is away."""
+    kept_in_redis: ClassVar[Collection[str]] = ("rate_limit_shared",)
+    """The switches whose data live in Redis; a service with more of them names all."""
+
+    @classmethod
+    def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
+        """Redis, when something is kept there."""
+        needed = super().needed_by(command, given)
+        uses = any(given.get(switch) for switch in cls.kept_in_redis)
+        return (*needed, "redis_url") if command == "serve" and uses else needed
+
+    @property
+    def uses_redis(self) -> bool:
+        """Whether anything is kept there."""
+        return any(getattr(self, switch) for switch in self.kept_in_redis)
+
+    def get_redis_url(self) -> str:
+        """Redis. Errors: ValueError without one."""
+        return _given(self, "redis_url", self.redis_url)
+
+
+_ON_A_DATABASE: Final = ("serve", "worker", "migrate")
+
+
+def _given(settings: Settings, field: str, value: Secret | SecretUrl | None) -> str:
+    if value is None:
+        raise ValueError(f"{settings.variable(field)} is not set")
+    return value.reveal()

@@ -1,0 +1,34 @@
+"""``config``: the settings in effect, and where each came from.
+
+They are read as every other command reads them, so what is shown is what ``serve`` would use; a
+setting that ``serve`` needs may be missing here. Secrets are masked.
+"""
+
+from typing import Annotated
+
+import typer
+
+from paceline.commands.options import ConfigFile, load_or_fail
+from paceline.commands.spec import ServiceSpec
+from paceline.config import as_json, as_text, describe
+
+
+def config_commands(spec: ServiceSpec) -> typer.Typer:
+    """The command, for `list_commands`."""
+    settings = spec.get_config()
+    app = typer.Typer()
+    example = f"Example: {settings.variable('admin_port')}=9000 {spec.name} config"
+
+    @app.command("config", epilog=example)
+    def config(
+        *,
+        as_data: Annotated[
+            bool, typer.Option("--json", help="As JSON, with each one's help.")
+        ] = False,
+        config_file: ConfigFile = None,
+    ) -> None:
+        """Print the effective configuration and where each value came from; secrets are masked."""
+        rows = describe(load_or_fail(settings, {}, config_file))
+        typer.echo(as_json(rows) if as_data else as_text(rows), nl=False)
+
+    return app

@@ -1,0 +1,66 @@
+"""``token``: a bearer token that the service accepts.
+
+Tokens are signed with the service's secret, and have the issuer, the audience and the lifetime of
+the settings it verifies them by, so none of those can be forgotten by one of the places that make
+tokens.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from paceline.auth import issue_token
+from paceline.clock import SystemClock
+from paceline.commands.one_off import get_settings, load_for
+from paceline.commands.options import USAGE, ConfigFile, fail
+from paceline.commands.settings import AuthSettings
+from paceline.commands.spec import ServiceSpec
+from paceline.errors import Error
+
+
+def token_commands(spec: ServiceSpec) -> typer.Typer:
+    """The command, for `list_commands`."""
+    settings = get_settings(spec, AuthSettings)
+    scopes = [*spec.get_scopes()]
+    example = f"Example: {spec.name} token --sub ada"
+    allows = "What it allows; may be repeated."
+    if scopes:
+        example += f" --scope {scopes[0]}"
+        allows = f"What it allows, such as {scopes[0]}; may be repeated."
+    app = typer.Typer()
+
+    @app.command("token", epilog=example, help=f"Make a bearer token, signed with "
+        f"{settings.variable('jwt_secret')}, and print it.")  # fmt: skip
+    def token(
+        sub: Annotated[str, typer.Option("--sub", help="For whom the token speaks.")],
+        scope: Annotated[list[str] | None, typer.Option("--scope", help=allows)] = None,
+        expiry: Annotated[
+            str | None, typer.Option("--expiry", metavar="DURATION", help="How long it is good.")
+        ] = None,
+        config_file: ConfigFile = None,
+    ) -> None:
+        config = load_for(settings, "token", {"token_expiry": expiry}, config_file)
+        try:
+            typer.echo(new_token(config, sub, scope or []))
+        except Error as exc:
+            fail(str(exc), code=USAGE)
+
+    return app
+
+
+def new_token(config: AuthSettings, subject: str, scopes: Iterable[str]) -> str:
+    """A token for ``subject``, good for the configured time.
+
+    Errors: ``Error(INVALID_ARGUMENT)`` for a subject or scope that no token can have;
+    ``ValueError`` without a secret.
+    """
+    return issue_token(
+        config.get_jwt_secret().encode(),
+        subject=subject,
+        scopes=scopes,
+        expiry=config.token_expiry,
+        clock=SystemClock(),
+        issuer=config.jwt_issuer,
+        audience=config.jwt_audience,
+    )

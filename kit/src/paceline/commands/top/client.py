@@ -1,0 +1,192 @@
+"""A client of the admin port: metrics, state, readiness, and the new lines of the log.
+
+Invariant: every request has a timeout and a limit on its response's size, and the token goes only
+to the address that was given, because redirects are not followed. Whatever is wrong with an
+instance raises `Unreachable`: the live view shows it and tries again. It blocks in a thread of its
+own; four small responses a second need no HTTP client library.
+"""
+
+import ssl
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from time import monotonic
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from paceline.commands.top.exposition import Samples, parse
+from paceline.concurrency import run_in_daemon_thread
+from paceline.errors import Code, Error, ValidationError
+
+_MAX_BYTES: Final = 8 << 20
+_TIMEOUT: Final = 2.0  # seconds for each response
+_OK: Final = 200
+_NOT_READY: Final = 503
+_DENIED: Final = (401, 403)
+_NOT_FOUND: Final = 404
+
+
+class Unreachable(Error):
+    """The instance gave no usable response; the message says why, for people."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Code.UNAVAILABLE, reason)
+
+
+class Worker(msgspec.Struct, frozen=True):
+    """One of several processes behind one admin port."""
+
+    worker: int
+    pid: int = 0
+
+
+class State(msgspec.Struct, frozen=True):
+    """What the instance is. ``workers`` is empty for a single process, whose id is ``pid``."""
+
+    service: str = "?"
+    version: str = ""
+    pid: int = 0
+    uptime_seconds: float = 0.0
+    workers: tuple[Worker, ...] = ()
+
+
+class Dependency(msgspec.Struct, frozen=True):
+    """One check of its readiness."""
+
+    name: str
+    ok: bool
+    reason: str = ""
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether it takes requests; ``workers``: the same of each of several, by its number."""
+
+    status: str = "?"
+    checks: tuple[Dependency, ...] = ()
+    workers: dict[str, "Readiness"] = {}
+
+    @property
+    def failing(self) -> list[str]:
+        """The checks that fail, as "name: reason"."""
+        own = [f"{each.name}: {each.reason or 'failing'}" for each in self.checks if not each.ok]
+        theirs = [(number, line) for number, each in self.workers.items() for line in each.failing]
+        return own + [f"worker {number}, {line}" for number, line in theirs]
+
+
+class _Lines(msgspec.Struct, frozen=True):
+    next: int = 0
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An instance at one moment, ``at`` seconds of a monotonic clock; ``lines``: new in its log."""
+
+    at: float
+    samples: Samples
+    state: State
+    readiness: Readiness
+    lines: tuple[str, ...] = ()
+
+
+class AdminClient:
+    """A client of the admin port at ``url``, with its token if it has one.
+
+    Errors of the constructor: `ValidationError` for a URL or a token that cannot be one.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None) -> None:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        try:
+            port = parts.port
+        except ValueError as exc:
+            raise ValidationError("URL", "expected http://host:port") from exc
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isprintable():
+            raise ValidationError("URL", "expected http://host:port")
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise ValidationError("--token", "expected printable ASCII")
+        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        self._tls = parts.scheme == "https"
+        self._host, self._port = parts.hostname, port
+        self._headers = {"Accept": "text/plain, application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._last_lines: dict[int, int] = {}
+        """The number of the last line of each process, by its pid: each process counts from 0."""
+
+    async def take_snapshot(self) -> Snapshot:
+        """Fetch everything once; log lines are those since the last call. Errors: `Unreachable`."""
+        return await run_in_daemon_thread(self._fetch_all, name="admin client")
+
+    def _fetch_all(self) -> Snapshot:
+        connection = self._connect()
+        try:
+            metrics = self._get(connection, "/metrics")
+            at = monotonic()
+            state = self._json(connection, "/debug/state", State) or State()
+            readiness = self._json(connection, "/ready", Readiness) or Readiness()
+            lines = self._new_lines(connection, state)
+        finally:
+            connection.close()
+        samples = parse((metrics or b"").decode(errors="replace"))
+        return Snapshot(at, samples, state, readiness, tuple(lines))
+
+    def _new_lines(self, connection: HTTPConnection, state: State) -> list[str]:
+        """The new lines of every process, one process after the other."""
+        processes = {each.pid: f"worker={each.worker}&" for each in state.workers}
+        lines: list[str] = []
+        last: dict[int, int] = {}
+        for pid, which in (processes or {state.pid: ""}).items():
+            last[pid] = self._last_lines.get(pid, 0)
+            path = f"/debug/logs?{which}after={last[pid]}"
+            try:
+                found = self._json(connection, path, _Lines) or _Lines()
+            except Unreachable:
+                if not processes:
+                    raise
+                continue  # a worker that has just ended; the others go on
+            last[pid] = found.next
+            lines += found.lines
+        self._last_lines = last
+        return lines
+
+    def _connect(self) -> HTTPConnection:
+        if self._tls:
+            context = ssl.create_default_context()
+            return HTTPSConnection(self._host, self._port, timeout=_TIMEOUT, context=context)
+        return HTTPConnection(self._host, self._port, timeout=_TIMEOUT)
+
+    def _json(self, connection: HTTPConnection, path: str, kind: type[Any]) -> Any:
+        """A decode point: ``kind`` is the type. None when the instance has no such page."""
+        body = self._get(connection, path)
+        if body is None:
+            return None
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+            raise Unreachable(f"{path} is not as expected: is this an admin port?") from exc
+
+    def _get(self, connection: HTTPConnection, path: str) -> bytes | None:
+        try:
+            connection.request("GET", path, headers=self._headers)
+            response = connection.getresponse()
+            body = response.read(_MAX_BYTES)
+        except (OSError, HTTPException) as exc:
+            raise Unreachable(_reason(exc)) from exc
+        if response.status in _DENIED:
+            raise Unreachable("it needs a token, or another one: see --token")
+        if response.status == _NOT_FOUND:
+            return None
+        wanted = (_OK, _NOT_READY) if path == "/ready" else (_OK,)
+        if response.status not in wanted or response.length:
+            raise Unreachable(f"{path.partition('?')[0]} answered with status {response.status}")
+        return body
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, TimeoutError):
+        return "no answer in time"
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror.lower()
+    return f"no HTTP answer ({type(exc).__name__})"

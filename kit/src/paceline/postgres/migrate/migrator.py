@@ -1,0 +1,156 @@
+"""The migrator: applies a plan to one database, step by step, as golang-migrate does.
+
+Each step: the version is written dirty, the file is sent whole as one simple query (so its
+statements are one transaction, unless it is a lone ``CREATE INDEX CONCURRENTLY`` or the like),
+the version is written clean. Nothing runs on a dirty database, and everything that writes holds
+the lock, with the version read again under it. A database that is already current takes no lock.
+Dirty before the lock means nothing: another migrator may be in the middle of a step.
+Built by ``cli``'s caller and by tests; read ``lock``, ``table`` and ``plan`` beside it.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Protocol
+
+from paceline.postgres.migrate.connection import MigrationConnection
+from paceline.postgres.migrate.errors import DirtyDatabase, ShortLimit, Stopped
+from paceline.postgres.migrate.failure import explain, left_open
+from paceline.postgres.migrate.lock import lock_keys, migration_lock
+from paceline.postgres.migrate.plan import MigrationState, Plan, Step, plan_down, plan_goto, plan_up
+from paceline.postgres.migrate.source import MigrationSource
+from paceline.postgres.migrate.statements import is_empty
+from paceline.postgres.migrate.version_table import VersionTable
+
+_Planner = Callable[[int | None], Plan]
+
+
+class Progress(Protocol):
+    """Told of each step as it is done."""
+
+    def applied(self, step: Step, seconds: float) -> None:
+        """``step`` is applied and committed; it took ``seconds``."""
+        ...
+
+
+class Migrator:
+    """Moves one database between the versions of one source.
+
+    ``lock_timeout`` is in seconds. ``table`` is a bare name, in the session's current schema.
+    All methods raise the driver's own errors for a broken connection.
+
+    *Resources*: borrows ``connection``, which must be a session of its own for as long as a
+    method runs; every lock it takes is released when the method ends.
+    """
+
+    def __init__(
+        self,
+        connection: MigrationConnection,
+        source: MigrationSource,
+        *,
+        lock_timeout: float = 15.0,
+        table: str = "schema_migrations",
+        progress: Progress | None = None,
+    ) -> None:
+        self._connection = connection
+        self._source = source
+        self._lock_timeout = lock_timeout
+        self._table = VersionTable(connection, table)
+        self._progress = progress
+        self._stopping = False
+        self.applying = False
+
+    async def state(self) -> MigrationState:
+        """The version the database is at, read without a lock."""
+        return await self._table.read()
+
+    async def up(self, limit: int | None = None) -> tuple[Step, ...]:
+        """Apply ``limit`` migrations, all there are when None; gives those that were applied.
+
+        Errors: `DirtyDatabase`, `UnknownVersion`, `SourceError`, `LockTimeout`, `MigrationFailed`;
+        `ShortLimit` after applying what there is when ``limit`` is more than that.
+        """
+        return await self._migrate(partial(plan_up, self._source, limit=_limit(limit)))
+
+    async def down(self, limit: int | None = None) -> tuple[Step, ...]:
+        """Undo ``limit`` migrations, all of them when None; gives those that were undone.
+
+        Errors: as `up`.
+        """
+        return await self._migrate(partial(plan_down, self._source, limit=_limit(limit)))
+
+    async def goto(self, version: int) -> tuple[Step, ...]:
+        """Migrate up or down to ``version``; gives the steps that were taken.
+
+        Errors: as `up`, but for `ShortLimit`.
+        """
+        return await self._migrate(partial(plan_goto, self._source, target=version))
+
+    async def force(self, version: int | None) -> None:
+        """Say that the schema is at ``version`` (None: at none) and clean, and run nothing.
+
+        Errors: `LockTimeout`.
+        """
+        async with await self._locked():
+            await self._table.ensure()
+            await self._table.write(MigrationState(version))
+
+    def stop(self) -> None:
+        """Let the running step finish and take no other: the method that runs raises `Stopped`."""
+        self._stopping = True
+
+    async def _migrate(self, planner: _Planner) -> tuple[Step, ...]:
+        state = await self._table.read()
+        if not state.dirty and planner(state.version) == Plan():
+            return ()
+        async with await self._locked():
+            await self._table.ensure()
+            state = await self._table.read()
+            if state.dirty:
+                raise DirtyDatabase(state.version)
+            return await self._run(state.version, planner(state.version))
+
+    async def _locked(self) -> AbstractAsyncContextManager[None]:
+        home = await self._table.locate()
+        keys = lock_keys(home.schema, self._table.name, home.database)
+        return migration_lock(self._connection, keys, self._lock_timeout)
+
+    async def _run(self, version: int | None, plan: Plan) -> tuple[Step, ...]:
+        # Every file is read before the first is run: one that cannot be read stops all of them.
+        bodies = [(step, step.file.read()) for step in plan.steps]
+        for done, (step, sql) in enumerate(bodies):
+            if self._stopping:
+                raise Stopped(version, len(bodies) - done)
+            self.applying = True
+            try:
+                await self._apply(step, sql)
+            finally:
+                self.applying = False
+            version = step.target
+        if plan.short:
+            raise ShortLimit(len(bodies) + plan.short, len(bodies))
+        return plan.steps
+
+    async def _apply(self, step: Step, sql: str) -> None:
+        started = time.perf_counter()
+        await self._table.write(MigrationState(step.target, dirty=True))
+        if not is_empty(sql):
+            await self._execute(step, sql)
+        await self._table.write(MigrationState(step.target))
+        if self._progress is not None:
+            self._progress.applied(step, time.perf_counter() - started)
+
+    async def _execute(self, step: Step, sql: str) -> None:
+        try:
+            await self._connection.execute(sql)
+        except Exception as exc:
+            raise explain(step, sql, exc) from exc
+        if self._connection.is_in_transaction():
+            raise left_open(step)
+
+
+def _limit(limit: int | None) -> int | None:
+    if limit is not None and limit < 0:
+        raise ValueError(f"a limit is 0 or more, not {limit}")
+    return limit

@@ -1,0 +1,46 @@
+"""Only statements that can leave nothing in the session are taken for such."""
+
+import pytest
+
+from paceline.postgres.session_state import changes_session
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1",
+        "  select id from records where id = $1 ;\n",
+        "INSERT INTO t VALUES ($1) RETURNING id",
+        "UPDATE t SET a = 1",
+        "DELETE FROM t",
+        "MERGE INTO t USING s ON true WHEN MATCHED THEN DO NOTHING",
+        "WITH x AS (SELECT 1) SELECT * FROM x",
+        "VALUES (1)",
+        "SELECT pg_advisory_xact_lock(1)",
+    ],
+)
+def test_a_statement_about_rows_leaves_nothing(sql: str) -> None:
+    assert not changes_session(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "",
+        "SET search_path TO x",
+        "SET LOCAL work_mem = '1MB'",
+        "LISTEN records",
+        "BEGIN",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+        "PREPARE p AS SELECT 1",
+        "SELECT set_config('a.b', 'c', false)",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_try_advisory_lock_shared(1)",
+        "SELECT 1; SET search_path TO x",
+        "-- a comment\nSELECT 1",
+        "selectivity",
+        "CREATE TEMP TABLE t ()",
+    ],
+)
+def test_whatever_else_is_taken_to_leave_something(sql: str) -> None:
+    assert changes_session(sql)

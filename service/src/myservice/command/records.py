@@ -1,0 +1,211 @@
+"""``myservice records``: many records in from a file, all records out into one.
+
+``import`` may be stopped or killed at any moment: the same command goes on where it was. Progress
+goes to stderr, once a second, also while the database is slow. Lines that are no records end up in
+a reject file, with their numbers and reasons.
+"""
+
+import asyncio
+import itertools
+import os
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from myservice.config import Config
+from myservice.domain.imports import Format, Import, Tally
+from myservice.repository.imports import PgImports
+from myservice.repository.records import PgRecords
+from myservice.service.exports import ExportService
+from myservice.service.imports import ImportService
+from paceline.clock import SystemClock
+from paceline.commands import USAGE, ConfigFile, DatabaseUrl, fail, load_for, run_once
+from paceline.concurrency import merge
+from paceline.postgres import Pool, PoolSettings, uuid7
+
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="ndjson or csv; by the file's ending unless given.")
+]
+_INTERRUPTED: Final = 130
+_FORMATS: Final[dict[str, Format]] = {"ndjson": "ndjson", "jsonl": "ndjson", "csv": "csv"}
+_MEBIBYTE: Final = 1 << 20
+
+
+def records_commands() -> typer.Typer:
+    """The group of commands."""
+    app = typer.Typer(name="records", help="Import and export records.", no_args_is_help=True)
+    app.command("import", epilog="Example: APP_DATABASE_URL=… myservice records import all.ndjson")(
+        _import
+    )
+    app.command("export", epilog="Example: APP_DATABASE_URL=… myservice records export all.csv")(
+        _export
+    )
+    return app
+
+
+def _import(
+    file: Annotated[Path, typer.Argument(help="One record a line: name, metadata, data.")],
+    *,
+    form: FormatOption = None,
+    rejects: Annotated[
+        Path | None, typer.Option("--rejects", help="Bad lines go here. [default: FILE.rejects]")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Import a file that was imported already.")
+    ] = False,
+    processes: Annotated[int, typer.Option("--processes", min=1, help="To parse lines.")] = 1,
+    database_url: DatabaseUrl = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Import records from a file. Stopped or killed, the same command goes on where it was.
+
+    Exit code 0: all lines are in; 1: some were rejected.
+    """
+    if not file.is_file():
+        fail(f"{file}: there is no such file", code=USAGE)
+    wanted = _format_of(file, form)
+    bad = rejects or file.with_name(file.name + ".rejects")
+    pool = _pool(database_url, config_file)
+    imports = ImportService(PgImports(pool), SystemClock(), uuid7, processes=processes)
+
+    async def run() -> Tally:
+        begun = await imports.begin(file, wanted, again=again)
+        try:
+            return await _follow(imports, begun, file, wanted)
+        finally:
+            await _write_rejects(imports, begun, bad)
+
+    try:
+        tally = run_once([pool], run)
+    except KeyboardInterrupt:
+        fail("stopped; the same command goes on from here", code=_INTERRUPTED)
+    if tally.rejected:
+        fail(f"{tally.rejected} lines were rejected: see {bad}")
+
+
+def _export(
+    file: Annotated[Path | None, typer.Argument(help="Where to; stdout unless given.")] = None,
+    *,
+    form: FormatOption = None,
+    database_url: DatabaseUrl = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Export all records. A file appears when it is complete, and can be imported."""
+    wanted = _format_of(file, form)
+    pool = _pool(database_url, config_file)
+    exports = ExportService(PgRecords(pool))
+
+    async def run() -> int:
+        if file is None:
+            return await _copy(exports, wanted, sys.stdout.fileno())
+        part = file.with_name(f"{file.name}.part")
+        with part.open("wb") as target:
+            count = await _copy(exports, wanted, target.fileno())
+            os.fsync(target.fileno())
+        part.replace(file)
+        return count
+
+    try:
+        count = run_once([pool], run)
+    except KeyboardInterrupt:
+        fail("stopped", code=_INTERRUPTED)
+    _say(f"{count:,} records exported")
+
+
+def _format_of(file: Path | None, form: str | None) -> Format:
+    name = form or (file.suffix.removeprefix(".") if file else "ndjson")
+    found = _FORMATS.get(name)
+    if found is None:
+        fail(f"{name or 'no ending'}: say --format ndjson or --format csv", code=USAGE)
+    return found
+
+
+async def _follow(imports: ImportService, begun: Import, file: Path, form: Format) -> Tally:
+    """Import, and show the progress."""
+    size = file.stat().st_size  # noqa: ASYNC240 - nothing else runs on this loop
+    began, tally = monotonic(), begun.tally
+    if tally.resumed:
+        _say(f"going on behind {tally.resumed:,} lines that are in already")
+    work = imports.run(begun, file, form)
+    async with merge(work, _ticks()) as events:
+        async for event in events:
+            if event is None:
+                _show(_progress(tally, size, monotonic() - began))
+                continue
+            tally = event
+            if tally.finished:
+                break
+    seconds = monotonic() - began
+    new = tally.lines - tally.resumed
+    _show("")
+    _say(
+        f"{tally.lines:,} lines, {tally.records:,} records, {tally.rejected:,} rejected;"
+        f" {new:,} lines in {seconds:.1f} s: {new / max(seconds, 0.001):,.0f} lines/s"
+    )
+    return tally
+
+
+async def _ticks() -> AsyncGenerator[None]:
+    for _ in itertools.count():
+        await asyncio.sleep(1)
+        yield
+
+
+def _progress(tally: Tally, size: int, seconds: float) -> str:
+    rate = (tally.lines - tally.resumed) / max(seconds, 0.001)
+    share = min(tally.end / size, 1.0) if size else 1.0
+    return (
+        f"{share:4.0%} of {size / _MEBIBYTE:,.1f} MiB, {tally.lines:,} lines,"
+        f" {tally.rejected:,} rejected, {rate:,.0f} lines/s"
+    )
+
+
+async def _write_rejects(imports: ImportService, begun: Import, path: Path) -> None:
+    """The whole reject file anew, from what the database holds: nothing doubled, nothing lost."""
+    part = path.with_name(f"{path.name}.part")
+    count = 0
+    with part.open("wb") as file:
+        async for reject in imports.rejects(begun):
+            file.write(msgspec.json.encode(reject) + b"\n")
+            count += 1
+    if count:
+        part.replace(path)
+    else:
+        part.unlink()
+
+
+async def _copy(exports: ExportService, form: Format, target: int) -> int:
+    count = 0
+    with os.fdopen(os.dup(target), "wb") as file:
+        async for page in exports.run(form):
+            file.write(page.content)
+            count += page.records
+            _show(f"{count:,} records")
+    _show("")
+    return count
+
+
+def _show(line: str) -> None:
+    """On a terminal the line replaces the one before it; elsewhere it is a line."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{line}")
+    elif line:
+        sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _pool(database_url: str | None, file: Path | None) -> Pool:
+    config = load_for(Config, "migrate", {"database_url": database_url}, file)
+    return Pool(
+        config.get_database_url(),
+        PoolSettings(min_size=1, max_size=2, application_name="records"),
+    )

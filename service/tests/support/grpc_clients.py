@@ -1,0 +1,70 @@
+"""The service over gRPC: the whole of it on a database, and clients with tokens."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc import aio
+from wired_service import SECRET, config_on, wire_service
+
+from myservice.proto.v1 import accounts_pb2_grpc, records_pb2_grpc
+from paceline.auth import issue_token
+from paceline.clock import SystemClock
+from paceline.commands import Process
+from paceline.testing import RecordingLog
+
+
+def token_of(subject: str, *scopes: str, expiry: float = 3600) -> tuple[tuple[str, str], ...]:
+    """Metadata of a good token."""
+    token = issue_token(
+        SECRET.encode(), subject=subject, scopes=scopes, expiry=expiry, clock=SystemClock()
+    )
+    return (("authorization", f"Bearer {token}"),)
+
+
+@dataclass
+class World:
+    """A started service and its stubs."""
+
+    process: Process
+    channel: aio.Channel
+    log: RecordingLog
+
+    @property
+    def records(self) -> "records_pb2_grpc.RecordServiceAsyncStub":
+        return records_pb2_grpc.RecordServiceStub(self.channel)
+
+    @property
+    def accounts(self) -> "accounts_pb2_grpc.AccountServiceAsyncStub":
+        return accounts_pb2_grpc.AccountServiceStub(self.channel)
+
+
+@asynccontextmanager
+async def running(dsn: str, **settings: object) -> AsyncGenerator[World]:
+    log = RecordingLog()
+    process = wire_service(config_on(dsn, **settings), log, listens=True)
+    async with (
+        process.lifecycle,
+        aio.insecure_channel(f"127.0.0.1:{process.servers['grpc'].port}") as channel,
+    ):
+        yield World(process, channel, log)
+
+
+def details_of(error: aio.AioRpcError) -> list[Message]:
+    """The ``google.rpc`` details of an error, without what belongs to the request alone."""
+    [raw] = [
+        value
+        for name, value in error.trailing_metadata() or ()
+        if name == "grpc-status-details-bin"
+    ]
+    assert isinstance(raw, bytes)
+    found: list[Message] = []
+    for packed in Status.FromString(raw).details:
+        for kind in (ErrorInfo, BadRequest):
+            message = kind()
+            if packed.Unpack(message):
+                found.append(message)
+    return found

@@ -1,0 +1,57 @@
+"""The whole service without a socket, and who calls it: ada, bob, and root, who operates accounts.
+
+Fixtures for a test module to import; ``client`` makes a caller with other scopes.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import pytest
+from wired_service import SECRET, config_on, wire_service
+
+from paceline.auth import issue_token
+from paceline.clock import SystemClock
+from paceline.http import App, TestClient
+from paceline.testing import RecordingLog
+
+OWNER: Final = (
+    "accounts:read", "accounts:write", "transfers:write", "orders:read", "orders:write",
+)  # fmt: skip
+OPERATOR: Final = (*OWNER, "accounts:operate")
+
+
+@asynccontextmanager
+async def running(dsn: str, **settings: object) -> AsyncGenerator[App]:
+    """The service as set, for this block."""
+    process = wire_service(config_on(dsn, **settings), RecordingLog())
+    async with process.lifecycle:
+        yield process.app
+
+
+@pytest.fixture
+async def app(migrated: str) -> AsyncGenerator[App]:
+    async with running(migrated) as found:
+        yield found
+
+
+def client(app: App, subject: str, *scopes: str) -> TestClient:
+    token = issue_token(
+        SECRET.encode(), subject=subject, scopes=scopes, expiry=3600, clock=SystemClock()
+    )
+    return TestClient(app, headers={"authorization": f"Bearer {token}"})
+
+
+@pytest.fixture
+def ada(app: App) -> TestClient:
+    return client(app, "ada", *OWNER)
+
+
+@pytest.fixture
+def bob(app: App) -> TestClient:
+    return client(app, "bob", *OWNER)
+
+
+@pytest.fixture
+def operator(app: App) -> TestClient:
+    return client(app, "root", *OPERATOR)
