@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.messaging import Message
-from paceline.postgres.outbox.publishing import publish_in_key_order
+from paceline.postgres.outbox.publishing import publish_by_key
 from paceline.postgres.outbox.table import OutboxRow
 
 
@@ -35,14 +35,14 @@ def rows(*keys: str) -> list[OutboxRow]:
 
 async def test_messages_of_different_keys_and_of_none_go_together() -> None:
     queue = Queue()
-    result = await publish_in_key_order(queue, rows("a", "", "b", "", "a", "b", "a"), 1.0)
+    result = await publish_by_key(queue, rows("a", "", "b", "", "a", "b", "a"), 1.0)
     assert queue.rounds == [["a0", "1", "b2", "3"], ["a4", "b5"], ["a6"]]
     assert len(result.sent) == 7
 
 
 async def test_after_a_failure_its_key_stops_and_the_others_go_on() -> None:
     queue = Queue(frozenset({"a0", "2"}))
-    result = await publish_in_key_order(queue, rows("a", "b", "", "", "a", "b", "a"), 1.0)
+    result = await publish_by_key(queue, rows("a", "b", "", "", "a", "b", "a"), 1.0)
     assert queue.rounds == [["a0", "b1", "2", "3"], ["b5"]]
     assert [each.message.id for each, _ in result.failed] == ["a0", "2"]
 
@@ -54,7 +54,7 @@ def test_whatever_fails_a_key_is_sent_in_order_and_without_a_gap(
     messages = rows(*keys)
     ids = [each.message.id for each in messages]
     refused = data.draw(st.frozensets(st.sampled_from(ids))) if ids else frozenset[str]()
-    result = asyncio.run(publish_in_key_order(Queue(refused), messages, 10.0))
+    result = asyncio.run(publish_by_key(Queue(refused), messages, 10.0))
     sent = [each.message for each in result.sent]
     failed = {each.message.id for each, _ in result.failed}
     assert failed <= refused
@@ -76,7 +76,7 @@ async def test_at_the_timeout_what_is_under_way_fails_and_nothing_more_is_tried(
                 await asyncio.Event().wait()
             return await queue.publish_all(messages)
 
-    result = await publish_in_key_order(Hanging(), rows("a", "a", "a"), 0.01)
+    result = await publish_by_key(Hanging(), rows("a", "a", "a"), 0.01)
     assert [each.message.id for each in result.sent] == ["a0"]
     assert [(each.message.id, type(exc)) for each, exc in result.failed] == [("a1", TimeoutError)]
 
@@ -103,5 +103,5 @@ async def test_a_publisher_that_breaks_its_contract_has_sent_nothing(case: Broke
                 raise case.outcomes
             return case.outcomes
 
-    result = await publish_in_key_order(Publisher(), rows("a", "b"), 1.0)
+    result = await publish_by_key(Publisher(), rows("a", "b"), 1.0)
     assert (result.sent, len(result.failed)) == ([], 2)

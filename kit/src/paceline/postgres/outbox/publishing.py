@@ -34,7 +34,7 @@ class PublishResult:
     )
 
 
-async def publish_in_key_order(
+async def publish_by_key(
     publisher: Publisher, rows: Sequence[OutboxRow], seconds: float
 ) -> PublishResult:
     """Publish a batch within ``seconds``; what is under way when they are over has failed.

@@ -19,7 +19,7 @@ from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.log import Logger
 from paceline.postgres import Pool
-from paceline.postgres.outbox.publishing import Publisher, PublishResult, publish_in_key_order
+from paceline.postgres.outbox.publishing import Publisher, PublishResult, publish_by_key
 from paceline.postgres.outbox.table import (
     OutboxStats,
     delete_sent,
@@ -143,7 +143,7 @@ class OutboxRelay:
             rows = await fetch_due(tx, self._batch)
             if not rows:
                 return PollResult.EMPTY
-            result = await publish_in_key_order(self._publisher, rows, self._publish_timeout)
+            result = await publish_by_key(self._publisher, rows, self._publish_timeout)
             if _is_down(result):
                 self._note_down(result.failed[0][1])
                 return PollResult.DOWN
