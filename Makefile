@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit bench layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
+.PHONY: help run test lint types unit bench layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -12,7 +12,7 @@ help: ## Show this list
 run: .venv/.run ## Start the service with its own PostgreSQL and NATS (Ctrl-C ends it; the data stays in .data)
 	@exec $(BIN)/myservice run $(ARGS)
 
-test: .venv/.dev lint ## Everything CI checks: lint, types, imports, all tests
+test: .venv/.dev lint types ## Everything CI checks: lint, types, imports, all tests
 	$(BIN)/pytest -n 2 $(PYTEST_FLAGS)
 
 lint: .venv/.dev ## Style, types and import rules
@@ -21,6 +21,12 @@ lint: .venv/.dev ## Style, types and import rules
 	$(BIN)/mypy
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+
+types: .venv/.dev ## Every public name of the kit has a complete type
+	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=kit/src \
+		basedpyright --verifytypes paceline --ignoreexternal >.venv/types.txt \
+		|| { sed -n '/^Symbols used/,$$p' .venv/types.txt; exit 1; }
+	@grep "completeness score" .venv/types.txt
 
 unit: .venv/.dev ## The fast tests only
 	$(BIN)/pytest -q kit/tests/unit kit/tests/house service/tests/unit $(PYTEST_FLAGS)
@@ -76,7 +82,7 @@ protos: .venv/.dev ## Generate the gRPC messages from service/api/proto
 	$(BIN)/python tools/protos.py
 
 lock: .venv/.dev ## Lock the newest allowed versions again, with hashes
-	$(BIN)/python tools/lock.py
+	$(BIN)/python tools/lock.py --upgrade
 
 clean: ## Remove the environment and caches (keeps .data)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -30,7 +30,7 @@ from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
 from paceline.clock import SystemClock
 from paceline.postgres import Pool, PoolSettings
-from paceline.redis import CacheAside, Redis, RedisStore, SharedLimiter
+from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore, SharedLimiter
 from paceline.resilience import RateLimiter
 from paceline.testing import SilentLog
 
@@ -108,13 +108,9 @@ async def reads(dsn: str, redis: Redis, ids: Sequence[UUID]) -> list[float]:
     await pool.start()
     plain = PgRecords(pool)
     cache = CacheAside(
-        RedisStore(redis, name="records"),
-        SilentLog(),
-        SystemClock(),
-        name="r",
-        type=Record,
-        ttl=3600,
-    )
+        RedisStore(redis, name="records"), SilentLog(), SystemClock(),
+        name="r", type=Record, settings=CacheSettings(ttl=3600),
+    )  # fmt: skip
     cached = CachedRecords(plain, cache)
     try:
         for begin in range(0, len(ids), 1000):  # what a long life would have filled in

@@ -39,7 +39,7 @@ from paceline.http.middleware import (
 )
 from paceline.log import new_logger
 from paceline.postgres import Pool, uuid7
-from paceline.trace import BatchSpans, SpanKind, TraceExport, Tracer, recording, sender_to
+from paceline.trace import BatchSpans, SpanKind, TraceExport, Tracer, otlp_sender, recording_span
 
 _CONCURRENT, _REQUESTS, _TURNS = 64, 512, 60
 _COUNTED: Final = (128, 640)
@@ -71,7 +71,7 @@ class Rows:
 
     async def fetch(self, _sql: str, ids: UUID | Sequence[UUID]) -> list[dict[str, object]]:
         """A record for each id, and a span of the statement with the attributes of a real one."""
-        parent = recording()
+        parent = recording_span()
         span = parent and parent.child(
             "SELECT records", SpanKind.CLIENT,
             {"db.system.name": "postgresql", "db.query.summary": "SELECT records"},
@@ -210,7 +210,7 @@ async def main(arguments: Sequence[str]) -> int:
     """Measure and print, or serve so many requests for valgrind to count."""
     with Path("/dev/null").open("w") as null:  # noqa: ASYNC230 - no file
         # Nobody listens there: what it costs to make spans, and to be refused.
-        connect = sender_to("http://127.0.0.1:9", service="bench", version="1")
+        connect = otlp_sender("http://127.0.0.1:9", service="bench", version="1")
         export = TraceExport(connect, new_logger(stream=null))
         found = stacks(null, export)
         tune_gc()  # as the service does when it is ready

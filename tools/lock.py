@@ -1,26 +1,43 @@
-"""Lock every dependency by version and hash: requirements/*.in to requirements/*.txt.
+"""Lock every dependency by version and hash: what the kit and the service declare, and our tools.
 
-No registry's address goes into a lock. bench.txt is made first and constrains the others, so all
-hold the same version of what they share.
+requirements/*.txt are made of ``kit/pyproject.toml`` (run: with the extras that the service asks
+for; dev and bench: with all) and of requirements/*.in, which has only what no distribution needs to
+run. No registry's address goes into a lock. bench.txt is made first and constrains the others, so
+all hold the same version of what they share.
 """
 
+import re
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 OPTIONS = [
     "--universal", "--python-version=3.11", "--generate-hashes",
-    "--no-header", "--no-emit-index-url", "--quiet", "--upgrade",
+    "--no-header", "--no-emit-index-url", "--quiet",
 ]  # fmt: skip
 
 
 def main() -> None:
-    """Write the locks."""
-    for name in ["bench", "dev", "run"]:
+    """Write the locks. Arguments go to uv: ``--upgrade`` for the newest allowed versions."""
+    extras = {"bench": ["all", "testing"], "dev": ["all", "testing"], "run": extras_of_service()}
+    for name, chosen in extras.items():
         constraint = [] if name == "bench" else ["--constraint=requirements/bench.txt"]
-        source, lock = f"requirements/{name}.in", f"--output-file=requirements/{name}.txt"
-        command = [ROOT / ".venv/bin/uv", "pip", "compile", *OPTIONS, *constraint, lock, source]
+        lock = f"--output-file=requirements/{name}.txt"
+        sources = ["kit/pyproject.toml", f"requirements/{name}.in"]
+        command = [
+            ROOT / ".venv/bin/uv", "pip", "compile", *OPTIONS, *sys.argv[1:], *constraint, lock,
+            *(f"--extra={extra}" for extra in chosen), *sources,
+        ]  # fmt: skip
         subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603 - our own tool, our own files
+
+
+def extras_of_service() -> list[str]:
+    """The kit's extras that the service depends on."""
+    project = tomllib.loads((ROOT / "service/pyproject.toml").read_text())["project"]
+    (asked,) = re.findall(r"paceline\[([^]]*)\]", " ".join(project["dependencies"]))
+    return asked.split(",")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 import uvloop
 
-from paceline.auth import Secrets, Verifier
+from paceline.auth import HmacSecrets, JwtVerifier
 from paceline.clock import SystemClock
 from paceline.http import App, ASGIApp, HttpServer, Path, Receive, Scope, Send
 from paceline.http.middleware import (
@@ -62,7 +62,7 @@ def full() -> App:
     """The whole stack."""
     log, clock = setup_logging("info", format="json"), SystemClock()
     app = App(request_id(), real_ip(["10.0.0.0/8"]), access_log(log), recover(log), timeout(30))
-    verifier = Verifier([Secrets(SECRET)], clock)
+    verifier = JwtVerifier([HmacSecrets(SECRET)], clock)
     limiter = RateLimiter(clock, rate=1_000_000)
     app.group("/hello", authenticate(verifier), rate_limit(RateLimits(limiter))).get("/{id}", hello)
     return app

@@ -17,7 +17,7 @@ from paceline.clock import SystemClock
 from paceline.engines import PostgresEngine
 from paceline.postgres import Pool, PoolSettings
 from paceline.postgres.migrate import open_migrator
-from paceline.redis import CacheAside, Redis, RedisStore
+from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore
 from paceline.testing import RecordingLog, TemplateDatabase, database, nats, postgres, redis
 
 __all__ = [
@@ -69,8 +69,9 @@ async def cache(redis: Valkey) -> AsyncGenerator[CacheAside[Record]]:
     server = Redis(redis.url, log, clock, timeout=5.0)
     store = RedisStore(server, name=uuid4().hex)
     found = CacheAside(
-        store, log, clock, name="records", type=Record, ttl=60.0, negative=RecordNotFound
-    )
+        store, log, clock,
+        name="records", type=Record, settings=CacheSettings(ttl=60.0), negative=RecordNotFound,
+    )  # fmt: skip
     await server.start()
     yield found
     await found.stop()

@@ -8,6 +8,7 @@ ImportError that names the extra which installs it.
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 
 
 def lazy_exports(
@@ -31,10 +32,28 @@ def lazy_exports(
             missing = (exc.name or "").partition(".")[0]
             if extra is None or missing == "paceline":
                 raise
-            raise ImportError(
-                f"{room} needs {missing}, which is not installed: pip install 'paceline[{extra}]'"
-            ) from exc
+            raise missing_extra(room, missing, extra) from exc
         setattr(sys.modules[room], name, value)  # so this is called once for each name
         return value
 
     return load
+
+
+def require(library: str, *, room: str, extra: str) -> None:
+    """Check, without importing it, that ``library`` is installed: for one that is imported later.
+
+    Errors: ``ImportError`` without it.
+    """
+    try:
+        found = find_spec(library)
+    except ModuleNotFoundError:  # the package around it is not there either
+        found = None
+    if found is None:
+        raise missing_extra(room, library.partition(".")[0], extra)
+
+
+def missing_extra(room: str, library: str, extra: str) -> ImportError:
+    """The error that says how to install ``library``, for a room that cannot be lazy."""
+    return ImportError(
+        f"{room} needs {library}, which is not installed: pip install 'paceline[{extra}]'"
+    )

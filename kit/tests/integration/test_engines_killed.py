@@ -1,4 +1,4 @@
-"""``kill -9`` of the process that runs NATS and Valkey: none stays, no message is lost."""
+"""``kill -9`` of the process that runs NATS and Valkey: both end, and no message is lost."""
 
 import asyncio
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from engine_clients import connected, using
+from engine_support import is_gone
 
 from paceline.engines import EngineGroup, NatsEngine, RedisEngine
 from paceline.testing import RecordingLog
@@ -22,7 +23,7 @@ SCRIPT = Path(__file__).parents[1] / "tools" / "engines_holder.py"
 
 
 @contextmanager
-def held(folder: Path) -> Generator[list[int]]:
+def killed_engines(folder: Path) -> Generator[list[int]]:
     """The pids of servers on the folder, whose parent is killed at the end of the block."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
     process = subprocess.Popen(
@@ -37,14 +38,6 @@ def held(folder: Path) -> Generator[list[int]]:
             yield [int(word) for word in process.stdout.readline().split()]
         finally:
             process.kill()
-
-
-def is_gone(pid: int) -> bool:
-    """Whether it ended, be it that nobody has buried it yet."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() == b""
-    except OSError:
-        return True
 
 
 def wait_until_gone(pids: list[int], seconds: float) -> None:
@@ -62,8 +55,8 @@ def engines_on(folder: Path) -> tuple[NatsEngine, RedisEngine]:
 
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["running", "frozen"])
-def test_no_process_stays(frozen: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter
-    with held(tmp_path) as pids:
+def test_no_process_is_left(frozen: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter
+    with killed_engines(tmp_path) as pids:
         assert len(pids) == 2
         if frozen:
             for pid in pids:
@@ -74,7 +67,7 @@ def test_no_process_stays(frozen: bool, tmp_path: Path) -> None:  # noqa: FBT001
 def test_a_start_right_after_the_kill_finds_every_acknowledged_message(tmp_path: Path) -> None:
     nats, _ = engines_on(tmp_path)
     for before in range(0, 30, 10):
-        with held(tmp_path):
+        with killed_engines(tmp_path):
             asyncio.run(publish_ten(nats.url, create=before == 0))
         assert asyncio.run(messages_in(tmp_path)) == before + 10
 

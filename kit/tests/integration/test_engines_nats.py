@@ -1,17 +1,18 @@
-"""The embedded NATS: up, down, killed and up again with what it stored, alone and as a cluster."""
+"""The embedded NATS server: starts, stops, kills, stored messages, a cluster."""
 
 import asyncio
 import os
 import signal
 import socket
 import stat
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from engine_clients import Streams, connected
+from engine_support import folder
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 
@@ -20,16 +21,10 @@ from paceline.engines.discovery import find_on_path
 from paceline.lifecycle import Watched
 from paceline.testing import RecordingLog
 from paceline.testing.nats_servers import nats_cluster
-from paceline.testing.postgres_servers import scratch_folder
+
+__all__ = ["folder"]
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def folder() -> Generator[Path]:
-    """A folder that files are made in quickly."""
-    with scratch_folder() as folder:
-        yield folder
 
 
 def new_engine(folder: Path) -> NatsEngine:
@@ -46,10 +41,10 @@ async def running(engine: NatsEngine) -> AsyncGenerator[Streams]:
         await engine.stop()
 
 
-async def answer(host: str | None, port: int | None, question: str) -> bytes:
-    """All that a server sends until it closes the connection."""
+async def response(host: str | None, port: int | None, request: str) -> bytes:
+    """The response, up to the end of the connection."""
     reader, writer = await asyncio.open_connection(host, port)
-    writer.write(question.encode())
+    writer.write(request.encode())
     found = await reader.read()
     writer.close()
     await writer.wait_closed()
@@ -87,22 +82,22 @@ async def test_acknowledged_messages_survive_a_killed_server(folder: Path) -> No
         assert await client.count("KEPT") == 100
 
 
-async def test_nobody_gets_in_without_the_password(folder: Path) -> None:
+async def test_connections_need_the_password(folder: Path) -> None:
     engine = new_engine(folder)
     async with running(engine):
         port = urlsplit(engine.url).port
         for credentials in ("{}", '{"user":"paceline","pass":"guess"}'):
-            question = f"CONNECT {credentials}\r\nPING\r\n"
-            assert b"Authorization Violation" in await answer("127.0.0.1", port, question)
+            request = f"CONNECT {credentials}\r\nPING\r\n"
+            assert b"Authorization Violation" in await response("127.0.0.1", port, request)
         for name in ("password", "nats.conf"):
             assert stat.S_IMODE((folder / "data" / name).stat().st_mode) == 0o600, name
         assert stat.S_IMODE((folder / "data").stat().st_mode) == 0o700
 
 
-async def test_the_monitor_answers_below_its_secret_path_only(folder: Path) -> None:
+async def test_the_monitoring_port_answers_below_its_secret_path_only(folder: Path) -> None:
     async def status(url: str) -> bytes:
         parts = urlsplit(url)
-        return await answer(parts.hostname, parts.port, f"GET {parts.path} HTTP/1.0\r\n\r\n")
+        return await response(parts.hostname, parts.port, f"GET {parts.path} HTTP/1.0\r\n\r\n")
 
     engine = new_engine(folder)
     async with running(engine):
@@ -111,7 +106,7 @@ async def test_the_monitor_answers_below_its_secret_path_only(folder: Path) -> N
         assert b" 404 " in await status(f"{bare}/jsz")
 
 
-async def test_stop_before_start_and_stop_twice_do_nothing(folder: Path) -> None:
+async def test_stopping_a_stopped_engine_does_nothing(folder: Path) -> None:
     engine = new_engine(folder)
     await engine.stop()
     async with running(engine):
@@ -127,7 +122,7 @@ async def test_start_and_stop_ten_times(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("looks", [0, 1, 2, 5, 10])
-async def test_a_start_that_is_cancelled_leaves_nothing_and_the_next_one_works(
+async def test_a_cancelled_start_leaves_nothing_and_the_next_one_works(
     looks: int, folder: Path
 ) -> None:
     engine = new_engine(folder)
@@ -142,7 +137,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing_and_the_next_one_works(
         await client.flush()
 
 
-async def test_the_second_engine_on_a_folder_is_told_who_has_it(folder: Path) -> None:
+async def test_a_second_engine_on_a_folder_is_refused_and_names_the_holder(folder: Path) -> None:
     async with running(new_engine(folder)) as client:
         second = new_engine(folder)
         with pytest.raises(EngineError, match=f"in use by process {os.getpid()}"):
@@ -151,14 +146,14 @@ async def test_the_second_engine_on_a_folder_is_told_who_has_it(folder: Path) ->
         await client.flush()
 
 
-async def test_the_watch_of_a_server_that_is_not_up_says_so(folder: Path) -> None:
+async def test_waiting_for_a_server_that_is_down_is_an_error(folder: Path) -> None:
     engine = new_engine(folder)
     assert isinstance(engine, Watched)
     with pytest.raises(EngineError, match="not up"):
         await engine.wait()
 
 
-async def test_a_frozen_server_is_killed_and_that_is_said(folder: Path) -> None:
+async def test_a_frozen_server_is_killed_which_is_an_error(folder: Path) -> None:
     engine = NatsEngine(RecordingLog(), data_dir=folder / "data", stop_timeout=0.2)
     await engine.start()
     assert engine.pid is not None
@@ -169,7 +164,7 @@ async def test_a_frozen_server_is_killed_and_that_is_said(folder: Path) -> None:
         await client.flush()
 
 
-async def test_a_port_that_is_taken_shows_in_the_error(folder: Path) -> None:
+async def test_a_port_in_use_is_in_the_error(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         engine = NatsEngine(RecordingLog(), data_dir=folder, port=port)
@@ -178,7 +173,7 @@ async def test_a_port_that_is_taken_shows_in_the_error(folder: Path) -> None:
     assert engine.pid is None
 
 
-async def test_the_port_and_the_payload_may_be_given(folder: Path) -> None:
+async def test_port_and_payload_can_be_set(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     engine = NatsEngine(RecordingLog(), data_dir=folder, port=port, max_payload=4096)
@@ -187,20 +182,22 @@ async def test_the_port_and_the_payload_may_be_given(folder: Path) -> None:
         assert client.max_payload == 4096
 
 
-async def test_a_data_folder_that_cannot_be_made_says_why(folder: Path) -> None:
+async def test_a_data_folder_that_cannot_be_created_is_an_error_with_the_reason(
+    folder: Path,
+) -> None:
     (folder / "data").touch()
     with pytest.raises(EngineError, match=r"cannot use the data folder .*: File exists"):
         await new_engine(folder).start()
 
 
 @pytest.mark.parametrize("name", ["d" * 120, "with space, \"comma\" & 'quote' $HOME", "ünïcode"])
-async def test_any_folder_will_do(name: str, folder: Path) -> None:
+async def test_any_name_of_a_folder_works(name: str, folder: Path) -> None:
     async with running(new_engine(folder / name)) as client:
         await client.create("ANY", "any")
     assert (folder / name / "data" / "store" / "jetstream").is_dir()
 
 
-async def test_the_system_s_server_will_do(folder: Path) -> None:
+async def test_the_systems_server_works(folder: Path) -> None:
     system = find_on_path(("nats-server",), "NATS")
     if system is None:
         pytest.skip("this system has no NATS of its own")

@@ -1,30 +1,32 @@
-"""The embedded PostgreSQL: up, down, up again, in deep and in private folders, and its failures."""
+"""The embedded PostgreSQL server: starts, stops, deep and private folders, failures."""
 
 import asyncio
 import os
 import signal
 import socket
 import stat
-import tempfile
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from shutil import copytree
 
 import asyncpg
 import pytest
+from engine_support import folder, public
 
-from paceline.engines import EngineError, PostgresEngine
+from paceline.engines import EngineError, PostgresEngine, free_ports
 from paceline.engines.programs import Programs, find_system, find_wheel
-from paceline.engines.stale import find_processes, mark_of
+from paceline.engines.stale import cluster_mark, find_processes
 from paceline.lifecycle import Watched
 from paceline.postgres.connector import connect
 from paceline.testing import RecordingLog
-from paceline.testing.postgres_servers import TemplateDatabase, fresh_database, scratch_folder
+from paceline.testing.postgres_servers import TemplateDatabase, fresh_database
+
+__all__ = ["folder", "public"]
 
 pytestmark = pytest.mark.integration
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root lends an account")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root uses another account")
 
 
 NO_SYNC = {"fsync": "off"}
@@ -32,21 +34,6 @@ NO_SYNC = {"fsync": "off"}
 
 def new_engine(data: Path, log: RecordingLog | None = None, **options: str) -> PostgresEngine:
     return PostgresEngine(log or RecordingLog(), data_dir=data / "data", options=options)
-
-
-@pytest.fixture
-def public() -> Generator[Path]:
-    """A folder that everybody can reach, unlike pytest's own."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
-@pytest.fixture
-def folder() -> Generator[Path]:
-    """A folder that files are made in quickly."""
-    with scratch_folder() as folder:
-        yield folder
 
 
 @asynccontextmanager
@@ -64,7 +51,7 @@ def cluster_of(folder: Path) -> Path:
     return folder / "data" / "cluster"
 
 
-async def test_data_written_before_a_stop_are_there_after_the_next_start(folder: Path) -> None:
+async def test_rows_written_before_a_stop_are_there_after_the_next_start(folder: Path) -> None:
     lines: list[str] = []
     engine = PostgresEngine(RecordingLog(), data_dir=folder / "data", progress=lines.append)
     async with running(engine) as connection:
@@ -76,7 +63,7 @@ async def test_data_written_before_a_stop_are_there_after_the_next_start(folder:
     assert engine.dsn() == address
     assert len(lines) == 5, "the second start initialises nothing"
     assert engine.pid is None
-    assert find_processes(mark_of(cluster_of(folder))) == []
+    assert find_processes(cluster_mark(cluster_of(folder))) == []
 
 
 async def test_the_cluster_is_utf_8_with_checksums_and_writes_are_durable(folder: Path) -> None:
@@ -96,14 +83,14 @@ async def test_the_cluster_is_utf_8_with_checksums_and_writes_are_durable(folder
             )
 
 
-async def test_nobody_else_may_enter_the_folder_with_the_socket(folder: Path) -> None:
+async def test_no_other_account_may_enter_the_folder_with_the_socket(folder: Path) -> None:
     async with running(new_engine(folder)):
         found = [path for path in cluster_of(folder).iterdir() if path.is_socket()]
         assert len(found) == 1
         assert stat.S_IMODE(cluster_of(folder).stat().st_mode) == 0o700
 
 
-async def test_stop_before_start_and_stop_twice_do_nothing(folder: Path) -> None:
+async def test_stopping_a_stopped_engine_does_nothing(folder: Path) -> None:
     engine = new_engine(folder, fsync="off")
     await engine.stop()
     async with running(engine):
@@ -118,7 +105,7 @@ async def test_start_and_stop_five_times(folder: Path) -> None:
             assert await connection.fetchval("SELECT 1") == 1
 
 
-async def test_a_start_that_is_cancelled_leaves_nothing_and_the_next_one_works(
+async def test_a_cancelled_start_leaves_nothing_and_the_next_one_works(
     folder: Path,
 ) -> None:
     engine = new_engine(folder, fsync="off")
@@ -134,7 +121,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing_and_the_next_one_works(
     assert not list((folder / "data").glob("cluster.new-*"))
 
 
-async def test_the_second_engine_on_a_folder_is_told_who_has_it(folder: Path) -> None:
+async def test_a_second_engine_on_a_folder_is_refused_and_names_the_holder(folder: Path) -> None:
     async with running(new_engine(folder, fsync="off")) as connection:
         second = new_engine(folder)
         with pytest.raises(EngineError, match=f"in use by process {os.getpid()}"):
@@ -154,7 +141,9 @@ async def test_stop_does_not_wait_for_clients(folder: Path) -> None:
         await busy
 
 
-async def test_a_server_that_dies_ends_the_watch_with_the_end_of_its_log(folder: Path) -> None:
+async def test_a_server_that_ends_by_itself_is_an_error_with_the_end_of_its_log(
+    folder: Path,
+) -> None:
     engine = new_engine(folder, fsync="off")
     assert isinstance(engine, Watched)
     await engine.start()
@@ -168,7 +157,7 @@ async def test_a_server_that_dies_ends_the_watch_with_the_end_of_its_log(folder:
         assert await connection.fetchval("SELECT 1") == 1
 
 
-async def test_the_watch_of_a_server_that_is_not_up_says_so(folder: Path) -> None:
+async def test_waiting_for_a_server_that_is_down_is_an_error(folder: Path) -> None:
     with pytest.raises(EngineError, match="not up"):
         await new_engine(folder).wait()
 
@@ -187,11 +176,11 @@ async def test_a_busy_backend_that_outlived_its_server_is_ended_first(folder: Pa
     with pytest.raises(EngineError):
         await engine.wait()
     await engine.stop()
-    assert backend in {process.pid for process in find_processes(mark_of(cluster_of(folder)))}
+    assert backend in {process.pid for process in find_processes(cluster_mark(cluster_of(folder)))}
 
     async with running(engine) as other:
         assert await other.fetchval("SELECT x FROM t") == 7
-    assert "stopping left-over PostgreSQL" in log.events("warning")
+    assert "stopping a stale PostgreSQL" in log.events("warning")
     with pytest.raises((asyncpg.PostgresError, OSError, asyncpg.InterfaceError)):
         await busy
 
@@ -206,7 +195,7 @@ async def until_active(engine: PostgresEngine, backend: int) -> None:
     await other.close()
 
 
-async def test_a_pid_file_that_names_an_unrelated_process_does_not_hinder(folder: Path) -> None:
+async def test_a_pid_file_of_an_unrelated_process_does_not_prevent_a_start(folder: Path) -> None:
     log = RecordingLog()
     engine = new_engine(folder, log, fsync="off")
     async with running(engine):
@@ -216,17 +205,17 @@ async def test_a_pid_file_that_names_an_unrelated_process_does_not_hinder(folder
     os.chown(stale, cluster_of(folder).stat().st_uid, -1)
     async with running(engine) as connection:
         assert await connection.fetchval("SELECT 1") == 1
-    assert "removed a stale lock of PostgreSQL" in log.events("warning")
+    assert "removed a stale lock file of PostgreSQL" in log.events("warning")
 
 
-async def test_a_setting_the_server_refuses_shows_in_the_error(folder: Path) -> None:
+async def test_a_setting_that_the_server_refuses_is_in_the_error(folder: Path) -> None:
     engine = new_engine(folder, shared_buffers="many")
     with pytest.raises(EngineError, match=r'(?s)ended by itself.*shared_buffers.*"many"'):
         await engine.start()
     assert engine.pid is None
 
 
-async def test_a_folder_with_something_else_in_it_is_left_alone(folder: Path) -> None:
+async def test_a_folder_with_other_files_is_left_alone(folder: Path) -> None:
     cluster_of(folder).mkdir(parents=True)
     if os.geteuid() == 0:
         os.chown(cluster_of(folder), 65534, 65534)
@@ -236,14 +225,16 @@ async def test_a_folder_with_something_else_in_it_is_left_alone(folder: Path) ->
     assert (cluster_of(folder) / "notes.txt").read_text() == "mine"
 
 
-async def test_a_data_folder_that_cannot_be_made_says_why(folder: Path) -> None:
+async def test_a_data_folder_that_cannot_be_created_is_an_error_with_the_reason(
+    folder: Path,
+) -> None:
     (folder / "data").touch()
     with pytest.raises(EngineError, match=r"cannot use the data folder .*: File exists"):
         await new_engine(folder).start()
 
 
 @pytest.mark.parametrize("name", ["d" * 120, "with space, comma & 'quote'", "ünïcode"])
-async def test_any_folder_will_do(name: str, folder: Path) -> None:
+async def test_any_name_of_a_folder_works(name: str, folder: Path) -> None:
     engine = new_engine(folder / name, fsync="off")
     async with running(engine) as connection:
         assert await connection.fetchval("SELECT 1") == 1
@@ -290,11 +281,11 @@ async def test_programs_in_a_private_folder_are_copied_once_and_run(public: Path
     )
     async with running(engine) as connection:
         assert await connection.fetchval("SELECT to_tsvector('english', 'riders') IS NOT NULL")
-    assert f"cannot pass {home}:" in lines[0]
+    assert f"cannot access {home}:" in lines[0]
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
 
 
-async def test_the_system_s_server_will_do(folder: Path) -> None:
+async def test_the_systems_server_works(folder: Path) -> None:
     system = find_system()
     if system is None:
         pytest.skip("this system has no PostgreSQL of its own")
@@ -314,14 +305,8 @@ async def test_a_cluster_of_another_version_is_refused_with_both_versions(folder
         await new_engine(folder).start()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-async def test_tcp_takes_the_generated_password_and_nothing_less(folder: Path) -> None:
-    port = free_port()
+async def test_tcp_needs_the_generated_password(folder: Path) -> None:
+    port = free_ports(1)[0]
     engine = PostgresEngine(RecordingLog(), data_dir=folder / "data", port=port, options=NO_SYNC)
     async with running(engine) as connection:
         assert await connection.fetchval("SELECT 1") == 1
@@ -336,7 +321,7 @@ async def test_tcp_takes_the_generated_password_and_nothing_less(folder: Path) -
         assert engine.tcp_dsn() == address
 
 
-async def test_a_port_that_is_taken_shows_in_the_error(folder: Path) -> None:
+async def test_a_port_in_use_is_in_the_error(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         engine = PostgresEngine(
@@ -351,7 +336,7 @@ async def test_without_a_port_there_is_no_tcp_address(folder: Path) -> None:
         new_engine(folder).tcp_dsn()
 
 
-async def test_the_log_of_the_run_before_is_kept_and_no_older_one(folder: Path) -> None:
+async def test_the_log_of_the_previous_run_is_kept_and_no_older_one(folder: Path) -> None:
     engine = new_engine(folder, fsync="off")
     for _ in range(3):
         async with running(engine):

@@ -1,4 +1,4 @@
-"""``kill -9`` of the process that runs the embedded PostgreSQL: no orphan stays, no row is lost."""
+"""``kill -9`` of the process that runs the embedded PostgreSQL: no orphan is left, no row is lost."""
 
 import asyncio
 import os
@@ -16,8 +16,8 @@ from typing import IO
 import pytest
 
 from paceline.engines import PostgresEngine
-from paceline.engines.account import Account, find_barrier
-from paceline.engines.stale import find_processes, mark_of
+from paceline.engines.account import Account, find_inaccessible_part
+from paceline.engines.stale import cluster_mark, find_processes
 from paceline.postgres.connector import connect
 from paceline.testing import RecordingLog
 
@@ -46,7 +46,7 @@ class Writer:
 
 
 @contextmanager
-def writing(folder: Path, *, command: Sequence[str] = (sys.executable,)) -> Generator[Writer]:
+def killed_writer(folder: Path, *, command: Sequence[str] = (sys.executable,)) -> Generator[Writer]:
     """A process that runs a server on the folder and writes; killed at the end of the block."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
     process = subprocess.Popen(
@@ -66,7 +66,7 @@ def writing(folder: Path, *, command: Sequence[str] = (sys.executable,)) -> Gene
 
 def wait_until_gone(cluster: Path, seconds: float) -> None:
     end = time.monotonic() + seconds
-    while processes := find_processes(mark_of(cluster)):
+    while processes := find_processes(cluster_mark(cluster)):
         assert time.monotonic() < end, processes
         os.sched_yield()
 
@@ -83,9 +83,9 @@ async def rows_in(data_dir: Path) -> int:
     return count
 
 
-def test_no_process_stays_and_every_acknowledged_row_is_there(tmp_path: Path) -> None:
+def test_no_process_is_left_and_every_acknowledged_row_is_there(tmp_path: Path) -> None:
     for rows in (1, 40, 300):
-        with writing(tmp_path) as writer:
+        with killed_writer(tmp_path) as writer:
             acknowledged = writer.kill_after(rows)
         wait_until_gone(tmp_path / "cluster", seconds=5)
         assert asyncio.run(rows_in(tmp_path)) >= acknowledged
@@ -93,17 +93,17 @@ def test_no_process_stays_and_every_acknowledged_row_is_there(tmp_path: Path) ->
 
 def test_a_start_right_after_the_kill_waits_for_the_old_server(tmp_path: Path) -> None:
     for _ in range(3):
-        with writing(tmp_path) as writer:
+        with killed_writer(tmp_path) as writer:
             acknowledged = writer.kill_after(5)
         assert asyncio.run(rows_in(tmp_path)) >= acknowledged
 
 
-def test_a_first_start_that_is_killed_is_made_up_for_by_the_next(tmp_path: Path) -> None:
-    with writing(tmp_path) as writer:
+def test_a_start_after_a_killed_first_start_works(tmp_path: Path) -> None:
+    with killed_writer(tmp_path) as writer:
         while not list(tmp_path.glob("cluster.new-*/global")):
             assert writer.process.poll() is None
     assert not (tmp_path / "cluster").exists()
-    with writing(tmp_path) as writer:
+    with killed_writer(tmp_path) as writer:
         assert writer.kill_after(1) >= 1
     assert not list(tmp_path.glob("cluster.new-*"))
     wait_until_gone(tmp_path / "cluster", seconds=5)
@@ -120,20 +120,20 @@ def folder_of_nobody() -> Generator[Path]:
 def python_for_nobody() -> str | None:
     version = f"python3.{sys.version_info.minor}"
     for name in (sys.executable, f"/usr/local/bin/{version}", f"/usr/bin/{version}"):
-        if Path(name).exists() and find_barrier(Path(name), NOBODY) is None:
+        if Path(name).exists() and find_inaccessible_part(Path(name), NOBODY) is None:
             return name
     return None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="these tests run as an ordinary user anyway")
-def test_an_ordinary_user_runs_the_server_as_themselves(folder_of_nobody: Path) -> None:
+def test_an_ordinary_user_runs_the_server_under_their_own_account(folder_of_nobody: Path) -> None:
     python, setpriv = python_for_nobody(), shutil.which("setpriv")
     if python is None or setpriv is None:
         pytest.skip("no Python here that an ordinary user could run")
     ids = (f"--reuid={NOBODY.uid}", f"--regid={NOBODY.gid}", "--clear-groups")
     data = folder_of_nobody / "data"
     for before in (0, 5):
-        with writing(data, command=(setpriv, *ids, python)) as writer:
+        with killed_writer(data, command=(setpriv, *ids, python)) as writer:
             assert writer.kill_after(5) >= before + 5
         assert (data / "cluster").stat().st_uid == NOBODY.uid
         wait_until_gone(data / "cluster", seconds=5)

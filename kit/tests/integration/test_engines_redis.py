@@ -1,29 +1,24 @@
-"""The embedded Redis-compatible server: up, down, killed, bounded, in folders of any depth."""
+"""The embedded Redis-compatible server: starts, stops, kills, memory limits, deep folders."""
 
 import asyncio
 import os
 import signal
 import stat
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from engine_clients import Cache, using
+from engine_support import folder
 
 from paceline.engines import EngineError, RedisEngine
 from paceline.lifecycle import Watched
 from paceline.testing import RecordingLog
-from paceline.testing.postgres_servers import scratch_folder
+
+__all__ = ["folder"]
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def folder() -> Generator[Path]:
-    """A folder that files are made in quickly."""
-    with scratch_folder() as folder:
-        yield folder
 
 
 def new_engine(folder: Path) -> RedisEngine:
@@ -40,7 +35,7 @@ async def running(engine: RedisEngine) -> AsyncGenerator[Cache]:
         await engine.stop()
 
 
-async def test_it_forgets_at_a_stop_and_writes_nothing(folder: Path) -> None:
+async def test_nothing_is_stored_beyond_a_stop(folder: Path) -> None:
     lines: list[str] = []
     engine = RedisEngine(RecordingLog(), data_dir=folder / "data", progress=lines.append)
     address = engine.url
@@ -56,13 +51,13 @@ async def test_it_forgets_at_a_stop_and_writes_nothing(folder: Path) -> None:
     assert names == ["lock", "server.log", "server.log.1"]
 
 
-async def test_memory_is_bounded_by_forgetting(folder: Path) -> None:
+async def test_memory_is_bounded_by_eviction(folder: Path) -> None:
     async with running(new_engine(folder)) as client:
         assert await client.setting("maxmemory") == str(64 * 1024 * 1024)
         assert await client.setting("maxmemory-policy") == "allkeys-lru"
 
 
-async def test_settings_may_be_overridden(folder: Path) -> None:
+async def test_settings_can_be_overridden(folder: Path) -> None:
     engine = RedisEngine(
         RecordingLog(),
         data_dir=folder,
@@ -74,14 +69,14 @@ async def test_settings_may_be_overridden(folder: Path) -> None:
         assert await client.setting("maxmemory-policy") == "noeviction"
 
 
-async def test_only_we_may_use_the_socket_and_there_is_no_port(folder: Path) -> None:
+async def test_only_the_current_account_may_connect_and_only_by_the_socket(folder: Path) -> None:
     async with running(new_engine(folder)) as client:
         assert await client.setting("port") == "0"
         assert stat.S_IMODE((folder / "data").stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / "data" / "valkey.sock").stat().st_mode) == 0o700
 
 
-async def test_stop_before_start_and_stop_twice_do_nothing(folder: Path) -> None:
+async def test_stopping_a_stopped_engine_does_nothing(folder: Path) -> None:
     engine = new_engine(folder)
     await engine.stop()
     async with running(engine):
@@ -96,7 +91,7 @@ async def test_start_and_stop_ten_times(folder: Path) -> None:
             assert await client.ping()
 
 
-async def test_a_killed_server_ends_the_watch_and_the_next_start_works(folder: Path) -> None:
+async def test_a_killed_server_is_an_error_and_the_next_start_works(folder: Path) -> None:
     engine = new_engine(folder)
     assert isinstance(engine, Watched)
     await engine.start()
@@ -110,7 +105,7 @@ async def test_a_killed_server_ends_the_watch_and_the_next_start_works(folder: P
         assert await client.ping()
 
 
-async def test_the_second_engine_on_a_folder_is_told_who_has_it(folder: Path) -> None:
+async def test_a_second_engine_on_a_folder_is_refused_and_names_the_holder(folder: Path) -> None:
     async with running(new_engine(folder)) as client:
         second = new_engine(folder)
         with pytest.raises(EngineError, match=f"in use by process {os.getpid()}"):
@@ -121,7 +116,7 @@ async def test_the_second_engine_on_a_folder_is_told_who_has_it(folder: Path) ->
         assert await client.ping()
 
 
-async def test_a_setting_the_server_refuses_shows_in_the_error(folder: Path) -> None:
+async def test_a_setting_that_the_server_refuses_is_in_the_error(folder: Path) -> None:
     engine = RedisEngine(RecordingLog(), data_dir=folder, options={"maxclients": "many"})
     with pytest.raises(EngineError, match=r"(?s)ended by itself.*maxclients"):
         await engine.start()
@@ -129,7 +124,7 @@ async def test_a_setting_the_server_refuses_shows_in_the_error(folder: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["d" * 120, "with space, \"comma\" & 'quote'", "ünïcode"])
-async def test_any_folder_will_do(name: str, folder: Path) -> None:
+async def test_any_name_of_a_folder_works(name: str, folder: Path) -> None:
     engine = new_engine(folder / name)
     async with running(engine) as client:
         assert await client.ping()

@@ -1,4 +1,4 @@
-"""Cancelled or late, at any moment: the server stops working and the pool is as good as before."""
+"""Cancellation and expired deadlines at any moment: the server stops, the pool stays intact."""
 
 import asyncio
 import random
@@ -107,14 +107,14 @@ async def cancel_in_the_queue(database: str) -> int:
 
 
 @LOOPS
-def test_a_crowd_cancelled_at_random_loses_no_place_and_no_connection(
+def test_tasks_cancelled_at_random_lose_no_slot_and_no_connection(
     database: str, new_loop: NewLoop
 ) -> None:
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(cancel_a_crowd(database))
+        runner.run(cancel_at_random(database))
 
 
-async def cancel_a_crowd(database: str) -> None:
+async def cancel_at_random(database: str) -> None:
     chance = random.Random(1)  # noqa: S311 - a repeatable test
     pool = Pool(database, PoolSettings(max_size=4, min_size=0, max_lifetime=0.05))
 
@@ -137,7 +137,7 @@ async def cancel_a_crowd(database: str) -> None:
 
 
 @LOOPS
-def test_a_cancelled_statement_stops_in_the_server_and_its_caller_waits_for_nothing(
+def test_a_cancelled_statement_stops_in_the_server_without_delaying_its_caller(
     database: str, new_loop: NewLoop
 ) -> None:
     with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -160,7 +160,7 @@ async def cancel_a_long_statement(database: str) -> None:
         await monitor.wait_until(monitor.busy, 0)
 
 
-async def test_a_statement_longer_than_the_deadline_ends_with_it_in_the_server_too(
+async def test_a_statement_ends_at_the_deadline_in_the_server_too(
     database: str,
 ) -> None:
     async with (
@@ -177,7 +177,7 @@ async def test_a_statement_longer_than_the_deadline_ends_with_it_in_the_server_t
         await pool.ping()
 
 
-async def test_a_child_task_keeps_the_deadline_that_nobody_cancels_it_for(database: str) -> None:
+async def test_a_child_task_observes_the_deadline_of_its_parent(database: str) -> None:
     async with (
         started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool,
         monitoring(database) as monitor,
@@ -206,7 +206,7 @@ async def test_the_command_timeout_bounds_every_statement(database: str) -> None
         await pool.ping()
 
 
-async def test_a_deadline_that_is_over_costs_no_connection(database: str) -> None:
+async def test_an_expired_deadline_takes_no_connection(database: str) -> None:
     async with started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool:
         pid = await pool.fetchval("SELECT pg_backend_pid()")
 

@@ -1,4 +1,4 @@
-"""The server goes away under the pool and comes back: the pool heals, errors are plain."""
+"""A pool whose server ends its connections or restarts: it recovers, and errors say what happened."""
 
 import asyncio
 from pathlib import Path
@@ -8,7 +8,7 @@ from pg_sessions import monitoring, started
 
 from paceline.errors import Code
 from paceline.postgres import DatabaseError, Pool, PoolSettings
-from paceline.testing.postgres_servers import new_test_server
+from paceline.testing.postgres_servers import new_test_postgres
 
 pytestmark = pytest.mark.integration
 
@@ -22,11 +22,11 @@ async def answers(pool: Pool) -> Code:
 
 
 async def all_answers(pool: Pool) -> set[Code]:
-    """What statements on every connection come to; each may have to hear of its end first."""
+    """The outcome of a statement on each connection; one may have to detect its end first."""
     return set(await asyncio.gather(*(answers(pool) for _ in range(9))))
 
 
-async def test_ended_connections_are_replaced(database: str) -> None:
+async def test_lost_connections_are_replaced(database: str) -> None:
     async with (
         started(Pool(database, PoolSettings(max_size=3, min_size=3))) as pool,
         monitoring(database) as monitor,
@@ -37,7 +37,7 @@ async def test_ended_connections_are_replaced(database: str) -> None:
         assert pool.size <= 3
 
 
-async def test_a_statement_whose_connection_is_ended_is_unavailable(database: str) -> None:
+async def test_a_statement_whose_connection_is_lost_is_unavailable(database: str) -> None:
     async with (
         started(Pool(database, PoolSettings(max_size=1, min_size=0))) as pool,
         monitoring(database) as monitor,
@@ -52,8 +52,8 @@ async def test_a_statement_whose_connection_is_ended_is_unavailable(database: st
         assert await queued == 1
 
 
-async def test_a_restarted_server_is_found_again(tmp_path: Path) -> None:
-    engine = new_test_server(tmp_path)
+async def test_a_pool_recovers_after_a_restart_of_the_server(tmp_path: Path) -> None:
+    engine = new_test_postgres(tmp_path)
     await engine.start()
     try:
         pool = Pool(
@@ -78,8 +78,8 @@ async def test_a_restarted_server_is_found_again(tmp_path: Path) -> None:
         await engine.stop()
 
 
-async def test_a_server_that_is_coming_up_is_waited_for(tmp_path: Path) -> None:
-    engine = new_test_server(tmp_path)
+async def test_a_server_that_is_starting_up_is_waited_for(tmp_path: Path) -> None:
+    engine = new_test_postgres(tmp_path)
     await engine.start()
     await engine.stop()
     pool = Pool(engine.dsn(), PoolSettings(start_timeout=20))

@@ -10,7 +10,7 @@ from pg_sessions import monitoring, started
 
 from paceline.postgres import Notifier, Pool, PoolSettings, Wakeup, connect, listening
 from paceline.testing import RecordingLog
-from paceline.testing.postgres_servers import new_test_server
+from paceline.testing.postgres_servers import new_test_postgres
 
 pytestmark = pytest.mark.integration
 
@@ -110,7 +110,7 @@ async def test_nothing_is_left_after_the_block(database: str) -> None:
 
 
 async def test_listening_resumes_after_a_restart_of_the_server(tmp_path: Path) -> None:
-    engine = new_test_server(tmp_path)
+    engine = new_test_postgres(tmp_path)
     await engine.start()
     try:
         log = RecordingLog()

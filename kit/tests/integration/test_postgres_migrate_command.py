@@ -10,6 +10,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from gated_migration import AT_GATE, WAIT_AT_GATE, close_gate, open_gate, until
 from typer.testing import CliRunner
 
 from paceline.commands.migrate import migrator_commands
@@ -17,7 +18,6 @@ from paceline.postgres.migrate import Migrator, Progress, read_source
 
 pytestmark = pytest.mark.integration
 
-GATE = 4711
 MAIN = """
 import sys
 from contextlib import asynccontextmanager
@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
     for name, text in {
         "000001_create_records.up.sql": "CREATE TABLE records (id int);",
         "000001_create_records.down.sql": "DROP TABLE records;",
-        "000002_gate.up.sql": f"SELECT pg_advisory_xact_lock({GATE});",
+        "000002_gate.up.sql": WAIT_AT_GATE,
         "000002_gate.down.sql": "SELECT 1",
         "000003_broken.up.sql": "SELECT 1;\nSELECT\n  nope;",
     }.items():
@@ -96,7 +96,7 @@ def test_a_session_at_the_command_line(run: Run) -> None:
     assert run("version") == (0, "no version\n", "")
 
 
-def test_a_failure_is_told_with_the_way_out(run: Run) -> None:
+def test_a_failure_is_printed_with_how_to_repair_it(run: Run) -> None:
     code, out, err = run("up")
     assert code == 1
     assert len(out.splitlines()) == 2
@@ -113,7 +113,7 @@ def test_a_failure_is_told_with_the_way_out(run: Run) -> None:
     assert "migrate force V" in err
 
 
-def test_what_the_server_refuses_around_the_files_is_told_too(
+def test_an_error_of_the_server_outside_a_file_is_printed_too(
     run: Run, database: str, folder: Path
 ) -> None:
     async def forbid() -> None:
@@ -128,7 +128,7 @@ def test_what_the_server_refuses_around_the_files_is_told_too(
     assert err == "error: cannot execute CREATE TABLE in a read-only transaction\n"
 
 
-def test_a_missing_down_file_is_told_when_it_is_needed(run: Run) -> None:
+def test_a_missing_down_file_is_an_error_when_it_is_needed(run: Run) -> None:
     run("force", "3")
     code, _, err = run("down", "1")
     assert code == 1
@@ -162,7 +162,7 @@ async def interrupted(
 ) -> tuple[int | None, str, str]:
     """Interrupt ``up`` while its second migration waits at the gate."""
     gate = await asyncpg.connect(dsn)
-    await gate.execute(f"SELECT pg_advisory_lock({GATE})")
+    await close_gate(gate)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-c", MAIN, dsn, str(folder), "up"),
@@ -171,15 +171,13 @@ async def interrupted(
     )
     try:
         async with asyncio.timeout(30):
-            waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE objid = $1 AND NOT granted)"
-            while not await gate.fetchval(waits, GATE):  # noqa: ASYNC110 - the server's
-                await asyncio.sleep(0.01)
+            await until(gate, AT_GATE)
             process.send_signal(number)
             heard = await process.stderr.readline() if process.stderr else b""
             if twice:
                 process.send_signal(number)
             else:
-                await gate.execute(f"SELECT pg_advisory_unlock({GATE})")
+                await open_gate(gate)
             out, err = await process.communicate()
     finally:
         if process.returncode is None:

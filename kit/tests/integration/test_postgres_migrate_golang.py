@@ -1,4 +1,4 @@
-"""Our migrator and the real golang-migrate command line on one database, in turn and at once."""
+"""The kit's migrator and golang-migrate's command line on one database, in turn and at once."""
 
 import asyncio
 import subprocess
@@ -9,6 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from external_tools import go_tool
+from gated_migration import AT_GATE, GATE, WAIT_AT_GATE, close_gate, open_gate, until
 
 from paceline.postgres.migrate import (
     DirtyDatabase,
@@ -24,7 +25,6 @@ pytestmark = [
     pytest.mark.timeout(600),  # the first run builds golang-migrate
 ]
 
-GATE = 4711
 FILES = {
     "000001_a.up.sql": "CREATE TABLE a (id int);\nINSERT INTO a VALUES (1);",
     "000001_a.down.sql": "DROP TABLE a;",
@@ -42,8 +42,8 @@ def binary() -> Path:
 
 
 @dataclass(frozen=True)
-class Theirs:
-    """The real command line, on the test's database and folder."""
+class GolangMigrate:
+    """Its command line, on the test's database and folder."""
 
     binary: Path
     folder: Path
@@ -65,8 +65,8 @@ class Theirs:
 
 
 @dataclass(frozen=True)
-class Ours:
-    """Our migrator, over a session of its own."""
+class KitMigrator:
+    """The kit's migrator, on a connection of its own."""
 
     connection: asyncpg.Connection
     folder: Path
@@ -87,92 +87,93 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def theirs(binary: Path, folder: Path, database: str) -> Theirs:
-    return Theirs(binary, folder, database)
+def golang(binary: Path, folder: Path, database: str) -> GolangMigrate:
+    return GolangMigrate(binary, folder, database)
 
 
 @pytest.fixture
-async def ours(folder: Path, database: str) -> AsyncGenerator[Ours, None]:
+async def kit(folder: Path, database: str) -> AsyncGenerator[KitMigrator, None]:
     connection = await asyncpg.connect(database)
-    yield Ours(connection, folder)
+    yield KitMigrator(connection, folder)
     await connection.close()
 
 
-async def until(observer: asyncpg.Connection, condition: str) -> None:
-    async with asyncio.timeout(20):
-        while not await observer.fetchval(f"SELECT {condition}"):  # noqa: ASYNC110 - the server's
-            await asyncio.sleep(0.01)
-
-
-AT_GATE = (
-    f"EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = {GATE} AND NOT granted)"
-)
 WAITS_FOR_LOCK = (
     f"EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid <> {GATE} AND NOT granted)"
 )
 
 
-async def test_theirs_goes_up_and_ours_sees_it(theirs: Theirs, ours: Ours) -> None:
-    assert (await theirs("up"))[0] == 0
-    assert await ours().state() == MigrationState(3)
-    assert await ours().up() == ()
+async def test_the_kit_sees_what_golang_migrate_applied(
+    golang: GolangMigrate, kit: KitMigrator
+) -> None:
+    assert (await golang("up"))[0] == 0
+    assert await kit().state() == MigrationState(3)
+    assert await kit().up() == ()
 
 
-async def test_ours_goes_up_and_theirs_sees_it(theirs: Theirs, ours: Ours) -> None:
-    assert len(await ours().up()) == 3
-    assert await theirs("version") == (0, "3")
-    assert await theirs("up") == (0, "no change")
+async def test_golang_migrate_sees_what_the_kit_applied(
+    golang: GolangMigrate, kit: KitMigrator
+) -> None:
+    assert len(await kit().up()) == 3
+    assert await golang("version") == (0, "3")
+    assert await golang("up") == (0, "no change")
 
 
-async def test_they_take_turns_up_and_down(theirs: Theirs, ours: Ours) -> None:
-    assert (await theirs("up", "1"))[0] == 0
-    assert len(await ours().goto(2)) == 1
-    assert (await theirs("goto", "3"))[0] == 0
-    assert len(await ours().down(1)) == 1
-    assert await theirs("version") == (0, "2")
-    assert (await theirs("down", "1"))[0] == 0
-    assert await ours().state() == MigrationState(1)
-    assert len(await ours().up()) == 2
-    assert (await theirs("down", "-all"))[0] == 0
-    assert await ours().state() == MigrationState(None)
-    assert await ours.dump() == []
-    await ours().up(1)
-    await ours().down()
-    assert await theirs("version") == (1, "error: no migration")
+async def test_both_take_turns_up_and_down(golang: GolangMigrate, kit: KitMigrator) -> None:
+    assert (await golang("up", "1"))[0] == 0
+    assert len(await kit().goto(2)) == 1
+    assert (await golang("goto", "3"))[0] == 0
+    assert len(await kit().down(1)) == 1
+    assert await golang("version") == (0, "2")
+    assert (await golang("down", "1"))[0] == 0
+    assert await kit().state() == MigrationState(1)
+    assert len(await kit().up()) == 2
+    assert (await golang("down", "-all"))[0] == 0
+    assert await kit().state() == MigrationState(None)
+    assert await kit.dump() == []
+    await kit().up(1)
+    await kit().down()
+    assert await golang("version") == (1, "error: no migration")
 
 
-async def test_a_forced_version_is_seen_both_ways(theirs: Theirs, ours: Ours) -> None:
-    assert (await theirs("force", "2"))[0] == 0
-    assert await ours().state() == MigrationState(2)
-    await ours().force(7)
-    assert await theirs("version") == (0, "7")
-    await ours().force(None)
-    assert await theirs("version") == (1, "error: no migration")
-    await ours().force(2)
-    assert (await theirs("force", "--", "-1"))[0] == 0
-    assert await ours().state() == MigrationState(None)
+async def test_a_forced_version_is_seen_by_the_other(
+    golang: GolangMigrate, kit: KitMigrator
+) -> None:
+    assert (await golang("force", "2"))[0] == 0
+    assert await kit().state() == MigrationState(2)
+    await kit().force(7)
+    assert await golang("version") == (0, "7")
+    await kit().force(None)
+    assert await golang("version") == (1, "error: no migration")
+    await kit().force(2)
+    assert (await golang("force", "--", "-1"))[0] == 0
+    assert await kit().state() == MigrationState(None)
 
 
-async def test_their_failure_is_dirty_for_ours(theirs: Theirs, ours: Ours) -> None:
-    (ours.folder / "000002_b.up.sql").write_text(BROKEN, encoding="utf-8")
-    code, said = await theirs("up")
+async def test_a_failure_of_golang_migrate_is_dirty_for_the_kit(
+    golang: GolangMigrate, kit: KitMigrator
+) -> None:
+    (kit.folder / "000002_b.up.sql").write_text(BROKEN, encoding="utf-8")
+    code, said = await golang("up")
     assert (code, "nope" in said) == (1, True)
-    assert await ours().state() == MigrationState(2, dirty=True)
+    assert await kit().state() == MigrationState(2, dirty=True)
     with pytest.raises(DirtyDatabase):
-        await ours().up()
-    await ours().force(1)
-    assert await theirs("version") == (0, "1")
+        await kit().up()
+    await kit().force(1)
+    assert await golang("version") == (0, "1")
 
 
-async def test_our_failure_is_dirty_for_theirs(theirs: Theirs, ours: Ours) -> None:
-    (ours.folder / "000002_b.up.sql").write_text(BROKEN, encoding="utf-8")
+async def test_a_failure_of_the_kit_is_dirty_for_golang_migrate(
+    golang: GolangMigrate, kit: KitMigrator
+) -> None:
+    (kit.folder / "000002_b.up.sql").write_text(BROKEN, encoding="utf-8")
     with pytest.raises(MigrationFailed):
-        await ours().up()
-    assert await theirs("version") == (0, "2 (dirty)")
-    code, said = await theirs("up")
+        await kit().up()
+    assert await golang("version") == (0, "2 (dirty)")
+    code, said = await golang("up")
     assert (code, said) == (1, "error: Dirty database version 2. Fix and force version.")
-    assert (await theirs("force", "1"))[0] == 0
-    assert await ours().state() == MigrationState(1)
+    assert (await golang("force", "1"))[0] == 0
+    assert await kit().state() == MigrationState(1)
 
 
 FAILURES: dict[str, Callable[[Path], None]] = {
@@ -201,67 +202,69 @@ START_AGAIN = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
 
 
 @pytest.mark.parametrize("spoil", FAILURES.values(), ids=FAILURES)
-async def test_a_failure_leaves_what_theirs_leaves(
-    theirs: Theirs, ours: Ours, spoil: Callable[[Path], None]
+async def test_a_failure_leaves_the_same_state_as_golang_migrates(
+    golang: GolangMigrate, kit: KitMigrator, spoil: Callable[[Path], None]
 ) -> None:
-    spoil(ours.folder)
-    assert (await theirs("up"))[0] == 1
-    left = (await ours.dump(), await ours.connection.fetchval(OF_PUBLIC))
-    await ours.connection.execute(START_AGAIN)
+    spoil(kit.folder)
+    assert (await golang("up"))[0] == 1
+    left = (await kit.dump(), await kit.connection.fetchval(OF_PUBLIC))
+    await kit.connection.execute(START_AGAIN)
     with pytest.raises(MigrationFailed):
-        await ours().up()
-    assert (await ours.dump(), await ours.connection.fetchval(OF_PUBLIC)) == left
+        await kit().up()
+    assert (await kit.dump(), await kit.connection.fetchval(OF_PUBLIC)) == left
 
 
-async def test_a_failed_first_step_down_leaves_what_theirs_leaves(
-    theirs: Theirs, ours: Ours
+async def test_a_failed_first_step_down_leaves_the_same_state_as_golang_migrates(
+    golang: GolangMigrate, kit: KitMigrator
 ) -> None:
-    write(ours.folder, "000001_a.down.sql", "DROP TABLE nope")
-    assert (await theirs("up", "1"))[0] == 0
-    assert (await theirs("down", "1"))[0] == 1
-    left = await ours.dump()
-    await ours().force(1)
+    write(kit.folder, "000001_a.down.sql", "DROP TABLE nope")
+    assert (await golang("up", "1"))[0] == 0
+    assert (await golang("down", "1"))[0] == 1
+    left = await kit.dump()
+    await kit().force(1)
     with pytest.raises(MigrationFailed):
-        await ours().down(1)
-    assert await ours.dump() == left == [(-1, True)]
+        await kit().down(1)
+    assert await kit.dump() == left == [(-1, True)]
 
 
-async def test_ours_waits_for_theirs_and_says_who_has_the_lock(
-    theirs: Theirs, ours: Ours, database: str
+async def test_the_kit_waits_for_golang_migrate_and_names_the_holder_of_the_lock(
+    golang: GolangMigrate, kit: KitMigrator, database: str
 ) -> None:
     write(
-        ours.folder,
+        kit.folder,
         "000001_a.up.sql",
-        f"SELECT pg_advisory_xact_lock({GATE}); CREATE TABLE a (id int)",
+        f"{WAIT_AT_GATE} CREATE TABLE a (id int)",
     )
     gate = await asyncpg.connect(database)
-    await gate.execute(f"SELECT pg_advisory_lock({GATE})")
-    process = await theirs.start("up")
+    await close_gate(gate)
+    process = await golang.start("up")
     await until(gate, AT_GATE)
     with pytest.raises(LockTimeout, match=r"pid \d+ \(user postgres.* has it"):
-        await ours(lock_timeout=0.05).up()
-    waiting = asyncio.create_task(ours().up())
-    await gate.execute(f"SELECT pg_advisory_unlock({GATE})")
+        await kit(lock_timeout=0.05).up()
+    waiting = asyncio.create_task(kit().up())
+    await open_gate(gate)
     await process.communicate()
     assert process.returncode == 0
     assert await waiting == ()
     await gate.close()
 
 
-async def test_theirs_waits_for_ours(theirs: Theirs, ours: Ours, database: str) -> None:
+async def test_golang_migrate_waits_for_the_kit(
+    golang: GolangMigrate, kit: KitMigrator, database: str
+) -> None:
     write(
-        ours.folder,
+        kit.folder,
         "000001_a.up.sql",
-        f"SELECT pg_advisory_xact_lock({GATE}); CREATE TABLE a (id int)",
+        f"{WAIT_AT_GATE} CREATE TABLE a (id int)",
     )
-    write(ours.folder, "000003_i.up.sql", "CREATE INDEX i ON a (id)")
+    write(kit.folder, "000003_i.up.sql", "CREATE INDEX i ON a (id)")
     gate = await asyncpg.connect(database)
-    await gate.execute(f"SELECT pg_advisory_lock({GATE})")
-    running = asyncio.create_task(ours().up())
+    await close_gate(gate)
+    running = asyncio.create_task(kit().up())
     await until(gate, AT_GATE)
-    process = await theirs.start("up")
+    process = await golang.start("up")
     await until(gate, WAITS_FOR_LOCK)
-    await gate.execute(f"SELECT pg_advisory_unlock({GATE})")
+    await open_gate(gate)
     output, _ = await process.communicate()
     assert (process.returncode, output.decode().strip()) == (0, "no change")
     assert len(await running) == 3
@@ -269,26 +272,26 @@ async def test_theirs_waits_for_ours(theirs: Theirs, ours: Ours, database: str) 
 
 
 async def test_four_of_each_at_once_apply_each_migration_once(
-    theirs: Theirs, ours: Ours, database: str
+    golang: GolangMigrate, kit: KitMigrator, database: str
 ) -> None:
     for number in range(4, 12):
         write(
-            ours.folder,
+            kit.folder,
             f"{number:06d}_more.up.sql",
             "INSERT INTO a SELECT max(id) + 1 FROM a",
         )
-    write(ours.folder, "000003_i.up.sql", "CREATE INDEX i ON a (id)")
+    write(kit.folder, "000003_i.up.sql", "CREATE INDEX i ON a (id)")
     connections = [await asyncpg.connect(database) for _ in range(4)]
     async with asyncio.TaskGroup() as group:
-        of_theirs = [group.create_task(theirs("up")) for _ in range(4)]
+        of_theirs = [group.create_task(golang("up")) for _ in range(4)]
         of_ours = [
-            group.create_task(Migrator(each, read_source(ours.folder)).up()) for each in connections
+            group.create_task(Migrator(each, read_source(kit.folder)).up()) for each in connections
         ]
     assert [task.result()[0] for task in of_theirs] == [0, 0, 0, 0]
     applied = sum(len(task.result()) for task in of_ours)
     applied += sum(task.result()[1].count("/u ") for task in of_theirs)
     assert applied == 11
-    assert await ours.connection.fetchval("SELECT array_agg(id ORDER BY id) FROM a") == [
+    assert await kit.connection.fetchval("SELECT array_agg(id ORDER BY id) FROM a") == [
         *range(1, 10),
     ]
     for each in connections:

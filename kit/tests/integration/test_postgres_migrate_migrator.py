@@ -1,4 +1,4 @@
-"""The migrator against a real PostgreSQL: versions, dirt, and what a failure tells."""
+"""The migrator on a real PostgreSQL: versions, dirty states, and the reports of failures."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -12,7 +12,7 @@ from paceline.postgres.migrate import (
     MigrationFailed,
     MigrationState,
     Migrator,
-    ShortLimit,
+    NotEnoughMigrations,
     SourceError,
     Step,
     UnknownVersion,
@@ -49,7 +49,7 @@ class Progress:
 
 
 class Counting:
-    """A connection that notes what it is asked."""
+    """A connection that records its statements."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -82,7 +82,7 @@ async def rows(connection: asyncpg.Connection) -> WRITTEN:
     return [(row["version"], row["dirty"]) for row in found]
 
 
-async def is_there(connection: asyncpg.Connection, relation: str) -> bool:
+async def exists(connection: asyncpg.Connection, relation: str) -> bool:
     return bool(await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", relation))
 
 
@@ -92,7 +92,7 @@ async def locks(connection: asyncpg.Connection) -> int:
     )
 
 
-async def test_up_applies_all_and_tells_each_step(
+async def test_up_applies_all_and_reports_each_step(
     connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     migrator(connection, tmp_path, **THREE)
@@ -101,20 +101,20 @@ async def test_up_applies_all_and_tells_each_step(
     assert progress.steps == ["000001/u a", "000002/u b", "000003/u i"]
     assert [str(step) for step in applied] == progress.steps
     assert await rows(connection) == [(3, False)]
-    assert await is_there(connection, "i")
+    assert await exists(connection, "i")
     assert await locks(connection) == 0
 
 
-async def test_every_way_to_move(connection: asyncpg.Connection, tmp_path: Path) -> None:
+async def test_up_down_and_goto(connection: asyncpg.Connection, tmp_path: Path) -> None:
     m = migrator(connection, tmp_path, **THREE)
     assert await m.state() == MigrationState(None)
-    assert not await is_there(connection, "schema_migrations")
+    assert not await exists(connection, "schema_migrations")
     assert len(await m.up(1)) == 1
     assert await m.state() == MigrationState(1)
     assert len(await m.goto(3)) == 2
     assert await m.goto(3) == ()
     assert len(await m.goto(2)) == 1
-    assert not await is_there(connection, "i")
+    assert not await exists(connection, "i")
     assert len(await m.down(1)) == 1
     assert await rows(connection) == [(1, False)]
     assert len(await m.down()) == 1
@@ -124,7 +124,7 @@ async def test_every_way_to_move(connection: asyncpg.Connection, tmp_path: Path)
     assert await m.up(0) == ()
 
 
-async def test_the_table_is_made_as_golang_migrate_makes_it(
+async def test_the_table_is_created_as_golang_migrate_creates_it(
     connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     await migrator(connection, tmp_path, **THREE).up(1)
@@ -156,21 +156,21 @@ async def test_up_on_a_current_database_reads_and_takes_no_lock(
     assert len(counting.queries) == 3
 
 
-async def test_a_limit_that_is_too_large_applies_what_there_is_and_fails(
+async def test_too_large_a_limit_applies_all_and_fails(
     connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     m = migrator(connection, tmp_path, **THREE)
-    with pytest.raises(ShortLimit, match=r"asked for 5 migrations, .* no more than 3"):
+    with pytest.raises(NotEnoughMigrations, match=r"asked for 5 migrations, .* no more than 3"):
         await m.up(5)
     assert await rows(connection) == [(3, False)]
-    with pytest.raises(ShortLimit, match=r"asked for 1 migration, .* no more than 0"):
+    with pytest.raises(NotEnoughMigrations, match=r"asked for 1 migration, .* no more than 0"):
         await m.up(1)
-    with pytest.raises(ShortLimit):
+    with pytest.raises(NotEnoughMigrations):
         await m.down(4)
     assert await rows(connection) == []
 
 
-async def test_a_failed_statement_leaves_the_version_dirty_and_says_where_and_why(
+async def test_a_failed_statement_leaves_the_version_dirty_and_is_located(
     connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     failing = "-- größer\nCREATE TABLE b (id int);\nINSERT INTO b\n  SELECT nope FROM a;\n"
@@ -187,11 +187,11 @@ async def test_a_failed_statement_leaves_the_version_dirty_and_says_where_and_wh
     )
     assert isinstance(failure.__cause__, asyncpg.UndefinedColumnError)
     assert await rows(connection) == [(2, True)]
-    assert not await is_there(connection, "b")  # one file is one transaction
+    assert not await exists(connection, "b")  # one file is one transaction
     assert await locks(connection) == 0
 
 
-async def test_detail_and_hint_are_told(connection: asyncpg.Connection, tmp_path: Path) -> None:
+async def test_detail_and_hint_are_reported(connection: asyncpg.Connection, tmp_path: Path) -> None:
     duplicate = "INSERT INTO a VALUES (2);\nINSERT INTO a VALUES (1);\nSELECT 1;"
     raised = "DO $$ BEGIN RAISE 'no' USING HINT = 'try again'; END $$"
     m = migrator(
@@ -248,12 +248,12 @@ async def test_a_transaction_that_is_left_open_is_rolled_back_and_dirty(
     with pytest.raises(MigrationFailed) as caught:
         await m.up()
     assert "BEGIN without COMMIT" in caught.value.explanation[0]
-    assert not await is_there(connection, "b")
+    assert not await exists(connection, "b")
     assert await rows(connection) == [(2, True)]
     assert await locks(connection) == 0
 
 
-async def test_a_failure_inside_a_transaction_of_the_files_own_frees_the_lock(
+async def test_a_failure_inside_the_files_own_transaction_releases_the_lock(
     connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     m = migrator(connection, tmp_path, **{**THREE, "000002_b.up.sql": "BEGIN; SELECT 1/0; COMMIT"})
@@ -263,7 +263,7 @@ async def test_a_failure_inside_a_transaction_of_the_files_own_frees_the_lock(
     assert await locks(connection) == 0
 
 
-async def test_a_lone_command_that_cannot_be_in_a_transaction_is_told_when_it_is_not_alone(
+async def test_a_command_that_cannot_be_in_a_transaction_must_be_alone_in_its_file(
     connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     both = "CREATE TABLE b (id int);\nCREATE INDEX CONCURRENTLY i ON b (id);"
@@ -293,7 +293,7 @@ async def test_a_file_that_changes_the_search_path_does_not_lose_the_table(
     await m.up()
     assert await m.state() == MigrationState(3)
     assert await rows(connection) == [(3, False)]
-    assert await is_there(connection, "elsewhere.c")
+    assert await exists(connection, "elsewhere.c")
 
 
 async def test_a_file_that_is_missing_or_broken_stops_the_plan_before_anything_runs(
@@ -327,7 +327,7 @@ async def test_a_session_without_a_schema_is_refused(
     assert caught.value.code is Code.FAILED_PRECONDITION
 
 
-async def test_a_role_that_may_only_read_can_ask_for_the_version(
+async def test_a_role_that_may_only_read_can_read_the_version(
     connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     m = migrator(connection, tmp_path, **THREE)
@@ -354,7 +354,7 @@ async def test_the_table_may_have_another_name(
     assert await odd.state() == MigrationState(1)
 
 
-async def test_a_negative_limit_is_a_mistake_of_the_caller(
+async def test_a_negative_limit_is_a_value_error(
     connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="0 or more"):

@@ -1,4 +1,4 @@
-"""One migrator at a time: races, waiting, cancellation and death."""
+"""One migrator at a time: races, waiting, cancellation and kills."""
 
 import asyncio
 import signal
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from gated_migration import AT_GATE, GATE, WAIT_AT_GATE, close_gate, open_gate, until
 
 from paceline.postgres.migrate import (
     LockTimeout,
@@ -20,14 +21,12 @@ from paceline.postgres.migrate import (
 
 pytestmark = pytest.mark.integration
 
-GATE = 4711
-"""An advisory lock that a migration waits for, so that a test decides when it goes on."""
 FILES = {
     "000001_a.up.sql": "CREATE TABLE a (id int); INSERT INTO a VALUES (1);",
     "000002_b.up.sql": "CREATE INDEX CONCURRENTLY i ON a (id);",
     "000003_c.up.sql": "INSERT INTO a VALUES (2);",
 }
-GATED = {"000001_a.up.sql": f"SELECT pg_advisory_xact_lock({GATE}); CREATE TABLE a (id int);"}
+GATED = {"000001_a.up.sql": f"{WAIT_AT_GATE} CREATE TABLE a (id int);"}
 
 MAIN = """
 import asyncio, sys
@@ -62,15 +61,6 @@ def folder_of(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-async def until(observer: asyncpg.Connection, condition: str) -> None:
-    async with asyncio.timeout(20):
-        while not await observer.fetchval(f"SELECT {condition}"):  # noqa: ASYNC110 - the server's
-            await asyncio.sleep(0.01)
-
-
-WAITS_AT_GATE = (
-    f"EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = {GATE} AND NOT granted)"
-)
 NO_MIGRATION_LOCK = (
     f"NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid <> {GATE})"
 )
@@ -87,46 +77,48 @@ async def test_eight_at_once_apply_each_migration_once(connect: Connect, tmp_pat
     assert await connections[0].fetchval(f"SELECT {NO_MIGRATION_LOCK}")
 
 
-async def test_dirt_of_a_step_under_way_is_waited_for_not_reported(
+async def test_a_dirty_version_of_a_running_step_is_waited_for_not_reported(
     connect: Connect, tmp_path: Path
 ) -> None:
     source = read_source(folder_of(tmp_path, GATED))
     gate, one, two = await connect(), await connect(), await connect()
-    await gate.execute(f"SELECT pg_advisory_lock({GATE})")
+    await close_gate(gate)
     async with asyncio.TaskGroup() as group:
         first = group.create_task(Migrator(one, source).up())
-        await until(gate, WAITS_AT_GATE)
+        await until(gate, AT_GATE)
         assert await Migrator(gate, source).state() == MigrationState(1, dirty=True)
         second = group.create_task(Migrator(two, source).up())
         await asyncio.wait([second], timeout=0.1)
         assert not second.done()
-        await gate.execute(f"SELECT pg_advisory_unlock({GATE})")
+        await open_gate(gate)
     assert (len(first.result()), len(second.result())) == (1, 0)
 
 
-async def test_who_has_the_lock_is_told_after_the_timeout(connect: Connect, tmp_path: Path) -> None:
+async def test_the_holder_of_the_lock_is_named_after_the_timeout(
+    connect: Connect, tmp_path: Path
+) -> None:
     source = read_source(folder_of(tmp_path, GATED))
     gate, one, two = await connect(), await connect(), await connect()
     await one.execute("SET application_name = 'the other one'")
-    await gate.execute(f"SELECT pg_advisory_lock({GATE})")
+    await close_gate(gate)
     async with asyncio.TaskGroup() as group:
         group.create_task(Migrator(one, source).up())
-        await until(gate, WAITS_AT_GATE)
+        await until(gate, AT_GATE)
         with pytest.raises(LockTimeout) as caught:
             await Migrator(two, source, lock_timeout=0.05).up()
-        await gate.execute(f"SELECT pg_advisory_unlock({GATE})")
+        await open_gate(gate)
     pid = one.get_server_pid()
     assert f"within 0.05s: pid {pid} (user postgres, application the other one" in str(caught.value)
 
 
-async def test_a_cancelled_migrator_leaves_no_lock_and_says_dirty(
+async def test_a_cancelled_migrator_leaves_no_lock_and_a_dirty_version(
     connect: Connect, tmp_path: Path
 ) -> None:
     source = read_source(folder_of(tmp_path, GATED))
     gate, one = await connect(), await connect()
-    await gate.execute(f"SELECT pg_advisory_lock({GATE})")
+    await close_gate(gate)
     task = asyncio.create_task(Migrator(one, source).up())
-    await until(gate, WAITS_AT_GATE)
+    await until(gate, AT_GATE)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -140,16 +132,16 @@ async def test_a_migrator_cancelled_while_it_waits_for_the_lock_takes_nothing(
 ) -> None:
     source = read_source(folder_of(tmp_path, GATED))
     gate, one, two = await connect(), await connect(), await connect()
-    await gate.execute(f"SELECT pg_advisory_lock({GATE})")
+    await close_gate(gate)
     async with asyncio.TaskGroup() as group:
         first = group.create_task(Migrator(one, source).up())
-        await until(gate, WAITS_AT_GATE)
+        await until(gate, AT_GATE)
         waiting = asyncio.create_task(Migrator(two, source).up())
         await asyncio.wait([waiting], timeout=0.05)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await gate.execute(f"SELECT pg_advisory_unlock({GATE})")
+        await open_gate(gate)
     assert len(first.result()) == 1
     assert await gate.fetchval(f"SELECT {NO_MIGRATION_LOCK}")
 
@@ -159,9 +151,9 @@ async def test_a_session_that_is_ended_by_the_server_is_a_failed_migration(
 ) -> None:
     source = read_source(folder_of(tmp_path, GATED))
     gate, one = await connect(), await connect()
-    await gate.execute(f"SELECT pg_advisory_lock({GATE})")
+    await close_gate(gate)
     task = asyncio.create_task(Migrator(one, source).up())
-    await until(gate, WAITS_AT_GATE)
+    await until(gate, AT_GATE)
     await gate.execute(f"SELECT pg_terminate_backend({one.get_server_pid()})")
     with pytest.raises(MigrationFailed) as caught:
         await task
@@ -170,7 +162,7 @@ async def test_a_session_that_is_ended_by_the_server_is_a_failed_migration(
     assert await Migrator(gate, source).state() == MigrationState(1, dirty=True)
 
 
-async def test_the_lock_of_a_killed_migrator_goes_with_its_session(
+async def test_the_lock_of_a_killed_migrator_ends_with_its_session(
     connect: Connect, database: str, tmp_path: Path
 ) -> None:
     folder = folder_of(tmp_path, GATED)
@@ -178,12 +170,12 @@ async def test_the_lock_of_a_killed_migrator_goes_with_its_session(
     # Without this the server notices a dead client only when the statement ends.
     name = await gate.fetchval("SELECT current_database()")
     await gate.execute(f"ALTER DATABASE {name} SET client_connection_check_interval = '20ms'")
-    await gate.execute(f"SELECT pg_advisory_lock({GATE})")
+    await close_gate(gate)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", MAIN, database, str(folder)
     )
     try:
-        await until(gate, WAITS_AT_GATE)
+        await until(gate, AT_GATE)
     finally:
         process.send_signal(signal.SIGKILL)
         await process.wait()
@@ -191,5 +183,5 @@ async def test_the_lock_of_a_killed_migrator_goes_with_its_session(
     next_one = Migrator(await connect(), read_source(folder), lock_timeout=5)
     assert await next_one.state() == MigrationState(1, dirty=True)
     await next_one.force(None)
-    await gate.execute(f"SELECT pg_advisory_unlock({GATE})")
+    await open_gate(gate)
     assert len(await next_one.up()) == 1

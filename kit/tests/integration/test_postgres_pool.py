@@ -1,4 +1,4 @@
-"""The pool on a real server: statements, sessions, ages, exhaustion, stopping."""
+"""The pool on a real server: statements, sessions, lifetimes, exhaustion, stopping."""
 
 import asyncio
 from uuid import UUID
@@ -13,7 +13,7 @@ from paceline.postgres import Connection, DatabaseError, Pool, PoolSettings, con
 pytestmark = pytest.mark.integration
 
 
-async def test_statements_give_rows_values_and_tags(database: str) -> None:
+async def test_statements_return_rows_values_and_command_tags(database: str) -> None:
     async with started(Pool(database)) as pool:
         await pool.execute("CREATE TABLE t (id bigint PRIMARY KEY, name text)")
         assert await pool.execute("INSERT INTO t VALUES ($1, $2), (2, 'b')", 1, "a") == "INSERT 0 2"
@@ -29,14 +29,14 @@ async def test_statements_give_rows_values_and_tags(database: str) -> None:
         await pool.ping()
 
 
-async def test_json_goes_through_as_text(database: str) -> None:
+async def test_json_is_passed_through_as_text(database: str) -> None:
     async with started(Pool(database)) as pool:
         assert await pool.fetchval("SELECT $1::jsonb", '{"b": 1}') == '{"b": 1}'
         assert await pool.fetchval("SELECT $1::json", '{"b" :1}') == '{"b" :1}'
         assert isinstance(await pool.fetchval("SELECT gen_random_uuid()"), UUID)
 
 
-async def test_an_error_is_translated_where_the_statement_is(database: str) -> None:
+async def test_an_error_of_a_statement_is_translated(database: str) -> None:
     async with started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool:
         await pool.execute("CREATE TABLE t (id bigint CONSTRAINT t_is_unique UNIQUE)")
         await pool.execute("INSERT INTO t VALUES (1)")
@@ -51,7 +51,7 @@ async def test_an_error_is_translated_where_the_statement_is(database: str) -> N
         assert caught.value.constraint == "t_is_unique"
 
 
-async def test_a_bad_argument_costs_no_connection(database: str) -> None:
+async def test_a_bad_argument_does_not_close_the_connection(database: str) -> None:
     async with started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool:
         pid = await pool.fetchval("SELECT pg_backend_pid()")
         for bad in ("text", 2**70):
@@ -63,7 +63,7 @@ async def test_a_bad_argument_costs_no_connection(database: str) -> None:
         assert await pool.fetchval("SELECT pg_backend_pid()") == pid
 
 
-async def test_a_block_leaves_nothing_in_the_session(database: str) -> None:
+async def test_the_session_is_reset_after_a_block(database: str) -> None:
     async with started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool:
         pid = await pool.fetchval("SELECT pg_backend_pid()")
         async with pool.connection() as connection:
@@ -83,7 +83,7 @@ async def test_a_block_leaves_nothing_in_the_session(database: str) -> None:
         assert await pool.fetchval("SELECT pg_backend_pid()") == pid
 
 
-async def test_a_connection_is_of_no_use_after_its_block(database: str) -> None:
+async def test_a_connection_cannot_be_used_after_its_block(database: str) -> None:
     async with started(Pool(database)) as pool:
         async with pool.connection() as connection:
             pass
@@ -91,7 +91,7 @@ async def test_a_connection_is_of_no_use_after_its_block(database: str) -> None:
             await connection.fetchval("SELECT 1")
 
 
-async def test_two_tasks_on_one_connection_are_an_error_and_no_mix(database: str) -> None:
+async def test_concurrent_statements_on_one_connection_are_an_error(database: str) -> None:
     async with started(Pool(database)) as pool, monitoring(database) as monitor:
         async with pool.connection() as connection, asyncio.TaskGroup() as group:
             slow = group.create_task(connection.fetchval("SELECT 7 FROM pg_sleep(0.1)"))
@@ -104,7 +104,7 @@ async def test_two_tasks_on_one_connection_are_an_error_and_no_mix(database: str
         assert pool.in_use == 0
 
 
-async def test_at_most_max_size_connections_serve_everybody(database: str) -> None:
+async def test_max_size_connections_serve_any_number_of_callers(database: str) -> None:
     async with started(Pool(database, PoolSettings(max_size=3, min_size=1))) as pool:
 
         async def work(number: int) -> int:
@@ -117,7 +117,7 @@ async def test_at_most_max_size_connections_serve_everybody(database: str) -> No
         assert pool.in_use == 0
 
 
-async def test_an_exhausted_pool_says_so_and_serves_in_order(database: str) -> None:
+async def test_an_exhausted_pool_raises_and_serves_in_order(database: str) -> None:
     async with started(
         Pool(database, PoolSettings(max_size=1, min_size=0, acquire_timeout=0.05))
     ) as pool:
@@ -146,13 +146,13 @@ async def test_an_exhausted_pool_says_so_and_serves_in_order(database: str) -> N
 
 
 async def _with_deadline_of_parent(pool: Pool, seconds: float) -> None:
-    """A child task inherits the deadline, and nobody cancels it when it strikes."""
+    """A child task inherits the deadline, and is not cancelled when it expires."""
     async with fail_after(seconds, "parent"):
         child = asyncio.create_task(pool.ping())
     await child
 
 
-async def test_a_connection_past_its_lifetime_is_replaced_when_it_comes_back(database: str) -> None:
+async def test_a_connection_past_its_lifetime_is_replaced_at_its_release(database: str) -> None:
     async with (
         started(Pool(database, PoolSettings(max_size=1, min_size=0, max_lifetime=0.0))) as pool,
         monitoring(database) as monitor,
@@ -163,7 +163,7 @@ async def test_a_connection_past_its_lifetime_is_replaced_when_it_comes_back(dat
         await monitor.wait_until(size_of(pool), 0)
 
 
-async def test_idle_connections_go_and_the_floor_is_kept(database: str) -> None:
+async def test_idle_connections_are_closed_down_to_min_size(database: str) -> None:
     pool = Pool(
         database, PoolSettings(max_size=10, min_size=2, max_idle=0.05, maintenance_interval=0.02)
     )
@@ -185,12 +185,12 @@ async def test_idle_connections_go_and_the_floor_is_kept(database: str) -> None:
         await monitor.wait_until(monitor.connections, 2)
 
 
-async def test_the_sessions_carry_the_applications_name(database: str) -> None:
+async def test_sessions_carry_the_application_name(database: str) -> None:
     async with started(Pool(database, PoolSettings(application_name="records"))) as pool:
         assert await pool.fetchval("SHOW application_name") == "records"
 
 
-async def test_stop_waits_for_what_is_out(database: str) -> None:
+async def test_stop_waits_for_connections_in_use(database: str) -> None:
     pool = Pool(database)
     await pool.start()
     async with monitoring(database) as monitor:
@@ -203,7 +203,7 @@ async def test_stop_waits_for_what_is_out(database: str) -> None:
         await pool.ping()
 
 
-async def test_stop_is_bounded_and_cancels_what_is_still_out(database: str) -> None:
+async def test_stop_interrupts_what_is_in_use_after_its_timeout(database: str) -> None:
     pool = Pool(database, PoolSettings(max_size=2, min_size=0, stop_timeout=0.05))
     await pool.start()
     async with monitoring(database) as monitor:
@@ -232,7 +232,7 @@ async def test_stop_is_bounded_and_cancels_what_is_still_out(database: str) -> N
         await monitor.wait_until(monitor.connections, 0)
 
 
-async def test_the_pool_starts_and_stops_again_and_again(database: str) -> None:
+async def test_a_pool_can_be_started_and_stopped_repeatedly(database: str) -> None:
     pool = Pool(database, PoolSettings(min_size=2))
     async with monitoring(database) as monitor:
         for _ in range(10):
@@ -249,7 +249,7 @@ async def test_the_pool_starts_and_stops_again_and_again(database: str) -> None:
     assert pool.size == 0
 
 
-async def test_the_migrators_connection_shows_the_drivers_own_errors(database: str) -> None:
+async def test_a_connection_outside_the_pool_raises_the_drivers_errors(database: str) -> None:
     connection = await connect(database)
     with pytest.raises(Exception, match="syntax error") as caught:
         await connection.execute("SELECT 1;\nSELEC 2")
@@ -258,14 +258,14 @@ async def test_the_migrators_connection_shows_the_drivers_own_errors(database: s
     await connection.close()
 
 
-async def test_a_missing_database_is_named_at_once(database: str) -> None:
+async def test_a_missing_database_is_an_error_at_once(database: str) -> None:
     missing = database.replace("/test_", "/no_such_")
     with pytest.raises(DatabaseError, match=r"no_such_.*there is no such database") as caught:
         await Pool(missing, PoolSettings(start_timeout=60)).start()
     assert caught.value.code is Code.UNAVAILABLE
 
 
-async def test_a_repository_needs_only_the_rooms_names(database: str) -> None:
+async def test_a_repository_needs_only_public_names(database: str) -> None:
     async def count(connection: Connection | Pool) -> int:
         value = await connection.fetchval("SELECT 1")
         assert isinstance(value, int)
@@ -275,5 +275,5 @@ async def test_a_repository_needs_only_the_rooms_names(database: str) -> None:
         assert await count(tx) == await count(pool) == 1
 
 
-def test_a_pool_smaller_than_what_it_would_keep_is_possible() -> None:
+def test_max_size_may_be_less_than_the_default_min_size() -> None:
     assert Pool("postgresql://unused/", PoolSettings(max_size=1)).stats.max_size == 1

@@ -1,4 +1,4 @@
-"""Transactions on a real server: all or nothing, run again when safe, honest when unknown."""
+"""Transactions on a real server: commit, rollback, retries after conflicts, unknown outcomes."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -37,7 +37,7 @@ async def test_a_block_is_committed_at_its_end(pool: Pool) -> None:
     assert await pool.fetchval("SELECT count(*) FROM t") == 3
 
 
-async def test_whatever_leaves_the_block_rolls_it_back(pool: Pool) -> None:
+async def test_any_exception_rolls_back(pool: Pool) -> None:
     with pytest.raises(KeyError):
         async with pool.transaction() as tx:
             await tx.execute("DELETE FROM t")
@@ -50,7 +50,9 @@ async def test_whatever_leaves_the_block_rolls_it_back(pool: Pool) -> None:
     assert (pool.size, pool.in_use) == (1, 0)
 
 
-async def test_a_caught_failure_inside_the_block_is_no_silent_loss(pool: Pool) -> None:
+async def test_a_failed_statement_caught_inside_the_block_is_an_error_at_its_end(
+    pool: Pool,
+) -> None:
     with pytest.raises(DatabaseError, match="a statement of the transaction had failed") as caught:
         async with pool.transaction() as tx:
             await tx.execute("INSERT INTO t VALUES (3)")
@@ -61,7 +63,9 @@ async def test_a_caught_failure_inside_the_block_is_no_silent_loss(pool: Pool) -
 
 
 @pytest.mark.parametrize("isolation", ["read_committed", "repeatable_read", "serializable"])
-async def test_the_isolation_is_what_was_asked_for(pool: Pool, isolation: IsolationLevel) -> None:
+async def test_the_isolation_level_is_the_one_requested(
+    pool: Pool, isolation: IsolationLevel
+) -> None:
     async with pool.transaction(isolation=isolation, read_only=True) as tx:
         shown = await tx.fetchval("SHOW transaction_isolation")
         assert shown == isolation.replace("_", " ")
@@ -69,7 +73,7 @@ async def test_the_isolation_is_what_was_asked_for(pool: Pool, isolation: Isolat
 
 
 async def increment_both(pool: Pool, attempts: int) -> list[int]:
-    """Two transactions that are sure to collide: each reads, waits for the other, and writes."""
+    """Two transactions that conflict for certain: each reads, waits for the other, and writes."""
     runs = [0, 0]
     both_read = asyncio.Barrier(2)
 
@@ -87,18 +91,18 @@ async def increment_both(pool: Pool, attempts: int) -> list[int]:
     return runs
 
 
-async def test_a_serialization_failure_runs_the_function_again(pool: Pool) -> None:
+async def test_a_serialization_failure_is_retried(pool: Pool) -> None:
     assert sorted(await increment_both(pool, attempts=3)) == [1, 2]
     assert await pool.fetchval("SELECT n FROM t WHERE id = 1") == 2
 
 
-async def test_attempts_are_counted(pool: Pool) -> None:
+async def test_attempts_are_limited(pool: Pool) -> None:
     with pytest.raises(DatabaseError) as caught:
         await increment_both(pool, attempts=1)
     assert (caught.value.code, caught.value.sqlstate) == (Code.ABORTED, "40001")
 
 
-async def test_a_deadlock_runs_the_function_again(pool: Pool) -> None:
+async def test_a_deadlock_is_retried(pool: Pool) -> None:
     both_locked = asyncio.Barrier(2)
     runs = 0
 
@@ -122,7 +126,7 @@ async def test_a_deadlock_runs_the_function_again(pool: Pool) -> None:
     assert [row["n"] for row in await pool.fetch("SELECT n FROM t")] == [0, 0]
 
 
-async def test_other_errors_are_not_repeated_and_results_are_given(pool: Pool) -> None:
+async def test_other_errors_are_not_retried_and_results_are_returned(pool: Pool) -> None:
     runs = 0
 
     async def work(tx: Connection) -> int:
@@ -141,7 +145,7 @@ async def test_other_errors_are_not_repeated_and_results_are_given(pool: Pool) -
     assert await pool.transact(count) == 2
 
 
-async def test_a_deadline_that_passes_inside_the_block_commits_nothing(database: str) -> None:
+async def test_a_deadline_that_expires_inside_the_block_commits_nothing(database: str) -> None:
     async with started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool:
         await pool.execute("CREATE TABLE t (id bigint)")
         late = asyncio.Event()
@@ -162,7 +166,7 @@ async def test_a_deadline_that_passes_inside_the_block_commits_nothing(database:
         assert await pool.fetchval("SELECT count(*) FROM t") == 0
 
 
-async def test_repetition_ends_with_the_deadline(pool: Pool) -> None:
+async def test_retries_end_with_the_deadline(pool: Pool) -> None:
     async def conflict(tx: Connection) -> None:
         await tx.execute("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$")
 
@@ -173,7 +177,7 @@ async def test_repetition_ends_with_the_deadline(pool: Pool) -> None:
 
 
 async def at_commit(pool: Pool, statement: LiteralString) -> None:
-    """Have the server run ``statement`` in the middle of the next COMMIT."""
+    """Make the server run ``statement`` in the middle of the next COMMIT."""
     async with pool.connection() as connection:
         await connection.execute(
             "CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS "
@@ -185,7 +189,7 @@ async def at_commit(pool: Pool, statement: LiteralString) -> None:
         )
 
 
-async def test_a_connection_lost_during_commit_is_an_unknown_outcome_and_never_repeated(
+async def test_a_connection_lost_during_commit_is_an_unknown_outcome_and_not_retried(
     pool: Pool,
 ) -> None:
     await at_commit(pool, "PERFORM pg_terminate_backend(pg_backend_pid())")

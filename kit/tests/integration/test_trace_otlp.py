@@ -1,4 +1,4 @@
-"""Spans over the wire, in both of OTLP's forms, to a receiver and to nobody."""
+"""The export of spans over OTLP's two protocols, to a receiver and to an address without one."""
 
 import asyncio
 import logging
@@ -18,8 +18,8 @@ from paceline.trace import (
     Tracer,
     attach,
     detach,
-    joined,
-    sender_to,
+    otlp_sender,
+    shared_parent,
     span,
 )
 
@@ -45,7 +45,7 @@ def own_logging() -> Generator[None]:
 
 
 def export_to(address: str, log: RecordingLog) -> TraceExport:
-    return TraceExport(sender_to(address, service="things", version="1.2.3"), log, every=0.01)
+    return TraceExport(otlp_sender(address, service="things", version="1.2.3"), log, interval=0.01)
 
 
 def free_port() -> int:
@@ -56,12 +56,12 @@ def free_port() -> int:
 
 
 def work(tracer: Tracer) -> None:
-    """A request that came with a trace, a statement that failed, and a message that joins."""
+    """A request that came with a trace, a statement that failed, and a message that shares it."""
     root = tracer.enter("GET /things", SpanKind.SERVER, f"00-{TRACE}-{PARENT}-01", "v=1")
     other = tracer.enter("process", SpanKind.CONSUMER)
     assert isinstance(root, Span)
     assert isinstance(other, Span)
-    token = attach(joined([root, other]))
+    token = attach(shared_parent([root, other]))
     with (
         pytest.raises(ValueError, match="secret"),
         span("SELECT things", SpanKind.CLIENT, {"n": 1}),
@@ -72,7 +72,7 @@ def work(tracer: Tracer) -> None:
     root.end()
 
 
-async def test_what_is_recorded_arrives_whole(receiver: Receiver) -> None:
+async def test_what_is_recorded_is_received_complete(receiver: Receiver) -> None:
     log = RecordingLog()
     export = export_to(receiver.address, log)
     await export.start()
@@ -107,13 +107,13 @@ async def test_many_spans_arrive_in_few_messages(receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
-async def test_with_nobody_there_it_is_told_once_and_the_stop_is_quick(
+async def test_without_a_collector_one_warning_is_logged_and_the_stop_is_quick(
     scheme: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     log = RecordingLog()
     export = TraceExport(
-        sender_to(f"{scheme}://127.0.0.1:{free_port()}", service="things", version="1"),
-        log, batch=1, most=100, every=0.01,
+        otlp_sender(f"{scheme}://127.0.0.1:{free_port()}", service="things", version="1"),
+        log, max_batch=1, max_queue=100, interval=0.01,
     )  # fmt: skip
     await export.start()
     tracer = Tracer(export.record, ratio=1.0)

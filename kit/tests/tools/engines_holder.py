@@ -1,7 +1,6 @@
-"""Run an embedded NATS and an embedded Redis together, say their processes, wait for ever.
+"""Run an embedded NATS and an embedded Redis until killed: ``python engines_holder.py FOLDER``.
 
-To be killed at any moment. ``python engines_holder.py FOLDER``; the one line of the output is the
-two pids. Used by test_engine_servers_killed.
+The one line of the output is the two pids.
 """
 
 import asyncio
@@ -13,14 +12,14 @@ from paceline.testing import RecordingLog
 
 
 async def main(folder: Path) -> None:
-    """Hold them until killed."""
+    """Run them until killed."""
     nats = NatsEngine(RecordingLog(), data_dir=folder / "nats")
     redis = RedisEngine(RecordingLog(), data_dir=folder / "redis")
-    together = EngineGroup([nats, redis])
-    await together.start()
+    group = EngineGroup([nats, redis])
+    await group.start()
     sys.stdout.write(f"{nats.pid} {redis.pid}\n")
     sys.stdout.flush()
-    await together.wait()
+    await group.wait()
 
 
 if __name__ == "__main__":

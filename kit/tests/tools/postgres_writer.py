@@ -1,7 +1,7 @@
-"""Run an embedded PostgreSQL on a folder, write rows for ever, print each acknowledged number.
+"""Run an embedded PostgreSQL, write rows until killed, print each acknowledged number.
 
-To be killed at any moment. ``python postgres_writer.py DATA_DIR``; the first line of the output is
-"up" and how many rows were there already. Used by test_engine_postgres_killed.
+``python postgres_writer.py DATA_DIR``; the first lines of the output are "starting" and "up" with
+the number of rows that were there already.
 """
 
 import asyncio

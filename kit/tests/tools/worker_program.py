@@ -11,7 +11,7 @@ from pathlib import Path
 
 from http_wire import send_answer
 
-from paceline.commands.prefork import SupervisorLink, WorkerHandoff, inherited
+from paceline.commands.prefork import SupervisorLink, WorkerHandoff, take_handoff
 from paceline.http.asgi import Receive, Scope, Send
 from paceline.http.server.server import HttpServer
 from paceline.lifecycle import Lifecycle, OnShutdown, Service
@@ -26,25 +26,25 @@ async def never() -> None:
     await asyncio.Event().wait()
 
 
-async def main(given: WorkerHandoff, mood: str) -> int:
+async def main(handoff: WorkerHandoff, mood: str) -> int:
     server = HttpServer(
         answer,
         RecordingLog(),
         host="",
         port=0,
-        listener=given.take_listener(),
+        listener=handoff.take_listener(),
         keep_alive_grace=5.0,
     )
-    link = SupervisorLink(given, on_leave=lambda: lifecycle.hand_over())  # noqa: PLW0108 - made below
+    link = SupervisorLink(handoff, on_retire=lambda: lifecycle.hand_over())  # noqa: PLW0108 - made below
     services: list[Service] = (
         [link, server, OnShutdown("deaf", never)] if mood == "deaf" else [link, server]
     )
     lifecycle = Lifecycle(services, RecordingLog(), shutdown_timeout=60 if mood == "deaf" else 5)
-    return await lifecycle.run(link.tell_ready)
+    return await lifecycle.run(link.report_ready)
 
 
 if __name__ == "__main__":
-    what, how = inherited(), (Path(sys.argv[1]) / "mood").read_text()
+    what, how = take_handoff(), (Path(sys.argv[1]) / "mood").read_text()
     assert what is not None
     if how == "crash":
         sys.exit(7)

@@ -1,4 +1,4 @@
-"""What `Verifier` accepts, what it refuses and what it says, and what it remembers."""
+"""Which tokens `JwtVerifier` accepts, and which it refuses, with which reason."""
 
 import hmac
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from paceline.auth import KeySource, Principal, Secrets, Verifier, issue_token
+from paceline.auth import HmacSecrets, JwtVerifier, KeySource, Principal, issue_token
 from paceline.auth.keys import ALGORITHMS, KeySet, VerificationKey
 from paceline.errors import Code, Unauthorized
 from paceline.testing.clock import ManualClock
@@ -33,7 +33,7 @@ class Published:
         self.keys = KeySet(keys)
         self.misses: list[str] = []
 
-    def missed(self, algorithm: str) -> None:
+    def on_unknown_key(self, algorithm: str) -> None:
         self.misses.append(algorithm)
 
 
@@ -66,13 +66,16 @@ def verifier(
     clock: ManualClock | None = None,
     issuer: str | None = None,
     audience: str | None = None,
-) -> Verifier:
-    return Verifier(
-        sources or [Secrets(SECRET)], clock or ManualClock(NOW), issuer=issuer, audience=audience
+) -> JwtVerifier:
+    return JwtVerifier(
+        sources or [HmacSecrets(SECRET)],
+        clock or ManualClock(NOW),
+        issuer=issuer,
+        audience=audience,
     )
 
 
-def refusal(check: Verifier, token: str) -> str:
+def refusal(check: JwtVerifier, token: str) -> str:
     with pytest.raises(Unauthorized) as caught:
         check.verify(token)
     return caught.value.message
@@ -151,7 +154,7 @@ def test_the_audience_may_be_one_of_several() -> None:
     assert check.verify(hs256({**CLAIMS, "iss": "us", "aud": ["orders", "records"]}))
 
 
-def test_times_hold_with_the_leeway_to_the_second() -> None:
+def test_times_are_checked_with_the_leeway() -> None:
     clock = ManualClock(NOW)
     token = hs256({**CLAIMS, "nbf": NOW + 30, "iat": NOW + 30})
     for moment, accepted in [(-0.1, False), (0.0, True), (89.9, True), (90.0, False)]:
@@ -282,18 +285,18 @@ BAD = [
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case.name)
 def test_bad_tokens_are_refused_with_a_reason_that_is_safe_to_show(case: Bad) -> None:
     rsa = Published(VerificationKey("RS256", RSA, kid="rsa"))
-    check = verifier(Secrets(SECRET), rsa)
+    check = verifier(HmacSecrets(SECRET), rsa)
     with pytest.raises(Unauthorized) as caught:
         check.verify(case.token)
     assert caught.value.message == case.why
     assert caught.value.code is Code.UNAUTHENTICATED
     # RFC 6750, section 3: what an error_description may hold.
     assert re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]+", caught.value.message)
-    # The second time around nothing was remembered by mistake.
+    # A second time, so that nothing was cached by mistake.
     assert refusal(check, case.token) == case.why
 
 
-def test_the_good_token_of_the_table_is_good() -> None:
+def test_the_valid_token_of_the_table_is_accepted() -> None:
     assert verifier().verify(GOOD)
 
 
@@ -317,7 +320,7 @@ def test_an_audience_of_a_wrong_type_is_refused(audience: object) -> None:
 
 
 def test_without_keys_every_token_is_refused() -> None:
-    assert refusal(Verifier([], ManualClock(NOW)), GOOD) == UNKNOWN
+    assert refusal(JwtVerifier([], ManualClock(NOW)), GOOD) == UNKNOWN
 
 
 def test_an_unknown_key_is_reported_to_the_sources_and_a_forged_token_is_not() -> None:
@@ -330,7 +333,7 @@ def test_an_unknown_key_is_reported_to_the_sources_and_a_forged_token_is_not() -
     assert source.misses == ["RS256"]
 
 
-def test_what_is_issued_is_verified() -> None:
+def test_a_token_that_is_issued_is_accepted() -> None:
     clock = ManualClock(NOW)
     token = issue_token(
         SECRET, subject="ann", scopes=["a", "b"], expiry=60, clock=clock, issuer="i", audience="x"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.commands.admin.flame import flame, folded
+from paceline.commands.admin.flame import flame_graph, folded
 
 STACKS = st.dictionaries(
     st.lists(st.text(min_size=1, max_size=8), max_size=4).map(tuple),
@@ -17,7 +17,7 @@ STACKS = st.dictionaries(
 
 
 def test_a_frame_is_as_wide_as_what_it_cost() -> None:
-    picture = flame({("main", "a"): 3_000, ("main", "b"): 1_000}, title="T")
+    picture = flame_graph({("main", "a"): 3_000, ("main", "b"): 1_000}, title="T")
     boxes = dict(findall(r"<title>([^<]*)</title><rect [^>]* width=\"([0-9.]+)\"", picture))
     assert boxes == {
         "all: 4.0 ms, 100.0 %": "1200.0",
@@ -33,14 +33,14 @@ def test_folded_stacks_are_told_the_most_costly_first() -> None:
 
 @pytest.mark.parametrize("stacks", [{}, {("idle",): 0}])
 def test_a_profile_of_nothing_is_a_picture_too(stacks: dict[tuple[str, ...], int]) -> None:
-    assert flame(stacks, title="Nothing").endswith("</svg>\n")
+    assert flame_graph(stacks, title="Nothing").endswith("</svg>\n")
 
 
 @given(STACKS, st.text(max_size=8))
 def test_no_name_can_break_out_of_the_picture(
     stacks: dict[tuple[str, ...], int], title: str
 ) -> None:
-    picture = flame(stacks, title=title)
+    picture = flame_graph(stacks, title=title)
     tags = findall(r"<(/?)(\w+)", picture)
     opened = [name for end, name in tags if not end]
     assert set(opened) <= {"svg", "rect", "text", "g", "title"}

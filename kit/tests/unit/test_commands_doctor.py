@@ -17,7 +17,7 @@ from paceline.commands.doctor.machine import (
     check_open_files,
     check_python,
 )
-from paceline.commands.doctor.packages import assess_requirements, check_packages
+from paceline.commands.doctor.packages import assess_requirements, check_packages, with_extras
 from paceline.commands.doctor.postgres import assess_schema, assess_server
 from paceline.commands.doctor.redis import assess_redis
 from paceline.commands.doctor.runner import run_checks
@@ -174,6 +174,18 @@ def test_a_requirement(case: Requirement) -> None:
     (found,) = assess_requirements([case.line])
     assert found.status is (Status.FAIL if case.says else Status.OK)
     assert case.says in found.saw
+
+
+def test_the_packages_of_an_extra_are_needed_when_another_distribution_asks_for_it() -> None:
+    library = [
+        'no-driver>=1; extra == "sql"',
+        'no-driver>=1; extra == "all"',
+        'no-bus; extra == "q"',
+    ]
+    found = assess_requirements(with_extras({"app": ["kit[sql]>=1"], "kit": library}))
+    assert [(each.name, each.saw) for each in found if each.name != "kit"] == [
+        ("no-driver", "not installed")
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Configuration: which layer wins, what is refused, and that no secret shows."""
+"""Configuration: which layer wins, which values are refused, and that no secret is shown."""
 
 import os
 import pickle
@@ -25,10 +25,10 @@ from paceline.config import (
     Secret,
     SecretUrl,
     Settings,
+    checked_by,
     load,
-    numbers_for,
+    numbers_by_name,
     parse_duration,
-    vetted,
 )
 from paceline.errors import Error
 
@@ -51,10 +51,10 @@ class Config(Settings):
     """How long to keep accepting."""
     database_url: SecretUrl
     """PostgreSQL DSN."""
-    jwt_secret: Annotated[Secret, vetted(too_short, expected="at least 32 random bytes")]
+    jwt_secret: Annotated[Secret, checked_by(too_short, expected="at least 32 random bytes")]
     """Key of the tokens."""
     trusted_proxies: CsvList = ()
-    """Proxies whose word is taken."""
+    """Proxies that are trusted."""
     max_body: ByteSize = 1 << 20
     """Largest body."""
     max_db_conns: Annotated[int, Field(ge=1)] = 25
@@ -63,7 +63,7 @@ class Config(Settings):
     """Least level written."""
     enable_metrics: bool = True
     """Whether metrics are served."""
-    rates: Annotated[tuple[tuple[str, PositiveInt], ...], numbers_for(("read", "write"))] = ()
+    rates: Annotated[tuple[tuple[str, PositiveInt], ...], numbers_by_name(("read", "write"))] = ()
     """Numbers by name."""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of requests traced."""
@@ -92,7 +92,7 @@ def dotenv(tmp_path: Path) -> Path:
     return tmp_path / ".env"
 
 
-def test_each_layer_yields_to_the_one_before_it(tmp_path: Path, dotenv: Path) -> None:
+def test_each_layer_overrides_the_ones_after_it(tmp_path: Path, dotenv: Path) -> None:
     file = written(tmp_path / "c.toml", 'port = 4\nhost = "file"\nmax_body = 4\nmax_db_conns = 4')
     written(dotenv, "APP_PORT=3\nAPP_HOST=dotenv\nAPP_MAX_BODY=3\n")
     env = {**GOOD, "APP_PORT": "2", "APP_HOST": "environment"}
@@ -118,20 +118,20 @@ def test_each_layer_yields_to_the_one_before_it(tmp_path: Path, dotenv: Path) ->
 ORDER: Final = ("flag", "environment", "dotenv", "file", "default")
 
 
-@pytest.mark.parametrize("strongest", ORDER)
-def test_a_layer_counts_when_those_before_it_are_silent(
-    tmp_path: Path, dotenv: Path, strongest: str
+@pytest.mark.parametrize("first", ORDER)
+def test_a_layer_is_used_when_those_before_it_have_no_value(
+    tmp_path: Path, dotenv: Path, first: str
 ) -> None:
-    speaks = ORDER[ORDER.index(strongest) :]
+    given = ORDER[ORDER.index(first) :]
     result = load(
         Config,
-        flags={"port": 1 if "flag" in speaks else None},
-        env={**GOOD, **({"APP_PORT": "2"} if "environment" in speaks else {})},
-        dotenv=written(dotenv, "APP_PORT=3\n" if "dotenv" in speaks else ""),
-        file=written(tmp_path / "c.yaml", "port: 4\n" if "file" in speaks else ""),
+        flags={"port": 1 if "flag" in given else None},
+        env={**GOOD, **({"APP_PORT": "2"} if "environment" in given else {})},
+        dotenv=written(dotenv, "APP_PORT=3\n" if "dotenv" in given else ""),
+        file=written(tmp_path / "c.yaml", "port: 4\n" if "file" in given else ""),
     )
-    assert result.origins["port"].layer == strongest
-    assert result.config.port == (1, 2, 3, 4, 8080)[ORDER.index(strongest)]
+    assert result.origins["port"].layer == first
+    assert result.config.port == (1, 2, 3, 4, 8080)[ORDER.index(first)]
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ ACCEPTED = [
     Accepted("port", "PORT", "0", 0),
     Accepted("duration", "READ_TIMEOUT", "1m30s", 90.0),
     Accepted("optional duration", "DRAIN_DELAY", "300ms", 0.3),
-    Accepted("empty is none where none may be", "DRAIN_DELAY", "", None),
+    Accepted("empty is None for an optional field", "DRAIN_DELAY", "", None),
     Accepted("empty text", "HOST", "", ""),
     Accepted("list", "TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1,", ("10.0.0.0/8", "127.0.0.1")),
     Accepted("numbers", "RATES", " read=1, write = 20,", (("read", 1), ("write", 20))),
@@ -188,25 +188,25 @@ REFUSED = [
     Refused("below its bound", "MAX_DB_CONNS", "0", 'expected an integer of at least 1, got "0"'),
     Refused("level", "LOG_LEVEL", "loud", 'expected one of "debug", "info", "warning", "error", got "loud"'),
     Refused("bool", "ENABLE_METRICS", "maybe", 'expected "true" or "false", got "maybe"'),
-    Refused("a number for nothing known", "RATES", "raed=1", f'{NUMBERS}, got "raed=1"'),
-    Refused("no number", "RATES", "read", f'{NUMBERS}, got "read"'),
+    Refused("a number for an unknown name", "RATES", "raed=1", f'{NUMBERS}, got "raed=1"'),
+    Refused("a name without a number", "RATES", "read", f'{NUMBERS}, got "read"'),
     Refused("a number that is not valid", "RATES", "read=0", f'{NUMBERS}, got "read=0"'),
-    Refused("two numbers for one", "RATES", "read=1,read=2", f'{NUMBERS}, got "read=1,read=2"'),
+    Refused("two numbers for one name", "RATES", "read=1,read=2", f'{NUMBERS}, got "read=1,read=2"'),
     Refused("ratio", "TRACE_RATIO", "nan", 'expected a number between 0 and 1, got "nan"'),
-    Refused("a terminal's commands", "PORT", "\x1b[2J\n", 'expected an integer between 0 and 65535, got "\\u001b[2J\\n"'),
-    Refused("a password elsewhere", "PORT", "tcp://a:hunter2@b", 'expected an integer between 0 and 65535, got "tcp://a:***@b"'),
+    Refused("control characters", "PORT", "\x1b[2J\n", 'expected an integer between 0 and 65535, got "\\u001b[2J\\n"'),
+    Refused("a password in another setting", "PORT", "tcp://a:hunter2@b", 'expected an integer between 0 and 65535, got "tcp://a:***@b"'),
     Refused("a long text", "PORT", "9" * 500, f'expected an integer between 0 and 65535, got "{"9" * 80}\\u2026"'),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
-def test_a_wrong_value_is_told_in_one_form(case: Refused) -> None:
+def test_an_invalid_value_is_reported_in_one_wording(case: Refused) -> None:
     (problem,) = problems(**{f"APP_{case.variable}": case.text})
     assert problem == f"APP_{case.variable}: {case.message} (from environment)"
     assert "hunter2" not in problem
 
 
-def test_every_problem_is_told_at_once_one_line_each() -> None:
+def test_every_problem_is_reported_at_once_on_a_line_each() -> None:
     with pytest.raises(ConfigError) as caught:
         load(Config, env={"APP_PORT": "http", "APP_LOG_LEVEL": "loud"})
     assert str(caught.value).splitlines() == [
@@ -235,7 +235,7 @@ def test_any_environment_is_loaded_or_explained(values: dict[str, str]) -> None:
     assert all(line.startswith("APP_") and "expected" in line for line in lines)
 
 
-def test_a_service_says_what_is_wrong_in_its_own_words() -> None:
+def test_the_message_of_a_services_own_validator_is_reported() -> None:
     class Ranged(Settings):
         low: int = 1
         high: int = 2
@@ -280,7 +280,7 @@ def needed(given: Mapping[str, object]) -> Collection[str]:
 
 
 @pytest.mark.parametrize("text", [None, ""], ids=["unset", "set but empty"])
-def test_what_a_command_needs_is_required_though_the_field_may_be_none(text: str | None) -> None:
+def test_a_needed_setting_is_required_though_the_field_is_optional(text: str | None) -> None:
     names = ("APP_DATABASE_URL", "APP_JWT_SECRET", "APP_JWKS_URL")
     with pytest.raises(ConfigError) as caught:
         load(Serving, env={} if text is None else dict.fromkeys(names, text), needed=needed)
@@ -295,7 +295,7 @@ def test_what_a_command_needs_may_depend_on_what_is_given() -> None:
 
 
 @pytest.mark.parametrize("port", ["1", "http"], ids=["all valid", "another value is not valid"])
-def test_what_a_command_needs_may_depend_on_values(port: str) -> None:
+def test_which_settings_are_needed_may_depend_on_values(port: str) -> None:
     class Listening(Serving):
         port: Port = 0
 
@@ -318,7 +318,7 @@ def test_networks_are_checked_when_they_are_read() -> None:
         load(Serving, env={**env, "APP_PROXIES": "10.0.0.0/8,x"})
 
 
-def test_the_prefix_is_the_services_choice() -> None:
+def test_a_service_can_set_the_prefix() -> None:
     class Shop(Settings, env_prefix="SHOP_"):
         port: Port = 1
 
@@ -329,7 +329,7 @@ def test_the_prefix_is_the_services_choice() -> None:
     )
 
 
-def test_a_prefix_is_inherited_and_stays_the_classs_own() -> None:
+def test_a_prefix_is_inherited_and_does_not_affect_other_classes() -> None:
     class Shop(Settings, env_prefix="SHOP_"):
         port: Port = 1
 
@@ -343,7 +343,7 @@ def test_a_prefix_is_inherited_and_stays_the_classs_own() -> None:
     assert Plain.variable("port") == "APP_PORT"
 
 
-def test_an_unknown_variable_is_only_odd(dotenv: Path) -> None:
+def test_an_unknown_variable_is_only_a_warning(dotenv: Path) -> None:
     written(dotenv, "\n# a comment\n\nAPP_LOG_LEVLE=debug\nOTHER=1\n")
     env = {**GOOD, "APP_SERVICE_HOST": "10.0.0.1", "PATH": "/bin"}
     result = load(Config, env=env, dotenv=dotenv)
@@ -359,7 +359,7 @@ def test_an_unknown_flag_is_a_mistake_in_the_program() -> None:
         load(Config, flags={"prot": 1}, env=GOOD)
 
 
-def test_an_environment_of_its_own_is_read_unless_one_is_given() -> None:
+def test_the_processs_environment_is_read_unless_another_is_given() -> None:
     class Home(Settings, env_prefix=""):
         path: str
 
@@ -367,7 +367,7 @@ def test_an_environment_of_its_own_is_read_unless_one_is_given() -> None:
     assert load(Home, env={"PATH": "x"}).config.path == "x"
 
 
-def test_a_config_is_frozen_and_takes_its_arguments_only() -> None:
+def test_a_config_is_frozen_and_reads_only_its_arguments() -> None:
     config = Config(database_url=SecretUrl("x://y"), jwt_secret=Secret(STRONG), read_timeout=0.1)
     assert config.read_timeout == 0.1
     with pytest.raises(ValidationError):

@@ -1,4 +1,4 @@
-"""Config files and ``.env``: what is read, and that a bad one is told without quoting it."""
+"""Config files and ``.env``: what is read, and that an invalid one is not quoted."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,14 +70,16 @@ BAD_FILES = [
     BadFile("broken TOML", "c.toml", 'port = 1\n\nhost = "hunter2', "{path}: not valid TOML at line 3"),
     BadFile("broken YAML", "c.yaml", "port: 1\nhost: 'hunter2\n", "{path}: not valid YAML at line 3"),
     BadFile("a tag", "c.yaml", "host: !!python/object/apply:os.getcwd []", "{path}: not valid YAML at line 1"),
-    BadFile("no names", "c.yaml", "- hunter2", "{path}: expected names with values at its top level"),
+    BadFile("a list at the top", "c.yaml", "- hunter2", "{path}: expected names with values at its top level"),
     BadFile("numbered names", "c.yaml", "1: hunter2", "{path}: expected names with values at its top level"),
     BadFile("a suffix", "c.json", "{}", "{path}: expected a file named .toml, .yaml or .yml"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD_FILES, ids=lambda case: case.id)
-def test_a_bad_config_file_is_a_problem_that_quotes_nothing(tmp_path: Path, case: BadFile) -> None:
+def test_an_invalid_config_file_is_a_problem_that_does_not_quote_it(
+    tmp_path: Path, case: BadFile
+) -> None:
     path = written(tmp_path / case.name, case.text)
     with pytest.raises(ConfigError) as caught:
         load(Config, env={}, file=path)
@@ -115,7 +117,7 @@ def test_a_malformed_dotenv_names_the_line(dotenv: Path) -> None:
     ]
 
 
-def test_a_dotenv_is_read_as_it_stands(dotenv: Path) -> None:
+def test_a_dotenv_is_read_without_interpolation(dotenv: Path) -> None:
     written(dotenv, "\ufeffexport APP_HOST='a $HOME # b'\nAPP_PORT=1 # one\nAPP_PORT=2\n")
     config = load(Config, env={}, dotenv=dotenv).config
     assert (config.host, config.port) == ("a $HOME # b", 2)

@@ -1,4 +1,4 @@
-"""The report of a configuration, and that no secret shows in it or anywhere else."""
+"""The effective settings, and that no secret is shown in them or anywhere else."""
 
 import json
 from typing import Final
@@ -14,10 +14,10 @@ from paceline.config import (
     Secret,
     SecretUrl,
     Settings,
-    as_json,
-    as_text,
-    describe,
+    effective_settings,
     load,
+    settings_as_json,
+    settings_as_text,
 )
 
 STRONG: Final = "kd83hHs72kfLs93kfPq02mfL18ssKwq4"
@@ -42,15 +42,15 @@ def loaded(**env: str) -> Loaded[Config]:
     return load(Config, env={**GOOD, **env})
 
 
-def test_no_secret_shows_but_where_it_is_asked_for() -> None:
+def test_a_secret_is_shown_only_by_reveal() -> None:
     result = loaded()
     config = result.config
     assert config.jwt_secret.reveal() == STRONG
     assert config.database_url.reveal() == "postgres://app:hunter2@db/app"
-    rows = describe(result)
+    rows = effective_settings(result)
     shown = [
         repr(config), str(config), str(config.model_dump()), config.model_dump_json(), repr(result),
-        as_text(rows), as_json(rows), f"{config.jwt_secret}", str(config.database_url),
+        settings_as_text(rows), settings_as_json(rows), f"{config.jwt_secret}", str(config.database_url),
     ]  # fmt: skip
     assert not [text for text in shown if STRONG in text or "hunter2" in text]
     assert str(config.database_url) == "postgres://app:***@db/app"
@@ -72,9 +72,10 @@ def test_a_secret_url_shows_all_but_its_password(url: str, shown: str) -> None:
     assert repr(SecretUrl(url)) == f"SecretUrl('{shown}')"
 
 
-def test_the_report_tells_value_origin_and_help_as_an_operator_would_write_them() -> None:
+def test_each_setting_has_its_value_as_an_operator_writes_it_its_origin_and_its_help() -> None:
     rows = {
-        row.variable: row for row in describe(loaded(APP_READ_TIMEOUT="90s", APP_HOST="a\x1b b"))
+        row.variable: row
+        for row in effective_settings(loaded(APP_READ_TIMEOUT="90s", APP_HOST="a\x1b b"))
     }
     assert rows["APP_READ_TIMEOUT"].value == "1m30s"
     assert rows["APP_READ_TIMEOUT"].origin == "environment"
@@ -82,21 +83,21 @@ def test_the_report_tells_value_origin_and_help_as_an_operator_would_write_them(
     assert rows["APP_MAX_BODY"].value == "1MiB"
     assert rows["APP_ENABLE_METRICS"].value == "true"
     assert rows["APP_DRAIN_DELAY"].value is None
-    text = as_text(list(rows.values()))
+    text = settings_as_text(list(rows.values()))
     assert "APP_READ_TIMEOUT     1m30s " in text
     assert 'APP_HOST             "a\\u001b b" ' in text
     assert "APP_DRAIN_DELAY      -  " in text
     assert 'APP_TRUSTED_PROXIES  "" ' in text
     assert len({line.rfind("  ") for line in text.splitlines()}) == 1
-    assert json.loads(as_json(list(rows.values())))[0]["variable"] == "APP_PORT"
+    assert json.loads(settings_as_json(list(rows.values())))[0]["variable"] == "APP_PORT"
 
 
-def test_what_the_report_shows_can_be_loaded_again() -> None:
+def test_the_values_shown_can_be_loaded_again() -> None:
     first = loaded(APP_READ_TIMEOUT="2h45m10.5s", APP_MAX_BODY="3MB", APP_TRUSTED_PROXIES="a, b")
-    env = {row.variable: row.value for row in describe(first) if row.value is not None}
+    env = {row.variable: row.value for row in effective_settings(first) if row.value is not None}
     second = load(Config, env={**env, **GOOD})
     assert second.config == first.config
 
 
-def test_a_report_of_nothing_is_empty() -> None:
-    assert as_text([]) == ""
+def test_no_settings_are_an_empty_text() -> None:
+    assert settings_as_text([]) == ""

@@ -1,4 +1,4 @@
-"""A child process: started, watched, stopped, and gone when its parent is gone."""
+"""A child process: started, watched, stopped, and ended together with its parent."""
 
 import asyncio
 import os
@@ -11,22 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from engine_support import is_gone
 
 from paceline.engines import EngineError
 from paceline.engines.account import Account
-from paceline.engines.child_process import Child, spawn
+from paceline.engines.child_process import ChildProcess, spawn
 
 
 def start(
     script: str, folder: Path, *, account: Account | None = None, death: int = signal.SIGKILL
-) -> tuple[Child, Path]:
+) -> tuple[ChildProcess, Path]:
     output = folder / "output"
     with output.open("wb") as stream:
         child = spawn(
             ["/bin/sh", "-c", script],
             output=stream,
             account=account,
-            death=signal.Signals(death),
+            death_signal=signal.Signals(death),
             environment={"PATH": "/usr/bin:/bin"},
         )
     return child, output
@@ -40,13 +41,13 @@ async def until(condition: Callable[[], bool]) -> None:
             met = condition()
 
 
-async def test_the_exit_status_comes_to_everybody_who_waits(tmp_path: Path) -> None:
+async def test_every_waiting_task_gets_the_exit_status(tmp_path: Path) -> None:
     child, _ = start("exit 7", tmp_path)
     assert list(await asyncio.gather(child.wait(), child.wait())) == [7, 7]
     assert await child.wait() == child.find_status() == 7
 
 
-async def test_a_child_sees_nothing_of_our_environment_and_default_signals(tmp_path: Path) -> None:
+async def test_a_child_has_an_environment_of_its_own_and_default_signals(tmp_path: Path) -> None:
     os.environ["PGDATA"] = "/elsewhere"
     try:
         child, output = start("echo $PGDATA; umask; grep SigIgn /proc/$$/status; pwd", tmp_path)
@@ -69,7 +70,7 @@ async def test_a_child_has_a_session_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root lends an account")
-async def test_a_child_is_the_account_and_nothing_more(tmp_path: Path) -> None:
+async def test_a_child_has_the_account_and_no_further_groups(tmp_path: Path) -> None:
     child, output = start("id -u; id -G", tmp_path, account=Account("nobody", 65534, 65533))
     assert await child.wait() == 0
     assert output.read_text().splitlines() == ["65534", "65533"]
@@ -92,7 +93,7 @@ class Stop:
     ],
     ids=lambda case: case.id,
 )
-async def test_a_stop_goes_down_the_ladder(case: Stop, tmp_path: Path) -> None:
+async def test_a_stop_sends_its_signals_in_turn(case: Stop, tmp_path: Path) -> None:
     child, output = start(case.script, tmp_path)
     await until(lambda: output.stat().st_size > 0)
     if case.sent is None:
@@ -126,7 +127,7 @@ with open(sys.argv[1] + "/output", "wb") as output:
     child = spawn(
         ["/bin/sh", "-c", "echo $$; exec sleep 60"],
         output=output, account=account,
-        death=signal.SIGINT, environment={"PATH": "/usr/bin:/bin"},
+        death_signal=signal.SIGINT, environment={"PATH": "/usr/bin:/bin"},
     )
 signal.pause()
 """
@@ -137,7 +138,7 @@ def start_parent(folder: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the kernel's parent death signal")
-async def test_a_killed_parent_takes_its_child_with_it() -> None:
+async def test_a_child_ends_with_its_killed_parent() -> None:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "output"
         parent = start_parent(folder)
@@ -149,11 +150,3 @@ async def test_a_killed_parent_takes_its_child_with_it() -> None:
             parent.kill()
             parent.wait()
         await until(lambda: is_gone(pid))
-
-
-def is_gone(pid: int) -> bool:
-    """Whether it ended, be it that nobody has buried it yet."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() == b""
-    except OSError:
-        return True

@@ -1,4 +1,4 @@
-"""The data folder's lock, private folders and files, and the way to the socket."""
+"""The data folder's lock, private folders and files, and the path of the socket."""
 
 import os
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from paceline.engines import EngineError
-from paceline.engines.folder import FolderLock, own_folder, write_private
-from paceline.engines.socket_path import client_folder, make_link, remove_link, runtime_folder
+from paceline.engines.folder import FolderLock, make_private_folder, write_private
+from paceline.engines.socket_path import make_link, remove_link, runtime_folder, socket_folder
 
 
-def test_a_second_holder_is_refused_and_told_who_holds_the_folder(tmp_path: Path) -> None:
+def test_a_second_holder_is_refused_and_the_first_is_named(tmp_path: Path) -> None:
     first, second = FolderLock(tmp_path / "lock"), FolderLock(tmp_path / "lock")
     first.acquire()
     with pytest.raises(EngineError, match=rf"{tmp_path} is in use by process {os.getpid()}:"):
@@ -34,41 +34,41 @@ def test_a_shorter_pid_does_not_keep_digits_of_a_longer_one(tmp_path: Path) -> N
     lock.release()
 
 
-def test_a_folder_of_our_own_is_made_with_its_mode_whatever_the_umask(tmp_path: Path) -> None:
+def test_a_private_folder_has_its_mode_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        folder = own_folder(tmp_path / "cache", mode=0o755)
+        folder = make_private_folder(tmp_path / "cache", mode=0o755)
     finally:
         os.umask(before)
     assert folder.stat().st_mode & 0o777 == 0o755
-    assert own_folder(folder, mode=0o700) == folder
+    assert make_private_folder(folder, mode=0o700) == folder
 
 
 def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache").chmod(0o777)
-    with pytest.raises(EngineError, match="not a folder that belongs to us alone"):
-        own_folder(tmp_path / "cache", mode=0o755)
+    with pytest.raises(EngineError, match="not a folder that only this account may write to"):
+        make_private_folder(tmp_path / "cache", mode=0o755)
 
 
 def test_a_link_to_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cache").symlink_to(tmp_path)
-    with pytest.raises(EngineError, match="not a folder that belongs to us alone"):
-        own_folder(tmp_path / "cache", mode=0o755)
+    with pytest.raises(EngineError, match="not a folder that only this account may write to"):
+        make_private_folder(tmp_path / "cache", mode=0o755)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_a_folder_of_another_account_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     os.chown(tmp_path / "cache", 65534, 65534)
-    with pytest.raises(EngineError, match="not a folder that belongs to us alone"):
-        own_folder(tmp_path / "cache", mode=0o755)
+    with pytest.raises(EngineError, match="not a folder that only this account may write to"):
+        make_private_folder(tmp_path / "cache", mode=0o755)
 
 
-def test_a_folder_that_cannot_be_made_says_why(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EngineError, match=r"cannot create the folder .*Not a directory"):
-        own_folder(tmp_path / "file" / "cache", mode=0o755)
+        make_private_folder(tmp_path / "file" / "cache", mode=0o755)
 
 
 def test_a_private_file_is_replaced_and_does_not_follow_links(tmp_path: Path) -> None:
@@ -105,20 +105,20 @@ class Address:
     ],
     ids=lambda case: case.id,
 )
-def test_clients_go_straight_to_the_folder_when_every_driver_can(case: Address) -> None:
-    folder = client_folder(Path(case.cluster), RUNTIME)
+def test_clients_use_the_folder_itself_when_every_driver_can(case: Address) -> None:
+    folder = socket_folder(Path(case.cluster), RUNTIME)
     assert (folder == Path(case.cluster)) is case.direct
     assert case.direct or folder.parent == RUNTIME
     assert len(bytes(folder / ".s.PGSQL.65535")) <= 103
-    assert folder == client_folder(Path(case.cluster), RUNTIME), "stable between starts"
+    assert folder == socket_folder(Path(case.cluster), RUNTIME), "stable between starts"
 
 
 def test_two_deep_folders_have_two_links() -> None:
     deep = Path("/" + "d" * 200)
-    assert client_folder(deep / "a", RUNTIME) != client_folder(deep / "b", RUNTIME)
+    assert socket_folder(deep / "a", RUNTIME) != socket_folder(deep / "b", RUNTIME)
 
 
-def test_the_link_leads_to_the_cluster_and_is_replaced_when_it_led_elsewhere(
+def test_the_link_points_to_the_cluster_and_is_replaced_when_it_did_not(
     tmp_path: Path,
 ) -> None:
     runtime = tmp_path / "run"
@@ -141,7 +141,7 @@ def test_no_link_is_made_for_a_folder_that_needs_none(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_links_live_in_the_session_s_own_folder_if_there_is_one(tmp_path: Path) -> None:
+def test_links_are_in_the_runtime_folder_of_the_session_if_there_is_one(tmp_path: Path) -> None:
     environment = {"XDG_RUNTIME_DIR": str(tmp_path)}
     assert runtime_folder(environment, tmp_path.stat().st_uid or 1) in {
         tmp_path / "paceline",

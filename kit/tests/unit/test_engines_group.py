@@ -1,4 +1,4 @@
-"""Engines side by side: all up or none, the first error, and every one stopped."""
+"""Engines that are started together: all up or none, the first error, every one stopped."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from paceline.errors import chain
 
 
 class FakeEngine:
-    """Up at once, when told, or never."""
+    """Starts at once, when released, or never."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ async def test_no_engine_waits_for_another() -> None:
     assert not any(engine.up for engine in engines)
 
 
-async def test_when_one_fails_none_is_up_and_its_error_is_told() -> None:
+async def test_when_one_fails_none_is_up_and_its_error_is_raised() -> None:
     engines = [
         FakeEngine("up"),
         FakeEngine("broken", fails=True),
@@ -73,7 +73,7 @@ async def test_when_one_fails_none_is_up_and_its_error_is_told() -> None:
     assert [engine.stops for engine in engines] == [1, 1, 1]
 
 
-async def test_a_start_that_is_cancelled_stops_all() -> None:
+async def test_a_cancelled_start_stops_all() -> None:
     one_is_up = asyncio.Event()
 
     class One(FakeEngine):
@@ -90,14 +90,14 @@ async def test_a_start_that_is_cancelled_stops_all() -> None:
     assert not engines[0].up
 
 
-async def test_all_are_stopped_whatever_one_of_them_says() -> None:
+async def test_all_are_stopped_whatever_one_of_them_raises() -> None:
     engines = [FakeEngine("first", fails_to_stop=True), FakeEngine("second")]
     with pytest.raises(EngineError, match="first will not stop"):
         await EngineGroup(engines).stop()
     assert [engine.stops for engine in engines] == [1, 1]
 
 
-async def test_the_watch_ends_with_the_first_that_dies() -> None:
+async def test_waiting_ends_with_the_first_that_ends() -> None:
     engines = [FakeEngine("first"), FakeEngine("second")]
     watch = asyncio.create_task(EngineGroup(engines).wait())
     engines[1].dead.set()
@@ -105,6 +105,6 @@ async def test_the_watch_ends_with_the_first_that_dies() -> None:
         await watch
 
 
-def test_no_engine_at_all_is_a_mistake() -> None:
-    with pytest.raises(ValueError, match="an engine at least"):
+def test_a_group_without_engines_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least one engine"):
         EngineGroup([])

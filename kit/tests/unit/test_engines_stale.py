@@ -1,4 +1,4 @@
-"""What an earlier server left behind, recognised by arguments, titles and lock files."""
+"""Stale processes and lock files, recognised by arguments, titles and pids."""
 
 import os
 import signal
@@ -10,11 +10,11 @@ import pytest
 
 from paceline.engines import EngineError
 from paceline.engines.stale import (
-    Process,
+    PostgresProcess,
+    cluster_mark,
     find_processes,
-    mark_of,
     remove_stale_locks,
-    stop_leftovers,
+    stop_stale_processes,
 )
 
 SERVER = (
@@ -54,26 +54,26 @@ class Title:
     ],
     ids=lambda case: case.id,
 )
-def test_a_process_is_known_by_its_title(case: Title) -> None:
-    process = Process(1, 2, case.title)
+def test_a_process_is_recognised_by_its_title(case: Title) -> None:
+    process = PostgresProcess(1, 2, case.title)
     assert (process.mark, process.backend) == (case.mark, case.backend)
 
 
-def test_a_server_has_its_parent_only_while_that_is_the_one_who_started_it() -> None:
-    assert Process(100, 77, SERVER).has_parent
-    assert not Process(100, 1, SERVER).has_parent
-    assert not Process(100, 7, SERVER).has_parent
-    assert not Process(101, 100, BACKEND).has_parent
+def test_a_server_has_its_parent_only_while_that_is_the_process_that_started_it() -> None:
+    assert PostgresProcess(100, 77, SERVER).has_parent
+    assert not PostgresProcess(100, 1, SERVER).has_parent
+    assert not PostgresProcess(100, 7, SERVER).has_parent
+    assert not PostgresProcess(101, 100, BACKEND).has_parent
 
 
 def test_a_mark_belongs_to_one_folder_and_moves_with_it(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    mark = mark_of(tmp_path / "a")
-    assert mark != mark_of(tmp_path / "b")
+    mark = cluster_mark(tmp_path / "a")
+    assert mark != cluster_mark(tmp_path / "b")
     (tmp_path / "a").rename(tmp_path / "c")
-    assert mark_of(tmp_path / "c") == mark
-    assert Process(1, 2, b"postgres\0cluster_name=%s\0" % mark.encode()).mark == mark
+    assert cluster_mark(tmp_path / "c") == mark
+    assert PostgresProcess(1, 2, b"postgres\0cluster_name=%s\0" % mark.encode()).mark == mark
 
 
 def run_as_postgres(
@@ -94,15 +94,13 @@ def lock_in(folder: Path, name: str, pid: int) -> Path:
 
 
 @pytest.mark.parametrize("name", ["postmaster.pid", ".s.PGSQL.5432.lock"])
-def test_a_lock_that_names_an_unrelated_living_process_is_removed(
-    name: str, tmp_path: Path
-) -> None:
+def test_a_lock_file_of_an_unrelated_live_process_is_removed(name: str, tmp_path: Path) -> None:
     file = lock_in(tmp_path, name, os.getpid())
     assert remove_stale_locks(tmp_path) == [(name, os.getpid())]
     assert not file.exists()
 
 
-def test_a_lock_that_names_nobody_is_left_to_postgresql(tmp_path: Path) -> None:
+def test_a_lock_file_of_a_dead_process_is_left_to_postgresql(tmp_path: Path) -> None:
     ended = subprocess.Popen(["/bin/true"])
     ended.wait()
     file = lock_in(tmp_path, "postmaster.pid", ended.pid)
@@ -111,13 +109,15 @@ def test_a_lock_that_names_nobody_is_left_to_postgresql(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "no number\n", "\n\n"])
-def test_a_damaged_lock_is_left_to_postgresql(text: str, tmp_path: Path) -> None:
+def test_a_damaged_lock_file_is_left_to_postgresql(text: str, tmp_path: Path) -> None:
     (tmp_path / "postmaster.pid").write_text(text)
     assert remove_stale_locks(tmp_path) == []
 
 
 @pytest.mark.parametrize("here", [True, False], ids=["in this folder", "in another"])
-def test_a_lock_is_kept_while_somebody_s_server_works_here(*, here: bool, tmp_path: Path) -> None:
+def test_a_lock_file_is_kept_while_another_server_uses_the_folder(
+    *, here: bool, tmp_path: Path
+) -> None:
     (tmp_path / "other").mkdir()
     folder = tmp_path if here else tmp_path / "other"
     process = run_as_postgres(tmp_path, "/bin/sleep", "postgres", "60", cwd=tmp_path)
@@ -134,31 +134,36 @@ def test_a_lock_is_kept_while_somebody_s_server_works_here(*, here: bool, tmp_pa
         process.wait()
 
 
-async def test_where_nothing_is_left_nobody_is_told(tmp_path: Path) -> None:
-    told: list[list[int]] = []
-    await stop_leftovers(tmp_path, told.append)
-    assert told == []
-    assert find_processes(mark_of(tmp_path)) == []
+async def test_without_stale_processes_nothing_is_reported(tmp_path: Path) -> None:
+    reported: list[list[int]] = []
+    await stop_stale_processes(tmp_path, reported.append)
+    assert reported == []
+    assert find_processes(cluster_mark(tmp_path)) == []
 
 
-async def test_a_left_over_backend_is_ended_and_its_pid_told(tmp_path: Path) -> None:
-    title = f"postgres: {mark_of(tmp_path)}: busy"
+async def test_a_stale_backend_is_ended_and_its_pid_reported(tmp_path: Path) -> None:
+    title = f"postgres: {cluster_mark(tmp_path)}: busy"
     process = run_as_postgres(tmp_path, "/bin/sleep", title, "60")
-    told: list[list[int]] = []
+    reported: list[list[int]] = []
 
-    await stop_leftovers(tmp_path, told.append)
+    await stop_stale_processes(tmp_path, reported.append)
 
-    assert told == [[process.pid]]
+    assert reported == [[process.pid]]
     assert process.wait() == -signal.SIGTERM
 
 
-async def test_a_server_whose_parent_lives_is_not_touched(tmp_path: Path) -> None:
+async def test_a_server_whose_parent_is_alive_is_left_alone(tmp_path: Path) -> None:
     # A shell waits for its input and takes a server's arguments for its own.
-    words = ("-c", "read x", f"cluster_name={mark_of(tmp_path)}", f"paceline.parent={os.getpid()}")
+    words = (
+        "-c",
+        "read x",
+        f"cluster_name={cluster_mark(tmp_path)}",
+        f"paceline.parent={os.getpid()}",
+    )
     process = run_as_postgres(tmp_path, "/bin/sh", "postgres", *words, stdin=subprocess.PIPE)
     try:
         with pytest.raises(EngineError, match=f"started by process {os.getpid()}: stop that"):
-            await stop_leftovers(tmp_path, print)
+            await stop_stale_processes(tmp_path, print)
         assert process.poll() is None
     finally:
         process.communicate()

@@ -1,4 +1,4 @@
-"""Metrics: what is counted, what is read at a scrape, and that both are bounded and valid."""
+"""Metrics: what is counted, what is read at a scrape, and that the exposition is valid."""
 
 import asyncio
 from collections import Counter
@@ -13,10 +13,10 @@ from prometheus_text import read_openmetrics, read_text
 from paceline.coalesce import CoalescerStats
 from paceline.messaging import ConsumerStats
 from paceline.messaging.nats import Backlog
-from paceline.metrics.loop import LoopLag
+from paceline.metrics.loop_lag import LoopLag
 from paceline.metrics.registry import Metrics
-from paceline.metrics.specs import GROUPS
-from paceline.metrics.watch import StatsCollector
+from paceline.metrics.specs import METRIC_GROUPS
+from paceline.metrics.stats_collector import StatsCollector
 from paceline.postgres import PoolStats
 from paceline.postgres.outbox import OutboxStats
 from paceline.redis import CacheStats
@@ -27,6 +27,7 @@ from paceline.resilience import (
     LoadSheddingStats,
     RetryStats,
 )
+from paceline.stats import StatsEntry
 from paceline.trace.export import ExportStats
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -52,9 +53,9 @@ async def test_a_histogram_counts_up_to_and_including_its_bounds() -> None:
     assert found['took_sum{what="x"}'] == pytest.approx(8.65)
 
 
-async def test_beyond_the_most_series_new_ones_are_one() -> None:
+async def test_beyond_the_limit_of_series_new_label_values_are_counted_as_other() -> None:
     metrics = Metrics(version="1")
-    took = metrics.histogram("took", "Took.", ("what",), bounds=(1.0,), most=2)
+    took = metrics.histogram("took", "Took.", ("what",), bounds=(1.0,), max_series=2)
     for what in ("a", "b", "c", "d", "a"):
         took.series(what).observe(0.5)
     found = await scraped(metrics)
@@ -63,7 +64,7 @@ async def test_beyond_the_most_series_new_ones_are_one() -> None:
 
 
 @given(st.lists(st.tuples(st.text(), st.floats(0, 100)), max_size=5))
-async def test_what_we_write_is_what_the_librarys_parsers_read(
+async def test_the_exposition_is_read_by_the_librarys_parsers(
     observed: list[tuple[str, float]],
 ) -> None:
     metrics = Metrics(version="1", exemplar=lambda: "a" * 32)
@@ -84,14 +85,14 @@ async def test_what_we_write_is_what_the_librarys_parsers_read(
         assert counts == Counter(what for what, _ in observed)
 
 
-def test_a_name_is_given_once() -> None:
+def test_a_name_can_be_registered_once() -> None:
     metrics = Metrics(version="1")
     metrics.gauge("size", "Size.")
     with pytest.raises(ValueError, match="Duplicated"):
         metrics.gauge("size", "Size again.")
 
 
-async def test_two_registries_do_not_meet() -> None:
+async def test_two_registries_are_independent() -> None:
     one, other = Metrics(version="1"), Metrics(version="2")
     one.gauge("size", "Size.").value += 3
     assert (await scraped(one))["size"] == 3
@@ -99,7 +100,7 @@ async def test_two_registries_do_not_meet() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Scraper:
     id: str
     accept: str
     content_type: str
@@ -108,20 +109,20 @@ class Asked:
 @pytest.mark.parametrize(
     "case",
     [
-        Asked("nobody in particular", "", "text/plain; version=0.0.4"),
-        Asked("openmetrics", OPENMETRICS, "application/openmetrics-text; version=1.0.0"),
-        Asked("text and anything", "text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "text/plain; version=0.0.4"),
-        Asked("a version that is none", "application/openmetrics-text; version=x", "application/openmetrics-text; version=1.0.0"),
+        Scraper("no preference", "", "text/plain; version=0.0.4"),
+        Scraper("openmetrics", OPENMETRICS, "application/openmetrics-text; version=1.0.0"),
+        Scraper("text and anything", "text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "text/plain; version=0.0.4"),
+        Scraper("a version that does not exist", "application/openmetrics-text; version=x", "application/openmetrics-text; version=1.0.0"),
     ],
     ids=lambda case: case.id,
 )  # fmt: skip
-async def test_the_scraper_chooses_the_format(case: Asked) -> None:
+async def test_the_scraper_chooses_the_format(case: Scraper) -> None:
     content, content_type = await Metrics(version="1").scrape(case.accept)
     assert content_type.startswith(case.content_type)
     assert content.endswith(b"# EOF\n") == ("openmetrics" in content_type)
 
 
-async def test_a_trace_is_kept_as_the_example_of_its_bucket_and_only_then_shown() -> None:
+async def test_a_recorded_trace_is_the_exemplar_of_its_bucket_in_openmetrics_only() -> None:
     traces = iter(["aa", None, "bb", "cc"])
     metrics = Metrics(version="1", exemplar=lambda: next(traces))
     series = metrics.histogram("took", "Took.", bounds=(1.0,)).series()
@@ -148,75 +149,75 @@ STATS: Mapping[str, object] = {
     "shedders": LoadSheddingStats(
         200, 17, shedding=True, delay_seconds=0.05, normal_seconds=0.01, lag_seconds=0.02
     ),
-    "doors": AdmissionStats(100, 1, 20, 3),
+    "admission": AdmissionStats(100, 1, 20, 3),
     "retries": RetryStats(100, 4, 1),
     "bulkheads": BulkheadStats(12, 3, 2, 1),
 }
 
 
-@pytest.mark.parametrize("group", GROUPS)
-async def test_each_figure_names_an_attribute_of_the_real_thing(group: str) -> None:
+@pytest.mark.parametrize("group", METRIC_GROUPS)
+async def test_each_metric_names_an_attribute_of_the_real_stats(group: str) -> None:
     metrics = Metrics(version="1")
-    metrics.watched.read(group, "it", lambda: STATS[group])
+    metrics.stats_collector.add(StatsEntry(group, "it", lambda: STATS[group]))
     found = await scraped(metrics)
-    for figure in GROUPS[group].figures:
-        assert [name for name in found if name.partition("{")[0] == figure.name], figure.name
-    assert metrics.watched.state()[group][0]["name"] == "it"
+    for metric in METRIC_GROUPS[group].metrics:
+        assert [name for name in found if name.partition("{")[0] == metric.name], metric.name
+    assert metrics.stats_collector.state()[group][0]["name"] == "it"
 
 
-async def test_figures_are_told_apart_by_name_and_by_kind() -> None:
+async def test_samples_are_labelled_by_member_and_by_result() -> None:
     metrics = Metrics(version="1")
     for name in ("order-processor", "other"):
-        metrics.watched.read("consumers", name, lambda: STATS["consumers"])
-    metrics.watched.read("outbox", "outbox relay", lambda: STATS["outbox"])
+        metrics.stats_collector.add(StatsEntry("consumers", name, lambda: STATS["consumers"]))
+    metrics.stats_collector.add(StatsEntry("outbox", "outbox relay", lambda: STATS["outbox"]))
     found = await scraped(metrics)
     assert found['paceline_consumer_handled_total{consumer="other",verdict="bury"}'] == 2
     assert found['paceline_consumer_batches_total{consumer="order-processor"}'] == 9
     assert found["paceline_outbox_oldest_seconds"] == 2.5
 
 
-def test_a_group_or_a_name_that_cannot_be_is_told() -> None:
-    watched = StatsCollector()
-    watched.read("pools", "database", lambda: STATS["pools"])
+def test_an_unknown_group_and_a_name_that_is_taken_are_refused() -> None:
+    collector = StatsCollector()
+    collector.add(StatsEntry("pools", "database", lambda: STATS["pools"]))
     with pytest.raises(ValueError, match="two pools are called database"):
-        watched.read("pools", "database", lambda: STATS["pools"])
-    with pytest.raises(KeyError, match="there are no ponds"):
-        watched.read("ponds", "database", lambda: None)
+        collector.add(StatsEntry("pools", "database", lambda: STATS["pools"]))
+    with pytest.raises(KeyError, match="there is no group ponds"):
+        collector.add(StatsEntry("ponds", "database", lambda: None))
 
 
-async def test_what_must_be_asked_is_asked_once_for_many_scrapers() -> None:
-    asked = 0
+async def test_a_query_runs_once_for_several_scrapers() -> None:
+    queries = 0
 
-    async def ask() -> Backlog:
-        nonlocal asked
-        asked += 1
+    async def query() -> Backlog:
+        nonlocal queries
+        queries += 1
         await asyncio.sleep(0)
-        return Backlog(asked, 0)
+        return Backlog(queries, 0)
 
     metrics = Metrics(version="1")
-    metrics.watched.ask("backlogs", "a", ask)
+    metrics.stats_collector.add(StatsEntry("backlogs", "a", query=query))
     await asyncio.gather(scraped(metrics), scraped(metrics))
     assert (await scraped(metrics))['paceline_consumer_pending{consumer="a"}'] == 1
 
 
-async def test_a_figure_that_cannot_be_had_is_left_out_and_counted() -> None:
-    answers = iter([Backlog(1, 0), OSError("away"), None])
+async def test_a_query_that_fails_or_is_late_is_counted_and_has_no_sample() -> None:
+    results = iter([Backlog(1, 0), OSError("unavailable"), None])
 
-    async def ask() -> Backlog:
-        answer = next(answers)
-        if answer is None:
+    async def query() -> Backlog:
+        result = next(results)
+        if result is None:
             await asyncio.Event().wait()
-        if isinstance(answer, Exception):
-            raise answer
-        assert answer is not None
-        return answer
+        if isinstance(result, Exception):
+            raise result
+        assert result is not None
+        return result
 
     metrics = Metrics(version="1")
-    metrics.watched = StatsCollector(patience=0.01, reuse=0.0)
-    metrics.watched.ask("backlogs", "a", ask)
+    metrics.stats_collector = StatsCollector(timeout=0.01, max_age=0.0)
+    metrics.stats_collector.add(StatsEntry("backlogs", "a", query=query))
     for pending, failures in ((1, 0), (None, 1), (None, 2)):
-        await metrics.watched.refresh()
-        found = {name: list(family.samples) for family in metrics.watched.collect() for name in [family.name]}  # fmt: skip
+        await metrics.stats_collector.refresh()
+        found = {name: list(family.samples) for family in metrics.stats_collector.collect() for name in [family.name]}  # fmt: skip
         shown = [sample.value for sample in found.get("paceline_consumer_pending", [])]
         assert shown == ([] if pending is None else [pending])
         assert [sample.value for sample in found["paceline_scrape_failures"]] == [failures]
@@ -228,7 +229,7 @@ async def test_a_blocked_event_loop_shows_as_lag() -> None:
     await lag.start()
     await lag.start()
     name = "paceline_event_loop_lag_seconds_count"
-    while not (await scraped(metrics))[name]:  # noqa: ASYNC110 - its timer tells nobody
+    while not (await scraped(metrics))[name]:  # noqa: ASYNC110 - its timer has no event
         await asyncio.sleep(0.002)
     await lag.stop()
     await lag.stop()
@@ -237,6 +238,6 @@ async def test_a_blocked_event_loop_shows_as_lag() -> None:
     assert (await scraped(metrics))[name] == before
 
 
-def test_every_number_of_a_coalescer_is_shown() -> None:
-    shown = {figure.attribute for figure in GROUPS["coalescers"].figures}
+def test_every_number_of_a_coalescer_is_a_metric() -> None:
+    shown = {metric.attribute for metric in METRIC_GROUPS["coalescers"].metrics}
     assert shown == {field.name for field in fields(CoalescerStats)}

@@ -1,4 +1,4 @@
-"""Merging expositions: valid, nothing lost, every sample told apart by its worker."""
+"""Merging expositions: valid, complete, every sample labelled with its worker."""
 
 from collections import Counter as Bag
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.samples import Sample
 from prometheus_text import read_openmetrics, read_text
 
-from paceline.metrics.merging import merge
+from paceline.metrics.merging import merge_expositions
 
 as_openmetrics, _ = choose_encoder("application/openmetrics-text")
 
@@ -58,54 +58,54 @@ PROCESSES = st.dictionaries(
 )
 
 
-def told_apart(samples: Iterator[Sample], worker: str | None) -> Iterator[object]:
+def labelled(samples: Iterator[Sample], worker: str | None) -> Iterator[object]:
     for name, labels, value, timestamp, exemplar, *_ in samples:
         named = labels if worker is None else {"worker": worker, **labels}
         yield name, frozenset(named.items()), value, str(timestamp), str(exemplar)
 
 
 @given(PROCESSES)
-def test_the_text_format_keeps_every_sample_and_each_familys_head_once(
+def test_the_text_format_keeps_every_sample_and_each_familys_metadata_once(
     processes: Mapping[str, Process],
 ) -> None:
     parts = {name: as_text(each.registry()).decode() for name, each in processes.items()}
-    merged = [*read_text(merge(parts))]
+    merged = [*read_text(merge_expositions(parts))]
     assert len({family.name for family in merged}) == len(merged)
     expected = Bag(
         each
         for worker, text in parts.items()
         for family in read_text(text)
-        for each in told_apart(iter(family.samples), worker)
+        for each in labelled(iter(family.samples), worker)
     )
     assert expected == Bag(
-        each for family in merged for each in told_apart(iter(family.samples), None)
+        each for family in merged for each in labelled(iter(family.samples), None)
     )
 
 
 @given(PROCESSES)
 def test_openmetrics_is_valid_and_keeps_exemplars(processes: Mapping[str, Process]) -> None:
     parts = {name: as_openmetrics(each.registry()).decode() for name, each in processes.items()}
-    text = merge(parts) if parts else "# EOF\n"
+    text = merge_expositions(parts) if parts else "# EOF\n"
     merged = [*read_openmetrics(text)]
     expected = Bag(
         each
         for worker, part in parts.items()
         for family in read_openmetrics(part)
-        for each in told_apart(iter(family.samples), worker)
+        for each in labelled(iter(family.samples), worker)
     )
     assert expected == Bag(
-        each for family in merged for each in told_apart(iter(family.samples), None)
+        each for family in merged for each in labelled(iter(family.samples), None)
     )
     assert text.count("# EOF") == 1
     assert text.endswith("# EOF\n")
 
 
-def test_families_stand_together_in_the_order_in_which_they_first_come() -> None:
+def test_the_lines_of_a_family_are_contiguous_in_the_order_of_their_first_occurrence() -> None:
     first = "# HELP a A.\n# TYPE a gauge\na 1\n# TYPE b counter\nb_total 2\nb_created 5\n"
     second = (
         '# TYPE b counter\nb_total{x="y"} 3\nb_created{x="y"} 6\n\n# TYPE c gauge\nc 4 1700000\n'
     )
-    assert merge({"0": first, "1": second}).splitlines() == [
+    assert merge_expositions({"0": first, "1": second}).splitlines() == [
         "# HELP a A.",
         "# TYPE a gauge",
         'a{worker="0"} 1',
@@ -123,7 +123,7 @@ def test_families_stand_together_in_the_order_in_which_they_first_come() -> None
 class Wrong:
     id: str
     parts: Mapping[str, str]
-    told: str
+    message: str
 
 
 @pytest.mark.parametrize(
@@ -137,15 +137,18 @@ class Wrong:
     ],
     ids=lambda case: case.id,
 )  # fmt: skip
-def test_what_cannot_be_merged_is_refused_and_names_its_worker(case: Wrong) -> None:
-    with pytest.raises(ValueError, match=case.told):
-        merge(case.parts)
+def test_a_part_that_cannot_be_merged_is_refused_with_its_worker(case: Wrong) -> None:
+    with pytest.raises(ValueError, match=case.message):
+        merge_expositions(case.parts)
 
 
-def test_a_value_that_speaks_of_a_worker_is_no_label() -> None:
-    assert merge({"0": 'a{b=",worker=\\"x\\""} 1'}) == 'a{worker="0",b=",worker=\\"x\\""} 1\n'
+def test_a_label_value_with_the_word_worker_is_not_a_label() -> None:
+    assert (
+        merge_expositions({"0": 'a{b=",worker=\\"x\\""} 1'})
+        == 'a{worker="0",b=",worker=\\"x\\""} 1\n'
+    )
 
 
-def test_a_part_that_says_nothing_of_types_joins_one_that_does() -> None:
-    merged = merge({"0": "# TYPE a gauge\na 1\n", "1": "a 2\n"})
+def test_a_part_without_types_is_merged_with_one_that_has_them() -> None:
+    merged = merge_expositions({"0": "# TYPE a gauge\na 1\n", "1": "a 2\n"})
     assert merged == '# TYPE a gauge\na{worker="0"} 1\na{worker="1"} 2\n'

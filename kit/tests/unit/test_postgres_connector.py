@@ -1,4 +1,4 @@
-"""Addresses are shown without their secrets; what cannot be reached or read says so."""
+"""Addresses are shown without their secrets; unreachable servers and bad addresses are errors."""
 
 import asyncio
 from dataclasses import dataclass
@@ -51,14 +51,14 @@ def test_nothing_of_a_password_is_shown_escaped_or_not(password: str) -> None:
     assert describe_dsn(f"postgresql://db.internal:5432/app?password={query}") in safe
 
 
-async def test_an_address_that_cannot_be_read_is_not_quoted() -> None:
+async def test_an_invalid_address_is_not_quoted() -> None:
     with pytest.raises(DatabaseError) as caught:
         await connect("mysql://user:secret@db/app")
     assert caught.value.code is Code.INVALID_ARGUMENT
     assert "secret" not in chain(caught.value)
 
 
-async def test_a_server_that_does_not_come_up_is_given_up_and_named(tmp_path: Path) -> None:
+async def test_an_unreachable_server_is_named_in_the_error(tmp_path: Path) -> None:
     pool = Pool(
         f"postgresql://u:secret@/app?host={tmp_path}&port=5432", PoolSettings(start_timeout=0.05)
     )
@@ -80,7 +80,7 @@ async def test_the_wait_for_a_server_ends_with_the_ambient_deadline(tmp_path: Pa
     assert asyncio.get_running_loop().time() - started < 5
 
 
-async def test_a_pool_that_is_not_started_says_so_and_stops_quietly() -> None:
+async def test_a_pool_that_is_not_started_raises_and_can_be_stopped() -> None:
     pool = Pool("postgresql://db/app")
     with pytest.raises(DatabaseError, match="the database pool is stopped"):
         await pool.fetchval("SELECT 1")

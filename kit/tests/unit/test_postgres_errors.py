@@ -1,4 +1,4 @@
-"""Every state the driver and the standard know has a code, and no text of the server gets out."""
+"""Every SQLSTATE of the driver and the standard has a code, and no text of the server is shown."""
 
 from dataclasses import dataclass
 
@@ -32,12 +32,12 @@ def test_every_class_of_the_manual_is_in_the_table() -> None:
     assert sorted(CLASSES) == sorted(STANDARD.split())
 
 
-def test_every_exact_state_is_one_the_driver_knows() -> None:
+def test_every_exact_state_exists_in_the_driver() -> None:
     assert set(STATES) <= set(known_states())
 
 
 @pytest.mark.parametrize("sqlstate", known_states())
-def test_every_state_the_driver_knows_has_a_code_with_a_message(sqlstate: str) -> None:
+def test_every_state_of_the_driver_has_a_code_with_a_message(sqlstate: str) -> None:
     assert sqlstate in STATES or sqlstate[:2] in CLASSES
     assert code_of(sqlstate) in MESSAGES
 
@@ -70,14 +70,14 @@ CASES = (
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.sqlstate)
-def test_a_report_of_the_server_becomes_its_code_and_a_fixed_text(case: Case) -> None:
+def test_a_server_error_becomes_its_code_and_a_fixed_text(case: Case) -> None:
     error = translate(server_error(case.sqlstate, detail="Key (email)=(a@b) already exists."))
     assert isinstance(error, DatabaseError)
     assert (error.code, error.message) == (case.code, MESSAGES[case.code])
     assert error.sqlstate == case.sqlstate
 
 
-def test_the_violated_constraint_can_be_told() -> None:
+def test_the_violated_constraint_is_available() -> None:
     error = translate(server_error("23505", constraint="records_pkey"))
     assert isinstance(error, DatabaseError)
     assert error.constraint == "records_pkey"
@@ -104,7 +104,7 @@ CLIENT_CASES = (
 
 
 @pytest.mark.parametrize("case", CLIENT_CASES, ids=lambda case: type(case.exc).__name__)
-def test_a_failure_on_our_side_of_the_wire_has_a_code_too(case: ClientCase) -> None:
+def test_a_failure_of_the_client_has_a_code_too(case: ClientCase) -> None:
     error = translate(case.exc)
     assert (error.code, error.message) == (case.code, MESSAGES[case.code])
 

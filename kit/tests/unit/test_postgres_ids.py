@@ -5,14 +5,14 @@ from uuid import UUID
 from paceline.postgres import uuid7
 
 
-def test_new_ids_ascend_and_say_their_version() -> None:
+def test_new_ids_ascend_and_carry_their_version() -> None:
     ids = [uuid7() for _ in range(2000)]
     assert sorted(ids) == ids
     assert len(set(ids)) == len(ids)
     assert all(made.version == 7 and made.variant == "specified in RFC 4122" for made in ids)
 
 
-def test_an_id_is_the_standard_librarys_to_whoever_has_one() -> None:
+def test_an_id_equals_the_standard_librarys_of_the_same_value() -> None:
     made = uuid7()
     same = UUID(str(made))
     assert isinstance(made, UUID)

@@ -1,4 +1,4 @@
-"""Which statement failed, where, and why, from what the server tells."""
+"""Which statement failed, where, and why, from the server's error."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,10 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.postgres.migrate import Direction, MigrationFailed, SourceFile, Step
-from paceline.postgres.migrate.failure import explain, left_open, line_and_column
+from paceline.postgres.migrate import Direction, MigrationFailed, MigrationFile, Step
+from paceline.postgres.migrate.failure import (
+    describe_failure,
+    line_and_column,
+    transaction_left_open,
+)
 
-STEP = Step(SourceFile(2, "b", Direction.UP, Path("000002_b.up.sql")), 2)
+STEP = Step(MigrationFile(2, "b", Direction.UP, Path("000002_b.up.sql")), 2)
 
 
 class Refused(Exception):
@@ -42,7 +46,7 @@ DROP TABLE c;
 
 
 def failed(error: Exception, sql: str = FILE) -> MigrationFailed:
-    return explain(STEP, sql, error)
+    return describe_failure(STEP, sql, error)
 
 
 @dataclass(frozen=True)
@@ -84,14 +88,14 @@ NO_POSITION = [
 
 
 @pytest.mark.parametrize("case", NO_POSITION, ids=lambda case: case.id)
-def test_without_a_position_the_statement_is_judged_by_the_error(case: Case) -> None:
+def test_without_a_position_the_statement_is_inferred_from_the_error(case: Case) -> None:
     failure = failed(case.error)
     assert tuple(statement.ordinal for statement in failure.statements) == case.statements
     assert (failure.line, failure.column) == (None, None)
     assert any("no position" in line for line in failure.explanation)
 
 
-def test_a_position_tells_statement_line_and_column_in_characters() -> None:
+def test_a_position_gives_statement_line_and_column_in_characters() -> None:
     position = FILE.index("VALUES") + 1
     error = Refused("42601", "no", position=str(position), detail="the detail", hint="the hint")
     failure = failed(error)
@@ -121,14 +125,14 @@ def test_a_lone_statement_needs_no_position() -> None:
     assert not any("no position" in line for line in failure.explanation)
 
 
-def test_an_end_too_early_is_in_the_last_statement() -> None:
+def test_an_unexpected_end_is_in_the_last_statement() -> None:
     sql = "SELECT 1;\nSELECT (2"
     failure = failed(Refused("42601", "at end of input", position=str(len(sql) + 1)), sql)
     assert [statement.ordinal for statement in failure.statements] == [2]
     assert (failure.line, failure.column) == (2, 10)
 
 
-def test_a_broken_connection_is_told_as_what_it_is() -> None:
+def test_a_lost_connection_is_reported_as_such() -> None:
     failure = failed(ConnectionResetError("gone"))
     assert str(failure) == "migration 000002_b.up.sql failed"
     assert failure.explanation[0] == "ConnectionResetError: gone"
@@ -140,7 +144,7 @@ def test_the_message_never_holds_the_servers_text() -> None:
 
 
 def test_a_transaction_left_open_is_explained() -> None:
-    failure = left_open(STEP)
+    failure = transaction_left_open(STEP)
     assert "BEGIN without COMMIT" in failure.explanation[0]
 
 

@@ -1,4 +1,4 @@
-"""The lock's keys are golang-migrate's, and a lock that is not to be had is told in time."""
+"""The lock's keys are golang-migrate's, and waiting for it ends at its timeout."""
 
 import pytest
 
@@ -65,7 +65,7 @@ async def test_both_keys_are_held_for_the_block_and_then_released() -> None:
     assert session.held == []
 
 
-async def test_who_has_the_lock_is_told_and_nothing_stays_held() -> None:
+async def test_the_holder_of_the_lock_is_named_and_nothing_stays_held() -> None:
     session = Session(1)
     with pytest.raises(LockTimeout, match=r"within 0.02s: pid 7 \(user app\) has it"):
         async with migration_lock(session, (1, 2), 0.02):
@@ -86,7 +86,7 @@ async def test_a_transaction_left_open_is_rolled_back_before_the_release() -> No
     assert session.held == []
 
 
-async def test_a_broken_session_does_not_hide_what_broke() -> None:
+async def test_a_broken_session_does_not_hide_the_error_of_the_block() -> None:
     session = Session(1, 2)
 
     async def break_it() -> None:

@@ -77,7 +77,7 @@ def test_halves_of_a_pair_may_have_different_names(tmp_path: Path) -> None:
     assert source.get(1, DOWN).name == "undo_a"
 
 
-def test_a_folder_with_the_name_of_a_migration_is_passed_over(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_a_migration_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "1_a.up.sql").mkdir()
     assert read_source(tmp_path).versions == ()
 
@@ -89,7 +89,7 @@ def test_a_link_to_a_file_is_a_migration(tmp_path: Path) -> None:
     assert read_source(tmp_path).get(1, UP).read() == "SELECT 1"
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no folder of migrations at .*nowhere"):
         read_source(tmp_path / "nowhere")
 
@@ -99,14 +99,14 @@ def test_a_version_that_does_not_fit_its_column_is_refused(tmp_path: Path) -> No
         read_source(fill(tmp_path, f"{2**63}_a.up.sql"))
 
 
-def test_a_folder_inside_an_archive_will_do(tmp_path: Path) -> None:
+def test_a_folder_inside_an_archive_is_read(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "package.zip", "w") as archive:
         archive.writestr("migrations/000001_a.up.sql", "SELECT 1")
     source = read_source(zipfile.Path(tmp_path / "package.zip", "migrations/"))
     assert source.get(1, UP).read() == "SELECT 1"
 
 
-def test_a_folder_of_a_package_will_do() -> None:
+def test_a_folder_of_a_package_is_read() -> None:
     assert read_source(importlib.resources.files("paceline.postgres.migrate")).versions == ()
 
 
@@ -117,11 +117,11 @@ def test_a_missing_half_is_named_as_the_file_to_write(tmp_path: Path) -> None:
         source.get(3, DOWN)
 
 
-def test_an_unknown_version_is_told_with_the_newest(tmp_path: Path) -> None:
+def test_an_unknown_version_is_reported_with_the_newest(tmp_path: Path) -> None:
     source = read_source(fill(tmp_path, "1_a.up.sql", "2_b.up.sql"))
-    source.check(2)
+    source.require(2)
     with pytest.raises(UnknownVersion, match=r"version 000007 .*the newest is 000002"):
-        source.check(7)
+        source.require(7)
 
 
 @dataclass(frozen=True)

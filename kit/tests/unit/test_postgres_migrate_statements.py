@@ -57,7 +57,7 @@ def test_a_text_is_split_at_the_semicolons_that_end_statements(case: Case) -> No
     assert tuple(statement.text for statement in split(case.sql)) == case.statements
 
 
-def test_a_statement_knows_its_place() -> None:
+def test_a_statement_has_its_offset_and_line() -> None:
     sql = "-- first\nSELECT 1;\n\n  /* x */ SELECT\n 2;"
     one, two = split(sql)
     assert (one.ordinal, one.line, sql[one.start :][:8]) == (1, 2, "SELECT 1")
@@ -84,7 +84,7 @@ PIECES = [
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=8), st.sampled_from([";", ";\n", " ; ", ";;"]))
-def test_statements_put_together_come_apart_again(pieces: list[str], between: str) -> None:
+def test_joined_statements_are_split_again(pieces: list[str], between: str) -> None:
     assert [statement.text for statement in split(between.join(pieces))] == pieces
 
 

@@ -1,4 +1,4 @@
-"""Only statements that can leave nothing in the session are taken for such."""
+"""Which statements are known to leave the session unchanged."""
 
 import pytest
 
@@ -19,7 +19,7 @@ from paceline.postgres.session_state import changes_session
         "SELECT pg_advisory_xact_lock(1)",
     ],
 )
-def test_a_statement_about_rows_leaves_nothing(sql: str) -> None:
+def test_a_statement_about_rows_changes_no_session_state(sql: str) -> None:
     assert not changes_session(sql)
 
 
@@ -42,5 +42,5 @@ def test_a_statement_about_rows_leaves_nothing(sql: str) -> None:
         "CREATE TEMP TABLE t ()",
     ],
 )
-def test_whatever_else_is_taken_to_leave_something(sql: str) -> None:
+def test_any_other_statement_counts_as_changing_it(sql: str) -> None:
     assert changes_session(sql)

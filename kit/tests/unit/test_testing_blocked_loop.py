@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from paceline.testing.blocked_loop import (
-    WatchedLoop,
+    MonitoredLoop,
     pytest_asyncio_loop_factories,
     pytest_runtest_call,
 )
@@ -43,17 +43,17 @@ class Case:
     [Case("waiting", wait, 0), Case("sleeping", sleep, 1), Case("reckoning", reckon, 1)],
     ids=lambda case: case.id,
 )
-def test_what_holds_the_loop_up_is_noted(case: Case) -> None:
+def test_blocking_code_is_recorded(case: Case) -> None:
     holds: list[float] = []
-    with asyncio.Runner(loop_factory=lambda: WatchedLoop(holds)) as runner:
+    with asyncio.Runner(loop_factory=lambda: MonitoredLoop(holds)) as runner:
         runner.run(asyncio.wait_for(case.test(), 5))
     assert len(holds) == case.holds
     assert all(LONG * 0.9 < held < 5 for held in holds)
 
 
-def test_what_happens_while_the_loop_does_not_run_does_not_count() -> None:
+def test_time_while_the_loop_does_not_run_does_not_count() -> None:
     holds: list[float] = []
-    with asyncio.Runner(loop_factory=lambda: WatchedLoop(holds)) as runner:
+    with asyncio.Runner(loop_factory=lambda: MonitoredLoop(holds)) as runner:
         runner.run(asyncio.sleep(0))
         time.sleep(LONG)
         runner.run(asyncio.sleep(0))
@@ -71,14 +71,14 @@ class FakeItem:
         return self
 
 
-def test_a_test_that_held_its_loop_up_fails_and_the_next_one_does_not() -> None:
+def test_a_test_that_blocked_its_loop_fails_and_the_next_one_does_not() -> None:
     item = cast("pytest.Item", FakeItem())
-    factory = pytest_asyncio_loop_factories(item)["watched"]
+    factory = pytest_asyncio_loop_factories(item)["monitored"]
 
     call = start_call(item)
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(sleep())
-    with pytest.raises(pytest.fail.Exception, match=r"held up for 0\.\d+s in one go"):
+    with pytest.raises(pytest.fail.Exception, match=r"blocked for 0\.\d+s at once"):
         call.send(None)
 
     call = start_call(item)

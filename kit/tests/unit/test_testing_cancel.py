@@ -29,7 +29,7 @@ async def test_every_wait_is_cancelled_once_in_each_way() -> None:
     assert ends == {"cancelled": 4, "first passed": 4, "second passed": 2}
 
 
-async def test_the_answer_may_have_arrived_when_the_cancellation_strikes() -> None:
+async def test_the_result_may_have_arrived_before_the_cancellation() -> None:
     answered: list[bool] = []
 
     async def work() -> None:

@@ -1,4 +1,4 @@
-"""Places in a trace: read and written by the standard, sampled by the SDK's rule, ambient."""
+"""Span contexts: parsed and formatted by the standard, sampled by the SDK's rule, ambient."""
 
 import asyncio
 import subprocess
@@ -19,13 +19,13 @@ from paceline.trace import (
     SpanKind,
     Tracer,
     attach,
-    carried,
-    current,
+    current_context,
     detach,
+    in_current_trace,
     is_sampled,
-    joined,
-    outgoing,
-    recording,
+    propagation_headers,
+    recording_span,
+    shared_parent,
     span,
 )
 from paceline.trace.context import parse
@@ -62,7 +62,7 @@ BAD = [
 
 class TestParsing:
     @given(digits(32), digits(16), st.sampled_from(["00", "01", "02", "03"]))
-    def test_what_is_read_is_written_again(self, trace: str, span: str, flags: str) -> None:
+    def test_what_is_parsed_is_formatted_the_same(self, trace: str, span: str, flags: str) -> None:
         context = parse(f"00-{trace}-{span}-{flags}", "a=1,b=2")
         assert context is not None
         assert context.headers() == {
@@ -72,7 +72,7 @@ class TestParsing:
         assert is_sampled(context.traceparent) == context.sampled
 
     @given(st.text())
-    def test_any_text_is_a_context_or_none_and_never_an_error(self, text: str) -> None:
+    def test_any_text_is_parsed_to_a_context_or_none_without_an_error(self, text: str) -> None:
         context = parse(text, text)
         if context is not None:
             assert parse(context.traceparent) is not None
@@ -80,17 +80,17 @@ class TestParsing:
             assert context.state.isprintable() or "\t" in context.state
 
     @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.id)
-    def test_what_breaks_the_rules_is_no_context(self, bad: Bad) -> None:
+    def test_an_invalid_header_is_no_context(self, bad: Bad) -> None:
         assert parse(bad.header, "a=1") is None
 
-    def test_a_later_version_is_read_as_far_as_it_is_known(self) -> None:
+    def test_of_a_later_version_the_known_fields_are_read(self) -> None:
         context = parse(f"cc-{TRACE}-{SPAN}-09-what-the-future-will-be-like")
         assert context is not None
         assert context.traceparent == GIVEN
         assert is_sampled(f"cc-{TRACE}-{SPAN}-09-what-the-future-will-be-like")
 
     @pytest.mark.parametrize("state", ["a=1\x00", "a=" + 600 * "x", ",".join(40 * ["a=1"]), "ä=1"])
-    def test_notes_that_need_not_be_passed_on_are_dropped_alone(self, state: str) -> None:
+    def test_a_state_that_need_not_be_passed_on_is_dropped_by_itself(self, state: str) -> None:
         context = parse(GIVEN, state)
         assert context is not None
         assert context.headers() == {"traceparent": GIVEN}
@@ -98,7 +98,7 @@ class TestParsing:
 
 class TestSampling:
     @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.5, 1.0])
-    def test_of_new_traces_the_sdks_sampler_would_take_the_same(self, ratio: float) -> None:
+    def test_new_traces_are_sampled_as_the_sdks_sampler_does(self, ratio: float) -> None:
         sampler, tracer = TraceIdRatioBased(ratio), Recorded().tracer(ratio)
         taken = 0
         for _ in range(2000):
@@ -109,7 +109,7 @@ class TestSampling:
             taken += context.sampled
         assert abs(taken - 2000 * ratio) <= 150
 
-    def test_of_others_traces_their_sender_has_decided(self) -> None:
+    def test_a_received_trace_follows_the_decision_of_its_sender(self) -> None:
         never, always = Recorded(), Recorded()
         context = never.tracer(0.0).enter("a", SpanKind.SERVER, GIVEN, "v=1")
         assert isinstance(context, Span)
@@ -120,12 +120,12 @@ class TestSampling:
         assert not isinstance(other, Span)
         assert other.traceparent == GIVEN[:-1] + "0"
 
-    def test_a_broken_header_begins_a_new_trace_without_its_notes(self) -> None:
+    def test_an_invalid_header_begins_a_new_trace_without_its_state(self) -> None:
         context = Recorded().tracer().enter("a", SpanKind.SERVER, GIVEN.upper(), "v=1")
         assert context.trace_id != TRACE
         assert context.state == ""
 
-    def test_without_a_sink_nothing_is_recorded_and_ids_go_through(self) -> None:
+    def test_without_a_sink_nothing_is_recorded_and_ids_are_passed_on(self) -> None:
         tracer = Tracer(ratio=1.0)
         assert tracer.enter("a", SpanKind.SERVER, GIVEN).traceparent == GIVEN
         new = tracer.enter("a", SpanKind.SERVER)
@@ -133,35 +133,35 @@ class TestSampling:
         assert not isinstance(new, Span)
 
     @pytest.mark.parametrize("ratio", [-0.1, 1.1])
-    def test_a_ratio_that_is_none_is_refused(self, ratio: float) -> None:
+    def test_a_ratio_out_of_range_is_refused(self, ratio: float) -> None:
         with pytest.raises(ValueError, match="between 0 and 1"):
             Tracer(ratio=ratio)
 
 
 class TestAmbient:
-    def test_outside_any_trace_there_is_none(self) -> None:
-        assert current() is None
-        assert outgoing() == {}
+    def test_outside_a_trace_there_is_no_context_and_no_span(self) -> None:
+        assert current_context() is None
+        assert propagation_headers() == {}
         with span("a") as made:
             assert made is None
 
-    def test_below_what_is_not_recorded_nothing_is(self) -> None:
+    def test_below_a_context_that_is_not_recorded_there_are_no_spans(self) -> None:
         context = SpanContext(TRACE, SPAN, 0)
         token = attach(context)
         with span("a") as made:
             assert made is None
-            assert current() is context
-            assert outgoing() == {"traceparent": GIVEN[:-1] + "0"}
+            assert current_context() is context
+            assert propagation_headers() == {"traceparent": GIVEN[:-1] + "0"}
         detach(token)
-        assert current() is None
+        assert current_context() is None
 
-    def test_spans_stand_below_each_other_and_end_inside_out(self) -> None:
+    def test_spans_nest_and_end_from_the_inside_out(self) -> None:
         recorded = Recorded()
         root = recorded.tracer().enter("root", SpanKind.SERVER)
         assert isinstance(root, Span)
         token = attach(root)
         with span("outer", SpanKind.CLIENT, {"n": 1}), span("inner"):
-            assert outgoing()["traceparent"].split("-")[1] == root.trace_id
+            assert propagation_headers()["traceparent"].split("-")[1] == root.trace_id
         detach(token)
         root.end()
         root.end()  # a second time does nothing
@@ -170,16 +170,16 @@ class TestAmbient:
         for each in recorded.spans:
             assert each.started_at <= each.ended_at
 
-    def test_below_a_span_that_has_ended_nothing_begins(self) -> None:
+    def test_below_a_span_that_has_ended_there_are_no_spans(self) -> None:
         recorded = Recorded()
         root = recorded.tracer().enter("root", SpanKind.SERVER)
         assert isinstance(root, Span)
         token = attach(root)
-        assert recording() is root
+        assert recording_span() is root
         root.end()
         with span("a task that outlives its request") as made:
             assert made is None
-            assert outgoing() == root.headers()
+            assert propagation_headers() == root.headers()
         detach(token)
         assert recorded.spans == [root]
 
@@ -187,7 +187,9 @@ class TestAmbient:
         ("exc", "kind"),
         [(Error(Code.NOT_FOUND, "secret"), "NOT_FOUND"), (ValueError("secret"), "ValueError")],
     )
-    def test_a_failure_is_told_by_its_code_or_type_only(self, exc: Exception, kind: str) -> None:
+    def test_a_failure_is_recorded_by_its_code_or_type_only(
+        self, exc: Exception, kind: str
+    ) -> None:
         recorded = Recorded()
         root = recorded.tracer().enter("root", SpanKind.SERVER)
         token = attach(root)
@@ -197,36 +199,49 @@ class TestAmbient:
         assert recorded.named("a").failed
         assert recorded.named("a").attributes == {"error.type": kind}
 
-    async def test_a_task_in_a_context_of_its_own_can_be_given_the_trace(self) -> None:
-        async def look() -> SpanContext | None:
-            return current()
+    async def test_a_task_with_a_context_of_its_own_can_be_given_the_trace(self) -> None:
+        async def read_context() -> SpanContext | None:
+            return current_context()
 
         context = SpanContext(TRACE, SPAN, 1)
         token = attach(context)
-        taken = carried(look)
+        in_trace = in_current_trace(read_context)
         detach(token)
 
         async def run() -> SpanContext | None:
-            return await taken()
+            return await in_trace()
 
-        alone = await asyncio.create_task(look(), context=Context())
-        along = await asyncio.create_task(run(), context=Context())
-        assert (alone, along) == (None, context)
+        without = await asyncio.create_task(read_context(), context=Context())
+        within = await asyncio.create_task(run(), context=Context())
+        assert (without, within) == (None, context)
 
 
-def test_shared_work_and_its_callers_find_each_other() -> None:
+def test_shared_work_and_its_callers_are_linked_both_ways() -> None:
     tracer = Recorded().tracer()
     spans = [tracer.enter(str(n), SpanKind.CONSUMER) for n in range(3)]
     first, second, third = (each for each in spans if isinstance(each, Span))
     third.end()
-    assert joined([first, second, third]) is first
+    assert shared_parent([first, second, third]) is first
     assert first.links == [second, third]
     assert second.links == [first]
-    assert third.links == []  # it is given away: nobody may change it
+    assert third.links == []  # it has ended, and is with the sink: it must not change
 
 
-def test_the_sdk_is_not_imported_until_somebody_sends() -> None:
-    code = "import sys, paceline.trace as t; t.sender_to('grpc://a', service='s', version='1');"
-    code += "print('opentelemetry' in sys.modules)"
+def test_the_sdk_is_not_imported_until_an_export_starts() -> None:
+    code = "import sys, paceline.trace as t; t.otlp_sender('grpc://a', service='s', version='1');"
+    code += "print('opentelemetry.sdk' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_without_opentelemetry_only_the_exporter_is_missing_and_its_extra_is_named() -> None:
+    code = (
+        "import sys; sys.modules['opentelemetry'] = None\n"
+        "import paceline.trace as t\n"
+        "for name in t.__all__: getattr(t, name)\n"
+        "t.Tracer(ratio=1.0).enter('a', t.SpanKind.SERVER)\n"
+        "try: t.otlp_sender('grpc://a', service='s', version='1')\n"
+        "except ImportError as exc: print(exc)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'paceline[otel]'" in done.stdout

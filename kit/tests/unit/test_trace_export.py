@@ -1,4 +1,4 @@
-"""Spans on their way out: sent in batches, dropped rather than waited for, flushed at the end."""
+"""The export of spans: sent in batches, dropped rather than waited for, flushed at the stop."""
 
 import asyncio
 import threading
@@ -9,8 +9,8 @@ import pytest
 
 from paceline.concurrency.deadline import fail_after
 from paceline.testing import RecordingLog
-from paceline.trace import Span, SpanContext, SpanKind, TraceExport, parse_endpoint
-from paceline.trace.endpoint import Endpoint
+from paceline.trace import Span, SpanContext, SpanKind, TraceExport, parse_otlp_endpoint
+from paceline.trace.endpoint import OtlpTarget
 
 
 def ended(name: str = "a") -> Span:
@@ -22,25 +22,25 @@ def ended(name: str = "a") -> Span:
 
 
 @dataclass
-class Sender:
-    """Keeps what it is sent; ``problem``: why it does not; ``held``: hangs while it is clear."""
+class FakeSender:
+    """Keeps what it is sent; ``problem``: what `send` returns; it hangs while ``free`` is clear."""
 
     problem: str = ""
     batches: list[list[str]] = field(default_factory=list[list[str]])
-    held: threading.Event = field(default_factory=threading.Event)
+    free: threading.Event = field(default_factory=threading.Event)
     closed: bool = False
 
     def __post_init__(self) -> None:
-        self.held.set()
+        self.free.set()
 
     def send(self, spans: Sequence[Span]) -> str:
-        self.held.wait()
+        self.free.wait()
         self.batches.append([span.name for span in spans])
         return self.problem
 
     def close(self) -> None:
         self.closed = True
-        self.held.set()
+        self.free.set()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -49,9 +49,9 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_spans_are_sent_in_batches_and_what_is_left_at_the_end() -> None:
-    sender, log = Sender(), RecordingLog()
-    export = TraceExport(lambda: sender, log, batch=2, every=3600.0)
+async def test_spans_are_sent_in_batches_and_the_rest_at_the_stop() -> None:
+    sender, log = FakeSender(), RecordingLog()
+    export = TraceExport(lambda: sender, log, max_batch=2, interval=3600.0)
     await export.start()
     for number in range(4):
         export.record(ended(str(number)))
@@ -65,25 +65,25 @@ async def test_spans_are_sent_in_batches_and_what_is_left_at_the_end() -> None:
     assert log.lines == []
 
 
-async def test_a_lonely_span_waits_for_company_only_so_long() -> None:
-    sender = Sender()
-    export = TraceExport(lambda: sender, RecordingLog(), every=0.001)
+async def test_a_single_span_is_sent_after_the_interval() -> None:
+    sender = FakeSender()
+    export = TraceExport(lambda: sender, RecordingLog(), interval=0.001)
     await export.start()
     export.record(ended())
     await until(lambda: export.stats.sent == 1)
     await export.stop()
 
 
-async def test_while_nobody_takes_them_spans_are_bounded_and_told_once() -> None:
-    sender, log = Sender(problem="refused"), RecordingLog()
-    export = TraceExport(lambda: sender, log, batch=1, most=10, every=0.001)
+async def test_while_the_collector_fails_the_queue_is_bounded_and_one_warning_logged() -> None:
+    sender, log = FakeSender(problem="refused"), RecordingLog()
+    export = TraceExport(lambda: sender, log, max_batch=1, max_queue=10, interval=0.001)
     await export.start()
-    sender.held.clear()
+    sender.free.clear()
     for _ in range(100):
         export.record(ended())
     assert export.stats.waiting <= 10
     assert export.stats.dropped >= 88  # all but what waits, and what is being sent
-    sender.held.set()
+    sender.free.set()
     await until(lambda: export.stats.waiting == 0)
     for _ in range(5):
         export.record(ended())
@@ -98,11 +98,11 @@ async def test_while_nobody_takes_them_spans_are_bounded_and_told_once() -> None
     assert export.stats.sent + export.stats.dropped == 106
 
 
-async def test_a_stop_gives_up_what_hangs() -> None:
-    sender = Sender()
-    export = TraceExport(lambda: sender, RecordingLog(), batch=1)
+async def test_a_stop_drops_what_cannot_be_sent_in_time() -> None:
+    sender = FakeSender()
+    export = TraceExport(lambda: sender, RecordingLog(), max_batch=1)
     await export.start()
-    sender.held.clear()
+    sender.free.clear()
     for _ in range(10):
         export.record(ended())
     async with fail_after(0.2, "stopping"):
@@ -112,7 +112,7 @@ async def test_a_stop_gives_up_what_hangs() -> None:
 
 
 async def test_before_the_start_and_after_the_stop_spans_are_dropped() -> None:
-    sender = Sender()
+    sender = FakeSender()
     export = TraceExport(lambda: sender, RecordingLog())
     await export.stop()
     export.record(ended())
@@ -127,7 +127,7 @@ async def test_before_the_start_and_after_the_stop_spans_are_dropped() -> None:
 
 
 async def test_it_starts_again() -> None:
-    sender = Sender()
+    sender = FakeSender()
     export = TraceExport(lambda: sender, RecordingLog())
     for _ in range(3):
         await export.start()
@@ -136,8 +136,8 @@ async def test_it_starts_again() -> None:
     assert export.stats.sent == 3
 
 
-async def test_what_cannot_connect_fails_the_start() -> None:
-    def connect() -> Sender:
+async def test_a_failure_to_connect_fails_the_start() -> None:
+    def connect() -> FakeSender:
         raise ValueError("no certificate")
 
     export = TraceExport(connect, RecordingLog())
@@ -149,16 +149,16 @@ async def test_what_cannot_connect_fails_the_start() -> None:
 @dataclass(frozen=True)
 class Address:
     text: str
-    expected: Endpoint | str
+    expected: OtlpTarget | str
 
 
 ADDRESSES = [
-    Address("grpc://otel:4317", Endpoint(True, False, "otel:4317")),
-    Address("grpcs://otel", Endpoint(True, True, "otel:4317")),
-    Address("http://otel", Endpoint(False, False, "http://otel:4318/v1/traces")),
-    Address("https://otel:443/", Endpoint(False, True, "https://otel:443/v1/traces")),
-    Address("http://otel:4318/my/traces", Endpoint(False, False, "http://otel:4318/my/traces")),
-    Address("grpc://[::1]:4317", Endpoint(True, False, "[::1]:4317")),
+    Address("grpc://otel:4317", OtlpTarget(True, False, "otel:4317")),
+    Address("grpcs://otel", OtlpTarget(True, True, "otel:4317")),
+    Address("http://otel", OtlpTarget(False, False, "http://otel:4318/v1/traces")),
+    Address("https://otel:443/", OtlpTarget(False, True, "https://otel:443/v1/traces")),
+    Address("http://otel:4318/my/traces", OtlpTarget(False, False, "http://otel:4318/my/traces")),
+    Address("grpc://[::1]:4317", OtlpTarget(True, False, "[::1]:4317")),
     Address("http://otel:4317", "port of OTLP over gRPC"),
     Address("https://ada:secret@otel", "OTEL_EXPORTER_OTLP_HEADERS"),
     Address("otel:4317", "like"),
@@ -174,6 +174,6 @@ ADDRESSES = [
 def test_an_address_says_which_protocol_or_what_is_wrong(address: Address) -> None:
     if isinstance(address.expected, str):
         with pytest.raises(ValueError, match=address.expected):
-            parse_endpoint(address.text)
+            parse_otlp_endpoint(address.text)
     else:
-        assert parse_endpoint(address.text) == address.expected
+        assert parse_otlp_endpoint(address.text) == address.expected

@@ -17,9 +17,9 @@ from paceline.commands import (
     PostgresSettings,
     RedisSettings,
 )
-from paceline.config import Duration, PositiveInt, numbers_for
+from paceline.config import Duration, PositiveInt, numbers_by_name
 
-ScopeLimits = Annotated[tuple[tuple[str, PositiveInt], ...], numbers_for(SCOPES)]
+ScopeLimits = Annotated[tuple[tuple[str, PositiveInt], ...], numbers_by_name(SCOPES)]
 
 
 class Config(

@@ -40,7 +40,7 @@ from paceline.messaging.nats import NatsBus, NatsConsumer, NatsSubscription
 from paceline.postgres import Notifier, Pool, PoolSettings, listening, uuid7
 from paceline.postgres.inbox import InboxCleaner
 from paceline.postgres.outbox import OutboxListener, OutboxRelay
-from paceline.redis import CacheAside, Redis, RedisStore
+from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore
 
 _API: Final = "/api/v1"
 _OUTBOX: Final = "outbox"
@@ -92,8 +92,11 @@ def _base(config: Config, wiring: Wiring) -> Base:
     )
     wiring.add(pool, ready={"postgres": pool.ping})
     # Half of the connections stay for batches, which serve many at once.
-    reads = wiring.add(Reads(pages=max(1, config.max_db_conns // 2)))
+    pages = max(1, config.max_db_conns // 2)
+    reads = wiring.add(Reads(pages=pages))
     wiring.limits["max_db_conns"] = config.max_db_conns
+    if wiring.spec.serves:
+        wiring.limits["pages_at_once"] = pages
     redis = None
     if wiring.spec.serves and config.uses_redis:
         redis = wiring.add(
@@ -114,10 +117,12 @@ def _records(config: Config, wiring: Wiring, base: Base) -> RecordService:
             wiring.clock,
             name="records",
             type=Record,
-            ttl=config.cache_ttl,
+            settings=CacheSettings(
+                ttl=config.cache_ttl,
+                # A change whose caller was cancelled goes on until the last of its batch times out.
+                block_ttl=2 * config.request_timeout,
+            ),
             negative=RecordNotFound,
-            # A change whose caller has left goes on until the last of its batch gives up.
-            hold=2 * config.request_timeout,
             observer=wiring.observer,
         )
         records = CachedRecords(records, wiring.add(cache))

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from service_process import MYSERVICE, PATIENCE, Running, environment, running_service
 
+from paceline.testing import TEST_SECRET
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
-SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 GIVEN = {
-    "APP_DATABASE_URL": "postgresql://app:hunter2@127.0.0.1:1/app", "APP_JWT_SECRET": SECRET,
+    "APP_DATABASE_URL": "postgresql://app:hunter2@127.0.0.1:1/app", "APP_JWT_SECRET": TEST_SECRET,
     "APP_NATS_URL": "nats://127.0.0.1:1",
 }  # fmt: skip
 
@@ -51,7 +52,7 @@ def test_a_port_that_is_taken_is_named_with_its_setting(command: str, tmp_path: 
 def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
     settings = {
         "APP_ADMIN_HOST": "0.0.0.0",  # noqa: S104 - the point
-        "APP_ADMIN_TOKEN": SECRET,
+        "APP_ADMIN_TOKEN": TEST_SECRET,
         "APP_ENABLE_METRICS": "false",
     }
     with running_service(tmp_path_factory.mktemp("admin") / "data", **settings) as started:
@@ -71,11 +72,11 @@ class Asked:
         Asked("/health", "", 200),
         Asked("/ready", "", 200),
         Asked("/debug/state", "", 401),
-        Asked("/debug/state", SECRET[::-1], 401),
-        Asked("/debug/state", SECRET, 200),
-        Asked("/debug/tasks", SECRET, 200),
-        Asked("/debug/profile?seconds=0.2", SECRET, 200),
-        Asked("/metrics", SECRET, 404),
+        Asked("/debug/state", TEST_SECRET[::-1], 401),
+        Asked("/debug/state", TEST_SECRET, 200),
+        Asked("/debug/tasks", TEST_SECRET, 200),
+        Asked("/debug/profile?seconds=0.2", TEST_SECRET, 200),
+        Asked("/metrics", TEST_SECRET, 404),
     ],
     ids=lambda case: f"{case.path} {case.status}",
 )
@@ -84,9 +85,9 @@ def test_the_token_opens_everything_but_what_is_switched_off(case: Asked, servic
 
 
 def test_secrets_are_masked_and_the_own_engines_addresses_are_told(service: Running) -> None:
-    status, content = ask(service.admin, "/config", SECRET)
+    status, content = ask(service.admin, "/config", TEST_SECRET)
     assert status == 200
-    assert SECRET not in content
+    assert TEST_SECRET not in content
     values = {row["variable"]: row["value"] for row in json.loads(content)}
     assert values["APP_ADMIN_TOKEN"] == values["APP_JWT_SECRET"] == "***"
     assert values["APP_NATS_URL"].startswith("nats://")
@@ -101,18 +102,18 @@ def test_nothing_of_it_is_on_the_public_port(service: Running) -> None:
         "/debug/logs",
         "/debug/tasks",
     ):
-        assert ask(service.url, path, SECRET)[0] == 404
+        assert ask(service.url, path, TEST_SECRET)[0] == 404
 
 
 def test_the_level_of_a_running_service_changes_and_its_log_can_be_read(service: Running) -> None:
     request = urllib.request.Request(  # noqa: S310 - our own
         f"{local(service.admin)}/log/level", data=b'{"level": "debug"}', method="PUT",
-        headers={"Authorization": f"Bearer {SECRET}", "Content-Type": "application/json"},
+        headers={"Authorization": f"Bearer {TEST_SECRET}", "Content-Type": "application/json"},
     )  # fmt: skip
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own
         assert json.load(answer) == {"level": "debug"}
     ask(service.url, "/health", "")
-    lines = json.loads(ask(service.admin, "/debug/logs?after=0", SECRET)[1])["lines"]
+    lines = json.loads(ask(service.admin, "/debug/logs?after=0", TEST_SECRET)[1])["lines"]
     last = [json.loads(line) for line in lines if '"level":"debug"' in line]
     assert [record for record in last if record.get("path") == "/health"], "quiet until now"
 

@@ -26,11 +26,11 @@ from processes import (
     rows_of,
     run_command,
     running_engine,
-    token_of,
 )
 from service_process import PATIENCE
 
 from paceline.engines import PostgresEngine
+from paceline.testing import make_token
 
 FULL = os.environ.get("BANK_TEST") == "full"
 CLIENTS, SERVICE_KILLS, POSTGRES_KILLS = (64, 10, 2) if FULL else (16, 2, 1)
@@ -96,7 +96,7 @@ async def test_nothing_is_lost_or_doubled_however_often_we_are_killed(tmp_path: 
         dsn, port = postgres.dsn(), free_port()
         assert run_command("migrate", "up", APP_DATABASE_URL=dsn).returncode == 0
         accounts = await open_accounts(dsn, "bank", ACCOUNTS, BALANCE)
-        bank = Bank(Api(port, token_of("bank", "transfers:write")), accounts)
+        bank = Bank(Api(port, make_token("bank", "transfers:write")), accounts)
         service = Command(
             "serve", port=port, log=tmp_path / "service.log",
             APP_DATABASE_URL=dsn, APP_PORT=str(port), APP_RATE_LIMIT="0", APP_SHED_DELAY="0",

@@ -17,12 +17,12 @@ from service_process import MYSERVICE, PATIENCE, environment
 from myservice.cli import SERVICE
 from myservice.config import Config
 from paceline.postgres.migrate import read_source
+from paceline.testing import TEST_SECRET
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
-SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 NOBODY = "postgresql://app:hunter2@127.0.0.1:1/app"
-GOOD = {"APP_DATABASE_URL": NOBODY, "APP_JWT_SECRET": SECRET}
+GOOD = {"APP_DATABASE_URL": NOBODY, "APP_JWT_SECRET": TEST_SECRET}
 
 
 def myservice(
@@ -87,7 +87,7 @@ def test_what_is_wrong_is_said_all_at_once(case: Refusal, tmp_path: Path) -> Non
     for words in case.says:
         assert words in output
     assert "hunter2" not in output
-    assert SECRET not in output
+    assert TEST_SECRET not in output
     assert "Traceback" not in output
 
 
@@ -111,12 +111,12 @@ def test_the_order_of_precedence(tmp_path: Path) -> None:
 
 
 def test_config_lists_every_setting_and_masks_every_secret(tmp_path: Path) -> None:
-    secrets = {**GOOD, "APP_JWT_SECRET_PREVIOUS": SECRET[::-1]}
+    secrets = {**GOOD, "APP_JWT_SECRET_PREVIOUS": TEST_SECRET[::-1]}
     done = myservice("config", cwd=tmp_path, **secrets)
     for name in Config.model_fields:
         assert Config.variable(name) in done.stdout
     assert "postgresql://app:***@127.0.0.1:1/app" in done.stdout
-    for secret in ("hunter2", SECRET, SECRET[::-1]):
+    for secret in ("hunter2", TEST_SECRET, TEST_SECRET[::-1]):
         assert secret not in done.stdout
 
 
@@ -169,7 +169,7 @@ def free_port() -> int:
 
 @pytest.mark.integration
 def test_from_an_empty_database_to_a_service_in_production(database: str, tmp_path: Path) -> None:
-    env = {"APP_DATABASE_URL": database, "APP_JWT_SECRET": SECRET}
+    env = {"APP_DATABASE_URL": database, "APP_JWT_SECRET": TEST_SECRET}
     early = myservice("serve", cwd=tmp_path, **env)
     assert early.returncode == 1
     assert "myservice migrate up" in early.stdout
@@ -209,7 +209,7 @@ def test_from_an_empty_database_to_a_service_in_production(database: str, tmp_pa
 @pytest.mark.integration
 def test_a_second_signal_forces(migrated: str, tmp_path: Path) -> None:
     port = free_port()
-    env = {"APP_DATABASE_URL": migrated, "APP_JWT_SECRET": SECRET, "APP_PORT": str(port)}
+    env = {"APP_DATABASE_URL": migrated, "APP_JWT_SECRET": TEST_SECRET, "APP_PORT": str(port)}
     server = subprocess.Popen(
         [MYSERVICE, "serve", "--drain-delay", "1h"], env=environment(**env), cwd=tmp_path,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -231,7 +231,7 @@ def test_any_asgi_server_can_run_it(migrated: str, tmp_path: Path) -> None:
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "myservice.asgi:app", "--port", str(port)],
-        env=environment(APP_DATABASE_URL=migrated, APP_JWT_SECRET=SECRET), cwd=tmp_path,
+        env=environment(APP_DATABASE_URL=migrated, APP_JWT_SECRET=TEST_SECRET), cwd=tmp_path,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:

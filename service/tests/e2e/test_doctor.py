@@ -13,10 +13,9 @@ from service_process import MYSERVICE, PATIENCE, environment
 from myservice.cli import SERVICE
 from paceline.engines import NatsEngine, PostgresEngine
 from paceline.postgres.migrate import SchemaUpgrade
-from paceline.testing import SilentLog, scratch_folder
+from paceline.testing import TEST_SECRET, SilentLog, scratch_folder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
-SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
 
 
 def doctor(*words: str, cwd: Path, **variables: str) -> tuple[int, dict[str, Any], str]:
@@ -43,7 +42,7 @@ async def test_a_machine_and_servers_that_are_well(
     await durable.start()
     try:
         variables = {
-            "APP_DATABASE_URL": durable.dsn(), "APP_NATS_URL": nats.url, "APP_JWT_SECRET": SECRET,
+            "APP_DATABASE_URL": durable.dsn(), "APP_NATS_URL": nats.url, "APP_JWT_SECRET": TEST_SECRET,
         }  # fmt: skip
         code, found, _ = await asyncio.to_thread(doctor, cwd=tmp_path, **variables)
         assert (code, found["schema"]["status"]) == (1, "fail")
@@ -56,7 +55,7 @@ async def test_a_machine_and_servers_that_are_well(
         assert {"python", "packages", "postgres", "durability", "clocks", "nats", "jetstream"} <= {
             *found
         }
-        assert SECRET not in output
+        assert TEST_SECRET not in output
 
         code, found, _ = await asyncio.to_thread(
             doctor, "--for", "worker", cwd=tmp_path, APP_DATABASE_URL=durable.dsn()

@@ -19,6 +19,8 @@ from external_tools import go_tool
 from service_process import MYSERVICE, PATIENCE, environment, running_service
 from steady_load import SteadyLoad, steady_load
 
+from paceline.testing import TEST_SECRET
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 K6_SCRIPT = Path(__file__).parents[2] / "deployments/k6/records.js"
 
@@ -118,10 +120,9 @@ def test_the_live_view_on_a_terminal_waits_for_an_instance_and_leaves_by_a_key()
 
 @pytest.mark.integration
 def test_the_live_view_of_several_workers(migrated: str, tmp_path: Path) -> None:
-    secret = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
     server = subprocess.Popen(
         [MYSERVICE, "serve", "--workers", "2"], cwd=tmp_path,
-        env=environment(APP_DATABASE_URL=migrated, APP_JWT_SECRET=secret, APP_PORT="0"),
+        env=environment(APP_DATABASE_URL=migrated, APP_JWT_SECRET=TEST_SECRET, APP_PORT="0"),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert server.stdout is not None

@@ -24,7 +24,7 @@ from processes import free_port
 from service_process import Running, running_service
 
 from myservice.proto.v1 import records_pb2, records_pb2_grpc
-from paceline.metrics import merge
+from paceline.metrics import merge_expositions
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -236,7 +236,7 @@ def test_promtool_finds_no_fault_with_the_rules_or_the_configuration() -> None:
 def test_promtool_finds_no_fault_with_what_is_exposed_alone_or_merged(service: Running) -> None:
     tool = go_tool("promtool", "--built")
     text = fetch(f"{service.admin}/metrics")
-    for exposition in (text, merge({"0": text, "1": text})):
+    for exposition in (text, merge_expositions({"0": text, "1": text})):
         done = subprocess.run(
             [tool, "check", "metrics"],
             input=exposition,

@@ -19,8 +19,9 @@ from read_your_writes import Shelf
 from service_process import PATIENCE
 from valkey import Valkey
 
+from paceline.clock import SystemClock
 from paceline.engines import NatsEngine
-from paceline.redis import ConnectionPool
+from paceline.redis import Redis
 from paceline.testing import SilentLog
 
 FULL = os.environ.get("ORDERS_TEST") == "full"
@@ -70,7 +71,7 @@ async def until_all_are_back(folder: Path) -> None:
         for log in sorted(await asyncio.to_thread(lambda: [*folder.glob("serve-*.log")])):
             while True:
                 text = await asyncio.to_thread(log.read_text)
-                if text.rfind("redis is back") >= text.rfind("redis is away"):
+                if text.rfind("redis is available again") >= text.rfind("redis is unavailable"):
                     break
                 await asyncio.sleep(0.05)
     await asyncio.sleep(OWED)  # nothing tells
@@ -78,7 +79,8 @@ async def until_all_are_back(folder: Path) -> None:
 
 async def until_used(valkey: Valkey) -> None:
     """Wait until the service keeps records and rates in it, once it is emptied."""
-    server = ConnectionPool(valkey.url, size=1)
+    server = Redis(valkey.url, SilentLog(), SystemClock(), timeout=5.0)
+    await server.start()
     try:
         async with asyncio.timeout(PATIENCE):
             await server.execute(["FLUSHALL"])
@@ -86,7 +88,7 @@ async def until_used(valkey: Valkey) -> None:
                 while not await server.execute(["KEYS", keys]):  # noqa: ASYNC110 - another process's state
                     await asyncio.sleep(0.02)
     finally:
-        await server.close()
+        await server.stop()
 
 
 async def test_redis_restarts_and_freezes_under_load(migrated: str, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ async def test_a_wrong_configuration_is_refused_by_a_reload_and_the_old_one_serv
     async with serving(tmp_path, migrated, "--config", str(settings)) as command:
         settings.write_text('max_body = "much"\n')
         command.tell(signal.SIGHUP)
-        await command.until_said("reload given up: the workers there are go on")
+        await command.until_said("reload failed: the old workers go on")
         assert command.said("worker did not get ready")[0]["status"] == 2
 
 

@@ -16,10 +16,11 @@ import pytest
 from external_tools import go_tool
 from jaeger import Stored, running_jaeger, tree
 from otlp_receiver import Received, grpc_receiver, http_receiver
-from processes import Api, Command, free_port, open_accounts, token_of
+from processes import Api, Command, free_port, open_accounts
 from service_process import PATIENCE
 
 from paceline.engines import NatsEngine
+from paceline.testing import make_token
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -87,7 +88,7 @@ async def running(
     serve = command("serve", port, serve_to, "APP_PORT")
     worker = command("worker", free_port(), worker_to, "APP_ADMIN_PORT")
     accounts = await open_accounts(dsn, "shop", 2, 1000)
-    api = Api(port, token_of("shop", "orders:write", "orders:read"))
+    api = Api(port, make_token("shop", "orders:write", "orders:read"))
     try:
         await asyncio.gather(serve.start(), worker.start())
         yield Shop(api, accounts, logs)

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc import aio
-from grpc_clients import World, details_of, running, token_of
+from grpc_clients import World, bearer_metadata, details_of, running
 
 from myservice.proto.v1 import accounts_pb2 as pb
 from paceline.http import TestClient
@@ -16,8 +16,8 @@ from paceline.http import TestClient
 pytestmark = pytest.mark.integration
 
 SCOPES = ("accounts:read", "accounts:write", "transfers:write")
-ADA, BOB = token_of("ada", *SCOPES), token_of("bob", *SCOPES)
-OPERATOR = token_of("root", *SCOPES, "accounts:operate")
+ADA, BOB = bearer_metadata("ada", *SCOPES), bearer_metadata("bob", *SCOPES)
+OPERATOR = bearer_metadata("root", *SCOPES, "accounts:operate")
 MISSING = "0192f0a0-0000-7000-8000-00000000dead"
 
 
@@ -99,7 +99,7 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
     Refused("more than there is", grpc.StatusCode.FAILED_PRECONDITION, "INSUFFICIENT_BALANCE", amount=11),
     Refused("to nobody", grpc.StatusCode.NOT_FOUND, "ACCOUNT_NOT_FOUND", to=MISSING),
     Refused("from a stranger's", grpc.StatusCode.PERMISSION_DENIED, "NOT_THE_OWNER", who=BOB),
-    Refused("without the scope", grpc.StatusCode.PERMISSION_DENIED, "", who=token_of("ada", "accounts:read")),
+    Refused("without the scope", grpc.StatusCode.PERMISSION_DENIED, "", who=bearer_metadata("ada", "accounts:read")),
 ], ids=lambda case: case.id)  # fmt: skip
 async def test_what_is_wrong_moves_nothing(case: Refused, world: World) -> None:
     ids = {"source": await opened(world, ADA, 10), "target": await opened(world, BOB)}

@@ -19,8 +19,6 @@ from paceline.redis import CacheAside
 
 pytestmark = pytest.mark.integration
 
-SECRET = "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi"
-
 
 @asynccontextmanager
 async def replica(dsn: str, redis_url: str, **settings: object) -> AsyncGenerator[TestClient]:

@@ -10,26 +10,22 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 from grpc import aio
-from grpc_clients import running, token_of
+from grpc_clients import bearer_metadata, running
 from pg_sessions import monitoring
 from valkey import Valkey
-from wired_service import SECRET, config_on, http_server_of, wire_service
+from wired_service import config_on, http_server_of, wire_service
 
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.scopes import SCOPES
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
 from paceline.commands import Process
 from paceline.http import TestClient
 from paceline.postgres import connect
-from paceline.testing import RecordingLog
+from paceline.testing import RecordingLog, make_token
 
 pytestmark = pytest.mark.integration
 
-TOKEN = issue_token(
-    SECRET.encode(), subject="ada", scopes=SCOPES, expiry=3600, clock=SystemClock()
-)  # fmt: skip
-GRPC_TOKEN = token_of("ada", *SCOPES)
+TOKEN = make_token("ada", *SCOPES)
+GRPC_TOKEN = bearer_metadata("ada", *SCOPES)
 HURRY = {"request-timeout": "0.15"}
 CLIENTS = "exceeded the 0.15s set by the client (Request-Timeout)"
 WAITING = (
@@ -99,7 +95,7 @@ async def test_a_place_among_those_who_read_pages_is_not_waited_for_any_longer(
         await monitor.wait_until(lambda: monitor.value(WAITING), 1)
         second = await client.get("/api/v1/records", headers=HURRY)
         assert second.status == 504
-        assert second.json()["detail"] == f"waiting for a place among pages {CLIENTS}"
+        assert second.json()["detail"] == f"waiting for the bulkhead of pages {CLIENTS}"
         first.cancel()
 
 

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 from grpc import aio
-from grpc_clients import World, running, token_of
+from grpc_clients import World, bearer_metadata, running
 from valkey import Valkey
 
 from myservice.proto.v1 import records_pb2 as pb
@@ -11,7 +11,7 @@ from paceline.http import TestClient, TestResponse
 
 pytestmark = pytest.mark.integration
 
-ADA = token_of("ada", "records:read", "records:write")
+ADA = bearer_metadata("ada", "records:read", "records:write")
 OWN = (("records:write", 1),)  # two at once
 
 

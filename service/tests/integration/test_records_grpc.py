@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc import aio
-from grpc_clients import World, details_of, running, token_of
+from grpc_clients import World, bearer_metadata, details_of, running
 from rpc_wire import both
 
 from myservice.proto.v1 import records_pb2 as pb
@@ -19,8 +19,8 @@ from paceline.http import TestClient
 
 pytestmark = pytest.mark.integration
 
-ADA = token_of("ada", "records:read", "records:write")
-READER = token_of("eve", "records:read")
+ADA = bearer_metadata("ada", "records:read", "records:write")
+READER = bearer_metadata("eve", "records:read")
 MISSING = "0192f0a0-0000-7000-8000-00000000dead"
 PATIENCE = 10.0
 

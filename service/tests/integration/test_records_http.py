@@ -9,14 +9,18 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import pytest
-from wired_service import SECRET, config_on, wire_service
+from wired_service import config_on, wire_service
 
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
 from paceline.commands import Process
 from paceline.http import TestClient, TestResponse
 from paceline.postgres import connect
-from paceline.testing import ManualClock, RecordingLog, cancel_at_every_await
+from paceline.testing import (
+    TEST_SECRET,
+    ManualClock,
+    RecordingLog,
+    cancel_at_every_await,
+    make_token,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -25,10 +29,8 @@ RECORDS = "/api/v1/records"
 DRAFT = {"name": "first", "metadata": {"colour": "blue"}, "data": {"n": [1, 2.5, None]}}
 
 
-def token(*scopes: str, secret: str = SECRET, **claims: str) -> str:
-    return issue_token(
-        secret.encode(), subject="ada", scopes=scopes, expiry=3600, clock=SystemClock(), **claims
-    )
+def token(*scopes: str, secret: str = TEST_SECRET, issuer: str | None = None) -> str:
+    return make_token("ada", *scopes, secret=secret, issuer=issuer)
 
 
 def bearer(value: str) -> dict[str, str]:
@@ -166,9 +168,7 @@ async def test_a_bad_request_leaves_nothing_behind(service: Service, client: Tes
 
 
 FOREIGN = "w7Xy2kQp9ZtRb4NvLs8HcJm3FgUd6AeT"
-OLD = issue_token(
-    SECRET.encode(), subject="ada", scopes=["records:read"], expiry=60, clock=ManualClock(1e9)
-)
+OLD = make_token("ada", "records:read", clock=ManualClock(1e9))
 
 
 @pytest.mark.parametrize(

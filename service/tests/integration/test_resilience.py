@@ -18,7 +18,6 @@ from paceline.postgres import Pool, PoolSettings, uuid7
 
 pytestmark = pytest.mark.integration
 
-SECRET = "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi"
 PATIENCE = 30.0
 # Who waits for a lock in this database, apart from whoever asks.
 _WAITING = """

@@ -11,10 +11,9 @@ import grpc
 import msgspec
 import pytest
 from grpc import aio
-from grpc_clients import token_of
+from grpc_clients import bearer_metadata
 from memory_records import MemoryRecords
 from memory_updates import MemoryUpdates
-from wired_service import SECRET
 
 from myservice.domain.records import Record
 from myservice.handler.records_grpc import RecordRpc
@@ -22,17 +21,17 @@ from myservice.proto.v1 import records_pb2 as pb
 from myservice.proto.v1 import records_pb2_grpc
 from myservice.service.records import RecordService
 from myservice.service.updates import RecordUpdate
-from paceline.auth import Secrets, Verifier
+from paceline.auth import HmacSecrets, JwtVerifier
 from paceline.clock import SystemClock
 from paceline.grpc import RpcApp, RpcServer, interceptors
 from paceline.postgres import uuid7
-from paceline.testing import RecordingLog
+from paceline.testing import TEST_SECRET, RecordingLog
 
 pytestmark = pytest.mark.integration
 
 ID = UUID("0192f0a0-0000-7000-8000-000000000001")
 AT = datetime(2026, 1, 2, tzinfo=UTC)
-READER = token_of("ada", "records:read")
+READER = bearer_metadata("ada", "records:read")
 PATIENCE = 10.0
 
 
@@ -61,7 +60,7 @@ async def started() -> AsyncGenerator[World]:
         interceptors.access_log(log),
         interceptors.recover(log),
         interceptors.deadline(0.2),
-        interceptors.authenticate(Verifier([Secrets(SECRET.encode())], clock), clock),
+        interceptors.authenticate(JwtVerifier([HmacSecrets(TEST_SECRET.encode())], clock), clock),
     )
     RecordRpc(RecordService(MemoryRecords(), clock, uuid7), updates).register(app)
     server = RpcServer(app, host="127.0.0.1", port=0)
@@ -129,7 +128,7 @@ async def test_a_client_that_disconnects_is_unsubscribed(world: World) -> None:
 
 
 async def test_a_stream_ends_when_its_token_expires(world: World) -> None:
-    call = world.follow(pb.StreamRequest(), token_of("ada", "records:read", expiry=2))
+    call = world.follow(pb.StreamRequest(), bearer_metadata("ada", "records:read", expiry=2))
     world.updates.queue.put_nowait(update(1))
     assert (await anext(aiter(call))).version == 1
     assert await end_of(call) is grpc.StatusCode.UNAUTHENTICATED
@@ -153,6 +152,6 @@ async def test_a_stream_ends_when_the_server_stops(world: World) -> None:
 
 
 async def test_a_stream_needs_its_scope(world: World) -> None:
-    call = world.follow(pb.StreamRequest(), token_of("ada", "records:write"))
+    call = world.follow(pb.StreamRequest(), bearer_metadata("ada", "records:write"))
     assert await end_of(call) is grpc.StatusCode.PERMISSION_DENIED
     assert world.updates.asked == []

@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 from event_stream import Stream
 from feed_replicas import until
-from wired_service import SECRET, config_on, http_server_of, wire_service
+from wired_service import config_on, http_server_of, wire_service
 
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
 from paceline.commands import Process
 from paceline.http import TestClient
-from paceline.testing import RecordingLog
+from paceline.testing import RecordingLog, make_token
 
 pytestmark = pytest.mark.integration
 
@@ -26,9 +24,7 @@ PATIENCE = 20.0
 
 def token(expiry: float = 3600, *scopes: str) -> str:
     wanted = scopes or ("records:read", "records:write")
-    return issue_token(
-        SECRET.encode(), subject="ada", scopes=wanted, expiry=expiry, clock=SystemClock()
-    )
+    return make_token("ada", *wanted, expiry=expiry)
 
 
 @dataclass

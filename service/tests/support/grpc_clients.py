@@ -8,21 +8,18 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
-from wired_service import SECRET, config_on, wire_service
+from wired_service import config_on, wire_service
 
 from myservice.proto.v1 import accounts_pb2_grpc, records_pb2_grpc
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
 from paceline.commands import Process
-from paceline.testing import RecordingLog
+from paceline.testing import RecordingLog, make_token
 
 
-def token_of(subject: str, *scopes: str, expiry: float = 3600) -> tuple[tuple[str, str], ...]:
+def bearer_metadata(
+    subject: str, *scopes: str, expiry: float = 3600
+) -> tuple[tuple[str, str], ...]:
     """Metadata of a good token."""
-    token = issue_token(
-        SECRET.encode(), subject=subject, scopes=scopes, expiry=expiry, clock=SystemClock()
-    )
-    return (("authorization", f"Bearer {token}"),)
+    return (("authorization", f"Bearer {make_token(subject, *scopes, expiry=expiry)}"),)
 
 
 @dataclass

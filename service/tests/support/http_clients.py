@@ -8,12 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import pytest
-from wired_service import SECRET, config_on, wire_service
+from wired_service import config_on, wire_service
 
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
 from paceline.http import App, TestClient
-from paceline.testing import RecordingLog
+from paceline.testing import RecordingLog, make_token
 
 OWNER: Final = (
     "accounts:read", "accounts:write", "transfers:write", "orders:read", "orders:write",
@@ -36,10 +34,7 @@ async def app(migrated: str) -> AsyncGenerator[App]:
 
 
 def client(app: App, subject: str, *scopes: str) -> TestClient:
-    token = issue_token(
-        SECRET.encode(), subject=subject, scopes=scopes, expiry=3600, clock=SystemClock()
-    )
-    return TestClient(app, headers={"authorization": f"Bearer {token}"})
+    return TestClient(app, headers={"authorization": f"Bearer {make_token(subject, *scopes)}"})
 
 
 @pytest.fixture

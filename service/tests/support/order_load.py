@@ -22,9 +22,10 @@ from processes import (
     open_accounts,
     rows_of,
     run_command,
-    token_of,
 )
 from service_process import PATIENCE
+
+from paceline.testing import make_token
 
 ACCEPTED, READY, UNREADY = 202, 200, 503
 ACCOUNTS, BALANCE = 20, 200_000
@@ -160,7 +161,7 @@ async def running_shop(
 
     serving = [command("serve", number, "APP_PORT") for number in range(servers)]
     working = [command("worker", number, "APP_ADMIN_PORT") for number in range(workers)]
-    shop = Shop(dsn, nats_url, accounts, token_of("shop", *_SCOPES), serving, working, [*serving])
+    shop = Shop(dsn, nats_url, accounts, make_token("shop", *_SCOPES), serving, working, [*serving])
     try:
         await asyncio.gather(*(each.start() for each in (*serving, *working)))
         yield shop

@@ -22,12 +22,8 @@ from pathlib import Path
 import asyncpg
 from service_process import MYSERVICE, PATIENCE, environment
 
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
 from paceline.engines import NatsEngine, PostgresEngine
-from paceline.testing import SilentLog
-
-SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
+from paceline.testing import TEST_SECRET, SilentLog
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,10 @@ class Command:
         self._words = words
         self._log = log
         self._env = environment(
-            APP_JWT_SECRET=SECRET, APP_HOST="127.0.0.1", APP_GRPC_PORT=str(grpc_port), **settings
+            APP_JWT_SECRET=TEST_SECRET,
+            APP_HOST="127.0.0.1",
+            APP_GRPC_PORT=str(grpc_port),
+            **settings,
         )
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -215,13 +214,6 @@ def run_command(*words: str, **settings: str) -> subprocess.CompletedProcess[str
         [MYSERVICE, *words], env=environment(**settings), check=False,
         capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
-
-
-def token_of(subject: str, *scopes: str) -> str:
-    """A token that the commands accept."""
-    return issue_token(
-        SECRET.encode(), subject=subject, scopes=scopes, expiry=3600, clock=SystemClock()
-    )
 
 
 async def open_accounts(dsn: str, owner: str, count: int, balance: int) -> list[str]:

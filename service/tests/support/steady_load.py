@@ -15,9 +15,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from grpc import aio
-from processes import token_of
 
 from myservice.proto.v1 import records_pb2, records_pb2_grpc
+from paceline.testing import make_token
 
 _SCOPES = ("records:read", "records:write")
 _PATIENCE = 30.0
@@ -75,7 +75,7 @@ class SteadyLoad:
 
     port: Callable[[], int]
     grpc_port: int | None = None
-    token: str = field(default_factory=lambda: token_of("steady", *_SCOPES))
+    token: str = field(default_factory=lambda: make_token("steady", *_SCOPES))
     over: bool = False
     answered: dict[str, int] = field(default_factory=dict[str, int])
     failures: list[str] = field(default_factory=list[str])

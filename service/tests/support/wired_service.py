@@ -4,15 +4,13 @@ from myservice.cli import SERVICE
 from myservice.config import Config
 from paceline.commands import Process, ProcessSpec, wire
 from paceline.http import HttpServer
-from paceline.testing import RecordingLog
-
-SECRET = "q8Zr5vNw2kLx7TbYc4HsUj9GdFm3PaEo"
+from paceline.testing import TEST_SECRET, RecordingLog
 
 
 def config_on(dsn: str, **settings: object) -> Config:
     """Settings on a database, with a few connections and free ports."""
     given = {"max_db_conns": 5, "port": 0, "grpc_port": 0, "admin_port": 0, **settings}
-    return Config.model_validate({"database_url": dsn, "jwt_secret": SECRET, **given})
+    return Config.model_validate({"database_url": dsn, "jwt_secret": TEST_SECRET, **given})
 
 
 def wire_service(

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from myservice.config import Config
-from paceline.config import EffectiveSetting, describe, load
+from paceline.config import EffectiveSetting, effective_settings, load
 
 SETTINGS = (Path(__file__).parents[3] / "docs/settings.md").read_text()
 
 
-@pytest.mark.parametrize("row", describe(load(Config, env={})), ids=lambda row: row.variable)
+@pytest.mark.parametrize(
+    "row", effective_settings(load(Config, env={})), ids=lambda row: row.variable
+)
 def test_a_setting_is_documented_with_its_default_and_its_help(row: EffectiveSetting) -> None:
     default = f"`{row.value}`" if row.value else "–"
     assert f"| `{row.variable}` | {default} | {row.help} |" in SETTINGS

@@ -7,10 +7,11 @@ import pytest
 
 from myservice.config import Config
 from paceline.config import ConfigError, load
+from paceline.testing import TEST_SECRET
 
 ENOUGH = {
     "APP_DATABASE_URL": "postgresql://localhost/x",
-    "APP_JWT_SECRET": "hZ4q0vXw7Nf2RkT9sLb6YcJ1mPd8GaUe5oVi",
+    "APP_JWT_SECRET": TEST_SECRET,
 }
 
 

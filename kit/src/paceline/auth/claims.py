@@ -1,9 +1,9 @@
-"""From a token's signed payload to a `Principal`, and to when it holds.
+"""The claims of a token: from its payload to a `Principal` and the time for which it is valid.
 
-Invariant: nothing here is trusted for its type. JSON with duplicate names, NaN or broken Unicode
-is refused (RFC 8725, 2.4 and RFC 7519, 4: readers that disagree about a token are an attack),
-and every claim that is used is checked, so what leaves is what `Principal` says. Only signed
-payloads come here. Called by ``paceline.auth.jwt`` after the signature.
+Invariant: no claim is trusted to have its type. JSON with duplicate names, NaN or broken Unicode is
+refused (RFC 8725, 2.4 and RFC 7519, 4: parsers that disagree about a token are an attack), and
+every claim that is used is checked, so a `Principal` holds what its type says. The signature must
+have been verified before.
 """
 
 import json
@@ -20,8 +20,8 @@ MALFORMED: Final = "the token is malformed"
 LATEST: Final = 253_402_300_799
 
 
-class Grant(msgspec.Struct, frozen=True):
-    """A principal, and the time for which the token gives it: ``start <= now < end``, seconds."""
+class VerifiedClaims(msgspec.Struct, frozen=True):
+    """A principal, and when the token is valid: ``start <= now < end``, in Unix seconds."""
 
     start: float
     end: float
@@ -29,9 +29,9 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class ClaimRules:
-    """What a token's claims must say: whose it is, for whom, when.
+    """The issuer and the audience that a token must name, if any; and its times.
 
-    ``leeway`` is how far, in seconds, the issuer's clock and ours may differ, either way.
+    ``leeway``: how far, in seconds, the issuer's clock and ours may differ, either way.
     """
 
     __slots__ = ("_audience", "_issuer", "_leeway")
@@ -41,8 +41,8 @@ class ClaimRules:
         self._audience = audience
         self._leeway = leeway
 
-    def grant(self, payload: bytes, now: float) -> Grant:
-        """Read the claims and check them at ``now``.
+    def check(self, payload: bytes, now: float) -> VerifiedClaims:
+        """Parse the claims and check them at ``now``.
 
         Errors: `Unauthorized`.
         """
@@ -60,7 +60,7 @@ class ClaimRules:
             raise Unauthorized("the token has no subject")
         token_id = _text(claims, "jti")
         principal = Principal(subject, _scopes(claims), expires_at, issuer, token_id)
-        return Grant(self._start(claims, now), self._end(expires_at, now), principal)
+        return VerifiedClaims(self._start(claims, now), self._end(expires_at, now), principal)
 
     def _end(self, expires_at: float, now: float) -> float:
         end = expires_at + self._leeway
@@ -79,7 +79,7 @@ class ClaimRules:
 
 
 def decode_object(data: bytes) -> dict[str, object]:
-    """A JSON object, read strictly.
+    """A JSON object, parsed strictly.
 
     Errors: `Unauthorized` for anything else.
     """
@@ -103,7 +103,7 @@ def _time(claims: dict[str, object], name: str) -> float | None:
 
 
 def _text(claims: dict[str, object], name: str) -> str | None:
-    """A string without control characters or lone surrogates: it will be logged and stored."""
+    """A printable string, since it will be logged and stored."""
     value = claims.get(name)
     if value is None and name not in claims:
         return None
@@ -118,7 +118,7 @@ def _audiences(claims: dict[str, object]) -> list[str]:
 
 
 def _scopes(claims: dict[str, object]) -> frozenset[str]:
-    """`scope` as in RFC 8693 and 9068, else the lists that some issuers write."""
+    """`scope` as in RFC 8693 and 9068, else the other claims that some issuers use."""
     for name in ("scope", "scp", "scopes"):
         if name in claims:
             value = claims[name]
@@ -151,8 +151,8 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_reject_constant)

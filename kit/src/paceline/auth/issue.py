@@ -1,8 +1,8 @@
-"""Tokens of our own, signed with the shared secret: for the ``token`` command and for tests.
+"""Issuing tokens, signed with the shared secret: for a ``token`` command and for tests.
 
-The counterpart of ``paceline.auth.jwt``: what is issued here verifies there with the same secret,
-and what would not verify (an empty subject, no lifetime) cannot be issued. A service that needs
-refresh, revocation or users has an identity provider and its JWKS instead.
+Invariant: what is issued here is accepted by `JwtVerifier` with the same secret, and what would not
+be (an empty subject, no lifetime) cannot be issued. A service that needs refresh, revocation or
+users has an identity provider and its JWKS instead.
 """
 
 import math
@@ -13,8 +13,8 @@ import msgspec
 from joserfc import jws
 
 from paceline.auth.claims import LATEST
+from paceline.auth.hmac_secrets import signing_key
 from paceline.auth.jwt import MAX_LENGTH
-from paceline.auth.secret import signing_key
 from paceline.clock import Clock
 from paceline.errors import ValidationError
 
@@ -32,8 +32,12 @@ def issue_token(
     """A signed token (HS256) for ``subject``, valid from now for ``expiry`` seconds.
 
     Claims: ``sub``, ``scope``, ``iat``, ``exp``, a random ``jti``, and ``iss`` and ``aud`` when
-    given. Errors: ``ValidationError`` for the subject, scopes or expiry; ``ValueError`` for a
-    secret under 32 bytes.
+    given.
+
+        token = issue_token(secret, subject="ada", scopes=["things:read"], expiry=3600, clock=clock)
+
+    Errors: ``ValidationError`` for the subject, scopes or expiry; ``ValueError`` for a secret under
+    32 bytes.
     """
     scopes = list(scopes)
     now = int(clock.time())

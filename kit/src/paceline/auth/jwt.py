@@ -1,14 +1,12 @@
-"""Bearer tokens: from a string to a `Principal`, or to a reason that is safe to show.
+"""Bearer tokens (JWT): from a string to a `Principal`, or to a reason that is safe to show.
 
-Follows RFC 8725: the key decides the algorithm, the header may only agree; nothing of the payload
-is read before the signature holds; encodings are canonical, so a token has one spelling.
-Verified tokens are remembered until they expire, with the invariant that a remembered answer is
-the one a fresh verification would give: each hit checks the time, and that the keys which
-verified the token are still in force.
+Follows RFC 8725: the key decides the algorithm, and the header may only agree; no claim is read
+before the signature is verified; encodings are canonical, so a token has one spelling. Verified
+tokens are cached until they expire. Invariant: a cached result is the one that a fresh verification
+would give: each hit checks the time, and that the keys which verified the token are still in force.
 
-The memory's key is the token itself and not its SHA-256: hashing costs 0.75 µs, more than the
-whole hit, and the dictionary compares whole strings under a hash keyed anew in each process.
-Used by the HTTP and RPC authentication layers; read ``paceline.auth.claims`` next.
+The cache's key is the token itself and not its SHA-256: hashing costs 0.75 µs, more than the whole
+hit, and the dictionary compares whole strings under a hash that each process keys anew.
 """
 
 from collections import OrderedDict
@@ -18,7 +16,7 @@ from typing import Final, Protocol
 import msgspec
 from joserfc.util import urlsafe_b64decode
 
-from paceline.auth.claims import MALFORMED, ClaimRules, Grant, decode_object
+from paceline.auth.claims import MALFORMED, ClaimRules, VerifiedClaims, decode_object
 from paceline.auth.keys import ALGORITHMS, KeySet
 from paceline.auth.principal import Principal
 from paceline.clock import Clock
@@ -27,7 +25,7 @@ from paceline.errors import Unauthorized
 MAX_LENGTH: Final = 8 * 1024
 
 _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
-# Header members that change what a token is; "crit" names others that we would have to know.
+# Header members that change what a token is; "crit" names others that we would have to support.
 _REFUSED_MEMBERS = ("crit", "b64", "enc", "zip")
 _MAX_HEADERS = 64
 _PARTS = 3
@@ -35,22 +33,22 @@ _PARTS_ENCRYPTED = 5
 
 
 class KeySource(Protocol):
-    """Where verification keys come from: `Secrets` or `JwksSource`."""
+    """Where verification keys come from; such as `HmacSecrets`, `JwksSource`."""
 
     @property
     def keys(self) -> KeySet:
-        """The keys in force. Replaced whole when they change, never changed in place."""
+        """The keys in force. A change replaces the whole set, never modifies it."""
         ...
 
-    def missed(self, algorithm: str) -> None:
-        """A token named a key nobody has. Must not wait: the token is refused right away."""
+    def on_unknown_key(self, algorithm: str) -> None:
+        """A token's key is in no source. Must not block: the token is refused at once."""
         ...
 
 
-class _Remembered(msgspec.Struct, frozen=True):
+class _CachedToken(msgspec.Struct, frozen=True):
     source: KeySource
     keys: KeySet
-    grant: Grant
+    claims: VerifiedClaims
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -58,15 +56,18 @@ class _Header(msgspec.Struct, frozen=True):
     kid: str | None
 
 
-class Verifier:
+class JwtVerifier:
     """Verifies JWTs in the JWS compact form with the keys of ``sources``, without any I/O.
 
-    ``issuer`` and ``audience`` are checked when given; ``leeway`` (seconds) is how far the
-    issuer's clock may differ from ours; ``remember`` is how many verified tokens are kept, each
-    at about its own length, 0 for none. Not thread-safe: for one event loop.
+    ``issuer`` and ``audience`` are checked when given. ``leeway``: how many seconds the issuer's
+    clock may differ from ours. ``cache_size``: how many verified tokens are cached, each at about
+    its own length in bytes; 0 for none. Not thread-safe: for one event loop.
+
+        verifier = JwtVerifier([HmacSecrets(secret)], clock, issuer="https://issuer")
+        principal = verifier.verify(token)
     """
 
-    __slots__ = ("_clock", "_headers", "_limit", "_remembered", "_rules", "_sources")
+    __slots__ = ("_cache_size", "_clock", "_headers", "_rules", "_sources", "_tokens")
 
     def __init__(
         self,
@@ -76,14 +77,14 @@ class Verifier:
         issuer: str | None = None,
         audience: str | None = None,
         leeway: float = 30.0,
-        remember: int = 10_000,
+        cache_size: int = 10_000,
     ) -> None:
         self._sources = tuple(sources)
         self._clock = clock
         self._rules = ClaimRules(issuer=issuer, audience=audience, leeway=leeway)
-        self._limit = remember
+        self._cache_size = cache_size
         self._headers: dict[bytes, _Header] = {}
-        self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
+        self._tokens: OrderedDict[str, _CachedToken] = OrderedDict()
 
     def verify(self, token: str) -> Principal:
         """The principal of ``token`` (without "Bearer ").
@@ -91,30 +92,30 @@ class Verifier:
         Errors: `Unauthorized`; its message suits an ``error_description`` (RFC 6750: printable
         ASCII, no quotes) and never holds a part of the token.
         """
-        remembered = self._remembered.get(token)
-        if remembered is not None:
-            grant = remembered.grant
-            in_force = remembered.source.keys is remembered.keys
-            if in_force and grant.start <= self._clock.time() < grant.end:
-                self._remembered.move_to_end(token)
-                return grant.principal
-            del self._remembered[token]
+        cached = self._tokens.get(token)
+        if cached is not None:
+            claims = cached.claims
+            in_force = cached.source.keys is cached.keys
+            if in_force and claims.start <= self._clock.time() < claims.end:
+                self._tokens.move_to_end(token)
+                return claims.principal
+            del self._tokens[token]
         return self._verify(token)
 
     def _verify(self, token: str) -> Principal:
         segment, signed, signature = _split(token)
-        header = self._headers.get(segment) or _read_header(segment)
+        header = self._headers.get(segment) or _parse_header(segment)
         source, keys = self._check_signature(header, signed, signature)
-        grant = self._rules.grant(_decode(signed[len(segment) + 1 :]), self._clock.time())
-        self._remember_header(segment, header)
-        if self._limit > 0:
-            if len(self._remembered) >= self._limit:
-                self._remembered.popitem(last=False)
-            self._remembered[token] = _Remembered(source, keys, grant)
-        return grant.principal
+        claims = self._rules.check(_decode(signed[len(segment) + 1 :]), self._clock.time())
+        self._cache_header(segment, header)
+        if self._cache_size > 0:
+            if len(self._tokens) >= self._cache_size:
+                self._tokens.popitem(last=False)
+            self._tokens[token] = _CachedToken(source, keys, claims)
+        return claims.principal
 
-    def _remember_header(self, segment: bytes, header: _Header) -> None:
-        """An issuer writes the same header into all its tokens. Only signed ones come here."""
+    def _cache_header(self, segment: bytes, header: _Header) -> None:
+        """An issuer's tokens all have the same header. Only that of a verified token is cached."""
         if len(self._headers) >= _MAX_HEADERS:
             self._headers.clear()
         self._headers[segment] = header
@@ -132,7 +133,7 @@ class Verifier:
         if known:
             raise Unauthorized("the token's signature is wrong")
         for source in self._sources:
-            source.missed(header.algorithm)
+            source.on_unknown_key(header.algorithm)
         raise Unauthorized("the token's key is not known")
 
 
@@ -151,7 +152,7 @@ def _split(token: str) -> tuple[bytes, bytes, bytes]:
     return header, header + b"." + payload, _decode(signature)
 
 
-def _read_header(segment: bytes) -> _Header:
+def _parse_header(segment: bytes) -> _Header:
     header = decode_object(_decode(segment))
     if any(name in header for name in _REFUSED_MEMBERS):
         raise Unauthorized("the token has a header that is not accepted")
@@ -167,7 +168,7 @@ def _read_header(segment: bytes) -> _Header:
 
 def _decode(segment: bytes) -> bytes:
     try:
-        # Strict: no padding, no foreign characters, no stray bits in the last one.
+        # Strict: no padding, no other characters, no unused bits set in the last one.
         return urlsafe_b64decode(segment)
     except ValueError as exc:
         raise Unauthorized(MALFORMED) from exc

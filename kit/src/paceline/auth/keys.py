@@ -1,10 +1,9 @@
-"""Keys that verify, each with the one algorithm it is for.
+"""Keys that verify signatures, each with the one algorithm it is for.
 
-Invariant (RFC 8725, 3.1): the algorithm belongs to the key and the token's header may only agree
-with it. A public key can therefore never be used as an HMAC secret, and "none" names no key.
-A `KeySet` never changes: whoever holds keys replaces the whole set, and `Verifier` tells by its
-identity that a remembered token was verified with keys that are still in force.
-Made by ``paceline.auth.secret`` and ``paceline.auth.jwk``.
+Invariant (RFC 8725, 3.1): the algorithm belongs to the key, and the token's header may only agree
+with it. A public key can therefore never be used as an HMAC secret, and "none" names no key. A
+`KeySet` is immutable: whoever holds keys replaces the whole set, and its identity shows whether a
+cached token was verified with keys that are still in force.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,7 @@ from typing import Final
 from joserfc.jwa import JWS_ALGORITHMS, JWSAlgModel
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-# Ed25519 keys are announced as "EdDSA" by nearly every issuer; RFC 9864's own name is not read.
+# Nearly every issuer publishes Ed25519 keys as "EdDSA"; RFC 9864's own name is not supported.
 ALGORITHMS: Final[Mapping[str, JWSAlgModel]] = MappingProxyType(
     {
         model.name: model
@@ -35,8 +34,8 @@ class VerificationKey:
     def __init__(
         self, algorithm: str, key: OctKey | RSAKey | ECKey | OKPKey, *, kid: str | None = None
     ) -> None:
-        self.algorithm = algorithm
-        self.kid = kid
+        self.algorithm: str = algorithm
+        self.kid: str | None = kid
         self._key = key
         self._model = ALGORITHMS[algorithm]
 
@@ -46,7 +45,7 @@ class VerificationKey:
 
 
 class KeySet:
-    """An immutable handful of keys. Compared by identity."""
+    """An immutable set of keys, compared by identity."""
 
     __slots__ = ("_keys",)
 
@@ -54,7 +53,7 @@ class KeySet:
         self._keys = tuple(keys)
 
     def __len__(self) -> int:
-        """How many keys."""
+        """The number of keys."""
         return len(self._keys)
 
     def candidates(self, algorithm: str, kid: str | None) -> list[VerificationKey]:

@@ -1,8 +1,8 @@
-"""Who is calling, as proven by a verified token.
+"""The caller's identity, as proven by a verified token.
 
-A `Principal` is handed to handlers as an explicit argument, never found in ambient state, so a
-function that needs the caller's identity says so in its signature. It is immutable and shared:
-one verified token gives the same object until it expires. Made by ``paceline.auth.claims``.
+A `Principal` is passed to handlers as an explicit argument and is never ambient, so a function that
+needs the caller's identity says so in its signature. It is immutable and shared: a token gives the
+same object until it expires.
 """
 
 import msgspec

@@ -36,11 +36,11 @@ class Caller(Generic[K, V]):
     __slots__ = ("called_at", "captured", "deadline", "future", "item")
 
     def __init__(self, item: "_Item[K, V]", future: "asyncio.Future[V]") -> None:
-        self.item = item
-        self.future = future
-        self.deadline = current_deadline()
+        self.item: _Item[K, V] = item
+        self.future: asyncio.Future[V] = future
+        self.deadline: Deadline | None = current_deadline()
         self.captured: object = None
-        self.called_at = 0.0
+        self.called_at: float = 0.0
 
 
 class _Item(Generic[K, V]):
@@ -49,8 +49,8 @@ class _Item(Generic[K, V]):
     __slots__ = ("batch", "callers", "identity", "key")
 
     def __init__(self, identity: Hashable, key: K) -> None:
-        self.identity = identity
-        self.key = key
+        self.identity: Hashable = identity
+        self.key: K = key
         self.callers: list[Caller[K, V]] = []
         self.batch: _Batch[K, V] | None = None  # None while it is queued
 
@@ -73,7 +73,7 @@ class _Batch(Generic[K, V]):
 
     def __init__(self) -> None:
         self.items: list[_Item[K, V]] = []
-        self.callers = 0  # that still wait
+        self.callers: int = 0  # that still wait
         self.deadline: Deadline | None = None
 
     def seal(self, items: list[_Item[K, V]]) -> None:

@@ -18,7 +18,7 @@ from paceline.commands.one_off import get_settings, run_once
 from paceline.commands.options import USAGE, ConfigFile, fail, load_or_fail
 from paceline.commands.settings import NatsSettings
 from paceline.commands.spec import ServiceSpec
-from paceline.engines import EngineError, nats_url_of
+from paceline.engines import EngineError, find_nats_url
 from paceline.errors import Error, chain
 from paceline.log import new_logger
 from paceline.messaging.nats import DeadLetters, NatsBus, StoredDeadLetter, dead_letter_stream
@@ -135,7 +135,7 @@ class _Queue:
         folder = config.data_dir / "nats"
         program = f"`{self._name} run`"
         try:
-            kept = nats_url_of(folder)
+            kept = find_nats_url(folder)
         except (EngineError, OSError) as exc:
             fail(f"cannot see what {program} keeps in {folder}: {exc}")
         if kept is None:

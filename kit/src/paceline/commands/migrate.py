@@ -24,7 +24,7 @@ from paceline.postgres.migrate import (
     Progress,
     ServerError,
     Step,
-    create_pair,
+    create_migration,
     open_migrator,
 )
 
@@ -97,7 +97,7 @@ def migrator_commands(connect: OpenMigrator, folder: Callable[[], Path]) -> type
     def new(name: Annotated[str, typer.Argument(help="Such as create_records.")]) -> None:
         """Make an empty pair of migration files with the next number."""
         try:
-            for path in create_pair(folder(), name):
+            for path in create_migration(folder(), name):
                 typer.echo(path)
         except Error as exc:
             raise _failure(exc) from exc

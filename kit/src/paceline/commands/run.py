@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import typer
 
+import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
 from paceline.commands.options import fail, with_flags
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import (
@@ -28,18 +29,17 @@ from paceline.commands.settings import (
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.token import new_token
 from paceline.commands.wiring import Process, ProcessSpec
-from paceline.config import Loaded, describe, format_duration
+from paceline.config import Loaded, effective_settings, format_duration
 from paceline.engines import (
     EngineError,
     EngineGroup,
     NatsEngine,
     PostgresEngine,
     RedisEngine,
-    kept_text,
+    read_or_create_text,
 )
 from paceline.lifecycle import ExitCode, Service
 from paceline.log import Logger
-from paceline.postgres.migrate import SchemaUpgrade, Step
 
 C = TypeVar("C", bound=ServiceSettings)
 _SUBJECT: Final = "developer"
@@ -71,7 +71,7 @@ def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             service=spec.name,
             version=spec.version,
             works=True,
-            settings=describe(replace(loaded, config=config)),
+            settings=effective_settings(replace(loaded, config=config)),
             before=development.services,
         ),
     )
@@ -90,7 +90,7 @@ class Development(Generic[C]):
         if isinstance(config, GrpcSettings):
             changes["grpc_reflection"] = True
         if isinstance(config, AuthSettings) and config.jwt_secret is None:
-            changes["jwt_secret"] = kept_text(config.data_dir / "jwt-secret", _new_secret)
+            changes["jwt_secret"] = read_or_create_text(config.data_dir / "jwt-secret", _new_secret)
         if isinstance(config, PostgresSettings) and config.database_url is None:
             changes["database_url"] = self._engines.postgres(config)
         self._own_nats = isinstance(config, NatsSettings) and config.nats_url is None
@@ -107,7 +107,9 @@ class Development(Generic[C]):
         found: list[Service] = [EngineGroup(engines)] if engines else []
         if self._spec.migrations and isinstance(self.config, PostgresSettings):
             dsn = self.config.get_database_url()
-            found.append(SchemaUpgrade(dsn, self._spec.get_migrations(), _MigrationOutput()))
+            found.append(
+                migrate_room.SchemaUpgrade(dsn, self._spec.get_migrations(), _MigrationOutput())
+            )
         return found
 
     def greeting(self, process: Process) -> str:
@@ -166,7 +168,7 @@ class _OwnEngines:
 
 
 class _MigrationOutput:
-    def applied(self, step: Step, seconds: float) -> None:
+    def applied(self, step: "migrate_room.Step", seconds: float) -> None:
         """Show one migration."""
         say(f"migrated {step} in {seconds * 1000:.0f} ms")
 

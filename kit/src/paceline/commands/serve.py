@@ -10,18 +10,18 @@ from typing import Any, Final
 
 import typer
 
+import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
 from paceline.commands.admin import require_token
 from paceline.commands.options import USAGE, fail, with_flags
-from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, inherited, supervise
+from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, supervise, take_handoff
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import PostgresSettings, ServiceSettings
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.wiring import Process, ProcessSpec
-from paceline.config import Loaded, describe
+from paceline.config import Loaded, effective_settings
 from paceline.errors import Error
 from paceline.lifecycle import Service
 from paceline.log import Log
-from paceline.postgres.migrate import SchemaCheck
 
 _STOP_MARGIN: Final = 3.0  # seconds a supervisor waits beyond what its workers allow themselves
 
@@ -42,7 +42,7 @@ def serve_commands(spec: ServiceSpec) -> typer.Typer:
 def _serve(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     """Serve requests, on the database that is given: for production."""
     config: ServiceSettings = loaded.config
-    handoff = inherited()
+    handoff = take_handoff()
     if config.workers > 1 and handoff is None:
         _become_supervisor(spec, config)
     log = new_log(config)
@@ -56,7 +56,7 @@ def _serve(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
         ProcessSpec(
             service=spec.name,
             version=spec.version,
-            settings=describe(loaded),
+            settings=effective_settings(loaded),
             before=schema_check(spec, config),
             handoff=handoff,
         ),
@@ -64,7 +64,7 @@ def _serve(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
 
     def ready() -> None:
         if process.link is not None:
-            process.link.tell_ready()
+            process.link.report_ready()
         log.info("ready", **_addresses(process, config), version=spec.version)
 
     run_process(process, log, ready)
@@ -83,7 +83,7 @@ def _work(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             version=spec.version,
             serves=False,
             works=True,
-            settings=describe(loaded),
+            settings=effective_settings(loaded),
             before=schema_check(spec, config),
         ),
     )
@@ -98,7 +98,11 @@ def schema_check(spec: ServiceSpec, config: ServiceSettings) -> Sequence[Service
     """A schema that is older than the code must be migrated first, by the operator."""
     if not spec.migrations or not isinstance(config, PostgresSettings):
         return ()
-    return (SchemaCheck(config.get_database_url(), spec.get_migrations(), program=spec.name),)
+    return (
+        migrate_room.SchemaCheck(
+            config.get_database_url(), spec.get_migrations(), program=spec.name
+        ),
+    )
 
 
 def _addresses(process: Process, config: ServiceSettings) -> dict[str, object]:

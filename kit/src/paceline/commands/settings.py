@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
-from paceline.auth import weak_secret
+from paceline.auth import secret_weakness
 from paceline.config import (
     ByteSize,
     Duration,
@@ -23,14 +23,14 @@ from paceline.config import (
     Secret,
     SecretUrl,
     Settings,
-    readable_by,
-    vetted,
+    checked_by,
+    parsed_by,
 )
 from paceline.log import Format
-from paceline.trace import OTLP_ENDPOINT, parse_endpoint
+from paceline.trace import OTLP_ENDPOINT_FORMAT, parse_otlp_endpoint
 
-TokenSecret = Annotated[Secret, vetted(weak_secret, expected="at least 32 random bytes")]
-OtlpEndpoint = Annotated[str, readable_by(parse_endpoint, expected=OTLP_ENDPOINT)]
+TokenSecret = Annotated[Secret, checked_by(secret_weakness, expected="at least 32 random bytes")]
+OtlpEndpoint = Annotated[str, parsed_by(parse_otlp_endpoint, expected=OTLP_ENDPOINT_FORMAT)]
 Command: TypeAlias = Literal["run", "serve", "worker", "migrate", "token", "config"]
 """A command that reads the settings."""
 

@@ -10,7 +10,7 @@ import typer
 
 from paceline.commands.options import ConfigFile, load_or_fail
 from paceline.commands.spec import ServiceSpec
-from paceline.config import as_json, as_text, describe
+from paceline.config import effective_settings, settings_as_json, settings_as_text
 
 
 def config_commands(spec: ServiceSpec) -> typer.Typer:
@@ -28,7 +28,7 @@ def config_commands(spec: ServiceSpec) -> typer.Typer:
         config_file: ConfigFile = None,
     ) -> None:
         """Print the effective configuration and where each value came from; secrets are masked."""
-        rows = describe(load_or_fail(settings, {}, config_file))
-        typer.echo(as_json(rows) if as_data else as_text(rows), nl=False)
+        rows = effective_settings(load_or_fail(settings, {}, config_file))
+        typer.echo(settings_as_json(rows) if as_data else settings_as_text(rows), nl=False)
 
     return app

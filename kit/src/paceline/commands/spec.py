@@ -9,13 +9,13 @@ Rejected: a base class to derive from, which hides what is called when.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
 
 from paceline.commands.lazy import LazyCommand
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from paceline.commands.doctor import Check, DoctorRun
     from paceline.commands.settings import ServiceSettings
     from paceline.commands.wiring import Process, Wiring
@@ -56,8 +56,10 @@ class ServiceSpec:
         found: Callable[[Any, Wiring], None] = load_object(self.build)
         return found
 
-    def get_migrations(self) -> Traversable:
+    def get_migrations(self) -> "Traversable":
         """The folder of its migrations. Errors: ValueError when it has none."""
+        from importlib.resources import files  # noqa: PLC0415 - ten modules that --help can spare
+
         package, _, folder = self.migrations.partition(":")
         if not folder:
             raise ValueError(f"{self.name} states no migrations")

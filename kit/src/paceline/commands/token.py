@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from paceline.auth import issue_token
+import paceline.auth as auth_room  # its names are imported when they are used
 from paceline.clock import SystemClock
 from paceline.commands.one_off import get_settings, load_for
 from paceline.commands.options import USAGE, ConfigFile, fail
@@ -55,7 +55,7 @@ def new_token(config: AuthSettings, subject: str, scopes: Iterable[str]) -> str:
     Errors: ``Error(INVALID_ARGUMENT)`` for a subject or scope that no token can have;
     ``ValueError`` without a secret.
     """
-    return issue_token(
+    return auth_room.issue_token(
         config.get_jwt_secret().encode(),
         subject=subject,
         scopes=scopes,

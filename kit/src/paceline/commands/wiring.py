@@ -30,8 +30,8 @@ from paceline.http import App, HttpServer
 from paceline.lifecycle import Lifecycle, OnShutdown, Service
 from paceline.metrics import LoopLag, Metrics
 from paceline.resilience import LoadShedder
-from paceline.stats import HasStats, StatsEntry
-from paceline.trace import BatchSpans, TraceExport, Tracer, recording, sender_to
+from paceline.stats import HasStats
+from paceline.trace import BatchSpans, TraceExport, Tracer, otlp_sender, recording_span
 
 T = TypeVar("T")
 ServerT = TypeVar("ServerT", bound="Server")
@@ -114,8 +114,8 @@ class Wiring:
     def __init__(self, config: ServiceSettings, log: AdminLog, spec: ProcessSpec) -> None:
         self.spec = spec
         self.log = log
-        self.clock = SystemClock()
-        self.app = App()
+        self.clock: SystemClock = SystemClock()
+        self.app: App = App()
         self.limits: dict[str, object] = {}
         self._config = config
         self._services: list[Service] = []
@@ -123,18 +123,22 @@ class Wiring:
         self._streams: list[Service] = []
         self._lifecycle: Lifecycle | None = None
         self._metrics = Metrics(version=spec.version, exemplar=_recorded_trace)
-        self.metrics = self._metrics if config.enable_metrics and spec.listens else None
-        self.health = Health({}, log, draining=lambda: self._get_lifecycle().draining)
-        self.link = (
-            self.add(SupervisorLink(spec.handoff, on_leave=self._hand_over))
+        self.metrics: Metrics | None = (
+            self._metrics if config.enable_metrics and spec.listens else None
+        )
+        self.health: Health = Health({}, log, draining=lambda: self._get_lifecycle().draining)
+        self.link: SupervisorLink | None = (
+            self.add(SupervisorLink(spec.handoff, on_retire=self._hand_over))
             if spec.handoff
             else None
         )
-        self.admin = self._admin_server() if spec.listens else None
+        self.admin: HttpServer | None = self._admin_server() if spec.listens else None
         for service in spec.before:
             self.add(service)
+        self.tracer: Tracer
+        self.observer: Observer | None
         self.tracer, self.observer = self._traces()
-        self.shedder = self.add(
+        self.shedder: LoadShedder = self.add(
             LoadShedder(
                 self.clock, log, max_in_flight=config.max_in_flight, target_delay=config.shed_delay
             )
@@ -162,7 +166,7 @@ class Wiring:
         if isinstance(part, HasStats):
             known = True
             for entry in part.stats_entries():
-                self._watch(entry)
+                self._metrics.stats_collector.add(entry)
         for name, check in (ready or {}).items():
             self.health.add(name, check)
         if not known:
@@ -211,20 +215,13 @@ class Wiring:
     def _hand_over(self) -> None:
         self._get_lifecycle().hand_over()
 
-    def _watch(self, entry: StatsEntry) -> None:
-        watched = self._metrics.watched
-        if entry.read is not None:
-            watched.read(entry.group, entry.name, entry.read)
-        elif entry.query is not None:
-            watched.ask(entry.group, entry.name, entry.query)
-
     def _traces(self) -> tuple[Tracer, Observer | None]:
         """Without an endpoint nothing is recorded: ids are passed on, and stand in the logs."""
         config = self._config
         if config.otel_endpoint is None:
             return Tracer(ratio=config.trace_ratio), None
         service = self.spec.name.replace(" ", "-")
-        connect = sender_to(config.otel_endpoint, service=service, version=self.spec.version)
+        connect = otlp_sender(config.otel_endpoint, service=service, version=self.spec.version)
         export = self.add(TraceExport(connect, self.log))
         return Tracer(export.record, ratio=config.trace_ratio), BatchSpans()
 
@@ -241,7 +238,7 @@ class Wiring:
             self.health,
             metrics=self.metrics,
             settings=self.spec.settings,
-            state=self._metrics.watched.state,
+            state=self._metrics.stats_collector.state,
             tasks=tasks,
             profiler=profiler,
         )
@@ -263,5 +260,5 @@ class Wiring:
 
 def _recorded_trace() -> str | None:
     """The id of the trace that is being recorded, for an exemplar."""
-    span = recording()
+    span = recording_span()
     return None if span is None else span.trace_id

@@ -66,9 +66,9 @@ class Deadline:
     __slots__ = ("operation", "spec", "task", "when")
 
     def __init__(self, when: float, task: "asyncio.Task[Any] | None", spec: DeadlineSpec) -> None:
-        self.when = when
-        self.task = task
-        self.spec = spec
+        self.when: float = when
+        self.task: asyncio.Task[Any] | None = task
+        self.spec: DeadlineSpec = spec
         self.operation: str | None = None
 
     def error(self) -> DeadlineExceeded:
@@ -232,7 +232,7 @@ class SharedDeadline:
     """
 
     def __init__(self, seconds: float, name: str, *, set_by: str | None = None) -> None:
-        self.spec = DeadlineSpec(seconds, name, set_by)
+        self.spec: DeadlineSpec = DeadlineSpec(seconds, name, set_by)
         self._scopes: dict[DeadlineScope, None] = {}  # the oldest first
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -317,9 +317,9 @@ class DeadlineScope(Deadline):
     def __init__(self, timer: _Timer) -> None:
         self._timer = timer
         self._cancelled = False
-        self.spec = timer.spec
-        self.operation = None
-        self.when = 0.0
+        self.spec: DeadlineSpec = timer.spec
+        self.operation: str | None = None
+        self.when: float = 0.0
 
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()

@@ -1,17 +1,27 @@
-"""Typed configuration: one frozen class, five layers, every mistake reported at once.
+"""Typed configuration: one frozen class, five layers, every problem reported at once.
 
 flag > environment > ``.env`` > config file (TOML or YAML) > default. Invariants: every layer is
-text in one grammar, so "15s" means the same everywhere; `load` remembers where each value came
-from; a secret's value is in no error, no repr and no report. pydantic decides what is valid;
-reading the layers is ours.
-A service writes one `Settings` class and calls `load` in ``cli``; read ``settings``, then ``load``.
+text in one grammar, so "15s" means the same everywhere; `load` records where each value came from;
+a secret's value is in no error, no repr and no report. pydantic validates; the layers are read
+here.
+
+    class Config(Settings):
+        port: Port = 8080
+        "TCP port to listen on."
+
+    config = load(Config).config
 """
 
 from paceline.config.duration import format_duration, parse_duration
 from paceline.config.load import Loaded, Needed, load
-from paceline.config.problem import ConfigError, Layer, Origin, Problem
-from paceline.config.report import EffectiveSetting, as_json, as_text, describe
-from paceline.config.secret import Secret, SecretUrl, vetted
+from paceline.config.problem import ConfigError, Layer, Origin, SettingProblem
+from paceline.config.report import (
+    EffectiveSetting,
+    effective_settings,
+    settings_as_json,
+    settings_as_text,
+)
+from paceline.config.secret import Secret, SecretUrl, checked_by
 from paceline.config.settings import Settings
 from paceline.config.size import format_size, parse_size
 from paceline.config.types import (
@@ -24,9 +34,10 @@ from paceline.config.types import (
     Port,
     PositiveInt,
     Ratio,
-    numbers_for,
-    readable_by,
+    numbers_by_name,
+    parsed_by,
 )
+from paceline.config.value_format import ValueFormat
 
 __all__ = [
     "ByteSize",
@@ -43,20 +54,21 @@ __all__ = [
     "Origin",
     "Port",
     "PositiveInt",
-    "Problem",
     "Ratio",
     "Secret",
     "SecretUrl",
+    "SettingProblem",
     "Settings",
-    "as_json",
-    "as_text",
-    "describe",
+    "ValueFormat",
+    "checked_by",
+    "effective_settings",
     "format_duration",
     "format_size",
     "load",
-    "numbers_for",
+    "numbers_by_name",
     "parse_duration",
     "parse_size",
-    "readable_by",
-    "vetted",
+    "parsed_by",
+    "settings_as_json",
+    "settings_as_text",
 ]

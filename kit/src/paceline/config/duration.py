@@ -1,9 +1,9 @@
 """Durations as Go writes them: "15s", "1m30s", "1.5h", "300ms".
 
-The grammar is ``time.ParseDuration``'s, less the negative ones, which no setting wants. Invariant:
-sums are in whole nanoseconds and bounded as Go's are (about 292 years); only the result is a
-float, in seconds, as asyncio takes it. `format_duration` is the inverse, without Go's zeros:
-"24h", not "24h0m0s". Used by ``types`` and for defaults in a service's `Settings`.
+The grammar is ``time.ParseDuration``'s without negative ones, which no setting needs. Invariant:
+sums are in whole nanoseconds and bounded as Go's are (about 292 years); only the result is a float,
+in seconds, as asyncio takes it. `format_duration` is the inverse, without Go's zeros: "24h", not
+"24h0m0s".
 """
 
 import re
@@ -21,15 +21,15 @@ _NANOSECONDS: Final = {
     "m": 60 * 1_000_000_000,
     "h": 3600 * 1_000_000_000,
 }
-_MOST: Final = 2**63 - 1
+_MAX: Final = 2**63 - 1
 _TERM: Final = re.compile(r"([0-9]*)(?:\.([0-9]*))?(ns|[u\u00b5\u03bc]s|ms|s|m|h)")
-# More digits than any value needs, and too few for arithmetic on them to take time.
-_MOST_CHARACTERS: Final = 256
+# More digits than any value needs, and few enough that arithmetic on them is quick.
+_MAX_CHARACTERS: Final = 256
 
 
 def parse_duration(text: str) -> float:
     """The duration in seconds. Errors: ``ValueError`` that says what was expected."""
-    nanoseconds = _parse(text) if len(text) <= _MOST_CHARACTERS else None
+    nanoseconds = _parse(text) if len(text) <= _MAX_CHARACTERS else None
     if nanoseconds is None:
         raise ValueError(f"expected {EXPECTED}")
     return nanoseconds / 1_000_000_000
@@ -48,11 +48,11 @@ def _parse(text: str) -> int | None:
         whole, fraction, unit = term[1], term[2] or "", _NANOSECONDS[term[3]]
         if not whole and not fraction:
             return None
-        # A fraction by way of a float, as Go does it: "0.3333333333333333333h" is 20 minutes.
+        # The fraction is computed with floats, as Go does: "0.3333333333333333333h" is 20 minutes.
         total += int(whole or "0") * unit
         total += int(int(fraction or "0") * (unit / 10 ** len(fraction)))
         position = term.end()
-    return total if position and total <= _MOST else None
+    return total if position and total <= _MAX else None
 
 
 def format_duration(seconds: float) -> str:
@@ -61,7 +61,7 @@ def format_duration(seconds: float) -> str:
     Errors: ``ValueError`` for one that is negative or not finite.
     """
     if not 0 <= seconds < float("inf"):
-        raise ValueError("a duration is not negative, and finite")
+        raise ValueError("a duration must be finite and not negative")
     rest = round(seconds * 1_000_000_000)
     if rest == 0:
         return "0s"

@@ -1,8 +1,8 @@
-"""Loading: the layers merged, validated once, every problem told, every origin kept.
+"""Loading: the layers merged, validated once, every problem reported, every origin recorded.
 
-flag > environment > ``.env`` > config file > default. The validation library decides what is
-valid; what it says about it is replaced by one wording, "expected …, got …", made from the
-field's own type (``form``). Called by the command line; ``report`` shows the result.
+flag > environment > ``.env`` > config file > default. The validation library decides what is valid;
+its messages are replaced by one wording, "expected …, got …", made from the field's own type
+(``value_format``).
 """
 
 import json
@@ -16,29 +16,29 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from paceline.config.form import expectation, is_optional, is_secret
-from paceline.config.problem import ConfigError, Layer, Origin, Problem
-from paceline.config.secret import mask_url
-from paceline.config.settings import Settings
-from paceline.config.sources import (
-    Found,
-    Given,
+from paceline.config.layers import (
+    LayerValue,
+    LayerValues,
     read_dotenv,
     read_environment,
     read_file,
     read_flags,
 )
+from paceline.config.problem import ConfigError, Layer, Origin, SettingProblem
+from paceline.config.secret import WEAK, mask_url
+from paceline.config.settings import Settings
+from paceline.config.value_format import expectation, is_optional, is_secret
 
 Needed: TypeAlias = Callable[[Mapping[str, object]], Collection[str]]
 S = TypeVar("S", bound=Settings)
 S_co = TypeVar("S_co", bound=Settings, covariant=True)
 
-_MOST_SHOWN: Final = 80
+_MAX_SHOWN: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[S_co]):
-    """A valid configuration, where each field's value came from, and what looked odd."""
+    """A valid configuration, the origin of each field's value, and warnings."""
 
     config: S_co
     origins: Mapping[str, Origin]
@@ -54,10 +54,10 @@ def load(
     file: Path | None = None,
     needed: Needed | None = None,
 ) -> Loaded[S]:
-    """Read all layers into one ``settings``.
+    """Load all layers into an instance of ``settings``.
 
-    ``flags`` are values by field name, None for one not given. ``env`` is the process's
-    environment unless given. ``dotenv`` need not exist; ``file`` must.
+    ``flags``: values by field name, None for one not given. ``env``: by default the process's
+    environment. ``dotenv`` need not exist; ``file`` must.
 
     ``needed`` names the fields that must be given, in view of those that are: it gets their values,
     as text those that are not valid.
@@ -68,10 +68,10 @@ def load(
     """
     variables = {name: settings.variable(name) for name in settings.model_fields}
     prefix = settings.variable("")
-    # The weakest first: a later one replaces what it names.
+    # The lowest precedence first: a later layer overrides.
     layers = [
-        read_file(variables, file) if file else Found(),
-        read_dotenv(variables, prefix, dotenv) if dotenv else Found(),
+        read_file(variables, file) if file else LayerValues(),
+        read_dotenv(variables, prefix, dotenv) if dotenv else LayerValues(),
         read_environment(variables, prefix, os.environ if env is None else env),
         read_flags(variables, flags or {}),
     ]
@@ -91,24 +91,26 @@ def load(
 
 def _missing(
     settings: type[Settings],
-    given: Mapping[str, Given],
+    given: Mapping[str, LayerValue],
     config: Settings | None,
     needed: Needed | None,
-) -> Iterable[Problem]:
-    # An empty text for a field that may be None says "none": that is not giving it.
+) -> Iterable[SettingProblem]:
+    # An empty text for a field that may be None means None, so it is not given.
     present = {
-        name: getattr(config, name) if config else _alone(settings.model_fields[name], value.value)
+        name: getattr(config, name)
+        if config
+        else _value_by_itself(settings.model_fields[name], value.value)
         for name, value in given.items()
-        if not _says_none(settings, name, value)
+        if not _means_none(settings, name, value)
     }
     for name in needed(present) if needed is not None else ():
         if name not in present:
             message = f"required, not set; expected {expectation(settings.model_fields[name])}"
-            yield Problem(settings.variable(name), message)
+            yield SettingProblem(settings.variable(name), message)
 
 
-def _alone(field: FieldInfo, value: object) -> object:
-    """What a value means when others are not valid; itself when it is not valid either."""
+def _value_by_itself(field: FieldInfo, value: object) -> object:
+    """The value validated without the others; as it is if it is not valid."""
     annotation: Any = field.rebuild_annotation()
     try:
         return TypeAdapter[object](annotation).validate_python(value)
@@ -116,26 +118,28 @@ def _alone(field: FieldInfo, value: object) -> object:
         return value
 
 
-def _says_none(settings: type[Settings], name: str, given: Given) -> bool:
+def _means_none(settings: type[Settings], name: str, given: LayerValue) -> bool:
     return given.value == "" and is_optional(settings.model_fields[name])
 
 
-def _validate(settings: type[S], given: Mapping[str, Given]) -> tuple[S | None, list[Problem]]:
+def _validate(
+    settings: type[S], given: Mapping[str, LayerValue]
+) -> tuple[S | None, list[SettingProblem]]:
     values = {
-        name: None if _says_none(settings, name, value) else value.value
+        name: None if _means_none(settings, name, value) else value.value
         for name, value in given.items()
     }
     try:
         return settings.model_validate(values), []
     except ValidationError as exc:
-        # Outside this block lest the error, which holds the values, becomes a problem's context.
+        # Outside of this block, or the error, which holds the values, would become a context.
         errors = exc.errors(include_url=False)
     return None, list(_problems(settings, given, errors))
 
 
 def _problems(
-    settings: type[Settings], given: Mapping[str, Given], errors: Iterable[ErrorDetails]
-) -> Iterable[Problem]:
+    settings: type[Settings], given: Mapping[str, LayerValue], errors: Iterable[ErrorDetails]
+) -> Iterable[SettingProblem]:
     first: dict[str, ErrorDetails] = {}
     for error in errors:
         first.setdefault(str(error["loc"][0]) if error["loc"] else "", error)
@@ -144,24 +148,28 @@ def _problems(
             continue
         error = first[name]
         if not name:
-            yield Problem(settings.variable("*"), _own_words(error))
+            yield SettingProblem(settings.variable("*"), _validator_message(error))
             continue
         source = given.get(name)
         message = _message(settings.model_fields[name], error, source)
-        yield Problem(settings.variable(name), message, source.origin if source else None)
+        yield SettingProblem(settings.variable(name), message, source.origin if source else None)
 
 
-def _message(field: FieldInfo, error: ErrorDetails, given: Given | None) -> str:
+def _message(field: FieldInfo, error: ErrorDetails, given: LayerValue | None) -> str:
     if given is None:
         return f"required, not set; expected {expectation(field)}"
-    if error["type"] == "fault":
+    if error["type"] == WEAK:
         return f"expected {expectation(field)}, got {error['msg']}"
-    rule = _own_words(error) if error["type"] == "value_error" else f"expected {expectation(field)}"
+    rule = (
+        _validator_message(error)
+        if error["type"] == "value_error"
+        else f"expected {expectation(field)}"
+    )
     return rule if is_secret(field) else f"{rule}, got {_shown(given.value)}"
 
 
-def _own_words(error: ErrorDetails) -> str:
-    """What a service's own validator said."""
+def _validator_message(error: ErrorDetails) -> str:
+    """The message of a service's own validator."""
     reason = error.get("ctx", {}).get("error")
     return str(reason) if reason is not None else "not valid"
 
@@ -172,5 +180,5 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return "a list"
     text = mask_url(str(value))
-    # JSON's escapes: a value may hold what a terminal would obey.
-    return json.dumps(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
+    # Escaped as in JSON: a value may hold control characters of a terminal.
+    return json.dumps(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…")

@@ -1,7 +1,6 @@
-"""What is wrong with a configuration: all of it at once, by variable, with what was expected.
+"""What is wrong with a configuration: all problems at once, by variable, with what was expected.
 
-Invariant: no text here holds a secret's value. Made by ``load``; the command line prints the
-error on stderr and exits with 2.
+Invariant: no text here holds a secret's value.
 """
 
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from paceline.errors import Code, Error
 
 
 class Layer(StrEnum):
-    """The layers, the strongest first."""
+    """The layers, in order of precedence, the first one wins."""
 
     FLAG = "flag"
     ENVIRONMENT = "environment"
@@ -24,7 +23,7 @@ class Layer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value came from; ``where`` is the flag, or the file and line when known."""
+    """Where a value came from; ``where``: the flag, or the file and the line if known."""
 
     layer: Layer
     where: str = ""
@@ -36,8 +35,8 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One mistake: the variable (or the file) it is in, what was expected, and from where."""
+class SettingProblem:
+    """One problem: the variable or the file, what was expected, and where the value came from."""
 
     variable: str
     message: str
@@ -49,10 +48,10 @@ class Problem:
 
 
 class ConfigError(Error):
-    """The configuration cannot be used. Its text has one line for each problem."""
+    """The configuration is not valid. Its text has one line for each problem."""
 
     kind: ClassVar[str] = "configuration"
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[SettingProblem]) -> None:
         super().__init__(Code.FAILED_PRECONDITION, "\n".join(map(str, problems)))
-        self.problems = tuple(problems)
+        self.problems: tuple[SettingProblem, ...] = tuple(problems)

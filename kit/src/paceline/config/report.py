@@ -1,22 +1,21 @@
-"""The effective configuration, for ``config``: each value, where it came from, what it is for.
+"""The effective configuration: each value, where it came from, what it is for.
 
-Invariant: secrets are masked, and so is the password of any URL, whatever its type. The
-renderings return text; printing is the command line's.
+Invariant: secrets are masked, and so is the password of any URL, whatever its type.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from paceline.config.form import form_of, is_secret
 from paceline.config.load import Loaded
 from paceline.config.secret import mask_url
 from paceline.config.settings import Settings
+from paceline.config.value_format import is_secret, value_format_of
 
 
 @dataclass(frozen=True, slots=True)
 class EffectiveSetting:
-    """One setting; ``value`` is as an operator would write it, None when there is none."""
+    """One setting; ``value``: as an operator would write it, None if there is none."""
 
     variable: str
     value: str | None
@@ -24,8 +23,8 @@ class EffectiveSetting:
     help: str
 
 
-def describe(loaded: Loaded[Settings]) -> list[EffectiveSetting]:
-    """One row for each setting, in the order of the class."""
+def effective_settings(loaded: Loaded[Settings]) -> list[EffectiveSetting]:
+    """Each setting, in the order of the class."""
     config = loaded.config
     return [
         EffectiveSetting(
@@ -38,17 +37,17 @@ def describe(loaded: Loaded[Settings]) -> list[EffectiveSetting]:
     ]
 
 
-def as_text(rows: Sequence[EffectiveSetting]) -> str:
+def settings_as_text(settings: Sequence[EffectiveSetting]) -> str:
     """Aligned columns: variable, value, origin. "-" where there is no value."""
-    cells = [(row.variable, _cell(row.value), row.origin) for row in rows]
+    cells = [(each.variable, _cell(each.value), each.origin) for each in settings]
     widths = [max((len(cell[column]) for cell in cells), default=0) for column in (0, 1)]
     lines = (f"{name:{widths[0]}}  {value:{widths[1]}}  {origin}" for name, value, origin in cells)
     return "".join(f"{line}\n" for line in lines)
 
 
-def as_json(rows: Sequence[EffectiveSetting]) -> str:
-    """A JSON list of objects with the rows' four fields."""
-    return json.dumps([asdict(row) for row in rows], indent=2) + "\n"
+def settings_as_json(settings: Sequence[EffectiveSetting]) -> str:
+    """A JSON list of objects with the four fields."""
+    return json.dumps([asdict(each) for each in settings], indent=2) + "\n"
 
 
 def _shown(config: Settings, name: str) -> str | None:
@@ -58,8 +57,8 @@ def _shown(config: Settings, name: str) -> str | None:
         return None
     if isinstance(value, bool):
         return "true" if value else "false"
-    form = None if is_secret(field) else form_of(field)
-    return mask_url(form.show(value) if form else str(value))
+    value_format = None if is_secret(field) else value_format_of(field)
+    return mask_url(value_format.show(value) if value_format else str(value))
 
 
 def _cell(value: str | None) -> str:

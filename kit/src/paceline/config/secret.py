@@ -1,9 +1,9 @@
-"""Settings that nobody may read by accident.
+"""Settings whose values must not be shown: secrets, and URLs with a password.
 
-Invariant: ``str``, ``repr``, JSON and every report show a mask; `Secret.reveal` is the one way to
+Invariant: ``str``, ``repr``, JSON and every report show a mask; `Secret.reveal` is the only way to
 the value, and easy to search for. `SecretUrl` masks the password only, since an operator needs to
-see which host is meant. `vetted` refuses a secret that is too easy to guess; what that means is
-the caller's (``paceline.auth`` has the rule for token secrets).
+see the host. `checked_by` refuses a secret that is too easy to guess, by a rule that the caller
+gives.
 """
 
 import re
@@ -14,16 +14,18 @@ from typing import ClassVar, Final
 from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from paceline.config.form import Form
+from paceline.config.value_format import ValueFormat
 
 MASK: Final = "***"
+WEAK: Final = "weak_secret"
+"""The type of the validation error for a weak secret; its message is safe to show."""
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _SECRET_PARAMETER: Final = re.compile(r"(?i)([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*")
 
 
 class Secret(SecretStr):
-    """A text that shows as ``***``."""
+    """A text that is shown as ``***``."""
 
     expected: ClassVar[str] = "a secret text"
 
@@ -36,9 +38,9 @@ class Secret(SecretStr):
 
 
 class SecretUrl(Secret):
-    """A URL that shows without its password: ``postgres://app:***@db:5432/app``.
+    """A URL that is shown without its password: ``postgres://app:***@db:5432/app``.
 
-    Errors: ``ValueError`` for a text that is no URL.
+    Errors: ``ValueError`` for a text that is not a URL.
     """
 
     expected: ClassVar[str] = 'a URL like "scheme://user:password@host:port/name"'
@@ -57,7 +59,7 @@ def mask_url(text: str) -> str:
     scheme, separator, rest = text.partition("://")
     if not separator:
         return text
-    # Up to the last "@": where a password holds one unescaped, rather too much is masked.
+    # Up to the last "@", in case a password holds one unescaped.
     userinfo, at, address = rest.rpartition("@")
     user, colon, _ = userinfo.partition(":")
     shown = f"{user}:{MASK}{at}{address}" if colon else rest
@@ -65,26 +67,27 @@ def mask_url(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Vetted(Form):
-    find_fault: Callable[[bytes], str | None] = lambda _: None
+class _CheckedSecret(ValueFormat):
+    find_weakness: Callable[[bytes], str | None] = lambda _: None
 
     def __get_pydantic_core_schema__(
         self, source: type[Secret], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._vet, handler(source))
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
 
-    def _vet(self, secret: Secret) -> Secret:
-        fault = self.find_fault(secret.reveal().encode("utf-8", "surrogateescape"))
-        if fault is not None:
-            raise PydanticCustomError("fault", "one that {fault}", {"fault": fault})
+    def _check(self, secret: Secret) -> Secret:
+        weakness = self.find_weakness(secret.reveal().encode("utf-8", "surrogateescape"))
+        if weakness is not None:
+            raise PydanticCustomError(WEAK, "one that {weakness}", {"weakness": weakness})
         return secret
 
 
-def vetted(find_fault: Callable[[bytes], str | None], *, expected: str) -> Form:
-    """Refuse a secret that is easy to guess.
+def checked_by(find_weakness: Callable[[bytes], str | None], *, expected: str) -> ValueFormat:
+    """Refuse a `Secret` that is easy to guess.
 
-    For an annotation: ``Annotated[Secret, vetted(weak_secret, expected="at least 32 bytes")]``.
-    ``find_fault`` gets the secret's bytes and says what is wrong with it, to be read after "one
-    that" and without a part of the secret ("is shorter than 32 bytes"), or None.
+    ``find_weakness`` receives the secret's bytes and returns what is wrong with it, to be read
+    after "one that" and without a part of the secret ("is shorter than 32 bytes"), or None.
+
+        Annotated[Secret, checked_by(secret_weakness, expected="at least 32 random bytes")]
     """
-    return _Vetted(expected, find_fault=find_fault)
+    return _CheckedSecret(expected, find_weakness=find_weakness)

@@ -1,10 +1,10 @@
-"""The class a service's one configuration class derives from.
+"""The base class of a service's configuration class.
 
-Frozen, so it can be shared; unknown names are refused; the docstring below each field is its
-help, in ``--help``, ``config`` and the house test. ``class Config(Settings, env_prefix="SHOP_")``
-changes the prefix of the variables. Constructing one reads nothing but its arguments: only
-``load`` reads the outside world. Rejected: pydantic-settings, whose sources do that too and forget
-where a value came from; without them it is an expensive name for ``BaseModel``.
+Frozen, so it can be shared; unknown names are refused; the docstring below each field is its help
+text. ``class Config(Settings, env_prefix="SHOP_")`` changes the prefix of the variables.
+Constructing one reads nothing but its arguments; only `load` reads files and the environment.
+Rejected: pydantic-settings, whose sources read while constructing and do not record where a value
+came from.
 """
 
 from typing import ClassVar, Self, Unpack
@@ -26,13 +26,13 @@ class Settings(BaseModel):
     def __init_subclass__(
         cls, *, env_prefix: str | None = None, **config: Unpack[ConfigDict]
     ) -> None:
-        """Take ``env_prefix`` for this class and those derived from it."""
+        """Use ``env_prefix`` for this class and its subclasses."""
         super().__init_subclass__(**config)
         if env_prefix is not None:
             cls._prefix = env_prefix
 
     def replaced(self, **changes: object) -> Self:
-        """These settings with some of them changed, checked as at the first time."""
+        """A copy with some settings changed, validated again."""
         return type(self).model_validate({**dict(self), **changes})
 
     @classmethod

@@ -1,8 +1,7 @@
 """Sizes in bytes: "1MiB", "512KiB", "10MB", "1048576".
 
-Invariant: a whole number of bytes, never negative. Units are the IEC's powers of 1024 and the
-SI's powers of 1000, in their own spelling: a "1mb" that means one of four things is refused.
-Used by ``types``.
+Invariant: a whole number of bytes, never negative. Units are the IEC's powers of 1024 and the SI's
+powers of 1000, in their own spelling: "1mb", which could mean four sizes, is refused.
 """
 
 import re

@@ -1,8 +1,7 @@
-"""The types of settings: what operators write is text, what the service reads is ready to use.
+"""Types for settings: operators write text, the service reads values that are ready to use.
 
-Each takes the text of any layer, or its own Python value, so that a test may build a config
-directly: ``Config(read_timeout=0.1)``. Durations are seconds, sizes are bytes. Secrets are in
-``secret``; ``load`` turns what these refuse into problems.
+Each accepts the text of any layer, or its own Python value, so that a test may construct a config
+directly: ``Config(read_timeout=0.1)``. Durations are seconds, sizes are bytes.
 """
 
 from collections.abc import Callable, Collection
@@ -14,31 +13,27 @@ from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, NonNegativeIn
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from paceline.config import duration, size
-from paceline.config.form import Form
+from paceline.config.value_format import ValueFormat
 
 _NETWORKS: Final = 'addresses or networks like "10.0.0.0/8,192.0.2.1"'
 
 
 def _refuse(expected: str) -> Never:
-    raise PydanticCustomError("form", "expected {expected}", {"expected": expected})
+    raise PydanticCustomError("format", "expected {expected}", {"expected": expected})
 
 
-def _to_seconds(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            return duration.parse_duration(value)
-        except ValueError:
-            _refuse(duration.EXPECTED)
-    return value
+def _text_parser(parse: Callable[[str], object], expected: str) -> BeforeValidator:
+    """Parses a text with ``parse``; any other value is left as it is."""
 
+    def convert(value: object) -> object:
+        if isinstance(value, str):
+            try:
+                return parse(value)
+            except ValueError:
+                _refuse(expected)
+        return value
 
-def _to_bytes(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            return size.parse_size(value)
-        except ValueError:
-            _refuse(size.EXPECTED)
-    return value
+    return BeforeValidator(convert)
 
 
 def _to_members(value: object) -> object:
@@ -64,17 +59,17 @@ def _to_lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-def readable_by(read: Callable[[str], object], *, expected: str) -> Form:
-    """Refuse a text that ``read`` raises ValueError for.
+def parsed_by(parse: Callable[[str], object], *, expected: str) -> ValueFormat:
+    """Refuse a text for which ``parse`` raises ValueError; the value stays the text.
 
-    For an annotation: ``Annotated[str, readable_by(parse_endpoint, expected='like "grpc://…"')]``.
+    For an annotation: ``Annotated[str, parsed_by(parse_url, expected='like "grpc://…"')]``.
     """
-    return _Readable(expected, read=read)
+    return _Parsed(expected, parse=parse)
 
 
 @dataclass(frozen=True, slots=True)
-class _Readable(Form):
-    read: Callable[[str], object] = str
+class _Parsed(ValueFormat):
+    parse: Callable[[str], object] = str
 
     def __get_pydantic_core_schema__(
         self, source: type[str], handler: GetCoreSchemaHandler
@@ -83,7 +78,7 @@ class _Readable(Form):
 
     def _check(self, text: str) -> str:
         try:
-            self.read(text)
+            self.parse(text)
         except ValueError:
             _refuse(self.expected)
         return text
@@ -116,7 +111,7 @@ def _show_pairs(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _NumbersFor(Form):
+class _NumbersByName(ValueFormat):
     names: frozenset[str] = frozenset()
 
     def __get_pydantic_core_schema__(
@@ -132,40 +127,45 @@ class _NumbersFor(Form):
         return pairs
 
 
-def numbers_for(names: Collection[str]) -> Form:
-    """Numbers for some of ``names``; written "one=10,other=20", or as the file's own table.
+def numbers_by_name(names: Collection[str]) -> ValueFormat:
+    """Numbers for some of ``names``, written "one=10,other=20", or as a table of the file.
 
-    For an annotation: ``Annotated[tuple[tuple[str, PositiveInt], ...], numbers_for(NAMES)]``.
+    For an annotation: ``Annotated[tuple[tuple[str, PositiveInt], ...], numbers_by_name(NAMES)]``.
     """
     expected = f'"NAME=NUMBER", several with commas, the names among {", ".join(sorted(names))}'
-    return _NumbersFor(expected, _show_pairs, frozenset(names))
+    return _NumbersByName(expected, _show_pairs, frozenset(names))
 
 
 Duration = Annotated[
     float,
-    BeforeValidator(_to_seconds),
+    _text_parser(duration.parse_duration, duration.EXPECTED),
     Field(ge=0, allow_inf_nan=False),
-    Form(duration.EXPECTED, _show_duration),
+    ValueFormat(duration.EXPECTED, _show_duration),
 ]
 """Seconds; written as in Go, "1m30s"."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 lets the system choose."""
 
-ByteSize = Annotated[int, BeforeValidator(_to_bytes), Field(ge=0), Form(size.EXPECTED, _show_size)]
+ByteSize = Annotated[
+    int,
+    _text_parser(size.parse_size, size.EXPECTED),
+    Field(ge=0),
+    ValueFormat(size.EXPECTED, _show_size),
+]
 """Bytes; written "1MiB", "512KiB" or "1048576"."""
 
 CsvList = Annotated[
     tuple[str, ...],
     BeforeValidator(_to_members),
-    Form('a list like "a,b,c"', _show_members),
+    ValueFormat('a list like "a,b,c"', _show_members),
 ]
-"""Texts; written with commas between, blanks around each dropped, or as the file's own list."""
+"""Texts; written with commas between, without blanks around them, or as a list of the file."""
 
 NetworkList = Annotated[
     tuple[str, ...],
     BeforeValidator(lambda value: _check_networks(_to_members(value))),
-    Form(_NETWORKS, _show_members),
+    ValueFormat(_NETWORKS, _show_members),
 ]
 """Addresses and networks, written as a `CsvList`: "10.0.0.0/8,192.0.2.1"."""
 
@@ -185,6 +185,6 @@ __all__ = [
     "Port",
     "PositiveInt",
     "Ratio",
-    "numbers_for",
-    "readable_by",
+    "numbers_by_name",
+    "parsed_by",
 ]

@@ -1,9 +1,9 @@
-"""Real servers inside our own process tree, for ``run`` and for tests: nobody has to install one.
+"""Embedded engines: PostgreSQL, NATS and Redis as child processes, for development and tests.
 
-Invariants: a server goes when we go, however we go; its data stays where it was told to; one
-process at a time on a data folder; nothing on the machine is widened or created besides.
-``main`` hands engines to the lifecycle as its first service, ``paceline.testing`` starts them for
-a test session; ``serve``, ``worker`` and ``migrate`` never do. Read ``postgres`` or ``nats`` first.
+The programs come from wheels (the extra ``engines``) or from the system. Invariants: a server ends
+with the process that started it, even after ``kill -9``; its data stays in the folder it was given;
+one process at a time uses a data folder; nothing else on the machine is changed. Not for
+production, where a process is given the addresses of its servers.
 """
 
 from typing import TYPE_CHECKING
@@ -12,9 +12,9 @@ from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paceline.engines.errors import EngineError
-    from paceline.engines.folder import kept_text
-    from paceline.engines.group import EngineGroup
-    from paceline.engines.nats import NatsEngine, nats_url_of
+    from paceline.engines.folder import read_or_create_text
+    from paceline.engines.group import Engine, EngineGroup
+    from paceline.engines.nats import NatsEngine, find_nats_url
     from paceline.engines.nats_config import NatsNode
     from paceline.engines.ports import free_ports
     from paceline.engines.postgres import PostgresEngine
@@ -23,6 +23,7 @@ else:
     __getattr__ = lazy_exports(
         __name__,
         {
+            "Engine": "group",
             "EngineError": "errors",
             "EngineGroup": "group",
             "NatsEngine": "nats",
@@ -30,20 +31,20 @@ else:
             "PostgresEngine": "postgres",
             "RedisEngine": "redis",
             "free_ports": "ports",
-            "kept_text": "folder",
-            "nats_url_of": "nats",
+            "read_or_create_text": "folder",
+            "find_nats_url": "nats",
         },
-        extra="engines",
     )
 
 __all__ = [
+    "Engine",
     "EngineError",
     "EngineGroup",
     "NatsEngine",
     "NatsNode",
     "PostgresEngine",
     "RedisEngine",
+    "find_nats_url",
     "free_ports",
-    "kept_text",
-    "nats_url_of",
+    "read_or_create_text",
 ]

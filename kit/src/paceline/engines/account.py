@@ -1,10 +1,9 @@
-"""The account an engine's server runs as, and how far that account gets.
+"""The account that PostgreSQL runs as, and which files that account can reach.
 
-Servers refuse root, so root lends them an unprivileged account; anybody else runs them as
-themselves and nothing of that happens. The account needs a passwd entry (initdb looks itself up),
-and who made a cluster goes on owning it. Rejected: creating an account of our own, and widening
-folders' modes: both change the machine behind its owner's back.
-Used by ``postgres`` and ``programs``; ``supervisor`` becomes the account.
+PostgreSQL refuses to run as root, so root starts it as an unprivileged account; every other user
+runs it as itself. The account needs a passwd entry (initdb looks itself up), and an existing
+cluster keeps its owner. Rejected: creating an account of our own, and widening folders' modes, both
+of which change the machine without its owner's consent.
 """
 
 import os
@@ -17,7 +16,7 @@ from typing import Final
 
 from paceline.engines.errors import EngineError
 
-CANDIDATES: Final = ("postgres", "nobody")
+ACCOUNT_NAMES: Final = ("postgres", "nobody")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +28,16 @@ class Account:
     gid: int
 
 
-def server_account(cluster: Path, *, names: Sequence[str] = CANDIDATES) -> Account | None:
-    """Whom to run the server of ``cluster`` as; None: as ourselves.
+def server_account(cluster: Path, *, names: Sequence[str] = ACCOUNT_NAMES) -> Account | None:
+    """The account to run the server of ``cluster`` as; None: the current one.
 
     As root: the owner of the cluster if there is one already, else the first of ``names`` that
-    exists. Errors: `EngineError` when there is nobody, or the cluster belongs to somebody else.
+    exists. Errors: `EngineError` when none exists, or the cluster belongs to another account.
     """
     owner = _owner(cluster)
-    ours = os.geteuid()
-    if ours != 0:
-        if owner is not None and owner.uid != ours:
+    current = os.geteuid()
+    if current != 0:
+        if owner is not None and owner.uid != current:
             message = (
                 f"{cluster} belongs to {owner.name}, not to you, probably because it was made "
                 "as root: go on as root, or give it another data folder"
@@ -80,19 +79,19 @@ def _first(names: Sequence[str]) -> Account:
     raise EngineError(message)
 
 
-def find_barrier(path: Path, account: Account) -> Path | None:
-    """The first part of ``path`` that ``account`` may not pass or run; None when it gets there."""
+def find_inaccessible_part(path: Path, account: Account) -> Path | None:
+    """The first part of ``path`` that ``account`` may not enter or execute, or None."""
     path = path.resolve()
     for part in (*reversed(path.parents), path):
-        if not may_pass(part.stat(), account):
+        if not may_execute(part.stat(), account):
             return part
     return None
 
 
-def may_pass(status: os.stat_result, account: Account) -> bool:
-    """Whether the account may enter this folder or run this file.
+def may_execute(status: os.stat_result, account: Account) -> bool:
+    """Whether the account may enter this folder or execute this file.
 
-    Goes by the mode only: access control lists may allow more, and then we copy once too often.
+    By the mode only: access control lists may allow more, and then a copy is made needlessly.
     """
     if status.st_uid == account.uid:
         wanted = stat.S_IXUSR

@@ -1,9 +1,9 @@
-"""A server as our child process: started, watched, stopped, and gone when we are gone.
+"""A server as a child process: started, watched, stopped, and ended together with its parent.
 
-Invariant: no server outlives its parent, not even after ``kill -9``: on Linux the kernel sends it
-a signal then (see ``launch``). The kernel goes by the *thread* that spawned the child, so that
-must be the main one. Rejected: asyncio's subprocesses, which belong to one event loop, while a
-test session starts a server in one loop and stops it in another. Used by ``postgres``.
+Invariant: no server outlives its parent, not even after ``kill -9``: on Linux the kernel then sends
+it a signal (see ``launch``). The kernel does so at the end of the *thread* that spawned the child,
+so that must be the main one. Rejected: asyncio's subprocesses, which belong to one event loop,
+while a test session starts a server in one loop and stops it in another.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from paceline.engines.errors import EngineError
 _POLL: Final = 0.05
 _LAST_GRACE: Final = 1.0
 
-Ladder = Sequence[tuple[signal.Signals, float]]
-"""Signals to send in turn, each with the seconds that it is given."""
+StopSignals = Sequence[tuple[signal.Signals, float]]
+"""Signals to send in turn, each with the seconds to wait for its effect."""
 
 
-class Child:
+class ChildProcess:
     """A running program.
 
     *Resources*: owns the process until `wait` or `stop` has returned.
@@ -38,46 +38,46 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its number, also after its end."""
+        """The process id, also after its end."""
         return self._process.pid
 
     def find_status(self) -> int | None:
-        """How it ended, a signal as a negative number; None while it runs."""
+        """The exit status, a signal as a negative number; None while it runs."""
         return self._process.poll()
 
     async def wait(self) -> int:
-        """Wait for the end and return the exit status. Any number of tasks may wait."""
-        if (handle := _open_handle(self.pid)) is not None:
+        """Wait for its end and return the exit status. Any number of tasks may wait."""
+        if (pidfd := _open_pidfd(self.pid)) is not None:
             try:
-                await _readable(handle)
+                await _wait_readable(pidfd)
             finally:
-                os.close(handle)
+                os.close(pidfd)
         status = self._process.poll()
         while status is None:
             await asyncio.sleep(_POLL)
             status = self._process.poll()
         return status
 
-    async def stop(self, ladder: Ladder) -> signal.Signals | None:
-        """Go down the ladder until it ends, then SIGKILL; it has ended when this returns.
+    async def stop(self, signals: StopSignals) -> signal.Signals | None:
+        """Send ``signals`` in turn until it ends, then SIGKILL; it has ended when this returns.
 
         Returns the last signal sent, None when it had ended by itself. When this is cancelled,
-        the ladder's last rung is tried at once, holding everything up for a second at most.
+        the last of ``signals`` is sent at once, blocking the loop for a second at most.
         """
         sent: signal.Signals | None = None
         try:
-            for rung, seconds in ladder:
+            for number, seconds in signals:
                 if self._process.poll() is not None:
                     return sent
-                sent = rung
-                self._process.send_signal(rung)
+                sent = number
+                self._process.send_signal(number)
                 try:
                     async with asyncio.timeout(seconds):
                         await self.wait()
                 except TimeoutError:
                     continue
         except asyncio.CancelledError:
-            self._send_and_wait(ladder[-1][0])
+            self._send_and_wait(signals[-1][0])
             raise
         finally:
             killed = self._process.poll() is None
@@ -97,16 +97,16 @@ def spawn(
     *,
     output: IO[bytes],
     account: Account | None,
-    death: signal.Signals,
+    death_signal: signal.Signals,
     environment: Mapping[str, str],
-    given: IO[bytes] | None = None,
-    handed_on: Collection[int] = (),
-) -> Child:
-    """Start ``command`` (an absolute path first) as ``account``; it gets ``death`` when we die.
+    stdin: IO[bytes] | None = None,
+    pass_fds: Collection[int] = (),
+) -> ChildProcess:
+    """Start ``command`` (an absolute path first) as ``account``.
 
-    It sees nothing of our environment and has a session of its own: Ctrl-C on the terminal reaches
-    us only, and we stop it when its turn comes. It reads ``given`` and inherits the descriptors
-    ``handed_on``, under the same numbers.
+    The kernel sends it ``death_signal`` when this process ends. It inherits nothing of the
+    environment and has a session of its own, so Ctrl-C on the terminal does not reach it. It reads
+    ``stdin`` and inherits the descriptors ``pass_fds`` under the same numbers.
 
     Errors: `EngineError` outside the main thread; ``OSError``.
     """
@@ -117,34 +117,34 @@ def spawn(
         )
         raise EngineError(message)
     uid, gid = (account.uid, account.gid) if account else (-1, -1)
-    words = (os.getpid(), int(death), uid, gid)
+    words = (os.getpid(), int(death_signal), uid, gid)
     prefix = [sys.executable, "-I", "-S", launch.__file__, *map(str, words)]
     process = subprocess.Popen(  # noqa: S603 - the command is ours
         [*prefix, *command],
         cwd="/",
-        stdin=given or subprocess.DEVNULL,
+        stdin=stdin or subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
         env=dict(environment),
         start_new_session=True,
-        pass_fds=handed_on,
+        pass_fds=pass_fds,
     )
-    return Child(process)
+    return ChildProcess(process)
 
 
-def _open_handle(pid: int) -> int | None:
-    """A descriptor that is readable when the process has ended, where there is such a thing."""
+def _open_pidfd(pid: int) -> int | None:
+    """A descriptor that is readable once the process has ended, where the system has them."""
     try:
         return os.pidfd_open(pid) if sys.platform == "linux" else None
     except OSError:  # reaped already, or the sandbox forbids the call
         return None
 
 
-async def _readable(handle: int) -> None:
+async def _wait_readable(descriptor: int) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    loop.add_reader(handle, ended.set)
+    loop.add_reader(descriptor, ended.set)
     try:
         await ended.wait()
     finally:
-        loop.remove_reader(handle)
+        loop.remove_reader(descriptor)

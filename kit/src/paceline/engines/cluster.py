@@ -1,10 +1,9 @@
-"""A PostgreSQL data folder and the programs that run in it.
+"""A PostgreSQL data folder, and the programs that run in it.
 
-Layout of ``data_dir``: ``cluster/`` (PostgreSQL's own, private to the server's account),
-``lock``, ``server.log`` and the previous run's ``server.log.1``, ``password`` (for TCP, if asked
-for). Invariants: ``cluster/`` is complete or absent; another account's programs get into it through
-an open descriptor, so that only this last folder must be theirs and nothing above it is widened.
-Used by ``postgres``, which decides when.
+Layout of ``data_dir``: ``cluster/`` (PostgreSQL's own, private to the server's account), ``lock``,
+``server.log`` and the previous run's ``server.log.1``, ``password`` (for TCP, when a port is set).
+Invariants: ``cluster/`` is complete or absent; programs of another account reach it through an open
+descriptor, so that this account must own only ``cluster/`` and no folder above it is widened.
 """
 
 import os
@@ -19,14 +18,14 @@ from pathlib import Path
 from typing import IO, Final
 
 from paceline.engines.account import Account
-from paceline.engines.child_process import Child, spawn
+from paceline.engines.child_process import ChildProcess, spawn
 from paceline.engines.errors import EngineError
-from paceline.engines.folder import data_folder, write_private
+from paceline.engines.folder import make_data_folder, write_private
 from paceline.engines.server_log import ServerLog
 
 _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 _ACCESS_RULES: Final = """\
-# Written at every start. The socket lies in this folder, which nobody else may enter.
+# Written at every start. The socket is in this folder, which no other account may enter.
 local all all trust
 host all all 127.0.0.1/32 scram-sha-256
 """
@@ -37,16 +36,16 @@ class Cluster:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        self.folder = data_dir / "cluster"
-        self.log = ServerLog(data_dir / "server.log")
+        self.folder: Path = data_dir / "cluster"
+        self.log: ServerLog = ServerLog(data_dir / "server.log")
         self._password_file = data_dir / "password"
 
     def create_folder(self) -> None:
-        """Make the data folder, ours alone, unless it is there. Errors: `EngineError`."""
-        data_folder(self._data_dir)
+        """Create the data folder, for the current account only. Errors: `EngineError`."""
+        make_data_folder(self._data_dir)
 
     def exists(self) -> bool:
-        """Whether there is a cluster. Errors: `EngineError` when there is something else."""
+        """Whether there is a cluster. Errors: `EngineError` when there are other files."""
         if (self.folder / "PG_VERSION").exists():
             return True
         if self.folder.exists() and any(self.folder.iterdir()):
@@ -55,7 +54,7 @@ class Cluster:
         return False
 
     async def initialise(self, programs: Path, account: Account | None, *, durable: bool) -> None:
-        """Make the cluster: UTF-8, checksums, nobody but a superuser. Errors: `EngineError`."""
+        """Create the cluster: UTF-8, checksums, one superuser. Errors: `EngineError`."""
         for old in self._data_dir.glob("cluster.new-*"):
             shutil.rmtree(old, ignore_errors=True)
         aside = Path(tempfile.mkdtemp(prefix="cluster.new-", dir=self._data_dir))
@@ -69,12 +68,12 @@ class Cluster:
         ]
         try:
             await self._run_to_end(initdb, account, folder=aside)
-            self._adopt(aside)
+            self._move_into_place(aside)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
     async def set_password(self, programs: Path, account: Account | None, *, user: str) -> None:
-        """Give ``user`` a new password and keep it. The server must be down.
+        """Give ``user`` a new password and store it. The server must be down.
 
         Errors: `EngineError`.
         """
@@ -83,7 +82,7 @@ class Cluster:
             script.write(f"ALTER ROLE {user} PASSWORD '{password}'\n".encode())
             script.seek(0)
             single = (programs / "postgres", "--single", "postgres")
-            await self._run_to_end(single, account, folder=self.folder, given=script)
+            await self._run_to_end(single, account, folder=self.folder, stdin=script)
         write_private(self._password_file, password, uid=os.geteuid(), gid=os.getegid())
 
     def find_password(self) -> str | None:
@@ -94,7 +93,7 @@ class Cluster:
             return None
 
     def write_access_rules(self, account: Account | None) -> None:
-        """Say who may connect: the socket's users as they are, TCP with a password."""
+        """Write who may connect: anybody through the socket, TCP with a password."""
         rules = self.folder / "pg_hba.conf"
         if rules.exists() and rules.read_text(encoding="utf-8") == _ACCESS_RULES:
             return
@@ -113,23 +112,23 @@ class Cluster:
         command: Sequence[Path | str],
         account: Account | None,
         *,
-        death: signal.Signals,
+        death_signal: signal.Signals,
         folder: Path | None = None,
-        given: IO[bytes] | None = None,
-    ) -> Child:
+        stdin: IO[bytes] | None = None,
+    ) -> ChildProcess:
         """Start a program of PostgreSQL in the cluster (or ``folder``); it writes to the log."""
         with (
-            _entrance(folder or self.folder, account) as (entrance, handles),
+            _accessible_path(folder or self.folder, account) as (path, descriptors),
             self.log.open() as log,
         ):
             return spawn(
                 [str(word) for word in command],
                 output=log,
                 account=account,
-                death=death,
-                environment={**_ENVIRONMENT, "PGDATA": entrance},
-                given=given,
-                handed_on=handles,
+                death_signal=death_signal,
+                environment={**_ENVIRONMENT, "PGDATA": path},
+                stdin=stdin,
+                pass_fds=descriptors,
             )
 
     async def _run_to_end(
@@ -138,9 +137,9 @@ class Cluster:
         account: Account | None,
         *,
         folder: Path,
-        given: IO[bytes] | None = None,
+        stdin: IO[bytes] | None = None,
     ) -> None:
-        child = self.run(command, account, death=signal.SIGTERM, folder=folder, given=given)
+        child = self.run(command, account, death_signal=signal.SIGTERM, folder=folder, stdin=stdin)
         try:
             status = await child.wait()
         finally:
@@ -149,8 +148,8 @@ class Cluster:
             message = f"{Path(command[0]).name} failed (status {status}). {self.log.tail()}"
             raise EngineError(message)
 
-    def _adopt(self, aside: Path) -> None:
-        """Put the finished cluster in its place, so that it stays there after a power cut."""
+    def _move_into_place(self, aside: Path) -> None:
+        """Rename the finished cluster, and sync, so that it is there after a power cut."""
         aside.rename(self.folder)
         folder = os.open(self._data_dir, os.O_RDONLY)
         try:
@@ -160,10 +159,12 @@ class Cluster:
 
 
 @contextmanager
-def _entrance(folder: Path, account: Account | None) -> Generator[tuple[str, tuple[int, ...]]]:
-    """A path that leads the account into the folder, and the descriptors it needs for that.
+def _accessible_path(
+    folder: Path, account: Account | None
+) -> Generator[tuple[str, tuple[int, ...]]]:
+    """A path by which the account reaches the folder, and the descriptors it must inherit.
 
-    Another account may be kept out by a folder above. Through a descriptor there is no above.
+    A folder above may be closed to another account; a path through a descriptor has none above.
     """
     if account is None or sys.platform != "linux":
         yield str(folder), ()

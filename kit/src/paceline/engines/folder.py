@@ -1,10 +1,10 @@
-"""One holder for a data folder, and folders that only we could have made.
+"""Data folders: locked by one process at a time, private to one account, files written atomically.
 
-Invariant: while a `FolderLock` is held nobody else starts a server on that folder, so what is
+Invariant: while a `FolderLock` is held no other process starts a server on that folder, so a server
 found running there is left over from a holder that died. The lock is the kernel's (``flock``) and
-ends with the process that holds it, or with the server that it was handed on to, whichever is
-later; the pid written into the file is only for the message and for patience. Rejected: a pid
-file alone, which a reused pid makes a liar. Used all over this room.
+ends with the process that holds it, or with the server that inherited it, whichever is later; the
+pid in the file is only for messages and for `FolderLock.acquire_within`. Rejected: a pid file
+alone, which is wrong once the pid is reused.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _POLL: Final = 0.01
 
 
 class FolderLock:
-    """The right to use a folder.
+    """An exclusive lock on a folder.
 
     *Resources*: holds an open file between `acquire` and `release`.
     """
@@ -36,7 +36,9 @@ class FolderLock:
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         except PermissionError as exc:
-            message = f"{self._path} belongs to another account: go on as that, or remove the file"
+            message = (
+                f"{self._path} belongs to another account: use that account, or remove the file"
+            )
             raise EngineError(message) from exc
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,13 +54,13 @@ class FolderLock:
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         self._file = file
 
-    async def inherit(self, patience: float) -> None:
-        """As `acquire`; a server whose parent died has ``patience`` seconds to let go.
+    async def acquire_within(self, seconds: float) -> None:
+        """As `acquire`, but wait up to ``seconds`` for a server whose parent has died.
 
-        Errors: `EngineError` when somebody holds it who lives, or still after that time.
+        Errors: `EngineError` when the holder is alive, or after that time.
         """
         loop = asyncio.get_running_loop()
-        end = loop.time() + patience
+        end = loop.time() + seconds
         while True:
             try:
                 return self.acquire()
@@ -69,12 +71,12 @@ class FolderLock:
 
     @property
     def held(self) -> bool:
-        """Whether we hold it."""
+        """Whether this object holds the lock."""
         return self._file is not None
 
     @property
-    def handle(self) -> int:
-        """The descriptor to hand on to a server, which then keeps the lock until it ends."""
+    def descriptor(self) -> int:
+        """For a server to inherit, which then keeps the lock until it ends."""
         if self._file is None:
             raise EngineError(f"{self._path} is not locked")
         return self._file
@@ -89,14 +91,14 @@ class FolderLock:
         return False
 
     def release(self) -> None:
-        """Give it back; nothing when it is not held. The file stays, for the next holder."""
+        """Release the lock, if it is held. The file stays, for the next holder."""
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
 
 
-def data_folder(path: Path) -> Path:
-    """Make the data folder, ours alone, unless it is there. Errors: `EngineError`."""
+def make_data_folder(path: Path) -> Path:
+    """Create the data folder, for the current account only. Errors: `EngineError`."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
@@ -107,10 +109,10 @@ def data_folder(path: Path) -> Path:
     return path
 
 
-def own_folder(path: Path, *, mode: int) -> Path:
-    """Create ``path`` with ``mode`` if need be, and make sure that it is ours alone to write.
+def make_private_folder(path: Path, *, mode: int) -> Path:
+    """Create ``path`` with ``mode``, or check that only the current account may write to it.
 
-    For folders below ``/tmp`` and the like, where somebody else may have put one first.
+    For folders below ``/tmp`` and the like, where another account may have created it first.
     Errors: `EngineError` when it belongs to another account or others may write to it.
     """
     try:
@@ -126,13 +128,13 @@ def own_folder(path: Path, *, mode: int) -> Path:
         or status.st_uid != os.geteuid()
         or status.st_mode & _WRITABLE_BY_OTHERS
     ):
-        message = f"{path} is not a folder that belongs to us alone: remove it"
+        message = f"{path} is not a folder that only this account may write to: remove it"
         raise EngineError(message)
     return path
 
 
 def write_private(path: Path, text: str, *, uid: int, gid: int) -> None:
-    """Replace the file in one step, readable by its owner only."""
+    """Replace the file atomically, readable by its owner only."""
     aside = path.with_name(f"{path.name}.new")
     aside.unlink(missing_ok=True)
     file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -144,16 +146,16 @@ def write_private(path: Path, text: str, *, uid: int, gid: int) -> None:
     aside.replace(path)
 
 
-def kept_text(path: Path, make: Callable[[], str]) -> str:
-    """The text in the file, made at the first call and readable by its owner only.
+def read_or_create_text(path: Path, make: Callable[[], str]) -> str:
+    """The text of a file, which is created from ``make()`` and readable by its owner only.
 
-    It is written aside and linked into place, so two first calls at once agree on one text and a
-    killed one leaves no half. The folder is made, too, ours alone.
+    It is written to another file and linked into place, so concurrent first calls return one text
+    and a killed one leaves no partial file. The folder is created, too.
 
     Errors: `EngineError` when the folder cannot be used; ``OSError``.
     """
     if not path.exists():
-        data_folder(path.parent)
+        make_data_folder(path.parent)
         aside = path.with_name(f"{path.name}.{os.getpid()}")
         file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(file, "w", encoding="utf-8") as stream:

@@ -1,8 +1,8 @@
-"""Several engines as one service: none waits for another, so a start takes as long as the slowest.
+"""Several engines as one service, started concurrently.
 
-Invariant: all are up, or none is and the error is the first one's. Stopping goes on whatever one of
-them raises. A lifecycle starts in order because services need those before them; engines do not.
-``main`` hands it to the lifecycle as its first service, made of `EngineService`s.
+Invariant: all are up, or none is and the error is that of the first that failed. Stopping continues
+whatever one of them raises. A lifecycle starts its services in order, because each may need those
+before it; engines do not need one another, so together they start as fast as the slowest.
 """
 
 import asyncio
@@ -13,39 +13,39 @@ from paceline.concurrency import LimitedTaskGroup
 from paceline.errors import wrap
 
 
-class EngineService(Protocol):
-    """An engine: started, stopped, and watched meanwhile."""
+class Engine(Protocol):
+    """A server that can be started, stopped and watched."""
 
     @property
     def name(self) -> str:
-        """How errors call it."""
+        """Its name in errors."""
         ...
 
     async def start(self) -> None:
-        """Be ready when this returns."""
+        """Start it; it is ready when this returns."""
         ...
 
     async def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         ...
 
     async def wait(self) -> None:
-        """Raise when it has ended by itself."""
+        """Wait while it runs. Errors: when it has ended without `stop`."""
         ...
 
 
 class EngineGroup:
-    """Start, watch and stop ``engines`` side by side; there must be one at least."""
+    """Starts, watches and stops ``engines`` concurrently. Errors: ``ValueError`` without any."""
 
     name = "engines"
 
-    def __init__(self, engines: Sequence[EngineService]) -> None:
+    def __init__(self, engines: Sequence[Engine]) -> None:
         if not engines:
-            raise ValueError("there must be an engine at least")
+            raise ValueError("an EngineGroup needs at least one engine")
         self._engines = tuple(engines)
 
     async def start(self) -> None:
-        """Bring all up. Errors: that of the first that fails; the others are stopped then."""
+        """Start all. Errors: that of the first that fails; the others are stopped then."""
         try:
             async with LimitedTaskGroup(limit=len(self._engines)) as group:
                 for engine in self._engines:
@@ -55,7 +55,7 @@ class EngineGroup:
             raise
 
     async def stop(self) -> None:
-        """End all. Errors: that of the first, in the order given, that did not stop cleanly."""
+        """Stop all. Errors: that of the first, in the order given, that did not stop cleanly."""
         if failures := await self._stop_all():
             raise failures[0]
 
@@ -71,6 +71,6 @@ class EngineGroup:
         return [end for end in ends if end is not None]
 
 
-async def _start(engine: EngineService) -> None:
+async def _start(engine: Engine) -> None:
     with wrap("start {}", engine.name):
         await engine.start()

@@ -1,10 +1,10 @@
-"""The last step before an engine's program runs: become its account, tie it to us, exec.
+"""The last step before a server's program runs: change the account, set the death signal, exec.
 
-Run as a script by ``supervisor`` (``python -I -S launch.py PARENT SIGNAL UID GID PROGRAM ARG…``),
-so it imports the standard library only. A program of its own, not a ``preexec_fn``: that runs
-Python between fork and exec, which is not safe once the parent has threads. The order is the
-point: the account first, since changing it forgets the death signal; then the signal; then the
-check that the parent did not die in between, since then nobody would ever send it.
+A script (``python -I -S launch.py PARENT SIGNAL UID GID PROGRAM ARG…``) that imports only the
+standard library. Rejected: a ``preexec_fn``, which runs Python between fork and exec and is not
+safe once the parent has threads. The order matters: the account first, because changing it clears
+the death signal; then the signal; then the check that the parent has not died in between, because
+the signal would then never be sent.
 """
 
 import ctypes
@@ -14,32 +14,32 @@ import sys
 from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
-ORPHANED = 121
-"""Exit status when the parent died before the program could be tied to it."""
+PARENT_GONE = 121
+"""Exit status when the parent died before the death signal was set."""
 
 
-def main(parent: int, death: int, uid: int, gid: int, command: list[str]) -> NoReturn:
-    """Replace this process by the command's. Exits with `ORPHANED` when the parent is gone."""
+def main(parent: int, death_signal: int, uid: int, gid: int, command: list[str]) -> NoReturn:
+    """Replace this process by the command's. Exits with `PARENT_GONE` when the parent is gone."""
     if uid >= 0:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
     os.umask(0o077)
-    # An ignored signal would stay so after exec: the interpreter ignores two, and a shell that
-    # starts us in the background SIGINT and SIGQUIT, which are how the engine is stopped.
+    # An ignored signal stays ignored after exec: the interpreter ignores two, and a shell that
+    # starts a background job SIGINT and SIGQUIT, which stop the server.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(_PR_SET_PDEATHSIG, death) != 0:
+        if libc.prctl(_PR_SET_PDEATHSIG, death_signal) != 0:
             failure = ctypes.get_errno()
             raise OSError(failure, os.strerror(failure), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:
-        sys.exit(ORPHANED)
+        sys.exit(PARENT_GONE)
     os.execv(command[0], command)  # noqa: S606 - a program without a shell is what is wanted
 
 
 if __name__ == "__main__":
-    _parent, _death, _uid, _gid = (int(word) for word in sys.argv[1:5])
-    main(_parent, _death, _uid, _gid, sys.argv[5:])
+    _parent, _signal, _uid, _gid = (int(word) for word in sys.argv[1:5])
+    main(_parent, _signal, _uid, _gid, sys.argv[5:])

@@ -1,9 +1,8 @@
-"""The configuration file of a NATS server of ours.
+"""The configuration file of an embedded NATS server, as text.
 
-A file and not arguments, which everybody on the machine may read: it holds the password. Everything
-listens on 127.0.0.1 only. A node of a cluster lets the others in by the same secret and does not
-advertise them to clients, which get all addresses, each with its password, from us. Pure text;
-``nats`` writes it.
+A file, not arguments, because it holds the password and every account may read arguments.
+Everything listens on 127.0.0.1 only. The nodes of a cluster authenticate one another by one secret
+and are not advertised to clients, which get all addresses from the engines.
 """
 
 from collections.abc import Sequence
@@ -18,8 +17,8 @@ USER: Final = "paceline"
 class NatsNode:
     """A server's place in a cluster on this machine.
 
-    ``name``: its own, ``cluster``: the cluster's; ``port``: where the others reach it, ``peers``:
-    where it reaches them (its own may be among them); ``secret``: lets nodes and clients in, the
+    ``name``: its own; ``cluster``: the cluster's; ``port``: of its route listener; ``peers``: those
+    of the nodes (its own may be among them); ``secret``: the password of nodes and clients, the
     same for all nodes, letters and digits only.
     """
 
@@ -30,7 +29,7 @@ class NatsNode:
     secret: str
 
 
-def config_text(
+def render_config(
     *,
     port: int,
     monitor_port: int,
@@ -40,35 +39,35 @@ def config_text(
     max_payload: int,
     node: NatsNode | None = None,
 ) -> str:
-    """The file. ``max_payload`` in bytes."""
+    """The file's content. ``max_payload`` in bytes."""
     lines = [
         "# Written at every start.",
         f"listen: 127.0.0.1:{port}",
         f"http: 127.0.0.1:{monitor_port}",
-        f"http_base_path: {quoted(monitor_path)}",
+        f"http_base_path: {quote(monitor_path)}",
         f"max_payload: {max_payload}",
-        f"authorization {{ user: {USER}, password: {quoted(password)} }}",
+        f"authorization {{ user: {USER}, password: {quote(password)} }}",
         "jetstream {",
-        f"  store_dir: {quoted(str(store))}",
+        f"  store_dir: {quote(str(store))}",
         "  sync_interval: always",
         "}",
     ]
     if node is not None:
         routes = (f"nats://{USER}:{node.secret}@127.0.0.1:{peer}" for peer in node.peers)
         lines += [
-            f"server_name: {quoted(node.name)}",
+            f"server_name: {quote(node.name)}",
             "cluster {",
-            f"  name: {quoted(node.cluster)}",
+            f"  name: {quote(node.cluster)}",
             f"  listen: 127.0.0.1:{node.port}",
             "  no_advertise: true",
-            f"  authorization {{ user: {USER}, password: {quoted(node.secret)} }}",
-            f"  routes: [{', '.join(quoted(route) for route in routes)}]",
+            f"  authorization {{ user: {USER}, password: {quote(node.secret)} }}",
+            f"  routes: [{', '.join(quote(route) for route in routes)}]",
             "}",
         ]
     return "\n".join([*lines, ""])
 
 
-def quoted(text: str) -> str:
-    """A text as the file's language wants it."""
+def quote(text: str) -> str:
+    """A string literal of the file's syntax."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + '"'

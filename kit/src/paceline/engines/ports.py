@@ -1,8 +1,8 @@
-"""TCP ports of 127.0.0.1 that stay the same: chosen once, then kept in the data folder.
+"""TCP ports of 127.0.0.1 that stay the same: chosen once, then stored in the data folder.
 
 Chosen below 32768, because above it the kernel gives ports to outgoing connections, and a server
-that was away for a second would find its own taken. A kept port that somebody else took meanwhile
-is an error and no reason to move: clients know the address. Used by ``nats``.
+that restarts could find its own taken. A stored port that is in use is an error and no reason to
+choose another, because clients have the address.
 """
 
 import secrets
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from paceline.engines.errors import EngineError
-from paceline.engines.folder import kept_text
+from paceline.engines.folder import read_or_create_text
 
 _LOWEST: Final = 20_000
 _BEYOND: Final = 32_768
@@ -21,9 +21,9 @@ _TRIES: Final = 200
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Ports that nobody listens on now, all different. Errors: `EngineError` when there are none.
+    """Ports that are free now, all different. Errors: `EngineError` when there are none.
 
-    Nothing reserves them: somebody else may be faster.
+    They are not reserved: another process may take one.
     """
     with ExitStack() as held:
         found: list[int] = []
@@ -42,12 +42,12 @@ def free_ports(count: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def kept_ports(path: Path, count: int) -> tuple[int, ...]:
-    """The ports in the file, which are chosen at the first call.
+def read_or_choose_ports(path: Path, count: int) -> tuple[int, ...]:
+    """The ports in the file, which are chosen and stored at the first call.
 
     Errors: `EngineError` when the file holds something else; ``OSError``.
     """
-    text = kept_text(path, lambda: " ".join(str(port) for port in free_ports(count)))
+    text = read_or_create_text(path, lambda: " ".join(str(port) for port in free_ports(count)))
     try:
         ports = tuple(int(word) for word in text.split())
     except ValueError:

@@ -1,11 +1,9 @@
-"""PostgreSQL inside our own process tree: started, watched and stopped like any other service.
+"""A PostgreSQL server as a child process.
 
-Invariants: the data stays in the folder that was named, whatever account the server needs (as
-root it enters through a descriptor, so a private home above it stays private); a cluster is
-complete or not there (made aside, then renamed); without a password nobody connects but through
+Invariants: the data stays in the given folder, whatever account the server needs (as root the
+server enters through a descriptor, so a private home above it stays private); a cluster is complete
+or absent (created aside, then renamed); without the password, connections are possible only through
 the socket inside the server's own folder. Rejected: the wheel's Python layer (see ``programs``).
-``main`` gives it to the lifecycle, ``paceline.testing`` to tests. Read ``cluster`` for the folder,
-``supervisor`` for the process, ``leftover`` for what an earlier one may have left behind.
 """
 
 import asyncio
@@ -19,14 +17,30 @@ from typing import Final
 from urllib.parse import quote
 
 from paceline.engines.account import Account, server_account
-from paceline.engines.child_process import Child, Ladder
+from paceline.engines.child_process import ChildProcess, StopSignals
 from paceline.engines.cluster import Cluster
 from paceline.engines.errors import EngineError
 from paceline.engines.folder import FolderLock
-from paceline.engines.programs import CACHE, Programs, copy_programs, find_obstacle, get_programs
-from paceline.engines.progress import teller
-from paceline.engines.socket_path import client_folder, make_link, remove_link, runtime_folder
-from paceline.engines.stale import PARENT, mark_of, remove_stale_locks, stop_leftovers
+from paceline.engines.programs import (
+    CACHE_FOLDER,
+    Programs,
+    copy_programs,
+    find_inaccessible,
+    get_programs,
+)
+from paceline.engines.progress import step_reporter
+from paceline.engines.socket_path import (
+    make_link,
+    remove_link,
+    runtime_folder,
+    socket_folder,
+)
+from paceline.engines.stale import (
+    PARENT_SETTING,
+    cluster_mark,
+    remove_stale_locks,
+    stop_stale_processes,
+)
 from paceline.log import Logger
 
 _POLL: Final = 0.005
@@ -40,9 +54,9 @@ class PostgresEngine:
     """A PostgreSQL server on ``data_dir``, from the wheel or else the system's own.
 
     Settings: ``port``: listen on 127.0.0.1 too, with a generated password (see `tcp_dsn`);
-    ``options``: server settings that override ours; ``progress``: takes lines for people, which
-    are logged without it; ``start_timeout`` and ``stop_timeout`` in seconds; ``cache_dir``: where
-    root copies the programs when the server's account cannot reach them; ``programs``: the
+    ``options``: server settings that override ours; ``progress``: receives the steps of a start,
+    which are logged without it; ``start_timeout`` and ``stop_timeout`` in seconds; ``cache_dir``:
+    where root copies the programs when the server's account cannot reach them; ``programs``: the
     installation to use instead of the one that is found.
 
     *Resources*: owns the server process and the lock on ``data_dir`` from `start` to `stop`.
@@ -60,26 +74,26 @@ class PostgresEngine:
         progress: Callable[[str], None] | None = None,
         start_timeout: float = 30.0,
         stop_timeout: float = 10.0,
-        cache_dir: Path = CACHE,
+        cache_dir: Path = CACHE_FOLDER,
         programs: Programs | None = None,
     ) -> None:
         self._log = log
         self._cluster = Cluster(data_dir.absolute())
         self._port = port
         self._options = dict(options)
-        self._tell = teller(log, progress)
+        self._report = step_reporter(log, progress)
         self._start_timeout = start_timeout
-        self._stop_ladder: Ladder = ((signal.SIGINT, stop_timeout), (signal.SIGQUIT, 6.0))
+        self._stop_signals: StopSignals = ((signal.SIGINT, stop_timeout), (signal.SIGQUIT, 6.0))
         self._cache_dir = cache_dir
         self._programs = programs
         self._lock = FolderLock(data_dir.absolute() / "lock")
         runtime = runtime_folder(os.environ, os.geteuid())
-        self._host = client_folder(self._cluster.folder, runtime)
-        self._child: Child | None = None
+        self._host = socket_folder(self._cluster.folder, runtime)
+        self._child: ChildProcess | None = None
 
     @property
     def pid(self) -> int | None:
-        """The server's process, None while it is not up."""
+        """The server's process id, None while it is down."""
         return self._child.pid if self._child is not None else None
 
     def dsn(self, database: str = "postgres") -> str:
@@ -89,64 +103,65 @@ class PostgresEngine:
         return f"postgresql://{_USER}@/{quote(database, safe='')}?host={host}&port={port}"
 
     def tcp_dsn(self) -> str:
-        """The URL by TCP, with the password: for people and their tools, after `start`.
+        """The URL by TCP, with the password, for psql and other tools; after `start`.
 
-        Errors: `EngineError` when there is no ``port`` or the server was never up with one.
+        Errors: `EngineError` without a ``port``, or before the first start with one.
         """
         if self._port is None or (password := self._cluster.find_password()) is None:
             raise EngineError("this PostgreSQL does not listen on TCP")
         return f"postgresql://{_USER}:{password}@127.0.0.1:{self._port}/postgres"
 
     async def start(self) -> None:
-        """Bring the server up, making its cluster first if need be.
+        """Start the server, after creating its cluster if there is none.
 
-        Errors: `EngineError`, which says what to do: no programs, folder in use or not ours, the
-        server ended at once, not ready within ``start_timeout``. Must run in the main thread.
+        Errors: `EngineError`, which says what to do: no programs, folder in use or of another
+        account, the server ended at once, not ready within ``start_timeout``. Must run in the main
+        thread.
         """
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        started = loop.time()
         self._cluster.create_folder()
         self._lock.acquire()
         try:
-            label = await self._bring_up()
+            label = await self._start_server()
         except BaseException:
-            with suppress(EngineError):  # how it ended matters less than why it did not start
+            with suppress(EngineError):  # the error of the start is the one to raise
                 await self.stop()
             raise
-        self._tell(f"{label} ready in {loop.time() - began:.2f}s")
+        self._report(f"{label} ready in {loop.time() - started:.2f}s")
 
-    async def _bring_up(self) -> str:
+    async def _start_server(self) -> str:
         account = server_account(self._cluster.folder)
-        programs = await self._reachable(self._programs or get_programs(), account)
+        programs = await self._accessible_programs(self._programs or get_programs(), account)
         self._cluster.log.rotate()
         if self._cluster.exists():
-            await self._clean_up()
+            await self._remove_stale_state()
         else:
-            self._tell(f"initialising {programs.label} in {self._cluster.folder}")
+            self._report(f"initialising {programs.label} in {self._cluster.folder}")
             await self._cluster.initialise(programs.folder, account, durable=self._durable)
         self._cluster.write_access_rules(account)
         if self._port is not None and self._cluster.find_password() is None:
             await self._cluster.set_password(programs.folder, account, user=_USER)
         make_link(self._cluster.folder, self._host)
-        self._tell(f"starting {programs.label}")
+        self._report(f"starting {programs.label}")
         self._child = self._cluster.run(
-            [programs.folder / "postgres", *self._settings()], account, death=signal.SIGINT
+            [programs.folder / "postgres", *self._settings()], account, death_signal=signal.SIGINT
         )
         await self._until_ready(self._child)
         return programs.label
 
     async def stop(self) -> None:
-        """Disconnect everybody and end the server; nothing when it is not up.
+        """Stop the server, if it is up, and end its connections.
 
-        Errors: `EngineError` when it had to be ended the hard way. It has ended then, too, and
-        no acknowledged write is lost: the next start recovers them.
+        Errors: `EngineError` when SIGINT was not enough. It has ended then, too, and no
+        acknowledged write is lost: the next start recovers them.
         """
         child, self._child = self._child, None
         if child is None:
             self._lock.release()
             return
         try:
-            sent = await child.stop(self._stop_ladder)
+            sent = await child.stop(self._stop_signals)
         finally:
             remove_link(self._cluster.folder, self._host)
             self._lock.release()
@@ -154,7 +169,7 @@ class PostgresEngine:
             raise EngineError(f"PostgreSQL did not stop in time and was ended by {sent.name}")
 
     async def wait(self) -> None:
-        """Watch the server; never returns while it is up.
+        """Wait for as long as the server is up.
 
         Errors: `EngineError` with the end of its log when it has ended without `stop`.
         """
@@ -163,30 +178,32 @@ class PostgresEngine:
             raise EngineError("PostgreSQL is not up")
         status = await child.wait()
         if self._child is child:
-            raise EngineError(f"PostgreSQL {self._story(status)}")
+            raise EngineError(f"PostgreSQL {self._exit_message(status)}")
 
     @property
     def _durable(self) -> bool:
         return self._options.get("fsync", "on") == "on"
 
-    async def _reachable(self, programs: Programs, account: Account | None) -> Programs:
-        if account is None or (obstacle := find_obstacle(programs, account)) is None:
+    async def _accessible_programs(self, programs: Programs, account: Account | None) -> Programs:
+        if account is None or (inaccessible := find_inaccessible(programs, account)) is None:
             return programs
-        self._tell(f"the account {account.name} cannot pass {obstacle}: using a copy of the server")
+        self._report(
+            f"the account {account.name} cannot access {inaccessible}: using a copy of the server"
+        )
         return await asyncio.to_thread(copy_programs, programs, account, self._cache_dir)
 
-    async def _clean_up(self) -> None:
+    async def _remove_stale_state(self) -> None:
         folder = self._cluster.folder
-        await stop_leftovers(
-            folder, lambda pids: self._log.warning("stopping left-over PostgreSQL", pids=pids)
+        await stop_stale_processes(
+            folder, lambda pids: self._log.warning("stopping a stale PostgreSQL", pids=pids)
         )
         for file, pid in remove_stale_locks(folder):
-            self._log.warning("removed a stale lock of PostgreSQL", file=file, pid=pid)
+            self._log.warning("removed a stale lock file of PostgreSQL", file=file, pid=pid)
 
     def _settings(self) -> list[str]:
         settings = {
-            "cluster_name": mark_of(self._cluster.folder),
-            PARENT: str(os.getpid()),
+            "cluster_name": cluster_mark(self._cluster.folder),
+            PARENT_SETTING: str(os.getpid()),
             "listen_addresses": "" if self._port is None else "127.0.0.1",
             "port": str(self._port or _DEFAULT_PORT),
             "unix_socket_directories": ".",
@@ -194,19 +211,19 @@ class PostgresEngine:
         }
         return [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
 
-    async def _until_ready(self, child: Child) -> None:
+    async def _until_ready(self, child: ChildProcess) -> None:
         try:
             async with asyncio.timeout(self._start_timeout):
                 while not self._is_ready(child):
                     if (status := child.find_status()) is not None:
-                        raise EngineError(f"PostgreSQL {self._story(status)}")
+                        raise EngineError(f"PostgreSQL {self._exit_message(status)}")
                     await asyncio.sleep(_POLL)
         except TimeoutError as exc:
-            story = self._cluster.log.tail()
-            message = f"PostgreSQL was not ready within {self._start_timeout:g}s. {story}"
+            tail = self._cluster.log.tail()
+            message = f"PostgreSQL was not ready within {self._start_timeout:g}s. {tail}"
             raise EngineError(message) from exc
 
-    def _is_ready(self, child: Child) -> bool:
+    def _is_ready(self, child: ChildProcess) -> bool:
         lines = self._cluster.read_pid_file()
         return (
             len(lines) > _READY_LINE
@@ -214,5 +231,5 @@ class PostgresEngine:
             and lines[_READY_LINE].strip() == "ready"
         )
 
-    def _story(self, status: int) -> str:
+    def _exit_message(self, status: int) -> str:
         return f"ended by itself (status {status}). {self._cluster.log.tail()}"

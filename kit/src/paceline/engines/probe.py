@@ -1,8 +1,7 @@
-"""Is a server up? One question, one line of its answer, over streams.
+"""A readiness probe: sends one request and returns the first line of the response.
 
-Not up and not ready are ordinary while a server starts, so nothing is raised for them. No client
-library: one that retries by itself takes seconds where a poll takes milliseconds. Used by ``nats``
-and ``redis``, through ``process``, which bounds the time.
+A refused connection is normal while a server starts, so it is not an error. Rejected: a client
+library, whose own retries take seconds where a poll takes milliseconds. The caller bounds the time.
 """
 
 import asyncio
@@ -10,18 +9,18 @@ from collections.abc import Awaitable
 from contextlib import suppress
 
 
-async def first_line(
-    connecting: Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]], question: bytes
+async def first_response_line(
+    connecting: Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]], request: bytes
 ) -> bytes:
-    """The first line of the answer, empty when there is none."""
+    """The first line of the response, empty when there is none."""
     try:
         reader, writer = await connecting
     except OSError:
         return b""
     try:
-        writer.write(question)
+        writer.write(request)
         return await reader.readline()
-    except (OSError, ValueError):  # gone again; a line without end
+    except (OSError, ValueError):  # connection lost; a line without end
         return b""
     finally:
         writer.close()

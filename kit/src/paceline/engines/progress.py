@@ -1,8 +1,7 @@
-"""How an engine tells what it does: steps for the person who waits, findings for the log.
+"""The steps of an engine's start, for a terminal or for the log.
 
-The steps of a start ("starting NATS 2.15") go to ``progress`` where somebody reads them, else into
-the log as one event. Written once, so that all engines sound alike. Used by ``postgres`` and
-``process``; ``paceline.log`` has what fits `Logger`.
+Each step ("starting NATS 2.15") goes to the ``progress`` callback of the engine when there is one,
+and into the log otherwise, under one event for all engines.
 """
 
 from collections.abc import Callable
@@ -10,12 +9,12 @@ from collections.abc import Callable
 from paceline.log import Logger
 
 
-def teller(log: Logger, progress: Callable[[str], None] | None) -> Callable[[str], None]:
-    """Takes one step's text: ``progress`` itself, or a way into the log without it."""
+def step_reporter(log: Logger, progress: Callable[[str], None] | None) -> Callable[[str], None]:
+    """A function that receives each step's text: ``progress``, or one that logs it."""
     if progress is not None:
         return progress
 
-    def tell(text: str) -> None:
+    def log_step(text: str) -> None:
         log.info("embedded engine", step=text)
 
-    return tell
+    return log_step

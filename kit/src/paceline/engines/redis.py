@@ -1,9 +1,8 @@
-"""A Redis-compatible server, Valkey, inside our own process tree, as a cache.
+"""A Redis-compatible server, Valkey, as a child process, for a cache.
 
-Invariants: nothing is on disk, and memory is bounded by forgetting what was not used for long;
-nobody connects but through the socket inside the server's own folder. The server finds that by a
-relative path, clients by one short enough for the kernel (see ``address``). ``main`` gives it to
-the lifecycle, ``paceline.testing`` to tests. Read ``process`` for its life.
+Invariants: nothing is stored on disk, and memory is bounded by evicting the least recently used
+keys; connections are possible only through the socket inside the server's own folder, which clients
+find by a short path (see ``socket_path``).
 """
 
 import asyncio
@@ -17,13 +16,18 @@ from paceline.engines.discovery import (
     Program,
     find_in_wheel,
     find_on_path,
-    first_found,
-    ways_to_get,
+    get_first,
+    installation_hint,
 )
-from paceline.engines.probe import first_line
+from paceline.engines.probe import first_response_line
 from paceline.engines.process import ServerProcess
-from paceline.engines.progress import teller
-from paceline.engines.socket_path import client_folder, make_link, remove_link, runtime_folder
+from paceline.engines.progress import step_reporter
+from paceline.engines.socket_path import (
+    make_link,
+    remove_link,
+    runtime_folder,
+    socket_folder,
+)
 from paceline.log import Logger
 
 _SOCKET: Final = "valkey.sock"
@@ -36,7 +40,7 @@ def find_redis_in_wheel() -> Program | None:
 
 
 def find_redis_on_path() -> Program | None:
-    """The system's server: either will do."""
+    """The system's server, of either kind."""
     return find_on_path(("valkey-server", "redis-server"), "Redis")
 
 
@@ -44,20 +48,20 @@ def get_redis(
     finders: Sequence[Callable[[], Program | None]] = (find_redis_in_wheel, find_redis_on_path),
 ) -> Program:
     """What the first successful finder finds. Errors: `EngineError` naming the ways to get one."""
-    ways = ways_to_get(
+    ways = installation_hint(
         "Redis",
         variable="APP_REDIS_URL",
         package="valkey-server",
         program="`valkey-server` or `redis-server`",
     )
-    return first_found(finders, ways)
+    return get_first(finders, ways)
 
 
 class RedisEngine:
     """A Valkey or Redis server on ``data_dir``, from the wheel or else the system's own.
 
     Settings: ``max_memory`` in bytes; ``options``: server settings that override ours;
-    ``progress``: takes lines for people, which are logged without it; ``start_timeout`` and
+    ``progress``: receives the steps of a start, which are logged without it; ``start_timeout`` and
     ``stop_timeout`` in seconds.
 
     *Resources*: owns the server process and the lock on ``data_dir`` from `start` to `stop`.
@@ -77,7 +81,7 @@ class RedisEngine:
         stop_timeout: float = 10.0,
     ) -> None:
         self._folder = data_dir.absolute()
-        self._host = client_folder(self._folder, runtime_folder(os.environ, os.geteuid()))
+        self._host = socket_folder(self._folder, runtime_folder(os.environ, os.geteuid()))
         self._settings = {
             "dir": str(self._folder),  # first: the socket's path is relative to it
             "port": "0",
@@ -90,7 +94,7 @@ class RedisEngine:
             "daemonize": "no",
             **options,
         }
-        self._tell = teller(log, progress)
+        self._report = step_reporter(log, progress)
         self._process = ServerProcess(
             "Redis",
             self._folder,
@@ -101,7 +105,7 @@ class RedisEngine:
 
     @property
     def pid(self) -> int | None:
-        """The server's process, None while it is not up."""
+        """The server's process id, None while it is down."""
         return self._process.pid
 
     @property
@@ -110,27 +114,28 @@ class RedisEngine:
         return f"unix://{self._host / _SOCKET}"
 
     async def start(self) -> None:
-        """Bring the server up, empty.
+        """Start the server, empty.
 
-        Errors: `EngineError`, which says what to do: no program, folder in use or not ours, the
-        server ended at once, not ready within ``start_timeout``. Must run in the main thread.
+        Errors: `EngineError`, which says what to do: no program, folder in use or of another
+        account, the server ended at once, not ready within ``start_timeout``. Must run in the main
+        thread.
         """
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        started = loop.time()
         program = get_redis()
-        self._tell(f"starting {program.label}")
+        self._report(f"starting {program.label}")
         await self._process.start(lambda: self._prepare(program), self._is_ready)
-        self._tell(f"{program.label} ready in {loop.time() - began:.2f}s")
+        self._report(f"{program.label} ready in {loop.time() - started:.2f}s")
 
     async def stop(self) -> None:
-        """Disconnect everybody and end the server; nothing when it is not up.
+        """Stop the server, if it is up.
 
         Errors: `EngineError` when it had to be killed. It has ended then, too.
         """
         await self._process.stop()
 
     async def wait(self) -> None:
-        """Watch the server; never returns while it is up.
+        """Wait for as long as the server is up.
 
         Errors: `EngineError` with the end of its log when it has ended without `stop`.
         """
@@ -146,4 +151,4 @@ class RedisEngine:
 
     async def _is_ready(self) -> bool:
         connecting = asyncio.open_unix_connection(self._host / _SOCKET)
-        return await first_line(connecting, b"PING\r\n") == b"+PONG\r\n"
+        return await first_response_line(connecting, b"PING\r\n") == b"+PONG\r\n"

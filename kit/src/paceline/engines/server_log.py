@@ -1,8 +1,8 @@
-"""What a server writes: this run's log and the one before, so that they do not grow for ever.
+"""The output of a server: this run's log file and the previous one, so that they do not grow.
 
-The file is the server's standard output and belongs to us alone; its end goes into the message when
-the server ends, since nothing else says why. Rejected: reading it line by line into our own log,
-which stops the server when we are slow. Used by ``cluster`` and ``process``.
+The file is the server's standard output, readable by the current account only; its end becomes part
+of the error when the server ends, because nothing else says why. Rejected: reading it line by line
+into the process's own log, which blocks the server when the reader is slow.
 """
 
 import os
@@ -20,7 +20,7 @@ class ServerLog:
         self._path = path
 
     def rotate(self) -> None:
-        """Keep this run's log and the one before."""
+        """Begin a new file and keep the previous one."""
         if self._path.exists():
             self._path.replace(self._path.with_suffix(".log.1"))
 

@@ -1,9 +1,8 @@
-"""Where clients find the server's socket: a path short and plain enough for every driver.
+"""The path of a server's Unix socket for clients: short and plain enough for every driver.
 
-The server always listens inside its own folder, through a relative path, which no depth makes too
-long and nobody else may enter. Clients must spell it out, and the kernel takes about a hundred
-bytes: for a folder deeper than that they go through a short symbolic link whose name depends on
-the folder only. Used by ``postgres``.
+The server listens inside its own folder, which no other account may enter, through a relative path,
+which is short at any depth. Clients need the absolute path, and the kernel accepts about a hundred
+bytes: for a deeper folder they use a symbolic link with a short name, derived from the folder only.
 """
 
 import hashlib
@@ -14,18 +13,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from paceline.engines.folder import own_folder
+from paceline.engines.folder import make_private_folder
 
 _LIMIT: Final = 103  # sun_path without its final zero: 107 on Linux, 103 on macOS and the BSDs
 _LONGEST_NAME: Final = len("/.s.PGSQL.65535")
-# Drivers cut a list of hosts at commas and read URLs their own way: no guessing.
+# Drivers split hosts at commas and parse URLs differently: only characters that all accept.
 _PLAIN: Final = re.compile(r"/[A-Za-z0-9/._+@-]*")
 
 
-def client_folder(cluster: Path, runtime: Path) -> Path:
-    """The folder that a client names as its host: the cluster, or a link to it in ``runtime``.
+def socket_folder(cluster: Path, runtime: Path) -> Path:
+    """The folder that a client uses as host: ``cluster``, or a link to it in ``runtime``.
 
-    Pure: `make_link` makes it so.
+    Pure: `make_link` creates the link.
     """
     text = str(cluster)
     if len(os.fsencode(text)) + _LONGEST_NAME <= _LIMIT and _PLAIN.fullmatch(text):
@@ -34,10 +33,10 @@ def client_folder(cluster: Path, runtime: Path) -> Path:
 
 
 def make_link(cluster: Path, folder: Path) -> None:
-    """Make ``folder`` lead to the cluster. Errors: `EngineError` for a runtime folder not ours."""
+    """Create the link, if one is needed. Errors: `EngineError` for a runtime folder not ours."""
     if folder == cluster:
         return
-    own_folder(folder.parent, mode=0o700)
+    make_private_folder(folder.parent, mode=0o700)
     aside = folder.with_name(f"{folder.name}.{os.getpid()}")
     aside.unlink(missing_ok=True)
     aside.symlink_to(cluster, target_is_directory=True)
@@ -51,10 +50,14 @@ def remove_link(cluster: Path, folder: Path) -> None:
 
 
 def runtime_folder(environment: Mapping[str, str], uid: int) -> Path:
-    """Where our links live: ``/run`` for root, ``$XDG_RUNTIME_DIR``, else the temporary folder."""
+    """The folder of the links: ``/run`` for root, ``$XDG_RUNTIME_DIR``, else the temporary one."""
     if uid == 0:
         return Path("/run/paceline")
-    given = environment.get("XDG_RUNTIME_DIR", "")
-    if given.startswith("/") and Path(given).is_dir() and Path(given).stat().st_uid == uid:
-        return Path(given, "paceline")
+    configured = environment.get("XDG_RUNTIME_DIR", "")
+    if (
+        configured.startswith("/")
+        and Path(configured).is_dir()
+        and Path(configured).stat().st_uid == uid
+    ):
+        return Path(configured, "paceline")
     return Path(tempfile.gettempdir(), f"paceline-{uid}")

@@ -1,12 +1,12 @@
-"""Servers that outlived their parent, and lock files whose process is no longer theirs.
+"""PostgreSQL processes that outlived their parent, and lock files with the pid of another process.
 
-A server that was just told to go needs a moment; a busy backend outlives a killed server and its
-shared memory blocks the next start; a pid file may name a process that has since got the number.
-Our servers carry a `mark` of their folder in arguments and titles, which everybody may read:
-``/proc/PID/exe`` and ``cwd`` would say more, but root in a container may not look at those of
-another account. Invariant: what carries another mark or none, or has its parent, is not touched.
-Linux only: elsewhere nothing is found and nothing removed. Called by ``postgres`` while it holds
-the folder's lock.
+A server that was just signalled needs a moment to end; a busy backend outlives a killed server and
+its shared memory blocks the next start; the pid in a pid file may since have been reused. Servers
+carry a mark of their folder in arguments and titles, which every account may read:
+``/proc/PID/exe`` and ``cwd`` would say more, but root in a container may not read those of another
+account. Invariant: a process with another mark, without one, or whose parent is alive is left
+alone. To be used while holding the folder's lock. Linux only: elsewhere nothing is found and
+nothing removed.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from typing import Final
 
 from paceline.engines.errors import EngineError
 
-PARENT: Final = "paceline.parent"
-"""Setting that names the process which started the server."""
+PARENT_SETTING: Final = "paceline.parent"
+"""The server setting that holds the pid of the process that started it."""
 
 _PROC: Final = Path("/proc")
 _TITLE: Final = b"postgres: "
 _POLL: Final = 0.01
-_LADDER: Final = (
-    # The first is the polite one: SIGINT makes a server stop fast, SIGTERM a backend.
+_STOP_SIGNALS: Final = (
+    # For a server, for a backend, seconds: first SIGINT, a server's fast shutdown.
     (signal.SIGINT, signal.SIGTERM, 10.0),
     (signal.SIGQUIT, signal.SIGQUIT, 6.0),
     (signal.SIGKILL, signal.SIGKILL, 5.0),
@@ -35,7 +35,7 @@ _LADDER: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class PostgresProcess:
     """A running PostgreSQL process: a server, or one of a server's children (``backend``)."""
 
     pid: int
@@ -44,40 +44,40 @@ class Process:
 
     @property
     def backend(self) -> bool:
-        """Whether it has a title, which a server does not give itself."""
+        """Whether it is a backend: only those change their title."""
         return self.title.startswith(_TITLE)
 
     @property
     def mark(self) -> str | None:
-        """Whose folder it works in, None when it is not a server of ours."""
+        """The mark of its folder, None for a server that was started elsewhere."""
         found = re.search(rb"(?:^postgres: |\0cluster_name=)(paceline-[0-9a-f]+)[:\0]", self.title)
         return found[1].decode() if found else None
 
     @property
     def has_parent(self) -> bool:
-        """Whether the process that started this server still looks after it."""
-        return f"\0{PARENT}={self.parent}\0".encode() in self.title
+        """Whether the process that started this server is still its parent."""
+        return f"\0{PARENT_SETTING}={self.parent}\0".encode() in self.title
 
 
-def mark_of(folder: Path) -> str:
-    """What servers in ``folder`` carry as their cluster name; stays when the folder is moved."""
+def cluster_mark(folder: Path) -> str:
+    """The cluster name of servers in ``folder``; the same after the folder is moved."""
     status = folder.stat()
     return f"paceline-{status.st_dev:x}{status.st_ino:08x}"
 
 
-def find_processes(mark: str) -> list[Process]:
-    """Who carries the mark."""
+def find_processes(mark: str) -> list[PostgresProcess]:
+    """The processes with this mark."""
     pids = (int(entry.name) for entry in _PROC.glob("[0-9]*"))
     processes = (_find_process(pid) for pid in pids)
     return [process for process in processes if process is not None and process.mark == mark]
 
 
-async def stop_leftovers(folder: Path, tell: Callable[[list[int]], object]) -> None:
-    """End what is left running in ``folder``; ``tell`` gets the pids before.
+async def stop_stale_processes(folder: Path, on_found: Callable[[list[int]], object]) -> None:
+    """End the stale processes of ``folder``; ``on_found`` is called with their pids before.
 
-    Errors: `EngineError` when a server runs there whose parent lives, or one that will not end.
+    Errors: `EngineError` when a server runs there whose parent is alive, or one does not end.
     """
-    mark = mark_of(folder)
+    mark = cluster_mark(folder)
     found = find_processes(mark)
     for process in found:
         if process.has_parent:
@@ -88,26 +88,26 @@ async def stop_leftovers(folder: Path, tell: Callable[[list[int]], object]) -> N
             raise EngineError(message)
     if not found:
         return
-    tell([process.pid for process in found])
-    for for_server, for_backend, seconds in _LADDER:
+    on_found([process.pid for process in found])
+    for for_server, for_backend, seconds in _STOP_SIGNALS:
         pids = {process.pid for process in found}
         for process in found:
             if process.parent not in pids:  # a server's children are the server's to stop
-                _send(process.pid, for_backend if process.backend else for_server)
-        found = await _left_after(seconds, mark)
+                _kill(process.pid, for_backend if process.backend else for_server)
+        found = await _wait_for_end(seconds, mark)
         if not found:
             return
     pids = {process.pid for process in found}
-    message = f"left-over PostgreSQL processes {sorted(pids)} in {folder} do not end"
+    message = f"stale PostgreSQL processes {sorted(pids)} in {folder} do not end"
     raise EngineError(message)
 
 
 def remove_stale_locks(folder: Path) -> list[tuple[str, int]]:
-    """Remove PostgreSQL's lock files that name a living process which does not work here.
+    """Remove PostgreSQL's lock files whose pid is that of a live process which is not its server.
 
-    PostgreSQL would refuse to start. One that names nobody alive is left to PostgreSQL itself.
-    Returns name and pid of each. To be called after `stop_leftovers`.
-    Errors: `EngineError` when the process is a PostgreSQL server and not one of ours.
+    With such a file PostgreSQL would refuse to start; it handles those of dead processes itself.
+    Returns name and pid of each. To be called after `stop_stale_processes`.
+    Errors: `EngineError` when the process is a PostgreSQL server that was started elsewhere.
     """
     removed: list[tuple[str, int]] = []
     if not _PROC.joinpath("self", "stat").exists():
@@ -135,7 +135,7 @@ def _read_pid(file: Path) -> int | None:
         return None
 
 
-def _find_process(pid: int) -> Process | None:
+def _find_process(pid: int) -> PostgresProcess | None:
     process = _PROC / str(pid)
     try:
         title = (process / "cmdline").read_bytes()
@@ -144,28 +144,30 @@ def _find_process(pid: int) -> Process | None:
     except OSError:  # it ended meanwhile
         return None
     name = head.partition("(")[2]
-    return Process(pid, int(rest.split()[1]), title) if name == "postgres" and title else None
+    return (
+        PostgresProcess(pid, int(rest.split()[1]), title) if name == "postgres" and title else None
+    )
 
 
 def _works_elsewhere(pid: int, folder: Path) -> bool:
-    """Whether it is certain that a server has another folder; its working folder is its data."""
+    """Whether a server certainly has another folder: its working folder is its data folder."""
     try:
         return not (_PROC / str(pid) / "cwd").samefile(folder)
-    except OSError:  # not ours to see
+    except OSError:  # another account's
         return False
 
 
-def _send(pid: int, number: signal.Signals) -> None:
+def _kill(pid: int, number: signal.Signals) -> None:
     try:
         os.kill(pid, number)
     except ProcessLookupError:
         pass
     except PermissionError as exc:
-        message = f"a left-over PostgreSQL (process {pid}) belongs to another account: stop it"
+        message = f"a stale PostgreSQL (process {pid}) belongs to another account: stop it"
         raise EngineError(message) from exc
 
 
-async def _left_after(seconds: float, mark: str) -> list[Process]:
+async def _wait_for_end(seconds: float, mark: str) -> list[PostgresProcess]:
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     found = find_processes(mark)

@@ -42,7 +42,7 @@ class RpcApp(grpc.GenericRpcHandler):
 
     def __init__(self, *interceptors: Interceptor, max_streams: int = 5_000) -> None:
         self.services: list[str] = []
-        self.streams = Streams(limit=max_streams)
+        self.streams: Streams = Streams(limit=max_streams)
         self._interceptors = (*interceptors, self.streams.around)
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._in_flight = 0

@@ -113,7 +113,7 @@ class Invalid(HttpError):
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, "the request has invalid values")
-        self.errors = tuple(errors)
+        self.errors: tuple[FieldError, ...] = tuple(errors)
 
 
 class ClientDisconnected(Error):

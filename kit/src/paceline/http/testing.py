@@ -19,7 +19,7 @@ from paceline.http.asgi import ASGIApp, Headers, Message, Scope
 class TestResponse:
     """What the application answered."""
 
-    __test__: ClassVar = False  # no class of tests, for pytest
+    __test__: ClassVar[bool] = False  # no class of tests, for pytest
 
     status: int
     header_list: Headers
@@ -38,7 +38,7 @@ class TestResponse:
 class TestClient:
     """Sends requests to ``app``, as from ``address``."""
 
-    __test__: ClassVar = False  # no class of tests, for pytest
+    __test__: ClassVar[bool] = False  # no class of tests, for pytest
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ class Threshold:
 
     def __init__(self) -> None:
         self.level: Level = "debug"
-        self.severity = SEVERITY["debug"]
+        self.severity: int = SEVERITY["debug"]
         self._subscribers: list[Callable[[Level], None]] = []
 
     def set(self, level: Level) -> None:

@@ -47,8 +47,8 @@ class Output:
 
     def __init__(self, clock: Clock, stream: TextIO, *, format: Format) -> None:  # noqa: A002 - the setting's name
         self._clock = clock
-        self.threshold = Threshold()
-        self.tail = Tail()
+        self.threshold: Threshold = Threshold()
+        self.tail: Tail = Tail()
         self._sink = Sink(stream, self.tail)
         terminal = stream.isatty()
         pretty = format == "pretty" or (format == "auto" and terminal)

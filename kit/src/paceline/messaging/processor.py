@@ -73,7 +73,7 @@ class BatchProcessor(Generic[T]):
         tracer: Tracer | None = None,
         in_flight: InFlight | None = None,
     ) -> None:
-        self.calls = 0
+        self.calls: int = 0
         self.blocked_by: Exception | None = None
         self._name = name
         self._handler = handler

@@ -27,8 +27,8 @@ from paceline.trace import (
     attach,
     detach,
     is_sampled,
-    joined,
-    outgoing,
+    propagation_headers,
+    shared_parent,
 )
 
 T = TypeVar("T")
@@ -72,11 +72,11 @@ class PublishSpans(_MessageSpans):
 
     def __init__(self, tracer: Tracer | None, system: str, messages: Sequence[Message]) -> None:
         super().__init__()
-        ambient = outgoing()
+        ambient = propagation_headers()
+        self.messages: Sequence[Message] = messages
         if not ambient and (tracer is None or not tracer.records):
-            self.messages = messages
             return
-        self.messages = [*messages]
+        self.messages = changed = [*messages]
         for number, message in enumerate(messages):
             headers = message.headers
             if TRACEPARENT not in headers:
@@ -86,7 +86,7 @@ class PublishSpans(_MessageSpans):
             if tracer is not None and is_sampled(headers[TRACEPARENT]):
                 headers = self._begin(number, tracer, system, message, headers)
             if headers is not message.headers:
-                self.messages[number] = msgspec.structs.replace(message, headers=headers)
+                changed[number] = msgspec.structs.replace(message, headers=headers)
 
     def _begin(
         self, number: int, tracer: Tracer, system: str, message: Message, headers: dict[str, str]
@@ -125,7 +125,9 @@ class ProcessSpans(_MessageSpans):
                 if isinstance(context, Span):
                     self._spans[number] = context
                     _describe(context, consumer, item)
-        position = joined([*self._spans.values()]) if self._spans else context if alone else None
+        position = (
+            shared_parent([*self._spans.values()]) if self._spans else context if alone else None
+        )
         self._token = attach(position)
         self._logged = push_fields(position.ids()) if position is not None else None
 

@@ -16,7 +16,8 @@ class Backoff:
     """
 
     def __init__(self, first: float, longest: float) -> None:
-        self._first = self.next = first
+        self.next: float = first
+        self._first = first
         self._longest = longest
 
     async def pause(self) -> None:

@@ -1,27 +1,28 @@
-"""Which figures are shown of what: the tables that ``watch`` goes by.
+"""The metrics of each kind of statistics: the table that `StatsCollector` reads.
 
-Each group is one kind of thing (coalescers, pools, …); what it counts stands in a frozen dataclass
-of its own room, called ``stats``, and a figure names the attribute it shows. By name, because those
-rooms are above this one; a test holds each name against the real class. To show something new: give
-it ``stats``, add a line here and one to ``docs/metrics.md``.
+Each group is one kind of thing (coalescers, pools, …). Its numbers are the attributes of a
+dataclass in that thing's own room, its ``stats``, and a metric names the attribute it shows: by
+name, because those rooms are on floors above; a test checks each name against the real class. To
+show something new, give it ``stats``, add a line here and one to ``docs/metrics.md``.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-Kind = Literal["counter", "gauge"]
+MetricKind = Literal["counter", "gauge"]
 
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """One metric: ``attribute`` of the stats, or several told apart by the label ``by``.
+    """One metric: the ``attribute`` of the stats, or several by the values of the label ``by``.
 
-    ``attributes``: the label's value for each attribute. A counter's name ends with ``_total``.
+    ``text``: its HELP. ``attributes``: the attribute for each value of the label. A counter's name
+    ends with ``_total``.
     """
 
     name: str
-    kind: Kind
+    kind: MetricKind
     text: str
     attribute: str = ""
     by: str = ""
@@ -30,10 +31,10 @@ class MetricSpec:
 
 @dataclass(frozen=True, slots=True)
 class MetricGroup:
-    """A group: ``label`` tells its members apart; "" when there can be only one."""
+    """The metrics of one kind of stats; ``label`` names the member, "" where there is only one."""
 
     label: str
-    figures: tuple[MetricSpec, ...]
+    metrics: tuple[MetricSpec, ...]
 
 
 def _counter(name: str, text: str, attribute: str) -> MetricSpec:
@@ -48,11 +49,11 @@ def _counters(name: str, text: str, by: str, attributes: Mapping[str, str]) -> M
     return MetricSpec(f"paceline_{name}_total", "counter", text, by=by, attributes=attributes)
 
 
-GROUPS: Final[Mapping[str, MetricGroup]] = {
+METRIC_GROUPS: Final[Mapping[str, MetricGroup]] = {
     "coalescers": MetricGroup(
         "coalescer",
         (
-            _counter("coalescer_calls", "Calls that were let in.", "calls"),
+            _counter("coalescer_calls", "Calls that were accepted.", "calls"),
             _counter("coalescer_refused", "Calls refused because too many waited.", "refused"),
             _counter("coalescer_trips", "Batches that started.", "batches"),
             _counter("coalescer_items", "Items in those batches.", "items"),
@@ -67,11 +68,11 @@ GROUPS: Final[Mapping[str, MetricGroup]] = {
             MetricSpec(
                 "paceline_pool_connections",
                 "gauge",
-                "Connections by what they do.",
+                "Connections by state.",
                 by="state",
                 attributes={"in_use": "in_use", "idle": "idle"},
             ),
-            _gauge("pool_max_connections", "Connections there may be.", "max_size"),
+            _gauge("pool_max_connections", "The most connections there may be.", "max_size"),
             _gauge("pool_waiting", "Callers that wait for a connection.", "waiting"),
         ),
     ),
@@ -80,19 +81,27 @@ GROUPS: Final[Mapping[str, MetricGroup]] = {
         (
             _counters(
                 "cache_requests",
-                "Reads by where the answer came from.",
+                "Reads by result.",
                 "result",
                 {
                     "hit": "hits",
                     "miss": "misses",
                     "coalesced": "coalesced",
-                    "renewed": "renewed",
+                    "renewed": "refreshed",
                     "bypassed": "bypassed",
                 },
             ),
-            _counter("cache_fills_refused", "Fills that a change forestalled.", "refused"),
+            _counter(
+                "cache_fills_refused",
+                "Values that were not stored, since a change came first.",
+                "fills_refused",
+            ),
             _counter("cache_unreadable", "Entries that could not be read.", "unreadable"),
-            _gauge("cache_debts", "Removals that the server does not know of yet.", "owed"),
+            _gauge(
+                "cache_debts",
+                "Invalidations that are not delivered to the server yet.",
+                "pending_invalidations",
+            ),
         ),
     ),
     "consumers": MetricGroup(
@@ -100,7 +109,7 @@ GROUPS: Final[Mapping[str, MetricGroup]] = {
         (
             _counters(
                 "consumer_handled",
-                "Deliveries by what became of them.",
+                "Deliveries by result.",
                 "verdict",
                 {
                     "ack": "acknowledged",
@@ -116,7 +125,11 @@ GROUPS: Final[Mapping[str, MetricGroup]] = {
         "consumer",
         (
             _gauge("consumer_pending", "Messages that were not delivered yet.", "pending"),
-            _gauge("consumer_unsettled", "Messages delivered and not settled.", "unsettled"),
+            _gauge(
+                "consumer_unsettled",
+                "Messages that were delivered and are not acknowledged.",
+                "unsettled",
+            ),
         ),
     ),
     "outbox": MetricGroup(
@@ -130,15 +143,15 @@ GROUPS: Final[Mapping[str, MetricGroup]] = {
     "breakers": MetricGroup(
         "breaker",
         (
-            _gauge("breaker_open", "Whether it lets nobody through.", "open"),
+            _gauge("breaker_open", "Whether it refuses all attempts.", "open"),
             _gauge(
                 "breaker_refused_share",
-                "The share of attempts it refuses now.",
+                "The share of attempts that it refuses now.",
                 "rejected_share",
             ),
             _counters(
                 "breaker_attempts",
-                "Attempts by what became of them.",
+                "Attempts by result.",
                 "result",
                 {"success": "succeeded", "failure": "failed", "refused": "rejected"},
             ),
@@ -149,7 +162,7 @@ GROUPS: Final[Mapping[str, MetricGroup]] = {
         (
             _counters(
                 "trace_spans",
-                "Ended spans by what became of them.",
+                "Ended spans by result.",
                 "result",
                 {"sent": "sent", "dropped": "dropped"},
             ),
@@ -161,20 +174,20 @@ GROUPS: Final[Mapping[str, MetricGroup]] = {
         (
             _gauge("shed_limit", "Requests that may be in flight now.", "limit"),
             _gauge("shed_in_flight", "Requests in flight that count.", "in_flight"),
-            _gauge("shed_active", "Whether some are turned away now.", "shedding"),
+            _gauge("shed_active", "Whether some requests are refused now.", "shedding"),
             _gauge(
-                "shed_delay_seconds", "How long what was admitted took of late.", "delay_seconds"
+                "shed_delay_seconds", "How long admitted requests took recently.", "delay_seconds"
             ),
-            _gauge("shed_normal_seconds", "How long it takes without load.", "normal_seconds"),
+            _gauge("shed_normal_seconds", "How long requests take without load.", "normal_seconds"),
         ),
     ),
-    "doors": MetricGroup(
+    "admission": MetricGroup(
         "door",
         (
-            _counter("admitted", "Requests and calls that were let in.", "admitted"),
+            _counter("admitted", "Requests and calls that were admitted.", "admitted"),
             _counters(
                 "shed",
-                "Requests and calls turned away under load, by their priority.",
+                "Requests and calls refused under load, by priority.",
                 "priority",
                 {
                     "write": "refused_writes",
@@ -187,17 +200,17 @@ GROUPS: Final[Mapping[str, MetricGroup]] = {
     "retries": MetricGroup(
         "operation",
         (
-            _counter("retry_calls", "Calls that may be repeated.", "calls"),
-            _counter("retries", "Repetitions.", "retries"),
-            _counter("retries_denied", "Repetitions for which the budget was spent.", "denied"),
+            _counter("retry_calls", "Calls that may be retried.", "calls"),
+            _counter("retries", "Retries.", "retries"),
+            _counter("retries_denied", "Retries for which the budget was spent.", "denied"),
         ),
     ),
     "bulkheads": MetricGroup(
         "bulkhead",
         (
-            _gauge("bulkhead_limit", "How many may be inside.", "limit"),
-            _gauge("bulkhead_inside", "How many are inside.", "active"),
-            _gauge("bulkhead_waiting", "How many wait to be let in.", "waiting"),
+            _gauge("bulkhead_limit", "How many calls may run at once.", "limit"),
+            _gauge("bulkhead_inside", "How many calls are running.", "active"),
+            _gauge("bulkhead_waiting", "How many calls are waiting.", "waiting"),
             _counter("bulkhead_refused", "Calls that were refused.", "refused"),
         ),
     ),

@@ -45,8 +45,8 @@ class Connection:
     ) -> None:
         self._raw: asyncpg.Connection | None = raw
         self._command_timeout = command_timeout
-        self.needs_reset = needs_reset
-        self.interrupted = False
+        self.needs_reset: bool = needs_reset
+        self.interrupted: bool = False
 
     async def fetch(self, sql: LiteralString, *args: object) -> list[Row]:
         """All rows."""

@@ -21,7 +21,7 @@ class Notifier(BackgroundService):
 
     def __init__(self, pool: Pool, channel: str, *, interval: float = 0.005) -> None:
         super().__init__()
-        self.name = f"notify {channel}"
+        self.name: str = f"notify {channel}"
         self._pool = pool
         self._channel = channel
         self._interval = interval

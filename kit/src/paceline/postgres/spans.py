@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from paceline.trace import Span, SpanKind, recording
+from paceline.trace import Span, SpanKind, recording_span
 
 _CHANGES: Final = re.compile(
     r"\b(insert)\s+into\s+([\w.]+)|(?<!for )(?<!key )(?<!do )\b(update)\s+([\w.]+)"
@@ -25,7 +25,7 @@ _CLIENT: Final = SpanKind.CLIENT  # looking a member up runs Python code, before
 
 def start_span(sql: str) -> Span | None:
     """The span of a statement that is about to be sent; None when nothing is recorded."""
-    parent = recording()
+    parent = recording_span()
     if parent is None:
         return None
     summary = summary_of(sql)

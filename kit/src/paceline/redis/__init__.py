@@ -1,9 +1,9 @@
-"""A cache that never fails a request, and limits that replicas share, over Redis or Valkey.
+"""A cache that never fails a request, and rate limits that replicas share, over Redis or Valkey.
 
-`Redis` is the server, which may be away; `CacheAside` is the cache-aside pattern with an explicit
-bound on staleness, on a `RedisStore`; `SharedLimiter` decides about rates. The library ``redis`` is
-known here only. Used by a service's ``repository`` code and its ``main``; read ``aside``, then
-``store``.
+`Redis` is the server, which may be unavailable at any time; `CacheAside` is the cache-aside pattern
+with an explicit bound on staleness, kept in a `RedisStore`; `SharedLimiter` counts requests over
+all replicas. Only this room imports the library ``redis``; it needs the extra
+``paceline[redis]``.
 """
 
 from typing import TYPE_CHECKING
@@ -11,38 +11,44 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paceline.redis.cache_aside import CacheAside, CacheStats
-    from paceline.redis.client import Redis
-    from paceline.redis.connections import ConnectionPool
+    from paceline.redis.cache_aside import CacheAside, CacheSettings, CacheStats
+    from paceline.redis.client import Redis, Script
+    from paceline.redis.connection_pool import RedisArgument, RedisReply
     from paceline.redis.shared_limiter import SharedLimiter
-    from paceline.redis.store import Change, Kind, Lease, RedisStore, Store
+    from paceline.redis.store import CacheStore, ChangeKind, EntryChange, Lease, RedisStore
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
             "CacheAside": "cache_aside",
+            "CacheSettings": "cache_aside",
             "CacheStats": "cache_aside",
-            "Change": "store",
-            "ConnectionPool": "connections",
-            "Kind": "store",
+            "CacheStore": "store",
+            "ChangeKind": "store",
+            "EntryChange": "store",
             "Lease": "store",
             "Redis": "client",
+            "RedisArgument": "connection_pool",
+            "RedisReply": "connection_pool",
             "RedisStore": "store",
+            "Script": "client",
             "SharedLimiter": "shared_limiter",
-            "Store": "store",
         },
         extra="redis",
     )
 
 __all__ = [
     "CacheAside",
+    "CacheSettings",
     "CacheStats",
-    "Change",
-    "ConnectionPool",
-    "Kind",
+    "CacheStore",
+    "ChangeKind",
+    "EntryChange",
     "Lease",
     "Redis",
+    "RedisArgument",
+    "RedisReply",
     "RedisStore",
+    "Script",
     "SharedLimiter",
-    "Store",
 ]

@@ -1,9 +1,9 @@
-"""What is stored for a value: its JSON, behind a head that says how to read it and when to renew.
+"""The stored form of a cached value: its JSON after a header with the schema and the expiry.
 
-Invariant: an envelope of another layout, of another type's schema, or damaged in any way opens as
-`Unreadable`, never as a wrong value, so old and new releases can share a cache: each takes the
-other's entries for misses. The schema is in the envelope and not in the key, because a release
-that changes a value must remove it for the others too. Used by ``aside``.
+Invariant: bytes of another layout, of another type's schema, or damaged in any way decode to
+`UnreadableEntry`, never to a wrong value, so old and new releases can share a cache: each treats
+the other's entries as misses. The schema is in the header and not in the key, because a release
+that changes a value must invalidate it for the other releases too.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ import msgspec
 V = TypeVar("V")
 
 # Layout, schema, whether there is a value, when it expires (Unix seconds), seconds to fetch it.
-_HEAD: Final = struct.Struct(">B8s?dd")
+_HEADER: Final = struct.Struct(">B8s?dd")
 _LAYOUT: Final = 1
 
 
-class Unreadable(Exception):
-    """The bytes are not an envelope of this type."""
+class UnreadableEntry(Exception):
+    """The bytes are not an entry of this type."""
 
 
 class Entry(msgspec.Struct, Generic[V], frozen=True):
@@ -33,7 +33,7 @@ class Entry(msgspec.Struct, Generic[V], frozen=True):
 
 
 class EntryCodec(Generic[V]):
-    """Seals and opens values of one ``type``."""
+    """Encodes and decodes entries whose values are of one ``type``."""
 
     def __init__(self, type: type[V]) -> None:  # noqa: A002 - as in msgspec
         self._encode = msgspec.json.Encoder().encode
@@ -41,19 +41,19 @@ class EntryCodec(Generic[V]):
         schema = json.dumps(msgspec.json.schema(type), sort_keys=True).encode()
         self._schema = hashlib.sha256(schema).digest()[:8]
 
-    def seal(self, entry: Entry[V]) -> bytes:
+    def encode(self, entry: Entry[V]) -> bytes:
         """The bytes to store."""
-        there = entry.value is not None
-        head = _HEAD.pack(_LAYOUT, self._schema, there, entry.expires_at, entry.cost)
-        return head + self._encode(entry.value) if there else head
+        has_value = entry.value is not None
+        header = _HEADER.pack(_LAYOUT, self._schema, has_value, entry.expires_at, entry.cost)
+        return header + self._encode(entry.value) if has_value else header
 
-    def open(self, sealed: bytes) -> Entry[V]:
-        """What is inside. Errors: `Unreadable`."""
+    def decode(self, data: bytes) -> Entry[V]:
+        """The entry in ``data``. Errors: `UnreadableEntry`."""
         try:
-            layout, schema, there, expires_at, cost = _HEAD.unpack_from(sealed)
+            layout, schema, has_value, expires_at, cost = _HEADER.unpack_from(data)
             if layout != _LAYOUT or schema != self._schema:
-                raise Unreadable("another layout or schema")
-            value = self._decode(memoryview(sealed)[_HEAD.size :]) if there else None
+                raise UnreadableEntry("another layout or schema")
+            value = self._decode(memoryview(data)[_HEADER.size :]) if has_value else None
         except (struct.error, msgspec.DecodeError, RecursionError) as exc:
-            raise Unreadable("damaged") from exc
+            raise UnreadableEntry("damaged") from exc
         return Entry(value, expires_at, cost)

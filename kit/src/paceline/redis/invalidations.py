@@ -1,9 +1,9 @@
-"""Releases that could not be delivered: kept, distrusted, and tried again until they are.
+"""Invalidations that could not be delivered: kept, retried, and their entries bypassed meanwhile.
 
-Invariant: an entry whose release failed is not read from the cache by this process until the
-release has been delivered, or until nothing that was stored before can still be alive. Memory is
-bounded: with too many debts at once no entry is trusted for that long. The task that settles them
-exists only while there are any. Used by ``aside``, whose docstring says what others may see.
+Invariant: an entry whose invalidation failed is not read from the cache by this process until the
+invalidation has been delivered, or until whatever was stored before it must have expired. Memory
+is bounded: with too many pending at once, the whole cache is bypassed for that long. The task that
+delivers them exists only while there are any.
 """
 
 import asyncio
@@ -22,19 +22,20 @@ _BATCH: Final = 256
 
 
 class PendingInvalidation(msgspec.Struct, frozen=True):
-    """A release of ``key`` to deliver, of the writer with ``token``; it matters ``until``."""
+    """To remove ``key`` and the block of the writer with ``token``; moot after ``expires_at``."""
 
     key: str
     token: str
-    until: float
+    expires_at: float
 
 
 class PendingInvalidations:
-    """At most ``most`` debts, tried every ``retry`` seconds; each matters for ``life`` seconds.
+    """At most ``max_pending``, delivered again every ``retry_interval`` seconds.
 
-    ``deliver`` raises `Error` when it cannot.
+    ``lifetime``: seconds after which an entry stored before must have expired. ``deliver`` raises
+    `Error` when it cannot.
 
-    *Resources*: one task while there are debts; `stop` ends it.
+    *Resources*: one task while any are pending; `stop` ends it.
     """
 
     def __init__(
@@ -42,67 +43,67 @@ class PendingInvalidations:
         deliver: Callable[[Sequence[PendingInvalidation]], Awaitable[object]],
         clock: Clock,
         *,
-        life: float,
-        retry: float,
-        most: int,
+        lifetime: float,
+        retry_interval: float,
+        max_pending: int,
     ) -> None:
         self._deliver = deliver
         self._clock = clock
-        self._life = life
-        self._retry = retry
-        self._most = most
-        self._owed: dict[str, PendingInvalidation] = {}  # the one that matters shortest first
-        self._trust_nothing_until = -math.inf
-        self._settling: asyncio.Task[None] | None = None
+        self._lifetime = lifetime
+        self._retry_interval = retry_interval
+        self._max_pending = max_pending
+        self._pending: dict[str, PendingInvalidation] = {}  # the first to expire first
+        self._bypass_all_until = -math.inf
+        self._delivery: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
-        """How many entries are distrusted by name."""
-        return len(self._owed)
+        """How many are pending."""
+        return len(self._pending)
 
-    def owe(self, key: str, token: str) -> None:
-        """Remember that ``key`` must be released."""
-        until = self._clock.monotonic() + self._life
-        self._owed.pop(key, None)
-        if len(self._owed) >= self._most:
-            self._trust_nothing_until = until
+    def add(self, key: str, token: str) -> None:
+        """Keep the invalidation of ``key`` until it is delivered."""
+        expires_at = self._clock.monotonic() + self._lifetime
+        self._pending.pop(key, None)
+        if len(self._pending) >= self._max_pending:
+            self._bypass_all_until = expires_at
             return
-        self._owed[key] = PendingInvalidation(key, token, until)
-        if self._settling is None or self._settling.done():
-            self._settling = asyncio.create_task(
-                self._settle(), name="release cache entries", context=Context()
+        self._pending[key] = PendingInvalidation(key, token, expires_at)
+        if self._delivery is None or self._delivery.done():
+            self._delivery = asyncio.create_task(
+                self._deliver_all(), name="deliver cache invalidations", context=Context()
             )
 
-    def distrusts(self, key: str) -> bool:
-        """Whether what is stored for ``key`` may be stale for want of a release."""
-        if not self._owed and self._trust_nothing_until == -math.inf:
+    def may_be_stale(self, key: str) -> bool:
+        """Whether the stored entry of ``key`` may be older than an undelivered invalidation."""
+        if not self._pending and self._bypass_all_until == -math.inf:
             return False
-        if self._trust_nothing_until > self._clock.monotonic():
+        if self._bypass_all_until > self._clock.monotonic():
             return True
-        self._trust_nothing_until = -math.inf
-        return key in self._owed
+        self._bypass_all_until = -math.inf
+        return key in self._pending
 
     async def stop(self) -> None:
-        """Give up what is owed; it ages away."""
-        settling, self._settling = self._settling, None
-        if settling is not None:
-            settling.cancel()
-            await asyncio.wait({settling})
-        self._owed.clear()
+        """Drop what is pending: the entries expire by themselves."""
+        delivery, self._delivery = self._delivery, None
+        if delivery is not None:
+            delivery.cancel()
+            await asyncio.wait({delivery})
+        self._pending.clear()
 
-    async def _settle(self) -> None:
-        while self._owed:
-            self._forget_the_old()
-            batch = [*islice(self._owed.values(), _BATCH)]
+    async def _deliver_all(self) -> None:
+        while self._pending:
+            self._drop_expired()
+            batch = [*islice(self._pending.values(), _BATCH)]
             try:
                 await self._deliver(batch)
             except Error:
-                await asyncio.sleep(self._retry)
+                await asyncio.sleep(self._retry_interval)
                 continue
-            for debt in batch:
-                if self._owed.get(debt.key) is debt:
-                    del self._owed[debt.key]
+            for delivered in batch:
+                if self._pending.get(delivered.key) is delivered:
+                    del self._pending[delivered.key]
 
-    def _forget_the_old(self) -> None:
+    def _drop_expired(self) -> None:
         now = self._clock.monotonic()
-        while self._owed and (debt := next(iter(self._owed.values()))).until <= now:
-            del self._owed[debt.key]
+        while self._pending and (first := next(iter(self._pending.values()))).expires_at <= now:
+            del self._pending[first.key]

@@ -1,17 +1,17 @@
-"""The Lua scripts of the cache: what must happen on the server with nobody in between.
+"""The Lua scripts of the cache and the limiter: what the server must do atomically.
 
-Three keys belong to one entry: the value, the lease of whoever is about to fill it, and the block,
-a sorted set of the writers that are changing what is cached, each with the moment until which it
-counts. Invariant: while a block counts there is no value and no lease, and only a lease that is
-still there lets its holder fill. Times are the server's own. Run by ``store``, which says why.
+Three keys belong to one cache entry: the value; the lease of the reader that will fill it; and the
+block, a sorted set of the writers that are changing the source, each with the time at which its
+block expires. Invariant: while a block is in force there is no value and no lease, and only a lease
+that still exists allows a fill. Times are the server's own.
 """
 
 from typing import Final
 
 from paceline.redis.client import Script
 
-# KEYS: lease and block of each entry. ARGV: a new token, milliseconds it is good for.
-# Answers with the token in force for each, "" when the entry is blocked.
+# KEYS: lease and block of each entry. ARGV: a new token, its time to live in milliseconds.
+# Returns the token in force for each entry, "" when the entry is blocked.
 LEASE: Final = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -32,7 +32,7 @@ return tokens
 """)
 
 # KEYS: value, lease and block of each entry. ARGV for each: what to do, token, milliseconds, value.
-# Answers with 1 for each, 0 for a fill that was refused.
+# Returns 1 for each entry, 0 for a fill that was refused.
 CHANGE: Final = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -66,28 +66,28 @@ return done
 """)
 
 # The generic cell rate algorithm for each of KEYS, as in ``paceline.resilience.rate_limit``, in
-# microseconds. ARGV: the window (burst times a request), then for each key the cost of a take and
-# how many are asked for. Answers for each with how many are allowed, and the time until the bucket
-# was full before them, rounded up. Times count from 2020, so that a double resolves a hundredth of
-# a microsecond.
+# microseconds. ARGV: the window (burst times the interval of a request), then for each key the cost
+# of a request and how many there are. Returns for each how many are allowed, and the time until the
+# bucket was full before them, rounded up. Times count from 2020, so that a double resolves a
+# hundredth of a microsecond.
 TAKE: Final = Script("""
 local time = redis.call('TIME')
 local now = (time[1] - 1577836800) * 1000000 + time[2]
 local window = tonumber(ARGV[1])
-local answers = {}
+local results = {}
 for i = 1, #KEYS do
-  local cost, asked = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+  local cost, requested = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
   local full_at = redis.call('GET', KEYS[i])
-  -- A clock that was set back must not punish: a bucket is never emptier than empty.
+  -- When the clock was set back, the bucket must not seem emptier than empty.
   local until_full = full_at and math.min(window, math.max(0, full_at - now)) or 0
-  local allowed = math.min(asked, math.floor((window - until_full + 1) / cost))
+  local allowed = math.min(requested, math.floor((window - until_full + 1) / cost))
   if allowed > 0 then
     local after = until_full + allowed * cost
     redis.call('SET', KEYS[i], string.format('%.3f', now + after),
       'PX', math.ceil(after / 1000) + 1)
   end
-  answers[#answers + 1] = allowed
-  answers[#answers + 1] = math.ceil(until_full)
+  results[#results + 1] = allowed
+  results[#results + 1] = math.ceil(until_full)
 end
-return answers
+return results
 """)

@@ -1,40 +1,41 @@
 """Rate limits that replicas share: the bucket of each key is in Redis.
 
-One script decides for many keys at once, on the server's clock: takes that are in flight together
-share a trip, in order of arrival. Invariant: over all replicas, in any window of t seconds a key is
-allowed at most burst + rate * t, as in ``paceline.resilience.rate_limit``, whose algorithm this is.
-While Redis is away each replica falls back on a limiter of its own: a limit per replica is worse
-than one for all, and better than none, or than refusing everybody. Given to the rate limit
-middleware by ``main``.
+One script decides for many keys at once, on the server's clock: requests that are in flight
+together share a round trip, in order of arrival. Invariant: over all replicas, in any window of t
+seconds a key is allowed at most burst + rate * t, as in ``paceline.resilience.rate_limit``, whose
+algorithm this is. While Redis is unavailable each replica decides with a limiter of its own: a
+limit for each replica is worse than one for all, and better than no limit or than refusing
+everything.
 """
 
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from typing import Final, cast
 
 from paceline.coalesce import CoalescerStats, WriteCoalescer
 from paceline.concurrency import expired
 from paceline.errors import Error
 from paceline.redis.client import Redis
-from paceline.redis.connections import Word
+from paceline.redis.connection_pool import RedisArgument, namespaced
 from paceline.redis.scripts import TAKE
 from paceline.resilience import RateLimitDecision, RateLimiter
 
 _MICROSECONDS: Final = 1e6
-_LONGEST_KEY: Final = 128
 
-
-# A key and a cost.
 _Take = tuple[str, float]
+"""A key and a cost."""
 
 
 class SharedLimiter:
     """Allow each key ``rate`` requests a second and ``burst`` at once, over all replicas.
 
-    ``burst``: twice the rate unless given, at least 1. ``local`` decides while Redis is away, and
-    starts with full buckets then. ``name`` keeps the keys apart from all others in the server.
+    ``burst``: twice the rate unless given, at least 1. ``local`` decides while Redis is
+    unavailable, and starts with full buckets then. ``name`` separates the keys from all others in
+    the server.
 
-    *Resources*: tasks for the trips that are out; `stop` waits for them.
+        limiter = SharedLimiter(redis, RateLimiter(clock, rate=100), rate=100)
+        decision = await limiter.take("client 7")
+
+    *Resources*: tasks for the batches that are running; `stop` waits for them.
     Errors: ``ValueError`` for settings out of range.
     """
 
@@ -63,26 +64,26 @@ class SharedLimiter:
 
     @property
     def stats(self) -> CoalescerStats:
-        """The trips so far."""
+        """Of the batches so far."""
         return self._takes.stats
 
     @property
     def fallbacks(self) -> int:
-        """Takes that were decided locally."""
+        """How many requests were decided by the local limiter."""
         return self._fallbacks
 
     async def start(self) -> None:
-        """Let calls in, also again after `stop`."""
+        """Accept calls, also again after `stop`."""
         await self._takes.start()
 
     async def stop(self) -> None:
-        """Wait until everybody is answered."""
+        """Wait for the calls in progress."""
         await self._takes.stop()
 
     async def take(self, key: str, cost: float = 1.0) -> RateLimitDecision:
         """Take ``cost`` requests from the bucket of ``key``, or nothing when it holds fewer.
 
-        Never fails because Redis is away. Errors: ``ValueError`` as for `RateLimiter.take`.
+        Never fails because Redis is unavailable. Errors: ``ValueError`` as for `RateLimiter.take`.
         """
         if not 0.0 < cost <= self._burst:
             raise ValueError(f"a cost must be above 0 and at most the burst, {self._burst:g}")
@@ -95,39 +96,33 @@ class SharedLimiter:
             return self._local.take(key, cost)
 
     async def _take_all(self, takes: Sequence[_Take]) -> Sequence[RateLimitDecision]:
-        # Takes that are equal are one question: how many of these? Many requests of few callers
-        # then cost the server little.
+        # Equal ones are counted, so that many requests of few callers cost the server little.
         groups: dict[_Take, int] = {}
         for take in takes:
             groups[take] = groups.get(take, 0) + 1
-        arguments: list[Word] = [self._interval * self._burst]
-        for (_, cost), asked in groups.items():
+        arguments: list[RedisArgument] = [self._interval * self._burst]
+        for (_, cost), requested in groups.items():
             arguments.append(cost * self._interval)
-            arguments.append(asked)
-        places = [self._place(key) for key, _ in groups]
-        answer = cast("Sequence[int]", await self._redis.run(TAKE, places, arguments))
+            arguments.append(requested)
+        keys = [namespaced(self.name, key) for key, _ in groups]
+        result = cast("Sequence[int]", await self._redis.run(TAKE, keys, arguments))
         if len(groups) == len(takes):  # the usual case of many callers
             return [
                 next(self._decisions(cost * self._interval, allowed, until_full))
                 for (_, cost), allowed, until_full in zip(
-                    takes, answer[::2], answer[1::2], strict=True
+                    takes, result[::2], result[1::2], strict=True
                 )
             ]
         decisions = {
             take: self._decisions(take[1] * self._interval, allowed, until_full)
-            for take, allowed, until_full in zip(groups, answer[::2], answer[1::2], strict=True)
+            for take, allowed, until_full in zip(groups, result[::2], result[1::2], strict=True)
         }
         return [next(decisions[take]) for take in takes]
-
-    def _place(self, key: str) -> str:
-        if len(key) > _LONGEST_KEY:
-            key = blake2b(key.encode(), digest_size=32).hexdigest()
-        return f"{self.name}:{key}"
 
     def _decisions(
         self, cost: float, allowed: int, until_full: float
     ) -> Iterator[RateLimitDecision]:
-        """One after the other: ``allowed`` that pass, then refusals; times in microseconds."""
+        """``allowed`` that pass, then refusals for ever; times in microseconds."""
         for _ in range(allowed):
             until_full += cost
             yield self._decision(until_full, 0.0)

@@ -1,29 +1,26 @@
-"""Where cached bytes are: Redis, and the protocol that keeps a stale value from coming back.
+"""Where cached bytes are kept: the protocol that keeps stale values out, and Redis's side of it.
 
 A reader that misses takes a *lease* before it fetches, and its fill is accepted only if that very
-lease is still there. A writer *blocks* the entry before its change and *releases* it after; both
-remove the value and the lease, so whatever was fetched before the change can no longer be filled.
-Rejected: generations with a time to live, since one that was evicted or expired looks like one that
-never changed; a lease that is lost only refuses a fill. Used by ``aside``; see ``scripts``.
+lease still exists. A writer *blocks* the entry before its change and *releases* it afterwards; both
+remove the value and the lease, so nothing that was fetched before the change can be filled any
+more. Rejected: version counters with a time to live, since one that was evicted or expired looks
+like one that never changed; a lease that is lost only refuses a fill.
 """
 
 from collections.abc import Sequence
 from enum import StrEnum
-from hashlib import blake2b
 from itertools import chain, count
-from typing import Final, Protocol, cast
+from typing import Protocol, cast
 from uuid import uuid4
 
 import msgspec
 
 from paceline.redis.client import Redis
-from paceline.redis.connections import Word
+from paceline.redis.connection_pool import RedisArgument, namespaced
 from paceline.redis.scripts import CHANGE, LEASE
 
-_LONGEST_KEY: Final = 128
 
-
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """What a change does to an entry."""
 
     FILL = "fill"
@@ -31,14 +28,14 @@ class Kind(StrEnum):
     RELEASE = "release"
 
 
-class Change(msgspec.Struct, frozen=True):
+class EntryChange(msgspec.Struct, frozen=True):
     """One change of one entry.
 
     ``token``: of the lease to fill under, or of the writer that blocks or releases. ``seconds``:
-    how long the value or the block lasts. ``value``: what to fill in.
+    how long the value or the block lasts. ``value``: the bytes to fill in.
     """
 
-    kind: Kind
+    kind: ChangeKind
     key: str
     token: str = ""
     seconds: float = 0.0
@@ -46,7 +43,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """Leave to fill an entry: a ``token``, and whether it was made ``new`` for this call.
+    """Permission to fill an entry: a ``token``, and whether it is ``new`` with this call.
 
     Two readers may hold the same one. Without a token the entry is blocked: fetch, do not fill.
     """
@@ -55,56 +52,55 @@ class Lease(msgspec.Struct, frozen=True):
     new: bool = False
 
 
-class Store(Protocol):
-    """What `CacheAside` needs of a store. Errors of each: `Error`, when it is not available."""
+class CacheStore(Protocol):
+    """What `CacheAside` needs of a store. Each raises `Error` when the store is unavailable."""
 
     async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
-        """The values, None for one that is not there."""
+        """The values, None for one that is not stored."""
         ...
 
     async def lease(self, keys: Sequence[str], seconds: float) -> Sequence[Lease]:
-        """The lease of each entry, placed for ``seconds`` where there is none."""
+        """The lease of each entry; a new one, for ``seconds``, where there is none."""
         ...
 
-    async def change(self, changes: Sequence[Change]) -> Sequence[bool]:
+    async def change(self, changes: Sequence[EntryChange]) -> Sequence[bool]:
         """Apply changes in order; False for a fill that was refused."""
         ...
 
 
 class RedisStore:
-    """Implements `Store`. ``name`` keeps its keys apart from all others in the same server."""
+    """Implements `CacheStore`. ``name`` separates its keys from all others in the same server."""
 
     def __init__(self, redis: Redis, *, name: str) -> None:
         self._redis = redis
         self._name = name
-        self._origin = uuid4().hex
-        self._number = count()
+        self._process = uuid4().hex
+        self._lease_numbers = count()
 
     async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
         """One MGET."""
-        return await self._redis.get_many([self._place("v", key) for key in keys])
+        return await self._redis.get_many([self._key("v", key) for key in keys])
 
     async def lease(self, keys: Sequence[str], seconds: float) -> Sequence[Lease]:
         """One script."""
-        mine = f"{self._origin}{next(self._number)}"
-        places = [self._place(what, key) for key in keys for what in "lb"]
-        found = await self._redis.run(LEASE, places, [mine, _milliseconds(seconds)])
+        new_token = f"{self._process}{next(self._lease_numbers)}"
+        names = [self._key(part, key) for key in keys for part in "lb"]
+        found = await self._redis.run(LEASE, names, [new_token, _milliseconds(seconds)])
         tokens = [cast(bytes, token).decode() for token in found]
-        return [Lease(token, new=token == mine) for token in tokens]
+        return [Lease(token, new=token == new_token) for token in tokens]
 
-    async def change(self, changes: Sequence[Change]) -> Sequence[bool]:
+    async def change(self, changes: Sequence[EntryChange]) -> Sequence[bool]:
         """One script."""
-        places = [self._place(what, change.key) for change in changes for what in "vlb"]
-        arguments = chain.from_iterable(_words(change) for change in changes)
-        return [answer == 1 for answer in await self._redis.run(CHANGE, places, [*arguments])]
+        names = [self._key(part, change.key) for change in changes for part in "vlb"]
+        arguments = chain.from_iterable(_arguments(change) for change in changes)
+        return [done == 1 for done in await self._redis.run(CHANGE, names, [*arguments])]
 
-    def _place(self, what: str, key: str) -> str:
-        if len(key) > _LONGEST_KEY:
-            key = blake2b(key.encode(), digest_size=32).hexdigest()
-        return f"{self._name}:{what}:{key}"
+    def _key(self, part: str, key: str) -> str:
+        """The server's key of an entry's value, lease or block: ``part`` is its first letter."""
+        return namespaced(f"{self._name}:{part}", key)
 
 
-def _words(change: Change) -> tuple[Word, ...]:
+def _arguments(change: EntryChange) -> tuple[RedisArgument, ...]:
     return (change.kind.value, change.token, _milliseconds(change.seconds), change.value)
 
 

@@ -13,7 +13,7 @@ overload like the normal state.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -97,7 +97,7 @@ class LoadShedder:
     ) -> None:
         if max_in_flight < 1 or min_in_flight < 1 or target_delay < 0 or interval <= 0:
             raise ValueError("bounds must be at least 1, target_delay at least 0, interval above 0")
-        self.now = clock.monotonic
+        self.now: Callable[[], float] = clock.monotonic
         self._log = log
         self._min = min(min_in_flight, max_in_flight)
         self._max = max_in_flight
@@ -298,7 +298,7 @@ class Admission:
 
     def stats_entries(self) -> Iterable[StatsEntry]:
         """For metrics: the counters."""
-        yield StatsEntry("doors", self.name, lambda: self.stats)
+        yield StatsEntry("admission", self.name, lambda: self.stats)
 
     def admit(self, priority: Priority) -> Permit | None:
         """Admit a request, whose permit must be released; None: refuse it."""

@@ -1,7 +1,10 @@
-"""What tests of a service share: a clock that is moved by hand, real servers.
+"""For the tests of a service: fixtures with real servers, fakes, and checks for asynchronous code.
 
-Nothing here is imported by running code. Each module stands for itself: ``clock``, ``postgres``,
-``nats``, ``redis`` and ``proxy`` (free of pytest) and ``fixtures`` (pytest's way to the servers).
+Nothing here is imported by running code. A conftest imports the fixtures ``postgres``, ``nats``,
+``redis`` and ``database``, and the two hooks that fail a test which blocks its event loop.
+`ManualClock` and `SilentLog` replace the real ones, `make_token` signs what `TEST_SECRET` verifies,
+`cancel_at_every_await` cancels a coroutine at each of its waits, and `stalling_proxy` is a network
+that loses bytes.
 """
 
 from typing import TYPE_CHECKING
@@ -9,47 +12,66 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paceline.testing.cancel import cancel_at_every_await
+    from paceline.testing.cancel import CancellationFault, cancel_at_every_await
     from paceline.testing.clock import ManualClock
-    from paceline.testing.fixtures import database, nats, postgres, redis
+    from paceline.testing.fixtures import (
+        database,
+        nats,
+        postgres,
+        pytest_asyncio_loop_factories,
+        pytest_runtest_call,
+        redis,
+    )
     from paceline.testing.logs import RecordingLog, SilentLog
     from paceline.testing.nats_servers import nats_cluster
     from paceline.testing.postgres_servers import TemplateDatabase, scratch_folder
-    from paceline.testing.proxy import Proxy, Way, proxy_of
+    from paceline.testing.proxy import FlowDirection, StallingProxy, stalling_proxy
+    from paceline.testing.tokens import TEST_SECRET, make_token
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
+            "CancellationFault": "cancel",
+            "FlowDirection": "proxy",
             "ManualClock": "clock",
-            "Proxy": "proxy",
             "RecordingLog": "logs",
             "SilentLog": "logs",
+            "StallingProxy": "proxy",
+            "TEST_SECRET": "tokens",
             "TemplateDatabase": "postgres_servers",
-            "Way": "proxy",
             "cancel_at_every_await": "cancel",
             "database": "fixtures",
+            "make_token": "tokens",
             "nats": "fixtures",
             "nats_cluster": "nats_servers",
             "postgres": "fixtures",
-            "proxy_of": "proxy",
+            "pytest_asyncio_loop_factories": "fixtures",
+            "pytest_runtest_call": "fixtures",
             "redis": "fixtures",
             "scratch_folder": "postgres_servers",
+            "stalling_proxy": "proxy",
         },
+        extra="testing",
     )
 
 __all__ = [
+    "TEST_SECRET",
+    "CancellationFault",
+    "FlowDirection",
     "ManualClock",
-    "Proxy",
     "RecordingLog",
     "SilentLog",
+    "StallingProxy",
     "TemplateDatabase",
-    "Way",
     "cancel_at_every_await",
     "database",
+    "make_token",
     "nats",
     "nats_cluster",
     "postgres",
-    "proxy_of",
+    "pytest_asyncio_loop_factories",
+    "pytest_runtest_call",
     "redis",
     "scratch_folder",
+    "stalling_proxy",
 ]

@@ -1,15 +1,15 @@
-"""A clock that moves only when a test says so.
+"""A clock that a test moves by hand.
 
-`ManualClock` is a `paceline.clock.Clock`. The two readings move together with `advance`, and the
-calendar alone with `jump`, so a test can show that an interval survives a corrected wall clock.
-It never sleeps and wakes nobody: what waits on the event loop waits in real time.
+`ManualClock` is a `paceline.clock.Clock`. `advance` moves both readings, `jump` the wall clock
+alone, so that a test can show that an interval survives a corrected wall clock. It does not drive
+the event loop: timers of the loop run in real time.
 """
 
 
 class ManualClock:
-    """A clock at a fixed moment until it is moved.
+    """A clock that stands still until it is moved.
 
-    ``time`` is the calendar's start, in seconds since the Unix epoch.
+    ``time``: the initial wall clock, in seconds since the Unix epoch.
     """
 
     def __init__(self, time: float = 1_700_000_000.0) -> None:
@@ -25,10 +25,10 @@ class ManualClock:
         return self._monotonic
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass on both readings; a negative number goes back, as none should."""
+        """Move both readings by ``seconds``; a negative number moves them back."""
         self._time += seconds
         self._monotonic += seconds
 
     def jump(self, seconds: float) -> None:
-        """Correct the calendar by ``seconds``, as a time server does; intervals notice nothing."""
+        """Move the wall clock by ``seconds``, as a time server does; intervals are unaffected."""
         self._time += seconds

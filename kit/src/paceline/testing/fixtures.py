@@ -1,11 +1,10 @@
-"""What a conftest imports to have real servers and a watch on the event loop.
+"""Fixtures with real servers, and hooks that fail a test which blocks its event loop.
 
-``postgres``, ``nats`` and ``redis`` are one server each a session (one a worker under xdist, each
-with a folder of its own), started by the first test that asks; ``database`` is the DSN of an empty
-database that is dropped after the test; the two hooks make a test fail that blocks its loop (see
-``blocked_loop``). A project with migrations adds a session fixture with a
-`paceline.testing.postgres.TemplateDatabase` and yields its clones. Session fixtures here are plain
-functions: each test has its own event loop, the server has none.
+For a conftest to import. ``postgres``, ``nats`` and ``redis``: one server each a session (one a
+worker under xdist, each with a folder of its own), started by the first test that uses it;
+``database``: the DSN of an empty database that is dropped after the test. A project with migrations
+adds a session fixture with a `TemplateDatabase` and yields its clones. The servers' fixtures are
+plain functions: each test has an event loop of its own, the servers have none.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ import pytest
 from paceline.engines import NatsEngine, PostgresEngine, RedisEngine
 from paceline.testing.blocked_loop import pytest_asyncio_loop_factories, pytest_runtest_call
 from paceline.testing.nats_servers import new_test_nats
-from paceline.testing.postgres_servers import fresh_database, new_test_server, scratch_folder
+from paceline.testing.postgres_servers import fresh_database, new_test_postgres, scratch_folder
 from paceline.testing.redis_servers import new_test_redis
 
 __all__ = [
@@ -33,7 +32,7 @@ __all__ = [
 def postgres() -> Generator[PostgresEngine]:
     """A running PostgreSQL, for this session."""
     with scratch_folder() as folder:
-        server = new_test_server(folder)
+        server = new_test_postgres(folder)
         asyncio.run(server.start())
         yield server
         asyncio.run(server.stop())
@@ -48,7 +47,7 @@ async def database(postgres: PostgresEngine) -> AsyncGenerator[str]:
 
 @pytest.fixture(scope="session")
 def nats() -> Generator[NatsEngine]:
-    """A running NATS with JetStream, for this session: use streams of your own."""
+    """A running NATS with JetStream, for this session: each test uses streams of its own."""
     with scratch_folder() as folder:
         server = new_test_nats(folder)
         asyncio.run(server.start())
@@ -58,7 +57,7 @@ def nats() -> Generator[NatsEngine]:
 
 @pytest.fixture(scope="session")
 def redis() -> Generator[RedisEngine]:
-    """A running Redis-compatible server, for this session: use keys of your own."""
+    """A running Redis-compatible server, for this session: each test uses keys of its own."""
     with scratch_folder() as folder:
         server = new_test_redis(folder)
         asyncio.run(server.start())

@@ -1,7 +1,7 @@
-"""A real NATS for tests: one server, or three that keep a stream together.
+"""A real NATS for tests: one server, or a cluster of three.
 
-A test works on streams of its own, with names and subjects that nobody else uses, and deletes them.
-Free of pytest: ``fixtures`` has a session's server for a conftest.
+Tests share the session's server, so each uses streams of its own, with names and subjects that no
+other test uses, and deletes them. Independent of pytest.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _ATTEMPTS: Final = 3
 
 
 def new_test_nats(folder: Path) -> NatsEngine:
-    """A server on ``folder``. Not started; as with PostgreSQL, any event loop will do for that."""
+    """A server on ``folder``, not started; not bound to an event loop."""
     return NatsEngine(SilentLog(), data_dir=folder)
 
 
@@ -38,9 +38,9 @@ def new_nats_cluster(folder: Path, *, size: int = 3) -> list[NatsEngine]:
 
 @asynccontextmanager
 async def nats_cluster(folder: Path, *, size: int = 3) -> AsyncGenerator[list[NatsEngine]]:
-    """A running cluster, for this block only. A client takes the URLs of all of them.
+    """A running cluster. A client takes the URLs of all its servers.
 
-    *Resources*: owns the servers; whoever is down at the end was stopped by the block.
+    *Resources*: the servers, until the end of the block; the block may stop some of them.
     """
     engines = await _started(folder, size)
     try:
@@ -50,7 +50,7 @@ async def nats_cluster(folder: Path, *, size: int = 3) -> AsyncGenerator[list[Na
 
 
 async def _started(folder: Path, size: int) -> list[NatsEngine]:
-    """The ports are free when they are chosen; somebody else may have one a moment later."""
+    """Tries several times, because another process may take a port after it was chosen."""
     for attempt in range(1, _ATTEMPTS):
         engines = new_nats_cluster(folder / f"attempt-{attempt}", size=size)
         try:
@@ -64,7 +64,7 @@ async def _started(folder: Path, size: int) -> list[NatsEngine]:
 
 
 async def _start(engines: Sequence[NatsEngine]) -> None:
-    """All or none."""
+    """Start all or none."""
     try:
         await asyncio.gather(*(engine.start() for engine in engines))
     except BaseException:

@@ -1,7 +1,7 @@
-"""A real PostgreSQL for tests: an empty database for each, or a copy of a migrated template.
+"""A real PostgreSQL for tests: an empty database for each test, or a copy of a migrated template.
 
-The server gives durability up for speed, so nothing here is for running code. Free of pytest:
-``fixtures`` has the same for a conftest, and shows how to use this one.
+The server is not durable, which makes it fast, so nothing here is for production. Independent of
+pytest.
 """
 
 import os
@@ -28,20 +28,20 @@ _FAST: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - tempfile makes the folder in it
-_ENOUGH: Final = 1 << 30
+_MIN_FREE: Final = 1 << 30
 _PREFIX: Final = "paceline-test-"
 
 
 @contextmanager
 def scratch_folder() -> Generator[Path]:
-    """A folder for a test's server; in memory when there is a GiB to spare.
+    """A folder for a test's server; in memory when a GiB is free.
 
-    A database is three hundred small files. Some file systems take half a second to create them,
-    the more so the more were just deleted; memory takes a hundredth of that.
+    A database is three hundred small files, which some file systems need half a second to create;
+    memory needs a hundredth of that.
 
-    *Resources*: owns the folder; a session that was killed leaves it, and the next removes it.
+    *Resources*: the folder. A killed session leaves it behind, and the next one removes it.
     """
-    in_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH
+    in_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MIN_FREE
     place = _MEMORY if in_memory else Path(tempfile.gettempdir())
     _remove_abandoned(place)
     with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=place) as name:
@@ -65,24 +65,24 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def new_test_server(folder: Path) -> PostgresEngine:
-    """A server on ``folder`` that forgets what it was told when the machine stops. Not started.
+def new_test_postgres(folder: Path) -> PostgresEngine:
+    """A server on ``folder`` that loses data when the machine stops. Not started.
 
-    Its processes belong to no event loop: ``asyncio.run(server.start())`` in a session's fixture,
-    in the main thread, is fine, and so is stopping it in another loop.
+    It may be started in one event loop and stopped in another: ``asyncio.run(server.start())`` in
+    a session's fixture, in the main thread.
     """
     return PostgresEngine(SilentLog(), data_dir=folder, options=_FAST)
 
 
 async def create_database(server: PostgresEngine, *, template: str = "template0") -> str:
-    """Create a database with a name of its own and return the name (see ``server.dsn``)."""
+    """Create a database with a random name and return the name, for ``server.dsn``."""
     name = f"test_{secrets.token_hex(6)}"
     await _administer(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     return name
 
 
 async def drop_database(server: PostgresEngine, name: str) -> None:
-    """Drop it, throwing out who is still connected."""
+    """Drop it, and end the connections to it."""
     await _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
@@ -90,9 +90,9 @@ async def drop_database(server: PostgresEngine, name: str) -> None:
 async def fresh_database(
     server: PostgresEngine, *, template: str = "template0"
 ) -> AsyncGenerator[str]:
-    """The DSN of a database for this block only.
+    """The DSN of a new database.
 
-    *Resources*: owns the database; dropped on the way out, whoever is connected.
+    *Resources*: the database, which is dropped at the end of the block.
     """
     name = await create_database(server, template=template)
     try:
@@ -104,10 +104,15 @@ async def fresh_database(
 class TemplateDatabase:
     """A database that is prepared once and copied for each test.
 
-    ``prepare`` gets its DSN, usually to migrate it, and must have closed its connections when it
-    returns: PostgreSQL does not copy a database that somebody uses.
+    ``prepare`` gets its DSN, usually to migrate it, and must close its connections: PostgreSQL does
+    not copy a database that is in use.
 
-    *Resources*: owns the template from `create` on; it goes with the server's folder.
+        template = TemplateDatabase(postgres, migrate)
+        await template.create()
+        async with template.clone() as dsn:
+            ...
+
+    *Resources*: the template, until the server's folder is removed.
     """
 
     def __init__(self, server: PostgresEngine, prepare: Callable[[str], Awaitable[object]]) -> None:
@@ -116,16 +121,16 @@ class TemplateDatabase:
         self._name = ""
 
     async def create(self) -> None:
-        """Make the template. To be called once."""
+        """Create the template. To be called once."""
         name = await create_database(self._server)
         await self._prepare(self._server.dsn(name))
         self._name = name
 
     @asynccontextmanager
     async def clone(self) -> AsyncGenerator[str]:
-        """The DSN of a copy, for this block only.
+        """The DSN of a copy.
 
-        *Resources*: owns the copy; dropped on the way out.
+        *Resources*: the copy, which is dropped at the end of the block.
         """
         if not self._name:
             raise RuntimeError("create() the template before cloning it")

@@ -1,7 +1,7 @@
 """A real Redis-compatible server for tests.
 
-The tests of a session share it: each uses keys of its own, or flushes the database first. Free of
-pytest: ``fixtures`` has a session's server for a conftest, and shows how to use this.
+Tests share the session's server, so each uses keys of its own, or flushes the database first.
+Independent of pytest.
 """
 
 from pathlib import Path
@@ -11,5 +11,5 @@ from paceline.testing.logs import SilentLog
 
 
 def new_test_redis(folder: Path) -> RedisEngine:
-    """A server on ``folder``. Not started; as with PostgreSQL, any event loop will do for that."""
+    """A server on ``folder``, not started; not bound to an event loop."""
     return RedisEngine(SilentLog(), data_dir=folder)

@@ -1,12 +1,12 @@
-"""Traces: W3C context in and out, spans of what is sampled, OTLP, and nearly no cost otherwise.
+"""Traces: W3C context in and out, spans of what is sampled, OTLP, and almost no cost otherwise.
 
-A `Tracer` decides at each edge (a request, a call, a message) whether what begins is recorded; the
-place in the trace is ambient from there on. `current` gives it, with ``trace_id`` and ``span_id``
-as the hexadecimal text that logs and exemplars want, or None; `outgoing` gives the headers for
-another process; `span` surrounds a piece of work, and does nothing where nothing is recorded.
-`TraceExport` sends ended spans from a thread. OpenTelemetry's SDK is imported when an export
-starts, and only then. Read ``context``, ``span``, ``ambient``, ``tracer``; then ``trips`` for work
-that many share, ``export`` and ``otlp``.
+A `Tracer` decides at each entry to the process (a request, a call, a message) whether the work is
+recorded; from there on the current span context is ambient. `current_context` returns it, with
+``trace_id`` and ``span_id`` as the hexadecimal text that logs and exemplars need, or None;
+`propagation_headers` returns the headers for another process; `span` surrounds a piece of work, and
+does nothing where nothing is recorded. `TraceExport` sends ended spans from a thread, which needs
+the extra ``paceline[otel]``; the OpenTelemetry SDK is imported when an export starts, and not
+before.
 """
 
 from typing import TYPE_CHECKING
@@ -14,60 +14,73 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paceline.trace.ambient import attach, carried, current, detach, outgoing, recording, span
-    from paceline.trace.batch_spans import BatchSpans, joined
+    from paceline.trace.ambient import (
+        attach,
+        current_context,
+        detach,
+        in_current_trace,
+        propagation_headers,
+        recording_span,
+        span,
+    )
+    from paceline.trace.batch_spans import BatchSpans, shared_parent
     from paceline.trace.context import TRACEPARENT, TRACESTATE, SpanContext, is_sampled
-    from paceline.trace.endpoint import OTLP_ENDPOINT, parse_endpoint, sender_to
-    from paceline.trace.export import TraceExport
-    from paceline.trace.spans import Span, SpanKind
+    from paceline.trace.endpoint import OTLP_ENDPOINT_FORMAT, otlp_sender, parse_otlp_endpoint
+    from paceline.trace.export import ExportStats, SpanSender, TraceExport
+    from paceline.trace.spans import AttributeValue, Span, SpanKind
     from paceline.trace.tracer import Tracer
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
+            "AttributeValue": "spans",
             "BatchSpans": "batch_spans",
-            "OTLP_ENDPOINT": "endpoint",
+            "ExportStats": "export",
+            "OTLP_ENDPOINT_FORMAT": "endpoint",
             "Span": "spans",
             "SpanContext": "context",
             "SpanKind": "spans",
+            "SpanSender": "export",
             "TRACEPARENT": "context",
             "TRACESTATE": "context",
             "TraceExport": "export",
             "Tracer": "tracer",
             "attach": "ambient",
-            "carried": "ambient",
-            "current": "ambient",
+            "current_context": "ambient",
             "detach": "ambient",
+            "in_current_trace": "ambient",
             "is_sampled": "context",
-            "joined": "batch_spans",
-            "outgoing": "ambient",
-            "parse_endpoint": "endpoint",
-            "recording": "ambient",
-            "sender_to": "endpoint",
+            "otlp_sender": "endpoint",
+            "parse_otlp_endpoint": "endpoint",
+            "propagation_headers": "ambient",
+            "recording_span": "ambient",
+            "shared_parent": "batch_spans",
             "span": "ambient",
         },
-        extra="otel",
     )
 
 __all__ = [
-    "OTLP_ENDPOINT",
+    "OTLP_ENDPOINT_FORMAT",
     "TRACEPARENT",
     "TRACESTATE",
+    "AttributeValue",
     "BatchSpans",
+    "ExportStats",
     "Span",
     "SpanContext",
     "SpanKind",
+    "SpanSender",
     "TraceExport",
     "Tracer",
     "attach",
-    "carried",
-    "current",
+    "current_context",
     "detach",
+    "in_current_trace",
     "is_sampled",
-    "joined",
-    "outgoing",
-    "parse_endpoint",
-    "recording",
-    "sender_to",
+    "otlp_sender",
+    "parse_otlp_endpoint",
+    "propagation_headers",
+    "recording_span",
+    "shared_parent",
     "span",
 ]

@@ -1,10 +1,9 @@
-"""The ambient place in a trace, and spans below it: `span`, which nearly always does nothing.
+"""The ambient span context, and child spans of it: `span`, which nearly always does nothing.
 
-A context variable, like the deadline's, set at the edges (``tracer``) and by every span while it
-lasts. So a pool or a cache needs no tracer: it asks what is ambient, and as that is recorded for
-one request in ten, or for none, the usual cost is one look at the variable. Tasks inherit it; for
-one that begins in a context of its own, `carried` takes it along. Read by ``paceline.postgres``,
-``cache``, ``bus``, ``web``, ``rpc``; exemplars read `current`.
+A context variable, like the deadline's, set where a request enters the process and by every span
+while it lasts. So a pool or a cache needs no tracer: it reads the ambient context, and as that is
+recorded for one request in ten, or for none, the usual cost is one read of the variable. Tasks
+inherit it; `in_current_trace` hands it to one that runs in a context of its own.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,61 +13,68 @@ from types import TracebackType
 from typing import Final, TypeVar
 
 from paceline.trace.context import SpanContext
-from paceline.trace.spans import Span, SpanKind, Value
+from paceline.trace.spans import AttributeValue, Span, SpanKind
 
 T = TypeVar("T")
 
 _ambient: ContextVar[SpanContext | None] = ContextVar("paceline_trace", default=None)
-_NOTHING: Final[AbstractContextManager[None]] = nullcontext()
+_NOT_RECORDED: Final[AbstractContextManager[None]] = nullcontext()
 
 
-def current() -> SpanContext | None:
-    """The ambient place in a trace; None outside any. A `Span` if it is recorded here."""
+def current_context() -> SpanContext | None:
+    """The ambient span context; None outside any trace. A `Span` if it is recorded here."""
     return _ambient.get()
 
 
-def recording() -> Span | None:
-    """The ambient span, if there is one that goes on.
+def recording_span() -> Span | None:
+    """The ambient span, if there is one and it has not ended.
 
-    A task that outlives the request which began it is not that request's work: nothing is recorded
-    below a span that has ended.
+    A task that outlives the request which started it is not part of that request: nothing is
+    recorded below a span that has ended.
     """
     context = _ambient.get()
     return context if isinstance(context, Span) and not context.ended_at else None
 
 
 def attach(context: SpanContext | None) -> Token[SpanContext | None]:
-    """Make it ambient until `detach`: the cheap pair, for middleware."""
+    """Make ``context`` ambient until `detach`; cheaper than `span`, for middleware."""
     return _ambient.set(context)
 
 
 def detach(token: Token[SpanContext | None]) -> None:
-    """Take back what the `attach` that returned ``token`` set."""
+    """Undo the `attach` that returned ``token``."""
     _ambient.reset(token)
 
 
-def outgoing() -> dict[str, str]:
-    """The headers that tell another process of the ambient trace; none outside any."""
+def propagation_headers() -> dict[str, str]:
+    """The W3C headers that continue the ambient trace in another process; none outside any."""
     context = _ambient.get()
     return {} if context is None else context.headers()
 
 
 def span(
-    name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Mapping[str, Value] | None = None
+    name: str,
+    kind: SpanKind = SpanKind.INTERNAL,
+    attributes: Mapping[str, AttributeValue] | None = None,
 ) -> AbstractContextManager[Span | None]:
     """A span around a block, below the ambient one; None when nothing is recorded.
 
-    It fails with whatever leaves the block. Give attributes that cost something to make to the span
-    itself, inside the block.
+    An exception that leaves the block marks it as failed. Set attributes that are expensive to
+    compute on the span itself, inside the block.
+
+        with span("load page", SpanKind.CLIENT) as recorded:
+            rows = await fetch()
+            if recorded is not None:
+                recorded.attributes["rows"] = len(rows)
     """
-    parent = recording()
+    parent = recording_span()
     if parent is None:
-        return _NOTHING
-    return Active(parent.child(name, kind, attributes))
+        return _NOT_RECORDED
+    return ActiveSpan(parent.child(name, kind, attributes))
 
 
-class Active:
-    """A span that is ambient during a block, and ends with it."""
+class ActiveSpan:
+    """Makes a span ambient during a block, and ends it afterwards."""
 
     __slots__ = ("_span", "_token")
     _token: Token[SpanContext | None]
@@ -92,8 +98,8 @@ class Active:
         self._span.end()
 
 
-def carried(call: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
-    """``call``, to be run in a context of its own and yet in the trace that is ambient now."""
+def in_current_trace(call: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
+    """``call``, for a task with a context of its own, in the trace that is ambient now."""
     context = _ambient.get()
     if context is None:
         return call

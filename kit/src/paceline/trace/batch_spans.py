@@ -1,11 +1,10 @@
-"""Spans of shared work: one for all, in the trace of its first caller, linked to the others'.
+"""Spans of shared work: one span, in the trace of its first caller, linked to the others'.
 
-A batch of a coalescer and a batch of messages serve many callers, and a span has one parent. So the
-work stands below the first caller that is recorded: a trace whose calls travelled alone is whole.
-Every other recorded caller gets a link to the work, and the work one to it, so whoever looks at
-either finds the other. Rejected: a copy of the span for each caller, which would say that the work
-was done as often; and links alone, with which nobody's trace would be whole. `BatchSpans` is the
-coalescers' `Observer`; ``paceline.messaging`` uses `joined`.
+A coalescer's batch and a batch of messages serve many callers, and a span has one parent. So the
+work is a child of the first caller that is recorded: the trace of a call that shared no batch is
+complete. Every other recorded caller gets a link to the work, and the work a link to it, so that
+either leads to the other. Rejected: a copy of the span for each caller, which would say that the
+work was done as often; and links alone, with which no trace would be complete.
 """
 
 from collections.abc import Sequence
@@ -13,43 +12,47 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from paceline.coalesce import BatchStart
-from paceline.trace.ambient import Active, recording
+from paceline.trace.ambient import ActiveSpan, recording_span
 from paceline.trace.spans import Span, SpanKind
 
-_MOST_LINKS: Final = 128
-_NOTHING: Final[AbstractContextManager[None]] = nullcontext()
+_MAX_LINKS: Final = 128
+_NOT_RECORDED: Final[AbstractContextManager[None]] = nullcontext()
 
 
 class BatchSpans:
-    """Watches any number of coalescers: a span for each batch on which somebody is recorded."""
+    """Observes any number of coalescers: a span for each batch with a caller that is recorded.
+
+    Attributes: ``paceline.batch.items``, ``.callers``, and ``.waited``, the seconds that the first
+    of them waited.
+    """
 
     def capture(self) -> Span | None:
         """The caller's span."""
-        return recording()
+        return recording_span()
 
     def batch(self, start: BatchStart) -> AbstractContextManager[Span | None]:
-        """The batch's span, ambient while it is under way."""
+        """The batch's span, ambient while it runs."""
         callers = [each for each in start.captured if isinstance(each, Span)]
         if not callers:
-            return _NOTHING
+            return _NOT_RECORDED
         span = callers[0].child(start.name, SpanKind.INTERNAL)
-        span.attributes["paceline.trip.items"] = start.items
-        span.attributes["paceline.trip.callers"] = len(start.captured)
-        span.attributes["paceline.trip.waited"] = round(max(start.waited), 6)
+        span.attributes["paceline.batch.items"] = start.items
+        span.attributes["paceline.batch.callers"] = len(start.captured)
+        span.attributes["paceline.batch.waited"] = round(max(start.waited), 6)
         link(span, callers[1:])
-        return Active(span)
+        return ActiveSpan(span)
 
 
-def joined(spans: Sequence[Span]) -> Span:
-    """The span of several under which their common work is to stand: the first, linked."""
+def shared_parent(spans: Sequence[Span]) -> Span:
+    """The parent for work that ``spans`` share: the first of them, linked with the others."""
     first, *others = spans
     link(first, others)
     return first
 
 
 def link(work: Span, callers: Sequence[Span]) -> None:
-    """Make each find the other; what has ended meanwhile is found only."""
-    for caller in callers[:_MOST_LINKS]:
+    """Link both ways; a caller that has ended cannot be changed, so only ``work`` gets a link."""
+    for caller in callers[:_MAX_LINKS]:
         work.links.append(caller)
         if not caller.ended_at:
             caller.links.append(work)

@@ -1,19 +1,19 @@
-"""Where spans go: ``grpc://host:4317`` or ``http://host:4318``, read and explained.
+"""The address of an OTLP collector: ``grpc://host:4317`` or ``http://host:4318``.
 
-The scheme says which of OTLP's two protocols is spoken, so there is one setting and no default to
-guess; ``grpcs`` and ``https`` are the same over TLS. What else the exporters know (headers,
-certificates, compression) they read themselves from the standard's ``OTEL_EXPORTER_OTLP_*``.
-Invariant: no SDK is imported before somebody really sends. Used by configurations, to refuse a
-wrong address at once, and by ``main``.
+The scheme selects which of OTLP's two protocols is used, so there is one setting and no default to
+guess; ``grpcs`` and ``https`` are the same over TLS. Headers, certificates and compression are the
+exporters' own settings, read from the standard's ``OTEL_EXPORTER_OTLP_*`` variables. Invariant: the
+SDK is not imported before an export starts.
 """
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from paceline.trace.export import Sender
+from paceline._lazy import require
+from paceline.trace.export import SpanSender
 
-OTLP_ENDPOINT: Final = (
+OTLP_ENDPOINT_FORMAT: Final = (
     'an address like "grpc://host:4317" or "http://host:4318", with an "s" for TLS'
 )
 _GRPC_PORT: Final = 4317
@@ -21,45 +21,49 @@ _HTTP_PORT: Final = 4318
 _PATH: Final = "/v1/traces"
 
 
-class Endpoint(NamedTuple):
-    """``target``: an URL for HTTP, "host:port" for gRPC."""
+class OtlpTarget(NamedTuple):
+    """Where to send; ``target``: a URL for HTTP, "host:port" for gRPC."""
 
     grpc: bool
     secure: bool
     target: str
 
 
-def parse_endpoint(text: str) -> Endpoint:
-    """Read it. Errors: ValueError that says what is expected instead."""
+def parse_otlp_endpoint(text: str) -> OtlpTarget:
+    """Parse an address. Errors: ValueError, whose text says what is expected."""
     try:
         url = urlsplit(text)
         host, port = url.hostname, url.port
     except ValueError as exc:
-        raise ValueError(OTLP_ENDPOINT) from exc
+        raise ValueError(OTLP_ENDPOINT_FORMAT) from exc
     if url.scheme not in {"grpc", "grpcs", "http", "https"} or not host or url.query:
-        raise ValueError(OTLP_ENDPOINT)
+        raise ValueError(OTLP_ENDPOINT_FORMAT)
     secure = url.scheme.endswith("s")
     if url.username is not None:
-        raise ValueError(f"{OTLP_ENDPOINT}; what is secret belongs into OTEL_EXPORTER_OTLP_HEADERS")
+        raise ValueError(
+            f"{OTLP_ENDPOINT_FORMAT}; credentials belong into OTEL_EXPORTER_OTLP_HEADERS"
+        )
     host = f"[{host}]" if ":" in host else host
     if url.scheme.startswith("grpc"):
         if url.path not in {"", "/"}:
-            raise ValueError(OTLP_ENDPOINT)
-        return Endpoint(True, secure, f"{host}:{port or _GRPC_PORT}")
-    if port == _GRPC_PORT:  # a collector speaks gRPC there, and would answer with a riddle
+            raise ValueError(OTLP_ENDPOINT_FORMAT)
+        return OtlpTarget(True, secure, f"{host}:{port or _GRPC_PORT}")
+    if port == _GRPC_PORT:  # a collector speaks gRPC there; its answer would not explain that
         raise ValueError(f'"grpc://{host}:{port}": {port} is the port of OTLP over gRPC')
     path = _PATH if url.path in {"", "/"} else url.path
-    return Endpoint(False, secure, f"{url.scheme}://{host}:{port or _HTTP_PORT}{path}")
+    return OtlpTarget(False, secure, f"{url.scheme}://{host}:{port or _HTTP_PORT}{path}")
 
 
-def sender_to(address: str, *, service: str, version: str) -> Callable[[], Sender]:
-    """What connects to ``address``, for `TraceExport`; ``service`` is whose spans they are.
+def otlp_sender(address: str, *, service: str, version: str) -> Callable[[], SpanSender]:
+    """How to connect to the collector at ``address``, for `TraceExport`.
 
-    Errors: as for `parse_endpoint`.
+    ``service`` and ``version`` identify this process in the trace store. Errors: as for
+    `parse_otlp_endpoint`; ImportError without the extra ``otel``.
     """
-    endpoint = parse_endpoint(address)
+    endpoint = parse_otlp_endpoint(address)
+    require("opentelemetry.exporter.otlp.proto", room="paceline.trace", extra="otel")
 
-    def connect() -> Sender:
+    def connect() -> SpanSender:
         from paceline.trace.otlp import OtlpSender  # noqa: PLC0415 - half a second of imports
 
         return OtlpSender(endpoint.target, grpc=endpoint.grpc, secure=endpoint.secure,

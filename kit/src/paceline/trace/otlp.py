@@ -1,11 +1,11 @@
-"""Spans as OTLP's messages, sent by the SDK's exporters: over gRPC or over HTTP.
+"""Spans as OTLP messages, sent by the OpenTelemetry SDK's exporters: over gRPC or over HTTP.
 
-Invariant: the only file that knows OpenTelemetry; importing it costs what the SDK costs. Encoding
-is ours, for the thread that does it takes the interpreter from the event loop, and by way of the
-SDK's spans it takes thrice as long. The exporters keep what they are for: connections, the
-standard's variables, another try. They complain to the standard library's logging at each attempt;
-from the first export on that goes nowhere but here, and what a batch brought up first is the reason
-of one warning (``export``). Used in the exporting thread, through ``endpoint``. Source: OTLP 1.
+Invariant: the only file that imports OpenTelemetry; importing it costs what the SDK costs. The
+encoding is our own: while it runs, its thread keeps the interpreter from the event loop, and by way
+of the SDK's spans it takes three times as long. The exporters do the rest: connections, the
+standard's variables, retries. They log each failed attempt with the standard library's logging;
+from the first export on those records are captured here, and the first one of a batch is the reason
+in our own warning. Source: OTLP 1.
 """
 
 import logging
@@ -24,18 +24,18 @@ from opentelemetry.sdk.resources import Resource as Detected
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from paceline.trace.context import SpanContext
-from paceline.trace.spans import ERROR_TYPE, Span, SpanKind, Value
+from paceline.trace.spans import ERROR_TYPE, AttributeValue, Span, SpanKind
 
 _TIMEOUT: Final = 5
 _LOGGER: Final = "opentelemetry"
 _KINDS: Final = {kind: pb.Span.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in SpanKind}
 _SCOPE: Final = InstrumentationScope(name="paceline")
-_KNOWS_REMOTE: Final = pb.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
+_HAS_REMOTE: Final = pb.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _REMOTE: Final = pb.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 
 
 class OtlpSender:
-    """Implements ``export.Sender``. ``target``: "host:port" with ``grpc``, else a URL.
+    """Implements `SpanSender`. ``target``: "host:port" with ``grpc``, else a URL.
 
     *Resources*: a connection, until `close`.
     """
@@ -44,7 +44,7 @@ class OtlpSender:
         self, target: str, *, grpc: bool, secure: bool, service: str, version: str
     ) -> None:
         self._closed = False
-        self._complaints = _Complaints()
+        self._warnings = _CapturedWarnings()
         detected = Detected.create({
             "service.name": service,
             "service.version": version,
@@ -57,18 +57,18 @@ class OtlpSender:
             if grpc
             else _Http(endpoint=target, timeout=_TIMEOUT)
         )
-        self._complaints.hear()
+        self._warnings.capture()
 
     def send(self, spans: Sequence[Span]) -> str:
-        """Send them; why not, if not."""
-        self._complaints.first = ""
+        """Send them. Returns why they are lost, "" if they are not."""
+        self._warnings.first = ""
         try:
-            result = self._exporter.carry(self._encoded(spans))
+            result = self._exporter.export_encoded(self._encoded(spans))
         except Exception as exc:  # noqa: BLE001 - whatever a library raises, these spans are lost
             return f"{type(exc).__qualname__}: {exc}"
         if result is SpanExportResult.SUCCESS:
             return ""
-        return self._complaints.first or "the exporter does not say why"
+        return self._warnings.first or "the exporter gave no reason"
 
     def close(self) -> None:
         """Close the connection."""
@@ -78,15 +78,15 @@ class OtlpSender:
 
     def _encoded(self, spans: Sequence[Span]) -> ExportTraceServiceRequest:
         scope = pb.ScopeSpans(scope=_SCOPE, spans=[_encoded(span) for span in spans])
-        of_us = pb.ResourceSpans(resource=self._resource, scope_spans=[scope])
-        return ExportTraceServiceRequest(resource_spans=[of_us])
+        ours = pb.ResourceSpans(resource=self._resource, scope_spans=[scope])
+        return ExportTraceServiceRequest(resource_spans=[ours])
 
 
 class _Exporter(Protocol):
-    """What takes messages away."""
+    """One of the SDK's exporters, for messages that are encoded already."""
 
-    def carry(self, request: ExportTraceServiceRequest, /) -> SpanExportResult:
-        """Send one."""
+    def export_encoded(self, request: ExportTraceServiceRequest, /) -> SpanExportResult:
+        """Send one message."""
         ...
 
     def shutdown(self) -> None:
@@ -95,11 +95,11 @@ class _Exporter(Protocol):
 
 
 class _Grpc(GrpcExporter):
-    """Sends what is encoded already."""
+    """Over gRPC."""
 
-    def carry(self, request: ExportTraceServiceRequest) -> SpanExportResult:
-        """Send it."""
-        data: Any = request  # it goes to `_translate_data`, unseen
+    def export_encoded(self, request: ExportTraceServiceRequest) -> SpanExportResult:
+        """Send one message."""
+        data: Any = request  # `_export` passes it to `_translate_data` as it is
         return self._export(data)
 
     def _translate_data(self, data: Any) -> ExportTraceServiceRequest:
@@ -111,29 +111,29 @@ class _Grpc(GrpcExporter):
 
 
 class _Http(HttpExporter):
-    """Sends what is encoded already."""
+    """Over HTTP."""
 
-    def carry(self, request: ExportTraceServiceRequest) -> SpanExportResult:
-        """Send it."""
+    def export_encoded(self, request: ExportTraceServiceRequest) -> SpanExportResult:
+        """Send one message."""
         sent = self._client.export(request.SerializeToString())
         return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE
 
 
-class _Complaints(logging.Handler):
-    """Keeps what the SDK says, from everybody else."""
+class _CapturedWarnings(logging.Handler):
+    """Keeps the ``first`` warning that the SDK logs, and hides all from other handlers."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.first = ""
 
-    def hear(self) -> None:
-        """Stand between the SDK's loggers and all others."""
+    def capture(self) -> None:
+        """Become the only handler of the SDK's loggers."""
         logger = logging.getLogger(_LOGGER)
         logger.handlers[:] = [self]
         logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it, if it is the first of a batch."""
+        """Keep the record's text, if it is the first of a batch."""
         self.first = self.first or record.getMessage()
 
 
@@ -143,25 +143,25 @@ def _encoded(span: Span) -> pb.Span:
         span_id=bytes.fromhex(span.span_id),
         parent_span_id=b"" if span.parent_id is None else bytes.fromhex(span.parent_id),
         trace_state=span.state,
-        flags=span.flags | _KNOWS_REMOTE | (_REMOTE if span.remote else 0),
+        flags=span.flags | _HAS_REMOTE | (_REMOTE if span.remote else 0),
         name=span.name,
         kind=_KINDS[span.kind],
         start_time_unix_nano=span.started_at,
         end_time_unix_nano=span.ended_at,
         attributes=_attributes(span.attributes),
         links=[_link(other) for other in span.links],
-        status=_failure(span) if span.failed else None,
+        status=_error_status(span) if span.failed else None,
     )
 
 
 def _link(other: SpanContext) -> pb.Span.Link:
     return pb.Span.Link(
         trace_id=bytes.fromhex(other.trace_id), span_id=bytes.fromhex(other.span_id),
-        trace_state=other.state, flags=other.flags | _KNOWS_REMOTE,
+        trace_state=other.state, flags=other.flags | _HAS_REMOTE,
     )  # fmt: skip
 
 
-def _failure(span: Span) -> pb.Status:
+def _error_status(span: Span) -> pb.Status:
     reason = str(span.attributes.get(ERROR_TYPE, ""))
     return pb.Status(code=pb.Status.STATUS_CODE_ERROR, message=reason)
 
@@ -170,7 +170,7 @@ def _attributes(values: Mapping[str, Any]) -> list[KeyValue]:
     return [KeyValue(key=key, value=_value(value)) for key, value in values.items()]
 
 
-def _value(value: Value) -> AnyValue:
+def _value(value: AttributeValue) -> AnyValue:
     if isinstance(value, str):
         return AnyValue(string_value=value)
     if isinstance(value, bool):

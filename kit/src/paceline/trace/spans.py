@@ -1,10 +1,9 @@
-"""A span that is recorded: a name, two times, attributes, links to spans of other traces.
+"""A span that is recorded: a name, start and end, attributes, links to spans of other traces.
 
+Invariant: a span goes to its sink once, when it ends, and is never changed after that, so no lock
+is needed. Attributes hold names, counts and codes, never values of requests, rows or messages.
 Rejected: the SDK's own spans, whose locks, limits and checks cost several times as much as what
-they record; these become OTLP's messages when they are exported (``otlp``), by another thread.
-Invariant: a span is given away once, when it ends, and never changed after that, so no lock is
-needed. Attributes hold names, counts and codes, never values of requests, rows or messages. Made by
-``tracer`` at the edges, and below them by ``ambient``.
+they record; these are encoded as OTLP's messages when they are exported, by another thread.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from typing import Final, TypeAlias
 from paceline.errors import Error
 from paceline.trace.context import SpanContext
 
-Value: TypeAlias = str | int | float | bool
+AttributeValue: TypeAlias = str | int | float | bool
 ERROR_TYPE: Final = "error.type"
 
 
@@ -31,9 +30,10 @@ class SpanKind(Enum):
 
 
 class Span(SpanContext):
-    """One span, from its making to `end`. Times are nanoseconds since the Unix epoch.
+    """One span, from its construction to `end`. Times are nanoseconds since the Unix epoch.
 
-    ``parent_id``: None for the root of a trace. ``failed``: whether it counts as an error.
+    ``parent_id``: None for the root of a trace. ``remote``: whether the parent is in another
+    process. ``failed``: whether it counts as an error.
     """
 
     __slots__ = (
@@ -50,26 +50,26 @@ class Span(SpanContext):
         *,
         root: bool = False,
     ) -> None:
-        """``root``: ``parent`` is this span's own ids, for there is none before it."""
+        """``root``: a span without a parent; ``parent`` holds its own ids."""
         span_id = parent.span_id if root else new_span_id()
         super().__init__(parent.trace_id, span_id, parent.flags, parent.state)
-        self.name = name
-        self.kind = kind
-        self.parent_id = None if root else parent.span_id
-        self.remote = not root and not isinstance(parent, Span)
-        self.attributes: dict[str, Value] = {}
+        self.name: str = name
+        self.kind: SpanKind = kind
+        self.parent_id: str | None = None if root else parent.span_id
+        self.remote: bool = not root and not isinstance(parent, Span)
+        self.attributes: dict[str, AttributeValue] = {}
         self.links: list[SpanContext] = []
-        self.failed = False
-        self.ended_at = 0
+        self.failed: bool = False
+        self.ended_at: int = 0
         self._sink = sink
-        self.started_at = time_ns()
+        self.started_at: int = time_ns()
 
     def ids(self) -> dict[str, str]:
-        """Both."""
+        """Both ids."""
         return {"trace_id": self.trace_id, "span_id": self.span_id}
 
     def child(
-        self, name: str, kind: SpanKind, attributes: Mapping[str, Value] | None = None
+        self, name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue] | None = None
     ) -> "Span":
         """A span below this one."""
         span = Span(name, kind, self, self._sink)
@@ -78,18 +78,18 @@ class Span(SpanContext):
         return span
 
     def fail(self, exc: BaseException) -> None:
-        """Say that it failed, and how: a code, or a type, but never the text of a failure."""
+        """Mark it as failed, with the error's code or type but never its text."""
         self.failed = True
-        kind = exc.code.name if isinstance(exc, Error) else type(exc).__qualname__
-        self.attributes[ERROR_TYPE] = kind
+        reason = exc.code.name if isinstance(exc, Error) else type(exc).__qualname__
+        self.attributes[ERROR_TYPE] = reason
 
     def end(self) -> None:
-        """Give it away; a second time does nothing."""
+        """Record the time and hand it to the sink; a second time does nothing."""
         if not self.ended_at:
             self.ended_at = time_ns()
             self._sink(self)
 
 
 def new_span_id() -> str:
-    """Sixteen digits."""
+    """Sixteen random hexadecimal digits."""
     return f"{getrandbits(64):016x}"

@@ -1,11 +1,10 @@
-"""The edges of a process: a trace comes in and goes on, or begins here, recorded or not.
+"""Where a trace enters the process or begins in it: sampled or not.
 
-The decision is ``ParentBased(TraceIdRatioBased(ratio))``: of what came with a trace its sender has
-decided, of anything else the trace's id does, by the SDK's own formula, so any two services with
-one ratio agree. Invariant: what is not recorded here has no span of its own. It passes on the ids
-it came with, and the tree that others record has no hole; and it costs a few microseconds. Without
-a sink nothing is recorded, and ids still go through and stand in the logs. Used by the middleware,
-the interceptor, the queue's publisher and consumer; built by ``main``.
+The decision is ``ParentBased(TraceIdRatioBased(ratio))``: work that came with a trace follows its
+sender's decision, and for the rest the trace's id decides by the SDK's own formula, so any two
+services with one ratio agree. Invariant: what is not recorded here has no span of its own. It
+passes on the ids that it came with, so the tree that others record has no gap, and it costs a few
+microseconds. Without a sink nothing is recorded, while ids are still propagated and logged.
 """
 
 from collections.abc import Callable
@@ -19,28 +18,35 @@ _LOW: Final = (1 << 64) - 1
 
 
 class Tracer:
-    """Decides about traces. ``ratio`` of those that begin here are sampled, 0 to 1.
+    """Samples traces: ``ratio`` of those that begin here, 0 to 1.
 
-    ``sink`` gets each span that has ended; it must neither block nor raise. None: record nothing.
+    ``sink`` receives each span that has ended; it must neither block nor raise. None: record
+    nothing.
+
+        tracer = Tracer(export.record, ratio=0.1)
+        context = tracer.enter("GET /things", SpanKind.SERVER, headers.get("traceparent"))
+
+    Errors: ValueError for another ratio.
     """
 
     def __init__(self, sink: Callable[[Span], None] | None = None, *, ratio: float) -> None:
         if not 0 <= ratio <= 1:
-            raise ValueError("a ratio is between 0 and 1")
+            raise ValueError("the ratio must be between 0 and 1")
         self._sink = sink
         self._bound = round(ratio * (1 << 64))
 
     @property
     def records(self) -> bool:
-        """Whether anything is recorded at all."""
+        """Whether there is a sink."""
         return self._sink is not None
 
     def enter(
         self, name: str, kind: SpanKind, traceparent: str | None = None, tracestate: str = ""
     ) -> SpanContext:
-        """The place of what begins now, to be made ambient: a `Span`, to be ended, if recorded.
+        """The span context of work that begins now, to be made ambient (`attach`).
 
-        ``traceparent``, ``tracestate``: the headers that came with it.
+        If it is recorded, this is a `Span`, which the caller must end. ``traceparent``,
+        ``tracestate``: the headers that came with it.
         """
         parent = None if traceparent is None else parse(traceparent, tracestate)
         if parent is None:

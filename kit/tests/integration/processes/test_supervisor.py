@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from paceline.commands.prefork import SupervisorSpec
-from paceline.commands.prefork.handoff import PLAN
+from paceline.commands.prefork.handoff import SUPERVISOR_VARIABLE
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
@@ -25,7 +25,7 @@ PATIENCE = 20.0
 
 @dataclass
 class Supervisor:
-    """``python -m paceline.commands.prefork`` on workers of ours."""
+    """``python -m paceline.commands.prefork`` on the test's worker program."""
 
     process: asyncio.subprocess.Process
     folder: Path
@@ -92,7 +92,7 @@ async def supervisor(
 ) -> AsyncGenerator[Supervisor]:
     """A supervisor, not waited for; at the end none of its processes may be left."""
     (folder / "mood").write_text(mood)
-    plan = SupervisorSpec(
+    spec = SupervisorSpec(
         workers=workers, host="127.0.0.1", port=port, reserved_port=0, stop_timeout=stop_timeout,
         log_format="json",
     )  # fmt: skip
@@ -100,7 +100,7 @@ async def supervisor(
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "paceline.commands.prefork", *command,
-            env={PLAN: msgspec.json.encode(plan).decode(), "PYTHONPATH": str(TESTS / "support")},
+            env={SUPERVISOR_VARIABLE: msgspec.json.encode(spec).decode(), "PYTHONPATH": str(TESTS / "support")},
             stdout=log, stderr=log,
         )  # fmt: skip
     started = Supervisor(process, folder)
@@ -124,7 +124,7 @@ async def test_workers_answer_on_one_port_and_a_signal_ends_all_cleanly(tmp_path
     assert len(running.pids()) == 2
 
 
-async def test_a_reload_exchanges_every_worker_and_a_kept_connection_is_answered(
+async def test_a_reload_replaces_every_worker_and_a_kept_connection_is_answered(
     tmp_path: Path,
 ) -> None:
     async with supervisor(tmp_path) as running:
@@ -135,7 +135,7 @@ async def test_a_reload_exchanges_every_worker_and_a_kept_connection_is_answered
         running.process.send_signal(signal.SIGHUP)
         await running.until_said("worker ready", times=3)
         first = running.lines("worker ready")[0]["pid"]
-        for each in kept:  # one worker is leaving: each of its clients has an answer coming
+        for each in kept:  # one worker is retiring: each of its clients gets its response
             await ask_on(*each)
         for _, writer in kept:
             writer.close()
@@ -149,7 +149,7 @@ async def test_a_reload_into_a_crash_or_a_hang_leaves_the_old_workers(tmp_path: 
         await running.until_said("ready")
         running.mood("crash")
         running.process.send_signal(signal.SIGHUP)
-        await running.until_said("reload given up: the workers there are go on")
+        await running.until_said("reload failed: the old workers go on")
         assert running.lines("worker did not get ready")[0]["status"] == 7
         assert await running.ask() in running.pids()
         assert all(alive(pid) for pid in running.pids())
@@ -162,7 +162,7 @@ async def test_workers_that_crash_at_the_first_start_fail_the_whole(tmp_path: Pa
         assert running.lines("could not start")
 
 
-async def test_a_worker_that_is_killed_comes_back_while_the_other_serves(tmp_path: Path) -> None:
+async def test_a_worker_that_is_killed_is_replaced_while_the_other_serves(tmp_path: Path) -> None:
     async with supervisor(tmp_path) as running:
         await running.until_said("ready")
         victim, other = running.pids()
@@ -190,13 +190,15 @@ async def test_a_signal_while_workers_hang_at_their_start_ends_all(tmp_path: Pat
         assert not any(alive(pid) for pid in pids)
 
 
-async def test_who_will_not_stop_is_killed_and_the_exit_code_tells(tmp_path: Path) -> None:
+async def test_a_worker_that_does_not_stop_is_killed_and_the_exit_code_shows_it(
+    tmp_path: Path,
+) -> None:
     async with supervisor(tmp_path, mood="deaf", stop_timeout=0.3) as running:
         await running.until_said("ready")
         running.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE):
             assert await running.process.wait() == 3
-        assert len(running.lines("worker would not stop and is killed")) == 2
+        assert len(running.lines("worker did not stop and is killed")) == 2
 
 
 async def test_a_second_signal_forces(tmp_path: Path) -> None:
@@ -209,7 +211,7 @@ async def test_a_second_signal_forces(tmp_path: Path) -> None:
             assert await running.process.wait() == 128 + signal.SIGTERM
 
 
-async def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_reported_at_once(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         async with supervisor(tmp_path, port=taken.getsockname()[1]) as running:
             assert await running.process.wait() == 1

@@ -42,10 +42,10 @@ class CachedRecords:
         self, record_id: UUID, draft: RecordDraft, at: datetime, expected: Collection[int] | None
     ) -> Record:
         """Put a new content in place, one version up. Errors: RecordNotFound, StaleVersion."""
-        async with self._cache.changing(str(record_id)):
+        async with self._cache.invalidating(str(record_id)):
             return await self._records.replace(record_id, draft, at, expected)
 
     async def delete(self, record_id: UUID, expected: Collection[int] | None) -> None:
         """Remove a record. Errors: RecordNotFound, StaleVersion."""
-        async with self._cache.changing(str(record_id)):
+        async with self._cache.invalidating(str(record_id)):
             await self._records.delete(record_id, expected)

@@ -25,7 +25,7 @@ from paceline.errors import wrap
 from paceline.messaging import Message
 from paceline.postgres import Connection, Pool, Row
 from paceline.postgres.outbox import enqueue
-from paceline.trace import outgoing
+from paceline.trace import propagation_headers
 
 _COLUMNS: Final = """
     id, placed_by, from_id, to_id, amount, reference, created_at, status, reason, decided_at
@@ -235,5 +235,5 @@ def _message(order: Order) -> Message:
         msgspec.json.encode(announce(order)),
         f"{order.id}.created",
         str(order.id),
-        outgoing(),
+        propagation_headers(),
     )

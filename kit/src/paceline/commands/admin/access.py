@@ -1,10 +1,10 @@
-"""Who may ask: anybody on this machine, elsewhere whoever has the token.
+"""Access to the admin port: without a token from this machine only, else with the token.
 
-A profile, the log's last lines and a list of tasks are not for strangers, so an admin port that can
-be reached from other machines does not start without a token. On the loopback address without one,
-the request must name this machine too: a page in a developer's browser can make its own name lead
-here (DNS rebinding), and would read the answers. Probes stay open: an orchestrator has no token.
-Used by ``app`` and, before anything starts, by ``main``.
+A profile, the log's last lines and a list of tasks are confidential, so an admin port that can be
+reached from other machines does not start without a token. On the loopback address without one,
+the request's host must be this machine, too: a page in a developer's browser can make its own name
+resolve to this address (DNS rebinding) and would read the responses. Probes stay open, because an
+orchestrator has no token.
 """
 
 import hmac
@@ -16,33 +16,40 @@ from paceline.errors import Code, Error, PermissionDenied, Unauthorized
 from paceline.http import ASGIApp, Middleware, Receive, Scope, Send, headers_of
 from paceline.http.middleware import authenticate
 
-QUIET: Final = ("/metrics", "/health", "/ready", "/debug/logs", "/debug/state", "/debug/tasks")
-"""What machines ask for again and again: logged at debug level."""
+POLLED_PATHS: Final = (
+    "/metrics",
+    "/health",
+    "/ready",
+    "/debug/logs",
+    "/debug/state",
+    "/debug/tasks",
+)
+"""What monitoring requests again and again: logged at debug level."""
 
 
-class Operator:
-    """Whoever has the token."""
+class _Operator:
+    """The principal of every request with the token."""
 
     subject = "operator"
     scopes: frozenset[str] = frozenset()
 
 
-class _Token:
-    """The one token there is."""
+class _TokenVerifier:
+    """Accepts one token."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
 
-    def verify(self, token: str) -> Operator:
-        """Compare it in a time that tells nothing. Errors: Unauthorized."""
+    def verify(self, token: str) -> _Operator:
+        """Compare in constant time. Errors: Unauthorized."""
         if not hmac.compare_digest(token.encode(), self._token):
             raise Unauthorized("this is not the admin token")
-        return Operator()
+        return _Operator()
 
 
-def guard(token: str | None) -> Middleware:
-    """Let only operators through."""
-    return _local_only if token is None else authenticate(_Token(token))
+def restrict_access(token: str | None) -> Middleware:
+    """Refuse with 401 what has not the token, or without one with 403 what is not local."""
+    return _local_only if token is None else authenticate(_TokenVerifier(token))
 
 
 def require_token(host: str, token: str | None, *, variable: str) -> None:

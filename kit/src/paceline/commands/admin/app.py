@@ -1,11 +1,10 @@
-"""The admin application: every path of the admin port, and who may ask for it.
+"""The admin application: every path of the admin port.
 
 ``GET /metrics``, ``/health``, ``/ready``, ``/config``, ``/debug/tasks``, ``/debug/profile``,
-``/debug/state``, ``/debug/logs``; ``GET`` and ``PUT /log/level``. Nothing here changes what the
-service does to its data, and nothing costs anything until it is asked for. It logs as the public
-application does, each path that machines ask for again and again at debug level. Served by an
-``HttpServer`` of its own, which ``main`` starts before everything else, so that a process that
-cannot become ready can be asked why.
+``/debug/state``, ``/debug/logs``; ``GET`` and ``PUT /log/level``. Nothing here changes the
+service's data, and nothing costs anything until it is requested. Requests are logged as the public
+application's are, those that monitoring repeats at debug level. Its server is to be started before
+everything else, so that an operator can see why a process does not become ready.
 """
 
 import os
@@ -16,7 +15,7 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from paceline.commands.admin.access import QUIET, guard
+from paceline.commands.admin.access import POLLED_PATHS, restrict_access
 from paceline.commands.admin.pages import Page, add_page
 from paceline.commands.admin.profile import Profiler
 from paceline.commands.admin.profile_page import profile_page
@@ -49,9 +48,9 @@ class AdminLog(Logger, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdminContext:
-    """The process that is asked about. ``metrics`` None: it serves none.
+    """What the admin port shows of a process. ``metrics`` None: it serves none.
 
-    ``settings``: what is in effect, masked. ``state``: the figures, by group.
+    ``settings``: those in effect, secrets masked. ``state``: the figures, by group.
     """
 
     service: str
@@ -71,7 +70,7 @@ class LogLevel(msgspec.Struct, frozen=True):
 
 
 class LogLines(msgspec.Struct, frozen=True):
-    """The last lines of the log; ask again with ``after`` = ``next``."""
+    """The last lines of the log; for those after them, request ``after`` = ``next``."""
 
     next: int
     lines: list[str]
@@ -83,16 +82,16 @@ class LogQuery(msgspec.Struct, frozen=True):
     after: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
-def admin_app(operated: AdminContext, log: AdminLog, *, token: str | None) -> App:
-    """The application. ``token``: see ``access``."""
-    app = App(request_id(), access_log(log, quiet=QUIET), recover(log))
-    add_probes(app, operated.health)
-    guarded = guard(token)
-    if operated.metrics is not None:
-        add_page(app, "/metrics", _metrics_page(operated.metrics), guarded)
-    add_page(app, "/debug/profile", profile_page(operated.profiler), guarded)
-    handlers = _Handlers(operated, log)
-    group = app.group("", guarded)
+def admin_app(context: AdminContext, log: AdminLog, *, token: str | None) -> App:
+    """The application. ``token``: what requests must have; None for local ones only."""
+    app = App(request_id(), access_log(log, quiet=POLLED_PATHS), recover(log))
+    add_probes(app, context.health)
+    restricted = restrict_access(token)
+    if context.metrics is not None:
+        add_page(app, "/metrics", _metrics_page(context.metrics), restricted)
+    add_page(app, "/debug/profile", profile_page(context.profiler), restricted)
+    handlers = _Handlers(context, log)
+    group = app.group("", restricted)
     group.get("/log/level", handlers.level)
     group.put("/log/level", handlers.set_level)
     group.get("/config", handlers.settings)
@@ -103,10 +102,10 @@ def admin_app(operated: AdminContext, log: AdminLog, *, token: str | None) -> Ap
 
 
 class _Handlers:
-    """The answers in JSON."""
+    """The responses in JSON."""
 
-    def __init__(self, operated: AdminContext, log: AdminLog) -> None:
-        self._operated = operated
+    def __init__(self, context: AdminContext, log: AdminLog) -> None:
+        self._context = context
         self._log = log
         self._began = monotonic()
 
@@ -118,27 +117,27 @@ class _Handlers:
         """Change the log's level, until the process ends or it is changed again."""
         before = self._log.level
         self._log.set_level(body.level)
-        # A warning: whatever the level, the log shows from where on it tells more or less.
+        # A warning, so that the log shows where its level changed, at nearly every level.
         self._log.warning("log level changed", before=before, after=body.level)
         return LogLevel(self._log.level)
 
     async def settings(self) -> Sequence[EffectiveSetting]:
         """The settings in effect and where each came from; secrets are masked."""
-        return self._operated.settings
+        return self._context.settings
 
     async def tasks(self) -> TaskList:
         """Every task of the event loop."""
-        return self._operated.tasks.list()
+        return self._context.tasks.list()
 
     async def state(self) -> dict[str, object]:
         """What this process is, and the figures of everything that is watched."""
-        operated = self._operated
+        context = self._context
         return {
-            "service": operated.service,
-            "version": operated.version,
+            "service": context.service,
+            "version": context.version,
             "pid": os.getpid(),
             "uptime_seconds": round(monotonic() - self._began, 3),
-            **operated.state(),
+            **context.state(),
         }
 
     async def logs(self, query: Query[LogQuery]) -> LogLines:

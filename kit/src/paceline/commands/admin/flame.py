@@ -1,9 +1,9 @@
 """A flame graph as one SVG: width is CPU time, what is above was called by what is below.
 
 After Brendan Gregg's (https://www.brendangregg.com/flamegraphs.html): siblings are sorted by name,
-so equal pictures mean equal programs, and the colour tells whose code it is. No script: hovering
-shows a frame's whole name by SVG's own title. `folded` is the same as text, a stack a line, for
-other tools. Called by ``profile_page``.
+so pictures of two profiles can be compared, and the colour stands for the package. No script:
+hovering shows a frame's whole name by SVG's own title. `folded` is the same as text, a stack a
+line, for other tools.
 """
 
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ _LETTER: Final = 6.6
 class _Frame:
     """One function in one place of the tree."""
 
-    __slots__ = ("above", "name", "weight")
+    __slots__ = ("children", "name", "weight")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.weight = 0
-        self.above: dict[str, _Frame] = {}
+        self.children: dict[str, _Frame] = {}
 
 
 def folded(stacks: Stacks) -> str:
@@ -37,7 +37,7 @@ def folded(stacks: Stacks) -> str:
     return "".join(f"{';'.join(stack)} {weight}\n" for stack, weight in lines)
 
 
-def flame(stacks: Stacks, *, title: str) -> str:
+def flame_graph(stacks: Stacks, *, title: str) -> str:
     """The picture."""
     root = _tree(stacks)
     rows = [*_rows(root, 0.0, 0, _WIDTH / max(1, root.weight))]
@@ -58,7 +58,7 @@ def _tree(stacks: Stacks) -> _Frame:
         frame = root
         frame.weight += weight
         for name in stack:
-            frame = frame.above.setdefault(name, _Frame(name))
+            frame = frame.children.setdefault(name, _Frame(name))
             frame.weight += weight
     return root
 
@@ -70,10 +70,10 @@ def _rows(
     if width < _NARROWEST:
         return
     yield frame, (x, width), depth
-    for name in sorted(frame.above):
-        above = frame.above[name]
-        yield from _rows(above, x, depth + 1, scale)
-        x += above.weight * scale
+    for name in sorted(frame.children):
+        child = frame.children[name]
+        yield from _rows(child, x, depth + 1, scale)
+        x += child.weight * scale
 
 
 def _box(frame: _Frame, at: tuple[float, float], depth: int, height: int, whole: int) -> str:
@@ -82,7 +82,7 @@ def _box(frame: _Frame, at: tuple[float, float], depth: int, height: int, whole:
     share = 100 * frame.weight / max(1, whole)
     name, letters = frame.name, int((width - 6) / _LETTER)
     # The end of a name says more than its beginning.
-    shown = name if len(name) <= letters else f"…{name[1 - letters :]}" if letters > 3 else ""  # noqa: PLR2004 - less says nothing
+    shown = name if len(name) <= letters else f"…{name[1 - letters :]}" if letters > 3 else ""  # noqa: PLR2004 - a shorter one cannot be read
     text = f'<text x="{x + 3:.1f}" y="{y + 12}">{escape(shown)}</text>' if shown else ""
     return (
         f"<g><title>{escape(name)}: {frame.weight / 1000:.1f} ms, {share:.1f} %</title>"

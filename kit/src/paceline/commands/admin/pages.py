@@ -1,9 +1,8 @@
-"""Answers that are no JSON: text for a scraper, a picture for a browser.
+"""Responses that are no JSON: text for a scraper, a picture for a browser.
 
-The typed routes of ``paceline.http`` speak JSON; a page is any bytes with their content type, made
-by a coroutine, under the same guard and the same problems for what goes wrong. A picture may hold
-no script and fetch nothing: its content security policy says so. Used by ``app`` and
-``profile_page``.
+The typed routes of ``paceline.http`` send JSON; a page is any bytes with their content type, made
+by a coroutine, with the same access check and the same problem responses. The content security
+policy keeps a picture from running scripts and from fetching anything.
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,7 +15,7 @@ Page: TypeAlias = Awaitable[tuple[bytes, str]]
 _POLICY: Final = b"default-src 'none'; style-src 'unsafe-inline'"
 
 
-def add_page(app: App, path: str, make: Callable[[Scope], Page], guard: Middleware) -> None:
+def add_page(app: App, path: str, make: Callable[[Scope], Page], access: Middleware) -> None:
     """Serve at ``path`` what ``make`` gives: the content, and its type."""
 
     async def serve(scope: Scope, _receive: Receive, send: Send) -> None:
@@ -31,7 +30,7 @@ def add_page(app: App, path: str, make: Callable[[Scope], Page], guard: Middlewa
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
-    app.router.add("GET", path, guard(serve))
+    app.router.add("GET", path, access(serve))
 
 
 def query_reader(kind: type[T]) -> Callable[[Scope], T]:

@@ -1,11 +1,11 @@
 """Where the event loop spends its CPU time: a sampling profiler for a live process.
 
 A timer of the operating system that runs on CPU time (``ITIMER_PROF``) interrupts the main thread
-every few milliseconds that the process has worked; the handler notes the stack and what the thread
-has spent since the last one. So waiting weighs nothing, and between two profiles nothing costs
-anything. Rejected: a thread that looks at the loop's stack from outside. It gets the interpreter's
-lock when the loop gives it away, which is while it polls: that is nearly all such a profile shows.
-Other threads and processes are not seen. Served by ``profile_page``.
+every few milliseconds of CPU time; the handler records the stack and the CPU time that the thread
+has used since the last sample. So waiting counts nothing, and without a profile there is no cost.
+Rejected: a thread that samples the loop's stack from outside. It gets the interpreter's lock when
+the loop releases it, which is while it polls, so that polling is nearly all such a profile shows.
+Other threads and processes are not profiled.
 """
 
 import asyncio
@@ -29,30 +29,30 @@ _INTERVAL: Final = 0.005  # seconds of CPU time
 class Profiler:
     """Profiles the main thread, where the event loop must be, every 5 ms of CPU time.
 
-    *Resources*: SIGPROF and its timer while a profile runs; `stop` ends it, and its caller gets
-    what there is.
+    *Resources*: SIGPROF and its timer while a profile runs; `stop` ends it, and it is returned as
+    far as it got.
     """
 
     name = "profiler"
 
     def __init__(self) -> None:
-        self._over: asyncio.Event | None = None
+        self._ended: asyncio.Event | None = None
         self._stopped = False
 
     @property
     def running(self) -> bool:
         """Whether a profile is being made."""
-        return self._over is not None
+        return self._ended is not None
 
     async def start(self) -> None:
-        """Let profiles be asked for."""
+        """Allow profiles."""
         self._stopped = False
 
     async def stop(self) -> None:
-        """End the profile that runs, so that nobody waits for its time to be over."""
+        """End the profile that runs, so that a shutdown does not wait for it."""
         self._stopped = True
-        if self._over is not None:
-            self._over.set()
+        if self._ended is not None:
+            self._ended.set()
 
     async def profile(self, seconds: float) -> Stacks:
         """Where the time goes in the next ``seconds``.
@@ -60,45 +60,45 @@ class Profiler:
         Errors: ABORTED while another profile runs; UNAVAILABLE after `stop`; UNIMPLEMENTED when
         the event loop is not in the main thread, or the system has no such timer.
         """
-        if self._over is not None:
-            raise Error(Code.ABORTED, "a profile is being made: try again when it is over")
+        if self._ended is not None:
+            raise Error(Code.ABORTED, "another profile is running: try again when it has ended")
         if self._stopped:
             raise Error(Code.UNAVAILABLE, "the process is stopping")
         if threading.current_thread() is not threading.main_thread() or not hasattr(
             signal, "SIGPROF"
         ):
             raise Error(Code.UNIMPLEMENTED, "profiles need the main thread, and a POSIX system")
-        over = self._over = asyncio.Event()
+        ended = self._ended = asyncio.Event()
         sampler = _Sampler()
-        signal.signal(signal.SIGPROF, sampler.look)
+        signal.signal(signal.SIGPROF, sampler.sample)
         try:
             signal.setitimer(signal.ITIMER_PROF, _INTERVAL, _INTERVAL)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await over.wait()
+                    await ended.wait()
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             # Not the default, which would end the process if one signal more is on its way.
-            signal.signal(signal.SIGPROF, _nothing)
-            self._over = None
+            signal.signal(signal.SIGPROF, _ignore)
+            self._ended = None
         return sampler.stacks
 
 
 class _Sampler:
-    """Notes stacks, and what they cost."""
+    """Counts CPU time by stack."""
 
     def __init__(self) -> None:
         self.stacks: Counter[tuple[str, ...]] = Counter()
         self._spent = time.thread_time_ns()
 
-    def look(self, _number: int, frame: FrameType | None) -> None:
+    def sample(self, _number: int, frame: FrameType | None) -> None:
         """The signal's handler: called in the main thread, with the frame that it interrupts."""
         now = time.thread_time_ns()
         self.stacks[_stack(frame)] += (now - self._spent) // 1000
         self._spent = now
 
 
-def _nothing(_number: int, _frame: FrameType | None) -> None:
+def _ignore(_number: int, _frame: FrameType | None) -> None:
     pass
 
 

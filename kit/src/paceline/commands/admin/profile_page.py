@@ -1,7 +1,7 @@
 """``GET /debug/profile?seconds=5&format=svg``: a profile as a picture or as text.
 
-Whoever asks waits for it; when they leave, it ends. Added by ``app``; the work is done by
-``profile`` and drawn by ``flame``.
+The response comes when the profile ends; it ends early when the client disconnects. One profile
+at a time, because there is one timer.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from paceline.commands.admin.flame import flame, folded
+from paceline.commands.admin.flame import flame_graph, folded
 from paceline.commands.admin.pages import Page, query_reader
 from paceline.commands.admin.profile import Profiler
 from paceline.http import Scope
@@ -18,7 +18,7 @@ _LONGEST: Final = 60.0
 
 
 class ProfileQuery(msgspec.Struct, frozen=True):
-    """How long to look, in seconds, and how to show it."""
+    """How long to profile, in seconds, and the format."""
 
     seconds: Annotated[float, msgspec.Meta(gt=0, le=_LONGEST)] = 5.0
     format: Literal["svg", "folded"] = "svg"
@@ -35,6 +35,6 @@ def profile_page(profiler: Profiler) -> Callable[[Scope], Page]:
             return folded(stacks).encode(), "text/plain; charset=utf-8"
         spent = sum(stacks.values()) / 1e6
         title = f"CPU time of the event loop: {spent:.2f} s in {query.seconds:g} s"
-        return flame(stacks, title=title).encode(), "image/svg+xml"
+        return flame_graph(stacks, title=title).encode(), "image/svg+xml"
 
     return page

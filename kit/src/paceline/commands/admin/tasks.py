@@ -1,10 +1,9 @@
-"""Every task of the event loop: its name, what it waits for, and since when it is there.
+"""Every task of the event loop: its name, what it waits for, and its age.
 
-asyncio keeps no time of birth. Rejected: a task factory that notes it, which costs each task of
-each request more than a microsecond; instead the tasks are looked over once a second and who is
-new is noted, so an age is right to that second and costs a request nothing. Looking may take a
-hundredth of the time: with very many tasks it becomes rarer. Built by ``main`` as a service; shown
-by ``app``.
+asyncio does not record when a task is created. Rejected: a task factory that does, which costs each
+task of each request more than a microsecond; instead all tasks are listed once a second and new
+ones are recorded, so an age is right to a second and costs requests nothing. Listing may take a
+hundredth of the time: with very many tasks it happens less often.
 """
 
 import asyncio
@@ -25,7 +24,7 @@ _SHARE: Final = 0.01
 class TaskInfo(msgspec.Struct, frozen=True):
     """One task. ``stack``: the innermost last, "module:line function"; what it waits for ends it.
 
-    ``age_seconds``: to a second; None for one that came since the last look.
+    ``age_seconds``: to a second; None for one created since the last listing.
     """
 
     name: str
@@ -41,7 +40,7 @@ class TaskList(msgspec.Struct, frozen=True):
 
 
 class TaskAges:
-    """Notes when tasks come, every second.
+    """Records when tasks are created, to a second.
 
     *Resources*: a timer from `start` to `stop`.
     """
@@ -53,12 +52,12 @@ class TaskAges:
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """Begin to look."""
+        """Begin to record."""
         if self._timer is None:
-            self._look()
+            self._record()
 
     async def stop(self) -> None:
-        """Look no more."""
+        """Stop recording."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -75,14 +74,14 @@ class TaskAges:
         ]
         return TaskList(len(tasks), shown)
 
-    def _look(self) -> None:
+    def _record(self) -> None:
         began = perf_counter()
         loop = asyncio.get_running_loop()
         now = loop.time()
         for task in asyncio.all_tasks(loop):
             self._seen.setdefault(task, now)
         pause = max(_INTERVAL, (perf_counter() - began) / _SHARE)
-        self._timer = loop.call_later(pause, self._look)
+        self._timer = loop.call_later(pause, self._record)
 
 
 def _rounded(age: float | None) -> float | None:

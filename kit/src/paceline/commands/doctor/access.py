@@ -5,7 +5,7 @@ No finding holds a secret. A weak one is not found here, because it is a fault o
 
 from collections.abc import Sequence
 
-from paceline.auth import JwksSource, fetch_from
+from paceline.auth import JwksSource, jwks_fetcher
 from paceline.commands.admin import require_token
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
 from paceline.commands.doctor.runner import DoctorRun
@@ -38,7 +38,7 @@ def check_secrets(config: AuthSettings) -> list[Finding]:
 
 async def check_jwks(location: str, run: DoctorRun) -> Sequence[Finding]:
     """Whether the public keys at ``location``, a URL or a file, can be had and used."""
-    keys = JwksSource(fetch_from(location), run.clock)
+    keys = JwksSource(jwks_fetcher(location), run.log, run.clock)
     try:
         await keys.start()
     except Error as exc:

@@ -45,7 +45,7 @@ from paceline.commands.settings import (
 from paceline.commands.spec import ServiceSpec
 from paceline.config import ConfigError, Layer, load
 from paceline.log import Log, new_logger
-from paceline.trace import parse_endpoint
+from paceline.trace import parse_otlp_endpoint
 
 _SETTINGS = "settings"
 
@@ -108,7 +108,7 @@ def list_checks(spec: ServiceSpec, config: ServiceSettings, run: DoctorRun) -> d
         if config.jwks_url is not None:
             checks["jwks"] = partial(check_jwks, config.jwks_url, run)
     if config.otel_endpoint is not None:
-        target = parse_endpoint(config.otel_endpoint).target
+        target = parse_otlp_endpoint(config.otel_endpoint).target
         variable = run.variable("otel_endpoint")
         mend = f"start the collector, or mend {variable}: traces are dropped"
         checks["traces"] = partial(check_listening, "traces", target, mend, seconds=run.seconds)

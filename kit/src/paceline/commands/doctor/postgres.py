@@ -13,14 +13,14 @@ from paceline.commands.doctor.runner import DoctorRun
 from paceline.commands.units import duration
 from paceline.concurrency import fail_after
 from paceline.postgres import connect, describe_dsn
-from paceline.postgres.migrate import MigrationState, Row, open_migrator, read_source
+from paceline.postgres.migrate import MigrationState, ResultRow, open_migrator, read_source
 
 _OLDEST: Final = 14
 _NAME: Final = "postgres"
 _SKEW: Final = 1.0
 _BAD_SKEW: Final = 30.0
 
-_Row: TypeAlias = Row | Mapping[str, Any]
+_Row: TypeAlias = ResultRow | Mapping[str, Any]
 """A decode point: the statement gives the types."""
 
 _QUERY: Final = """

@@ -1,11 +1,11 @@
 """Several processes behind one address: a supervisor, and workers that it replaces one by one.
 
-A Python process has one core, so a host has a process for each. The supervisor opens the
-listening socket and never accepts from it: every worker does, from the same queue, so a connection
-that one of them leaves behind is taken by another. Rejected: forking, because gRPC, threads and a
-running event loop do not survive it; every process here is a fresh interpreter. A command calls
-`supervise`, which becomes the supervisor (``__main__``); the workers it starts are the same
-command again, which then finds `inherited`. Read ``workers`` for the decisions.
+A Python process uses one core, so a host runs a process for each. The supervisor opens the
+listening socket and never accepts from it: every worker does, from the same queue, so connections
+that wait when one of them ends are accepted by another. Rejected: forking, because gRPC, threads
+and a running event loop do not survive it; every process is a fresh interpreter. `supervise`
+replaces the calling process by the supervisor, which runs the same command again for each worker;
+a worker finds that out by `take_handoff`.
 """
 
 from typing import TYPE_CHECKING
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from paceline.commands.prefork.handoff import (
         SupervisorSpec,
         WorkerHandoff,
-        inherited,
         supervise,
+        take_handoff,
     )
     from paceline.commands.prefork.link import SupervisorLink
 else:
@@ -27,9 +27,9 @@ else:
             "SupervisorLink": "link",
             "SupervisorSpec": "handoff",
             "WorkerHandoff": "handoff",
-            "inherited": "handoff",
             "supervise": "handoff",
+            "take_handoff": "handoff",
         },
     )
 
-__all__ = ["SupervisorLink", "SupervisorSpec", "WorkerHandoff", "inherited", "supervise"]
+__all__ = ["SupervisorLink", "SupervisorSpec", "WorkerHandoff", "supervise", "take_handoff"]

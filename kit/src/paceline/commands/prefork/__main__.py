@@ -1,10 +1,10 @@
 """The supervisor: ``python -m paceline.commands.prefork COMMAND…``, by way of `supervise`.
 
-It opens the sockets, keeps the workers and does nothing else: no threads, no database, no gRPC, so
-there is little that could end it. SIGHUP exchanges the workers, who read their configuration
-afresh; SIGTERM and SIGINT stop all, a second one forces; exit codes are
-``lifecycle.ExitCode``'s. What it was told (``plan``) stays for its life: another number of workers
-or another port needs a restart. Read ``workers`` next.
+It opens the sockets, keeps the workers running and does nothing else: no threads, no database, no
+gRPC, so little can make it fail. SIGHUP replaces the workers one by one, and the new ones read the
+configuration again; SIGTERM and SIGINT stop all, a second one forces; exit codes are those of
+``lifecycle.ExitCode``. Its own settings never change: another number of workers or another port
+needs a restart.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from paceline.clock import SystemClock
 from paceline.commands.prefork.admin import supervisor_app
-from paceline.commands.prefork.handoff import SupervisorSpec, take_plan
+from paceline.commands.prefork.handoff import SupervisorSpec, take_spec
 from paceline.commands.prefork.sockets import open_listener, port_of, reserve
 from paceline.commands.prefork.spawn import Spawner
 from paceline.commands.prefork.workers import Workers
@@ -31,72 +31,72 @@ _START_TIMEOUT = 60.0
 
 
 def main() -> int:
-    """Supervise until told to stop; the exit code."""
+    """Supervise until a signal; the exit code."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while there is nothing to reload
-    plan, command = take_plan(os.environ), sys.argv[1:]
-    if plan is None or not command:
-        sys.stderr.write("This is a part of a service's own command: serve --workers 2, say\n")
+    spec, command = take_spec(os.environ), sys.argv[1:]
+    if spec is None or not command:
+        sys.stderr.write("This is started by a service's own command, such as: serve --workers 2\n")
         return 2
-    return supervised(plan, command)
+    return run_supervisor(spec, command)
 
 
-def supervised(plan: SupervisorSpec, command: list[str]) -> int:
-    """Run ``command`` as the plan says; the exit code."""
-    log = setup_logging(plan.log_level, format=plan.log_format).bind(component="supervisor")
+def run_supervisor(spec: SupervisorSpec, command: list[str]) -> int:
+    """Run ``command`` in each worker; the exit code."""
+    log = setup_logging(spec.log_level, format=spec.log_format).bind(component="supervisor")
     with ExitStack() as stack:
         try:
-            listener = open_listener(plan.host, plan.port, reuse_port=plan.reuse_port)
+            listener = open_listener(spec.host, spec.port, reuse_port=spec.reuse_port)
             stack.enter_context(listener)
-            reserved = reserve(plan.host, plan.reserved_port, shared=plan.reuse_port)
+            reserved = reserve(spec.host, spec.reserved_port, shared=spec.reuse_port)
             stack.enter_context(reserved)
         except Error as exc:
             log.error("could not start", error=exc)
             return ExitCode.FAILED
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="paceline-")))
         spawner = Spawner(command, listener, reserved_port=port_of(reserved), folder=folder)
-        return asyncio.run(_live(plan, spawner, log))
+        return asyncio.run(_run(spec, spawner, log))
 
 
-async def _live(plan: SupervisorSpec, spawner: Spawner, log: Log) -> int:
+async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log) -> int:
     workers = Workers(
         spawner,
         log,
         SystemClock(),
-        count=plan.workers,
+        count=spec.workers,
         start_timeout=_START_TIMEOUT,
-        stop_timeout=plan.stop_timeout,
+        stop_timeout=spec.stop_timeout,
         attempts=_ATTEMPTS,
     )
     admin = HttpServer(
         supervisor_app(
             workers,
             log,
-            service=plan.service,
-            version=plan.version,
-            token=plan.admin_token,
+            service=spec.service,
+            version=spec.version,
+            token=spec.admin_token,
             draining=lambda: lifecycle.draining,
         ),
         log,
         name="admin server",
-        host=plan.admin_host,
-        port=plan.admin_port,
+        host=spec.admin_host,
+        port=spec.admin_port,
         write_timeout=100.0,  # a profile takes up to a minute
     )
     lifecycle = Lifecycle(
         [admin, workers],
         log,
-        shutdown_timeout=plan.stop_timeout + 2.0,
+        shutdown_timeout=spec.stop_timeout + 2.0,
         start_timeout=_ATTEMPTS * (_START_TIMEOUT + 1.0),
     )
 
     def ready() -> None:
         log.info(
             "ready",
-            url=f"http://{plan.host}:{spawner.port}",
+            url=f"http://{spec.host}:{spawner.port}",
             grpc_port=spawner.reserved_port,
             admin=admin.url,
-            workers=plan.workers,
-            version=plan.version,
+            workers=spec.workers,
+            version=spec.version,
         )
 
     return await lifecycle.run(ready)

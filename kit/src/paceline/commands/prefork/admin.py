@@ -1,10 +1,9 @@
-"""The admin port of several workers: one address, the answers of all of them.
+"""The admin port of several workers: one address, with the responses of all of them.
 
-``/metrics`` is every worker's, each sample with its worker's number; ``/ready`` says yes when one
-of them does, for the others' requests wait in the same queue; ``/debug/state`` is the state of
-each; a new log level goes to all. The rest is one worker's answer, ``?worker=2``, as it is: the
-paths are ``paceline.commands.admin``'s, and so is the guard, here and not in the workers. Built by
-``__main__``; ``asking`` fetches.
+``/metrics`` has every worker's samples, labelled with its number; ``/ready`` is 200 when one worker
+is ready, because all accept from the same queue; ``/debug/state`` has the state of each; a new log
+level goes to all. Everything else is one worker's response, ``?worker=2``, unchanged: the paths
+are those of ``paceline.commands.admin``, and so is the access check, here and not in the workers.
 """
 
 import asyncio
@@ -16,20 +15,20 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from paceline.commands.admin import QUIET, guard
-from paceline.commands.prefork.client import Answer, ask
+from paceline.commands.admin import POLLED_PATHS, restrict_access
+from paceline.commands.prefork.admin_client import AdminResponse, fetch
 from paceline.commands.prefork.spawn import WorkerProcess
 from paceline.commands.prefork.workers import Workers
 from paceline.errors import Code, Error
 from paceline.http import App, Receive, Scope, Send, headers_of, read_bytes
 from paceline.http.middleware import access_log, recover, request_id
 from paceline.log import Logger
-from paceline.metrics import merge
+from paceline.metrics import merge_expositions
 
-_PASSED_ON: Final = ("/config", "/debug/tasks", "/debug/profile", "/debug/logs", "/log/level")
-_OF_ANY: Final = ("/config", "/log/level")
-"""The same for all of them, unless somebody changed one."""
-_PATIENCE: Final = 90.0  # a profile takes up to a minute
+_FORWARDED: Final = ("/config", "/debug/tasks", "/debug/profile", "/debug/logs", "/log/level")
+_FROM_ANY_WORKER: Final = ("/config", "/log/level")
+"""The same for all of them, unless one was changed by itself."""
+_TIMEOUT: Final = 90.0  # a profile takes up to a minute
 _JSON: Final = b"application/json"
 _OK, _UNAVAILABLE = 200, 503
 
@@ -44,22 +43,22 @@ def supervisor_app(
     draining: Callable[[], bool],
 ) -> App:
     """The application. ``token`` as for ``paceline.commands.admin.admin_app``."""
-    app = App(request_id(), access_log(log, quiet=QUIET), recover(log))
-    asked = _Asked(workers, service, version, draining)
-    guarded = guard(token)
+    app = App(request_id(), access_log(log, quiet=POLLED_PATHS), recover(log))
+    handlers = _Handlers(workers, service, version, draining)
+    restricted = restrict_access(token)
     add = app.router.add
-    add("GET", "/health", asked.health)
-    add("GET", "/ready", asked.ready)
-    add("GET", "/metrics", guarded(asked.metrics))
-    add("GET", "/debug/state", guarded(asked.state))
-    add("PUT", "/log/level", guarded(asked.set_level))
-    for path in _PASSED_ON:
-        add("GET", path, guarded(asked.pass_on))
+    add("GET", "/health", handlers.health)
+    add("GET", "/ready", handlers.ready)
+    add("GET", "/metrics", restricted(handlers.metrics))
+    add("GET", "/debug/state", restricted(handlers.state))
+    add("PUT", "/log/level", restricted(handlers.set_level))
+    for path in _FORWARDED:
+        add("GET", path, restricted(handlers.forward))
     return app
 
 
-class _Asked:
-    """The answers."""
+class _Handlers:
+    """The responses."""
 
     def __init__(
         self,
@@ -75,38 +74,38 @@ class _Asked:
         self._began = monotonic()
 
     async def health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """The supervisor is alive; what its workers are is no reason to restart it."""
+        """The supervisor is alive; the state of its workers is no reason to restart it."""
         await _send_json(send, _OK, {"status": "ok"})
 
     async def ready(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Whether any worker is ready, and what each says."""
-        answers = await self._ask_all("/ready")
-        is_ready = any(answer.status == _OK for answer in answers.values())
-        said = {str(number): _json(answer) for number, answer in answers.items()}
+        """Whether any worker is ready, and the response of each."""
+        responses = await self._fetch_all("/ready")
+        is_ready = any(each.status == _OK for each in responses.values())
+        states = {str(number): _json(each) for number, each in responses.items()}
         if self._draining():
-            await _send_json(send, _UNAVAILABLE, {"status": "draining", "workers": said})
+            await _send_json(send, _UNAVAILABLE, {"status": "draining", "workers": states})
         elif is_ready:
-            await _send_json(send, _OK, {"status": "ready", "workers": said})
+            await _send_json(send, _OK, {"status": "ready", "workers": states})
         else:
-            await _send_json(send, _UNAVAILABLE, {"status": "unavailable", "workers": said})
+            await _send_json(send, _UNAVAILABLE, {"status": "unavailable", "workers": states})
 
     async def metrics(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Every worker's metrics as one exposition."""
         accept = headers_of(scope).get(b"accept", b"*/*").decode("latin-1")
-        answers = await self._ask_all("/metrics", accept=accept)
-        parts = {str(n): a.body.decode() for n, a in answers.items() if a.status == _OK}
+        responses = await self._fetch_all("/metrics", accept=accept)
+        parts = {str(n): a.body.decode() for n, a in responses.items() if a.status == _OK}
         if not parts:
-            raise Error(Code.UNAVAILABLE, "no worker gives metrics")
-        kind = next(answer.content_type for answer in answers.values() if answer.status == _OK)
-        await _send(send, Answer(_OK, kind, merge(parts).encode()))
+            raise Error(Code.UNAVAILABLE, "no worker has metrics")
+        kind = next(each.content_type for each in responses.values() if each.status == _OK)
+        await _send(send, AdminResponse(_OK, kind, merge_expositions(parts).encode()))
 
     async def state(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The state of each worker, or of the one that is asked for."""
+        """The state of each worker, or of the one in the query."""
         if _worker_of(scope) is not None:
-            await self.pass_on(scope, receive, send)
+            await self.forward(scope, receive, send)
             return
-        answers = await self._ask_all("/debug/state")
-        states = [{"worker": n, **_json(a)} for n, a in answers.items() if a.status == _OK]
+        responses = await self._fetch_all("/debug/state")
+        states = [{"worker": n, **_json(a)} for n, a in responses.items() if a.status == _OK]
         own = {
             "service": self._service,
             "version": self._version,
@@ -116,31 +115,31 @@ class _Asked:
         await _send_json(send, _OK, {**own, "workers": states})
 
     async def set_level(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The log's level, of all or of the one that is asked for. One that refuses speaks."""
+        """Change the log's level, of all or of the one in the query; the worst response counts."""
         if _worker_of(scope) is not None:
-            await self.pass_on(scope, receive, send)
+            await self.forward(scope, receive, send)
             return
         body = await read_bytes(scope, receive, 1024)
-        answers = await self._ask_all("/log/level", method="PUT", body=body)
-        if not answers:
+        responses = await self._fetch_all("/log/level", method="PUT", body=body)
+        if not responses:
             raise Error(Code.UNAVAILABLE, "no worker is up")
-        await _send(send, max(answers.values(), key=lambda answer: answer.status))
+        await _send(send, max(responses.values(), key=lambda each: each.status))
 
-    async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One worker's answer, whatever it is."""
+    async def forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One worker's response, whatever it is."""
         method, path = scope["method"], scope["path"]
         body = await read_bytes(scope, receive, 1024) if method == "PUT" else b""
         query = [pair for pair in _query(scope) if pair[0] != "worker"]
         target = f"{path}?{urlencode(query)}" if query else path
-        worker = self._chosen(_worker_of(scope), any_will_do=path in _OF_ANY)
+        worker = self._chosen(_worker_of(scope), any_worker=path in _FROM_ANY_WORKER)
         await _send(
-            send, await ask(worker.admin, target, method=method, body=body, timeout=_PATIENCE)
+            send, await fetch(worker.admin, target, method=method, body=body, timeout=_TIMEOUT)
         )
 
-    def _chosen(self, number: str | None, *, any_will_do: bool) -> WorkerProcess:
+    def _chosen(self, number: str | None, *, any_worker: bool) -> WorkerProcess:
         slots = self._workers.slots
         up = {str(slot.number): slot.worker for slot in slots if slot.worker is not None}
-        if number is None and any_will_do and up:
+        if number is None and any_worker and up:
             return next(iter(up.values()))
         if number is None or number not in {str(slot.number) for slot in slots}:
             message = f"say which of the workers: ?worker=N, N from 1 to {len(slots)}"
@@ -149,15 +148,15 @@ class _Asked:
             raise Error(Code.UNAVAILABLE, "this worker is not up")
         return up[number]
 
-    async def _ask_all(self, path: str, **more: Any) -> dict[int, Answer]:
-        """What each worker that answers says, by its number."""
+    async def _fetch_all(self, path: str, **more: Any) -> dict[int, AdminResponse]:
+        """The response of each worker that gives one, by its number."""
         up = [(slot.number, slot.worker) for slot in self._workers.slots if slot.worker]
-        asked = (ask(worker.admin, path, **more) for _, worker in up)
-        answers = await asyncio.gather(*asked, return_exceptions=True)
+        requests = (fetch(worker.admin, path, **more) for _, worker in up)
+        responses = await asyncio.gather(*requests, return_exceptions=True)
         return {
-            number: answer
-            for (number, _), answer in zip(up, answers, strict=True)
-            if isinstance(answer, Answer)
+            number: response
+            for (number, _), response in zip(up, responses, strict=True)
+            if isinstance(response, AdminResponse)
         }
 
 
@@ -169,21 +168,21 @@ def _worker_of(scope: Scope) -> str | None:
     return dict(_query(scope)).get("worker")
 
 
-def _json(answer: Answer) -> dict[str, object]:
-    return msgspec.json.decode(answer.body, type=dict[str, object])
+def _json(response: AdminResponse) -> dict[str, object]:
+    return msgspec.json.decode(response.body, type=dict[str, object])
 
 
 async def _send_json(send: Send, status: int, content: object) -> None:
-    await _send(send, Answer(status, _JSON, msgspec.json.encode(content)))
+    await _send(send, AdminResponse(status, _JSON, msgspec.json.encode(content)))
 
 
-async def _send(send: Send, answer: Answer) -> None:
+async def _send(send: Send, response: AdminResponse) -> None:
     headers = [
-        (b"content-type", answer.content_type),
-        (b"content-length", b"%d" % len(answer.body)),
+        (b"content-type", response.content_type),
+        (b"content-length", b"%d" % len(response.body)),
         (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
         (b"x-content-type-options", b"nosniff"),
         (b"cache-control", b"no-store"),
     ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

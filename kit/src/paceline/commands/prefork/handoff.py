@@ -1,9 +1,8 @@
-"""What is handed from process to process: the plan to the supervisor, the rest to each worker.
+"""What one process hands to the next: its settings to the supervisor, sockets to each worker.
 
-Both travel in a variable of the environment, where only the same user can read them, and whoever
-takes one removes it, so that no other program finds it. A command becomes its supervisor by
-``exec``: same process number, but without the database driver, gRPC and the rest that the command
-had imported. Used by a service's command line and by ``__main__``; a worker's side is ``link``.
+Both travel in an environment variable, which only the same user can read, and each is removed when
+it is read, so that no program started later finds it. A command becomes its supervisor by ``exec``:
+the same process id, but without the database driver, gRPC and the rest that it had imported.
 """
 
 import os
@@ -16,12 +15,14 @@ import msgspec
 
 from paceline.log import Format, Level
 
-PLAN: Final = "PACELINE_SUPERVISOR"
-WORKER: Final = "PACELINE_WORKER"
+SUPERVISOR_VARIABLE: Final = "PACELINE_SUPERVISOR"
+WORKER_VARIABLE: Final = "PACELINE_WORKER"
+_PROGRAM: Final = __name__.rpartition(".")[0]
+"""This package, whose ``__main__`` is the supervisor."""
 
 
 class SupervisorSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a supervisor does. ``stop_timeout``: seconds a worker has from SIGTERM to its end."""
+    """The settings of a supervisor. ``stop_timeout``: seconds from SIGTERM to a worker's end."""
 
     service: str = ""
     version: str = ""
@@ -42,10 +43,10 @@ class SupervisorSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerHandoff(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker has from its supervisor. The numbers of descriptors: take each once."""
+    """What a worker gets from its supervisor. Sockets are file descriptors; take each once."""
 
     worker: int
-    """Which of the workers it is, from 1; its successor has the same number."""
+    """Its number among the workers, from 1; its successor has the same."""
     link: int
     listener: int
     port: int
@@ -53,50 +54,48 @@ class WorkerHandoff(msgspec.Struct, frozen=True, kw_only=True):
     reserved_port: int
     """The port on which every worker listens with SO_REUSEPORT."""
     admin: int
-    """A listening Unix socket, on which the supervisor asks it what an operator wants to know."""
+    """A listening Unix socket for its admin server, whose client is the supervisor."""
 
     def take_listener(self) -> socket.socket:
-        """The listening socket. *Resources*: the caller's now."""
-        return _taken(self.listener)
+        """The listening socket. *Resources*: the socket is the caller's."""
+        return _adopt(self.listener)
 
     def take_admin(self) -> socket.socket:
-        """The socket of its admin server. *Resources*: the caller's now."""
-        return _taken(self.admin)
+        """The socket of its admin server. *Resources*: the socket is the caller's."""
+        return _adopt(self.admin)
 
     def take_link(self) -> socket.socket:
-        """The way to the supervisor. *Resources*: the caller's now."""
-        return _taken(self.link)
+        """The socket to the supervisor. *Resources*: the socket is the caller's."""
+        return _adopt(self.link)
 
 
-def _taken(handle: int) -> socket.socket:
+def _adopt(handle: int) -> socket.socket:
     os.set_inheritable(handle, False)
     return socket.socket(fileno=handle)
 
 
-def inherited() -> WorkerHandoff | None:
-    """What this process has from a supervisor, once; None for a process without one."""
-    text = os.environ.pop(WORKER, None)
+def take_handoff() -> WorkerHandoff | None:
+    """What a supervisor handed to this process, the first time; None without a supervisor."""
+    text = os.environ.pop(WORKER_VARIABLE, None)
     return None if text is None else msgspec.json.decode(text, type=WorkerHandoff)
 
 
-def supervise(plan: SupervisorSpec) -> Never:
+def supervise(spec: SupervisorSpec) -> Never:
     """Become the supervisor of this process's own command. Does not return."""
-    from paceline.commands.prefork import __main__ as program  # noqa: PLC0415 - nobody else needs it
-
     sys.stdout.flush()
     sys.stderr.flush()
-    environment = {**os.environ, PLAN: msgspec.json.encode(plan).decode()}
-    start = ["-P", "-m", str(program.__package__)]
+    environment = {**os.environ, SUPERVISOR_VARIABLE: msgspec.json.encode(spec).decode()}
+    start = ["-P", "-m", _PROGRAM]
     command = [sys.executable, *sys.orig_argv[1:]]
     os.execve(sys.executable, [sys.executable, *start, *command], environment)  # noqa: S606 - no shell is wanted
 
 
-def take_plan(environment: MutableMapping[str, str]) -> SupervisorSpec | None:
-    """The plan that `supervise` left for this process."""
-    text = environment.pop(PLAN, None)
+def take_spec(environment: MutableMapping[str, str]) -> SupervisorSpec | None:
+    """What `supervise` was called with, taken out of ``environment``; None when it was not."""
+    text = environment.pop(SUPERVISOR_VARIABLE, None)
     return None if text is None else msgspec.json.decode(text, type=SupervisorSpec)
 
 
-def handed_on(environment: Mapping[str, str], what: WorkerHandoff) -> dict[str, str]:
-    """A worker's environment."""
-    return {**environment, WORKER: msgspec.json.encode(what).decode()}
+def worker_environment(environment: Mapping[str, str], handoff: WorkerHandoff) -> dict[str, str]:
+    """A worker's environment: ``environment``, and what it gets from its supervisor."""
+    return {**environment, WORKER_VARIABLE: msgspec.json.encode(handoff).decode()}

@@ -1,9 +1,9 @@
-"""The sockets of a supervisor: one to accept from, one that only keeps a port.
+"""The sockets of a supervisor: one to accept from, one that only reserves a port.
 
 The listening socket is opened once and inherited, so its queue outlives every worker. A server
 that cannot take a socket (gRPC's) opens its own in each worker with SO_REUSEPORT; the supervisor
-binds the port without listening, which finds a taken port before anything starts, gives a free
-number for port 0, and gets no connections. Used by ``__main__``.
+binds the port without listening, which finds a port in use before anything starts, chooses a free
+one for port 0, and gets no connections.
 """
 
 import socket
@@ -17,7 +17,7 @@ _BACKLOG: Final = 2048
 def open_listener(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     """A listening socket on the first address of ``host``.
 
-    Errors: Error(FAILED_PRECONDITION). *Resources*: the caller's.
+    Errors: Error(FAILED_PRECONDITION). *Resources*: the socket is the caller's.
     """
     opened = _bound(host, port, reuse_port=reuse_port)
     opened.listen(_BACKLOG)
@@ -25,10 +25,10 @@ def open_listener(host: str, port: int, *, reuse_port: bool = False) -> socket.s
 
 
 def reserve(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A socket that keeps a port for others with SO_REUSEPORT; it never listens.
+    """A socket that reserves a port for sockets with SO_REUSEPORT; it never listens.
 
-    ``shared``: somebody else may have it already. Errors: Error(FAILED_PRECONDITION).
-    *Resources*: the caller's.
+    ``shared``: another process may have it already. Errors: Error(FAILED_PRECONDITION).
+    *Resources*: the socket is the caller's.
     """
     if port and not shared:
         _bound(host, port, reuse_port=False).close()

@@ -1,10 +1,9 @@
-"""One worker process: started as a fresh interpreter, heard over its link, told what to do.
+"""One worker process: started as a fresh interpreter, connected by a socket pair.
 
-It has a session of its own, so Ctrl-C on a terminal reaches the supervisor only, and its output
-is the supervisor's. That it has ended is known by the end of the link and then by its status.
-Its admin server listens in a folder that only this user may enter.
-Rejected: asyncio's subprocesses, which start a thread for each child. `Spawner` is what
-``workers`` is given as its way to start one; the other end of the link is ``link``.
+It has a session of its own, so Ctrl-C on a terminal reaches the supervisor only, and its output is
+the supervisor's. Its end shows as the end of the link, then as its exit status. Its admin server
+listens in a folder that only this user may enter. Rejected: asyncio's subprocesses, which start a
+thread for each child.
 """
 
 import asyncio
@@ -18,13 +17,13 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from paceline.commands.prefork.handoff import WorkerHandoff, handed_on
-from paceline.commands.prefork.link import LEAVE, READY
+from paceline.commands.prefork.handoff import WorkerHandoff, worker_environment
+from paceline.commands.prefork.link import READY, RETIRE
 from paceline.commands.prefork.sockets import port_of
-from paceline.commands.prefork.workers import Notice
+from paceline.commands.prefork.workers import Ending
 
 _POLL: Final = 0.01  # between the end of a link and the end of its process
-_SIGNALS: Final = {"stop": signal.SIGTERM, "kill": signal.SIGKILL}
+_SIGNALS: Final = {"terminate": signal.SIGTERM, "kill": signal.SIGKILL}
 
 
 class WorkerProcess:
@@ -34,33 +33,33 @@ class WorkerProcess:
     """
 
     def __init__(self, process: subprocess.Popen[bytes], link: socket.socket, admin: Path) -> None:
-        self.pid = process.pid
+        self.pid: int = process.pid
         self.admin = admin
         self._process = process
         self._ready = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
-        self._end = asyncio.create_task(self._follow(link), name=f"worker process {self.pid}")
+        self._ended = asyncio.create_task(self._follow(link), name=f"worker process {self.pid}")
 
     async def ready(self) -> bool:
-        """Wait until it has said so; False when it has ended instead."""
-        said = asyncio.create_task(self._ready.wait())
+        """Wait until it has reported so; False when it has ended instead."""
+        reported = asyncio.create_task(self._ready.wait())
         try:
-            await asyncio.wait({said, self._end}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({reported, self._ended}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            said.cancel()
-        return self._ready.is_set() and not self._end.done()
+            reported.cancel()
+        return self._ready.is_set() and not self._ended.done()
 
     async def wait(self) -> int:
         """Its exit status once it has ended, a signal as a negative number."""
-        return await asyncio.shield(self._end)
+        return await asyncio.shield(self._ended)
 
-    def tell(self, notice: Notice) -> None:
-        """Send it away: "leave" and "stop" let it finish, "kill" does not."""
-        if notice == "leave":
+    def end(self, how: Ending) -> None:
+        """End it: "retire" and "terminate" let it finish its work, "kill" does not."""
+        if how == "retire":
             if self._writer is not None:
-                self._writer.write(LEAVE)
+                self._writer.write(RETIRE)
         elif self._process.returncode is None:
-            self._process.send_signal(_SIGNALS[notice])
+            self._process.send_signal(_SIGNALS[how])
 
     async def _follow(self, link: socket.socket) -> int:
         reader, writer = await asyncio.open_connection(sock=link)
@@ -70,7 +69,7 @@ class WorkerProcess:
                 while line := await reader.readline():
                     if line == READY:
                         self._ready.set()
-            while (status := self._process.poll()) is None:  # noqa: ASYNC110 - nothing tells
+            while (status := self._process.poll()) is None:  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(_POLL)
         finally:
             writer.close()
@@ -81,7 +80,7 @@ class WorkerProcess:
 class Spawner:
     """Starts workers: ``command``, with ``listener`` to accept from and ``reserved_port``.
 
-    ``folder`` is where their admin servers listen.
+    ``folder``: for the sockets of their admin servers.
     """
 
     def __init__(
@@ -111,7 +110,7 @@ class Spawner:
         admin.bind(str(path))
         admin.listen()
         handles = (theirs.fileno(), self._listener.fileno(), admin.fileno())
-        what = WorkerHandoff(
+        handoff = WorkerHandoff(
             worker=number,
             link=handles[0],
             listener=handles[1],
@@ -123,7 +122,7 @@ class Spawner:
             with theirs, admin:
                 process = subprocess.Popen(  # noqa: S603 - the command is ours
                     self._command,
-                    env=handed_on(os.environ, what),
+                    env=worker_environment(os.environ, handoff),
                     stdin=subprocess.DEVNULL,
                     pass_fds=handles,
                     start_new_session=True,

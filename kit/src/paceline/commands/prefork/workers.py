@@ -1,26 +1,27 @@
-"""The workers of a supervisor: started, replaced when they die, exchanged one by one on SIGHUP.
+"""The workers of a supervisor: started, restarted when they die, replaced one by one on SIGHUP.
 
-Invariants: a slot's new worker is ready before its old one is told to leave, so somebody always
+Invariants: a slot's new worker is ready before its old one is retired, so there is always one that
 serves; a reload whose new worker does not get ready changes nothing. At the first start a slot has
-a few attempts, then the whole service has failed; later nobody gives up, for the others serve, and
-the pauses grow. A service like any other (``paceline.lifecycle``), so signals, time limits and exit
-codes are those of a single process. Built by ``__main__``; ``spawn`` has the real processes.
+a few attempts, then the service has failed to start; later the attempts have no limit, because the
+other workers serve, and the pauses between them grow. It is a service like any other
+(``paceline.lifecycle``), so signals, timeouts and exit codes are those of a single process.
 """
 
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Final, Generic, Literal, Protocol, TypeVar
+from typing import Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from paceline.clock import Clock
 from paceline.concurrency import LimitedTaskGroup
 from paceline.errors import Code, Error
 from paceline.log import Logger
 
-Notice = Literal["leave", "stop", "kill"]
+Ending: TypeAlias = Literal["retire", "terminate", "kill"]
+"""How a worker ends: another has its place; all stop; at once."""
 
-_PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-_LAST_GRACE: Final = 0.4  # for workers to end when we are forced to
+_BACKOFF: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_FORCED_GRACE: Final = 0.4  # seconds for workers to end when the stop is forced
 
 
 class Worker(Protocol):
@@ -39,8 +40,8 @@ class Worker(Protocol):
         """Its exit status, once it has ended; at once when it has."""
         ...
 
-    def tell(self, notice: Notice) -> None:
-        """Send it away: "leave" when another has its place, "stop" with all, "kill" for good."""
+    def end(self, how: Ending) -> None:
+        """Ask it to end, or kill it; returns at once."""
         ...
 
 
@@ -53,18 +54,19 @@ class Slot(Generic[W]):
     def __init__(self, number: int) -> None:
         self.number = number
         self.worker: W | None = None
-        self.ready_at = 0.0
+        self.ready_at: float = 0.0
         self.failures = 0
-        """In a row, without a worker that lasted in between."""
-        self.changing = asyncio.Lock()
+        """In a row, without a worker in between that lived for ``stable_after``."""
+        self.lock: asyncio.Lock = asyncio.Lock()
 
 
 class Workers(Generic[W]):
-    """``count`` workers by way of ``spawn``, which is given a slot's number, from 1.
+    """``count`` workers, each started by ``spawn``, which gets the number of its slot, from 1.
 
-    Settings, in seconds: ``start_timeout`` of each attempt; ``stop_timeout`` from a notice to the
-    end; ``lasting``, how long a worker lives whose death is no failure in a row; ``pauses`` before
-    the attempts after 0, 1, … failures. ``attempts`` of each slot at the first start.
+    Settings, in seconds: ``start_timeout`` of each attempt; ``stop_timeout`` until a worker that
+    was asked to end is killed; ``stable_after``: a worker that lived so long resets the count of
+    failures; ``backoff``: pauses before the attempts after 0, 1, … failures. ``attempts``: of each
+    slot at the first start.
 
     *Resources*: between `start` and `stop`, the processes, a task for each, and SIGHUP's handler.
     """
@@ -81,8 +83,8 @@ class Workers(Generic[W]):
         start_timeout: float = 60.0,
         stop_timeout: float = 35.0,
         attempts: int = 3,
-        lasting: float = 10.0,
-        pauses: Sequence[float] = _PAUSES,
+        stable_after: float = 10.0,
+        backoff: Sequence[float] = _BACKOFF,
     ) -> None:
         self.slots: tuple[Slot[W], ...] = tuple(Slot(n) for n in range(1, count + 1))
         self._spawn = spawn
@@ -91,8 +93,8 @@ class Workers(Generic[W]):
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
         self._attempts = attempts
-        self._lasting = lasting
-        self._pauses = tuple(pauses)
+        self._stable_after = stable_after
+        self._backoff = tuple(backoff)
         self._alive: set[W] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._hangup = asyncio.Event()
@@ -105,12 +107,12 @@ class Workers(Generic[W]):
         async with LimitedTaskGroup(limit=len(self.slots)) as group:
             for slot in self.slots:
                 await group.go(self._fill, slot, self._attempts)
-        self._go(self._reload_when_asked())
+        self._go(self._reload_on_hangup())
 
     async def stop(self) -> None:
         """Stop all at once. Errors: Error(DEADLINE_EXCEEDED) when one did not end well by itself.
 
-        When this is cancelled each is told once more, which forces it, and then killed.
+        When this is cancelled each gets a second signal, which forces it, and is then killed.
         """
         if asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP):
             signal.signal(signal.SIGHUP, self._on_hangup_before)
@@ -122,37 +124,37 @@ class Workers(Generic[W]):
             slot.worker = None
         workers = tuple(self._alive)
         for worker in workers:
-            worker.tell("stop")
+            worker.end("terminate")
         try:
             statuses = await asyncio.gather(*(self._ended(worker) for worker in workers))
         except asyncio.CancelledError:
             await self._force()
             raise
-        # Who ends by the signal itself had not begun to serve.
+        # One that ended by the signal itself had not begun to serve.
         unclean = [status for status in statuses if status not in (0, -signal.SIGTERM)]
         if unclean:
-            told = ", ".join(map(str, unclean))
-            raise Error(Code.DEADLINE_EXCEEDED, f"workers ended with status {told}")
+            statuses_text = ", ".join(map(str, unclean))
+            raise Error(Code.DEADLINE_EXCEEDED, f"workers ended with status {statuses_text}")
 
     async def reload(self) -> bool:
-        """Exchange every worker for a new one; False when a new one did not get ready."""
+        """Replace every worker by a new one; False when a new one did not get ready."""
         self._log.info("reloading", workers=len(self.slots))
         for slot in self.slots:
-            async with slot.changing:
+            async with slot.lock:
                 new = await self._attempt(slot)
                 if new is None:
-                    self._log.error("reload given up: the workers there are go on")
+                    self._log.error("reload failed: the old workers go on")
                     return False
                 old = slot.worker
                 self._install(slot, new)
             if old is not None and old in self._alive:
-                old.tell("leave")
+                old.end("retire")
                 status = await self._ended(old)
-                self._log.info("worker left", worker=slot.number, pid=old.pid, status=status)
+                self._log.info("worker retired", worker=slot.number, pid=old.pid, status=status)
         self._log.info("reloaded", workers=len(self.slots))
         return True
 
-    async def _reload_when_asked(self) -> None:
+    async def _reload_on_hangup(self) -> None:
         while True:
             await self._hangup.wait()
             self._hangup.clear()
@@ -162,7 +164,7 @@ class Workers(Generic[W]):
         """Try until the slot has a worker; ``attempts`` times, or without an end."""
         failed = 0
         while True:
-            await asyncio.sleep(self._pauses[min(slot.failures, len(self._pauses) - 1)])
+            await asyncio.sleep(self._backoff[min(slot.failures, len(self._backoff) - 1)])
             worker = await self._attempt(slot)
             if worker is not None:
                 self._install(slot, worker)
@@ -180,13 +182,13 @@ class Workers(Generic[W]):
         except OSError as exc:
             self._log.error("worker could not be started", worker=slot.number, error=exc)
             return None
-        self._alive.add(worker)  # whoever is cancelled here leaves it to `stop`
+        self._alive.add(worker)  # when this is cancelled, `stop` ends it
         try:
             async with asyncio.timeout(self._start_timeout):
                 if await worker.ready():
                     return worker
         except TimeoutError:
-            worker.tell("kill")
+            worker.end("kill")
         status = await self._ended(worker)
         self._log.error("worker did not get ready", worker=slot.number, status=status)
         return None
@@ -198,15 +200,15 @@ class Workers(Generic[W]):
         self._go(self._watch(slot, worker))
 
     async def _watch(self, slot: Slot[W], worker: W) -> None:
-        """Fill the slot again when its worker has died."""
+        """Start another worker when this one has died."""
         status = await worker.wait()
         self._alive.discard(worker)
-        async with slot.changing:
+        async with slot.lock:
             if slot.worker is not worker:
-                return  # it was exchanged
+                return  # it was replaced
             slot.worker = None
             lived = self._clock.monotonic() - slot.ready_at
-            slot.failures = 0 if lived >= self._lasting else slot.failures + 1
+            slot.failures = 0 if lived >= self._stable_after else slot.failures + 1
             self._log.error("worker died", worker=slot.number, pid=worker.pid, status=status)
             await self._fill(slot)
 
@@ -216,8 +218,8 @@ class Workers(Generic[W]):
             async with asyncio.timeout(self._stop_timeout):
                 status = await worker.wait()
         except TimeoutError:
-            self._log.error("worker would not stop and is killed", pid=worker.pid)
-            worker.tell("kill")
+            self._log.error("worker did not stop and is killed", pid=worker.pid)
+            worker.end("kill")
             status = await worker.wait()
         self._alive.discard(worker)
         return status
@@ -226,13 +228,13 @@ class Workers(Generic[W]):
         """End all within a moment."""
         workers = tuple(self._alive)
         for worker in workers:
-            worker.tell("stop")
+            worker.end("terminate")
         ends = [asyncio.create_task(worker.wait()) for worker in workers]
         if ends:
-            await asyncio.wait(ends, timeout=_LAST_GRACE)
+            await asyncio.wait(ends, timeout=_FORCED_GRACE)
         for worker, end in zip(workers, ends, strict=True):
             if not end.done():
-                worker.tell("kill")
+                worker.end("kill")
         await asyncio.gather(*ends)
         self._alive.clear()
 

@@ -106,7 +106,7 @@ class AdminClient:
             raise ValidationError("URL", "expected http://host:port")
         if token is not None and not (token.isascii() and token.isprintable()):
             raise ValidationError("--token", "expected printable ASCII")
-        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        self.url: str = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._tls = parts.scheme == "https"
         self._host, self._port = parts.hostname, port
         self._headers = {"Accept": "text/plain, application/json"}

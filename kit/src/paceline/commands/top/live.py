@@ -30,8 +30,8 @@ class TopApp(App[None]):
     *Resources*: one worker, until the screen is closed.
     """
 
-    ENABLE_COMMAND_PALETTE = False
-    CSS = """
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False
+    CSS: ClassVar[str] = """
     Static { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }
     #head { background: $primary; color: $text; text-style: bold; height: 1; }
     #head.away { background: $error; }

@@ -6,15 +6,20 @@ streaming methods, and what a method declares is known when it is wrapped, so a 
 nothing to do for it costs nothing.
 """
 
-from paceline.grpc.interceptors.access_log import access_log
-from paceline.grpc.interceptors.authenticate import authenticate
-from paceline.grpc.interceptors.deadline import deadline
-from paceline.grpc.interceptors.metrics import metrics
-from paceline.grpc.interceptors.rate_limit import rate_limit
-from paceline.grpc.interceptors.recover import recover
-from paceline.grpc.interceptors.request_id import request_id
-from paceline.grpc.interceptors.shed import shed
-from paceline.grpc.interceptors.trace import trace
+from paceline._lazy import missing_extra
+
+try:  # eager: each function is named as its module, which would hide a lazy name
+    from paceline.grpc.interceptors.access_log import access_log
+    from paceline.grpc.interceptors.authenticate import authenticate
+    from paceline.grpc.interceptors.deadline import deadline
+    from paceline.grpc.interceptors.metrics import metrics
+    from paceline.grpc.interceptors.rate_limit import rate_limit
+    from paceline.grpc.interceptors.recover import recover
+    from paceline.grpc.interceptors.request_id import request_id
+    from paceline.grpc.interceptors.shed import shed
+    from paceline.grpc.interceptors.trace import trace
+except ModuleNotFoundError as _exc:
+    raise missing_extra(__name__, _exc.name or "grpcio", "grpc") from _exc
 
 __all__ = [
     "access_log",

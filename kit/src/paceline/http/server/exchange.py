@@ -75,16 +75,16 @@ class Exchange:
         keep_alive: bool,
         expects_continue: bool,
     ) -> None:
-        self.scope = scope
-        self.keep_alive = keep_alive
-        self.expects_continue = expects_continue
+        self.scope: Scope = scope
+        self.keep_alive: bool = keep_alive
+        self.expects_continue: bool = expects_continue
         self.body: bytes | bytearray = b""
-        self.more_body = True
-        self.gone = False  # nobody listens any more
-        self.sent = False  # something of the response is on the wire
-        self.complete = False
-        self.stream = False  # it may last as long as the client reads (``events``)
-        self.written = 0  # bytes of a stream so far
+        self.more_body: bool = True
+        self.gone: bool = False  # nobody listens any more
+        self.sent: bool = False  # something of the response is on the wire
+        self.complete: bool = False
+        self.stream: bool = False  # it may last as long as the client reads (``events``)
+        self.written: int = 0  # bytes of a stream so far
         self._connection = connection
         self._changed: asyncio.Event | None = None
         self._delivered = False

@@ -96,7 +96,7 @@ class Listener:
         failed: Callable[[OSError], object],
         gate: AdmissionCheck | None = None,
     ) -> None:
-        self.sockets = tuple(sockets)
+        self.sockets: tuple[socket.socket, ...] = tuple(sockets)
         self._connect = connect
         self._count = count
         self._most = most

@@ -52,9 +52,9 @@ class State(ServerState):
         self.limits = limits
         self.gate = gate
         self.date_line = b""
-        self.outbox = WriteBuffer()
+        self.outbox: WriteBuffer = WriteBuffer()
         self.stopping = False
-        self.changed = asyncio.Event()
+        self.changed: asyncio.Event = asyncio.Event()
         """Set whenever a connection or an adopted task has ended."""
 
     def adopt(self, task: asyncio.Task[None]) -> None:

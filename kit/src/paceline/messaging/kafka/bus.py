@@ -87,7 +87,7 @@ class KafkaBus:
         self.name = name
         self.servers = servers
         self.security = security
-        self.settings = settings or KafkaBusSettings()
+        self.settings: KafkaBusSettings = settings or KafkaBusSettings()
         self._log = log
         self._tracer = tracer
         self._topics = tuple(topics)

@@ -57,7 +57,7 @@ class NatsConnection:
     """
 
     def __init__(self, log: Logger, *, ping_timeout: float) -> None:
-        self.lost = asyncio.Event()
+        self.lost: asyncio.Event = asyncio.Event()
         self._log = log
         self._ping_timeout = ping_timeout
         self._client = _Client()

@@ -26,7 +26,7 @@ class PublishBatch:
     def __init__(
         self, messages: Sequence[Message], slots: asyncio.Semaphore, max_unsent: int
     ) -> None:
-        self.pending = list(range(len(messages)))
+        self.pending: list[int] = list(range(len(messages)))
         self._messages = messages
         self._slots = slots
         self._max_unsent = max_unsent

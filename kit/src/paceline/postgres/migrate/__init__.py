@@ -1,10 +1,12 @@
 """Schema migrations: SQL files applied in order, compatible with golang-migrate.
 
-The invariant: on one database, golang-migrate's own command line and this room may be used in turn,
-or at once. Same file names, same version table, same dirty state, same advisory lock. Read
-``source`` (the files), ``plan`` (what to run), ``apply`` (running it), then ``cli``. The command
-line is imported from ``paceline.commands.migrate``, so that a service which only migrates at start
-does not load it.
+Invariant: on one database, golang-migrate's own command line and this room may be used in turn, or
+at once: same file names, same version table, same dirty state, same advisory lock. `Migrator` moves
+a database between versions; `SchemaUpgrade` and `SchemaCheck` are services for a process's start.
+The command line is ``paceline.commands``'.
+
+    async with open_migrator(dsn, files("myapp") / "migrations") as migrator:
+        await migrator.up()
 """
 
 from typing import TYPE_CHECKING
@@ -12,20 +14,25 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paceline.postgres.migrate.connection import MigrationConnection, Row, ServerError
-    from paceline.postgres.migrate.create import create_pair
+    from paceline.postgres.migrate.connection import MigrationConnection, ResultRow, ServerError
+    from paceline.postgres.migrate.create import create_migration
     from paceline.postgres.migrate.errors import (
         DirtyDatabase,
         LockTimeout,
-        ShortLimit,
+        MigrationInterrupted,
+        NotEnoughMigrations,
         SourceError,
-        Stopped,
         UnknownVersion,
     )
     from paceline.postgres.migrate.failure import MigrationFailed
     from paceline.postgres.migrate.migrator import Migrator, Progress
     from paceline.postgres.migrate.plan import MigrationState, Step
-    from paceline.postgres.migrate.source import Direction, MigrationSource, SourceFile, read_source
+    from paceline.postgres.migrate.source import (
+        Direction,
+        MigrationFile,
+        MigrationSource,
+        read_source,
+    )
     from paceline.postgres.migrate.startup import SchemaCheck, SchemaUpgrade, open_migrator
 else:
     __getattr__ = lazy_exports(
@@ -40,17 +47,17 @@ else:
             "MigrationState": "plan",
             "Migrator": "migrator",
             "Progress": "migrator",
-            "Row": "connection",
+            "ResultRow": "connection",
             "SchemaCheck": "startup",
             "SchemaUpgrade": "startup",
             "ServerError": "connection",
-            "ShortLimit": "errors",
+            "NotEnoughMigrations": "errors",
             "SourceError": "errors",
-            "SourceFile": "source",
+            "MigrationFile": "source",
             "Step": "plan",
-            "Stopped": "errors",
+            "MigrationInterrupted": "errors",
             "UnknownVersion": "errors",
-            "create_pair": "create",
+            "create_migration": "create",
             "open_migrator": "startup",
             "read_source": "source",
         },
@@ -63,21 +70,21 @@ __all__ = [
     "LockTimeout",
     "MigrationConnection",
     "MigrationFailed",
+    "MigrationFile",
+    "MigrationInterrupted",
     "MigrationSource",
     "MigrationState",
     "Migrator",
+    "NotEnoughMigrations",
     "Progress",
-    "Row",
+    "ResultRow",
     "SchemaCheck",
     "SchemaUpgrade",
     "ServerError",
-    "ShortLimit",
     "SourceError",
-    "SourceFile",
     "Step",
-    "Stopped",
     "UnknownVersion",
-    "create_pair",
+    "create_migration",
     "open_migrator",
     "read_source",
 ]

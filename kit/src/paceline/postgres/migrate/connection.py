@@ -1,16 +1,15 @@
-"""What the migrator asks of a database driver, and what it reads from a server's error.
+"""The database connection that the migrator needs, and the fields of a server's error.
 
-Both are structural, so this room imports no driver: an ``asyncpg`` connection and its
-``PostgresError`` fit as they are. The connection must be one session of its own (never a pooler
-that shares it between statements), because the migration lock lives in the session, and it must
-have no command timeout, because a migration takes as long as it takes.
-Used by the rest of this room; read ``table`` and ``lock`` next.
+Both are protocols: an ``asyncpg`` connection and its ``PostgresError`` satisfy them. The connection
+must be a session of its own (never through a pooler that shares sessions between statements),
+because the migration lock belongs to the session, and it must have no command timeout, because a
+migration may take hours.
 """
 
 from typing import Any, Protocol, runtime_checkable
 
 
-class Row(Protocol):
+class ResultRow(Protocol):
     """One row of a result: the decode point, where a column's type comes from the query."""
 
     def __getitem__(self, key: str, /) -> Any:
@@ -25,12 +24,12 @@ class MigrationConnection(Protocol):
         """Run ``query``; with no arguments, as one simple query of any number of statements."""
         ...
 
-    async def fetchrow(self, query: str, /, *args: object) -> Row | None:
-        """Run ``query`` and give its first row."""
+    async def fetchrow(self, query: str, /, *args: object) -> ResultRow | None:
+        """Run ``query`` and return its first row."""
         ...
 
     async def fetchval(self, query: str, /, *args: object) -> Any:
-        """Run ``query`` and give the first column of its first row."""
+        """Run ``query`` and return the first column of its first row."""
         ...
 
     def is_in_transaction(self) -> bool:

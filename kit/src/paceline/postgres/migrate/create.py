@@ -1,9 +1,8 @@
-"""A new pair of migration files, with the next number.
+"""Creates a pair of migration files with the next number.
 
-Numbers are six digits, one more than the highest there is, so that a folder sorts the same by
-name and by version. Two people who make one at the same time get the same number under different
-names: `paceline.postgres.migrate.source` refuses that, so it shows before anything runs.
-Called by ``cli``.
+Numbers have six digits and follow the highest in the folder, so that it sorts the same by name and
+by version. Two branches that create one at the same time get the same number under different names:
+reading the folder is an error then, before anything runs.
 """
 
 import re
@@ -16,8 +15,8 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,79}")
 _DIGITS = 6
 
 
-def create_pair(folder: Path, name: str) -> tuple[Path, Path]:
-    """Make ``NNNNNN_name.up.sql`` and ``.down.sql`` in ``folder``; gives their paths.
+def create_migration(folder: Path, name: str) -> tuple[Path, Path]:
+    """Create ``NNNNNN_name.up.sql`` and ``.down.sql`` in ``folder``; returns their paths.
 
     Errors: `ValidationError` for a name that is not lower case letters, digits and underscores,
     or a folder whose numbers are used up; `SourceError` for a folder with duplicates in it.

@@ -1,7 +1,7 @@
-"""What can go wrong with migrations, other than a migration's own SQL (that is ``failure``).
+"""The errors of migrations, other than a failure of a migration's own SQL (see ``failure``).
 
-Every message is written for the operator at the command line: what is wrong, and the way out.
-Raised by ``source``, ``plan``, ``lock`` and ``apply``; shown by ``cli``.
+Every message is written for the operator at the command line: what is wrong, and how to mend it.
+They carry no SQL and no data, so a service may log and show them.
 """
 
 from paceline.errors import Code, Error
@@ -31,7 +31,7 @@ class UnknownVersion(Error):
 
 
 class DirtyDatabase(Error):
-    """A migration began and did not finish: a person has to look before anything else runs."""
+    """A migration began and did not finish: nothing more runs until it is repaired by hand."""
 
     kind = "migration-dirty"
 
@@ -47,7 +47,7 @@ class DirtyDatabase(Error):
 
 
 class LockTimeout(Error):
-    """Another session kept the migration lock for longer than we were told to wait."""
+    """Another session held the migration lock for longer than ``lock_timeout``."""
 
     kind = "migration-lock-timeout"
 
@@ -58,21 +58,24 @@ class LockTimeout(Error):
         )
 
 
-class ShortLimit(Error):
-    """Fewer migrations were there than were asked for; those that were there are applied."""
+class NotEnoughMigrations(Error):
+    """More migrations were requested than there are; those that there are have been applied.
+
+    golang-migrate's ``ErrShortLimit``.
+    """
 
     kind = "migration-short-limit"
 
-    def __init__(self, asked: int, applied: int) -> None:
+    def __init__(self, requested: int, applied: int) -> None:
         super().__init__(
             Code.OUT_OF_RANGE,
-            f"asked for {_count(asked)}, and there were no more than {applied} to apply",
+            f"asked for {_count(requested)}, and there were no more than {applied} to apply",
         )
         self.applied = applied
 
 
-class Stopped(Error):
-    """The migrator was told to stop, and did so between two migrations."""
+class MigrationInterrupted(Error):
+    """`Migrator.stop` was called, and no further migration was begun."""
 
     kind = "migration-stopped"
 

@@ -1,12 +1,11 @@
 """golang-migrate's advisory lock: one migrator at a time, whichever tool it is.
 
-Its key comes from schema, table and the database's name *as the tool was told it*: the path of
-the URL ("/records") at its command line, the bare name ("records") in a Go service that hands
-over its own connection. We hold both, always in the same order, so we exclude both.
-We ask again and again instead of waiting inside ``pg_advisory_lock``: a session that waits there
-holds a snapshot, for which ``CREATE INDEX CONCURRENTLY`` in the migrator that has the lock would
-wait in turn, and PostgreSQL would end one of them as a deadlock.
-The lock lives in the session, so it goes when a migrator is killed. Used by ``apply``.
+Its key is made of schema, table and the database's name *as that tool was given it*: the path of
+the URL ("/records") at its command line, the bare name ("records") in a Go service that passes its
+own connection. Both keys are taken, always in the same order, so both are excluded. The lock is
+polled: a session that waits inside ``pg_advisory_lock`` holds a snapshot, for which ``CREATE INDEX
+CONCURRENTLY`` in the migrator that has the lock would wait in turn, and PostgreSQL would end one of
+them as a deadlock. The lock belongs to the session, so it ends when a migrator is killed.
 """
 
 import asyncio
@@ -57,22 +56,22 @@ async def migration_lock(
 ) -> AsyncGenerator[None, None]:
     """Hold every key for the block; a transaction that the block leaves open is rolled back.
 
-    Errors: `LockTimeout` after ``seconds``, which says who has the lock.
+    Errors: `LockTimeout` after ``seconds``, which names the sessions that hold the lock.
 
-    Resources: the locks, in the connection's session. Whatever ends the block, they are released;
-    when the session is broken they are gone with it.
+    *Resources*: the locks, in the connection's session. However the block ends, they are released,
+    or end with a broken session.
     """
     held: list[int] = []
-    give_up = asyncio.get_running_loop().time() + seconds
+    deadline = asyncio.get_running_loop().time() + seconds
     try:
         for key in keys:
-            held.append(key)  # before asking: a cancelled question may have been granted
-            if not await _take(connection, key, give_up):
+            held.append(key)  # before the query: one that is cancelled may have taken the lock
+            if not await _acquire(connection, key, deadline):
                 held.pop()
                 await _raise_timeout(connection, keys, seconds)
         yield
     except BaseException:
-        # What went wrong in the block is what the caller must see, not that it broke the session.
+        # The block's own error is what the caller needs, not that the session is broken.
         with suppress(Exception):
             async with asyncio.timeout(_RELEASE_TIMEOUT):
                 await _release(connection, held)
@@ -80,11 +79,11 @@ async def migration_lock(
     await _release(connection, held)
 
 
-async def _take(connection: MigrationConnection, key: int, give_up: float) -> bool:
+async def _acquire(connection: MigrationConnection, key: int, deadline: float) -> bool:
     loop = asyncio.get_running_loop()
     pause = _FIRST_PAUSE
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):
-        left = give_up - loop.time()
+        left = deadline - loop.time()
         if left <= 0:
             return False
         await asyncio.sleep(min(pause, left))

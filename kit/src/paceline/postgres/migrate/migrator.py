@@ -2,10 +2,9 @@
 
 Each step: the version is written dirty, the file is sent whole as one simple query (so its
 statements are one transaction, unless it is a lone ``CREATE INDEX CONCURRENTLY`` or the like),
-the version is written clean. Nothing runs on a dirty database, and everything that writes holds
-the lock, with the version read again under it. A database that is already current takes no lock.
-Dirty before the lock means nothing: another migrator may be in the middle of a step.
-Built by ``cli``'s caller and by tests; read ``lock``, ``table`` and ``plan`` beside it.
+the version is written clean. Invariant: nothing runs on a dirty database, and all writes happen
+under the lock, with the version read again under it. A database that is current takes no lock.
+A dirty version read before the lock proves nothing: another migrator may be in mid-step.
 """
 
 import time
@@ -15,8 +14,12 @@ from functools import partial
 from typing import Protocol
 
 from paceline.postgres.migrate.connection import MigrationConnection
-from paceline.postgres.migrate.errors import DirtyDatabase, ShortLimit, Stopped
-from paceline.postgres.migrate.failure import explain, left_open
+from paceline.postgres.migrate.errors import (
+    DirtyDatabase,
+    MigrationInterrupted,
+    NotEnoughMigrations,
+)
+from paceline.postgres.migrate.failure import describe_failure, transaction_left_open
 from paceline.postgres.migrate.lock import lock_keys, migration_lock
 from paceline.postgres.migrate.plan import MigrationState, Plan, Step, plan_down, plan_goto, plan_up
 from paceline.postgres.migrate.source import MigrationSource
@@ -27,7 +30,7 @@ _Planner = Callable[[int | None], Plan]
 
 
 class Progress(Protocol):
-    """Told of each step as it is done."""
+    """Receives each step once it is applied."""
 
     def applied(self, step: Step, seconds: float) -> None:
         """``step`` is applied and committed; it took ``seconds``."""
@@ -59,36 +62,36 @@ class Migrator:
         self._table = VersionTable(connection, table)
         self._progress = progress
         self._stopping = False
-        self.applying = False
+        self.applying: bool = False
 
     async def state(self) -> MigrationState:
         """The version the database is at, read without a lock."""
         return await self._table.read()
 
     async def up(self, limit: int | None = None) -> tuple[Step, ...]:
-        """Apply ``limit`` migrations, all there are when None; gives those that were applied.
+        """Apply ``limit`` migrations, all when None; returns the steps that were applied.
 
         Errors: `DirtyDatabase`, `UnknownVersion`, `SourceError`, `LockTimeout`, `MigrationFailed`;
-        `ShortLimit` after applying what there is when ``limit`` is more than that.
+        `NotEnoughMigrations`, after applying all, when ``limit`` is more than there are.
         """
         return await self._migrate(partial(plan_up, self._source, limit=_limit(limit)))
 
     async def down(self, limit: int | None = None) -> tuple[Step, ...]:
-        """Undo ``limit`` migrations, all of them when None; gives those that were undone.
+        """Undo ``limit`` migrations, all when None; returns the steps that were applied.
 
         Errors: as `up`.
         """
         return await self._migrate(partial(plan_down, self._source, limit=_limit(limit)))
 
     async def goto(self, version: int) -> tuple[Step, ...]:
-        """Migrate up or down to ``version``; gives the steps that were taken.
+        """Migrate up or down to ``version``; returns the steps that were applied.
 
-        Errors: as `up`, but for `ShortLimit`.
+        Errors: as `up`, without `NotEnoughMigrations`.
         """
         return await self._migrate(partial(plan_goto, self._source, target=version))
 
     async def force(self, version: int | None) -> None:
-        """Say that the schema is at ``version`` (None: at none) and clean, and run nothing.
+        """Record that the schema is at ``version`` (None: at none) and clean; runs nothing.
 
         Errors: `LockTimeout`.
         """
@@ -97,7 +100,7 @@ class Migrator:
             await self._table.write(MigrationState(version))
 
     def stop(self) -> None:
-        """Let the running step finish and take no other: the method that runs raises `Stopped`."""
+        """Finish the current step, then raise `MigrationInterrupted` in the running method."""
         self._stopping = True
 
     async def _migrate(self, planner: _Planner) -> tuple[Step, ...]:
@@ -112,24 +115,24 @@ class Migrator:
             return await self._run(state.version, planner(state.version))
 
     async def _locked(self) -> AbstractAsyncContextManager[None]:
-        home = await self._table.locate()
-        keys = lock_keys(home.schema, self._table.name, home.database)
+        location = await self._table.locate()
+        keys = lock_keys(location.schema, self._table.name, location.database)
         return migration_lock(self._connection, keys, self._lock_timeout)
 
     async def _run(self, version: int | None, plan: Plan) -> tuple[Step, ...]:
-        # Every file is read before the first is run: one that cannot be read stops all of them.
+        # Every file is read before the first is run, so an unreadable one changes nothing.
         bodies = [(step, step.file.read()) for step in plan.steps]
         for done, (step, sql) in enumerate(bodies):
             if self._stopping:
-                raise Stopped(version, len(bodies) - done)
+                raise MigrationInterrupted(version, len(bodies) - done)
             self.applying = True
             try:
                 await self._apply(step, sql)
             finally:
                 self.applying = False
             version = step.target
-        if plan.short:
-            raise ShortLimit(len(bodies) + plan.short, len(bodies))
+        if plan.missing:
+            raise NotEnoughMigrations(len(bodies) + plan.missing, len(bodies))
         return plan.steps
 
     async def _apply(self, step: Step, sql: str) -> None:
@@ -145,9 +148,9 @@ class Migrator:
         try:
             await self._connection.execute(sql)
         except Exception as exc:
-            raise explain(step, sql, exc) from exc
+            raise describe_failure(step, sql, exc) from exc
         if self._connection.is_in_transaction():
-            raise left_open(step)
+            raise transaction_left_open(step)
 
 
 def _limit(limit: int | None) -> int | None:

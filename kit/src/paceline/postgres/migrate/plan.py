@@ -1,23 +1,22 @@
 """Which files to run, in which order, to get from one version to another: pure functions.
 
-The rules are golang-migrate's: the version the database is at must be among the files, a limit
-larger than what is left applies what is left and then fails, and a step down ends at the version
-below it, or at none. The whole plan is made before anything runs, so a missing file is found
-while nothing has changed. (golang-migrate passes over a missing file and moves the version
-anyway; here it is an error, because the schema would no longer be what the version says.)
-Called by ``apply``, twice: before the lock, to see whether it is needed at all, and under it.
+The rules are golang-migrate's: the database's version must be among the files, a limit larger than
+what is left applies what is left and then fails, and a step down ends at the version below it, or
+at none. The whole plan is made before anything runs, so a missing file is found before any change.
+(golang-migrate skips a missing file and moves the version anyway; here it is an error, because the
+schema would no longer be what the version says.)
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from paceline.postgres.migrate.errors import SourceError, version_text
-from paceline.postgres.migrate.source import Direction, MigrationSource, SourceFile
+from paceline.postgres.migrate.source import Direction, MigrationFile, MigrationSource
 
 
 @dataclass(frozen=True, slots=True)
 class MigrationState:
-    """What the version table says. ``version`` is None when nothing is applied."""
+    """The content of the version table. ``version`` is None when nothing is applied."""
 
     version: int | None
     dirty: bool = False
@@ -27,20 +26,20 @@ class MigrationState:
 class Step:
     """One file to run. ``target`` is the version the database is at afterwards."""
 
-    file: SourceFile
+    file: MigrationFile
     target: int | None
 
     def __str__(self) -> str:
-        """As golang-migrate writes it, with the version spelt as in the file's name."""
+        """As golang-migrate prints it, with the version as in the file's name."""
         return f"{version_text(self.file.version)}/{self.file.direction[0]} {self.file.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps, in order, and how many fewer they are than was asked for."""
+    """The steps, in order, and how many of the requested ones are ``missing``."""
 
     steps: tuple[Step, ...] = ()
-    short: int = 0
+    missing: int = 0
 
 
 def plan_up(source: MigrationSource, current: int | None, limit: int | None = None) -> Plan:
@@ -51,9 +50,9 @@ def plan_up(source: MigrationSource, current: int | None, limit: int | None = No
     if limit == 0:
         return Plan()
     if current is not None:
-        source.check(current)
+        source.require(current)
     elif not source.versions:
-        raise SourceError(f"there are no migrations in {source.place}")
+        raise SourceError(f"there are no migrations in {source.location}")
     ahead = [version for version in source.versions if current is None or version > current]
     chosen = ahead[:limit]
     return Plan(_steps_up(source, chosen), 0 if limit is None else limit - len(chosen))
@@ -67,8 +66,8 @@ def plan_down(source: MigrationSource, current: int | None, limit: int | None = 
     if limit == 0:
         return Plan()
     if current is None:
-        return Plan(short=limit or 0)
-    source.check(current)
+        return Plan(missing=limit or 0)
+    source.require(current)
     chosen = _down_from(source, current)[:limit]
     return Plan(_steps_down(source, chosen), 0 if limit is None else limit - len(chosen))
 
@@ -80,8 +79,8 @@ def plan_goto(source: MigrationSource, current: int | None, target: int) -> Plan
     missing file.
     """
     if current is not None:
-        source.check(current)
-    source.check(target)
+        source.require(current)
+    source.require(target)
     if current is None or current < target:
         ahead = (v for v in source.versions if v <= target and (current is None or v > current))
         return Plan(_steps_up(source, ahead))

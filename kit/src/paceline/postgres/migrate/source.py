@@ -1,9 +1,8 @@
 """Migration files: a folder of ``NNNNNN_name.up.sql`` and ``NNNNNN_name.down.sql``.
 
-The file names are golang-migrate's, by its own expression, so that both tools see the same
-migrations in the same folder: other files are passed over, and two files for one version and
-direction are refused. Either half of a pair may be missing; only a plan that needs it complains.
-`read_source` is called by whoever builds a `Migrator`; read ``plan`` next.
+The file names are golang-migrate's, by its own regular expression, so that both tools see the same
+migrations in the same folder: other files are ignored, and two files for one version and direction
+are an error. Either half of a pair may be missing; only a plan that needs it fails.
 """
 
 import re
@@ -22,14 +21,14 @@ _MAX_VERSION = 2**63 - 1
 
 
 class Direction(StrEnum):
-    """Which way a file changes the schema."""
+    """The direction in which a file changes the schema."""
 
     UP = "up"
     DOWN = "down"
 
 
 @dataclass(frozen=True, slots=True)
-class SourceFile:
+class MigrationFile:
     """One migration file: half a pair."""
 
     version: int
@@ -46,7 +45,7 @@ class SourceFile:
         """The SQL, line ends untouched.
 
         Errors: `SourceError` for what could never run: bytes that are not UTF-8, a byte order
-        mark, a NUL character, ``COPY ... FROM STDIN`` (for which a driver would wait for ever).
+        mark, a NUL character, ``COPY ... FROM STDIN`` (at which a driver would wait forever).
         """
         try:
             text = self.file.read_bytes().decode()
@@ -72,53 +71,54 @@ class SourceFile:
 
 
 class MigrationSource:
-    """The migrations there are, by version, in ascending order."""
+    """The migrations of a folder, by version, in ascending order."""
 
-    def __init__(self, files: Iterable[SourceFile], *, place: str) -> None:
-        self.place = place
-        self._files: dict[tuple[int, Direction], SourceFile] = {}
+    def __init__(self, files: Iterable[MigrationFile], *, location: str) -> None:
+        self.location = location
+        self._files: dict[tuple[int, Direction], MigrationFile] = {}
         for file in files:
-            twin = self._files.setdefault((file.version, file.direction), file)
-            if twin is not file:
-                first, second = sorted((twin.label, file.label))
+            existing = self._files.setdefault((file.version, file.direction), file)
+            if existing is not file:
+                first, second = sorted((existing.label, file.label))
                 raise SourceError(
-                    f"duplicate migration version {version_text(file.version)} in {place}:"
+                    f"duplicate migration version {version_text(file.version)} in {location}:"
                     f" {first} and {second}"
                 )
-        self.versions = tuple(sorted({version for version, _ in self._files}))
+        self.versions: tuple[int, ...] = tuple(sorted({version for version, _ in self._files}))
 
-    def find(self, version: int, direction: Direction) -> SourceFile | None:
+    def find(self, version: int, direction: Direction) -> MigrationFile | None:
         """The file for ``version`` in ``direction``, if there is one."""
         return self._files.get((version, direction))
 
-    def get(self, version: int, direction: Direction) -> SourceFile:
+    def get(self, version: int, direction: Direction) -> MigrationFile:
         """The file for ``version`` in ``direction``.
 
         Errors: `SourceError` that says which file is missing.
         """
         file = self.find(version, direction)
         if file is None:
-            there = self.find(version, Direction.UP) or self.find(version, Direction.DOWN)
-            name = there.name if there else "name"
+            other = self.find(version, Direction.UP) or self.find(version, Direction.DOWN)
+            name = other.name if other else "name"
             raise SourceError(
                 f"migration {version_text(version)} has no {direction} file: it needs"
-                f" {version_text(version)}_{name}.{direction}.sql in {self.place}"
+                f" {version_text(version)}_{name}.{direction}.sql in {self.location}"
             )
         return file
 
-    def check(self, version: int) -> None:
+    def require(self, version: int) -> None:
         """Errors: `UnknownVersion` when no file has ``version``."""
         if version not in self.versions:
             newest = f"the newest is {version_text(self.versions[-1])}" if self.versions else "none"
             raise UnknownVersion(
-                f"no migration found for version {version_text(version)} in {self.place} ({newest})"
+                f"no migration found for version {version_text(version)}"
+                f" in {self.location} ({newest})"
             )
 
 
 def read_source(root: Traversable) -> MigrationSource:
     """List the migrations in ``root``: a `pathlib.Path` or a folder inside a package.
 
-    Errors: `SourceError` when the folder is not there, a version occurs twice in one direction,
+    Errors: `SourceError` when the folder does not exist, a version occurs twice in one direction,
     or a version does not fit its column.
     """
     try:
@@ -126,10 +126,10 @@ def read_source(root: Traversable) -> MigrationSource:
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise SourceError(f"no folder of migrations at {root}") from exc
     files = (_parse(entry) for entry in entries)
-    return MigrationSource((file for file in files if file), place=str(root))
+    return MigrationSource((file for file in files if file), location=str(root))
 
 
-def _parse(entry: Traversable) -> SourceFile | None:
+def _parse(entry: Traversable) -> MigrationFile | None:
     match = _NAME.fullmatch(entry.name)
     if match is None or entry.is_dir():
         return None
@@ -137,4 +137,4 @@ def _parse(entry: Traversable) -> SourceFile | None:
     version = int(digits)
     if version > _MAX_VERSION:
         raise SourceError(f"the version of {entry.name} is larger than a bigint")
-    return SourceFile(version, name, Direction(direction), entry)
+    return MigrationFile(version, name, Direction(direction), entry)

@@ -1,10 +1,9 @@
-"""Where each statement of an SQL text starts and ends: for messages, never for running.
+"""Splits an SQL text into statements: for messages, never for execution.
 
 A file is always sent to the server whole, and the server alone decides where statements end. This
-reading turns a position into "statement 3" and tells a file that has no statement at all, so a
-rare misreading costs a wrong number in a message and nothing else. It knows strings, quoted
-names, dollar quotes, nested comments, parentheses and ``BEGIN ATOMIC`` bodies.
-Used by ``source``, ``apply`` and ``failure``.
+parser turns a position into "statement 3" and recognizes a file without any statement, so a rare
+mistake costs a wrong number in a message and nothing else. It handles strings, quoted names,
+dollar quotes, nested comments, parentheses and ``BEGIN ATOMIC`` bodies.
 """
 
 import re
@@ -30,7 +29,7 @@ _HEADLINE = 100
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement: its ordinal from 1, its text, and where it lies in the whole."""
+    """One statement: its ordinal from 1, its text, its offset and its line from 1."""
 
     ordinal: int
     text: str
@@ -45,12 +44,12 @@ class Statement:
 
 
 def split(sql: str) -> list[Statement]:
-    """The statements of ``sql``, without the semicolons; blanks and comments are none."""
+    """The statements of ``sql``, without semicolons; blanks and comments do not count."""
     statements: list[Statement] = []
-    seen, line = 0, 1
+    counted, line = 0, 1
     for start, end in _spans(sql):
-        line += sql.count("\n", seen, start)
-        seen = start
+        line += sql.count("\n", counted, start)
+        counted = start
         statements.append(Statement(len(statements) + 1, sql[start:end].rstrip(), start, line))
     return statements
 
@@ -71,13 +70,13 @@ def _spans(sql: str) -> Iterator[tuple[int, int]]:
             start, nesting = None, _Nesting()
         elif kind not in {"blank", "comment"} and lexeme != ";":
             start = at if start is None else start
-            nesting.see(kind, lexeme)
+            nesting.add(kind, lexeme)
     if start is not None:
         yield start, len(sql)
 
 
 class _Nesting:
-    """How deep inside parentheses or a ``BEGIN ATOMIC ... END`` body the reader is."""
+    """The depth inside parentheses or a ``BEGIN ATOMIC ... END`` body."""
 
     def __init__(self) -> None:
         self._parentheses = 0
@@ -88,15 +87,15 @@ class _Nesting:
     def depth(self) -> int:
         return self._parentheses + self._blocks
 
-    def see(self, kind: str | None, lexeme: str) -> None:
+    def add(self, kind: str | None, lexeme: str) -> None:
         if lexeme == "(":
             self._parentheses += 1
         elif lexeme == ")":
             self._parentheses = max(0, self._parentheses - 1)
         elif kind == "word":
-            self._see_word(lexeme.lower())
+            self._add_word(lexeme.lower())
 
-    def _see_word(self, word: str) -> None:
+    def _add_word(self, word: str) -> None:
         opens_body = word == "atomic" and self._last_word == "begin"
         if opens_body or (self._blocks and word == "case"):
             self._blocks += 1

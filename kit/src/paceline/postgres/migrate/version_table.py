@@ -1,10 +1,9 @@
 """The version table, ``schema_migrations(version, dirty)``: one row, or none.
 
-Made and written exactly as golang-migrate does: in the schema that is current when the migrator
-first looks (a migration may change ``search_path`` later), the row replaced by truncate and
-insert in one transaction, no row for no version, and -1 only for a failed step down to none.
-Reading makes nothing, so a role that may only read can ask for the version.
-Used by ``apply``.
+Created and written exactly as golang-migrate does: in the schema that is current at the first read
+(a migration may change ``search_path`` later), the row replaced by truncate and insert in one
+transaction, no row for no version, and -1 only for a failed step down to none. Reading creates
+nothing, so a role with read rights only can read the version.
 """
 
 from dataclasses import dataclass
@@ -17,17 +16,17 @@ _NO_VERSION = -1
 
 _LOCATE = """
 SELECT current_database()::text AS database, current_schema()::text AS schema,
-    to_regclass(quote_ident(current_schema()) || '.' || quote_ident($1)) IS NOT NULL AS made
+    to_regclass(quote_ident(current_schema()) || '.' || quote_ident($1)) IS NOT NULL AS exists
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
-    """Where the table is, and whether it has been made."""
+class TableLocation:
+    """Where the table is, and whether it exists."""
 
     database: str
     schema: str
-    made: bool
+    exists: bool
 
 
 class VersionTable:
@@ -35,31 +34,31 @@ class VersionTable:
 
     def __init__(self, connection: MigrationConnection, name: str) -> None:
         self._connection = connection
-        self._home: Home | None = None
+        self._location: TableLocation | None = None
         self.name = name
 
-    async def locate(self) -> Home:
-        """Where the table is; asks only until it is known to be made.
+    async def locate(self) -> TableLocation:
+        """Where the table is; queried until the table exists.
 
         Errors: ``Error(FAILED_PRECONDITION)`` when the ``search_path`` names no existing schema.
         """
-        if self._home is None or not self._home.made:
+        if self._location is None or not self._location.exists:
             row = await self._connection.fetchrow(_LOCATE, self.name)
             if row is None or row["schema"] is None:
                 raise Error(
                     Code.FAILED_PRECONDITION,
                     "no schema to migrate: the session's search_path names none that exists",
                 )
-            self._home = Home(row["database"], row["schema"], row["made"])
-        return self._home
+            self._location = TableLocation(row["database"], row["schema"], row["exists"])
+        return self._location
 
     async def read(self) -> MigrationState:
-        """What the table says; no version when it is not there."""
-        home = await self.locate()
-        if not home.made:
+        """The table's content; no version when it does not exist."""
+        location = await self.locate()
+        if not location.exists:
             return MigrationState(None)
         row = await self._connection.fetchrow(
-            f"SELECT version, dirty FROM {self._quoted(home)} LIMIT 1"  # noqa: S608 - quoted
+            f"SELECT version, dirty FROM {self._quoted(location)} LIMIT 1"  # noqa: S608 - quoted
         )
         if row is None:
             return MigrationState(None)
@@ -67,11 +66,11 @@ class VersionTable:
         return MigrationState(None if version == _NO_VERSION else version, row["dirty"])
 
     async def ensure(self) -> None:
-        """Make the table if need be; under the lock, and without asking for rights it has not."""
-        home = await self.locate()
-        if not home.made:
+        """Create the table unless it exists, which needs no right to create one then."""
+        location = await self.locate()
+        if not location.exists:
             await self._connection.execute(
-                f"CREATE TABLE IF NOT EXISTS {self._quoted(home)}"
+                f"CREATE TABLE IF NOT EXISTS {self._quoted(location)}"
                 " (version bigint not null primary key, dirty boolean not null)"
             )
             await self.locate()
@@ -87,8 +86,8 @@ class VersionTable:
             query += f"; INSERT INTO {table} (version, dirty) VALUES {row}"  # noqa: S608 - quoted
         await self._connection.execute(query)
 
-    def _quoted(self, home: Home) -> str:
-        return f"{_identifier(home.schema)}.{_identifier(self.name)}"
+    def _quoted(self, location: TableLocation) -> str:
+        return f"{_identifier(location.schema)}.{_identifier(self.name)}"
 
 
 def _identifier(name: str) -> str:

@@ -1,9 +1,8 @@
-"""The layers: flags, environment, ``.env`` and config file, each read into texts with origins.
+"""The layers: flags, environment, ``.env`` and config file, each read to texts with origins.
 
-Invariant: whatever a layer holds leaves it as text (a list as a list of texts), so each type has
-one grammar and `15` in a TOML file is as ambiguous a duration as ``15`` in the environment. What
-cannot be read is a problem, not an exception, and its text never quotes the file. Called by
-``load``.
+Invariant: each layer gives texts (a list as a list of texts), so each type has one grammar, and
+``15`` in a TOML file is as ambiguous a duration as ``15`` in the environment. What cannot be read
+is a problem, not an exception, and its text never quotes the file.
 """
 
 import re
@@ -16,15 +15,15 @@ from typing import Final, TypeGuard, cast
 
 from dotenv.parser import Binding, parse_stream
 
-from paceline.config.problem import Layer, Origin, Problem
+from paceline.config.problem import Layer, Origin, SettingProblem
 
 _LINE: Final = re.compile(r"line (\d+)")
-# Two letters exchanged in a word of four are close; half of a longer word is not.
+# Two letters swapped in a word of four are close; half of a longer word is not.
 _CLOSE: Final = 0.7
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class LayerValue:
     """A field's value in one layer."""
 
     value: object
@@ -32,42 +31,42 @@ class Given:
 
 
 @dataclass(slots=True)
-class Found:
-    """What one layer holds: values by field, what is wrong with it, what is odd."""
+class LayerValues:
+    """The content of one layer: values by field, problems, warnings."""
 
-    values: dict[str, Given] = field(default_factory=dict[str, Given])
-    problems: list[Problem] = field(default_factory=list[Problem])
+    values: dict[str, LayerValue] = field(default_factory=dict[str, LayerValue])
+    problems: list[SettingProblem] = field(default_factory=list[SettingProblem])
     warnings: list[str] = field(default_factory=list[str])
 
 
-def read_flags(fields: Mapping[str, str], flags: Mapping[str, object]) -> Found:
-    """Values by field name; None is a flag that was not given.
+def read_flags(fields: Mapping[str, str], flags: Mapping[str, object]) -> LayerValues:
+    """Values by field name; None for a flag that was not given.
 
-    Errors: ``TypeError`` for a flag that is no field, which is a mistake in the program.
+    Errors: ``TypeError`` for a flag that is not a field, which is a mistake in the program.
     """
     unknown = flags.keys() - fields.keys()
     if unknown:
         raise TypeError(f"not settings: {', '.join(sorted(unknown))}")
-    found = Found()
+    found = LayerValues()
     for name, value in flags.items():
         if value is not None:
             origin = Origin(Layer.FLAG, f"--{name.replace('_', '-')}")
-            found.values[name] = Given(_as_text(value), origin)
+            found.values[name] = LayerValue(_as_text(value), origin)
     return found
 
 
-def read_environment(fields: Mapping[str, str], prefix: str, env: Mapping[str, str]) -> Found:
-    """Values by variable. An unknown one is only odd: a platform sets variables of its own."""
-    found = Found()
+def read_environment(fields: Mapping[str, str], prefix: str, env: Mapping[str, str]) -> LayerValues:
+    """Values by variable. An unknown one is a warning: platforms set variables of their own."""
+    found = LayerValues()
     variables = {variable: name for name, variable in fields.items()}
     for variable, value in env.items():
-        _take(found, variables, prefix, variable, Given(value, Origin(Layer.ENVIRONMENT)))
+        _take(found, variables, prefix, variable, LayerValue(value, Origin(Layer.ENVIRONMENT)))
     return found
 
 
-def read_dotenv(fields: Mapping[str, str], prefix: str, path: Path) -> Found:
-    """Values by variable, without interpolation: a ``$`` is a ``$``. No file, no values."""
-    found = Found()
+def read_dotenv(fields: Mapping[str, str], prefix: str, path: Path) -> LayerValues:
+    """Values by variable, without interpolation. A missing file has no values."""
+    found = LayerValues()
     text = _read(path, found, required=False)
     if text is None:
         return found
@@ -75,28 +74,30 @@ def read_dotenv(fields: Mapping[str, str], prefix: str, path: Path) -> Found:
     for binding in parse_stream(StringIO(text)):
         origin = Origin(Layer.DOTENV, f"{path} line {_line_of(binding)}")
         if binding.error or (binding.key is not None and binding.value is None):
-            found.problems.append(Problem(str(path), 'expected lines like "NAME=value"', origin))
+            found.problems.append(
+                SettingProblem(str(path), 'expected lines like "NAME=value"', origin)
+            )
         elif binding.key is not None:
-            _take(found, variables, prefix, binding.key, Given(binding.value, origin))
+            _take(found, variables, prefix, binding.key, LayerValue(binding.value, origin))
     return found
 
 
-def read_file(fields: Mapping[str, str], path: Path) -> Found:
+def read_file(fields: Mapping[str, str], path: Path) -> LayerValues:
     """Values by field name, from TOML or YAML by the file's suffix; unknown names are problems."""
-    found = Found()
+    found = LayerValues()
     origin = Origin(Layer.FILE, str(path))
     for name, value in _parse(path, found).items():
         if name in fields:
             if value is not None:
-                found.values[name] = Given(_as_text(value), origin)
+                found.values[name] = LayerValue(_as_text(value), origin)
         else:
             message = f"not a setting{_did_you_mean(name, {known: known for known in fields})}"
-            found.problems.append(Problem(name, message, origin))
+            found.problems.append(SettingProblem(name, message, origin))
     return found
 
 
 def _take(
-    found: Found, variables: Mapping[str, str], prefix: str, variable: str, given: Given
+    found: LayerValues, variables: Mapping[str, str], prefix: str, variable: str, given: LayerValue
 ) -> None:
     name = variables.get(variable)
     if name is not None:
@@ -115,29 +116,31 @@ def _did_you_mean(name: str, known: Mapping[str, str]) -> str:
 
 
 def _line_of(binding: Binding) -> int:
-    """The line a binding begins on: the parser counts the blank lines before it as its own."""
+    """The line on which a binding begins; the parser includes the blank lines before it."""
     text = binding.original.string
     return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
-def _read(path: Path, found: Found, *, required: bool) -> str | None:
+def _read(path: Path, found: LayerValues, *, required: bool) -> str | None:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         if required:
-            found.problems.append(Problem(str(path), "no such file"))
+            found.problems.append(SettingProblem(str(path), "no such file"))
     except OSError as exc:
-        found.problems.append(Problem(str(path), f"cannot be read: {exc.strerror}"))
+        found.problems.append(SettingProblem(str(path), f"cannot be read: {exc.strerror}"))
     except UnicodeDecodeError:
-        found.problems.append(Problem(str(path), "expected text in UTF-8"))
+        found.problems.append(SettingProblem(str(path), "expected text in UTF-8"))
     return None
 
 
-def _parse(path: Path, found: Found) -> Mapping[str, object]:
+def _parse(path: Path, found: LayerValues) -> Mapping[str, object]:
     parsers = {".toml": _parse_toml, ".yaml": _parse_yaml, ".yml": _parse_yaml}
     parse = parsers.get(path.suffix.lower())
     if parse is None:
-        found.problems.append(Problem(str(path), "expected a file named .toml, .yaml or .yml"))
+        found.problems.append(
+            SettingProblem(str(path), "expected a file named .toml, .yaml or .yml")
+        )
         return {}
     text = _read(path, found, required=True)
     if text is None:
@@ -146,25 +149,27 @@ def _parse(path: Path, found: Found) -> Mapping[str, object]:
     if _is_table(table):
         return table
     if table is not None:
-        found.problems.append(Problem(str(path), "expected names with values at its top level"))
+        found.problems.append(
+            SettingProblem(str(path), "expected names with values at its top level")
+        )
     return {}
 
 
-def _parse_toml(text: str, path: Path, found: Found) -> object:
+def _parse_toml(text: str, path: Path, found: LayerValues) -> object:
     import tomllib  # noqa: PLC0415 - only a service with such a file pays for its parser
 
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         line = _LINE.search(str(exc))
-        # No line in the parser's words: it ran into the end.
+        # No line in the parser's message: it failed at the end.
         found.problems.append(
             _malformed(path, "TOML", int(line[1]) if line else text.count("\n") + 1)
         )
     return None
 
 
-def _parse_yaml(text: str, path: Path, found: Found) -> object:
+def _parse_yaml(text: str, path: Path, found: LayerValues) -> object:
     import yaml  # noqa: PLC0415 - only a service with such a file pays for its parser
 
     try:
@@ -177,10 +182,10 @@ def _parse_yaml(text: str, path: Path, found: Found) -> object:
     return None
 
 
-def _malformed(path: Path, language: str, line: int | None) -> Problem:
-    # The parser's own words may quote the line, and the line may hold a secret.
+def _malformed(path: Path, language: str, line: int | None) -> SettingProblem:
+    # The parser's own message may quote the line, and the line may hold a secret.
     where = f" at line {line}" if line is not None else ""
-    return Problem(str(path), f"not valid {language}{where}")
+    return SettingProblem(str(path), f"not valid {language}{where}")
 
 
 def _is_table(value: object) -> TypeGuard[Mapping[str, object]]:
@@ -190,7 +195,7 @@ def _is_table(value: object) -> TypeGuard[Mapping[str, object]]:
 
 
 def _as_text(value: object) -> object:
-    """A scalar as an operator would write it; a list of such as a list, a table as itself."""
+    """A scalar as an operator would write it; a list of them as a list, a table unchanged."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from paceline.auth import fetch_from
-from paceline.auth.fetch import MAX_BYTES
+from paceline.auth import jwks_fetcher
+from paceline.auth.jwks_fetch import MAX_BYTES
 from paceline.errors import Code, Error
 
 
@@ -30,7 +30,7 @@ from paceline.errors import Code, Error
 )
 def test_a_location_of_another_kind_is_refused(location: str) -> None:
     with pytest.raises(ValueError, match="https"):
-        fetch_from(location)
+        jwks_fetcher(location)
 
 
 @pytest.mark.parametrize(
@@ -43,20 +43,20 @@ def test_a_location_of_another_kind_is_refused(location: str) -> None:
         "http://[::1]:8080/jwks",
     ],
 )
-def test_https_and_this_machine_are_accepted_without_being_asked(location: str) -> None:
-    fetch_from(location)
+def test_https_and_this_machine_are_accepted_without_a_connection(location: str) -> None:
+    jwks_fetcher(location)
 
 
 def test_a_file_is_read_by_path_and_by_url(tmp_path: Path) -> None:
     path = tmp_path / "the keys.json"
     path.write_bytes(b"{}")
-    assert fetch_from(str(path))() == b"{}"
-    assert fetch_from(path.as_uri())() == b"{}"
+    assert jwks_fetcher(str(path))() == b"{}"
+    assert jwks_fetcher(path.as_uri())() == b"{}"
 
 
 def test_a_file_that_is_missing_or_too_large_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "jwks.json"
-    fetch = fetch_from(str(path))
+    fetch = jwks_fetcher(str(path))
     with pytest.raises(Error, match="cannot be read") as caught:
         fetch()
     assert caught.value.code is Code.UNAVAILABLE

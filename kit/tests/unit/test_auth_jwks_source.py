@@ -1,8 +1,7 @@
-"""The key source that refreshes itself: what it keeps, what it drops, how often it asks."""
+"""The source of published keys: what it keeps, what it drops, how often it fetches."""
 
 import asyncio
 import json
-import logging
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from threading import Event, current_thread
@@ -10,9 +9,10 @@ from threading import Event, current_thread
 import pytest
 from joserfc.jwk import OKPKey
 
-from paceline.auth import JwksSource, Secrets, Verifier
+from paceline.auth import HmacSecrets, JwksSource, JwtVerifier
 from paceline.auth.keys import ALGORITHMS
 from paceline.errors import Code, Error, Unauthorized
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 KEYS = {kid: OKPKey.generate_key("Ed25519") for kid in ("a", "b")}
@@ -54,7 +54,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(SOON)
 
 
-def works(check: Verifier, text: str) -> bool:
+def works(check: JwtVerifier, text: str) -> bool:
     try:
         check.verify(text)
     except Unauthorized:
@@ -63,7 +63,7 @@ def works(check: Verifier, text: str) -> bool:
 
 
 async def answered(issuer: Issuer, times: int = 2) -> None:
-    """Until ``issuer`` answered that many times more, so that one answer was surely taken in."""
+    """Until ``issuer`` has answered that many times more, so that one answer has been used."""
     before = issuer.calls
     await until(lambda: issuer.calls >= before + times)
 
@@ -85,16 +85,16 @@ async def started() -> object:
 Start = Callable[[JwksSource], Awaitable[JwksSource]]
 
 
-async def test_it_loads_at_start_and_verifies(started: Start) -> None:
-    source = await started(JwksSource(Issuer(document("a")).fetch, ManualClock()))
-    check = Verifier([source], ManualClock())
+async def test_keys_are_loaded_at_the_start(started: Start) -> None:
+    source = await started(JwksSource(Issuer(document("a")).fetch, RecordingLog(), ManualClock()))
+    check = JwtVerifier([source], ManualClock())
     assert works(check, token("a"))
     assert not works(check, token("b"))
     assert not works(check, token("a", signed_by="b"))
 
 
 async def test_failing_to_load_at_start_is_an_error_when_the_keys_are_required() -> None:
-    source = JwksSource(Issuer(OSError("no route")).fetch, ManualClock())
+    source = JwksSource(Issuer(OSError("no route")).fetch, RecordingLog(), ManualClock())
     with pytest.raises(Error, match="cannot be loaded") as caught:
         await source.start()
     assert caught.value.code is Code.UNAVAILABLE
@@ -102,7 +102,9 @@ async def test_failing_to_load_at_start_is_an_error_when_the_keys_are_required()
     await source.stop()
 
 
-async def test_at_start_an_issuer_that_is_away_is_asked_three_times(started: Start) -> None:
+async def test_an_issuer_that_is_unavailable_at_the_start_is_tried_three_times(
+    started: Start,
+) -> None:
     class Restarting(Issuer):
         def fetch(self) -> bytes:
             if self.calls < 2:
@@ -111,17 +113,21 @@ async def test_at_start_an_issuer_that_is_away_is_asked_three_times(started: Sta
             return super().fetch()
 
     issuer = Restarting(document("a"))
-    source = await started(JwksSource(issuer.fetch, ManualClock()))
+    source = await started(JwksSource(issuer.fetch, RecordingLog(), ManualClock()))
     assert issuer.calls == 3
-    assert works(Verifier([source], ManualClock()), token("a"))
+    assert works(JwtVerifier([source], ManualClock()), token("a"))
 
 
-async def test_where_they_are_not_required_it_starts_and_keeps_trying(started: Start) -> None:
+async def test_where_keys_are_not_required_it_starts_without_them_and_keeps_trying(
+    started: Start,
+) -> None:
     issuer = Issuer(OSError("no route"))
     clock = ManualClock()
-    source = await started(JwksSource(issuer.fetch, clock, required=False, pause=SOON))
+    source = await started(
+        JwksSource(issuer.fetch, RecordingLog(), clock, required=False, min_interval=SOON)
+    )
     secret = b"an-hmac-key-for-these-tests-only-0"
-    check = Verifier([Secrets(secret), source], clock)
+    check = JwtVerifier([HmacSecrets(secret), source], clock)
     assert not works(check, token("a"))
     issuer.answer = document("a")
     await until(lambda: works(check, token("a")))
@@ -140,28 +146,28 @@ async def test_where_they_are_not_required_it_starts_and_keeps_trying(started: S
     ids=str,
 )
 async def test_a_failing_refresh_keeps_the_old_keys_and_is_logged_once(
-    started: Start, failure: bytes | Exception, caplog: pytest.LogCaptureFixture
+    started: Start, failure: bytes | Exception
 ) -> None:
-    caplog.set_level(logging.INFO)
+    log = RecordingLog()
     issuer = Issuer(document("a"))
     clock = ManualClock()
-    source = await started(JwksSource(issuer.fetch, clock, interval=SOON, pause=SOON))
-    check = Verifier([source], clock)
+    source = await started(JwksSource(issuer.fetch, log, clock, interval=SOON, min_interval=SOON))
+    check = JwtVerifier([source], clock)
     issuer.answer = failure
     await answered(issuer, 5)
     clock.advance(30 * 24 * 3600)
     assert works(check, token("a"))
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert [level for level, _, _ in log.lines] == ["warning"]
     issuer.answer = document("a", "b")
     await until(lambda: works(check, token("b")))
-    await until(lambda: len(caplog.records) > 1)
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    await until(lambda: len(log.lines) > 1)
+    assert [level for level, _, _ in log.lines] == ["warning", "info"]
 
 
 async def test_a_key_that_is_no_longer_published_stops_working_at_once(started: Start) -> None:
     issuer = Issuer(document("a", "b"))
-    source = await started(JwksSource(issuer.fetch, ManualClock(), interval=SOON))
-    check = Verifier([source], ManualClock())
+    source = await started(JwksSource(issuer.fetch, RecordingLog(), ManualClock(), interval=SOON))
+    check = JwtVerifier([source], ManualClock())
     assert works(check, token("a"))
     issuer.answer = document("b")
     await answered(issuer, 3)
@@ -169,20 +175,20 @@ async def test_a_key_that_is_no_longer_published_stops_working_at_once(started: 
     assert works(check, token("b"))
 
 
-async def test_an_unchanged_document_leaves_remembered_tokens_alone(started: Start) -> None:
+async def test_an_unchanged_document_leaves_cached_tokens_valid(started: Start) -> None:
     issuer = Issuer(document("a"))
-    source = await started(JwksSource(issuer.fetch, ManualClock(), interval=SOON))
-    check = Verifier([source], ManualClock())
+    source = await started(JwksSource(issuer.fetch, RecordingLog(), ManualClock(), interval=SOON))
+    check = JwtVerifier([source], ManualClock())
     first = check.verify(token("a"))
     await answered(issuer, 3)
     assert check.verify(token("a")) is first
 
 
-async def test_an_unknown_key_causes_one_early_refresh_per_pause(started: Start) -> None:
+async def test_an_unknown_key_causes_one_early_refresh_per_min_interval(started: Start) -> None:
     issuer = Issuer(document("a"))
     clock = ManualClock()
-    source = await started(JwksSource(issuer.fetch, clock, pause=30))
-    check = Verifier([source], clock)
+    source = await started(JwksSource(issuer.fetch, RecordingLog(), clock, min_interval=30))
+    check = JwtVerifier([source], clock)
     issuer.answer = document("a", "b")
 
     for _ in range(100):  # too soon after the start
@@ -206,43 +212,42 @@ async def test_an_unknown_key_causes_one_early_refresh_per_pause(started: Start)
 
 async def test_a_token_of_a_shared_secret_causes_no_refresh(started: Start) -> None:
     issuer = Issuer(document("a"))
-    source = await started(JwksSource(issuer.fetch, ManualClock(), pause=0))
+    source = await started(JwksSource(issuer.fetch, RecordingLog(), ManualClock(), min_interval=0))
     for _ in range(100):
-        source.missed("HS256")
+        source.on_unknown_key("HS256")
         await asyncio.sleep(0)
     assert issuer.calls == 1
-    source.missed("RS256")
+    source.on_unknown_key("RS256")
     await until(lambda: issuer.calls == 2)
 
 
-async def test_skipped_keys_are_logged_once_for_each_document(
-    started: Start, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_skipped_keys_are_logged_once_for_each_document(started: Start) -> None:
+    log = RecordingLog()
     keys = [*json.loads(document("a"))["keys"], {"kty": "oct", "k": "AAAA"}]
     issuer = Issuer(json.dumps({"keys": keys}).encode())
-    await started(JwksSource(issuer.fetch, ManualClock(), interval=SOON))
+    await started(JwksSource(issuer.fetch, log, ManualClock(), interval=SOON))
     await answered(issuer, 3)
-    assert len(caplog.records) == 1
-    assert "symmetric" in caplog.text
-    assert "AAAA" not in caplog.text
+    assert log.events("warning") == ["jwks keys not used"]
+    assert "symmetric" in str(log.lines)
+    assert "AAAA" not in str(log.lines)
 
 
-async def test_a_fetch_that_hangs_ends_at_its_deadline_and_does_not_hold_up_the_stop() -> None:
+async def test_a_fetch_that_hangs_ends_at_its_timeout_and_does_not_delay_the_exit() -> None:
     release = Event()
-    holds_up_exit: list[bool] = []
+    delays_exit: list[bool] = []
 
     def hang() -> bytes:
-        holds_up_exit.append(not current_thread().daemon)
+        delays_exit.append(not current_thread().daemon)
         release.wait(10)
         return document("a")
 
     try:
-        source = JwksSource(hang, ManualClock(), deadline=0.01)
+        source = JwksSource(hang, RecordingLog(), ManualClock(), timeout=0.01)
         with pytest.raises(Error, match="cannot be loaded") as caught:
             await source.start()
         assert isinstance(caught.value.__cause__, TimeoutError)
 
-        source = JwksSource(hang, ManualClock(), deadline=60)
+        source = JwksSource(hang, RecordingLog(), ManualClock(), timeout=60)
         starting = asyncio.create_task(source.start())
         await asyncio.sleep(0)
         starting.cancel()
@@ -250,12 +255,12 @@ async def test_a_fetch_that_hangs_ends_at_its_deadline_and_does_not_hold_up_the_
             await starting
     finally:
         release.set()
-    await until(lambda: holds_up_exit == [False, False])
+    await until(lambda: delays_exit == [False, False])
 
 
 async def test_it_can_be_stopped_before_and_after_and_started_again() -> None:
     issuer = Issuer(document("a"))
-    source = JwksSource(issuer.fetch, ManualClock(), interval=SOON)
+    source = JwksSource(issuer.fetch, RecordingLog(), ManualClock(), interval=SOON)
     await source.stop()
     for _ in range(50):
         await source.start()

@@ -10,9 +10,10 @@ from threading import Event, Thread
 import pytest
 from joserfc.jwk import ECKey
 
-from paceline.auth import JwksSource, fetch_from
-from paceline.auth.fetch import MAX_BYTES
+from paceline.auth import JwksSource, jwks_fetcher
+from paceline.auth.jwks_fetch import MAX_BYTES
 from paceline.errors import Code, Error
+from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 pytestmark = pytest.mark.integration
@@ -28,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        with suppress(OSError):  # the client may have heard enough
+        with suppress(OSError):  # the client may have closed the connection
             if self.path == "/drip":
                 while not DONE.wait(0.02):
                     self.wfile.write(b" ")
@@ -38,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is given
-        """Say nothing."""
+        """Log nothing."""
 
 
 ROUTES: dict[str, tuple[dict[str, str], bytes | None]] = {
@@ -71,16 +72,16 @@ def origin() -> Iterator[str]:
 
 @pytest.mark.parametrize("path", ["/jwks", "/moved"])
 def test_the_document_is_fetched(origin: str, path: str) -> None:
-    assert fetch_from(origin + path)() == DOCUMENT
+    assert jwks_fetcher(origin + path)() == DOCUMENT
 
 
 @pytest.mark.parametrize(
     "path",
     ["/gone", "/huge", "/loop", "/to-file"],
 )
-def test_whatever_else_the_server_does_is_one_error_without_the_url(origin: str, path: str) -> None:
+def test_any_other_response_is_one_error_without_the_url(origin: str, path: str) -> None:
     with pytest.raises(Error) as caught:
-        fetch_from(origin + path)()
+        jwks_fetcher(origin + path)()
     assert caught.value.code is Code.UNAVAILABLE
     assert origin not in caught.value.message
 
@@ -90,31 +91,31 @@ def test_a_redirect_to_another_scheme_or_host_in_the_clear_is_not_followed(
     origin: str, path: str
 ) -> None:
     with pytest.raises(Error) as caught:
-        fetch_from(origin + path)()
-    assert str(caught.value.__cause__) == "a redirect to a place that is not allowed"
+        jwks_fetcher(origin + path)()
+    assert str(caught.value.__cause__) == "a redirect to a location that is not allowed"
 
 
 @pytest.mark.parametrize("path", ["/drip", "/silence"])
-def test_a_slow_server_is_given_up(origin: str, path: str) -> None:
+def test_a_slow_server_times_out(origin: str, path: str) -> None:
     before = time.monotonic()
     with pytest.raises(Error, match="cannot be fetched"):
-        fetch_from(origin + path, timeout=0.2)()
+        jwks_fetcher(origin + path, timeout=0.2)()
     assert time.monotonic() - before < 5
 
 
 def test_a_closed_port_is_an_error() -> None:
     with pytest.raises(Error, match="cannot be fetched"):
-        fetch_from("http://127.0.0.1:1/jwks")()
+        jwks_fetcher("http://127.0.0.1:1/jwks")()
 
 
 async def test_a_source_loads_its_keys_over_http(origin: str) -> None:
-    source = JwksSource(fetch_from(f"{origin}/jwks"), ManualClock())
+    source = JwksSource(jwks_fetcher(f"{origin}/jwks"), RecordingLog(), ManualClock())
     await source.start()
     await source.stop()
     assert len(source.keys) == 1
 
 
-async def test_a_document_that_was_cut_off_is_no_document(origin: str) -> None:
-    source = JwksSource(fetch_from(f"{origin}/cut"), ManualClock())
+async def test_an_incomplete_document_is_an_error(origin: str) -> None:
+    source = JwksSource(jwks_fetcher(f"{origin}/cut"), RecordingLog(), ManualClock())
     with pytest.raises(Error, match="cannot be loaded"):
         await source.start()

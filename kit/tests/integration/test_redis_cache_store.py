@@ -12,17 +12,17 @@ from memory_store import MemoryStore
 from valkey import Valkey, redis_server
 
 from paceline.clock import SystemClock
-from paceline.redis import Change, Kind, Redis, RedisStore, Store
+from paceline.redis import CacheStore, ChangeKind, EntryChange, Redis, RedisStore
 from paceline.testing import RecordingLog
 
 __all__ = ["redis_server"]
 pytestmark = pytest.mark.integration
 
-FILL, BLOCK, RELEASE = Kind.FILL, Kind.BLOCK, Kind.RELEASE
+FILL, BLOCK, RELEASE = ChangeKind.FILL, ChangeKind.BLOCK, ChangeKind.RELEASE
 
 
 @pytest.fixture(params=["memory", "valkey"])
-async def store(request: pytest.FixtureRequest) -> AsyncGenerator[Store]:
+async def store(request: pytest.FixtureRequest) -> AsyncGenerator[CacheStore]:
     """Each implementation in turn, empty."""
     if request.param == "memory":
         yield MemoryStore(SystemClock())
@@ -34,16 +34,18 @@ async def store(request: pytest.FixtureRequest) -> AsyncGenerator[Store]:
     await redis.stop()
 
 
-async def lease(store: Store, key: str = "a") -> str:
+async def lease(store: CacheStore, key: str = "a") -> str:
     return (await store.lease([key], 60.0))[0].token
 
 
-async def fill(store: Store, token: str, value: bytes = b"v", key: str = "a") -> bool:
-    return (await store.change([Change(FILL, key, token, 60.0, value)]))[0]
+async def fill(store: CacheStore, token: str, value: bytes = b"v", key: str = "a") -> bool:
+    return (await store.change([EntryChange(FILL, key, token, 60.0, value)]))[0]
 
 
-async def change(store: Store, kind: Kind, token: str = "", seconds: float = 60.0) -> None:
-    assert [*await store.change([Change(kind, "a", token, seconds)])] == [True]
+async def change(
+    store: CacheStore, kind: ChangeKind, token: str = "", seconds: float = 60.0
+) -> None:
+    assert [*await store.change([EntryChange(kind, "a", token, seconds)])] == [True]
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -52,13 +54,13 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_what_was_filled_under_a_lease_is_read(store: Store) -> None:
+async def test_what_was_filled_under_a_lease_is_read(store: CacheStore) -> None:
     assert [*await store.read(["a", "b"])] == [None, None]
     assert await fill(store, await lease(store), b"\x00\xff\r\n")
     assert [*await store.read(["a", "b", "a"])] == [b"\x00\xff\r\n", None, b"\x00\xff\r\n"]
 
 
-async def test_readers_share_a_lease_and_one_of_them_made_it(store: Store) -> None:
+async def test_readers_share_a_lease_and_one_of_them_made_it(store: CacheStore) -> None:
     first, second = [(await store.lease(["a"], 60.0))[0] for _ in range(2)]
     assert (first.new, second.new) == (True, False)
     assert first.token == second.token
@@ -68,7 +70,9 @@ async def test_readers_share_a_lease_and_one_of_them_made_it(store: Store) -> No
 
 
 @pytest.mark.parametrize("kind", [BLOCK, RELEASE])
-async def test_a_change_takes_the_value_and_the_lease_away(store: Store, kind: Kind) -> None:
+async def test_a_change_takes_the_value_and_the_lease_away(
+    store: CacheStore, kind: ChangeKind
+) -> None:
     await fill(store, await lease(store))
     token = await lease(store)
     await change(store, kind, "w")
@@ -77,13 +81,15 @@ async def test_a_change_takes_the_value_and_the_lease_away(store: Store, kind: K
     assert [*await store.read(["a"])] == [None]
 
 
-async def test_without_its_lease_a_fill_is_refused(store: Store) -> None:
+async def test_without_its_lease_a_fill_is_refused(store: CacheStore) -> None:
     assert not await fill(store, "made up")
     await lease(store)
     assert not await fill(store, "made up")
 
 
-async def test_a_blocked_entry_gives_no_lease_until_the_last_writer_is_done(store: Store) -> None:
+async def test_a_blocked_entry_gives_no_lease_until_the_last_writer_is_done(
+    store: CacheStore,
+) -> None:
     await change(store, BLOCK, "one")
     await change(store, BLOCK, "two")
     assert await lease(store) == ""
@@ -96,24 +102,24 @@ async def test_a_blocked_entry_gives_no_lease_until_the_last_writer_is_done(stor
     assert await lease(store) != ""
 
 
-async def test_a_block_ends_by_itself_and_a_longer_one_stays(store: Store) -> None:
+async def test_a_block_expires_and_a_longer_one_stays(store: CacheStore) -> None:
     await change(store, BLOCK, "long", 60.0)
     await change(store, BLOCK, "short", 0.02)
     await change(store, RELEASE, "long")
 
-    async def open_again() -> bool:
+    async def unblocked() -> bool:
         return await lease(store) != ""
 
-    await until(open_again)
+    await until(unblocked)
     await change(store, BLOCK, "long", 60.0)
     await change(store, BLOCK, "short", 0.001)
     await asyncio.sleep(0.01)
     assert await lease(store) == ""
 
 
-async def test_values_and_leases_end_by_themselves(store: Store) -> None:
+async def test_values_and_leases_expire(store: CacheStore) -> None:
     token = await lease(store)
-    await store.change([Change(FILL, "a", token, 0.02, b"v")])
+    await store.change([EntryChange(FILL, "a", token, 0.02, b"v")])
 
     async def gone() -> bool:
         return (await store.read(["a"]))[0] is None
@@ -128,26 +134,26 @@ async def test_values_and_leases_end_by_themselves(store: Store) -> None:
     assert not await fill(store, short)
 
 
-async def test_many_changes_are_applied_in_order(store: Store) -> None:
+async def test_many_changes_are_applied_in_order(store: CacheStore) -> None:
     token = await lease(store)
     done = await store.change(
         [
-            Change(FILL, "a", token, 60.0, b"v"),
-            Change(FILL, "b", token, 60.0, b"w"),
-            Change(BLOCK, "a", "w", 60.0),
-            Change(FILL, "a", token, 60.0, b"x"),
-            Change(RELEASE, "a", "w"),
+            EntryChange(FILL, "a", token, 60.0, b"v"),
+            EntryChange(FILL, "b", token, 60.0, b"w"),
+            EntryChange(BLOCK, "a", "w", 60.0),
+            EntryChange(FILL, "a", token, 60.0, b"x"),
+            EntryChange(RELEASE, "a", "w"),
         ]
     )
     assert [*done] == [True, False, True, False, True]
     assert [*await store.read(["a", "b"])] == [None, None]
 
 
-async def test_a_key_may_be_any_text(store: Store) -> None:
+async def test_a_key_may_be_any_text(store: CacheStore) -> None:
     keys = ["", " ", "\r\n", "é☃", "x" * 1000, "x" * 1001]
     tokens = [found.token for found in await store.lease(keys, 60.0)]
     fills = [
-        Change(FILL, key, token, 60.0, key.encode())
+        EntryChange(FILL, key, token, 60.0, key.encode())
         for key, token in zip(keys, tokens, strict=True)
     ]
     assert all(await store.change(fills))
@@ -185,7 +191,7 @@ def test_the_fake_and_the_real_one_agree(redis: Valkey, steps: list[Step]) -> No
 async def compare(server: Valkey, steps: list[Step]) -> None:
     redis = Redis(server.url, RecordingLog(), SystemClock(), timeout=5.0)
     await redis.start()
-    stores: list[Store] = [MemoryStore(SystemClock()), RedisStore(redis, name=uuid4().hex)]
+    stores: list[CacheStore] = [MemoryStore(SystemClock()), RedisStore(redis, name=uuid4().hex)]
     tokens: list[list[str]] = [["none"], ["none"]]
     for step in steps:
         seen: list[object] = []
@@ -201,7 +207,11 @@ async def compare(server: Valkey, steps: list[Step]) -> None:
                 token = own[-1 - number] if step.kind == "fill" else f"w{step.token}"
                 value = str(number).encode()
                 seen.append(
-                    [*await store.change([Change(Kind(step.kind), step.key, token, 60.0, value)])]
+                    [
+                        *await store.change(
+                            [EntryChange(ChangeKind(step.kind), step.key, token, 60.0, value)]
+                        )
+                    ]
                 )
         assert seen[0] == seen[1], step
     await redis.stop()

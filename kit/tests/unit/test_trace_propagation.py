@@ -1,4 +1,4 @@
-"""The edges: a request, a call and a message take their trace with them, and leave it in the logs."""
+"""Trace propagation: requests, calls and messages continue their trace, and log its ids."""
 
 import asyncio
 from collections.abc import Sequence
@@ -26,9 +26,9 @@ from paceline.trace import (
     SpanContext,
     SpanKind,
     attach,
-    current,
+    current_context,
     detach,
-    outgoing,
+    propagation_headers,
     span,
 )
 
@@ -37,14 +37,14 @@ SAMPLED, UNSAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
 
 
 class Echo:
-    """A handler that says where in a trace it is, and what stands in its log lines."""
+    """Handlers that return the ambient span context, and the fields of their log records."""
 
     async def get(self, id: Path[str]) -> dict[str, str]:  # noqa: A002 - the path's name
         fields = {name: str(value) for name, value in log_fields().items()}
-        return {**outgoing(), **fields}
+        return {**propagation_headers(), **fields}
 
     async def health(self) -> dict[str, str]:
-        return outgoing()
+        return propagation_headers()
 
     async def fail(self) -> None:
         raise ValueError("a secret")
@@ -106,9 +106,9 @@ class TestRequests:
         assert one["traceparent"].endswith("-00")
         assert recorded.spans == []
 
-    async def test_afterwards_nothing_is_ambient(self) -> None:
+    async def test_after_a_request_nothing_is_ambient(self) -> None:
         await get(app(Recorded()), "/api/things/7")
-        assert current() is None
+        assert current_context() is None
         assert log_fields() == {}
 
     @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ class TestRequests:
             ("/nowhere/7", "GET", 404, False),
         ],
     )
-    async def test_only_our_own_failures_fail_a_span(
+    async def test_only_server_errors_fail_a_span(
         self,
         path: str,
         name: str,
@@ -137,7 +137,7 @@ class TestRequests:
         assert "traceparent" not in await get(app(recorded), "/health", traceparent=SAMPLED)
         assert recorded.spans == []
 
-    async def test_two_parents_are_none(self) -> None:
+    async def test_a_header_that_occurs_twice_is_ignored(self) -> None:
         recorded = Recorded()
         scope = [(b"traceparent", SAMPLED.encode()), (b"traceparent", SAMPLED.encode())]
         sent: list[object] = []
@@ -169,7 +169,9 @@ class TestCalls:
         seen: dict[str, str] = {}
 
         async def look(call: Call) -> bytes | None:
-            seen.update(outgoing(), **{name: str(value) for name, value in log_fields().items()})
+            seen.update(
+                propagation_headers(), **{name: str(value) for name, value in log_fields().items()}
+            )
             return b""
 
         wrapped = rpc_trace(recorded.tracer(), quiet=["/quiet"])(endpoint or look, self.method)
@@ -198,7 +200,7 @@ class TestCalls:
         assert seen == {"traceparent": UNSAMPLED, "trace_id": TRACE}
         assert recorded.spans == []
 
-    async def test_bytes_are_no_parent(self) -> None:
+    async def test_a_header_of_bytes_is_ignored(self) -> None:
         recorded = Recorded()
         await self.call(recorded, ("traceparent", SAMPLED.encode()))
         assert recorded.named("shop.v1.Shop/Buy").trace_id != TRACE
@@ -206,7 +208,7 @@ class TestCalls:
     @pytest.mark.parametrize(
         ("code", "failed"), [(Code.NOT_FOUND, False), (Code.UNAVAILABLE, True)], ids=str
     )
-    async def test_only_our_own_failures_fail_a_span(self, code: Code, failed: bool) -> None:  # noqa: FBT001 - a table's column
+    async def test_only_server_errors_fail_a_span(self, code: Code, failed: bool) -> None:  # noqa: FBT001 - a table's column
         async def refuse(call: Call) -> bytes | None:
             call.refusal = Refusal(code, "a secret", b"")
             return None
@@ -224,18 +226,18 @@ class TestCalls:
         assert wrap(endpoint, Method("/quiet")) is endpoint
 
 
-class TestTrips:
-    async def test_a_call_that_travels_alone_has_the_trip_in_its_trace(self) -> None:
+class TestBatches:
+    async def test_a_call_that_shares_no_batch_has_the_batch_in_its_trace(self) -> None:
         recorded = Recorded()
         reads = ReadCoalescer(self.fetch, name="reading", observer=BatchSpans())
         attach(recorded.tracer().enter("one", SpanKind.SERVER))
         assert await reads.call(1) == 1
         assert recorded.tree() == [("SELECT", "reading"), ("reading", "?")]
         assert recorded.named("reading").attributes.items() >= {
-            "paceline.trip.items": 1, "paceline.trip.callers": 1,
+            "paceline.batch.items": 1, "paceline.batch.callers": 1,
         }.items()  # fmt: skip
 
-    async def test_a_shared_trip_is_the_first_ones_and_linked_to_the_others(self) -> None:
+    async def test_a_shared_batch_is_below_its_first_caller_and_linked_to_the_others(self) -> None:
         recorded = Recorded()
         reads = ReadCoalescer(self.fetch, name="reading", observer=BatchSpans())
         roots: list[SpanContext] = []
@@ -249,13 +251,13 @@ class TestTrips:
         async with asyncio.TaskGroup() as group:
             for key in range(4):
                 group.create_task(caller(key, float(key != 1)))
-        trip = recorded.named("reading")
+        batch = recorded.named("reading")
         first, _, *others = roots
-        assert trip.parent_id == first.span_id
-        assert trip.links == others
-        assert recorded.named("SELECT").parent_id == trip.span_id
+        assert batch.parent_id == first.span_id
+        assert batch.links == others
+        assert recorded.named("SELECT").parent_id == batch.span_id
 
-    async def test_a_trip_nobody_records_has_no_span(self) -> None:
+    async def test_a_batch_without_a_recorded_caller_has_no_span(self) -> None:
         recorded = Recorded()
         reads = ReadCoalescer(self.fetch, name="reading", observer=BatchSpans())
         attach(recorded.tracer(0.0).enter("one", SpanKind.SERVER))
@@ -276,7 +278,7 @@ def incoming(number: int, **headers: str) -> Incoming[int]:
 
 
 class TestMessages:
-    def test_a_sampled_one_is_sent_with_the_place_of_its_sending(self) -> None:
+    def test_a_sampled_message_is_sent_with_the_context_of_its_send_span(self) -> None:
         recorded = Recorded()
         batch = [message(1, traceparent=SAMPLED, a="b"), message(2, traceparent=UNSAMPLED)]
         with PublishSpans(recorded.tracer(), "nats", [*batch, message(3)]) as spans:
@@ -288,7 +290,7 @@ class TestMessages:
         ]  # fmt: skip
         assert batch[0].headers["traceparent"] == SAMPLED
 
-    def test_one_without_a_place_takes_the_ambient_one(self) -> None:
+    def test_a_message_without_a_context_gets_the_ambient_one(self) -> None:
         recorded = Recorded()
         root = recorded.tracer().enter("root", SpanKind.SERVER)
         token = attach(root)
@@ -301,12 +303,12 @@ class TestMessages:
         assert sent.attributes["error.type"] == "UNAVAILABLE"
         assert spans.messages[0].headers == sent.headers()
 
-    def test_without_a_tracer_nothing_is_touched(self) -> None:
+    def test_without_a_tracer_messages_are_not_changed(self) -> None:
         batch = [message(1, traceparent=SAMPLED)]
         with PublishSpans(None, "nats", batch) as spans:
             assert spans.messages is batch
 
-    def test_each_is_handled_in_its_own_trace_and_the_work_stands_in_the_firsts(self) -> None:
+    def test_each_message_has_a_span_in_its_trace_and_shared_work_is_below_the_first(self) -> None:
         recorded = Recorded()
         other = f"00-{'a' * 32}-{PARENT}-01"
         batch = [
@@ -315,7 +317,7 @@ class TestMessages:
             incoming(3, traceparent=other),
         ]
         with ProcessSpans(recorded.tracer(), "worker", batch) as spans:
-            assert current() is not None
+            assert current_context() is not None
             with span("SELECT"):
                 pass
             spans.record([None, None, ValueError("a secret")])
@@ -326,15 +328,15 @@ class TestMessages:
         assert (first.links, second.links) == ([second], [first])
         assert (first.failed, second.failed) == (False, True)
 
-    def test_one_alone_is_handled_in_its_trace_even_if_it_is_not_recorded(self) -> None:
+    def test_a_single_message_is_handled_in_its_trace_even_if_it_is_not_recorded(self) -> None:
         recorded = Recorded()
         with ProcessSpans(recorded.tracer(), "worker", [incoming(1, traceparent=UNSAMPLED)]):
-            assert outgoing() == {"traceparent": UNSAMPLED}
+            assert propagation_headers() == {"traceparent": UNSAMPLED}
             assert log_fields() == {"trace_id": TRACE}
-        assert current() is None
+        assert current_context() is None
         assert recorded.spans == []
 
-    def test_what_began_no_trace_begins_it_here(self) -> None:
+    def test_messages_without_a_trace_begin_one_each(self) -> None:
         recorded = Recorded()
         with ProcessSpans(recorded.tracer(), "worker", [incoming(1), incoming(2)]):
             pass

@@ -1,4 +1,4 @@
-"""Whatever a caller sends, `Verifier` gives a principal that was signed for, or a refusal."""
+"""Any input gives a principal that was signed for, or a refusal."""
 
 import json
 import string
@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from paceline.auth import Secrets, Verifier
+from paceline.auth import HmacSecrets, JwtVerifier
 from paceline.auth.keys import ALGORITHMS, KeySet, VerificationKey
 from paceline.errors import Unauthorized
 from paceline.testing.clock import ManualClock
@@ -27,12 +27,12 @@ KEYS: dict[str, OctKey | RSAKey | ECKey | OKPKey] = {
 
 
 class Published:
-    """Every key of the table, under its algorithm's name."""
+    """A key source with every key of the table, its algorithm's name as the key id."""
 
     keys = KeySet(VerificationKey(name, key, kid=name) for name, key in KEYS.items())
 
-    def missed(self, algorithm: str) -> None:
-        """Nothing more is known."""
+    def on_unknown_key(self, algorithm: str) -> None:
+        """Nothing: it has no other keys."""
 
 
 def b64(data: bytes) -> str:
@@ -44,11 +44,11 @@ def sign(header: Mapping[str, object], payload: bytes, algorithm: str = "HS256")
     return f"{signed}.{b64(ALGORITHMS[algorithm].sign(signed.encode(), KEYS[algorithm]))}"
 
 
-def verifier(audience: str | None = None) -> Verifier:
-    return Verifier([Secrets(SECRET), Published()], ManualClock(NOW), audience=audience)
+def verifier(audience: str | None = None) -> JwtVerifier:
+    return JwtVerifier([HmacSecrets(SECRET), Published()], ManualClock(NOW), audience=audience)
 
 
-def refused(check: Verifier, token: str) -> bool:
+def refused(check: JwtVerifier, token: str) -> bool:
     try:
         check.verify(token)
     except Unauthorized:
@@ -79,7 +79,7 @@ def test_no_random_parts_are_accepted(parts: list[bytes]) -> None:
 
 
 @given(st.binary())
-def test_a_random_payload_with_a_true_signature_is_refused(payload: bytes) -> None:
+def test_a_random_payload_with_a_valid_signature_is_refused(payload: bytes) -> None:
     assert refused(CHECK, sign({"alg": "HS256"}, payload))
 
 

@@ -1,4 +1,4 @@
-"""Reads, changes and failures in any order: what each read may give, and what it may not."""
+"""Reads, changes and failures in any order: no read returns less than the invariant allows."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from gated_source import Source, turns, until_paid
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
-from memory_store import MemoryStore, Mood
+from manual_source import ManualSource, loop_turns, until_delivered
+from memory_store import Availability, MemoryStore
 
-from paceline.redis import CacheAside
+from paceline.redis import CacheAside, CacheSettings
 from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
@@ -26,7 +26,7 @@ replicas = st.integers(0, REPLICAS - 1)
 
 @dataclass(eq=False)
 class Read:
-    """A read under way: ``least`` is the oldest version that it may give."""
+    """A read in progress: ``least`` is the oldest version that it may return."""
 
     key: str
     least: int
@@ -35,7 +35,7 @@ class Read:
 
 @dataclass(eq=False)
 class Write:
-    """A change under way."""
+    """A change in progress; it commits once ``go`` is set."""
 
     replica: int
     key: str
@@ -44,24 +44,25 @@ class Write:
 
 
 class Replicas(RuleBasedStateMachine):
-    """Several caches over one store. A fetch reads at once and answers late."""
+    """Several caches over one store. A fetch reads at once and returns late."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock)
-        self.source = Source(dict.fromkeys(KEYS, 0), gated=True)
+        self.source = ManualSource(dict.fromkeys(KEYS, 0), held=True)
         self.caches = [self.new_cache() for _ in range(REPLICAS)]
         self.reads: list[Read] = []
         self.writes: list[Write] = []
-        # The newest acknowledged version: of each writer, and of those the store has heard of.
+        # The newest acknowledged version: of each writer, and of those the store knows of.
         self.own = {(replica, key): 0 for replica in range(REPLICAS) for key in KEYS}
         self.known = dict.fromkeys(KEYS, 0)
 
     def new_cache(self) -> CacheAside[int]:
+        settings = CacheSettings(ttl=60, retry_interval=0.0005)
         return CacheAside(
-            self.store, RecordingLog(), self.clock, name="n", type=int, ttl=60, retry=0.0005
+            self.store, RecordingLog(), self.clock, name="n", type=int, settings=settings
         )
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -73,23 +74,23 @@ class Replicas(RuleBasedStateMachine):
         cache = self.caches[replica]
         call = cache.get_or_fetch(key, partial(self.source.fetch, key))
         self.reads.append(Read(key, least, self.loop.create_task(call)))
-        self.go_on()
+        self.settle()
 
     @rule(replica=replicas, key=keys)
     def begin_a_change(self, replica: int, key: str) -> None:
         go = asyncio.Event()
         task = self.loop.create_task(self.change(replica, key, go))
         self.writes.append(Write(replica, key, go, task))
-        self.go_on()
+        self.settle()
 
     @rule(replica=replicas, key=keys)
     def change_at_once(self, replica: int, key: str) -> None:
         self.begin_a_change(replica, key)
         self.writes[-1].go.set()
-        self.go_on()
+        self.settle()
 
     async def change(self, replica: int, key: str, go: asyncio.Event) -> int:
-        async with self.caches[replica].changing(key):
+        async with self.caches[replica].invalidating(key):
             await go.wait()
             self.source.versions[key] += 1
             version = self.source.versions[key]
@@ -101,46 +102,56 @@ class Replicas(RuleBasedStateMachine):
         waiting = [write for write in self.writes if not write.go.is_set()]
         if waiting:
             waiting[number % len(waiting)].go.set()
-            self.go_on()
+            self.settle()
 
     @rule(number=st.integers(0, 5))
     def answer_a_fetch(self, number: int) -> None:
         if self.source.waiting:
-            self.source.release(number % len(self.source.waiting))
-            self.go_on()
+            self.source.answer(number % len(self.source.waiting))
+            self.settle()
 
-    @rule(mood=st.sampled_from([Mood.UP, Mood.UP, Mood.UP, Mood.AWAY, Mood.MUTE]))
-    def the_store_changes_its_mood(self, mood: Mood) -> None:
-        self.store.mood = mood
+    @rule(
+        availability=st.sampled_from(
+            [
+                Availability.UP,
+                Availability.UP,
+                Availability.UP,
+                Availability.DOWN,
+                Availability.NO_REPLY,
+            ]
+        )
+    )
+    def the_store_fails_or_recovers(self, availability: Availability) -> None:
+        self.store.availability = availability
 
     @rule()
     def the_store_is_restarted(self) -> None:
         self.store.forget()
 
     @rule(number=st.integers(0, 5))
-    def a_reader_leaves(self, number: int) -> None:
+    def a_reader_is_cancelled(self, number: int) -> None:
         if self.reads:
             self.reads.pop(number % len(self.reads)).task.cancel()
-            self.go_on()
+            self.settle()
 
     @rule(seconds=st.sampled_from([1.0, 15.0, 50.0]))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
     @rule()
-    def debts_are_paid(self) -> None:
-        self.store.mood = Mood.UP
-        self.run(until_paid(*self.caches))
-        self.go_on()
+    def pending_invalidations_are_delivered(self) -> None:
+        self.store.availability = Availability.UP
+        self.run(until_delivered(*self.caches))
+        self.settle()
 
-    def go_on(self) -> None:
-        self.run(turns())
+    def settle(self) -> None:
+        self.run(loop_turns())
         for write in [write for write in self.writes if write.task.done()]:
             self.writes.remove(write)
             version = write.task.result()
             own = write.replica, write.key
             self.own[own] = max(self.own[own], version)
-        if not any(cache.stats.owed for cache in self.caches):
+        if not any(cache.stats.pending_invalidations for cache in self.caches):
             # All that was acknowledged is known to the store, by whichever replica.
             for (_, key), version in self.own.items():
                 self.known[key] = max(self.known[key], version)
@@ -149,15 +160,15 @@ class Replicas(RuleBasedStateMachine):
             assert read.least <= read.task.result() <= self.source.versions[read.key]
 
     def teardown(self) -> None:
-        self.store.mood = Mood.UP
-        self.source.gated = False
+        self.store.availability = Availability.UP
+        self.source.held = False
         for write in self.writes:
             write.go.set()
-        self.source.release_all()
-        self.go_on()
+        self.source.answer_all()
+        self.settle()
         assert not self.writes
         assert not self.reads
-        self.run(until_paid(*self.caches))
+        self.run(until_delivered(*self.caches))
         for cache in self.caches:
             self.run(cache.stop())
         self.loop.close()

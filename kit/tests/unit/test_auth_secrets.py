@@ -1,6 +1,8 @@
-"""Secrets: which are weak, and how the one in force is replaced."""
+"""Token secrets: which are weak, and what can be signed with one."""
 
 import secrets
+import subprocess
+import sys
 from dataclasses import dataclass, field
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import RSAKey
 
-from paceline.auth import Secrets, issue_token, weak_secret
+from paceline.auth import HmacSecrets, issue_token, secret_weakness
 from paceline.errors import ValidationError
 from paceline.testing.clock import ManualClock
 
@@ -43,31 +45,33 @@ class Weak:
     ],
     ids=lambda case: case.name,
 )  # fmt: skip
-def test_weak_secrets_are_named_for_what_they_are(case: Weak) -> None:
-    assert weak_secret(case.secret) == case.why
+def test_a_weak_secret_is_refused_with_its_reason(case: Weak) -> None:
+    assert secret_weakness(case.secret) == case.why
 
 
 @pytest.mark.parametrize("make", [secrets.token_bytes, secrets.token_hex, secrets.token_urlsafe])
-def test_generated_secrets_are_never_called_weak(make: object) -> None:
+def test_a_generated_secret_is_never_weak(make: object) -> None:
     if not callable(make):
         raise TypeError
     for _ in range(200):
         secret = make(32)
-        assert weak_secret(secret if isinstance(secret, bytes) else str(secret).encode()) is None
+        assert (
+            secret_weakness(secret if isinstance(secret, bytes) else str(secret).encode()) is None
+        )
 
 
 @given(st.binary(max_size=80))
 def test_a_reason_never_quotes_the_secret(secret: bytes) -> None:
-    why = weak_secret(secret)
+    why = secret_weakness(secret)
     assert why is None or len(secret) < 4 or secret.decode("latin-1") not in why
 
 
 @pytest.mark.parametrize("secret", [b"", GOOD[:31]])
-def test_a_short_secret_never_comes_into_force(secret: bytes) -> None:
+def test_a_short_secret_is_never_used(secret: bytes) -> None:
     with pytest.raises(ValueError, match="32 bytes"):
-        Secrets(secret)
+        HmacSecrets(secret)
     with pytest.raises(ValueError, match="32 bytes"):
-        Secrets(GOOD, secret)
+        HmacSecrets(GOOD, secret)
     with pytest.raises(ValueError, match="32 bytes"):
         issue_token(secret, subject="a", scopes=[], expiry=1, clock=ManualClock())
 
@@ -75,7 +79,7 @@ def test_a_short_secret_never_comes_into_force(secret: bytes) -> None:
 def test_a_public_key_is_not_a_secret() -> None:
     pem = RSAKey.generate_key(2048).as_pem(private=False)
     with pytest.raises(ValueError, match="public key"):
-        Secrets(pem)
+        HmacSecrets(pem)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class BadIssue:
     ],
     ids=lambda case: case.name,
 )
-def test_what_would_not_verify_cannot_be_issued(case: BadIssue) -> None:
+def test_a_token_that_would_be_refused_cannot_be_issued(case: BadIssue) -> None:
     with pytest.raises(ValidationError) as caught:
         issue_token(
             GOOD,
@@ -119,3 +123,16 @@ def test_two_tokens_are_never_the_same() -> None:
     clock = ManualClock()
     tokens = {issue_token(GOOD, subject="a", scopes=[], expiry=1, clock=clock) for _ in range(10)}
     assert len(tokens) == 10
+
+
+def test_without_the_extra_a_secret_can_be_checked_and_verifying_names_the_extra() -> None:
+    code = (
+        "import sys; sys.modules['joserfc'] = None\n"
+        "from paceline.auth import Principal, jwks_fetcher, secret_weakness\n"
+        "print(secret_weakness(b''))\n"
+        "try: from paceline.auth import JwtVerifier\n"
+        "except ImportError as exc: print(exc)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "is shorter than 32 bytes" in done.stdout
+    assert "pip install 'paceline[auth]'" in done.stdout

@@ -1,9 +1,9 @@
-"""Reading a JWKS from where it lies: a file, or a URL over HTTPS.
+"""Fetching a JWKS document: from a file, or over HTTPS.
 
-A `Fetch` is a plain blocking function, run in a thread by ``paceline.auth.jwks``: a document
-every few minutes needs no HTTP client library. Invariant: never more than `MAX_BYTES` are read,
-nothing but HTTPS is spoken (plain HTTP to this very machine excepted, for development), also
-after a redirect, and the location reaches no log and no error: queries can hold secrets.
+A `Fetch` is a plain blocking function, run in a thread: a document every few minutes needs no HTTP
+client library. Invariant: never more than `MAX_BYTES` are read; only HTTPS is used (and plain HTTP
+to this machine, for development), also after a redirect; and the location appears in no log and no
+error, since its query can hold secrets.
 """
 
 import time
@@ -28,7 +28,7 @@ from urllib.request import (
 from paceline.errors import Code, Error
 
 Fetch = Callable[[], bytes]
-"""Gives the document, or raises `Error`. Blocks; called from a thread of its own."""
+"""Returns the document, or raises `Error`. Blocks; called from a thread of its own."""
 
 MAX_BYTES: Final = 1024 * 1024
 
@@ -36,11 +36,11 @@ _CHUNK = 64 * 1024
 _NOT_ALLOWED = "a JWKS is fetched over https, or over http from this machine"
 
 
-def fetch_from(location: str, *, timeout: float = 5.0) -> Fetch:
-    """How to read ``location``: ``https://…``, ``file:///…`` or the path of a file.
+def jwks_fetcher(location: str, *, timeout: float = 5.0) -> Fetch:
+    """A function that fetches ``location``: ``https://…``, ``file:///…`` or the path of a file.
 
-    ``timeout`` (seconds) bounds each wait for the server and the body as a whole. What is
-    returned raises ``Error(UNAVAILABLE)``. Errors: ``ValueError`` for a location of another kind.
+    ``timeout`` (seconds) bounds each wait for the server, and the body as a whole. The function
+    raises ``Error(UNAVAILABLE)``. Errors: ``ValueError`` for another kind of location.
     """
     url = urlsplit(location)
     if url.scheme == "file" and url.netloc in {"", "localhost"}:
@@ -88,7 +88,7 @@ def _read_url(request: Request, timeout: float) -> bytes:
 
 
 def _read_body(response: HTTPResponse, deadline: float) -> bytes:
-    """The body up to just over the bound; a server that drips is cut off at ``deadline``."""
+    """The body up to just over the bound; a slow one is aborted at ``deadline``."""
     body = bytearray()
     while len(body) <= MAX_BYTES and (chunk := response.read1(_CHUNK)):
         body += chunk
@@ -116,13 +116,13 @@ def _opener(request: Request) -> OpenerDirector:
     for handler in handlers:
         opener.add_handler(handler)
     if request.type == "https":
-        # A proxy from the environment is for the world outside, not for this machine.
+        # A proxy from the environment is for other machines.
         opener.add_handler(ProxyHandler())
     return opener
 
 
 class _CheckedRedirects(HTTPRedirectHandler):
-    """Follows a redirect only to where `fetch_from` itself would go, and never out of HTTPS."""
+    """Follows a redirect only to a location that `jwks_fetcher` accepts, and never out of HTTPS."""
 
     def redirect_request(  # noqa: PLR0917 - the signature is urllib's
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
@@ -131,5 +131,5 @@ class _CheckedRedirects(HTTPRedirectHandler):
         url = urlsplit(newurl)
         if not _is_allowed(url) or url.scheme != req.type:
             fp.close()
-            raise ValueError("a redirect to a place that is not allowed")
+            raise ValueError("a redirect to a location that is not allowed")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

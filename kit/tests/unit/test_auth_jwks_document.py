@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from paceline.auth.jwk import MAX_KEYS, parse_jwks
+from paceline.auth.jwks_document import MAX_KEYS, parse_jwks
 
 Jwk = dict[str, object]
 
@@ -53,7 +53,7 @@ class Skipped:
     [
         Skipped("weak RSA", WEAK, "1024 bits"),
         Skipped("RSA padded with zeros", {**RSA, "n": "A" * 342}, "0 bits"),
-        Skipped("RSA exponent of one", {**RSA, "e": "AQ"}, "no valid key"),
+        Skipped("RSA exponent of one", {**RSA, "e": "AQ"}, "not a valid key"),
         Skipped("RSA without a modulus", {"kty": "RSA", "e": "AQAB"}, "0 bits"),
         Skipped("RSA modulus not base64url", {**RSA, "n": "+" * 400}, "base64url"),
         Skipped("huge RSA", {**RSA, "n": "_" * 2_000}, "12000 bits"),
@@ -68,8 +68,8 @@ class Skipped:
         Skipped("unknown type", {"kty": "AKP", "pub": "AA"}, "not supported"),
         Skipped("another algorithm", {**RSA, "alg": "RS512"}, "only RS256"),
         Skipped("HS256 on a public key", {**RSA, "alg": "HS256"}, "only RS256"),
-        Skipped("a point off the curve", {**EC, "x": EC["y"]}, "no valid key"),
-        Skipped("Ed25519 too short", {**ED, "x": "AAAA"}, "no valid key"),
+        Skipped("a point off the curve", {**EC, "x": EC["y"]}, "not a valid key"),
+        Skipped("Ed25519 too short", {**ED, "x": "AAAA"}, "not a valid key"),
         Skipped("no type", {"kid": "x"}, "not a JWK"),
         Skipped("kid is a number", {**RSA, "kid": 1}, "not a JWK"),
         Skipped("not an object", "key", "not a JWK"),
@@ -77,7 +77,7 @@ class Skipped:
     ],
     ids=lambda case: case.name,
 )
-def test_an_unfit_key_is_skipped_with_a_reason_and_the_others_stay(case: Skipped) -> None:
+def test_an_unusable_key_is_skipped_with_a_reason_and_the_others_are_used(case: Skipped) -> None:
     keys, skipped = parse_jwks(document({**EC, "kid": "good"}, case.jwk))
     assert [key.kid for key in keys] == ["good"]
     assert len(skipped) == 1
@@ -118,6 +118,6 @@ members = ["kty", "crv", "n", "e", "x", "y", "alg", "use", "key_ops", "kid", "d"
 
 
 @given(st.sampled_from([RSA, EC, ED]), st.dictionaries(st.sampled_from(members), values))
-def test_no_key_of_any_shape_does_more_than_be_skipped(good: Jwk, changed: Jwk) -> None:
+def test_a_key_of_any_shape_is_used_or_skipped(good: Jwk, changed: Jwk) -> None:
     keys, skipped = parse_jwks(document({**EC, "kid": "sure"}, {**good, **changed}))
     assert len(keys) + len(skipped) == 2

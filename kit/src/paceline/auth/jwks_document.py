@@ -1,9 +1,9 @@
-"""From a JWKS document (RFC 7517) to keys that may verify tokens, and the reasons for the rest.
+"""A JWKS document (RFC 7517): its keys that may verify tokens, and why others are not used.
 
-Invariant: a key is taken only when it is plainly a public key for signatures, strong enough, with
-exactly one algorithm; whatever is unclear is skipped with a reason and never guessed, and one bad
-key does not spoil the set. The issuer's document decides whom we trust, so a private or symmetric
-key in it is a leak there, and not a key here. Called by ``paceline.auth.jwks``.
+Invariant: a key is used only when it is plainly a public key for signatures, strong enough, with
+exactly one algorithm; whatever is unclear is skipped with a reason and never guessed, and one
+invalid key does not invalidate the set. A private or symmetric key in a published document has
+leaked, and is not used.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from joserfc.util import base64_to_int
 
 from paceline.auth.keys import VerificationKey
 
-# A token without a key id is tried with every key of its algorithm: that work must stay small.
+# A token without a key id is verified with every key of its algorithm: that work must stay small.
 MAX_KEYS: Final = 16
 
 _MAX_ENTRIES = 64
@@ -52,10 +52,10 @@ class _Document(msgspec.Struct):
 
 
 def parse_jwks(document: bytes) -> ParsedKeys:
-    """Read a document.
+    """Parse a document.
 
-    Errors: ``ValueError`` when it is not a JWKS at all, or when no key in it can be used: an
-    issuer without keys is broken, and what we know is better than nothing.
+    Errors: ``ValueError`` when it is not a JWKS, or when no key in it can be used: that is a fault
+    of the issuer, and the keys known before are better than none.
     """
     try:
         raw_keys = msgspec.json.decode(document, type=_Document).keys
@@ -107,11 +107,11 @@ def _algorithm(jwk: _Jwk, members: Mapping[str, object]) -> str:
         case "OKP", "Ed25519":
             algorithm = "EdDSA"
         case "oct", _:
-            raise _Skip("a symmetric key has no place in a JWKS: it is public now, replace it")
+            raise _Skip("a symmetric key must not be in a JWKS: it is public now, replace it")
         case _:
             raise _Skip("its type or curve is not supported")
     if any(name in members for name in _PRIVATE):
-        raise _Skip("a private key has no place in a JWKS: it is public now, replace it")
+        raise _Skip("a private key must not be in a JWKS: it is public now, replace it")
     if jwk.alg is not None and jwk.alg != algorithm:
         raise _Skip(f"its algorithm is not supported, only {algorithm} for keys of its type")
     return algorithm
@@ -133,7 +133,7 @@ def _check_modulus(members: Mapping[str, object]) -> None:
 
 
 def _import(kty: str, members: Mapping[str, object]) -> RSAKey | ECKey | OKPKey:
-    # Only what the key's value needs: the rules about its purpose were applied already.
+    # Only the members of the key's value: its purpose was checked already.
     value: dict[str, str | list[str]] = {}
     for name in ("kty", "n", "e", "crv", "x", "y"):
         member = members.get(name)
@@ -148,4 +148,4 @@ def _import(kty: str, members: Mapping[str, object]) -> RSAKey | ECKey | OKPKey:
             case _:
                 return OKPKey.import_key(value)
     except (JoseError, ValueError) as exc:
-        raise _Skip("its numbers make no valid key") from exc
+        raise _Skip("its numbers are not a valid key") from exc

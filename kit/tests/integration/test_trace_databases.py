@@ -10,7 +10,7 @@ from recorded_spans import Recorded
 from paceline.clock import SystemClock
 from paceline.engines import RedisEngine
 from paceline.postgres import DatabaseError, Pool, PoolSettings
-from paceline.redis import CacheAside, Redis, RedisStore
+from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore
 from paceline.testing import RecordingLog
 from paceline.trace import BatchSpans, Span, SpanKind, attach, detach, span
 
@@ -63,7 +63,7 @@ async def test_each_statement_has_a_span_with_its_rows(
     assert len(recorded.spans) == 6, "outside the request nothing is recorded"
 
 
-async def test_a_failure_is_told_by_its_code_and_never_by_its_values(
+async def test_a_failure_is_recorded_by_its_code_and_never_by_its_values(
     pool: Pool, recorded: Recorded, root: Span
 ) -> None:
     token = attach(root)
@@ -78,7 +78,7 @@ async def test_a_failure_is_told_by_its_code_and_never_by_its_values(
     assert "424242" not in str([each.attributes for each in recorded.spans])
 
 
-async def test_a_statement_that_is_cut_off_ends_its_span(
+async def test_a_statement_that_is_cancelled_ends_its_span(
     pool: Pool, recorded: Recorded, root: Span
 ) -> None:
     token = attach(root)
@@ -91,7 +91,9 @@ async def test_a_statement_that_is_cut_off_ends_its_span(
     assert cut.attributes["error.type"] == "CancelledError"
 
 
-async def test_a_wait_for_a_connection_is_seen(pool: Pool, recorded: Recorded, root: Span) -> None:
+async def test_a_wait_for_a_connection_has_a_span(
+    pool: Pool, recorded: Recorded, root: Span
+) -> None:
     token = attach(root)
     async with pool.connection():
         waiting = asyncio.create_task(pool.fetchval("SELECT 1"))
@@ -109,7 +111,7 @@ async def test_a_read_through_the_cache_is_one_trace(
     server = Redis(redis.url, log, clock, timeout=5.0)
     cache = CacheAside(
         RedisStore(server, name=uuid4().hex), log, clock,
-        name="things", type=int, ttl=60.0, observer=BatchSpans(),
+        name="things", type=int, settings=CacheSettings(ttl=60.0), observer=BatchSpans(),
     )  # fmt: skip
     await server.start()
     token = attach(root)

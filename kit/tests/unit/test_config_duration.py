@@ -76,19 +76,19 @@ def test_anything_else_is_refused_with_what_was_expected(text: str) -> None:
      (0.0015, "1.5ms"), (0.000_25, "250us"), (1e-9, "1ns"), (9910.5, "2h45m10.5s")],
     ids=str,
 )  # fmt: skip
-def test_a_duration_is_shown_without_needless_parts(seconds: float, text: str) -> None:
+def test_a_duration_is_formatted_without_zero_parts(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan")])
-def test_what_is_no_duration_is_not_shown_as_one(seconds: float) -> None:
+def test_a_number_that_is_not_a_duration_is_not_formatted(seconds: float) -> None:
     with pytest.raises(ValueError, match="not negative"):
         format_duration(seconds)
 
 
-# Up to 2**50 nanoseconds (13 days) a float of seconds tells each nanosecond from the next.
+# Up to 2**50 nanoseconds (13 days) a float of seconds has a value for each nanosecond.
 @given(st.integers(min_value=0, max_value=2**50))
-def test_a_duration_survives_being_shown_and_read(nanoseconds: int) -> None:
+def test_a_duration_is_formatted_and_parsed_back(nanoseconds: int) -> None:
     seconds = nanoseconds / 1e9
     text = format_duration(seconds)
     assert round(parse_duration(text) * 1e9) == nanoseconds
@@ -96,7 +96,7 @@ def test_a_duration_survives_being_shown_and_read(nanoseconds: int) -> None:
 
 
 @given(st.text(alphabet="0123456789.+-hmsnuµ eE_", max_size=12))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
         seconds = parse_duration(text)
     except ValueError:
@@ -122,5 +122,5 @@ def test_any_other_size_is_refused_with_what_was_expected(text: str) -> None:
 
 
 @given(st.integers(min_value=0, max_value=10**15 - 1))
-def test_a_size_survives_being_shown_and_read(size: int) -> None:
+def test_a_size_is_formatted_and_parsed_back(size: int) -> None:
     assert parse_size(format_size(size)) == size

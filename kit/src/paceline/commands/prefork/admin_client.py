@@ -1,7 +1,7 @@
-"""One question to a worker's admin server, over its Unix socket.
+"""One request to a worker's admin server, over its Unix socket.
 
-As much of HTTP as our own server answers: one request a connection, a length before the body.
-Rejected: a client library, which would be the supervisor's only one. Used by ``admin``.
+As much of HTTP as our own server sends: one response a connection, with a content length.
+Rejected: a client library, which would be the supervisor's only one.
 """
 
 import asyncio
@@ -22,26 +22,26 @@ _FAILURES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What it said."""
+class AdminResponse:
+    """A whole response."""
 
     status: int
     content_type: bytes
     body: bytes
 
 
-async def ask(
+async def fetch(
     admin: Path,
     target: str,
     *,
     method: str = "GET",
     accept: str = "*/*",
     body: bytes = b"",
-    timeout: float = 5.0,  # noqa: ASYNC109 - one question is one unit
-) -> Answer:
-    """Ask for ``target``, a path with its query, within ``timeout`` seconds.
+    timeout: float = 5.0,  # noqa: ASYNC109 - one request is one unit
+) -> AdminResponse:
+    """Fetch ``target``, a path with its query, within ``timeout`` seconds.
 
-    Errors: Error(UNAVAILABLE) when there is no whole answer.
+    Errors: Error(UNAVAILABLE) when there is no whole response.
     """
     head = (
         f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -52,7 +52,7 @@ async def ask(
             reader, writer = await asyncio.open_unix_connection(str(admin), limit=_LIMIT)
             try:
                 writer.write(head.encode("latin-1") + body)
-                return await _answer(reader)
+                return await _read_response(reader)
             finally:
                 writer.close()
                 with suppress(OSError):
@@ -61,9 +61,9 @@ async def ask(
         raise Error(Code.UNAVAILABLE, "the worker does not answer") from exc
 
 
-async def _answer(reader: asyncio.StreamReader) -> Answer:
+async def _read_response(reader: asyncio.StreamReader) -> AdminResponse:
     line, *lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
     _, status, *_ = line.split(b" ", 2)
     fields = dict(field.lower().split(b": ", 1) for field in lines if field)
     body = await reader.readexactly(int(fields.get(b"content-length", b"0")))
-    return Answer(int(status), fields.get(b"content-type", b""), body)
+    return AdminResponse(int(status), fields.get(b"content-type", b""), body)

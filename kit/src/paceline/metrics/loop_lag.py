@@ -1,9 +1,8 @@
-"""How late the event loop is: the one figure that tells of code that blocks it.
+"""The event loop's lag: the one metric that shows code which blocks the loop.
 
-A timer that should strike ten times a second notes how late it was. Everything else that waits in
-this process waits at least as long, so this explains a slow request that its own spans do not. A
-histogram and not the latest value: a scrape every 15 s would see one tick of 150. Built by
-``main``.
+A timer that is due ten times a second measures how late it runs. Everything else that waits in this
+process waits at least as long, so the lag explains a slow request that its own spans do not. A
+histogram and not the latest value: a scrape every 15 s would see one tick of 150.
 """
 
 import asyncio
@@ -35,20 +34,20 @@ class LoopLag:
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """Begin."""
+        """Start the timer."""
         if self._timer is None:
             self._schedule()
 
     async def stop(self) -> None:
-        """End."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _schedule(self) -> None:
         self._due = perf_counter() + self._interval
-        self._timer = asyncio.get_running_loop().call_later(self._interval, self._strike)
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self._measure)
 
-    def _strike(self) -> None:
+    def _measure(self) -> None:
         self._series.observe(max(0.0, perf_counter() - self._due))
         self._schedule()

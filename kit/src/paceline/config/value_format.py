@@ -1,8 +1,8 @@
-"""How a setting's value is written: what is expected of it, and how it is shown.
+"""The format of a setting's value: what is expected of the text, and how a value is shown.
 
-A `Form` stands in a type's annotation; `expectation` finds it, or says the same of a plain type
-from its bounds. So every error has one wording, "expected …, got …", and none is the validation
-library's own. Used by ``types`` and ``secret`` to declare, by ``load`` and ``report`` to tell.
+A `ValueFormat` is part of a type's annotation; `expectation` finds it, or describes a plain type by
+its bounds. So every error has one wording, "expected …, got …", and none is the validation
+library's own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,24 +16,26 @@ from pydantic.fields import FieldInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """What is ``expected``, to be read after that word, and how a value is shown."""
+class ValueFormat:
+    """What is ``expected`` (a phrase to follow that word), and how to ``show`` a value."""
 
     expected: str
     show: Callable[[object], str] = str
 
 
-def form_of(field: FieldInfo) -> Form | None:
-    """The form declared for a field, its type's or its own; None for a plain type."""
-    forms = [mark for _, marks in _parts(field) for mark in marks if isinstance(mark, Form)]
-    return forms[-1] if forms else None
+def value_format_of(field: FieldInfo) -> ValueFormat | None:
+    """The format declared for a field or for its type; None for a plain type."""
+    formats = [
+        mark for _, marks in _parts(field) for mark in marks if isinstance(mark, ValueFormat)
+    ]
+    return formats[-1] if formats else None
 
 
 def expectation(field: FieldInfo) -> str:
-    """What is expected of a field's value, to be read after that word."""
-    form = form_of(field)
-    if form is not None:
-        return form.expected
+    """What is expected of a field's value: a phrase to follow that word."""
+    value_format = value_format_of(field)
+    if value_format is not None:
+        return value_format.expected
     return " or ".join(
         _describe(kind, marks) for kind, marks in _parts(field) if kind is not NoneType
     )
@@ -50,7 +52,7 @@ def is_secret(field: FieldInfo) -> bool:
 
 
 def _parts(field: FieldInfo) -> Iterator[tuple[object, Sequence[object]]]:
-    """Each plain type a field may have, with what stands in its annotation."""
+    """Each plain type of a field, with the marks in its annotation."""
     return _split(field.annotation, tuple(field.metadata))
 
 
@@ -86,7 +88,7 @@ def _one_of(choices: list[str]) -> str:
 
 
 def _bounds(marks: Sequence[object]) -> str:
-    """The bounds in a field's annotation, whichever of the library's marks carry them."""
+    """The bounds in a field's annotation, whichever of the library's marks has them."""
     bound = {
         name: value
         for mark in marks
