@@ -141,15 +141,15 @@ def test_a_requests_priority_follows_from_its_method_and_path() -> None:
 @pytest.mark.parametrize(
     ("seconds", "message"),
     [
-        (0.01, "the call took longer than the 0.01s that the client set (grpc-timeout)"),
-        (9.0, "the call took longer than the 0.02s that the service sets"),
+        (0.01, "the call took longer than the 0.01s set by the client (grpc-timeout)"),
+        (9.0, "the call took longer than the 0.02s set by the service"),
     ],
     ids=["the client's", "the service's"],
 )
 async def test_the_shorter_deadline_ends_a_request_and_is_named(
     seconds: float, message: str
 ) -> None:
-    deadline = RequestDeadline(0.02, "the call", set_by="the service sets")
+    deadline = RequestDeadline(0.02, "the call", set_by="the service")
     with pytest.raises(DeadlineExceeded) as caught, deadline.block_for(seconds, "grpc-timeout"):
         await asyncio.Event().wait()
     assert caught.value.message == message

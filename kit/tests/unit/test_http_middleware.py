@@ -298,7 +298,7 @@ class TestClientTimeout:
         assert found.status == 504
         assert [level for level, _, _ in log.lines] == ["warning"]
         assert found.json()["detail"] == (
-            f"the request took longer than the {case.seconds:g}s that the client set ({case.by})"
+            f"the request took longer than the {case.seconds:g}s set by the client ({case.by})"
         )
 
     @pytest.mark.parametrize("case", CAPPED, ids=lambda case: case.id)
