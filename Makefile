@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types unit bench layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
+.PHONY: help run test test-all lint types unit bench bench-quick layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -14,6 +14,9 @@ run: .venv/.run ## Start the service with its own PostgreSQL and NATS (Ctrl-C en
 
 test: .venv/.dev lint types ## Everything CI checks: lint, types, imports, all tests
 	$(BIN)/pytest -n 2 $(PYTEST_FLAGS)
+
+test-all: ## All tests with each Python from 3.11 to 3.14 that is found, pyenv's too
+	@tools/test_all.sh $(PYTEST_FLAGS)
 
 lint: .venv/.dev ## Style, types and import rules
 	$(BIN)/ruff check .
@@ -34,6 +37,9 @@ unit: .venv/.dev ## The fast tests only
 bench: .venv/.bench ## Measure the service against Go, FastAPI and Litestar, side by side (half an hour)
 	$(BIN)/python bench/service.py $(ARGS)
 	$(BIN)/python bench/plot.py
+
+bench-quick: .venv/.bench ## Run every bench in small numbers, so that none stops working unseen (CI does)
+	$(BIN)/pytest -n 2 bench/test_quick.py $(PYTEST_FLAGS)
 
 layer: .venv/.bench ## Measure the HTTP layer alone against raw ASGI and FastAPI, and start-up
 	$(BIN)/python bench/http_layer.py $(ARGS)
@@ -85,7 +91,7 @@ lock: .venv/.dev ## Lock the newest allowed versions again, with hashes
 	$(BIN)/python tools/lock.py --upgrade
 
 clean: ## Remove the environment and caches (keeps .data)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-3.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/.run: requirements/run.txt $(LOCKED)
 	@tools/setup.sh run

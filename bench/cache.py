@@ -4,7 +4,7 @@ In process, on the same PostgreSQL and the same rows: the repository as it is (r
 a trip), and the same behind `paceline.redis`, warm; ids drawn uniformly from all records, and by
 Zipf's law. The two take turns, second by second, so that what slows the machine slows both. Also
 what a shared rate limit costs a request. Prints tables, and says which default they are for.
-``python bench/cache.py``; decision 0012 quotes it.
+``python bench/cache.py``, with ``--quick`` in seconds; decision 0012 quotes it.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import files
 from itertools import accumulate
@@ -23,7 +24,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import uvloop
-from database import running_database, scratch
+from database import RECORDS, running_database, scratch
 
 from myservice.domain.records import Record
 from myservice.repository.cached_records import CachedRecords
@@ -37,9 +38,21 @@ from paceline.testing import SilentLog
 T = TypeVar("T")
 
 _CONCURRENT = 64
-_TURN, _TURNS = 0.8, 5
 _ZIPF = 1.1
 _DRAWN = 50_000
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured: seconds of a turn, turns of each way, records read and in all."""
+
+    turn: float = 0.8
+    turns: int = 5
+    records: int = 20_000
+    seeded: int = RECORDS
+
+
+QUICK = Size(0.05, 1, 500, 500)
 
 
 @asynccontextmanager
@@ -78,16 +91,16 @@ async def rate_of(call: Callable[[], Awaitable[object]], seconds: float) -> tupl
 
 
 async def compare(
-    title: str, ways: Mapping[str, Callable[[], Awaitable[object]]]
+    title: str, ways: Mapping[str, Callable[[], Awaitable[object]]], size: Size
 ) -> dict[str, float]:
     """Take turns, print medians, give each way's rate as a share of the first's."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
     tails: dict[str, list[float]] = {name: [] for name in ways}
     for call in ways.values():
-        await rate_of(call, _TURN)  # warms up
-    for turn in range(_TURNS):
+        await rate_of(call, size.turn)  # warms up
+    for turn in range(size.turns):
         for name in list(ways)[:: 1 if turn % 2 else -1]:
-            rate, tail = await rate_of(ways[name], _TURN)
+            rate, tail = await rate_of(ways[name], size.turn)
             rates[name].append(rate)
             tails[name].append(tail)
     first = next(iter(ways))
@@ -102,7 +115,7 @@ async def compare(
     return shares
 
 
-async def reads(dsn: str, redis: Redis, ids: Sequence[UUID]) -> list[float]:
+async def reads(dsn: str, redis: Redis, ids: Sequence[UUID], size: Size) -> list[float]:
     """Both distributions; what the cache makes of the coalescer's rate."""
     pool = Pool(dsn, PoolSettings(max_size=10, application_name="bench"))
     await pool.start()
@@ -127,7 +140,7 @@ async def reads(dsn: str, redis: Redis, ids: Sequence[UUID]) -> list[float]:
                 "coalescer alone": partial(_get, plain.get, _cycle(order)),
                 "with the cache": partial(_get, cached.get, _cycle(order)),
             }
-            ratios.append((await compare(title, ways))["with the cache"])
+            ratios.append((await compare(title, ways, size))["with the cache"])
         print(f"\nThe cache: {cache.stats}\n")
         return ratios
     finally:
@@ -150,7 +163,7 @@ async def _get(get: Callable[[UUID], Awaitable[Record]], following: Callable[[],
     await get(following())
 
 
-async def limits(redis: Redis) -> None:
+async def limits(redis: Redis, size: Size) -> None:
     """What a take costs a request: of one caller, of a hundred; alone and with 64 at once."""
     local = RateLimiter(SystemClock(), rate=1e6)
     shared = SharedLimiter(redis, local, rate=1e6)
@@ -168,30 +181,29 @@ async def limits(redis: Redis) -> None:
             "local limit": partial(locally, _cycle(order)),
             "shared limit": partial(together, _cycle(order)),
         }
-        await compare(title, ways)
+        await compare(title, ways, size)
         began, before = process_time(), shared.stats.calls
-        await rate_of(ways["shared limit"], _TURN)
+        await rate_of(ways["shared limit"], size.turn)
         spent = (process_time() - began) / (shared.stats.calls - before)
         print(f"\n{title}: {spent * 1e6:.1f} µs of this process a shared take\n")
     print(f"The shared limit: {shared.stats}, {shared.fallbacks} decided locally")
     await shared.stop()
 
 
-async def main() -> None:
+async def main(size: Size) -> None:
     """Everything."""
     with scratch() as folder:
         async with (
             running_database(folder / "postgres") as database,
             running_redis(folder) as url,
         ):
-            world = await database.seed()
+            world = await database.seed(size.seeded)
             redis = Redis(url, SilentLog(), SystemClock(), timeout=1.0)
             await redis.start()
             print("| reads | way | per second | p99 ms | ratio |\n|---|---|---|---|---|")
-            ratios = await reads(
-                database.dsn, redis, [UUID(each) for each in world.records[:20_000]]
-            )
-            await limits(redis)
+            ids = [UUID(each) for each in world.records[: size.records]]
+            ratios = await reads(database.dsn, redis, ids, size)
+            await limits(redis, size)
             await redis.stop()
     verdict = "pays" if min(ratios) > 1.1 else "does not pay"  # noqa: PLR2004 - a clear gain
     print(f"\nBeside the coalescer the cache {verdict} here.")
@@ -199,4 +211,4 @@ async def main() -> None:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.exit(runner.run(main()))
+        sys.exit(runner.run(main(QUICK if "--quick" in sys.argv else Size())))

@@ -1,8 +1,8 @@
 """What is measured: each case's requests, drawn once and sent by everybody alike.
 
 Invariant: the same seed gives the same requests, so each server and each round gets the same load.
-A plan holds 20,000 requests, which are sent in turn and again from the start. ``service`` takes
-the `CASES` and gives each its `World`, the ids that ``database`` put in.
+A plan holds 20,000 requests, which are sent in turn and again from the start. `World` has the ids
+that ``database`` put in.
 """
 
 import json
@@ -55,25 +55,32 @@ CASES = (
 
 
 def new_plan(
-    case: Case, world: World, *, port: int, token: str, connections: int, seconds: float
+    case: Case,
+    world: World,
+    *,
+    port: int,
+    token: str,
+    connections: int,
+    seconds: float,
+    drawn: int = DRAWN,
 ) -> Plan:
     """The load of a case on one server."""
     draw = random.Random(_SEED)  # noqa: S311 - a load, not a secret
     targets, bodies = ["/api/v1/transfers"], list[str]()
     match case.name:
         case "get-uniform":
-            targets = _paths(draw.choices(world.records, k=DRAWN))
+            targets = _paths(draw.choices(world.records, k=drawn))
         case "get-zipf":
-            targets = _paths(zipf(draw, world.records, DRAWN))
+            targets = _paths(zipf(draw, world.records, drawn))
         case "list":
             targets = ["/api/v1/records?limit=20"]
         case "post":
-            targets, bodies = ["/api/v1/records"], [_record(draw, n) for n in range(DRAWN)]
+            targets, bodies = ["/api/v1/records"], [_record(draw, n) for n in range(drawn)]
         case "transfer-uniform":
-            bodies = [_transfer(draw, world.accounts) for _ in range(DRAWN)]
+            bodies = [_transfer(draw, world.accounts) for _ in range(drawn)]
         case _:
             hot = world.accounts[:HOT_ACCOUNTS]
-            bodies = [_transfer(draw, hot) for _ in range(DRAWN)]
+            bodies = [_transfer(draw, hot) for _ in range(drawn)]
     return Plan(
         port=port,
         targets=targets,

@@ -4,7 +4,8 @@ In process and one call at a time, the two taking turns by the hundred on the sa
 what slows one slows both. ``with`` is what a repository does: one ``= ANY`` for the keys at hand.
 Two baselines: the same ``= ANY`` statement with one key (what the bar compares: the coalescer's own
 cost) and a plain ``id = $1``. ``python bench/coalesce.py DATABASE_URL`` reads the first record's id
-and prints one JSON line, in microseconds. Used by ``service``.
+and prints one JSON line, in microseconds; ``--quick`` only looks whether it works. ``service`` runs
+it.
 """
 
 import asyncio
@@ -21,21 +22,21 @@ import uvloop
 from paceline.coalesce import ReadCoalescer
 from paceline.postgres import Pool, PoolSettings
 
-_BLOCK, _BLOCKS = 100, 60
+_BLOCK, _BLOCKS, _QUICK_BLOCKS = 100, 60, 1
 
 
-async def measure(database_url: str) -> dict[str, float]:
+async def measure(database_url: str, blocks: int) -> dict[str, float]:
     """Medians of a call in µs, and ratios that are medians of each block's own."""
     pool = Pool(database_url, PoolSettings(max_size=2, min_size=1, application_name="bench"))
     await pool.start()
     try:
         ids = [row["id"] for row in await pool.fetch("SELECT id FROM records LIMIT 1000")]
-        return await _compare(pool, ids)
+        return await _compare(pool, ids, blocks)
     finally:
         await pool.stop()
 
 
-async def _compare(pool: Pool, ids: Sequence[UUID]) -> dict[str, float]:
+async def _compare(pool: Pool, ids: Sequence[UUID], blocks: int) -> dict[str, float]:
     async def fetch(keys: Sequence[UUID]) -> Mapping[UUID, object]:
         rows = await pool.fetch(
             "SELECT id, name, metadata, data, version, created_at, updated_at"
@@ -58,7 +59,7 @@ async def _compare(pool: Pool, ids: Sequence[UUID]) -> dict[str, float]:
     ways = {"coalesced": coalescer.call, "any": any_of_one, "by_id": by_id}
     times: dict[str, list[float]] = {name: [] for name in ways}
     next_id = cycle(ids).__next__
-    for number in range(_BLOCKS + 3):
+    for number in range(blocks + 3):
         order = list(ways)[number % 3 :] + list(ways)[: number % 3]
         for name in order:
             seconds = await _block(ways[name], next_id)
@@ -86,4 +87,5 @@ async def _block(way: Callable[[UUID], Awaitable[object]], next_id: Callable[[],
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.stdout.write(json.dumps(runner.run(measure(sys.argv[1]))) + "\n")
+        number = _QUICK_BLOCKS if "--quick" in sys.argv else _BLOCKS
+        sys.stdout.write(json.dumps(runner.run(measure(sys.argv[1], number))) + "\n")

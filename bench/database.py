@@ -105,6 +105,7 @@ class Database:
     ) -> None:
         self.dsn = dsn
         self.postmaster = postmaster
+        self._records = RECORDS
         self._session = session
         self._log = server_log
 
@@ -115,27 +116,29 @@ class Database:
             raise SystemExit(f"not durable: {found}")
         return found | {"server_version": str(await self._session.fetchval("SHOW server_version"))}
 
-    async def seed(self) -> World:
+    async def seed(self, records: int = RECORDS) -> World:
         """Bring the schema up and fill the tables."""
+        self._records = records
         await SchemaUpgrade(self.dsn, SERVICE.get_migrations()).start()
         await self._session.execute("SET lock_timeout = '10s'; SET statement_timeout = '120s'")
         # The ledger's triggers forbid what a bench must do between cases: empty it.
         await self._session.execute("SET session_replication_role = replica")
         await self._session.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         await self.count_statements(on=False)
-        await self._session.execute(_SEED_RECORDS, RECORDS)
+        await self._session.execute(_SEED_RECORDS, records)
         await self._session.execute(_SEED_ACCOUNTS, ACCOUNTS, OWNER, BALANCE)
         await self._session.execute("VACUUM ANALYZE")
         await self._session.execute("CHECKPOINT")
-        records = await self._session.fetch("SELECT id::text FROM records ORDER BY id")
-        accounts = await self._session.fetch("SELECT id::text FROM accounts ORDER BY id")
-        return World([row[0] for row in records], [row[0] for row in accounts])
+        record_ids = await self._session.fetch("SELECT id::text FROM records ORDER BY id")
+        account_ids = await self._session.fetch("SELECT id::text FROM accounts ORDER BY id")
+        return World([row[0] for row in record_ids], [row[0] for row in account_ids])
 
     async def reset(self, table: str | None) -> None:
         """Leave only the seed in the tables that a case writes, as good as new."""
         if table == "records":
             await self._session.execute(
-                "DELETE FROM records WHERE created_at > to_timestamp(1767225600 + $1::int)", RECORDS
+                "DELETE FROM records WHERE created_at > to_timestamp(1767225600 + $1::int)",
+                self._records,
             )
             await self._session.execute("VACUUM ANALYZE records")
         elif table == "transfers":
@@ -154,7 +157,8 @@ class Database:
         await self._until_quiet()
         problems: list[str] = []
         if table == "records":
-            rows = int(await self._session.fetchval("SELECT count(*) FROM records")) - RECORDS
+            rows = int(await self._session.fetchval("SELECT count(*) FROM records"))
+            rows -= self._records
         else:
             rows = int(await self._session.fetchval("SELECT count(*) FROM transfers"))
             total = int(await self._session.fetchval("SELECT sum(balance) FROM accounts"))

@@ -110,7 +110,7 @@ def serving(case: Case, token: str) -> Generator[int]:
 
 
 def measure(port: int, token: str, connections: int, seconds: float) -> dict[str, float]:
-    """Load a server for some seconds."""
+    """Load a server for some seconds. Errors: SystemExit when it does not answer as it should."""
     plan = Plan(
         port, ["/hello/42"], connections, seconds, [f"Authorization: Bearer {token}"], spin=True
     )
@@ -119,6 +119,8 @@ def measure(port: int, token: str, connections: int, seconds: float) -> dict[str
         check=True, stdout=subprocess.PIPE, input=json.dumps(asdict(plan)).encode(),
     ).stdout  # fmt: skip
     result = Result(**json.loads(output))
+    if result.errors or not result.acknowledged:
+        raise SystemExit(f"the server on port {port}: {result}")
     rate = result.requests / result.seconds
     return {"rps": rate, "p50": result.p50, "p99": result.p99, "errors": result.errors}
 
@@ -143,7 +145,8 @@ def table(results: dict[Case, list[dict[str, float]]]) -> str:
 
 def ratio(runs: list[dict[str, float]], others: list[dict[str, float]]) -> float:
     """How many times faster, round by round: what slows a round slows both."""
-    return median(run["rps"] / other["rps"] for run, other in zip(runs, others, strict=True))
+    pairs = zip(runs, others, strict=True)
+    return median(run["rps"] / max(1.0, other["rps"]) for run, other in pairs)
 
 
 def main() -> None:
@@ -152,16 +155,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15, help="over all servers")
     parser.add_argument("--seconds", type=float, default=1.5, help="of load for each in a round")
     parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--quick", action="store_true", help="3 rounds, nothing written")
+    parser.add_argument("--quick", action="store_true", help="in seconds, nothing written")
     options = parser.parse_args()
-    rounds = 3 if options.quick else options.rounds
+    rounds, seconds = (1, 0.3) if options.quick else (options.rounds, options.seconds)
     token = issue_token(SECRET, subject="bench", scopes=["bench"], expiry=3600, clock=SystemClock())
     results: dict[Case, list[dict[str, float]]] = {case: [] for case in CASES}
     with ExitStack() as stack:
         ports = {case: stack.enter_context(serving(case, token)) for case in CASES}
         for number in range(rounds + 1):
             for case in CASES:
-                result = measure(ports[case], token, options.connections, options.seconds)
+                result = measure(ports[case], token, options.connections, seconds)
                 if number:  # the first round warms up
                     results[case].append(result)
             sys.stderr.write(f"round {number} of {rounds}\n")
@@ -169,7 +172,7 @@ def main() -> None:
     sys.stdout.write(text)
     head = (
         f"`make bench`: one process on one core, load on the other, {options.connections} "
-        f"connections, {rounds} rounds of {options.seconds:g} s each in turn, medians. "
+        f"connections, {rounds} rounds of {seconds:g} s each in turn, medians. "
         f"Machine: {os.cpu_count()} cores, Linux, Python {sys.version.split()[0]}.\n\n"
     )
     if not options.quick:

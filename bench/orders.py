@@ -5,7 +5,7 @@ PostgreSQL, and take turns. *Throughput*: all messages wait in the stream, the w
 the orders decided between a tenth and the end are counted over time, so its start-up is not.
 *Latency*: messages are published at half that rate at most, and each one's time runs to its commit
 as PostgreSQL's clock has it. After each turn every order must be decided, the money conserved.
-Writes ``bench/results/orders.md``. Run it with ``make bench-orders``.
+Writes ``bench/results/orders.md``, not with ``--quick``. Run it with ``make bench-orders``.
 """
 
 import argparse
@@ -25,7 +25,17 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from database import ACCOUNTS, BALANCE, OWNER, Database, Progress, running_database, say, scratch
+from database import (
+    ACCOUNTS,
+    BALANCE,
+    OWNER,
+    RECORDS,
+    Database,
+    Progress,
+    running_database,
+    say,
+    scratch,
+)
 from load import quantile
 from servers import Skipped, build_go
 
@@ -77,17 +87,37 @@ class Turn:
     problems: list[str]
 
 
+@dataclass(frozen=True)
+class Size:
+    """How much is measured: rounds, orders in each, seconds of load for their latency.
+
+    ``records``: how many the database holds besides.
+    """
+
+    rounds: int
+    orders: int
+    seconds: float = _LATENCY_SECONDS
+    records: int = RECORDS
+
+
+QUICK = Size(1, 300, seconds=0.5, records=1_000)
+
+
 class Bench:
     """The database, the queue, and the orders that go through them."""
 
-    def __init__(self, session: asyncpg.Connection, bus: NatsBus, accounts: Sequence[str]) -> None:
+    def __init__(
+        self, session: asyncpg.Connection, bus: NatsBus, accounts: Sequence[str], size: Size
+    ) -> None:
+        self._size = size
         self._session = session
         self._bus = bus
         self._accounts = [UUID(text) for text in accounts]
         self._draw = random.Random(3)  # noqa: S311 - a load, not a secret
 
-    async def turn(self, worker: Worker, count: int) -> Turn:
+    async def turn(self, worker: Worker) -> Turn:
         """Throughput, then latency at half of it."""
+        count = self._size.orders
         await self._reset()
         await self._publish(await self._insert(count))
         async with running(worker):
@@ -158,7 +188,7 @@ class Bench:
     async def _latencies(self, rate: float) -> list[float]:
         """From publishing to the commit, in seconds, in order, at ``rate`` orders a second."""
         warm = await self._insert(100)
-        orders = await self._insert(int(rate * _LATENCY_SECONDS))
+        orders = await self._insert(int(rate * self._size.seconds))
         await self._publish(warm)
         async with asyncio.timeout(_PATIENCE):
             while await self._decided() < len(warm):  # noqa: ASYNC110 - only the database knows
@@ -224,42 +254,42 @@ def workers(database_url: str, nats_url: str) -> list[Worker]:
     return found
 
 
-async def measure(rounds: int, count: int, folder: Path) -> str:
-    """The whole bench. Gives the report."""
+async def measure(size: Size, folder: Path) -> dict[str, list[Turn]]:
+    """The whole bench. Gives the turns of each worker, by its title."""
     engine = NatsEngine(Progress(), data_dir=folder / "nats", progress=say)
     await engine.start()
     try:
         async with running_database(folder / "db", track_commit_timestamp="on") as database:
-            return await _measure(database, engine.url, rounds, count)
+            return await _measure(database, engine.url, size)
     finally:
         await engine.stop()
 
 
-async def _measure(database: Database, nats_url: str, rounds: int, count: int) -> str:
-    world = await database.seed()
+async def _measure(database: Database, nats_url: str, size: Size) -> dict[str, list[Turn]]:
+    world = await database.seed(size.records)
     session = await connect(database.dsn)
     await session.execute("SET session_replication_role = replica")  # tables are append-only
     bus = NatsBus(nats_url, Progress(), streams=[ORDERS])
     await bus.start()
     turns: dict[str, list[Turn]] = {}
     try:
-        bench = Bench(session, bus, world.accounts)
-        for number in range(rounds):
+        bench = Bench(session, bus, world.accounts, size)
+        for number in range(size.rounds):
             for worker in workers(database.dsn, nats_url):
-                turn = await bench.turn(worker, count)
+                turn = await bench.turn(worker)
                 turns.setdefault(worker.title, []).append(turn)
                 say(f"round {number + 1}: {worker.title}: {turn}")
     finally:
         await bus.stop()
         await session.close()
-    return report(turns, rounds, count)
+    return turns
 
 
-def report(turns: dict[str, list[Turn]], rounds: int, count: int) -> str:
+def report(turns: dict[str, list[Turn]], size: Size) -> str:
     """The table, as Markdown."""
     head = (
-        f"`make bench-orders`: {count:,} orders of 10,000 accounts, {rounds} rounds in turn,"
-        f" medians; {os.cpu_count()} cores shared with PostgreSQL and NATS (`sync_interval:"
+        f"`make bench-orders`: {size.orders:,} orders of 10,000 accounts, {size.rounds} rounds in"
+        f" turn, medians; {os.cpu_count()} cores shared with PostgreSQL and NATS (`sync_interval:"
         " always`). Latency: from publishing to the commit, at half the throughput, at most"
         f" {_MOST:,.0f}/s."
     )
@@ -287,14 +317,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--orders", type=int, default=20_000, help="in each round")
-    parser.add_argument("--quick", action="store_true", help="1 round of 2,000, unwritten")
+    parser.add_argument("--quick", action="store_true", help="in seconds, nothing written")
     options = parser.parse_args()
-    rounds, count = (1, 2000) if options.quick else (options.rounds, options.orders)
+    size = QUICK if options.quick else Size(options.rounds, options.orders)
     with scratch() as folder:
-        text = asyncio.run(measure(rounds, count, folder))
+        turns = asyncio.run(measure(size, folder))
+    text = report(turns, size)
     sys.stdout.write(text)
     if not options.quick:
         (HERE / "results/orders.md").write_text(text)
+    if any(turn.problems for each in turns.values() for turn in each):
+        raise SystemExit("orders undecided, paid twice, or money made: see the table")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ sustainable rate (0.8 of the peak), a while at five times that, and a while at t
 again. Server and PostgreSQL have one core and the load the other, so that the load is not what
 gives way; it says how late it was. The bars: goodput at least 0.8 of the peak, p99 of what was
 accepted at most 3 times the normal one, memory bounded, well again within 2 s. A page of 20 records
-is asked for, for a GET by id is so cheap that this load could not send five times as many. Run by
-``make overload``; read ``open_load`` next.
+is asked for, for a GET by id is so cheap that this load could not send five times as many. Writes
+``bench/results/overload.{md,json}``, not with ``--quick`` or ``--only``. Run by ``make overload``.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from cases import CASES, World, new_plan
-from database import OWNER, Database, running_database, say, scratch
+from database import OWNER, RECORDS, Database, running_database, say, scratch
 from load import Plan, Result
 from open_load import BIN
-from servers import FASTAPI, GO, OURS, PEERS, Peer, Server, Skipped, cpu_seconds, started
+from servers import FASTAPI, GO, OURS, PEERS, Failed, Peer, Server, Skipped, cpu_seconds, started
 
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
@@ -116,7 +116,10 @@ class Run:
 class Overload:
     """The bench on one database."""
 
-    def __init__(self, database: Database, world: World, seconds: Sequence[float]) -> None:
+    def __init__(
+        self, database: Database, world: World, seconds: Sequence[float], closed: float
+    ) -> None:
+        self._closed_seconds = closed
         self._database = database
         self._world = world
         self._seconds = seconds
@@ -132,12 +135,13 @@ class Overload:
             server = await stack.enter_async_context(
                 started(peer, self._database.dsn, self._secret)
             )
-            await self._closed(server, _WARM)
+            seconds = self._closed_seconds
+            await self._closed(server, seconds)
             used = self._cpu(server)
-            rates = [await self._closed(server, _WARM) for _ in range(3)]
-            cost = (self._cpu(server) - used) / (sum(rates) * _WARM)
+            rates = [await self._closed(server, seconds) for _ in range(3)]
+            cost = (self._cpu(server) - used) / max(sum(rates) * seconds, 1.0)
             await asyncio.sleep(1)
-            return await self._open(server, max(rates), cost)
+            return await self._open(server, max(*rates, 1.0), cost)
 
     def _cpu(self, server: Server) -> float:
         return server.cpu_seconds() + cpu_seconds([self._database.postmaster])
@@ -147,6 +151,8 @@ class Overload:
             _run, "load.py", asdict(self._plan(server, _CLOSED, seconds))
         )
         result = Result(**told)
+        if not result.acknowledged:
+            raise Failed(f"{server.peer.title} answers nothing: {result}")
         if result.errors:
             say(f"{server.peer.title}: {result.statuses} {result.broken} in the closed loop")
         return result.requests / result.seconds
@@ -279,19 +285,24 @@ def _bars(run: Run) -> list[str]:
 
 
 async def measure(
-    peers: Sequence[Peer], seconds: Sequence[float], folder: Path
+    peers: Sequence[Peer],
+    seconds: Sequence[float],
+    closed: float,
+    folder: Path,
+    records: int = RECORDS,
 ) -> tuple[list[Run], list[str]]:
-    """Every server in turn."""
+    """Every server in turn, each for ``closed`` seconds to find its peak. Errors: `Failed`."""
     runs, skipped = list[Run](), list[str]()
     if (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {_SERVER_CORE})  # servers and PostgreSQL inherit it
     async with running_database(folder / "db") as database:
-        bench = Overload(database, await database.seed(), seconds)
+        bench = Overload(database, await database.seed(records), seconds, closed)
         for peer in peers:
             try:
                 run = await bench.run(peer)
             except Skipped as reason:
                 skipped.append(f"{peer.title}: {reason}")
+                say(f"SKIPPED {peer.title}: {reason}")
                 continue
             runs.append(run)
             say(report([run], [], "").strip().splitlines()[2] + f" late {run.late_p99_ms:.1f} ms")
@@ -303,11 +314,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0, help="of overload, for each server")
     parser.add_argument("--only", nargs="*", default=[], help="these servers, by key; unwritten")
+    parser.add_argument("--quick", action="store_true", help="in seconds, nothing written")
     options = parser.parse_args()
+    closed, records = _WARM, RECORDS
+    if options.quick:
+        options.seconds, closed, records = 0.5, 0.3, 2_000
     peers = [peer for peer in TAKING_PART if not options.only or peer.key in options.only]
     seconds = (options.seconds, options.seconds, 0.6 * options.seconds)
     with scratch() as folder:
-        runs, skipped = asyncio.run(measure(peers, seconds, folder))
+        runs, skipped = asyncio.run(measure(peers, seconds, closed, folder, records))
     head = (
         f"`make overload`: a page of 20 records, {options.seconds:g} s at the sustainable rate"
         f" ({SUSTAINABLE:g} of the peak), as long at {FACTOR} times that, and again at the"
@@ -316,7 +331,7 @@ def main() -> None:
     )
     text = report(runs, skipped, head)
     sys.stdout.write(text)
-    if not options.only:
+    if not (options.only or options.quick):
         results = HERE / "results"
         results.mkdir(exist_ok=True)
         (results / "overload.md").write_text(text)

@@ -3,13 +3,14 @@
 Draws ``bench/results/service.json``, which ``service`` wrote, into ``service.svg`` beside it: on
 top the cases at 64 connections, one bar a server; below, for the cases that were swept, requests
 a second and p99 over the number of connections. With ``overload`` as its argument it draws what
-``overload`` wrote, second by second. Measures nothing. Run by ``make bench`` and ``make overload``.
+``overload`` wrote, second by second. ``--quick`` draws both and keeps neither. Measures nothing.
 """
 
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib as mpl
@@ -115,7 +116,18 @@ def _lines(axes: Any, points: Sequence[Point], what: str) -> None:
     axes.grid(visible=True, alpha=0.3)
 
 
+def figures(name: str) -> list[Point]:
+    """What a bench wrote."""
+    found: list[Point] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
 if __name__ == "__main__":
     name = sys.argv[1] if len(sys.argv) > 1 else "service"
-    drawing = {"service": draw, "overload": draw_overload}[name]
-    drawing(json.loads((RESULTS / f"{name}.json").read_text()), RESULTS / f"{name}.svg")
+    drawings = {"service": draw, "overload": draw_overload}
+    if name == "--quick":
+        with TemporaryDirectory() as folder:
+            for each, drawing in drawings.items():
+                drawing(figures(each), Path(folder) / f"{each}.svg")
+    else:
+        drawings[name](figures(name), RESULTS / f"{name}.svg")

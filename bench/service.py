@@ -4,8 +4,9 @@ All servers are up; for each case they take turns, in rounds, so that what slows
 everybody. Before a turn that writes, the tables are as they were seeded; after it, every
 acknowledged write must be there exactly once. Everything shares all cores: server, PostgreSQL and
 load. Prints a table of medians, writes it to ``bench/results/service.{md,json}``, and compares it
-with the bars. A peer that is absent or answers otherwise is skipped, and the table says why. Run
-it with ``make bench``; read ``cases``, ``servers``, ``database``, ``contract``.
+with the bars. A peer whose toolchain is absent is skipped, and the table says why; one that does
+not start or answers otherwise ends the bench. ``--quick`` does all of it in small numbers and
+writes nothing. Run it with ``make bench``.
 """
 
 import argparse
@@ -22,18 +23,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cases import CASES, MAIN_CONNECTIONS, Case, World, new_plan
+from cases import CASES, DRAWN, MAIN_CONNECTIONS, Case, World, new_plan
 from contract import Answer, answers, differences
-from database import OWNER, Database, running_database, say, scratch
+from database import OWNER, RECORDS, Database, running_database, say, scratch
 from load import Result
-from servers import PEERS, Server, Skipped, cpu_seconds, started
+from servers import ALONE, OURS, PEERS, Failed, Server, Skipped, cpu_seconds, started
 
 from paceline.auth import issue_token
 from paceline.clock import SystemClock
 
 HERE = Path(__file__).parent
 SCOPES = ["records:read", "records:write", "transfers:write"]
-_WARM = 0.7
+_ALL_ITS_OWN = 0.99  # statements a GET where nothing is coalesced, of which each needs one
 _HEAD = (
     "| server | connections | requests/s | range | p50 ms | p99 ms | max ms"
     " | server CPU µs | Postgres CPU µs | statements a request | errors | deadlocks |"
@@ -81,11 +82,31 @@ def p99_of(turn: Turn) -> float:
     return turn.result.p99
 
 
+@dataclass(frozen=True)
+class Size:
+    """How much is measured: rounds, and seconds of load in each turn and to warm up.
+
+    ``drawn``: requests of a plan. ``connections``: in every case, instead of its own.
+    """
+
+    rounds: int
+    seconds: float
+    warm: float = 0.7
+    records: int = RECORDS
+    drawn: int = DRAWN
+    connections: int | None = None
+
+
+# Few connections: at many, transfers between hot accounts keep the peers waiting for many seconds.
+QUICK = Size(1, 0.1, warm=0.1, records=2_000, drawn=200, connections=4)
+
+
 class Bench:
     """The servers that take part, and their database."""
 
-    def __init__(self, database: Database, world: World) -> None:
+    def __init__(self, database: Database, world: World, size: Size) -> None:
         self.database = database
+        self.size = size
         self.world = world
         self.secret = secrets.token_urlsafe(48)
         self.token = issue_token(
@@ -95,7 +116,7 @@ class Bench:
         self.findings = Findings()
 
     async def admit(self, stack: AsyncExitStack) -> None:
-        """Start everybody, and keep who answers as the first, ours, does."""
+        """Start everybody; all must answer as the first, ours, does. Errors: `Failed`."""
         ours: dict[str, Answer] | None = None
         for peer in PEERS:
             try:
@@ -104,43 +125,43 @@ class Bench:
                 )
             except Skipped as reason:
                 self.findings.skipped.append(f"{peer.title}: {reason}")
+                say(f"SKIPPED {peer.title}: {reason}")
                 continue
             await self.database.reset("transfers")
             told = await asyncio.to_thread(answers, server.url, self.token, self.world)
             ours = ours or told
             if other := differences(ours, told):
-                self.findings.skipped.append(f"{peer.title} answers otherwise: {other}")
-            else:
-                self.servers.append(server)
-        for line in self.findings.skipped:
-            say(f"SKIPPED {line}")
+                raise Failed(f"{peer.title} answers otherwise: {other}")
+            self.servers.append(server)
         await self.database.reset("records")
         await self.database.reset("transfers")
 
     async def warm_up(self) -> None:
         """A short load of each case on each server, in which statements are counted."""
         await self.database.count_statements(on=True)
+        connections = self.size.connections or MAIN_CONNECTIONS
         for case in CASES:
             for server in self.taking_part(case):
                 before = await self.database.statements()
-                turn = await self._turn(case, server, MAIN_CONNECTIONS, _WARM)
+                turn = await self._turn(case, server, connections, self.size.warm)
                 used = await self.database.statements() - before
                 answered = max(1, turn.result.acknowledged)
                 self.findings.statements[case.name, server.peer.key] = used / answered
+                if server.peer is ALONE and used / answered < _ALL_ITS_OWN:
+                    raise Failed(f"{ALONE.title}: {used} statements for {answered} GETs")
         await self.database.count_statements(on=False)
 
     def taking_part(self, case: Case) -> list[Server]:
         """Who has this case."""
         return [one for one in self.servers if not one.peer.cases or case.name in one.peer.cases]
 
-    async def round(self, seconds: float, sweep: tuple[int, ...]) -> None:
+    async def round(self) -> None:
         """Each case, at each number of connections, on each server in turn."""
         for case in CASES:
-            for connections in case.connections:
-                if connections not in sweep:
-                    continue
+            only = self.size.connections
+            for connections in case.connections if only is None else (only,):
                 for server in self.taking_part(case):
-                    turn = await self._turn(case, server, connections, seconds)
+                    turn = await self._turn(case, server, connections, self.size.seconds)
                     key = case.name, server.peer.key, connections
                     self.findings.turns.setdefault(key, []).append(turn)
                     rate = f"{rate_of(turn):,.0f}/s, p99 {turn.result.p99:.1f} ms"
@@ -150,7 +171,7 @@ class Bench:
         await self.database.reset(case.table)
         plan = new_plan(
             case, self.world, port=server.port, token=self.token, connections=connections,
-            seconds=seconds,
+            seconds=seconds, drawn=self.size.drawn,
         )  # fmt: skip
         deadlocks = self.database.deadlocks()
         used, postgres = server.cpu_seconds(), cpu_seconds([self.database.postmaster])
@@ -178,10 +199,13 @@ def table(findings: Findings) -> str:
             _HEAD,
             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         ]  # fmt: skip
-        for connections in case.connections:
-            for key, title in titles.items():
-                if (case.name, key, connections) in findings.turns:
-                    lines.append(_row(findings, (case.name, key, connections), title))
+        measured = sorted({place[2] for place in findings.turns if place[0] == case.name})
+        lines += [
+            _row(findings, (case.name, key, connections), title)
+            for connections in measured
+            for key, title in titles.items()
+            if (case.name, key, connections) in findings.turns
+        ]
         lines.append("")
     return "\n".join(lines)
 
@@ -280,21 +304,37 @@ def figures(findings: Findings) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-async def measure(
-    rounds: int, seconds: float, sweep: tuple[int, ...], folder: Path
-) -> tuple[str, list[dict[str, Any]]]:
-    """The whole bench. Gives the report, and the figures for a plot."""
+def wrong(findings: Findings) -> list[str]:
+    """What must not be: writes lost or doubled, a server that answers nothing, an error of ours.
+
+    Errors of a peer's stand in the table: at 64 connections to hot accounts each of them has some.
+    """
+    lines: list[str] = []
+    for (case, server, connections), turns in findings.turns.items():
+        problems = [problem for turn in turns for problem in turn.problems]
+        if not all(turn.result.acknowledged for turn in turns):
+            problems.append("NO ANSWER")
+        errors = sum(turn.result.errors for turn in turns)
+        if errors and server.startswith(OURS.key):
+            problems.append(f"{errors} ERRORS")
+        lines += [f"{case}, {server}, {connections} connections: {text}" for text in problems]
+    return lines
+
+
+async def measure(size: Size, folder: Path) -> tuple[str, Findings]:
+    """The whole bench. Gives the report, and what it was made of."""
     async with running_database(folder / "db") as database, AsyncExitStack() as stack:
         settings = await database.settings()
-        bench = Bench(database, await database.seed())
+        bench = Bench(database, await database.seed(size.records), size)
         await bench.admit(stack)
         await bench.warm_up()
-        for number in range(rounds):
-            say(f"round {number + 1} of {rounds}")
-            await bench.round(seconds, sweep)
-        bench.findings.single = await asyncio.to_thread(_run, "coalesce.py", "", database.dsn)
+        for number in range(size.rounds):
+            say(f"round {number + 1} of {size.rounds}")
+            await bench.round()
+        few = ["--quick"] if size is QUICK else []
+        bench.findings.single = await asyncio.to_thread(_run, "coalesce.py", "", database.dsn, *few)
     head = (
-        f"`make bench`: {rounds} rounds of {seconds:g} s in turn, medians;"
+        f"`make bench`: {size.rounds} rounds of {size.seconds:g} s in turn, medians;"
         f" {os.cpu_count()} cores"
         f" shared by server, PostgreSQL {settings['server_version']} (fsync and synchronous_commit"
         f" on) and the load. Python {sys.version.split()[0]}.\n\n"
@@ -306,7 +346,7 @@ async def measure(
         "The coalescer by itself, in process, one call at a time (`bench/coalesce.py`):"
         f" {single}.\n\n## Cases\n\n{table(bench.findings)}"
     )
-    return text, figures(bench.findings)
+    return text, bench.findings
 
 
 def _run(script: str, text: str, *arguments: str) -> dict[str, Any]:
@@ -324,17 +364,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="over all servers")
     parser.add_argument("--seconds", type=float, default=2.0, help="of load in each turn")
-    parser.add_argument("--quick", action="store_true", help="1 round, 64 connections, unwritten")
+    parser.add_argument("--quick", action="store_true", help="in seconds, nothing written")
     options = parser.parse_args()
-    sweep = (MAIN_CONNECTIONS,) if options.quick else (1, 16, 64, 256)
-    rounds = 1 if options.quick else options.rounds
+    size = QUICK if options.quick else Size(options.rounds, options.seconds)
     with scratch() as folder:
-        text, points = asyncio.run(measure(rounds, options.seconds, sweep, folder))
+        text, findings = asyncio.run(measure(size, folder))
     sys.stdout.write(text)
     if not options.quick:
         (HERE / "results").mkdir(exist_ok=True)
         (HERE / "results/service.md").write_text(text)
-        (HERE / "results/service.json").write_text(json.dumps(points, indent=1) + "\n")
+        (HERE / "results/service.json").write_text(json.dumps(figures(findings), indent=1) + "\n")
+    if problems := wrong(findings):
+        raise SystemExit("\n".join(problems))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 Cold is an empty data folder (PostgreSQL's cluster is made), warm is the same folder again. Memory
 is the service process alone, after 100 requests: resident set and proportional set (shared pages
-divided among their users). Medians; prints a table. ``python bench/startup.py [RUNS]``.
+divided among their users). Prints a table of the medians of 5 runs, or of one with ``--quick``.
+``python bench/startup.py [RUNS]``.
 """
 
+import argparse
 import re
 import signal
 import subprocess
@@ -71,4 +73,8 @@ def main(runs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=int, nargs="?", default=5)
+    parser.add_argument("--quick", action="store_true", help="one run")
+    options = parser.parse_args()
+    main(1 if options.quick else options.runs)

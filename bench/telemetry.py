@@ -3,7 +3,7 @@
 Every server runs twice, without telemetry and with traces (one in ten, exported over OTLP to a
 collector of ours that counts and forgets) and metrics. All take turns, in rounds; ratios are taken
 round by round. Prints a table of medians and writes it to ``bench/results/telemetry.md`` unless
-``--quick``. Read ``service`` for the whole bench, ``peers/telemetry`` and ``peers/go`` for theirs.
+``--quick``. The peers' telemetry is in ``peers/telemetry.py`` and ``peers/go/telemetry.go``.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 
 from cases import CASES, MAIN_CONNECTIONS, World, new_plan
-from database import OWNER, Database, running_database, say, scratch
+from database import OWNER, RECORDS, Database, running_database, say, scratch
 from load import Result
 from servers import FASTAPI, GO, OURS_TWO, Peer, Server, Skipped, started
 
@@ -95,8 +95,8 @@ class Contest:
         self.entrants: list[Entrant] = []
         self.skipped: list[str] = []
 
-    async def admit(self, stack: AsyncExitStack, collector: str) -> None:
-        """Start everybody twice, and warm them up."""
+    async def admit(self, stack: AsyncExitStack, collector: str, seconds: float) -> None:
+        """Start everybody twice, and warm them up for so long, or less."""
         for peer in PEERS:
             for telemetry in ("", collector):
                 try:
@@ -105,18 +105,19 @@ class Contest:
                     )
                 except Skipped as reason:
                     self.skipped.append(f"{peer.title}: {reason}")
+                    say(f"SKIPPED {peer.title}: {reason}")
                     break
                 self.entrants.append(Entrant(peer, bool(telemetry), server))
         for one in self.entrants:
-            await asyncio.to_thread(self._load, one.server, _WARM)
+            await asyncio.to_thread(self._load, one.server, min(_WARM, seconds))
 
     async def round(self, seconds: float) -> None:
         """A turn for each."""
         for one in self.entrants:
             used = one.server.cpu_seconds()
             result = await asyncio.to_thread(self._load, one.server, seconds)
-            if result.errors:
-                raise SystemExit(f"{one.peer.title}: {result.statuses}")
+            if result.errors or not result.acknowledged:
+                raise SystemExit(f"{one.peer.title}: {result}")
             one.cpu.append((one.server.cpu_seconds() - used) / result.acknowledged * 1e6)
             one.rates.append(result.requests / result.seconds)
             one.p99s.append(result.p99)
@@ -153,19 +154,19 @@ def table(contest: Contest) -> str:
         if key not in observed:
             continue
         other = observed[key]
-        ratio = median(a / b for a, b in zip(ours.rates, other.rates, strict=True))
+        ratio = median(a / max(1.0, b) for a, b in zip(ours.rates, other.rates, strict=True))
         state = "holds" if ratio >= wanted else "MISSED"
         lines.append(f"- × {other.peer.title}, telemetry on: {ratio:.2f} (≥ {wanted:g}: {state})")
     return "\n".join([*lines, *(f"- skipped: {line}" for line in contest.skipped), ""])
 
 
-async def measure(rounds: int, seconds: float, folder: Path) -> str:
+async def measure(rounds: int, seconds: float, folder: Path, records: int = RECORDS) -> str:
     """The whole bench; gives the report."""
     secret = secrets.token_urlsafe(48)
     with collecting() as collector:
         async with running_database(folder / "db") as database, AsyncExitStack() as stack:
-            contest = Contest(database, await database.seed(), secret)
-            await contest.admit(stack, collector)
+            contest = Contest(database, await database.seed(records), secret)
+            await contest.admit(stack, collector, seconds)
             for number in range(rounds):
                 say(f"round {number + 1} of {rounds}")
                 await contest.round(seconds)
@@ -184,11 +185,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--quick", action="store_true", help="2 rounds of 1 s, unwritten")
+    parser.add_argument("--quick", action="store_true", help="in seconds, nothing written")
     options = parser.parse_args()
-    rounds, seconds = (2, 1.0) if options.quick else (options.rounds, options.seconds)
+    rounds, seconds = (1, 0.2) if options.quick else (options.rounds, options.seconds)
     with scratch() as folder:
-        text = asyncio.run(measure(rounds, seconds, folder))
+        text = asyncio.run(measure(rounds, seconds, folder, 2_000 if options.quick else RECORDS))
     sys.stdout.write(text)
     if not options.quick:
         (HERE / "results").mkdir(exist_ok=True)

@@ -5,7 +5,9 @@ In process and without sockets: the service's stack around its handler and its c
 many short turns, and of each one's turns the best tenth counts, as what disturbs a turn only ever
 adds. "none" has neither middleware nor observers. ``python bench/trace_cost.py`` says whether the
 bar of 10 µs for a request that is not sampled holds; with ``--count`` valgrind counts instructions,
-which nobody on the machine can disturb. Decision 0013 quotes both.
+which nobody on the machine can disturb. ``--quick`` takes a few turns and judges nothing, and runs
+what is counted without valgrind, under which the imports alone take a minute. Decision 0013 quotes
+both.
 """
 
 import asyncio
@@ -41,7 +43,7 @@ from paceline.log import new_logger
 from paceline.postgres import Pool, uuid7
 from paceline.trace import BatchSpans, SpanKind, TraceExport, Tracer, otlp_sender, recording_span
 
-_CONCURRENT, _REQUESTS, _TURNS = 64, 512, 60
+_CONCURRENT, _REQUESTS, _TURNS, _QUICK_TURNS = 64, 512, 60, 2
 _COUNTED: Final = (128, 640)
 _CALLGRIND: Final = ("--tool=callgrind", "--callgrind-out-file=/dev/null")
 _BAR: Final = 10.0
@@ -148,10 +150,10 @@ async def serve(one: Stack, count: int) -> None:
             group.create_task(client())
 
 
-async def measure(found: Sequence[Stack]) -> dict[str, list[float]]:
+async def measure(found: Sequence[Stack], turns: int) -> dict[str, list[float]]:
     """Microseconds a request of each turn, in another order each time."""
     spent: dict[str, list[float]] = {one.name: [] for one in found}
-    for _ in range(_TURNS):
+    for _ in range(turns):
         for one in random.sample(found, len(found)):
             began = process_time()
             await serve(one, _REQUESTS)
@@ -206,7 +208,15 @@ def count() -> int:
     return 0
 
 
-async def main(arguments: Sequence[str]) -> int:
+def quick() -> int:
+    """Whether everything works: the bar is nothing that a few turns could judge."""
+    asyncio.run(main([], _QUICK_TURNS))
+    for name in ("none", "not sampled", "not sampled by the caller"):
+        run(name, 2)
+    return 0
+
+
+async def main(arguments: Sequence[str], turns: int = _TURNS) -> int:
     """Measure and print, or serve so many requests for valgrind to count."""
     with Path("/dev/null").open("w") as null:  # noqa: ASYNC230 - no file
         # Nobody listens there: what it costs to make spans, and to be refused.
@@ -219,10 +229,12 @@ async def main(arguments: Sequence[str]) -> int:
             await serve(next(one for one in found if one.name == name), int(number))
             return 0
         await export.start()
-        spent = await measure(found)
+        spent = await measure(found, turns)
         await export.stop()
     return report(spent)
 
 
 if __name__ == "__main__":
-    sys.exit(count() if "--count" in sys.argv else asyncio.run(main(sys.argv[1:])))
+    ways = {"--count": count, "--quick": quick}
+    chosen = next((ways[word] for word in sys.argv[1:] if word in ways), None)
+    sys.exit(asyncio.run(main(sys.argv[1:])) if chosen is None else chosen())

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Make the virtual environment .venv and install the locked packages of requirements/$1.txt, with both
-# distributions of this repository in editable form. Needs nothing but a Python >= 3.11 with its
-# venv module. Does nothing twice: the Makefile calls it only when a lock has changed.
+# Make the virtual environment .venv, or $2, and install the locked packages of requirements/$1.txt,
+# with both distributions of this repository in editable form. Needs nothing but a Python >= 3.11
+# with its venv module. Does nothing twice: it is called only when a lock has changed.
 set -eu
 lock=$1
+venv=${2:-.venv}
 cd "$(dirname "$0")/.."
 
 find_python() {
@@ -16,21 +17,21 @@ find_python() {
   done
 }
 
-if [ ! -x .venv/bin/pip ]; then
+if [ ! -x "$venv/bin/pip" ]; then
   python=$(find_python)
   if [ -z "$python" ]; then
     echo "Python 3.11 or newer is needed. Install it, or name one: make PYTHON=/path/to/python3 …" >&2
     exit 1
   fi
-  echo "Creating .venv with $("$python" --version) …"
-  rm -rf .venv
-  if ! "$python" -m venv .venv; then
-    rm -rf .venv
+  echo "Creating $venv with $("$python" --version) …"
+  rm -rf "$venv"
+  if ! "$python" -m venv "$venv"; then
+    rm -rf "$venv"
     echo "$python has no venv module. On Debian or Ubuntu: apt install python3-venv" >&2
     exit 1
   fi
 fi
 
 echo "Installing $(grep -c '==' "requirements/$lock.txt") locked packages (once) …"
-.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r "requirements/$lock.txt"
-.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e kit -e service
+"$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "requirements/$lock.txt"
+"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e kit -e service

@@ -10,7 +10,6 @@ from uuid import UUID
 from myservice import cli, main
 from myservice.domain.records import Record, RecordNotFound
 from myservice.repository.records import PgRecords
-from paceline.postgres import Pool
 
 _GET: Final = (
     "SELECT id, name, metadata, data, version, created_at, updated_at FROM records WHERE id = $1"
@@ -18,15 +17,11 @@ _GET: Final = (
 
 
 class Alone(PgRecords):
-    """Records, read one by one."""
-
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(pool)
-        self._alone = pool
+    """Records, read one by one. Built as its parent is, whatever that takes."""
 
     async def get(self, record_id: UUID) -> Record:
         """One record, one statement. Errors: RecordNotFound."""
-        row = await self._alone.fetchrow(_GET, record_id)
+        row = await self._pool.fetchrow(_GET, record_id)
         if row is None:
             raise RecordNotFound
         return self._record(row)

@@ -121,6 +121,9 @@ def serve(module: str) -> None:
         loop="uvloop",
         http="httptools",
         workers=int(os.environ["WORKERS"]),
+        # Within it a worker must have imported everything; with the usual 5 s a busy machine kills
+        # and starts it for ever.
+        timeout_worker_healthcheck=60,
         access_log=False,
         log_level="warning",
     )

@@ -55,7 +55,7 @@ async def test_a_timeout_while_waiting_names_the_bulkhead() -> None:
         async with fail_after(0.01, "the request"):
             await stay(bulkhead, done)
     assert caught.value.message == (
-        "waiting for the bulkhead of pages exceeded the 0.01s limit of the request"
+        "waiting for a free slot for pages exceeded the 0.01s limit of the request"
     )
     done.set()
     await inside

@@ -7,9 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from load import Plan
+from load import Load, Plan
 from open_load import OpenLoad, OpenPlan, OpenResult, Phase
 from service_process import Running, running_service
+
+TIMES = 4  # as many as it can do are asked for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -28,22 +30,29 @@ def ask(service: Running, path: str, body: object = None) -> tuple[int, str | No
         return refused.code, refused.headers["retry-after"], refused.read()
 
 
-def reads(service: Running, phases: list[Phase]) -> OpenLoad:
-    plan = Plan(
+def reads(service: Running, connections: int, seconds: float = 0) -> Plan:
+    return Plan(
         port=int(service.url.rpartition(":")[2]),
         targets=["/api/v1/records?limit=100"],
-        connections=8,
-        seconds=0,
+        connections=connections,
+        seconds=seconds,
         headers=[f"Authorization: Bearer {service.token}"],
     )
-    return OpenLoad(OpenPlan(plan, phases, patience=20.0))
+
+
+def peak_of(service: Running) -> float:
+    """Reads a second that this machine can do, with few enough at once that none is refused."""
+    result = Load(reads(service, 3, 1.0)).run()
+    assert result.errors == 0
+    return result.requests / result.seconds
 
 
 def test_overloaded_it_answers_probes_prefers_writes_and_loses_nothing(tmp_path: Path) -> None:
     with running_service(tmp_path / "data", APP_MAX_IN_FLIGHT="6") as service:
         for number in range(100):
             assert ask(service, "/api/v1/records", {"name": f"seed {number}"})[0] == 201
-        load = reads(service, [Phase(2000, 2), Phase(20, 3), Phase(20, 2)])
+        phases = [Phase(TIMES * peak_of(service), 2), Phase(20, 3), Phase(20, 2)]
+        load = OpenLoad(OpenPlan(reads(service, 8), phases, patience=20.0))
         with ThreadPoolExecutor() as pool:
             loaded: Future[OpenResult] = pool.submit(load.run)
             statuses: list[int] = []

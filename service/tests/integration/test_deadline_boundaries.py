@@ -95,7 +95,7 @@ async def test_a_place_among_those_who_read_pages_is_not_waited_for_any_longer(
         await monitor.wait_until(lambda: monitor.value(WAITING), 1)
         second = await client.get("/api/v1/records", headers=HURRY)
         assert second.status == 504
-        assert second.json()["detail"] == f"waiting for the bulkhead of pages {CLIENTS}"
+        assert second.json()["detail"] == f"waiting for a free slot for pages {CLIENTS}"
         first.cancel()
 
 

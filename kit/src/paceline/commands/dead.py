@@ -37,20 +37,14 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
     queue = _Queue(spec)
     variable = queue.settings.variable("nats_url")
     app = typer.Typer(name="dead", help="Look after dead letters.", no_args_is_help=True)
-    NatsUrl = Annotated[  # noqa: N806 - a type
-        str | None,
-        typer.Option(
-            "--nats-url",
-            metavar="URL",
-            help=f"NATS, as for the worker; without, that of `{spec.name} run` in --data-dir.",
-        ),
-    ]
-    DataDir = Annotated[  # noqa: N806 - a type
-        str | None,
-        typer.Option(
-            "--data-dir", metavar="FOLDER", help=f"Of a `{spec.name} run`; .data by default."
-        ),
-    ]
+    url_option = typer.Option(
+        "--nats-url",
+        metavar="URL",
+        help=f"NATS, as for the worker; without, that of `{spec.name} run` in --data-dir.",
+    )
+    folder_option = typer.Option(
+        "--data-dir", metavar="FOLDER", help=f"Of a `{spec.name} run`; .data by default."
+    )
 
     @app.command("list", epilog=f"Example: {spec.name} dead list --limit 20 --data-dir .data")
     def list_letters(
@@ -58,8 +52,8 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
         after: After = 0,
         limit: Limit = 100,
         as_data: AsData = False,
-        nats_url: NatsUrl = None,
-        data_dir: DataDir = None,
+        nats_url: Annotated[str | None, url_option] = None,
+        data_dir: Annotated[str | None, folder_option] = None,
         config_file: ConfigFile = None,
     ) -> None:
         """List the letters, the oldest first."""
@@ -77,8 +71,8 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
         number: Number,
         *,
         as_data: AsData = False,
-        nats_url: NatsUrl = None,
-        data_dir: DataDir = None,
+        nats_url: Annotated[str | None, url_option] = None,
+        data_dir: Annotated[str | None, folder_option] = None,
         config_file: ConfigFile = None,
     ) -> None:
         """Show everything that is known of a letter, and its message."""
@@ -89,8 +83,8 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
     @app.command("retry", epilog=f"Example: {variable}=… {spec.name} dead retry 7 9")
     def retry(
         numbers: Numbers,
-        nats_url: NatsUrl = None,
-        data_dir: DataDir = None,
+        nats_url: Annotated[str | None, url_option] = None,
+        data_dir: Annotated[str | None, folder_option] = None,
         config_file: ConfigFile = None,
     ) -> None:
         """Send messages again to where they came from, and remove their letters."""
@@ -104,8 +98,8 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
     @app.command("drop", epilog=f"Example: {variable}=… {spec.name} dead drop 7")
     def drop(
         numbers: Numbers,
-        nats_url: NatsUrl = None,
-        data_dir: DataDir = None,
+        nats_url: Annotated[str | None, url_option] = None,
+        data_dir: Annotated[str | None, folder_option] = None,
         config_file: ConfigFile = None,
     ) -> None:
         """Remove letters for good."""

@@ -310,7 +310,6 @@ class DeadlineScope(Deadline):
     """A ``with`` block under a deadline; made by `SharedDeadline`."""
 
     __slots__ = ("_cancelled", "_cancelling", "_outer", "_timer", "_token")
-    task: asyncio.Task[Any]
     _token: Token[Deadline | None]
     _outer: Deadline | None
 
@@ -326,7 +325,7 @@ class DeadlineScope(Deadline):
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a deadline needs a task that it can cancel")
-        self.task = task
+        self.task = task  # pyright: ignore[reportIncompatibleVariableOverride] - never None here
         self._cancelling = task.cancelling()
         self.when = self._timer.add(self, loop)
         outer = self._outer = _current.get()
@@ -343,7 +342,8 @@ class DeadlineScope(Deadline):
     def cancel(self) -> None:
         """Cancel the block's task: its time is up."""
         self._cancelled = True
-        self.task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     def __exit__(
         self,
@@ -353,7 +353,7 @@ class DeadlineScope(Deadline):
     ) -> None:
         _current.reset(self._token)
         self._timer.remove(self)
-        if not self._cancelled:
+        if not self._cancelled or self.task is None:
             return
         # As in asyncio.timeout: ours only if nothing else has cancelled the task as well.
         ours = self.task.uncancel() <= self._cancelling

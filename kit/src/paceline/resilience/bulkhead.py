@@ -65,7 +65,7 @@ class Bulkhead:
         try:
             await self._places.acquire()
         except asyncio.CancelledError:
-            name_timeout(f"waiting for the bulkhead of {self.name}")
+            name_timeout(f"waiting for a free slot for {self.name}")
             raise
         finally:
             self._waiting -= 1
