@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from recorded_spans import Recorded
+from recorded_spans import RecordedSpans
 from rpc_echo import FakeContext
 
 from paceline.coalesce import ReadCoalescer
@@ -53,7 +53,7 @@ class Echo:
         raise NotFound("a secret")
 
 
-def app(recorded: Recorded, ratio: float = 1.0) -> App:
+def app(recorded: RecordedSpans, ratio: float = 1.0) -> App:
     made = App(
         request_id(), trace(recorded.tracer(ratio), quiet=["/health"]), recover(RecordingLog())
     )
@@ -73,7 +73,7 @@ async def get(made: App, path: str, **headers: str) -> dict[str, str]:
 
 class TestRequests:
     async def test_a_sampled_request_has_a_span_named_by_its_route(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         answer = await get(app(recorded), "/api/things/7", traceparent=SAMPLED, tracestate="v=1")
         server = recorded.named("GET /api/things/{id}")
         handler = recorded.named("Echo.get")
@@ -92,7 +92,7 @@ class TestRequests:
         assert not server.failed
 
     async def test_an_unsampled_one_has_ids_and_no_span(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         answer = await get(app(recorded), "/api/things/7", traceparent=UNSAMPLED)
         assert answer["traceparent"] == UNSAMPLED
         assert answer["trace_id"] == TRACE
@@ -100,14 +100,14 @@ class TestRequests:
         assert recorded.spans == []
 
     async def test_one_without_a_trace_begins_one(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         one, other = [await get(app(recorded, 0.0), "/api/things/7") for _ in range(2)]
         assert one["trace_id"] != other["trace_id"]
         assert one["traceparent"].endswith("-00")
         assert recorded.spans == []
 
     async def test_after_a_request_nothing_is_ambient(self) -> None:
-        await get(app(Recorded()), "/api/things/7")
+        await get(app(RecordedSpans()), "/api/things/7")
         assert current_context() is None
         assert log_fields() == {}
 
@@ -126,19 +126,19 @@ class TestRequests:
         status: int,
         failed: bool,  # noqa: FBT001 - a table's column
     ) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         await get(app(recorded), path)
         server = recorded.named(name)
         assert (server.attributes["http.response.status_code"], server.failed) == (status, failed)
         assert all("secret" not in str(each.attributes) for each in recorded.spans)
 
     async def test_a_probe_has_no_trace(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         assert "traceparent" not in await get(app(recorded), "/health", traceparent=SAMPLED)
         assert recorded.spans == []
 
     async def test_a_header_that_occurs_twice_is_ignored(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         scope = [(b"traceparent", SAMPLED.encode()), (b"traceparent", SAMPLED.encode())]
         sent: list[object] = []
 
@@ -162,7 +162,7 @@ class TestCalls:
 
     async def call(
         self,
-        recorded: Recorded,
+        recorded: RecordedSpans,
         *metadata: tuple[str, str | bytes],
         endpoint: Endpoint | None = None,
     ) -> dict[str, str]:
@@ -179,7 +179,7 @@ class TestCalls:
         return seen
 
     async def test_a_sampled_call_has_a_span_named_by_its_method(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         seen = await self.call(recorded, ("traceparent", SAMPLED), ("tracestate", "v=1"))
         made = recorded.named("shop.v1.Shop/Buy")
         assert (made.trace_id, made.parent_id, made.kind) == (TRACE, PARENT, SpanKind.SERVER)
@@ -195,13 +195,13 @@ class TestCalls:
         assert log_fields() == {}
 
     async def test_an_unsampled_one_has_ids_and_no_span(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         seen = await self.call(recorded, ("traceparent", UNSAMPLED))
         assert seen == {"traceparent": UNSAMPLED, "trace_id": TRACE}
         assert recorded.spans == []
 
     async def test_a_header_of_bytes_is_ignored(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         await self.call(recorded, ("traceparent", SAMPLED.encode()))
         assert recorded.named("shop.v1.Shop/Buy").trace_id != TRACE
 
@@ -213,7 +213,7 @@ class TestCalls:
             call.refusal = Refusal(code, "a secret", b"")
             return None
 
-        recorded = Recorded()
+        recorded = RecordedSpans()
         await self.call(recorded, endpoint=refuse)
         made = recorded.named("shop.v1.Shop/Buy")
         assert (made.attributes["rpc.response.status_code"], made.failed) == (code.name, failed)
@@ -222,13 +222,13 @@ class TestCalls:
         async def endpoint(call: Call) -> bytes | None:
             return b""
 
-        wrap = rpc_trace(Recorded().tracer(), quiet=["/quiet"])
+        wrap = rpc_trace(RecordedSpans().tracer(), quiet=["/quiet"])
         assert wrap(endpoint, Method("/quiet")) is endpoint
 
 
 class TestBatches:
     async def test_a_call_that_shares_no_batch_has_the_batch_in_its_trace(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         reads = ReadCoalescer(self.fetch, name="reading", observer=BatchSpans())
         attach(recorded.tracer().enter("one", SpanKind.SERVER))
         assert await reads.call(1) == 1
@@ -238,7 +238,7 @@ class TestBatches:
         }.items()  # fmt: skip
 
     async def test_a_shared_batch_is_below_its_first_caller_and_linked_to_the_others(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         reads = ReadCoalescer(self.fetch, name="reading", observer=BatchSpans())
         roots: list[SpanContext] = []
 
@@ -258,7 +258,7 @@ class TestBatches:
         assert recorded.named("SELECT").parent_id == batch.span_id
 
     async def test_a_batch_without_a_recorded_caller_has_no_span(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         reads = ReadCoalescer(self.fetch, name="reading", observer=BatchSpans())
         attach(recorded.tracer(0.0).enter("one", SpanKind.SERVER))
         assert await reads.call(1) == 1
@@ -279,7 +279,7 @@ def incoming(number: int, **headers: str) -> Incoming[int]:
 
 class TestMessages:
     def test_a_sampled_message_is_sent_with_the_context_of_its_send_span(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         batch = [message(1, traceparent=SAMPLED, a="b"), message(2, traceparent=UNSAMPLED)]
         with Sending(recorded.tracer(), "nats", [*batch, message(3)]) as sending:
             sending.told([None, None, None])
@@ -291,7 +291,7 @@ class TestMessages:
         assert batch[0].headers["traceparent"] == SAMPLED
 
     def test_a_message_without_a_context_gets_the_ambient_one(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         root = recorded.tracer().enter("root", SpanKind.SERVER)
         token = attach(root)
         with Sending(recorded.tracer(), "nats", [message(1)]) as sending:
@@ -309,7 +309,7 @@ class TestMessages:
             assert sending.messages is batch
 
     def test_each_message_has_a_span_in_its_trace_and_shared_work_is_below_the_first(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         other = f"00-{'a' * 32}-{PARENT}-01"
         batch = [
             incoming(1, traceparent=UNSAMPLED),
@@ -329,7 +329,7 @@ class TestMessages:
         assert (first.failed, second.failed) == (False, True)
 
     def test_a_single_message_is_handled_in_its_trace_even_if_it_is_not_recorded(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         with Processing(recorded.tracer(), "worker", [incoming(1, traceparent=UNSAMPLED)]):
             assert propagation_headers() == {"traceparent": UNSAMPLED}
             assert log_fields() == {"trace_id": TRACE}
@@ -337,7 +337,7 @@ class TestMessages:
         assert recorded.spans == []
 
     def test_messages_without_a_trace_begin_one_each(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         with Processing(recorded.tracer(), "worker", [incoming(1), incoming(2)]):
             pass
         assert recorded.tree() == 2 * [("process things.made", "")]
