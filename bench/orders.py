@@ -43,7 +43,7 @@ from myservice.domain.orders import CREATED_SUBJECT, Order, announce
 from myservice.worker.orders import ORDERS
 from paceline.engines import NatsEngine
 from paceline.messaging import Message
-from paceline.messaging.nats import Done, NatsBus
+from paceline.messaging.nats import NatsBus
 from paceline.postgres import connect, uuid7
 
 HERE = Path(__file__).parent
@@ -131,7 +131,7 @@ class Bench:
 
     async def _reset(self) -> None:
         # Consumers too: the seed's is of another kind under the same name.
-        await self._bus.ask(f"$JS.API.STREAM.DELETE.{ORDERS.name}", b"", Done)
+        await self._bus.call_api(f"STREAM.DELETE.{ORDERS.name}", None, dict[str, object])
         await self._bus.ensure_stream(ORDERS)
         await self._session.execute("TRUNCATE orders, outbox, inbox, transfers, idempotency_keys")
         await self._session.execute("UPDATE accounts SET balance = $1", BALANCE)

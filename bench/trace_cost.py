@@ -11,6 +11,7 @@ both.
 """
 
 import asyncio
+import math
 import random
 import re
 import subprocess
@@ -58,6 +59,7 @@ class Somebody:
 
     subject: str = "bench"
     scopes: frozenset[str] = frozenset({READ})
+    expires_at: float = math.inf
 
 
 class Anybody:

@@ -10,7 +10,7 @@ from rpc_echo import FakeContext
 
 from paceline.coalesce import ReadCoalescer
 from paceline.errors import Code, Error, NotFound
-from paceline.grpc.call import Call, Endpoint, Method, Refusal
+from paceline.grpc.call import Call, Endpoint, ErrorStatus, Method
 from paceline.grpc.interceptors import trace as rpc_trace
 from paceline.http.app import App
 from paceline.http.binding import Path
@@ -18,7 +18,7 @@ from paceline.http.middleware import recover, request_id, trace
 from paceline.http.testing import TestClient
 from paceline.log.context import current_fields as log_fields
 from paceline.messaging import Incoming, Message
-from paceline.messaging.spans import Processing, Sending
+from paceline.messaging.spans import ProcessSpans, PublishSpans
 from paceline.postgres.spans import summary_of
 from paceline.testing import RecordingLog
 from paceline.trace import (
@@ -55,7 +55,7 @@ class Echo:
 
 def app(recorded: RecordedSpans, ratio: float = 1.0) -> App:
     made = App(
-        request_id(), trace(recorded.tracer(ratio), quiet=["/health"]), recover(RecordingLog())
+        request_id(), trace(recorded.tracer(ratio), skip_paths=["/health"]), recover(RecordingLog())
     )
     echo, group = Echo(), made.group("/api")
     group.get("/things/{id}", echo.get)
@@ -174,7 +174,7 @@ class TestCalls:
             )
             return b""
 
-        wrapped = rpc_trace(recorded.tracer(), quiet=["/quiet"])(endpoint or look, self.method)
+        wrapped = rpc_trace(recorded.tracer(), skip_paths=["/quiet"])(endpoint or look, self.method)
         await wrapped(Call(self.method, b"", FakeContext([*metadata])))
         return seen
 
@@ -210,7 +210,7 @@ class TestCalls:
     )
     async def test_only_server_errors_fail_a_span(self, code: Code, failed: bool) -> None:  # noqa: FBT001 - a table's column
         async def refuse(call: Call) -> bytes | None:
-            call.refusal = Refusal(code, "a secret", b"")
+            call.error = ErrorStatus(code, "a secret", b"")
             return None
 
         recorded = RecordedSpans()
@@ -222,7 +222,7 @@ class TestCalls:
         async def endpoint(call: Call) -> bytes | None:
             return b""
 
-        wrap = rpc_trace(RecordedSpans().tracer(), quiet=["/quiet"])
+        wrap = rpc_trace(RecordedSpans().tracer(), skip_paths=["/quiet"])
         assert wrap(endpoint, Method("/quiet")) is endpoint
 
 
@@ -281,11 +281,11 @@ class TestMessages:
     def test_a_sampled_message_is_sent_with_the_context_of_its_send_span(self) -> None:
         recorded = RecordedSpans()
         batch = [message(1, traceparent=SAMPLED, a="b"), message(2, traceparent=UNSAMPLED)]
-        with Sending(recorded.tracer(), "nats", [*batch, message(3)]) as sending:
-            sending.told([None, None, None])
+        with PublishSpans(recorded.tracer(), "nats", [*batch, message(3)]) as spans:
+            spans.record([None, None, None])
         sent = recorded.named("send things.made")
         assert (sent.trace_id, sent.parent_id, sent.kind) == (TRACE, PARENT, SpanKind.PRODUCER)
-        assert [each.headers for each in sending.messages] == [
+        assert [each.headers for each in spans.messages] == [
             {"traceparent": sent.traceparent, "a": "b"}, {"traceparent": UNSAMPLED}, {},
         ]  # fmt: skip
         assert batch[0].headers["traceparent"] == SAMPLED
@@ -294,19 +294,19 @@ class TestMessages:
         recorded = RecordedSpans()
         root = recorded.tracer().enter("root", SpanKind.SERVER)
         token = attach(root)
-        with Sending(recorded.tracer(), "nats", [message(1)]) as sending:
-            sending.told([Error(Code.UNAVAILABLE, "a secret")])
+        with PublishSpans(recorded.tracer(), "nats", [message(1)]) as spans:
+            spans.record([Error(Code.UNAVAILABLE, "a secret")])
         detach(token)
         sent = recorded.named("send things.made")
         assert sent.parent_id == root.span_id
         assert sent.failed
         assert sent.attributes["error.type"] == "UNAVAILABLE"
-        assert sending.messages[0].headers == sent.headers()
+        assert spans.messages[0].headers == sent.headers()
 
     def test_without_a_tracer_messages_are_not_changed(self) -> None:
         batch = [message(1, traceparent=SAMPLED)]
-        with Sending(None, "nats", batch) as sending:
-            assert sending.messages is batch
+        with PublishSpans(None, "nats", batch) as spans:
+            assert spans.messages is batch
 
     def test_each_message_has_a_span_in_its_trace_and_shared_work_is_below_the_first(self) -> None:
         recorded = RecordedSpans()
@@ -316,11 +316,11 @@ class TestMessages:
             incoming(2, traceparent=SAMPLED),
             incoming(3, traceparent=other),
         ]
-        with Processing(recorded.tracer(), "worker", batch) as processing:
+        with ProcessSpans(recorded.tracer(), "worker", batch) as spans:
             assert current_context() is not None
             with span("SELECT"):
                 pass
-            processing.told([None, None, ValueError("a secret")])
+            spans.record([None, None, ValueError("a secret")])
         select, first, second = recorded.spans
         assert (first.trace_id, first.parent_id) == (TRACE, PARENT)
         assert second.trace_id == "a" * 32
@@ -330,7 +330,7 @@ class TestMessages:
 
     def test_a_single_message_is_handled_in_its_trace_even_if_it_is_not_recorded(self) -> None:
         recorded = RecordedSpans()
-        with Processing(recorded.tracer(), "worker", [incoming(1, traceparent=UNSAMPLED)]):
+        with ProcessSpans(recorded.tracer(), "worker", [incoming(1, traceparent=UNSAMPLED)]):
             assert propagation_headers() == {"traceparent": UNSAMPLED}
             assert log_fields() == {"trace_id": TRACE}
         assert current_context() is None
@@ -338,7 +338,7 @@ class TestMessages:
 
     def test_messages_without_a_trace_begin_one_each(self) -> None:
         recorded = RecordedSpans()
-        with Processing(recorded.tracer(), "worker", [incoming(1), incoming(2)]):
+        with ProcessSpans(recorded.tracer(), "worker", [incoming(1), incoming(2)]):
             pass
         assert recorded.tree() == 2 * [("process things.made", "")]
 

@@ -20,7 +20,7 @@ from update_subscriber import UpdateSubscriber, create_records
 
 from paceline.engines import NatsEngine, PostgresEngine
 from paceline.log import setup_logging
-from paceline.messaging.nats import NatsBus, ask
+from paceline.messaging.nats import NatsBus, NatsBusSettings
 from paceline.testing import SilentLog, nats_cluster
 
 FULL = os.environ.get("ORDERS_TEST") == "full"
@@ -132,14 +132,14 @@ async def leader_of(url: str) -> int:
 
     While its members change, a stream reports one more for a moment.
     """
-    bus = NatsBus(url, setup_logging("error"), name="test")
+    settings = NatsBusSettings(publish_timeout=SETTLE)
+    bus = NatsBus(url, setup_logging("error"), name="test", settings=settings)
     await bus.start()
     try:
-        connection = await bus.connection(SETTLE)
         async with asyncio.timeout(SETTLE):
             while True:
                 kept = [
-                    (await ask(connection, f"STREAM.INFO.{name}", None, Kept, SETTLE)).cluster
+                    (await bus.call_api(f"STREAM.INFO.{name}", None, Kept)).cluster
                     for name in ("DEAD", "ORDERS_order-processor_failures", "ORDERS")
                 ]
                 if all(each.leader and len(each.replicas) == COPIES for each in kept):

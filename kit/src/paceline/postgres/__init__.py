@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from paceline.postgres.connector import connect, describe_dsn
     from paceline.postgres.errors import DatabaseError, OutcomeUnknown
     from paceline.postgres.ids import uuid7
-    from paceline.postgres.inbox import SCHEMA, InboxCleaner, claim, claimable
     from paceline.postgres.listen import Wakeup, listening
     from paceline.postgres.notify import Notifier
     from paceline.postgres.pool import Pool, PoolSettings, PoolStats
@@ -27,7 +26,6 @@ else:
         {
             "Connection": "connection",
             "DatabaseError": "errors",
-            "InboxCleaner": "inbox",
             "IsolationLevel": "transaction",
             "Notifier": "notify",
             "OutcomeUnknown": "errors",
@@ -35,10 +33,7 @@ else:
             "PoolSettings": "pool",
             "PoolStats": "pool",
             "Row": "connection",
-            "SCHEMA": "inbox",
             "Wakeup": "listen",
-            "claim": "inbox",
-            "claimable": "inbox",
             "connect": "connector",
             "describe_dsn": "connector",
             "listening": "listen",
@@ -48,10 +43,8 @@ else:
     )
 
 __all__ = [
-    "SCHEMA",
     "Connection",
     "DatabaseError",
-    "InboxCleaner",
     "IsolationLevel",
     "Notifier",
     "OutcomeUnknown",
@@ -60,8 +53,6 @@ __all__ = [
     "PoolStats",
     "Row",
     "Wakeup",
-    "claim",
-    "claimable",
     "connect",
     "describe_dsn",
     "listening",

@@ -23,7 +23,7 @@ from myservice.proto.v1 import records_pb2 as pb
 from myservice.service.records import RecordService
 from myservice.service.updates import RecordUpdates
 from paceline.errors import ValidationError
-from paceline.grpc import Call, Ended, RpcApp, stream, unary
+from paceline.grpc import Call, RpcApp, ShuttingDown, stream, unary
 
 SERVICE: Final = "myservice.v1.RecordService"
 MAX_PAGE: Final = 100
@@ -116,7 +116,7 @@ class RecordRpc:
         async with self._updates.subscribe(prefix, request.after or None) as updates:
             async for update in updates:
                 yield update_message(update)
-        raise Ended
+        raise ShuttingDown
 
 
 def how_many_fit(sizes: list[int]) -> int:
