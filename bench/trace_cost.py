@@ -5,9 +5,9 @@ In process and without sockets: the service's stack around its handler and its c
 many short turns, and of each one's turns the best tenth counts, as what disturbs a turn only ever
 adds. "none" has neither middleware nor observers. ``python bench/trace_cost.py`` says whether the
 target of 10 µs for a request that is not sampled is met; with ``--count`` valgrind counts
-instructions, which nothing on the machine can disturb. ``--quick`` takes a few turns and judges nothing, and runs
-what is counted without valgrind, under which the imports alone take a minute. Decision 0013 quotes
-both.
+instructions, which nothing on the machine can disturb. ``--quick`` takes a few turns and judges
+nothing, and runs what is counted without valgrind, under which the imports alone take a minute.
+Decision 0013 quotes both.
 """
 
 import asyncio
