@@ -28,7 +28,7 @@ NAMES = {
     ("paceline.commands.doctor", "check_schema"): "postgres",
 }
 ALL = {"auth", "console", "engines", "grpc", "kafka", "nats", "otel", "postgres", "redis"}
-BRINGS = {"all": ALL, "testing": {"testing", "engines", "postgres"}}
+BRINGS = {"all": ALL, "testing": {"testing", "auth", "engines", "postgres"}}
 ADVICE = re.compile(r"[a-z.]+ needs \w+, which is not installed: pip install 'paceline\[(\w+)\]'")
 # What no room may load before one of its names is used.
 LATE = {
