@@ -30,7 +30,7 @@ class Config(
     kept_in_redis: ClassVar = ("rate_limit_shared", "cache")
 
     rate_limits: ScopeLimits = ()
-    """Limits apart for what needs a scope, at both doors: orders:write=100,transfers:write=50."""
+    """Separate limits by scope, HTTP and gRPC alike: orders:write=100,transfers:write=50."""
     cache: bool = False
     """Cache records in Redis."""
     cache_ttl: Duration = 60.0
