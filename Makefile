@@ -63,7 +63,7 @@ rolling: .venv/.dev ## Reloads, kills and rolling restarts under load, in full: 
 kafka: .venv/.dev ## Run the queue's tests on a real Kafka, fetched with Maven (needs Java)
 	KAFKA_TESTS=1 $(BIN)/pytest -q -k "[kafka] or kafka" kit/tests service/tests $(PYTEST_FLAGS)
 
-bench-orders: .venv/.bench ## Measure orders from the queue to their effect, against the seed's consumer
+bench-orders: .venv/.bench ## Measure orders from the queue to their effect, against the Go reference consumer
 	$(BIN)/python bench/orders.py $(ARGS)
 
 bench-updates: .venv/.bench ## Measure StreamUpdates with 1,000 subscribers

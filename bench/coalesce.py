@@ -2,10 +2,9 @@
 
 In process and one call at a time, the two taking turns by the hundred on the same pool, so that
 what slows one slows both. ``with`` is what a repository does: one ``= ANY`` for the keys at hand.
-Two baselines: the same ``= ANY`` statement with one key (what the bar compares: the coalescer's own
-cost) and a plain ``id = $1``. ``python bench/coalesce.py DATABASE_URL`` reads the first record's id
-and prints one JSON line, in microseconds; ``--quick`` only looks whether it works. ``service`` runs
-it.
+Two baselines: the same ``= ANY`` statement with one key (what the target compares: the coalescer's
+own cost) and a plain ``id = $1``. ``python bench/coalesce.py DATABASE_URL`` reads the first
+record's id and prints one JSON line, in microseconds; ``--quick`` only looks whether it works.
 """
 
 import asyncio

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from paceline.http import App, ASGIApp, Message, Receive, Scope, Send, track
+from paceline.http import App, ASGIApp, Message, Receive, Scope, Send, track_response
 from paceline.http.middleware import metrics as measured
 from paceline.log import new_logger, record_writer
 from paceline.metrics import Metrics, Series
@@ -39,7 +39,7 @@ async def _send(_message: Message) -> None:
 
 async def _request(app: ASGIApp) -> None:
     scope: Scope = {**_SCOPE}
-    _, send = track(scope, _send)  # as any middleware outside of it would
+    _, send = track_response(scope, _send)  # as any middleware outside of it would
     await app(scope, _receive, send)
 
 

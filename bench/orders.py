@@ -1,4 +1,4 @@
-"""Orders, from the queue to the committed effect: our worker against the seed's consumer in Go.
+"""Orders, from the queue to the committed effect: our worker against the reference consumer in Go.
 
 Both read the same messages of the same JetStream stream, pay the same orders in the same durable
 PostgreSQL, and take turns. *Throughput*: all messages wait in the stream, the worker starts, and
@@ -43,7 +43,7 @@ from myservice.domain.orders import CREATED_SUBJECT, Order, order_created
 from myservice.worker.orders import ORDERS_STREAM
 from paceline.engines import NatsEngine
 from paceline.messaging import Message
-from paceline.messaging.nats import Done, NatsBus
+from paceline.messaging.nats import NatsBus
 from paceline.postgres import connect, uuid7
 
 HERE = Path(__file__).parent
@@ -130,8 +130,8 @@ class Bench:
         return Turn(rate, quantile(latencies, 0.5), quantile(latencies, 0.99), problems)
 
     async def _reset(self) -> None:
-        # Consumers too: the seed's is of another kind under the same name.
-        await self._bus.ask(f"$JS.API.STREAM.DELETE.{ORDERS_STREAM.name}", b"", Done)
+        # Consumers, too: Go's is of another kind under the same name.
+        await self._bus.call_api(f"STREAM.DELETE.{ORDERS_STREAM.name}", None, dict[str, object])
         await self._bus.ensure_stream(ORDERS_STREAM)
         await self._session.execute("TRUNCATE orders, outbox, inbox, transfers, idempotency_keys")
         await self._session.execute("UPDATE accounts SET balance = $1", BALANCE)
@@ -238,7 +238,7 @@ async def running(worker: Worker) -> AsyncGenerator[None]:
 
 
 def workers(database_url: str, nats_url: str) -> list[Worker]:
-    """Ours, and the seed's where it can be built."""
+    """Ours, and Go's where it can be built."""
     myservice = Path(sys.executable).with_name("myservice")
     ours = {
         "APP_DATABASE_URL": database_url, "APP_NATS_URL": nats_url, "APP_LOG_FORMAT": "json",
@@ -247,7 +247,7 @@ def workers(database_url: str, nats_url: str) -> list[Worker]:
     try:
         program = build_go(HERE / "peers/go-orders", "go-orders-peer")
     except Skipped as reason:
-        say(f"SKIPPED the seed's consumer in Go: {reason}")
+        say(f"SKIPPED the reference consumer in Go: {reason}")
     else:
         theirs = {"DATABASE_URL": database_url, "NATS_URL": nats_url}
         found.append(Worker("Go: nats.go + pgx, one transaction a message", [program], theirs))

@@ -3,7 +3,7 @@
 For each server: its peak, the best of three closed loops; then in an open loop a while at the
 sustainable rate (0.8 of the peak), a while at five times that, and a while at the sustainable rate
 again. Server and PostgreSQL have one core and the load the other, so that the load is not what
-gives way; it says how late it was. The bars: goodput at least 0.8 of the peak, p99 of what was
+gives way; it says how late it was. The targets: goodput at least 0.8 of the peak, p99 of what was
 accepted at most 3 times the normal one, memory bounded, well again within 2 s. A page of 20 records
 is asked for, for a GET by id is so cheap that this load could not send five times as many. Writes
 ``bench/results/overload.{md,json}``, not with ``--quick`` or ``--only``. Run by ``make overload``.
@@ -257,29 +257,29 @@ def report(runs: Sequence[Run], skipped: Sequence[str], head: str) -> str:
         )
     lines += [f"\nSkipped: {line}" for line in skipped]
     if runs and runs[0].key == OURS.key:
-        lines += ["", *_bars(runs[0])]
+        lines += ["", *_targets(runs[0])]
     return "\n".join(lines) + "\n"
 
 
-def _bars(run: Run) -> list[str]:
-    bars = [
-        ("goodput at 5× over the peak", "≥ 0.8", f"{run.goodput:.2f}", run.goodput >= 0.8),  # noqa: PLR2004 - a bar
+def _targets(run: Run) -> list[str]:
+    targets = [
+        ("goodput at 5× over the peak", "≥ 0.8", f"{run.goodput:.2f}", run.goodput >= 0.8),  # noqa: PLR2004 - a target
         (
             "goodput for each CPU second, over the peak's", "≥ 0.8",
-            f"{run.efficiency:.2f}", run.efficiency >= 0.8,  # noqa: PLR2004 - a bar
+            f"{run.efficiency:.2f}", run.efficiency >= 0.8,  # noqa: PLR2004 - a target
         ),
-        ("p99 of accepted over normal", "≤ 3", f"{run.slowdown:.1f}", run.slowdown <= 3),  # noqa: PLR2004 - a bar
-        ("memory grown by", "≤ 50 MiB", f"{run.grown:.0f} MiB", run.grown <= 50),  # noqa: PLR2004 - a bar
+        ("p99 of accepted over normal", "≤ 3", f"{run.slowdown:.1f}", run.slowdown <= 3),  # noqa: PLR2004 - a target
+        ("memory grown by", "≤ 50 MiB", f"{run.grown:.0f} MiB", run.grown <= 50),  # noqa: PLR2004 - a target
         (
             "well again after", "≤ 2 s",
             "never" if run.recovery is None else f"{run.recovery:.1f} s",
-            run.recovery is not None and run.recovery <= 2,  # noqa: PLR2004 - a bar
+            run.recovery is not None and run.recovery <= 2,  # noqa: PLR2004 - a target
         ),
     ]  # fmt: skip
-    lines = ["| bar | wanted | measured | |", "|---|---|---|---|"]
+    lines = ["| target | wanted | measured | |", "|---|---|---|---|"]
     lines += [
         f"| {name} | {wanted} | {got} | {'holds' if holds else 'MISSED'} |"
-        for name, wanted, got, holds in bars
+        for name, wanted, got, holds in targets
     ]
     return lines
 

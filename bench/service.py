@@ -4,7 +4,7 @@ All servers are up; for each case they take turns, in rounds, so that what slows
 everybody. Before a turn that writes, the tables are as they were seeded; after it, every
 acknowledged write must be there exactly once. Everything shares all cores: server, PostgreSQL and
 load. Prints a table of medians, writes it to ``bench/results/service.{md,json}``, and compares it
-with the bars. A peer whose toolchain is absent is skipped, and the table says why; one that does
+with the targets. A peer whose toolchain is absent is skipped, and the table says why; one that does
 not start or answers otherwise ends the bench. ``--quick`` does all of it in small numbers and
 writes nothing. Run it with ``make bench``.
 """
@@ -236,8 +236,8 @@ def _row(findings: Findings, key: Key, title: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def bars(findings: Findings) -> str:
-    """The bars of the project, with what was measured: ours is the better of 1 and 2 processes.
+def targets(findings: Findings) -> str:
+    """The targets of the project, with what was measured: ours is the better of 1 and 2 processes.
 
     Ratios are taken round by round, between turns that follow each other; theirs is the median.
     """
@@ -280,7 +280,7 @@ def bars(findings: Findings) -> str:
          lone[0] / lone[1] if lone[1] else 0.0, True),
         ("requests/s at 256 over 64, the worst case", 0.9, linear, False),
     ]  # fmt: skip
-    lines = ["| bar | wanted | measured | |", "|---|---:|---:|---|"]
+    lines = ["| target | wanted | measured | |", "|---|---:|---:|---|"]
     for name, wanted, got, at_most in rows:
         sign = "≤" if at_most else "≥"
         state = "not measured" if not got else (
@@ -342,7 +342,7 @@ async def measure(size: Size, folder: Path) -> tuple[str, Findings]:
     skipped = "".join(f"- skipped: {line}\n" for line in bench.findings.skipped)
     single = ", ".join(f"{name} {value:.2f}" for name, value in bench.findings.single.items())
     text = (
-        f"{head}{skipped}## Bars\n\n{bars(bench.findings)}\n"
+        f"{head}{skipped}## Targets\n\n{targets(bench.findings)}\n"
         "The coalescer by itself, in process, one call at a time (`bench/coalesce.py`):"
         f" {single}.\n\n## Cases\n\n{table(bench.findings)}"
     )

@@ -138,7 +138,7 @@ class Contest:
 
 
 def table(contest: Contest) -> str:
-    """The medians as Markdown, and the bars."""
+    """The medians as Markdown, and the targets."""
     lines = ["| server | telemetry | requests/s | p99 ms | server CPU µs a request |",
              "|---|---|---:|---:|---:|"]  # fmt: skip
     for one in contest.entrants:

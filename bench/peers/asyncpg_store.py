@@ -1,6 +1,6 @@
 """Records and transfers with asyncpg as it is commonly used: a pool, one query a call.
 
-A transfer locks "from" and then "to", as the seed does. Used by the FastAPI and Litestar peers.
+A transfer locks "from" and then "to", as the Go reference service does.
 """
 
 import json

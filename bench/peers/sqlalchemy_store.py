@@ -1,6 +1,6 @@
 """Records and transfers with SQLAlchemy's ORM and asyncpg, as the common FastAPI template has it.
 
-A transfer locks "from" and then "to", as the seed does. Used by the FastAPI + SQLAlchemy peer.
+A transfer locks "from" and then "to", as the Go reference service does.
 """
 
 from datetime import UTC, datetime

@@ -1,6 +1,6 @@
-// The seed's consumer in Go: one message at a time, each order paid in a transaction of its own,
+// The reference consumer in Go: one message at a time, each order paid in a transaction of its own,
 // acknowledged after its commit. Started by bench/orders.py. Push subscription, durable, manual
-// ack, ack wait 30 s, at most 5 deliveries, nak after 5 s, as in the seed.
+// ack, ack wait 30 s, at most 5 deliveries, nak after 5 s.
 package main
 
 import (

@@ -1,8 +1,8 @@
-// The seed's service in Go: chi, pgx with a pool of 25, and its middleware stack (request id, real
+// The Go reference service: chi, pgx with a pool of 25, and the usual middleware (request id, real
 // ip, slog line, recoverer, timeout, JWT, rate limit); with TELEMETRY, an OTLP endpoint, its traces
-// and metrics too. Started by bench/servers.py. A transfer locks "from" and then "to", as the seed
-// does: two opposite transfers can deadlock, and the one that PostgreSQL ends is answered with 500,
-// as the seed would.
+// and metrics, too. Started by bench/servers.py. A transfer locks "from" and then "to", as such
+// services usually do: two opposite transfers can deadlock, and the one that PostgreSQL ends is
+// answered with 500.
 package main
 
 import (

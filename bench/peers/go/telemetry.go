@@ -21,7 +21,7 @@ import (
 	apitrace "go.opentelemetry.io/otel/trace"
 )
 
-// The seed's InitTracer, with the exporter over HTTP and the sampler parent based.
+// The usual tracer provider, with the exporter over HTTP and the sampler parent based.
 func initTracer(ctx context.Context, endpoint string) (func(), error) {
 	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint+"/v1/traces"))
 	if err != nil {

@@ -1,4 +1,4 @@
-// GetRecord in Go: grpc-go, pgx with a pool of 25, and the seed's interceptors (slog line, recovery,
+// GetRecord in Go: grpc-go, pgx with a pool of 25, and the usual interceptors (slog line, recovery,
 // JWT, rate limit, deadline), one query a call. Started by bench/rpc_layer.py. The messages are made
 // from our proto (protoc-gen-go, protoc-gen-go-grpc) into pb/.
 package main

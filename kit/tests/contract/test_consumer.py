@@ -1,42 +1,53 @@
-"""What every consumer keeps: the fake broker and the real one, one suite."""
+"""What every consumer guarantees, on the fake broker and on the real ones."""
 
 import asyncio
 from collections.abc import Sequence
 
 import pytest
-from consuming import Broker, Recorder, Thing, becomes, consuming, passes
+from consuming import (
+    Broker,
+    RecordingHandler,
+    Thing,
+    becomes,
+    consumer_settings,
+    consuming,
+    dead_lettered,
+    passes,
+)
 
 from paceline.errors import Code, Error
 from paceline.messaging import Incoming
 
 
-def failing(*names: str, code: Code = Code.INTERNAL) -> Recorder:
-    return Recorder(lambda item: Error(code, "no") if item.id in names else None)
+def failing(*names: str, code: Code = Code.INTERNAL) -> RecordingHandler:
+    return RecordingHandler(lambda item: Error(code, "no") if item.id in names else None)
 
 
-def raising(exc: BaseException, *names: str) -> Recorder:
+def raising(exc: BaseException, *names: str) -> RecordingHandler:
     async def before(items: Sequence[Incoming[Thing]]) -> None:
         if any(item.id in names for item in items):
             raise exc
 
-    return Recorder(before=before)
+    return RecordingHandler(before=before)
 
 
 async def test_each_message_is_handled_once(broker: Broker) -> None:
     names = [f"m{n}" for n in range(300)]
     for name in names:
         await broker.publish(name)
-    recorder = Recorder()
+    recorder = RecordingHandler()
     async with consuming(broker.consumer(recorder)) as consumer:
         await recorder.until(lambda: len(recorder.done) >= len(names))
         await becomes(lambda: passes(consumer.ready()))
     assert sorted(recorder.done) == sorted(names)
     assert consumer.stats.acknowledged == len(names)
-    assert len(recorder.sizes) < len(names), "many go together"
+    assert len(recorder.sizes) < len(names), "many are in one batch"
 
 
 async def test_a_failed_message_is_tried_again_with_the_next_attempt(broker: Broker) -> None:
-    recorder = Recorder(lambda item: Error(Code.INTERNAL, "no") if item.attempt < 3 else None)
+    recorder = RecordingHandler(
+        lambda item: Error(Code.INTERNAL, "no") if item.attempt < 3 else None
+    )
     async with consuming(broker.consumer(recorder)):
         await broker.publish("m1")
         await recorder.until(lambda: bool(recorder.done))
@@ -44,30 +55,22 @@ async def test_a_failed_message_is_tried_again_with_the_next_attempt(broker: Bro
     assert await broker.dead() == []
 
 
-async def test_after_five_attempts_it_is_buried(broker: Broker) -> None:
+async def test_after_five_attempts_a_message_is_dead_lettered(broker: Broker) -> None:
     recorder = failing("m1")
     async with consuming(broker.consumer(recorder)) as consumer:
         await broker.publish("m1")
         await broker.publish("m2")
-
-        async def buried() -> bool:
-            return consumer.stats.buried == 1
-
-        await becomes(buried)
+        await dead_lettered(consumer, 1)
     assert [attempt for name, attempt in recorder.seen if name == "m1"] == [1, 2, 3, 4, 5]
     assert await broker.dead() == [("m1", "internal", 5)]
     assert recorder.done == ["m2"]
 
 
-async def test_what_is_final_is_buried_at_once(broker: Broker) -> None:
+async def test_a_final_error_dead_letters_at_once(broker: Broker) -> None:
     recorder = failing("m1", code=Code.INVALID_ARGUMENT)
     async with consuming(broker.consumer(recorder)) as consumer:
         await broker.publish("m1")
-
-        async def buried() -> bool:
-            return consumer.stats.buried == 1
-
-        await becomes(buried)
+        await dead_lettered(consumer, 1)
     assert recorder.seen == [("m1", 1)]
     assert await broker.dead() == [("m1", "invalid-argument", 1)]
 
@@ -77,49 +80,43 @@ async def test_what_is_final_is_buried_at_once(broker: Broker) -> None:
     [b"", b"\xff\xfe", b'{"n": "one"}', b"[" * 100_000, b'{"n": 1' * 3],
     ids=["empty", "not-utf-8", "wrong-type", "deep", "broken"],
 )
-async def test_what_cannot_be_decoded_is_buried_at_once(broker: Broker, data: bytes) -> None:
-    recorder = Recorder()
+async def test_what_cannot_be_decoded_is_dead_lettered_at_once(broker: Broker, data: bytes) -> None:
+    recorder = RecordingHandler()
     async with consuming(broker.consumer(recorder)) as consumer:
         await broker.publish("bad", data)
         await broker.publish("good1")
         await recorder.until(lambda: bool(recorder.done))
-
-        async def buried() -> bool:
-            return consumer.stats.buried == 1
-
-        await becomes(buried)
+        await dead_lettered(consumer, 1)
     assert await broker.dead() == [("bad", "undecodable", 1)]
     assert recorder.seen == [("good1", 1)]
 
 
-async def test_one_that_makes_the_whole_batch_raise_fails_alone(broker: Broker) -> None:
+async def test_a_message_that_makes_its_whole_batch_raise_fails_alone(broker: Broker) -> None:
     names = [f"m{n}" for n in range(40)]
     for name in names:
         await broker.publish(name)
     recorder = raising(ValueError("a bug"), "m17")
-    async with consuming(broker.consumer(recorder, max_deliver=2, lanes=1)) as consumer:
-
-        async def buried() -> bool:
-            return consumer.stats.buried == 1
-
-        await becomes(buried)
+    async with consuming(
+        broker.consumer(recorder, consumer_settings(max_attempts=2, concurrency=1))
+    ) as consumer:
+        await dead_lettered(consumer, 1)
         await recorder.until(lambda: len(recorder.done) == len(names) - 1)
     assert await broker.dead() == [("m17", "ValueError", 2)]
     assert "m17" not in recorder.done
 
 
-async def test_messages_of_one_key_keep_their_order(broker: Broker) -> None:
+async def test_messages_of_one_key_stay_in_order(broker: Broker) -> None:
     names = [f"{'abc'[n % 3]}{n}" for n in range(120)]
     for name in names:
         await broker.publish(name, key=name[0])
-    recorder = Recorder()
-    async with consuming(broker.consumer(recorder, lanes=4, batch=8)):
+    recorder = RecordingHandler()
+    async with consuming(broker.consumer(recorder, consumer_settings(concurrency=4, batch=8))):
         await recorder.until(lambda: len(recorder.done) == len(names))
     for key in "abc":
         assert [n for n in recorder.done if n[0] == key] == [n for n in names if n[0] == key]
 
 
-async def test_while_the_world_is_down_nothing_counts_as_an_attempt(broker: Broker) -> None:
+async def test_while_a_dependency_is_down_nothing_counts_as_an_attempt(broker: Broker) -> None:
     down = True
     calls = 0
 
@@ -129,8 +126,8 @@ async def test_while_the_world_is_down_nothing_counts_as_an_attempt(broker: Brok
         if down:
             raise Error(Code.UNAVAILABLE, "no database")
 
-    recorder = Recorder(before=before)
-    async with consuming(broker.consumer(recorder, max_deliver=1)) as consumer:
+    recorder = RecordingHandler(before=before)
+    async with consuming(broker.consumer(recorder, consumer_settings(max_attempts=1))) as consumer:
         for n in range(5):
             await broker.publish(f"m{n}")
         await recorder.until(lambda: calls > 3)
@@ -143,32 +140,34 @@ async def test_while_the_world_is_down_nothing_counts_as_an_attempt(broker: Brok
     assert await broker.dead() == []
 
 
-async def test_a_stop_in_the_middle_gives_back_and_burns_no_attempt(broker: Broker) -> None:
+async def test_a_stop_in_the_middle_requeues_and_uses_no_attempt(broker: Broker) -> None:
     async def hang(items: Sequence[Incoming[Thing]]) -> None:
         await asyncio.Event().wait()
 
-    hanging = Recorder(before=hang)
-    consumer = broker.consumer(hanging, stop_timeout=0.05, batch=2, lanes=1)
+    hanging = RecordingHandler(before=hang)
+    consumer = broker.consumer(
+        hanging, consumer_settings(stop_timeout=0.05, batch=2, concurrency=1)
+    )
     for n in range(8):
         await broker.publish(f"m{n}")
     await consumer.start()
     await hanging.until(lambda: bool(hanging.seen))
     with pytest.raises(Error, match="cut off"):
         await consumer.stop()
-    recorder = Recorder()
+    recorder = RecordingHandler()
     async with consuming(broker.consumer(recorder)):
         await recorder.until(lambda: len(recorder.done) == 8)
     assert {attempt for _, attempt in recorder.seen} == {1}
 
 
-async def test_a_stop_lets_the_batch_in_hand_end(broker: Broker) -> None:
+async def test_a_stop_waits_for_the_batch_in_hand(broker: Broker) -> None:
     entered, release = asyncio.Event(), asyncio.Event()
 
     async def hold(items: Sequence[Incoming[Thing]]) -> None:
         entered.set()
         await release.wait()
 
-    recorder = Recorder(before=hold)
+    recorder = RecordingHandler(before=hold)
     consumer = broker.consumer(recorder)
     await broker.publish("m1")
     await consumer.start()
@@ -177,31 +176,31 @@ async def test_a_stop_lets_the_batch_in_hand_end(broker: Broker) -> None:
     asyncio.get_running_loop().call_later(0.05, release.set)
     await stopping
     assert recorder.done == ["m1"]
-    after = Recorder()
+    after = RecordingHandler()
     async with consuming(broker.consumer(after)):
         await broker.publish("m2")
         await after.until(lambda: "m2" in after.done)
     assert after.done == ["m2"]
 
 
-async def test_long_work_is_kept_alive(broker: Broker) -> None:
+async def test_long_work_is_extended(broker: Broker) -> None:
     async def work(items: Sequence[Incoming[Thing]]) -> None:
         await asyncio.sleep(2.0)
 
-    recorder = Recorder(before=work)
+    recorder = RecordingHandler(before=work)
     async with consuming(broker.consumer(recorder, ack_wait=0.8)):
         await broker.publish("m1")
         await recorder.until(lambda: bool(recorder.done))
-    assert recorder.seen == [("m1", 1)], "nobody else got it meanwhile"
+    assert recorder.seen == [("m1", 1)], "it was not delivered again meanwhile"
 
 
-async def test_a_handler_that_hangs_fails_by_its_deadline(broker: Broker) -> None:
+async def test_a_handler_that_hangs_fails_at_its_deadline(broker: Broker) -> None:
     async def hang(items: Sequence[Incoming[Thing]]) -> None:
         if items[0].attempt == 1:
             await asyncio.Event().wait()
 
-    recorder = Recorder(before=hang)
-    async with consuming(broker.consumer(recorder, work_timeout=0.1)):
+    recorder = RecordingHandler(before=hang)
+    async with consuming(broker.consumer(recorder, consumer_settings(handler_timeout=0.1))):
         await broker.publish("m1")
         await recorder.until(lambda: bool(recorder.done))
     assert recorder.seen == [("m1", 1), ("m1", 2)]
@@ -209,17 +208,13 @@ async def test_a_handler_that_hangs_fails_by_its_deadline(broker: Broker) -> Non
 
 async def test_a_handler_that_is_cancelled_has_failed(broker: Broker) -> None:
     recorder = raising(asyncio.CancelledError(), "m1")
-    async with consuming(broker.consumer(recorder, max_deliver=2)) as consumer:
+    async with consuming(broker.consumer(recorder, consumer_settings(max_attempts=2))) as consumer:
         await broker.publish("m1")
-
-        async def buried() -> bool:
-            return consumer.stats.buried == 1
-
-        await becomes(buried)
+        await dead_lettered(consumer, 1)
     assert await broker.dead() == [("m1", "cancelled", 2)]
 
 
-async def test_outcomes_that_do_not_fit_are_failures(broker: Broker) -> None:
+async def test_a_wrong_number_of_outcomes_is_a_failure(broker: Broker) -> None:
     calls = 0
 
     async def handler(items: Sequence[Incoming[Thing]]) -> Sequence[Exception | None]:
@@ -227,18 +222,14 @@ async def test_outcomes_that_do_not_fit_are_failures(broker: Broker) -> None:
         calls += 1
         return []
 
-    async with consuming(broker.consumer(handler, max_deliver=2)) as consumer:
+    async with consuming(broker.consumer(handler, consumer_settings(max_attempts=2))) as consumer:
         await broker.publish("m1")
-
-        async def buried() -> bool:
-            return consumer.stats.buried == 1
-
-        await becomes(buried)
+        await dead_lettered(consumer, 1)
     assert calls == 2
 
 
 async def test_start_and_stop_may_be_repeated(broker: Broker) -> None:
-    recorder = Recorder()
+    recorder = RecordingHandler()
     consumer = broker.consumer(recorder)
     await consumer.stop()
     for n in range(3):

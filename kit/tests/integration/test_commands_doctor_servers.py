@@ -118,7 +118,7 @@ async def test_the_queue_check_reports_streams_and_consumers(nats: NatsEngine) -
         assert (await check(safer))[f"stream {stream.name}"][0] is Status.WARN
     finally:
         for each in (stream, dead):
-            await bus.ask(f"$JS.API.STREAM.DELETE.{each.name}", b"", dict)
+            await bus.call_api(f"STREAM.DELETE.{each.name}", None, dict)
         await bus.stop()
 
 

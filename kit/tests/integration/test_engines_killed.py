@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from engine_clients import connected, using
+from engine_clients import connect_nats, connect_redis
 from engine_support import is_gone
 
 from paceline.engines import EngineGroup, NatsEngine, RedisEngine
@@ -73,7 +73,7 @@ def test_a_start_right_after_the_kill_finds_every_acknowledged_message(tmp_path:
 
 
 async def publish_ten(url: str, *, create: bool) -> None:
-    async with connected(url) as streams:
+    async with connect_nats(url) as streams:
         if create:
             await streams.create("KEPT", "kept")
         for _ in range(10):
@@ -85,7 +85,7 @@ async def messages_in(folder: Path) -> int:
     together = EngineGroup([nats, redis])
     await together.start()
     try:
-        async with connected(nats.url) as streams, using(redis.url) as cache:
+        async with connect_nats(nats.url) as streams, connect_redis(redis.url) as cache:
             assert await cache.ping()
             return await streams.count("KEPT")
     finally:

@@ -90,14 +90,6 @@ async def test_no_other_account_may_enter_the_folder_with_the_socket(folder: Pat
         assert stat.S_IMODE(cluster_of(folder).stat().st_mode) == 0o700
 
 
-async def test_stopping_a_stopped_engine_does_nothing(folder: Path) -> None:
-    engine = new_engine(folder, fsync="off")
-    await engine.stop()
-    async with running(engine):
-        pass
-    await engine.stop()
-
-
 async def test_start_and_stop_five_times(folder: Path) -> None:
     engine = new_engine(folder, fsync="off")
     for _ in range(5):
@@ -119,15 +111,6 @@ async def test_a_cancelled_start_leaves_nothing_and_the_next_one_works(
     async with running(engine) as connection:
         assert await connection.fetchval("SELECT 1") == 1
     assert not list((folder / "data").glob("cluster.new-*"))
-
-
-async def test_a_second_engine_on_a_folder_is_refused_and_names_the_holder(folder: Path) -> None:
-    async with running(new_engine(folder, fsync="off")) as connection:
-        second = new_engine(folder)
-        with pytest.raises(EngineError, match=f"in use by process {os.getpid()}"):
-            await second.start()
-        await second.stop()
-        assert await connection.fetchval("SELECT 1") == 1
 
 
 async def test_stop_does_not_wait_for_clients(folder: Path) -> None:
@@ -155,11 +138,6 @@ async def test_a_server_that_ends_by_itself_is_an_error_with_the_end_of_its_log(
     await engine.stop()
     async with running(engine) as connection:
         assert await connection.fetchval("SELECT 1") == 1
-
-
-async def test_waiting_for_a_server_that_is_down_is_an_error(folder: Path) -> None:
-    with pytest.raises(EngineError, match="not up"):
-        await new_engine(folder).wait()
 
 
 async def test_a_busy_backend_that_outlived_its_server_is_ended_first(folder: Path) -> None:
@@ -223,14 +201,6 @@ async def test_a_folder_with_other_files_is_left_alone(folder: Path) -> None:
     with pytest.raises(EngineError, match="no PostgreSQL cluster: move it away"):
         await new_engine(folder).start()
     assert (cluster_of(folder) / "notes.txt").read_text() == "mine"
-
-
-async def test_a_data_folder_that_cannot_be_created_is_an_error_with_the_reason(
-    folder: Path,
-) -> None:
-    (folder / "data").touch()
-    with pytest.raises(EngineError, match=r"cannot use the data folder .*: File exists"):
-        await new_engine(folder).start()
 
 
 @pytest.mark.parametrize("name", ["d" * 120, "with space, comma & 'quote'", "ünïcode"])

@@ -1,4 +1,4 @@
-"""Kafka's bus and consumer while a real broker is killed, frozen, and shared with others."""
+"""The Kafka bus and consumer while a real broker is killed, frozen, and shared with others."""
 
 import asyncio
 import signal
@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from consuming import (
     KafkaBroker,
-    Recorder,
+    RecordingHandler,
     Thing,
     becomes,
+    consumer_settings,
     consuming,
+    dead_lettered,
     dead_letters,
     fails,
     kafka_broker,
@@ -22,11 +24,14 @@ from kafka_running import KafkaServer, running
 from nats_running import free_port
 
 from paceline.errors import Code, Error
-from paceline.messaging import Incoming, Message
-from paceline.messaging.kafka.bus import KafkaBus
-from paceline.messaging.kafka.consumer import KafkaConsumer
-from paceline.messaging.kafka.topics import Topic
-from paceline.messaging.nats import QueueError
+from paceline.messaging import Incoming, Message, QueueError
+from paceline.messaging.kafka import (
+    KafkaBus,
+    KafkaBusSettings,
+    KafkaConsumer,
+    KafkaSubscription,
+    Topic,
+)
 from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
@@ -44,16 +49,16 @@ async def broker(kafka: KafkaServer) -> AsyncGenerator[KafkaBroker]:
         yield real
 
 
-async def test_start_without_a_broker_says_where_it_is_missing() -> None:
+async def test_start_without_a_broker_names_the_address() -> None:
     servers = f"127.0.0.1:{free_port()}"
-    bus = KafkaBus(servers, RecordingLog(), start_timeout=0.3)
+    bus = KafkaBus(servers, RecordingLog(), settings=KafkaBusSettings(start_timeout=0.3))
     with pytest.raises(QueueError, match=f"cannot connect to {servers}") as caught:
         await bus.start()
     assert caught.value.code is Code.UNAVAILABLE
     await bus.stop()
 
 
-async def test_before_a_start_and_after_a_stop_it_says_so(kafka: KafkaServer) -> None:
+async def test_a_bus_that_is_not_started_refuses(kafka: KafkaServer) -> None:
     bus = KafkaBus(kafka.servers, RecordingLog())
     await bus.stop()
     for _ in range(2):
@@ -98,11 +103,12 @@ async def test_a_publish_may_be_cancelled_anywhere(broker: KafkaBroker) -> None:
     assert await cancel_at_every_await(work, check) >= 1
 
 
-async def test_a_consumer_waits_for_a_topic_that_is_not_there_yet(broker: KafkaBroker) -> None:
-    recorder, name = Recorder(), f"late{broker.token}"
+async def test_a_consumer_waits_for_a_topic_that_does_not_exist_yet(broker: KafkaBroker) -> None:
+    recorder, name = RecordingHandler(), f"late{broker.token}"
     consumer = KafkaConsumer(
-        broker.bus, recorder, broker.log, type=Thing, topics=[name], group=name,
-        heartbeat=0.5, session_timeout=1.0,
+        broker.bus, recorder, broker.log, type=Thing,
+        subscription=KafkaSubscription((name,), name, session_timeout=1.0),
+        settings=consumer_settings(),
     )  # fmt: skip
     async with consuming(consumer):
         assert await fails(consumer.ready())
@@ -113,44 +119,48 @@ async def test_a_consumer_waits_for_a_topic_that_is_not_there_yet(broker: KafkaB
 
 
 async def test_an_attempt_outlives_the_consumer_that_counted_it(broker: KafkaBroker) -> None:
-    failing = Recorder(lambda item: Error(Code.INTERNAL, "no"))
-    async with consuming(broker.consumer(failing, nak_delay=0.5)) as consumer:
+    failing = RecordingHandler(lambda item: Error(Code.INTERNAL, "no"))
+    async with consuming(broker.consumer(failing, consumer_settings(retry_delay=0.5))) as consumer:
         await broker.publish("m1", key="k")
 
         async def retried() -> bool:
             return consumer.stats.retried == 1
 
         await becomes(retried)
-    recorder = Recorder()
+    recorder = RecordingHandler()
     async with consuming(broker.consumer(recorder)):
         await recorder.until(lambda: bool(recorder.done))
     assert recorder.seen == [("m1", 2)]
 
 
-async def test_one_that_waits_to_be_tried_again_keeps_nobody_up(broker: KafkaBroker) -> None:
-    recorder = Recorder(lambda item: Error(Code.INTERNAL, "no") if item.id == "m0" else None)
-    async with consuming(broker.consumer(recorder, nak_delay=600.0)):
+async def test_a_message_that_waits_for_its_retry_delays_no_other(broker: KafkaBroker) -> None:
+    recorder = RecordingHandler(
+        lambda item: Error(Code.INTERNAL, "no") if item.id == "m0" else None
+    )
+    async with consuming(broker.consumer(recorder, consumer_settings(retry_delay=600.0))):
         for n in range(20):
             await broker.publish(f"m{n}")
         await recorder.until(lambda: len(recorder.done) == 19)
-    again = Recorder()
+    again = RecordingHandler()
     async with consuming(broker.consumer(again)):
         await broker.publish("m20")
         await again.until(lambda: bool(again.done))
-    assert again.done == ["m20"], "its offset was committed, the one that waits is elsewhere"
+    assert again.done == ["m20"], (
+        "its offset is committed: the message that waits is in the retry topic"
+    )
 
 
-async def test_what_a_killed_member_had_in_hand_goes_to_another(broker: KafkaBroker) -> None:
+async def test_what_a_member_had_in_hand_goes_to_another(broker: KafkaBroker) -> None:
     async def hang(items: Sequence[Incoming[Thing]]) -> None:
         await asyncio.Event().wait()
 
-    hanging = Recorder(before=hang)
+    hanging = RecordingHandler(before=hang)
     for n in range(20):
         await broker.publish(f"m{n}")
-    one = broker.consumer(hanging, batch=2, lanes=1, stop_timeout=0.05)
+    one = broker.consumer(hanging, consumer_settings(batch=2, concurrency=1, stop_timeout=0.05))
     await one.start()
     await hanging.until(lambda: bool(hanging.seen))
-    recorder = Recorder()
+    recorder = RecordingHandler()
     async with consuming(broker.consumer(recorder)):
         with pytest.raises(Error, match="cut off"):
             await one.stop()
@@ -166,12 +176,15 @@ async def test_members_that_come_and_go_lose_nothing_and_fail_nothing(broker: Ka
         await asyncio.sleep(0.002 * len(items))
         done.update(item.id for item in items)
 
-    recorders = [Recorder(before=work) for _ in range(3)]
+    recorders = [RecordingHandler(before=work) for _ in range(3)]
 
     def member(number: int) -> KafkaConsumer[Thing]:
         return KafkaConsumer(
-            broker.bus, recorders[number], broker.log, type=Thing, topics=[broker.topic.name],
-            group=broker.group, heartbeat=0.5, session_timeout=1.5, batch=4,
+            broker.bus, recorders[number], broker.log, type=Thing,
+            subscription=KafkaSubscription(
+                (broker.topic.name,), broker.group, session_timeout=1.5
+            ),
+            settings=consumer_settings(batch=4, retry_delay=5.0),
         )  # fmt: skip
 
     async def publish() -> None:
@@ -195,23 +208,20 @@ async def test_members_that_come_and_go_lose_nothing_and_fail_nothing(broker: Ka
     assert await broker.dead() == []
 
 
-async def test_a_letter_that_is_too_large_is_cut(kafka: KafkaServer) -> None:
-    small = KafkaBus(kafka.servers, RecordingLog(), max_message=1500)
+async def test_a_dead_letter_that_is_too_large_is_shortened(kafka: KafkaServer) -> None:
+    small = KafkaBus(kafka.servers, RecordingLog(), settings=KafkaBusSettings(max_message=1500))
     await small.start()
     async with kafka_broker(kafka.servers) as broker:
         consumer = KafkaConsumer(
-            small, Recorder(), broker.log, type=Thing, topics=[broker.topic.name],
-            group=broker.group, heartbeat=0.5,
+            small, RecordingHandler(), broker.log, type=Thing,
+            subscription=KafkaSubscription((broker.topic.name,), broker.group),
+            settings=consumer_settings(),
         )  # fmt: skip
         async with consuming(consumer):
             await broker.bus.publish(
                 Message(broker.topic.name, b"?" * 5000, "m1", headers={"h": "x" * 5000})
             )
-
-            async def buried() -> bool:
-                return consumer.stats.buried == 1
-
-            await becomes(buried)
+            await dead_lettered(consumer, 1)
         (letter,) = await dead_letters(kafka.servers, broker.group)
     await small.stop()
     assert (letter.id, letter.truncated, letter.data, letter.headers) == ("m1", 5000, b"", {})
@@ -219,7 +229,7 @@ async def test_a_letter_that_is_too_large_is_cut(kafka: KafkaServer) -> None:
 
 async def test_a_broker_that_is_killed_under_load_loses_nothing(kafka: KafkaServer) -> None:
     async with kafka_broker(kafka.servers) as broker:
-        recorder, names = Recorder(), [f"m{n}" for n in range(60)]
+        recorder, names = RecordingHandler(), [f"m{n}" for n in range(60)]
 
         async def publish() -> None:
             for name in names:
@@ -244,13 +254,17 @@ async def test_a_broker_that_is_killed_under_load_loses_nothing(kafka: KafkaServ
         assert {attempt for _, attempt in recorder.seen} == {1}
 
 
-async def test_a_broker_that_hangs_is_noticed_and_used_again_when_it_goes_on(
+async def test_a_frozen_broker_is_noticed_and_used_again_when_it_goes_on(
     kafka: KafkaServer,
 ) -> None:
     async with kafka_broker(kafka.servers) as broker:
-        bus = KafkaBus(kafka.servers, RecordingLog(), publish_timeout=0.5, ping_timeout=0.5)
+        bus = KafkaBus(
+            kafka.servers,
+            RecordingLog(),
+            settings=KafkaBusSettings(publish_timeout=0.5, ping_timeout=0.5),
+        )
         await bus.start()
-        recorder = Recorder()
+        recorder = RecordingHandler()
         consumer = broker.consumer(recorder)
         await consumer.start()
         await broker.publish("m1")

@@ -1,4 +1,4 @@
-"""The bus and its consumer while a real server is killed, frozen, and loses what it was told."""
+"""The NATS bus and consumer while a real server is killed, frozen, and loses its state."""
 
 import asyncio
 import signal
@@ -7,22 +7,34 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from consuming import NatsBroker, Recorder, Thing, becomes, consuming, fails, nats_broker, passes
+from consuming import (
+    NatsBroker,
+    RecordingHandler,
+    Thing,
+    becomes,
+    consumer_settings,
+    consuming,
+    dead_lettered,
+    fails,
+    nats_broker,
+    passes,
+)
 from nats.aio.msg import Msg
 from nats_running import NatsServer, free_port
 
 from paceline.errors import Code, Error, NotFound
-from paceline.messaging import Message
+from paceline.messaging import ConsumerSettings, Message, QueueError
 from paceline.messaging.nats import (
     DeadLetters,
     NatsBus,
+    NatsBusSettings,
     NatsConsumer,
-    QueueError,
+    NatsSubscription,
     Stream,
-    dead_stream,
+    dead_letter_stream,
 )
 from paceline.messaging.nats.connection import NatsConnection
-from paceline.messaging.nats.jetstream import Done, PubAck
+from paceline.messaging.nats.jetstream import PubAck, Success
 from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
@@ -58,7 +70,11 @@ async def test_start_waits_for_a_server_that_is_coming_up(tmp_path: Path) -> Non
 
 async def test_start_without_a_server_says_where_it_is_missing() -> None:
     port = free_port()
-    bus = NatsBus(f"nats://ada:secret@127.0.0.1:{port}", RecordingLog(), start_timeout=0.2)
+    bus = NatsBus(
+        f"nats://ada:secret@127.0.0.1:{port}",
+        RecordingLog(),
+        settings=NatsBusSettings(start_timeout=0.2),
+    )
     with pytest.raises(QueueError, match=f"cannot connect to 127.0.0.1:{port}") as caught:
         await bus.start()
     assert caught.value.code is Code.UNAVAILABLE
@@ -68,7 +84,7 @@ async def test_start_without_a_server_says_where_it_is_missing() -> None:
 async def test_a_message_with_the_same_id_is_stored_once(broker: NatsBroker) -> None:
     for _ in range(3):
         await broker.publish("m1")
-    recorder = Recorder()
+    recorder = RecordingHandler()
     async with consuming(broker.consumer(recorder)):
         await broker.publish("m2")
         await recorder.until(lambda: "m2" in recorder.done)
@@ -93,10 +109,10 @@ async def test_each_message_of_many_has_its_own_outcome(broker: NatsBroker) -> N
     assert codes == [None, Code.UNAVAILABLE, invalid, invalid, invalid, invalid, None]
 
 
-async def test_what_is_published_while_the_server_is_killed_arrives_once(
+async def test_what_is_published_while_the_server_is_killed_is_handled_once(
     broker: NatsBroker, server: NatsServer
 ) -> None:
-    recorder = Recorder()
+    recorder = RecordingHandler()
     names = [f"m{n}" for n in range(400)]
     async with consuming(broker.consumer(recorder, ack_wait=1.0)) as consumer:
         publishing = asyncio.create_task(_publish_slowly(broker, names))
@@ -112,10 +128,10 @@ async def test_what_is_published_while_the_server_is_killed_arrives_once(
     assert await broker.dead() == []
 
 
-async def test_a_frozen_server_is_noticed_and_left_and_found_again(
+async def test_a_frozen_server_is_noticed_and_used_again_when_it_goes_on(
     broker: NatsBroker, server: NatsServer
 ) -> None:
-    recorder = Recorder()
+    recorder = RecordingHandler()
     async with consuming(broker.consumer(recorder, ack_wait=2.0)) as consumer:
         await broker.publish("m1")
         await recorder.until(lambda: recorder.done == ["m1"])
@@ -131,22 +147,22 @@ async def test_a_frozen_server_is_noticed_and_left_and_found_again(
         await becomes(lambda: passes(broker.bus.ping()))
 
 
-async def test_a_consumer_that_was_deleted_is_made_again_and_goes_on(broker: NatsBroker) -> None:
-    recorder = Recorder()
+async def test_a_consumer_that_was_deleted_is_created_again_and_goes_on(broker: NatsBroker) -> None:
+    recorder = RecordingHandler()
     async with consuming(broker.consumer(recorder)):
         await broker.publish("m1")
         await recorder.until(lambda: recorder.done == ["m1"])
-        subject = f"$JS.API.CONSUMER.DELETE.{broker.stream.name}.maker"
-        await broker.bus.ask(subject, b"", Done)
+        subject = f"CONSUMER.DELETE.{broker.stream.name}.maker"
+        await broker.bus.call_api(subject, None, Success)
         await broker.publish("m2")
         await recorder.until(lambda: "m2" in recorder.done)
 
 
-async def test_a_stream_that_is_gone_is_waited_for(broker: NatsBroker) -> None:
-    recorder = Recorder()
+async def test_a_stream_that_was_deleted_is_waited_for(broker: NatsBroker) -> None:
+    recorder = RecordingHandler()
     async with consuming(broker.consumer(recorder)) as consumer:
         await becomes(lambda: passes(consumer.ready()))
-        await broker.bus.ask(f"$JS.API.STREAM.DELETE.{broker.stream.name}", b"", Done)
+        await broker.bus.call_api(f"STREAM.DELETE.{broker.stream.name}", None, Success)
         await becomes(lambda: fails(consumer.ready()))
         await broker.bus.ensure_stream(broker.stream)
         await broker.publish("m2")
@@ -154,40 +170,44 @@ async def test_a_stream_that_is_gone_is_waited_for(broker: NatsBroker) -> None:
         await becomes(lambda: passes(consumer.ready()))
 
 
-async def test_a_question_that_nobody_heard_is_asked_again(server: NatsServer) -> None:
+async def test_a_request_without_a_reply_is_sent_again(server: NatsServer) -> None:
     async with connected(server) as connection:
-        heard: list[Msg] = []
+        received: list[Msg] = []
 
-        async def answer_the_second(message: Msg) -> None:
-            heard.append(message)
-            if len(heard) == 2:
+        async def reply_to_the_second(message: Msg) -> None:
+            received.append(message)
+            if len(received) == 2:
                 await connection.send(message.reply, b"here")
 
-        await connection.subscribe("question", answer_the_second)
-        answer = await connection.insist("question", b"?", 20, every=0.05)
+        await connection.subscribe("question", reply_to_the_second)
+        answer = await connection.request_repeatedly("question", b"?", 20, interval=0.05)
         assert answer.data == b"here"
         with pytest.raises(QueueError) as caught:
-            await connection.insist("question", b"?", 0.2, every=0.05)
+            await connection.request_repeatedly("question", b"?", 0.2, interval=0.05)
         assert caught.value.code is Code.DEADLINE_EXCEEDED
-        assert {message.data for message in heard} == {b"?"}
+        assert {message.data for message in received} == {b"?"}
 
 
-async def test_a_question_fails_at_once_when_the_connection_is_lost(server: NatsServer) -> None:
+async def test_a_repeated_request_fails_at_once_when_the_connection_is_lost(
+    server: NatsServer,
+) -> None:
     async with connected(server) as connection:
-        heard: list[Msg] = []
-        often = asyncio.Event()
+        received: list[Msg] = []
+        three_received = asyncio.Event()
 
         async def note(message: Msg) -> None:
-            heard.append(message)
-            if len(heard) > 2:
-                often.set()
+            received.append(message)
+            if len(received) > 2:
+                three_received.set()
 
         await connection.subscribe("question", note)
-        asking = asyncio.create_task(connection.insist("question", b"?", 60, every=0.02))
-        await often.wait()
+        requesting = asyncio.create_task(
+            connection.request_repeatedly("question", b"?", 60, interval=0.02)
+        )
+        await three_received.wait()
         await server.kill()
         with pytest.raises(QueueError) as caught:
-            await asking
+            await requesting
         assert caught.value.code is Code.UNAVAILABLE
 
 
@@ -203,21 +223,21 @@ async def connected(server: NatsServer) -> AsyncGenerator[NatsConnection]:
 
 
 async def test_attempts_are_counted_across_processes(broker: NatsBroker) -> None:
-    failing = Recorder(lambda item: Error(Code.INTERNAL, "no"))
+    failing = RecordingHandler(lambda item: Error(Code.INTERNAL, "no"))
     await broker.publish("m1")
-    async with consuming(broker.consumer(failing, nak_delay=0.2)) as consumer:
+    async with consuming(broker.consumer(failing, consumer_settings(retry_delay=0.2))) as consumer:
 
         async def twice() -> bool:
             return consumer.stats.retried == 2
 
         await becomes(twice)
-    recorder = Recorder()
+    recorder = RecordingHandler()
     async with consuming(broker.consumer(recorder)):
         await recorder.until(lambda: recorder.done == ["m1"])
     assert recorder.seen == [("m1", 3)]
 
 
-async def test_a_stream_keeps_what_others_have_set(broker: NatsBroker) -> None:
+async def test_a_stream_keeps_the_settings_that_others_made(broker: NatsBroker) -> None:
     stream = broker.stream
     wider = Stream(stream.name, (*stream.subjects, f"more{broker.token}.>"), max_bytes=5)
     await broker.bus.ensure_stream(wider)
@@ -226,17 +246,13 @@ async def test_a_stream_keeps_what_others_have_set(broker: NatsBroker) -> None:
     await broker.publish("m1")
 
 
-async def test_dead_letters_are_listed_shown_sent_again_and_dropped(broker: NatsBroker) -> None:
-    letters = DeadLetters(broker.bus, stream=dead_stream())
-    final = Recorder(lambda item: Error(Code.INVALID_ARGUMENT, "never"))
+async def test_dead_letters_are_listed_shown_retried_and_dropped(broker: NatsBroker) -> None:
+    letters = DeadLetters(broker.bus, stream=dead_letter_stream())
+    final = RecordingHandler(lambda item: Error(Code.INVALID_ARGUMENT, "never"))
     async with consuming(broker.consumer(final)) as consumer:
         for n in range(5):
             await broker.publish(f"m{n}", key="k")
-
-        async def all_buried() -> bool:
-            return consumer.stats.buried == 5
-
-        await becomes(all_buried)
+        await dead_lettered(consumer, 5)
     first = await letters.list(limit=2)
     rest = await letters.list(after=first[-1].number)
     assert [len(first), len(rest)] == [2, 3]
@@ -251,24 +267,20 @@ async def test_dead_letters_are_listed_shown_sent_again_and_dropped(broker: Nats
             await letters.show(gone.number)
         with pytest.raises(NotFound):
             await letters.drop(gone.number)
-    recorder = Recorder()
+    recorder = RecordingHandler()
     async with consuming(broker.consumer(recorder)):
         await recorder.until(lambda: recorder.done == [again.id])
     assert recorder.seen == [(again.id, 1)]
 
 
-async def test_a_message_too_large_for_its_letter_is_buried_without_its_data(
+async def test_a_message_too_large_for_its_dead_letter_is_stored_without_its_data(
     broker: NatsBroker,
 ) -> None:
-    final = Recorder()
+    final = RecordingHandler()
     async with consuming(broker.consumer(final)) as consumer:
         await broker.publish("huge", b"x" * ((1 << 20) - 100))
-
-        async def buried() -> bool:
-            return consumer.stats.buried == 1
-
-        await becomes(buried)
-    letters = DeadLetters(broker.bus, stream=dead_stream())
+        await dead_lettered(consumer, 1)
+    letters = DeadLetters(broker.bus, stream=dead_letter_stream())
     (letter,) = await letters.list()
     assert letter.letter.truncated == (1 << 20) - 100
     with pytest.raises(Error, match="too many to be kept"):
@@ -299,7 +311,7 @@ async def test_a_bus_that_is_stopped_refuses(broker: NatsBroker) -> None:
     with pytest.raises(QueueError):
         await broker.bus.ping()
     with pytest.raises(QueueError):
-        await broker.bus.ask("$JS.API.INFO", b"", PubAck)
+        await broker.bus.call_api("INFO", None, PubAck)
 
 
 async def _publish_slowly(broker: NatsBroker, names: list[str]) -> None:
@@ -308,22 +320,21 @@ async def _publish_slowly(broker: NatsBroker, names: list[str]) -> None:
         await asyncio.sleep(0.001)
 
 
-async def test_a_consumer_is_ready_as_soon_as_it_listens(broker: NatsBroker) -> None:
+async def test_a_consumer_is_ready_as_soon_as_it_is_subscribed(broker: NatsBroker) -> None:
     idle = NatsConsumer(
         broker.bus,
-        Recorder(),
+        RecordingHandler(),
         broker.log,
         type=Thing,
-        stream=broker.stream.name,
-        subjects=broker.stream.subjects,
-        heartbeat=60.0,
+        subscription=NatsSubscription(broker.stream.name, broker.stream.subjects, durable="maker"),
+        settings=ConsumerSettings(heartbeat=60.0),
     )
     async with consuming(idle):
         await becomes(lambda: passes(idle.ready()))
 
 
 async def test_a_stop_towards_a_frozen_server_ends(broker: NatsBroker, server: NatsServer) -> None:
-    consumer = broker.consumer(Recorder())
+    consumer = broker.consumer(RecordingHandler())
     await consumer.start()
     await becomes(lambda: passes(consumer.ready()))
     server.send(signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""The inbox on a real PostgreSQL: once each, however often and by however many."""
+"""The inbox on a real PostgreSQL: one effect for each message, however often it is delivered."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,24 +8,24 @@ from pg_sessions import monitoring, started
 
 from paceline.errors import Code, Error
 from paceline.postgres import Pool, PoolSettings
-from paceline.postgres.inbox import SCHEMA, InboxCleaner, claim
+from paceline.postgres.inbox import INBOX_SCHEMA, InboxCleaner, claim
 from paceline.testing import RecordingLog
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = pytest.mark.integration
 
-ME = "worker"
+CONSUMER = "worker"
 
 
 @pytest.fixture
 async def pool(database: str) -> AsyncGenerator[Pool]:
     async with started(Pool(database, PoolSettings(max_size=4, min_size=0))) as pool:
-        await pool.execute(SCHEMA)
+        await pool.execute(INBOX_SCHEMA)
         await pool.execute("CREATE TABLE effects (id text NOT NULL)")
         yield pool
 
 
-async def handle(pool: Pool, *ids: str, consumer: str = ME) -> set[str]:
+async def handle(pool: Pool, *ids: str, consumer: str = CONSUMER) -> set[str]:
     """The effect and the claim in one transaction."""
     async with pool.transaction() as tx:
         new = await claim(tx, consumer, ids)
@@ -48,7 +48,7 @@ async def test_an_id_is_new_once_for_each_consumer(pool: Pool) -> None:
 async def test_a_transaction_that_fails_leaves_its_messages_new(pool: Pool) -> None:
     with pytest.raises(KeyError):
         async with pool.transaction() as tx:
-            assert await claim(tx, ME, ["a"]) == {"a"}
+            assert await claim(tx, CONSUMER, ["a"]) == {"a"}
             raise KeyError("the effect")
     assert await handle(pool, "a") == {"a"}
 
@@ -91,18 +91,18 @@ async def test_cancelled_anywhere_the_effect_and_the_claim_are_both_there_or_nei
     ["", "x" * 256, "a\0b", "line\nend", "\ud800"],
     ids=["empty", "long", "nul", "line", "surrogate"],
 )
-async def test_an_id_that_cannot_be_remembered_is_refused(pool: Pool, bad: str) -> None:
+async def test_an_id_that_cannot_be_stored_is_refused(pool: Pool, bad: str) -> None:
     with pytest.raises(Error) as caught:
         await handle(pool, "fine", bad)
     assert caught.value.code is Code.INVALID_ARGUMENT
     assert await handle(pool, "fine", "ä" * 255) == {"fine", "ä" * 255}
 
 
-async def test_what_is_old_is_forgotten_and_the_rest_is_not(pool: Pool) -> None:
+async def test_old_ids_are_deleted_and_the_others_are_not(pool: Pool) -> None:
     await pool.execute(
         "INSERT INTO inbox SELECT $1, n::text, now() - interval '1 hour'"
         " FROM generate_series(1, 12000) AS n",
-        ME,
+        CONSUMER,
     )
     await handle(pool, "fresh")
     cleaners = [InboxCleaner(pool, RecordingLog(), keep=60.0) for _ in range(2)]
@@ -112,7 +112,7 @@ async def test_what_is_old_is_forgotten_and_the_rest_is_not(pool: Pool) -> None:
 
 async def test_a_cleaner_starts_and_stops_again_and_goes_on_after_a_failure(pool: Pool) -> None:
     log = RecordingLog()
-    cleaner = InboxCleaner(pool, log, keep=0.0, every=0.001)
+    cleaner = InboxCleaner(pool, log, keep=0.0, interval=0.001)
     await cleaner.stop()
     for _ in range(2):
         await cleaner.start()

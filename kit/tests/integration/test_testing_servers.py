@@ -1,7 +1,7 @@
 """The session's servers, as a conftest gets them."""
 
 import pytest
-from engine_clients import connected, using
+from engine_clients import connect_nats, connect_redis
 
 from paceline.engines import NatsEngine, RedisEngine
 
@@ -9,13 +9,13 @@ pytestmark = pytest.mark.integration
 
 
 async def test_the_session_s_nats_keeps_streams(nats: NatsEngine) -> None:
-    async with connected(nats.url) as streams:
+    async with connect_nats(nats.url) as streams:
         await streams.create("SESSION", "session.>")
         await streams.publish("session.one", b"1")
         assert await streams.count("SESSION") == 1
 
 
 async def test_the_session_s_redis_keeps_values(redis: RedisEngine) -> None:
-    async with using(redis.url) as cache:
+    async with connect_redis(redis.url) as cache:
         await cache.set("session", "1")
         assert await cache.get("session") == b"1"

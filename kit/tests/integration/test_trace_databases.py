@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from uuid import uuid4
 
 import pytest
-from recorded_spans import Recorded
+from recorded_spans import RecordedSpans
 
 from paceline.clock import SystemClock
 from paceline.engines import RedisEngine
@@ -27,12 +27,12 @@ async def pool(database: str) -> AsyncGenerator[Pool]:
 
 
 @pytest.fixture
-def recorded() -> Recorded:
-    return Recorded()
+def recorded() -> RecordedSpans:
+    return RecordedSpans()
 
 
 @pytest.fixture
-def root(recorded: Recorded) -> Span:
+def root(recorded: RecordedSpans) -> Span:
     """A request's span, for the test to attach: a fixture's context is not the test's."""
     made = recorded.tracer().enter("request", SpanKind.SERVER)
     assert isinstance(made, Span)
@@ -44,7 +44,7 @@ def rows(span: Span) -> object:
 
 
 async def test_each_statement_has_a_span_with_its_rows(
-    pool: Pool, recorded: Recorded, root: Span
+    pool: Pool, recorded: RecordedSpans, root: Span
 ) -> None:
     token = attach(root)
     async with pool.transaction() as tx:
@@ -64,7 +64,7 @@ async def test_each_statement_has_a_span_with_its_rows(
 
 
 async def test_a_failure_is_recorded_by_its_code_and_never_by_its_values(
-    pool: Pool, recorded: Recorded, root: Span
+    pool: Pool, recorded: RecordedSpans, root: Span
 ) -> None:
     token = attach(root)
     await pool.execute("INSERT INTO things VALUES ($1)", 424242)
@@ -79,7 +79,7 @@ async def test_a_failure_is_recorded_by_its_code_and_never_by_its_values(
 
 
 async def test_a_statement_that_is_cancelled_ends_its_span(
-    pool: Pool, recorded: Recorded, root: Span
+    pool: Pool, recorded: RecordedSpans, root: Span
 ) -> None:
     token = attach(root)
     with pytest.raises(TimeoutError):
@@ -92,7 +92,7 @@ async def test_a_statement_that_is_cancelled_ends_its_span(
 
 
 async def test_a_wait_for_a_connection_has_a_span(
-    pool: Pool, recorded: Recorded, root: Span
+    pool: Pool, recorded: RecordedSpans, root: Span
 ) -> None:
     token = attach(root)
     async with pool.connection():
@@ -105,7 +105,7 @@ async def test_a_wait_for_a_connection_has_a_span(
 
 
 async def test_a_read_through_the_cache_is_one_trace(
-    redis: RedisEngine, recorded: Recorded, root: Span
+    redis: RedisEngine, recorded: RecordedSpans, root: Span
 ) -> None:
     log, clock = RecordingLog(), SystemClock()
     server = Redis(redis.url, log, clock, timeout=5.0)

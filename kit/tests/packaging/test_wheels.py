@@ -28,7 +28,7 @@ NAMES = {
     ("paceline.commands.doctor", "check_schema"): "postgres",
 }
 ALL = {"auth", "console", "engines", "grpc", "kafka", "nats", "otel", "postgres", "redis"}
-BRINGS = {"all": ALL, "testing": {"testing", "engines", "postgres"}}
+BRINGS = {"all": ALL, "testing": {"testing", "auth", "engines", "postgres"}}
 ADVICE = re.compile(r"[a-z.]+ needs \w+, which is not installed: pip install 'paceline\[(\w+)\]'")
 # What no room may load before one of its names is used.
 LATE = {
@@ -58,12 +58,7 @@ class Imported:
         return found
 
 
-KAFKA = pytest.param(
-    "kafka", marks=pytest.mark.xfail(reason="its errors are those of the NATS room")
-)
-
-
-@pytest.mark.parametrize("extra", ["base", *sorted(ALL - {"kafka"}), KAFKA, "testing", "all"])
+@pytest.mark.parametrize("extra", ["base", *sorted(ALL), "testing", "all"])
 def test_a_room_imports_with_its_extra_and_names_it_without(
     extra: str, wheels: dict[str, Path], environment: Environment
 ) -> None:

@@ -1,4 +1,4 @@
-"""What the consumer's contract suite runs on: a broker, its consumers, and handlers that remember."""
+"""What the consumers' tests need: brokers, consumers of each, and a handler that records."""
 
 import asyncio
 import secrets
@@ -12,19 +12,33 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from memory_source import MemorySource
 
 from paceline.errors import Error
-from paceline.messaging import DeliveryPolicy, Incoming, Message
-from paceline.messaging.consumer import Consumer
-from paceline.messaging.dead_letter import DeadLetter, from_headers
-from paceline.messaging.kafka.bus import KafkaBus
-from paceline.messaging.kafka.consumer import KafkaConsumer
-from paceline.messaging.kafka.source import dead_topic
-from paceline.messaging.kafka.topics import Topic
-from paceline.messaging.nats import NatsBus, NatsConsumer, Stream
-from paceline.messaging.nats.consumer import dead_stream
-from paceline.messaging.nats.dead_letters import DeadLetters
+from paceline.messaging import (
+    Consumer,
+    ConsumerSettings,
+    DeadLetter,
+    DeliveryPolicy,
+    Incoming,
+    Message,
+)
+from paceline.messaging.kafka import (
+    KafkaBus,
+    KafkaConsumer,
+    KafkaSubscription,
+    Topic,
+    dead_letter_topic,
+)
+from paceline.messaging.nats import (
+    DeadLetters,
+    NatsBus,
+    NatsBusSettings,
+    NatsConsumer,
+    NatsSubscription,
+    Stream,
+    dead_letter_stream,
+)
 from paceline.testing import RecordingLog
 
-PATIENCE = 15.0
+TIMEOUT = 15.0
 
 
 class Thing(msgspec.Struct, frozen=True):
@@ -35,13 +49,18 @@ Handle = Callable[[Sequence[Incoming[Thing]]], Awaitable[Sequence[Exception | No
 
 
 class Settings(TypedDict, total=False):
-    ack_wait: float
-    nak_delay: float
-    max_deliver: int
     batch: int
-    lanes: int
-    work_timeout: float
+    concurrency: int
+    handler_timeout: float
     stop_timeout: float
+
+
+def consumer_settings(
+    *, max_attempts: int = 5, retry_delay: float = 0.02, **others: Unpack[Settings]
+) -> ConsumerSettings:
+    """Settings for tests, which do not wait for long."""
+    policy = DeliveryPolicy(max_attempts, retry_delay)
+    return ConsumerSettings(policy=policy, heartbeat=0.5, **others)
 
 
 class Broker(Protocol):
@@ -51,7 +70,9 @@ class Broker(Protocol):
         """A message with this id, whose value is its number unless ``data`` are given."""
         ...
 
-    def consumer(self, handler: Handle, **settings: Unpack[Settings]) -> Consumer[Thing]: ...
+    def consumer(
+        self, handler: Handle, settings: ConsumerSettings | None = None, *, ack_wait: float = 6.0
+    ) -> Consumer[Thing]: ...
 
     async def dead(self) -> list[tuple[str, str, int]]:
         """Id, kind and attempts of each dead letter."""
@@ -73,21 +94,18 @@ class MemoryBroker:
             Message("things.made", data_of(name) if data is None else data, name, key)
         )
 
-    def consumer(self, handler: Handle, **settings: Unpack[Settings]) -> Consumer[Thing]:
-        ack_wait = settings.pop("ack_wait", 30.0)
+    def consumer(
+        self, handler: Handle, settings: ConsumerSettings | None = None, *, ack_wait: float = 6.0
+    ) -> Consumer[Thing]:
         self.source.ack_wait = ack_wait
-        policy = DeliveryPolicy(settings.pop("max_deliver", 5), settings.pop("nak_delay", 0.02))
         return Consumer(
             self.source,
             handler,
             self.log,
             type=Thing,
-            policy=policy,
-            extend_every=ack_wait / 3,
-            batch=settings.get("batch", 256),
-            lanes=settings.get("lanes", 2),
-            work_timeout=settings.get("work_timeout", 60.0),
-            stop_timeout=settings.get("stop_timeout", 20.0),
+            settings=settings or consumer_settings(),
+            extend_interval=ack_wait / 3,
+            silence_timeout=15.0,
         )
 
     async def dead(self) -> list[tuple[str, str, int]]:
@@ -108,22 +126,23 @@ class NatsBroker:
         data = data_of(name) if data is None else data
         await self.bus.publish(Message(f"things{self.token}.made", data, name, key))
 
-    def consumer(self, handler: Handle, **settings: Unpack[Settings]) -> Consumer[Thing]:
-        settings.setdefault("nak_delay", 0.02)
+    def consumer(
+        self, handler: Handle, settings: ConsumerSettings | None = None, *, ack_wait: float = 6.0
+    ) -> Consumer[Thing]:
+        subscription = NatsSubscription(
+            self.stream.name, self.stream.subjects, durable="maker", ack_wait=ack_wait
+        )
         return NatsConsumer(
             self.bus,
             handler,
             self.log,
             type=Thing,
-            stream=self.stream.name,
-            subjects=self.stream.subjects,
-            durable="maker",
-            heartbeat=0.5,
-            **settings,
+            subscription=subscription,
+            settings=settings or consumer_settings(),
         )
 
     async def dead(self) -> list[tuple[str, str, int]]:
-        letters = await DeadLetters(self.bus, stream=dead_stream()).list(limit=1000)
+        letters = await DeadLetters(self.bus, stream=dead_letter_stream()).list(limit=1000)
         ours = [
             each.letter for each in letters if each.letter.consumer.startswith(self.stream.name)
         ]
@@ -133,7 +152,7 @@ class NatsBroker:
 @asynccontextmanager
 async def nats_broker(url: str) -> AsyncGenerator[NatsBroker]:
     log = RecordingLog()
-    bus = NatsBus(url, log, ping_every=0.5, ping_timeout=1.0)
+    bus = NatsBus(url, log, settings=NatsBusSettings(ping_interval=0.5, ping_timeout=1.0))
     await bus.start()
     broker = NatsBroker(bus, log)
     try:
@@ -161,22 +180,18 @@ class KafkaBroker:
         data = data_of(name) if data is None else data
         await self.bus.publish(Message(self.topic.name, data, name, key))
 
-    def consumer(self, handler: Handle, **settings: Unpack[Settings]) -> Consumer[Thing]:
+    def consumer(
+        self, handler: Handle, settings: ConsumerSettings | None = None, *, ack_wait: float = 6.0
+    ) -> Consumer[Thing]:
         return KafkaConsumer(
             self.bus,
             handler,
             self.log,
             type=Thing,
-            topics=[self.topic.name],
-            group=self.group,
-            heartbeat=0.5,
-            session_timeout=settings.get("ack_wait", 6.0),
-            nak_delay=settings.get("nak_delay", 0.02),
-            max_deliver=settings.get("max_deliver", 5),
-            batch=settings.get("batch", 256),
-            lanes=settings.get("lanes", 2),
-            work_timeout=settings.get("work_timeout", 60.0),
-            stop_timeout=settings.get("stop_timeout", 20.0),
+            subscription=KafkaSubscription(
+                (self.topic.name,), self.group, session_timeout=ack_wait
+            ),
+            settings=settings or consumer_settings(),
         )
 
     async def dead(self) -> list[tuple[str, str, int]]:
@@ -191,9 +206,9 @@ async def dead_letters(servers: str, group: str) -> list[DeadLetter]:
     )
     await reader.start()
     try:
-        place = TopicPartition(dead_topic(group), 0)
-        reader.assign([place])
-        end: int = (await reader.end_offsets([place]))[place]
+        partition = TopicPartition(dead_letter_topic(group), 0)
+        reader.assign([partition])
+        end: int = (await reader.end_offsets([partition]))[partition]
         records: list[Any] = []
         while len(records) < end:
             found = await reader.getmany(timeout_ms=1000)
@@ -201,7 +216,9 @@ async def dead_letters(servers: str, group: str) -> list[DeadLetter]:
     finally:
         await reader.stop()
     return [
-        from_headers({name: value.decode() for name, value in record.headers}, record.value)
+        DeadLetter.from_headers(
+            {name: value.decode() for name, value in record.headers}, record.value
+        )
         for record in records
     ]
 
@@ -225,7 +242,7 @@ async def memory_broker() -> AsyncGenerator[MemoryBroker]:
     try:
         yield broker
     finally:
-        broker.source.shut()
+        broker.source.cancel_timers()
 
 
 @asynccontextmanager
@@ -238,35 +255,38 @@ async def consuming(consumer: Consumer[Thing]) -> AsyncGenerator[Consumer[Thing]
 
 
 @dataclass
-class Recorder:
-    """A handler: remembers what it saw, and fails as it is told."""
+class RecordingHandler:
+    """A handler that records what it gets.
+
+    ``outcome``: of each message; ``before``: awaited with each batch first.
+    """
 
     outcome: Callable[[Incoming[Thing]], Exception | None] = lambda item: None
     before: Callable[[Sequence[Incoming[Thing]]], Awaitable[None]] | None = None
     seen: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     done: list[str] = field(default_factory=list[str])
     sizes: list[int] = field(default_factory=list[int])
-    _stirred: asyncio.Event = field(default_factory=asyncio.Event)
+    _called: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, items: Sequence[Incoming[Thing]]) -> Sequence[Exception | None]:
         self.seen += [(item.id, item.attempt) for item in items]
         self.sizes.append(len(items))
-        self._stirred.set()
+        self._called.set()
         if self.before is not None:
             await self.before(items)
         outcomes = [self.outcome(item) for item in items]
         self.done += [
             item.id for item, outcome in zip(items, outcomes, strict=True) if outcome is None
         ]
-        self._stirred.set()
+        self._called.set()
         return outcomes
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until it is true, looking after each call."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not condition():
-                self._stirred.clear()
-                await self._stirred.wait()
+                self._called.clear()
+                await self._called.wait()
 
 
 async def passes(check: Coroutine[object, object, None]) -> bool:
@@ -284,7 +304,16 @@ async def fails(check: Coroutine[object, object, None]) -> bool:
 
 
 async def becomes(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for what no event tells of."""
-    async with asyncio.timeout(PATIENCE):
+    """Wait until it is true, looking again and again: for what sets no event here."""
+    async with asyncio.timeout(TIMEOUT):
         while not await condition():  # noqa: ASYNC110 - the event is elsewhere
             await asyncio.sleep(0.01)
+
+
+async def dead_lettered(consumer: Consumer[Thing], count: int) -> None:
+    """Wait until the consumer has stored so many dead letters."""
+
+    async def condition() -> bool:
+        return consumer.stats.dead_lettered == count
+
+    await becomes(condition)

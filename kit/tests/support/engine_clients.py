@@ -1,6 +1,6 @@
-"""The libraries' clients with types, for tests that ask an engine: their options are untyped.
+"""Typed wrappers around the clients of NATS and Redis, whose options are untyped.
 
-`connected` gives a `Streams` on NATS that never reconnects; `redis_client` a Redis.
+`connect_nats` never reconnects.
 """
 
 from collections.abc import AsyncGenerator
@@ -12,8 +12,8 @@ from nats.js.api import StreamConfig
 from redis.asyncio import Redis
 
 
-class Streams:
-    """JetStream, as far as tests need it."""
+class JetStreamClient:
+    """The part of JetStream that tests need."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -32,7 +32,7 @@ class Streams:
         await self._stream.add_stream(config)  # pyright: ignore[reportUnknownMemberType]
 
     async def publish(self, subject: str, data: bytes, *, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - the library's
-        """Returns when it is acknowledged."""
+        """Publish, and wait for the acknowledgement."""
         await self._stream.publish(subject, data, timeout=timeout)
 
     async def count(self, name: str) -> int:
@@ -40,19 +40,19 @@ class Streams:
 
 
 @asynccontextmanager
-async def connected(*urls: str) -> AsyncGenerator[Streams]:
+async def connect_nats(*urls: str) -> AsyncGenerator[JetStreamClient]:
     async def quiet(_: Exception) -> None:
         pass
 
     client = await nats.connect(list(urls), error_cb=quiet, allow_reconnect=False)  # pyright: ignore[reportUnknownMemberType]
     try:
-        yield Streams(client)
+        yield JetStreamClient(client)
     finally:
         await client.close()
 
 
-class Cache:
-    """Redis, as far as tests need it."""
+class RedisClient:
+    """The part of Redis that tests need."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
@@ -72,6 +72,6 @@ class Cache:
 
 
 @asynccontextmanager
-async def using(url: str) -> AsyncGenerator[Cache]:
+async def connect_redis(url: str) -> AsyncGenerator[RedisClient]:
     async with Redis.from_url(url) as client:  # pyright: ignore[reportUnknownMemberType]
-        yield Cache(client)
+        yield RedisClient(client)

@@ -29,6 +29,7 @@ ROOMS = {
     "paceline.messaging.kafka": "kafka",
     "paceline.messaging.nats": "nats",
     "paceline.postgres": "postgres",
+    "paceline.postgres.inbox": "postgres",
     "paceline.postgres.migrate": "postgres",
     "paceline.postgres.outbox": "postgres",
     "paceline.redis": "redis",

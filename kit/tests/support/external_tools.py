@@ -1,4 +1,4 @@
-"""Other people's programs, by way of the scripts that fetch or build them; a test skips without."""
+"""Programs of third parties, fetched or built by scripts; a test is skipped without them."""
 
 import subprocess
 import sys
@@ -11,12 +11,12 @@ _GO_TOOL: Final = Path(__file__).parents[1] / "tools/go_tool.py"
 
 
 def go_tool(name: str, *flags: str) -> str:
-    """The path of one of Go's, built if need be; with ``--built`` only if it was."""
+    """The path of a Go program, built if necessary; with ``--built`` only if it has been."""
     return printed(_GO_TOOL, name, *flags)
 
 
 def printed(script: Path, *arguments: str) -> str:
-    """What a script prints; the test is skipped when it has nothing, with its reason."""
+    """The output of a script; the test is skipped when it fails, with its reason."""
     done = subprocess.run(
         [sys.executable, script, *arguments], capture_output=True, text=True, check=False
     )

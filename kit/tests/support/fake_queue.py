@@ -1,7 +1,4 @@
-"""A queue as the outbox sees it: drops a second message with the same id, and fails as it is told.
-
-Used by the tests of ``paceline.postgres.outbox`` and of the services that write to it.
-"""
+"""A queue for tests of the outbox: drops a second message with the same id, and fails on request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,9 +19,10 @@ async def _at_once() -> None:
 
 @dataclass
 class FakeQueue:
-    """``fault``: what is wrong with a message, if anything; ``before`` and ``after`` a round.
+    """``fault``: what is wrong with a message, if anything.
 
-    A message is held from the moment between the two, whether or not its sender is told.
+    ``before`` and ``after`` are awaited around each publish; between them the queue takes the
+    messages, whether or not the publisher gets to know it.
     """
 
     fault: Fault = _none
@@ -53,7 +51,7 @@ class FakeQueue:
 
     @property
     def ids(self) -> list[str]:
-        """What it holds, in order."""
+        """The ids it holds, in order."""
         return [*self.held]
 
     async def holds(self, message_id: str) -> None:
@@ -61,7 +59,7 @@ class FakeQueue:
         await self.until(lambda: message_id in self.held)
 
     async def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
-        """Wait for the condition, looking whenever something was handed over."""
+        """Wait for the condition, checked whenever something is published."""
         async with asyncio.timeout(seconds):
             while not condition():
                 self._changed.clear()

@@ -1,19 +1,17 @@
-"""A server on a real socket, and a client that says exactly the bytes it is told."""
+"""A server on a real socket, and a client that sends exactly the given bytes."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict, Unpack
 
 from paceline.http.asgi import ASGIApp, Receive, Scope, Send
-from paceline.http.server.server import HttpServer
-from paceline.http.server.state import AdmissionCheck
+from paceline.http.server import AdmissionCheck, HttpServer, ServerLimits
 from paceline.testing import RecordingLog
 
 PATIENCE = 10.0
-"""Seconds after which a test fails; a server that hangs must not hang the suite."""
+"""Seconds after which a test fails, so that a server that hangs does not hang the suite."""
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 
@@ -30,7 +28,7 @@ class Client:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    def say(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         self.writer.write(data)
 
     async def head(self) -> Answer:
@@ -57,11 +55,11 @@ class Client:
             answer.body = await self.reader.read()
         return answer
 
-    async def ask(self, data: bytes) -> Answer:
-        self.say(data)
+    async def request(self, data: bytes) -> Answer:
+        self.send(data)
         return await self.answer()
 
-    async def rest(self) -> bytes:
+    async def read_to_end(self) -> bytes:
         """Everything up to the end of the connection, also when it was reset."""
         data = b""
         with suppress(ConnectionError):
@@ -82,27 +80,13 @@ class Served:
         self.clients.append(client)
         return client
 
-    async def ask(self, data: bytes) -> Answer:
+    async def request(self, data: bytes) -> Answer:
         """Send ``data`` on a connection of its own and read one response."""
-        return await (await self.connect()).ask(data)
-
-
-class Settings(TypedDict, total=False):
-    read_timeout: float
-    write_timeout: float
-    idle_timeout: float
-    max_header_bytes: int
-    max_headers: int
-    max_connections: int
-    gate: AdmissionCheck | None
-
-
-def make_server(app: ASGIApp, log: RecordingLog, **settings: Unpack[Settings]) -> HttpServer:
-    return HttpServer(app, log, host="127.0.0.1", port=0, **settings)
+        return await (await self.connect()).request(data)
 
 
 def open_sockets() -> set[str]:
-    """The sockets of this process, where the system tells."""
+    """The sockets of this process, where the system lists them."""
     found: set[str] = set()
     for path in Path("/proc/self/fd").glob("*"):
         with suppress(FileNotFoundError):  # the one that lists them
@@ -110,13 +94,30 @@ def open_sockets() -> set[str]:
     return {link for link in found if link.startswith("socket:")}
 
 
+def make_server(
+    app: ASGIApp,
+    log: RecordingLog,
+    limits: ServerLimits | None = None,
+    *,
+    admission_check: AdmissionCheck | None = None,
+) -> HttpServer:
+    return HttpServer(
+        app, log, host="127.0.0.1", port=0, limits=limits, admission_check=admission_check
+    )
+
+
 @asynccontextmanager
-async def serving(app: ASGIApp, **settings: Unpack[Settings]) -> AsyncGenerator[Served, None]:
-    """Serve ``app``; at the end nothing may be left of the server."""
+async def serving(
+    app: ASGIApp,
+    limits: ServerLimits | None = None,
+    *,
+    admission_check: AdmissionCheck | None = None,
+) -> AsyncGenerator[Served, None]:
+    """Serve ``app``; afterwards no task and no socket of the server may be left."""
     before = asyncio.all_tasks()
     sockets = open_sockets()
     log = RecordingLog()
-    served = Served(make_server(app, log, **settings), log)
+    served = Served(make_server(app, log, limits, admission_check=admission_check), log)
     await served.server.start()
     try:
         yield served
@@ -151,12 +152,12 @@ async def read_body(receive: Receive) -> bytes:
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer without looking."""
+    """Answer without reading the request."""
     await send_answer(send)
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with what came: method, raw path, query, body."""
+    """Answer with the request: method, raw path, query, body."""
     body = await read_body(receive)
     line = b" ".join((scope["method"].encode(), scope["raw_path"], scope["query_string"], body))
     await send_answer(send, line)
@@ -164,7 +165,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 @dataclass
 class Held:
-    """An app that waits until it is let go, and tells what happens to it."""
+    """An app that waits until it is released, and records what happens to it."""
 
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)

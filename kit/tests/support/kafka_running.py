@@ -1,7 +1,7 @@
 """A real Apache Kafka for tests: one node of it, on loopback, fetched once into a cache folder.
 
-Needs Java and Maven, so it is there only for who asks: ``make kafka``, or a folder that an earlier
-one has filled.
+Needs Java and Maven, so it is used only on request (``make kafka``), or when an earlier run has
+filled the cache folder.
 """
 
 import os
@@ -59,7 +59,7 @@ def missing() -> str | None:
     if CACHE.is_dir():
         return None
     if os.environ.get("KAFKA_TESTS") != "1":
-        return "fetching Kafka takes a minute or more: `make kafka`, or KAFKA_TESTS=1, asks for it"
+        return "fetching Kafka takes a minute or more: run `make kafka`, or set KAFKA_TESTS=1"
     fetched = subprocess.run(
         [sys.executable, FETCH, CACHE, VERSION],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_FETCH_TIMEOUT, check=False,

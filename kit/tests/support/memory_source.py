@@ -1,13 +1,12 @@
-"""A broker in memory: the fake `Source` of the consumer's contract suite."""
+"""A broker in memory: a fake `MessageSource` for the consumer's tests."""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from paceline.errors import Code, Error
+from paceline.messaging import Delivery, Disposition, Message, Settlement
 from paceline.messaging.dead_letter import kind_of
-from paceline.messaging.delivery import Delivery, Disposition, Settlement
-from paceline.messaging.message import Message
 
 
 @dataclass
@@ -22,47 +21,47 @@ class MemorySource:
         default_factory=dict[str, tuple[Delivery, asyncio.TimerHandle]]
     )
     _later: set[asyncio.TimerHandle] = field(default_factory=set[asyncio.TimerHandle])
-    _stirred: asyncio.Event = field(default_factory=asyncio.Event)
-    _listening: bool = False
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _answered: bool = False
     _last: int = 0
 
     async def publish(self, message: Message) -> None:
-        self._put(Delivery(message.id, message.subject, message.data, "", key=message.key))
+        self._enqueue(Delivery(message.id, message.subject, message.data, "", key=message.key))
 
     async def fetch(self, limit: int) -> Sequence[Delivery]:
         if self.down:
             raise Error(Code.UNAVAILABLE, "the fake is down")
-        if not self._ready and self._listening:
-            self._stirred.clear()
-            await self._stirred.wait()
-        self._listening = True  # the first word comes at once, as a real broker's does
+        if not self._ready and self._answered:
+            self._changed.clear()
+            await self._changed.wait()
+        self._answered = True  # the first answer comes at once, as a real broker's does
         taken, self._ready = self._ready[:limit], self._ready[limit:]
         return [self._deliver(each) for each in taken]
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         loop = asyncio.get_running_loop()
         for each in settlements:
-            delivery = self._forget(each.delivery)
+            delivery = self._settle_pending(each.delivery)
             if delivery is None:
                 continue
-            if each.verdict is Disposition.RETURN:
-                self._put(delivery)
-            elif each.verdict is Disposition.RETRY:
+            if each.disposition is Disposition.REQUEUE:
+                self._enqueue(delivery)
+            elif each.disposition is Disposition.RETRY:
                 again = replace(delivery, attempt=delivery.attempt + 1)
-                self._later.add(loop.call_later(each.delay, self._put, again))
-            elif each.verdict is Disposition.BURY:
+                self._later.add(loop.call_later(each.delay, self._enqueue, again))
+            elif each.disposition is Disposition.DEAD_LETTER:
                 error = each.error or Error(Code.UNKNOWN, "")
                 self.dead.append((delivery.id, kind_of(error), delivery.attempt))
 
     async def extend(self, deliveries: Sequence[Delivery]) -> None:
         for each in deliveries:
-            if self._forget(each) is not None:
+            if self._settle_pending(each) is not None:
                 self._hold(each)
 
     async def close(self) -> None:
         return
 
-    def shut(self) -> None:
+    def cancel_timers(self) -> None:
         for _, timer in self._pending.values():
             timer.cancel()
         for timer in self._later:
@@ -81,16 +80,16 @@ class MemorySource:
         self._pending[delivery.receipt] = (delivery, timer)
 
     def _expire(self, delivery: Delivery) -> None:
-        if self._forget(delivery) is not None:
-            self._put(delivery)
+        if self._settle_pending(delivery) is not None:
+            self._enqueue(delivery)
 
-    def _forget(self, delivery: Delivery) -> Delivery | None:
+    def _settle_pending(self, delivery: Delivery) -> Delivery | None:
         found = self._pending.pop(delivery.receipt, None)
         if found is None:
             return None
         found[1].cancel()
         return found[0]
 
-    def _put(self, delivery: Delivery) -> None:
+    def _enqueue(self, delivery: Delivery) -> None:
         self._ready.append(delivery)
-        self._stirred.set()
+        self._changed.set()

@@ -1,7 +1,7 @@
-"""A receiver of OTLP, over gRPC and over HTTP, that keeps the spans it is sent.
+"""A receiver of OTLP, over gRPC and over HTTP, that keeps the spans it receives.
 
-The messages are the specification's own (``opentelemetry-proto``), so what is read here is what a
-collector would read. Used where no real collector is wanted or can be had.
+The messages are the specification's own (``opentelemetry-proto``), so it reads what a collector
+would read.
 """
 
 import threading
@@ -26,7 +26,7 @@ _SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 
 @dataclass(frozen=True)
 class Received:
-    """A span as it came; ``links``: ids of spans; ``parent``: "" for a root."""
+    """A received span; ``links``: ids of spans; ``parent``: "" for a root."""
 
     service: str
     name: str
@@ -44,14 +44,14 @@ class Received:
 
 @dataclass
 class Receiver:
-    """``address``: where spans are to be sent, as the setting wants it."""
+    """``address``: where to send spans, in the form of the setting."""
 
     address: str = ""
     spans: list[Received] = field(default_factory=list[Received])
     requests: int = 0
 
     def take(self, request: ExportTraceServiceRequest) -> None:
-        """Keep what came."""
+        """Keep the spans of a request."""
         self.requests += 1
         for resource in request.resource_spans:
             service = str(_values(resource.resource.attributes)["service.name"])
@@ -59,7 +59,7 @@ class Receiver:
                 self.spans += [_received(service, span) for span in scope.spans]
 
     def until(self, condition: Callable[[list[Received]], bool]) -> list[Received]:
-        """Wait until it holds of the spans."""
+        """Wait until the condition is true of the spans; returns them."""
         give_up = time.monotonic() + PATIENCE
         while not condition(self.spans):
             assert time.monotonic() < give_up, [span.name for span in self.spans]

@@ -1,4 +1,4 @@
-"""The client library's parsers, for tests of what we write ourselves."""
+"""Prometheus' own parsers, for tests of the texts that the kit writes."""
 
 from collections.abc import Callable, Iterator
 from typing import cast
@@ -16,6 +16,6 @@ def read_text(text: str) -> Iterator[Metric]:
 
 
 def read_openmetrics(text: str) -> Iterator[Metric]:
-    """OpenMetrics. Unlike the other parser it refuses what is not in order."""
+    """OpenMetrics, whose parser is strict, unlike the other."""
     read = cast("Callable[[str], Iterator[Metric]]", getattr(openmetrics, _PARSE))
     return read(text)

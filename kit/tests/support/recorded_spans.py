@@ -1,4 +1,4 @@
-"""A tracer that records everything into a list, for tests that ask which spans there were."""
+"""A tracer that records all spans into a list, for assertions."""
 
 from dataclasses import dataclass, field
 
@@ -6,7 +6,7 @@ from paceline.trace import Span, Tracer
 
 
 @dataclass
-class Recorded:
+class RecordedSpans:
     """Spans in the order in which they ended."""
 
     spans: list[Span] = field(default_factory=list[Span])

@@ -21,7 +21,7 @@ _STRING = ".google.protobuf.StringValue"
 
 
 def describe() -> None:
-    """Make the service known."""
+    """Register the service's descriptor."""
     file = FileDescriptorProto(
         name="paceline/test/echo.proto", package="paceline.test", syntax="proto3",
         dependency=["google/protobuf/wrappers.proto"],

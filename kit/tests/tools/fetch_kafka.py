@@ -32,7 +32,7 @@ def main() -> int:
             return done.returncode
         try:
             jars.rename(folder)
-        except OSError:  # somebody else was faster
+        except OSError:  # another process was faster
             shutil.rmtree(jars)
     return 0 if folder.is_dir() else os.EX_UNAVAILABLE
 

@@ -6,12 +6,13 @@ import sys
 from rpc_echo import add_echo
 
 from paceline.grpc.app import RpcApp
-from paceline.grpc.server import RpcServer
+from paceline.grpc.server import RpcLimits, RpcServer
 
 
 async def main(port: int) -> None:
     app = add_echo(RpcApp())
-    server = RpcServer(app, host="127.0.0.1", port=port, reuse_port=True, max_connection_age=0.5)
+    limits = RpcLimits(max_connection_age=0.5)
+    server = RpcServer(app, host="127.0.0.1", port=port, reuse_port=True, limits=limits)
     await server.start()
     sys.stdout.write(f"{server.port}\n")
     sys.stdout.flush()

@@ -12,8 +12,9 @@ from pathlib import Path
 from http_wire import send_answer
 
 from paceline.commands.prefork import SupervisorLink, WorkerHandoff, take_handoff
+from paceline.http import ServerLimits
 from paceline.http.asgi import Receive, Scope, Send
-from paceline.http.server.server import HttpServer
+from paceline.http.server import HttpServer
 from paceline.lifecycle import Lifecycle, OnShutdown, Service
 from paceline.testing import RecordingLog
 
@@ -33,7 +34,7 @@ async def main(handoff: WorkerHandoff, mood: str) -> int:
         host="",
         port=0,
         listener=handoff.take_listener(),
-        keep_alive_grace=5.0,
+        limits=ServerLimits(keep_alive_grace=5.0),
     )
     link = SupervisorLink(handoff, on_retire=lambda: lifecycle.hand_over())  # noqa: PLW0108 - made below
     services: list[Service] = (

@@ -1,4 +1,4 @@
-"""Methods and their registration: what is wrong is said when the app is built."""
+"""Methods and their registration: mistakes are errors when the app is built."""
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
@@ -7,7 +7,7 @@ from rpc_echo import CHAT, COUNT, SAY, SERVICE, FakeContext, add_echo, chat, cou
 from paceline.errors import Code, Error
 from paceline.grpc.app import RpcApp
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
-from paceline.grpc.methods import Handler, exchange, stream, unary
+from paceline.grpc.methods import MethodHandler, exchange, stream, unary
 
 ALL = {"Say": unary(say), "Count": stream(count), "Chat": exchange(chat)}
 
@@ -15,19 +15,19 @@ ALL = {"Say": unary(say), "Count": stream(count), "Chat": exchange(chat)}
 @pytest.mark.parametrize("handlers", [
     {}, {"Say": unary(say)}, {**ALL, "Shout": unary(say)},
 ], ids=["none", "one", "one too many"])  # fmt: skip
-def test_every_method_of_a_service_needs_a_handler(handlers: dict[str, Handler]) -> None:
+def test_every_method_of_a_service_needs_a_handler(handlers: dict[str, MethodHandler]) -> None:
     with pytest.raises(ValueError, match="missing or unknown"):
         RpcApp().add(SERVICE, handlers)
 
 
-def test_what_is_deliberately_left_out_is_said() -> None:
+def test_a_method_left_out_on_purpose_is_named() -> None:
     app = RpcApp()
     app.add(SERVICE, {"Say": unary(say)}, without=["Count", "Chat", "NotYetThere"])
     assert app.services == [SERVICE]
 
 
 @pytest.mark.parametrize("name", ["Say", "Count", "Chat"])
-def test_a_handler_talks_as_its_proto_says(name: str) -> None:
+def test_a_handlers_kind_is_its_protos(name: str) -> None:
     wrong = stream(count) if name == "Say" else unary(say)
     with pytest.raises(ValueError, match="is not"):
         RpcApp().add(SERVICE, {**ALL, name: wrong})
@@ -48,7 +48,7 @@ def test_interceptors_see_each_method_once_and_run_in_order() -> None:
     assert seen == [(name, path) for path in paths for name in ("inner", "outer")]
 
 
-async def test_what_does_not_decode_is_the_callers_fault() -> None:
+async def test_bytes_that_do_not_decode_are_invalid_argument() -> None:
     endpoints: dict[str, Endpoint] = {}
 
     def keep(endpoint: Endpoint, method: Method) -> Endpoint:

@@ -9,6 +9,7 @@ import pytest
 from rpc_echo import FakeContext
 
 from paceline.concurrency.deadline import remaining
+from paceline.edge import RateLimited
 from paceline.errors import Code, Error, NotFound, PermissionDenied, Unauthorized
 from paceline.grpc.call import Call, Endpoint, Method
 from paceline.grpc.interceptors import (
@@ -19,8 +20,7 @@ from paceline.grpc.interceptors import (
     recover,
     request_id,
 )
-from paceline.grpc.status import Throttled
-from paceline.grpc.streams import Ended, Streams
+from paceline.grpc.streams import OpenStreams, ShuttingDown
 from paceline.log.context import current_fields
 from paceline.resilience.rate_limit import RateLimiter, RateLimits
 from paceline.testing import RecordingLog
@@ -33,7 +33,7 @@ both = pytest.mark.parametrize("method", [UNARY, STREAM], ids=["unary", "stream"
 
 
 @dataclass(frozen=True)
-class Somebody:
+class Caller:
     subject: str = "ada"
     scopes: frozenset[str] = frozenset({"shop:buy"})
     expires_at: float = 100.0
@@ -41,11 +41,11 @@ class Somebody:
 
 @dataclass
 class Tokens:
-    """Implements ``TokenVerifier``: knows its tokens by heart."""
+    """A ``TokenVerifier`` for a table of tokens."""
 
-    known: dict[str, Somebody] = field(default_factory=lambda: {"good": Somebody()})
+    known: dict[str, Caller] = field(default_factory=lambda: {"good": Caller()})
 
-    def verify(self, token: str) -> Somebody:
+    def verify(self, token: str) -> Caller:
         if token not in self.known:
             raise Unauthorized("the token is not known")
         return self.known[token]
@@ -116,7 +116,7 @@ class Line:
 @pytest.mark.parametrize("case", [
     Line("an answer", ok, "OK"),
     Line("a refusal", recover(RecordingLog())(failing(NotFound()), UNARY), "NOT_FOUND"),
-    Line("the client left", failing(asyncio.CancelledError()), "CANCELLED", asyncio.CancelledError),
+    Line("the client disconnected", failing(asyncio.CancelledError()), "CANCELLED", asyncio.CancelledError),
     Line("the client's time was over", failing(asyncio.CancelledError()), "DEADLINE_EXCEEDED", asyncio.CancelledError, 0.0),
     Line("nobody recovered", failing(RuntimeError()), "INTERNAL", RuntimeError),
 ], ids=lambda case: case.id)  # fmt: skip
@@ -131,9 +131,9 @@ async def test_a_call_is_logged_once_with_its_code(case: Line) -> None:
     assert fields == {"method": UNARY.path, "code": case.code, "client": "192.0.2.7"}
 
 
-async def test_probes_are_logged_quietly() -> None:
+async def test_probes_are_logged_at_debug_level() -> None:
     log = RecordingLog()
-    await access_log(log, quiet=[PUBLIC.path])(ok, PUBLIC)(call_of(PUBLIC))
+    await access_log(log, debug_paths=[PUBLIC.path])(ok, PUBLIC)(call_of(PUBLIC))
     assert log.events("debug") == ["call completed"]
 
 
@@ -153,17 +153,17 @@ class Failure:
     Failure("the caller's", NotFound(), Code.NOT_FOUND, logged=False),
     Failure("ours", Error(Code.UNAVAILABLE, "later"), Code.UNAVAILABLE, logged=True),
     Failure("a bug", ValueError("x"), Code.INTERNAL, logged=True),
-    Failure("the server stops", Ended(), Code.UNAVAILABLE, logged=False),
-    Failure("too many", Throttled(1), Code.RESOURCE_EXHAUSTED, logged=False),
+    Failure("the server stops", ShuttingDown(), Code.UNAVAILABLE, logged=False),
+    Failure("too many", RateLimited(1), Code.RESOURCE_EXHAUSTED, logged=False),
 ], ids=lambda case: case.id)  # fmt: skip
-async def test_a_failure_becomes_a_refusal_and_is_logged_if_it_is_ours(
+async def test_a_failure_becomes_a_status_and_a_server_failure_is_logged(
     case: Failure, method: Method
 ) -> None:
     log = RecordingLog()
     call = call_of(method)
     assert await recover(log)(failing(case.error), method)(call) is None
-    assert call.refusal is not None
-    assert call.refusal.code is case.code
+    assert call.error is not None
+    assert call.error.code is case.code
     assert log.events("error") == ["call failed"] * case.logged
 
 
@@ -176,31 +176,31 @@ async def test_cancellation_is_not_recovered() -> None:
 
 
 @dataclass(frozen=True)
-class Refused:
+class RefusedCall:
     id: str
     metadata: tuple[tuple[str, str | bytes], ...]
     error: type[Error] = Unauthorized
 
 
 REFUSED = [
-    Refused("no token", ()),
-    Refused("no scheme", (("authorization", "good"),)),
-    Refused("another scheme", (("authorization", "Basic good"),)),
-    Refused("an unknown token", (("authorization", "Bearer bad"),)),
-    Refused("nothing", (("authorization", ""),)),
-    Refused("bytes", (("authorization", b"Bearer good"),)),
-    Refused("two tokens", (("authorization", "Bearer good"), ("authorization", "Bearer good"))),
-    Refused("without the scope", (("authorization", "Bearer poor"),), PermissionDenied),
+    RefusedCall("no token", ()),
+    RefusedCall("no scheme", (("authorization", "good"),)),
+    RefusedCall("another scheme", (("authorization", "Basic good"),)),
+    RefusedCall("an unknown token", (("authorization", "Bearer bad"),)),
+    RefusedCall("nothing", (("authorization", ""),)),
+    RefusedCall("bytes", (("authorization", b"Bearer good"),)),
+    RefusedCall("two tokens", (("authorization", "Bearer good"), ("authorization", "Bearer good"))),
+    RefusedCall("without the scope", (("authorization", "Bearer poor"),), PermissionDenied),
 ]
 
 
 def tokens() -> Tokens:
-    return Tokens({"good": Somebody(), "poor": Somebody(scopes=frozenset({"shop:look"}))})
+    return Tokens({"good": Caller(), "poor": Caller(scopes=frozenset({"shop:look"}))})
 
 
 @both
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
-async def test_a_call_without_what_it_needs_is_refused(case: Refused, method: Method) -> None:
+async def test_a_call_without_what_it_needs_is_refused(case: RefusedCall, method: Method) -> None:
     wrapped = authenticate(tokens(), ManualClock(0.0))(failing(AssertionError()), method)
     with pytest.raises(case.error):
         await wrapped(call_of(method, *case.metadata))
@@ -214,7 +214,7 @@ async def test_a_good_token_puts_its_caller_on_the_call(scheme: str, method: Met
     assert call.caller.subject == "ada"
 
 
-async def test_a_public_method_asks_nobody() -> None:
+async def test_a_public_method_verifies_nothing() -> None:
     call = call_of(PUBLIC)
     assert authenticate(tokens(), ManualClock(0.0))(ok, PUBLIC) is ok
     with pytest.raises(Unauthorized):
@@ -267,13 +267,15 @@ async def test_the_clients_deadline_is_named_as_the_clients() -> None:
 
 
 @pytest.mark.parametrize(("given", "level"), [(0.01, "warning"), (None, "error")])
-async def test_a_client_in_a_hurry_is_a_warning_only(given: float | None, level: str) -> None:
+async def test_a_short_deadline_of_the_client_is_only_a_warning(
+    given: float | None, level: str
+) -> None:
     log = RecordingLog()
     wrapped = recover(log)(deadline(0.02)(forever, UNARY), UNARY)
     call = call_of(UNARY, left=given)
     await wrapped(call)
-    assert call.refusal is not None
-    assert call.refusal.code is Code.DEADLINE_EXCEEDED
+    assert call.error is not None
+    assert call.error.code is Code.DEADLINE_EXCEEDED
     assert log.events(level) == ["call failed"]
     assert len(log.lines) == 1
 
@@ -291,14 +293,14 @@ async def test_callers_have_buckets_and_addresses_have_others() -> None:
 
     def named(subject: str) -> Call:
         call = call_of(UNARY)
-        call.caller = Somebody(subject)
+        call.caller = Caller(subject)
         return call
 
     assert await wrapped(named("ada")) == b"ok"
     assert await wrapped(named("bob")) == b"ok"
     assert await wrapped(call_of(UNARY)) == b"ok"
     for call in (named("ada"), call_of(UNARY)):
-        with pytest.raises(Throttled) as caught:
+        with pytest.raises(RateLimited) as caught:
             await wrapped(call)
         assert caught.value.retry_after == pytest.approx(1.0)
     assert not limiter.take("principal ada").allowed, "the bucket that HTTP takes from"
@@ -309,7 +311,7 @@ async def test_a_method_counts_with_the_http_routes_of_its_scope() -> None:
     limits = RateLimits(None, by_scope={"things:write": own})
     wrapped = rate_limit(limits)(ok, Method("/x/Write", scopes=frozenset({"things:write"})))
     assert own.take(f"things:write address {call_of(UNARY).client}").allowed
-    with pytest.raises(Throttled):
+    with pytest.raises(RateLimited):
         await wrapped(call_of(UNARY))
     assert rate_limit(limits)(ok, UNARY) is ok
 
@@ -317,24 +319,24 @@ async def test_a_method_counts_with_the_http_routes_of_its_scope() -> None:
 # --- streams
 
 
-async def opened(streams: Streams, method: Method = STREAM) -> asyncio.Task[bytes | None]:
+async def opened(streams: OpenStreams, method: Method = STREAM) -> asyncio.Task[bytes | None]:
     before = len(streams)
-    task = asyncio.ensure_future(streams.around(forever, method)(call_of(method)))
+    task = asyncio.ensure_future(streams.intercept(forever, method)(call_of(method)))
     await until(lambda: len(streams) > before)
     return task
 
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - nobody tells
+        while not condition():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0)
 
 
-async def test_one_stream_too_many_is_refused_and_a_place_is_free_again() -> None:
-    streams = Streams(limit=2)
+async def test_one_stream_too_many_is_refused_until_another_ends() -> None:
+    streams = OpenStreams(limit=2)
     first, second = await opened(streams), await opened(streams)
     with pytest.raises(Error) as caught:
-        await streams.around(forever, STREAM)(call_of(STREAM))
+        await streams.intercept(forever, STREAM)(call_of(STREAM))
     assert caught.value.code is Code.RESOURCE_EXHAUSTED
     first.cancel()
     await asyncio.wait({first})
@@ -345,23 +347,23 @@ async def test_one_stream_too_many_is_refused_and_a_place_is_free_again() -> Non
     assert len(streams) == 0
 
 
-async def test_all_streams_end_together_and_none_begins_until_it_begins_again() -> None:
-    streams = Streams(limit=10)
+async def test_all_streams_end_together_and_none_is_accepted_until_opened_again() -> None:
+    streams = OpenStreams(limit=10)
     tasks: list[Awaitable[bytes | None]] = [await opened(streams) for _ in range(3)]
-    streams.end()
-    streams.end()
+    streams.close()
+    streams.close()
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        assert isinstance(outcome, Ended)
-    with pytest.raises(Ended):
-        await streams.around(ok, STREAM)(call_of(STREAM))
-    streams.begin()
-    assert await streams.around(ok, STREAM)(call_of(STREAM)) == b"ok"
-    assert streams.around(ok, UNARY) is ok
+        assert isinstance(outcome, ShuttingDown)
+    with pytest.raises(ShuttingDown):
+        await streams.intercept(ok, STREAM)(call_of(STREAM))
+    streams.open()
+    assert await streams.intercept(ok, STREAM)(call_of(STREAM)) == b"ok"
+    assert streams.intercept(ok, UNARY) is ok
 
 
 async def test_a_timeout_inside_a_stream_is_not_taken_for_its_end() -> None:
     with pytest.raises(TimeoutError):
-        await Streams(limit=1).around(failing(TimeoutError()), STREAM)(call_of(STREAM))
+        await OpenStreams(limit=1).intercept(failing(TimeoutError()), STREAM)(call_of(STREAM))
 
 
 # --- the address

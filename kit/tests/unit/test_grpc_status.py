@@ -8,8 +8,9 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from paceline.edge import RateLimited
 from paceline.errors import Code, Error, NotFound, ValidationError
-from paceline.grpc.status import SHOWN_FOR_UNKNOWN, STATUS, Throttled, refusal_of
+from paceline.grpc.status import STATUS, UNKNOWN_ERROR, error_status_of
 
 
 @pytest.mark.parametrize("code", Code)
@@ -18,7 +19,7 @@ def test_every_code_has_the_status_of_its_number(code: Code) -> None:
     assert number == code
 
 
-def test_every_status_is_somebodys() -> None:
+def test_every_status_belongs_to_a_code() -> None:
     assert set(STATUS.values()) == set(grpc.StatusCode)
 
 
@@ -48,15 +49,15 @@ CASES = [
          (ErrorInfo(reason="VALIDATION", domain="shop"),
           BadRequest(field_violations=[BadRequest.FieldViolation(field="a.b", description="is odd")]))),
     Case("no field", ValidationError("", "is odd"), Code.INVALID_ARGUMENT, "is odd", (ErrorInfo(reason="VALIDATION", domain="shop"),)),
-    Case("too many", Throttled(3.0), Code.RESOURCE_EXHAUSTED, "too many requests, slow down",
+    Case("too many", RateLimited(3.0), Code.RESOURCE_EXHAUSTED, "too many requests, slow down",
          (ErrorInfo(reason="TOO_MANY_REQUESTS", domain="shop"), retry(3))),
-    Case("a bug", RuntimeError("secret"), Code.INTERNAL, SHOWN_FOR_UNKNOWN),
+    Case("a bug", RuntimeError("secret"), Code.INTERNAL, UNKNOWN_ERROR),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_an_error_shows_its_message_and_its_details(case: Case) -> None:
-    refusal = refusal_of(case.error, domain="shop", request_id="r-1")
+    refusal = error_status_of(case.error, domain="shop", request_id="r-1")
     assert (refusal.code, refusal.message) == (case.code, case.message)
     status = Status.FromString(refusal.details)
     assert (status.code, status.message) == (case.code, case.message)
@@ -69,11 +70,11 @@ def test_an_error_shows_its_message_and_its_details(case: Case) -> None:
 
 
 def test_a_status_fits_into_what_clients_accept() -> None:
-    refusal = refusal_of(ValidationError("f" * 10_000, "m" * 10_000), request_id="r" * 64)
+    refusal = error_status_of(ValidationError("f" * 10_000, "m" * 10_000), request_id="r" * 64)
     assert len(refusal.message) + len(refusal.details) < 6000
 
 
 def test_a_cause_is_not_shown() -> None:
     error = Error(Code.UNAVAILABLE, "try later")
     error.__cause__ = RuntimeError("password is hunter2")
-    assert b"hunter2" not in refusal_of(error).details
+    assert b"hunter2" not in error_status_of(error).details

@@ -1,4 +1,4 @@
-"""The application as a client meets it: routes, bodies, parameters, methods and problems."""
+"""The application as its clients see it: routes, bodies, parameters, methods and problems."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -12,9 +12,9 @@ import pytest
 
 from paceline.errors import Code, Error, NotFound, ValidationError
 from paceline.http.app import App
-from paceline.http.asgi import Message, Receive, Scope, Send, route_of
+from paceline.http.asgi import PRINCIPAL, Message, Receive, Scope, Send, route_of
 from paceline.http.binding import Body, Header, Path, Provided, Query, provide
-from paceline.http.endpoint import PRINCIPAL, Reply
+from paceline.http.endpoint import Reply
 from paceline.http.problem import TITLES, title_of
 from paceline.http.testing import TestClient, TestResponse
 
@@ -36,7 +36,7 @@ class Page(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Teapot(Error):
-    """An error of a service's own."""
+    """A service's own error."""
 
     kind = "teapot"
 
@@ -208,7 +208,7 @@ async def test_a_declared_length_beyond_the_limit_is_refused_unread(client: Test
     assert answer.headers["connection"] == "close"
 
 
-async def test_a_client_that_goes_away_mid_body_gets_no_answer() -> None:
+async def test_a_client_that_disconnects_in_its_body_gets_no_answer() -> None:
     sent: list[Message] = []
     messages: list[Message] = [
         {"type": "http.request", "body": b"{", "more_body": True},
@@ -262,13 +262,13 @@ async def test_a_path_that_is_not_utf8_is_a_bad_request(client: TestClient) -> N
     assert (await client.get("/v1/items/%ff")).status == 400
 
 
-async def test_a_method_that_is_not_there_is_told_what_is(client: TestClient) -> None:
+async def test_an_unsupported_method_is_405_with_the_supported_ones(client: TestClient) -> None:
     answer = await client.request("PATCH", ITEM)
     assert answer.status == 405
     assert answer.headers["allow"] == "DELETE, GET, HEAD, OPTIONS"
 
 
-async def test_options_tells_the_methods(client: TestClient) -> None:
+async def test_options_lists_the_methods(client: TestClient) -> None:
     answer = await client.request("OPTIONS", "/v1/items")
     assert (answer.status, answer.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
     assert (await client.request("OPTIONS", "*")).status == 204
@@ -282,13 +282,13 @@ async def test_head_is_get_without_the_body(client: TestClient) -> None:
     assert (missing.status, missing.body) == (404, b"")
 
 
-async def test_a_client_that_takes_no_json_is_told_so(client: TestClient) -> None:
+async def test_a_client_that_accepts_no_json_gets_406(client: TestClient) -> None:
     answer = await client.get(ITEM, headers={"accept": "text/html"})
     assert answer.status == 406
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_a_domain_rule_that_is_broken_names_its_field(client: TestClient) -> None:
+async def test_a_validation_error_names_its_field(client: TestClient) -> None:
     parameter = await client.get("/v1/invalid")
     assert parameter.json()["errors"] == [
         {"parameter": "query tags.colour", "detail": "is not a colour"}
@@ -361,7 +361,7 @@ async def test_middleware_runs_in_the_order_written_around_the_route() -> None:
     ]  # fmt: skip
 
 
-async def test_middleware_learns_the_route_that_was_met_and_none_where_none_was() -> None:
+async def test_middleware_sees_the_matched_route_and_none_without_one() -> None:
     met: list[str | None] = []
 
     def noting(inner: Any) -> Any:
@@ -404,7 +404,7 @@ async def test_what_a_middleware_provides_reaches_the_handler_by_its_type() -> N
     assert (await TestClient(app).get("/without")).status == 401
 
 
-async def test_a_route_with_scopes_refuses_who_lacks_them() -> None:
+async def test_a_route_with_scopes_refuses_callers_without_them() -> None:
     @dataclass
     class Caller:
         subject: str
@@ -493,7 +493,7 @@ async def run_lifespan(app: App) -> list[str]:
         ("stop", ["lifespan.startup.complete", "lifespan.shutdown.failed", "stop"]),
     ],
 )
-async def test_the_lifespan_tells_the_server_how_it_went(
+async def test_the_lifespan_reports_its_outcome_to_the_server(
     fails_at: str | None, expected: list[str]
 ) -> None:
     @asynccontextmanager
@@ -507,7 +507,7 @@ async def test_the_lifespan_tells_the_server_how_it_went(
     assert await run_lifespan(App(lifespan=lifespan)) == expected
 
 
-async def test_a_websocket_nobody_serves_is_closed() -> None:
+async def test_a_websocket_is_closed() -> None:
     sent: list[Message] = []
 
     async def receive() -> Message:

@@ -1,4 +1,4 @@
-"""A JSON body may not name a key of one object twice: what the quick look says, the slow one says."""
+"""A JSON body may not have a key twice in one object; the fast check agrees with the slow one."""
 
 import json
 
@@ -13,7 +13,7 @@ _NAMES = st.one_of(st.sampled_from(["a", "b", ":", ",", "{", 'q"', "\\", "é"]),
 
 
 class Twice(Exception):
-    """The reference has found one."""
+    """The reference found a key twice."""
 
 
 def distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -23,7 +23,7 @@ def distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def objects(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Objects as text, keys repeated as chance will have it; arrays."""
+    """Objects as text, with randomly repeated keys; arrays."""
 
     def of(pairs: list[tuple[str, str]]) -> str:
         return "{" + ",".join(f"{json.dumps(name)} : {value}" for name, value in pairs) + "}"
@@ -66,5 +66,5 @@ def test_a_key_given_twice_is_found_exactly_where_there_is_one(document: str) ->
         (b'"text"', False),
     ],
 )
-def test_keys_are_told_from_values(document: bytes, *, expected: bool) -> None:
+def test_keys_are_distinguished_from_values(document: bytes, *, expected: bool) -> None:
     assert refused(document) is expected

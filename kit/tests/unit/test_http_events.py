@@ -1,4 +1,4 @@
-"""Server-sent events without a socket: the bytes, the answer's beginning and its ends."""
+"""Server-sent events without a socket: the bytes, how a response begins and how it ends."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -15,7 +15,7 @@ from paceline.http.app import App
 from paceline.http.asgi import Message, Scope
 from paceline.http.events import Events, event
 from paceline.http.middleware import timeout
-from paceline.http.openapi import document
+from paceline.http.openapi import openapi_document
 from paceline.http.testing import TestClient
 
 ACCEPT = {"accept": "text/event-stream"}
@@ -27,7 +27,7 @@ class Tick(msgspec.Struct):
 
 @dataclass
 class Source:
-    """Ticks as they are put in; None ends the stream."""
+    """A stream of the ticks that a test puts in; None ends it."""
 
     queue: asyncio.Queue[int | None] = field(default_factory=asyncio.Queue[int | None])
     opened: int = 0
@@ -67,7 +67,7 @@ class Source:
 
 @dataclass
 class Listening:
-    """A client that stays: what was sent to it so far."""
+    """A client that stays connected, and what it has received."""
 
     app: App
     method: str = "GET"
@@ -106,7 +106,7 @@ class Listening:
 
 
 @given(st.binary(max_size=60), st.text("abc-9", max_size=5), st.text("xyz", max_size=5))
-def test_an_event_reads_back_as_the_standard_says(data: bytes, name: str, id: str) -> None:  # noqa: A002 - the field's name
+def test_an_event_is_parsed_back_as_the_standard_specifies(data: bytes, name: str, id: str) -> None:  # noqa: A002 - the field's name
     text = event(data, name=name, id=id)
     assert text.endswith(b"\n\n")
     assert b"\n\n" not in text[:-2]
@@ -125,7 +125,7 @@ def test_a_name_cannot_smuggle_a_field(bad: str) -> None:
         event(b"", id=bad)
 
 
-async def test_a_stream_brings_events_and_ends_with_when_to_come_back() -> None:
+async def test_a_stream_sends_events_and_ends_with_a_retry_time() -> None:
     source = Source()
     for n in (1, 2, None):
         source.queue.put_nowait(n)
@@ -143,12 +143,12 @@ async def test_a_stream_brings_events_and_ends_with_when_to_come_back() -> None:
     assert source.closed == 1
 
 
-async def test_what_is_wrong_before_the_stream_is_a_problem() -> None:
+async def test_an_error_before_the_stream_is_a_problem() -> None:
     answer = await TestClient(Source(refuse=True).app()).get("/ticks", headers=ACCEPT)
     assert (answer.status, answer.json()["detail"]) == (429, "too many")
 
 
-async def test_who_takes_no_events_gets_406_and_browsers_are_served() -> None:
+async def test_a_client_that_accepts_no_events_gets_406() -> None:
     source = Source()
     source.queue.put_nowait(None)
     app = source.app()
@@ -177,7 +177,7 @@ async def test_the_request_timeout_ends_when_the_stream_begins() -> None:
     await running
 
 
-async def test_silence_is_broken_by_comments() -> None:
+async def test_comments_are_sent_at_intervals() -> None:
     source = Source(heartbeat=0.01)
     listening = Listening(source.app())
     running = asyncio.create_task(listening.run())
@@ -195,7 +195,7 @@ async def test_a_stream_ends_with_its_lifetime(lifetime: float) -> None:
     assert source.closed == 1
 
 
-async def test_a_client_that_leaves_ends_the_stream() -> None:
+async def test_a_client_that_disconnects_ends_the_stream() -> None:
     source = Source()
     listening = Listening(source.app())
     running = asyncio.create_task(listening.run())
@@ -219,7 +219,7 @@ async def test_a_stream_that_is_cancelled_closes_its_source_and_leaves_no_task()
 
 
 def test_the_document_says_that_it_is_a_stream() -> None:
-    spec = document(Source().app(), title="t", version="1")
+    spec = openapi_document(Source().app(), title="t", version="1")
     content = spec["paths"]["/ticks"]["get"]["responses"]["200"]["content"]
     assert list(content) == ["text/event-stream"]
     assert content["text/event-stream"]["x-itemSchema"] == {"$ref": "#/components/schemas/Tick"}

@@ -1,4 +1,4 @@
-"""Request heads: targets of every form, and what could be understood in two ways."""
+"""Request heads: targets of every form, and heads that can be read in two ways."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.http.server.head import Refused, check_head, problem_response, split_target
+from paceline.http.server.head import RequestRejected, check_head, problem_response, split_target
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def test_a_target_is_split_or_refused(case: Target) -> None:
     if isinstance(case.parts, tuple):
         assert split_target(case.method, case.target) == case.parts
     else:
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RequestRejected) as caught:
             split_target(case.method, case.target)
         assert caught.value.status is case.parts
 
@@ -60,7 +60,7 @@ def test_a_target_is_split_or_refused(case: Target) -> None:
 def test_any_target_has_an_absolute_path_or_is_refused(method: str, target: bytes) -> None:
     try:
         path, query, authority = split_target(method, target)
-    except Refused:
+    except RequestRejected:
         return
     assert path == b"*" or path.startswith(b"/")
     assert b"?" not in path + authority
@@ -103,7 +103,7 @@ def test_an_ambiguous_head_is_refused(case: Head) -> None:
     if case.status is None:
         check_head(case.version, case.headers, index)
         return
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRejected) as caught:
         check_head(case.version, case.headers, index)
     assert caught.value.status is case.status
 

@@ -1,4 +1,4 @@
-"""The doors' metrics: by pattern and code, bounded whatever clients ask for."""
+"""Metrics of requests and calls: by pattern and code, in a number that clients cannot raise."""
 
 import asyncio
 from contextlib import nullcontext
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from paceline.errors import Code, NotFound
-from paceline.grpc.call import Call, Method, Refusal
+from paceline.grpc.call import Call, ErrorStatus, Method
 from paceline.grpc.interceptors import metrics as measured_calls
 from paceline.http.app import App
 from paceline.http.binding import Path
@@ -21,7 +21,7 @@ def labels_of(method: str, status: str, route: str) -> str:
 
 
 async def counts(metrics: Metrics, name: str) -> dict[str, float]:
-    """Each series of a histogram and how many it has counted."""
+    """Each series of a histogram, and its count."""
     content, _ = await metrics.scrape()
     lines = [line.rsplit(" ", 1) for line in content.decode().splitlines()]
     start = f"{name}_count"
@@ -49,7 +49,7 @@ def application(metrics: Metrics) -> TestClient:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CountedRequest:
     id: str
     method: str
     path: str
@@ -59,22 +59,24 @@ class Asked:
 @pytest.mark.parametrize(
     "case",
     [
-        Asked("a route", "GET", "/things/7", ("GET", "200", "/things/{id}")),
-        Asked("a refusal", "GET", "/things/none", ("GET", "404", "/things/{id}")),
-        Asked("HEAD", "HEAD", "/things/7", ("HEAD", "200", "/things/{id}")),
-        Asked("no route", "GET", "/secret/path", ("GET", "404", "unmatched")),
-        Asked("a method it has not", "PUT", "/things/7", ("PUT", "405", "unmatched")),
-        Asked("a method nobody knows", "PROPFIND", "/things/7", ("_OTHER", "405", "unmatched")),
+        CountedRequest("a route", "GET", "/things/7", ("GET", "200", "/things/{id}")),
+        CountedRequest("a refusal", "GET", "/things/none", ("GET", "404", "/things/{id}")),
+        CountedRequest("HEAD", "HEAD", "/things/7", ("HEAD", "200", "/things/{id}")),
+        CountedRequest("no route", "GET", "/secret/path", ("GET", "404", "unmatched")),
+        CountedRequest("a method it has not", "PUT", "/things/7", ("PUT", "405", "unmatched")),
+        CountedRequest(
+            "a method nobody knows", "PROPFIND", "/things/7", ("_OTHER", "405", "unmatched")
+        ),
     ],
     ids=lambda case: case.id,
 )
-async def test_a_request_is_counted_by_pattern_method_and_status(case: Asked) -> None:
+async def test_a_request_is_counted_by_pattern_method_and_status(case: CountedRequest) -> None:
     metrics = Metrics(version="1")
     await application(metrics).request(case.method, case.path)
     assert await http_counts(metrics) == {labels_of(*case.labels): 1}
 
 
-async def test_what_raises_is_a_500_and_goes_on() -> None:
+async def test_an_exception_is_counted_as_500_and_passed_on() -> None:
     metrics = Metrics(version="1")
     with pytest.raises(RuntimeError):
         await application(metrics).request("GET", "/things/bug")
@@ -91,7 +93,7 @@ async def test_clients_cannot_make_series() -> None:
     assert len(await http_counts(metrics)) == 3
 
 
-async def test_a_request_in_flight_is_active_and_one_that_was_left_is_a_499() -> None:
+async def test_a_request_in_flight_is_active_and_a_disconnected_one_is_499() -> None:
     metrics = Metrics(version="1")
     entered = asyncio.Event()
 
@@ -112,7 +114,7 @@ async def test_a_request_in_flight_is_active_and_one_that_was_left_is_a_499() ->
 
 
 class Context:
-    """As much of grpcio's as is asked."""
+    """The part of grpcio's context that is used."""
 
     def __init__(self, remaining: float | None = None) -> None:
         self.remaining = remaining
@@ -130,10 +132,10 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class CountedCall:
     id: str
     code: Code
-    refusal: Refusal | None = None
+    refusal: ErrorStatus | None = None
     raises: type[BaseException] | None = None
     remaining: float | None = None
 
@@ -141,20 +143,22 @@ class Ended:
 @pytest.mark.parametrize(
     "case",
     [
-        Ended("well", Code.OK),
-        Ended("refused", Code.NOT_FOUND, Refusal(Code.NOT_FOUND, "none", b"")),
-        Ended("left", Code.CANCELLED, raises=asyncio.CancelledError),
-        Ended("too late", Code.DEADLINE_EXCEEDED, raises=asyncio.CancelledError, remaining=0.0),
-        Ended("raising", Code.INTERNAL, raises=RuntimeError),
+        CountedCall("well", Code.OK),
+        CountedCall("refused", Code.NOT_FOUND, ErrorStatus(Code.NOT_FOUND, "none", b"")),
+        CountedCall("left", Code.CANCELLED, raises=asyncio.CancelledError),
+        CountedCall(
+            "too late", Code.DEADLINE_EXCEEDED, raises=asyncio.CancelledError, remaining=0.0
+        ),
+        CountedCall("raising", Code.INTERNAL, raises=RuntimeError),
     ],
     ids=lambda case: case.id,
 )
-async def test_a_call_is_counted_by_method_and_code(case: Ended) -> None:
+async def test_a_call_is_counted_by_method_and_code(case: CountedCall) -> None:
     metrics = Metrics(version="1")
     method = Method("/my.v1.Things/GetThing")
 
     async def endpoint(call: Call) -> bytes | None:
-        call.refusal = case.refusal
+        call.error = case.refusal
         if case.raises is not None:
             raise case.raises
         return b""

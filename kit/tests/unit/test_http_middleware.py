@@ -1,4 +1,4 @@
-"""The middleware, one after the other, as a client and as an operator sees it."""
+"""Each middleware, as clients and operators see it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -35,13 +35,13 @@ async def nothing() -> None:
     return None
 
 
-def serve(*middleware: Middleware, handler: Callable[[], Awaitable[object]] = nothing) -> App:
+def app_of(*middleware: Middleware, handler: Callable[[], Awaitable[object]] = nothing) -> App:
     app = App(*middleware)
     app.group().get("/", handler)
     return app
 
 
-def guard(*middleware: Middleware) -> App:
+def grouped(*middleware: Middleware) -> App:
     """A group's middleware, inside the application's."""
     app = App()
     app.group("", *middleware).get("/", nothing)
@@ -54,12 +54,12 @@ async def forever() -> None:
 
 async def answer(*middleware: Middleware, **headers: str) -> TestResponse:
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await TestClient(serve(*middleware), headers=sent).get("/")
+    return await TestClient(app_of(*middleware), headers=sent).get("/")
 
 
 class TestRequestId:
     async def test_every_request_has_its_own(self) -> None:
-        client = TestClient(serve(request_id()))
+        client = TestClient(app_of(request_id()))
         ids = {(await client.get("/")).headers["x-request-id"] for _ in range(100)}
         assert len(ids) == 100
 
@@ -79,7 +79,7 @@ class TestRequestId:
             seen.append(dict(current_fields()))
             raise NotFound
 
-        found = await TestClient(serve(request_id(), handler=fail)).get("/")
+        found = await TestClient(app_of(request_id(), handler=fail)).get("/")
         assert found.json()["request_id"] == found.headers["x-request-id"]
         assert seen == [{"request_id": found.headers["x-request-id"]}]
         assert dict(current_fields()) == {}
@@ -97,7 +97,7 @@ class TestRealIp:
 
             return run
 
-        app = serve(real_ip(trusted), look)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        app = app_of(real_ip(trusted), look)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
         headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
         await TestClient(app, address=peer).request("GET", "/", header_list=headers)
         return seen[0]
@@ -144,12 +144,12 @@ class TestRealIp:
 
 
 class TestAccessLog:
-    async def test_one_line_tells_the_request(self) -> None:
+    async def test_a_request_is_one_line(self) -> None:
         async def greet() -> dict[str, str]:
             return {"hello": "world"}
 
         log = RecordingLog()
-        await TestClient(serve(access_log(log), handler=greet)).get("/?token=secret")
+        await TestClient(app_of(access_log(log), handler=greet)).get("/?token=secret")
         ((level, event, fields),) = log.lines
         assert (level, event) == ("info", "request completed")
         assert isinstance(fields.pop("duration_ms"), float)
@@ -161,13 +161,13 @@ class TestAccessLog:
             "client": "127.0.0.1",
         }
 
-    async def test_probes_are_hushed(self) -> None:
+    async def test_probes_are_logged_at_debug_level(self) -> None:
         log = RecordingLog()
-        await TestClient(serve(access_log(log, quiet=["/"]))).get("/")
+        await TestClient(app_of(access_log(log, debug_paths=["/"]))).get("/")
         assert log.events("debug") == ["request completed"]
         assert log.events("info") == []
 
-    async def test_a_client_that_goes_away_is_499(self) -> None:
+    async def test_a_client_that_disconnects_is_499(self) -> None:
         log = RecordingLog()
         reached = asyncio.Event()
 
@@ -175,7 +175,7 @@ class TestAccessLog:
             reached.set()
             await asyncio.Event().wait()
 
-        task = asyncio.create_task(TestClient(serve(access_log(log), handler=wait)).get("/"))
+        task = asyncio.create_task(TestClient(app_of(access_log(log), handler=wait)).get("/"))
         await reached.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -189,7 +189,7 @@ class TestRecover:
             raise RuntimeError("the password is hunter2")
 
         log = RecordingLog()
-        found = await TestClient(serve(recover(log), handler=fail)).get("/")
+        found = await TestClient(app_of(recover(log), handler=fail)).get("/")
         assert found.status == 500
         assert found.json()["detail"] == "internal error"
         assert b"hunter2" not in found.body
@@ -202,7 +202,7 @@ class TestRecover:
             raise Error(Code.UNAVAILABLE, "the database is unavailable")
 
         log = RecordingLog()
-        found = await TestClient(serve(recover(log), handler=fail)).get("/")
+        found = await TestClient(app_of(recover(log), handler=fail)).get("/")
         assert (found.status, found.json()["detail"]) == (503, "the database is unavailable")
         assert log.events("error") == ["request failed"]
 
@@ -211,10 +211,10 @@ class TestRecover:
             raise NotFound
 
         log = RecordingLog()
-        assert (await TestClient(serve(recover(log), handler=fail)).get("/")).status == 404
+        assert (await TestClient(app_of(recover(log), handler=fail)).get("/")).status == 404
         assert log.lines == []
 
-    async def test_a_torn_answer_is_left_to_the_server_to_cut(self) -> None:
+    async def test_an_error_after_the_start_of_a_response_is_left_to_the_server(self) -> None:
         def torn(_app: ASGIApp) -> ASGIApp:
             async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
                 await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -240,43 +240,43 @@ class TestTimeout:
                 raise
 
         log = RecordingLog()
-        found = await TestClient(serve(recover(log), timeout(0.01), handler=hang)).get("/")
+        found = await TestClient(app_of(recover(log), timeout(0.01), handler=hang)).get("/")
         assert (found.status, found.json()["code"]) == (504, "DEADLINE_EXCEEDED")
         assert log.events("error") == ["request failed"]
         assert ended == ["cancelled"]
 
-    async def test_the_handler_knows_how_much_time_is_left(self) -> None:
+    async def test_the_handler_can_read_the_remaining_time(self) -> None:
         async def left() -> bool:
             seconds = remaining()
             return seconds is not None and 29 < seconds <= 30
 
-        assert (await TestClient(serve(timeout(30), handler=left)).get("/")).json() is True
+        assert (await TestClient(app_of(timeout(30), handler=left)).get("/")).json() is True
 
 
 @dataclass(frozen=True)
-class Wish:
+class ClientTimeout:
     id: str
     headers: dict[str, str]
     seconds: float
     by: str
 
 
-WISHES = [
-    Wish("seconds", {"request-timeout": "0.02"}, 0.02, "Request-Timeout"),
-    Wish("grpc's", {"grpc-timeout": "20m"}, 0.02, "grpc-timeout"),
-    Wish("Envoy's", {"x-envoy-expected-rq-timeout-ms": "20"}, 0.02, "X-Envoy-Expected-Rq-Timeout-Ms"),
-    Wish("the shortest", {"request-timeout": "9", "grpc-timeout": "20000u"}, 0.02, "grpc-timeout"),
+SHORTER = [
+    ClientTimeout("seconds", {"request-timeout": "0.02"}, 0.02, "Request-Timeout"),
+    ClientTimeout("grpc's", {"grpc-timeout": "20m"}, 0.02, "grpc-timeout"),
+    ClientTimeout("Envoy's", {"x-envoy-expected-rq-timeout-ms": "20"}, 0.02, "X-Envoy-Expected-Rq-Timeout-Ms"),
+    ClientTimeout("the shortest", {"request-timeout": "9", "grpc-timeout": "20000u"}, 0.02, "grpc-timeout"),
 ]  # fmt: skip
 CAPPED = [
-    Wish("longer", {"request-timeout": "3600"}, 30, ""),
-    Wish("hours", {"grpc-timeout": "1H"}, 30, ""),
-    Wish("minutes", {"grpc-timeout": "1M"}, 30, ""),
-    Wish("shorter", {"request-timeout": "10.5"}, 10.5, ""),
-    Wish("grpc's seconds", {"grpc-timeout": "10S"}, 10, ""),
-    Wish("nanoseconds", {"grpc-timeout": "99999999n"}, 0.1, ""),
-    Wish("none", {}, 30, ""),
+    ClientTimeout("longer", {"request-timeout": "3600"}, 30, ""),
+    ClientTimeout("hours", {"grpc-timeout": "1H"}, 30, ""),
+    ClientTimeout("minutes", {"grpc-timeout": "1M"}, 30, ""),
+    ClientTimeout("shorter", {"request-timeout": "10.5"}, 10.5, ""),
+    ClientTimeout("grpc's seconds", {"grpc-timeout": "10S"}, 10, ""),
+    ClientTimeout("nanoseconds", {"grpc-timeout": "99999999n"}, 0.1, ""),
+    ClientTimeout("none", {}, 30, ""),
 ]
-SENSELESS = [
+MEANINGLESS = [
     {name: value}
     for name, values in {
         "request-timeout": ["", "soon", "-1", "0", "0.0", "1e3", "inf", "nan", "1s", "9" * 9, "½"],
@@ -287,29 +287,31 @@ SENSELESS = [
 ]
 
 
-class TestTheClientsDeadline:
-    @pytest.mark.parametrize("wish", WISHES, ids=lambda wish: wish.id)
-    async def test_it_ends_the_request_and_the_problem_says_whose_it_was(self, wish: Wish) -> None:
+class TestClientTimeout:
+    @pytest.mark.parametrize("case", SHORTER, ids=lambda case: case.id)
+    async def test_it_ends_the_request_and_the_problem_names_its_header(
+        self, case: ClientTimeout
+    ) -> None:
         log = RecordingLog()
-        app = serve(recover(log), timeout(30), handler=forever)
-        found = await TestClient(app, headers=wish.headers).get("/")
+        app = app_of(recover(log), timeout(30), handler=forever)
+        found = await TestClient(app, headers=case.headers).get("/")
         assert found.status == 504
         assert [level for level, _, _ in log.lines] == ["warning"]
         assert found.json()["detail"] == (
-            f"the request took longer than the {wish.seconds:g}s set by the client ({wish.by})"
+            f"the request took longer than the {case.seconds:g}s set by the client ({case.by})"
         )
 
-    @pytest.mark.parametrize("wish", CAPPED, ids=lambda wish: wish.id)
-    async def test_it_never_prolongs(self, wish: Wish) -> None:
+    @pytest.mark.parametrize("case", CAPPED, ids=lambda case: case.id)
+    async def test_it_never_prolongs(self, case: ClientTimeout) -> None:
         async def left() -> float | None:
             return remaining()
 
-        found = await TestClient(serve(timeout(30), handler=left), headers=wish.headers).get("/")
-        assert wish.seconds - 0.1 < found.json() <= wish.seconds
+        found = await TestClient(app_of(timeout(30), handler=left), headers=case.headers).get("/")
+        assert case.seconds - 0.1 < found.json() <= case.seconds
 
-    @pytest.mark.parametrize("headers", SENSELESS, ids=str)
-    async def test_a_value_that_means_nothing_is_refused(self, headers: dict[str, str]) -> None:
-        app = serve(recover(RecordingLog()), timeout(30), handler=nothing)
+    @pytest.mark.parametrize("headers", MEANINGLESS, ids=str)
+    async def test_a_meaningless_value_is_refused(self, headers: dict[str, str]) -> None:
+        app = app_of(recover(RecordingLog()), timeout(30), handler=nothing)
         found = await TestClient(app, headers=headers).get("/")
         assert (found.status, found.json()["code"]) == (400, "INVALID_ARGUMENT")
         assert found.json()["detail"].lower().startswith(f"{next(iter(headers))}: expected ")
@@ -337,14 +339,15 @@ class TestTheClientsDeadline:
 
 
 class Ada(msgspec.Struct, frozen=True):
-    """Whom the fake verifier vouches for."""
+    """The caller of the fake verifier's good token."""
 
     subject: str = "ada"
     scopes: frozenset[str] = frozenset({"read"})
+    expires_at: float = 0.0
 
 
 class FakeVerifier:
-    """Knows one token."""
+    """Accepts the token ``good``."""
 
     def verify(self, token: str) -> Ada:
         if token != "good":
@@ -353,7 +356,7 @@ class FakeVerifier:
 
 
 class TestAuthenticate:
-    async def test_a_good_token_hands_the_principal_over(self) -> None:
+    async def test_a_good_token_gives_the_handler_its_principal(self) -> None:
         async def who(principal: Provided[Ada]) -> str:
             return principal.subject
 
@@ -363,21 +366,21 @@ class TestAuthenticate:
             found = await TestClient(app).get("/", headers={"authorization": f"{scheme} good"})
             assert found.json() == "ada"
 
-    async def test_without_a_token_the_caller_is_told_what_to_send(self) -> None:
-        found = await TestClient(guard(authenticate(FakeVerifier()))).get("/")
+    async def test_without_a_token_the_challenge_names_the_scheme(self) -> None:
+        found = await TestClient(grouped(authenticate(FakeVerifier()))).get("/")
         assert (found.status, found.headers["www-authenticate"]) == (401, "Bearer")
 
     @pytest.mark.parametrize(
         "value", ["", "good", "Basic Z29vZA==", "Bearer", "Bearer bad", "Bearer é"]
     )
     async def test_anything_else_is_refused_with_a_challenge(self, value: str) -> None:
-        client = TestClient(guard(authenticate(FakeVerifier())))
+        client = TestClient(grouped(authenticate(FakeVerifier())))
         found = await client.get("/", headers={"authorization": value})
         assert found.status == 401
         assert found.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
 
     async def test_a_reason_cannot_break_out_of_the_challenge(self) -> None:
-        client = TestClient(guard(authenticate(FakeVerifier())))
+        client = TestClient(grouped(authenticate(FakeVerifier())))
         found = await client.get("/", headers={"authorization": "Bearer bad"})
         assert found.headers["www-authenticate"] == (
             'Bearer error="invalid_token", error_description="the token \'expired\'"'
@@ -385,7 +388,7 @@ class TestAuthenticate:
 
     async def test_two_authorization_headers_are_refused(self) -> None:
         twice = [(b"authorization", b"Bearer bad"), (b"authorization", b"Bearer good")]
-        app = guard(authenticate(FakeVerifier()))
+        app = grouped(authenticate(FakeVerifier()))
         assert (await TestClient(app).request("GET", "/", header_list=twice)).status == 401
 
 
@@ -393,9 +396,9 @@ class TestRateLimit:
     def limiter(self, clock: ManualClock) -> RateLimiter:
         return RateLimiter(clock, rate=1, burst=2)
 
-    async def test_too_many_are_told_when_to_come_back(self) -> None:
+    async def test_beyond_the_limit_is_429_with_a_time_to_retry(self) -> None:
         clock = ManualClock()
-        client = TestClient(guard(rate_limit(RateLimits(self.limiter(clock)))))
+        client = TestClient(grouped(rate_limit(RateLimits(self.limiter(clock)))))
         answers = [await client.get("/") for _ in range(3)]
         assert [a.status for a in answers] == [200, 200, 429]
         assert [a.headers["ratelimit-remaining"] for a in answers] == ["1", "0", "0"]
@@ -406,14 +409,14 @@ class TestRateLimit:
         assert (await client.get("/")).status == 200
 
     async def test_each_address_has_its_own_bucket(self) -> None:
-        app = guard(rate_limit(RateLimits(self.limiter(ManualClock()))))
+        app = grouped(rate_limit(RateLimits(self.limiter(ManualClock()))))
         for address in ["192.0.2.1", "192.0.2.2"]:
             client = TestClient(app, address=address)
             assert [(await client.get("/")).status for _ in range(3)] == [200, 200, 429]
 
-    async def test_a_principal_has_one_bucket_wherever_it_comes_from(self) -> None:
+    async def test_a_principal_has_one_bucket_for_all_addresses(self) -> None:
         limiter = self.limiter(ManualClock())
-        app = guard(authenticate(FakeVerifier()), rate_limit(RateLimits(limiter)))
+        app = grouped(authenticate(FakeVerifier()), rate_limit(RateLimits(limiter)))
         headers = {"authorization": "Bearer good"}
         statuses = [
             (await TestClient(app, address=f"192.0.2.{n}", headers=headers).get("/")).status
@@ -421,7 +424,7 @@ class TestRateLimit:
         ]
         assert statuses == [200, 200, 429]
 
-    async def test_a_limiter_that_answers_later_decides_as_well(self) -> None:
+    async def test_a_limiter_may_answer_later(self) -> None:
         class Later:
             def __init__(self, limiter: RateLimiter) -> None:
                 self.limiter = limiter
@@ -430,7 +433,7 @@ class TestRateLimit:
                 await asyncio.sleep(0)
                 return self.limiter.take(key)
 
-        client = TestClient(guard(rate_limit(RateLimits(Later(self.limiter(ManualClock()))))))
+        client = TestClient(grouped(rate_limit(RateLimits(Later(self.limiter(ManualClock()))))))
         answers = [await client.get("/") for _ in range(3)]
         assert [a.status for a in answers] == [200, 200, 429]
         assert [a.headers["ratelimit-remaining"] for a in answers] == ["1", "0", "0"]
@@ -439,7 +442,7 @@ class TestRateLimit:
     async def test_groups_of_routes_have_buckets_of_their_own_in_one_limiter(self) -> None:
         limiter = self.limiter(ManualClock())
         one, two = (
-            TestClient(guard(rate_limit(RateLimits(limiter, group=name))))
+            TestClient(grouped(rate_limit(RateLimits(limiter, group=name))))
             for name in ("one", "two")
         )
         statuses = [(await client.get("/")).status for client in (one, one, one, two, two, two)]
@@ -466,7 +469,7 @@ class TestRateLimit:
 
     async def test_without_a_general_limit_nothing_else_is_counted(self) -> None:
         limits = RateLimits(None, by_scope={"things:write": self.limiter(ManualClock())})
-        client = TestClient(guard(rate_limit(limits)))
+        client = TestClient(grouped(rate_limit(limits)))
         answers = [await client.get("/") for _ in range(3)]
         assert [a.status for a in answers] == [200] * 3
         assert "ratelimit-limit" not in answers[0].headers

@@ -1,4 +1,4 @@
-"""What an Accept header allows, and what an If-Match header names."""
+"""What an Accept header allows, and which versions an If-Match header names."""
 
 import contextlib
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from paceline.http.conditional import entity_tag, expected_versions
 from paceline.http.negotiate import JSON, accepts
-from paceline.http.problem import Invalid
+from paceline.http.problem import InvalidRequest
 
 
 @pytest.mark.parametrize(
@@ -57,18 +57,18 @@ def test_if_match_names_versions(header: str | None, versions: set[int] | None) 
 
 
 @pytest.mark.parametrize("header", ["", "7", '"7', '"7" "8"', "W/7", '"7", *'])
-def test_what_is_no_list_of_tags_is_refused(header: str) -> None:
-    with pytest.raises(Invalid) as caught:
+def test_a_malformed_if_match_is_refused(header: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
         expected_versions(header)
     assert caught.value.errors[0].parameter == "header if-match"
 
 
 @given(st.integers(min_value=1, max_value=10**17))
-def test_a_tag_we_gave_out_comes_back_as_its_version(version: int) -> None:
+def test_an_issued_tag_is_parsed_back_to_its_version(version: int) -> None:
     assert expected_versions(entity_tag(version).decode()) == frozenset({version})
 
 
 @given(st.text(max_size=40))
-def test_any_if_match_is_understood_or_refused(header: str) -> None:
-    with contextlib.suppress(Invalid):
+def test_any_if_match_is_parsed_or_refused(header: str) -> None:
+    with contextlib.suppress(InvalidRequest):
         expected_versions(header)

@@ -1,4 +1,4 @@
-"""The route tree against a naive reference, and the paths that go wrong."""
+"""The route tree against a naive reference, and bad patterns and paths."""
 
 from dataclasses import dataclass
 
@@ -98,11 +98,11 @@ def test_a_path_that_is_not_utf8_is_refused() -> None:
     assert caught.value.status == 400
 
 
-def test_the_root_path_of_a_server_in_front_is_taken_off() -> None:
+def test_the_root_path_is_removed() -> None:
     router: Router[str] = Router()
     router.add("GET", "/files", "files")
     assert find_route(router, {"path": "/app/files", "root_path": "/app"}) is not None
 
 
-def test_names_are_told_from_left_to_right() -> None:
+def test_names_are_listed_from_left_to_right() -> None:
     assert names_in("/a/{x}/b/{y}") == ("x", "y")

@@ -1,4 +1,4 @@
-"""The outbox: what is written in a round leaves at its end, whole, in order, once."""
+"""The write buffer: what is written in a round is sent at its end, whole, in order, once."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from paceline.http.server.write_buffer import WriteBuffer
 
 
 class Wire(asyncio.Transport):
-    """A transport that keeps what it is given, in the order of all wires."""
+    """A transport that records what is written, in one list for all."""
 
     def __init__(self, written: list[tuple[str, bytes]], name: str) -> None:
         super().__init__()
@@ -28,12 +28,12 @@ def written() -> list[tuple[str, bytes]]:
     return []
 
 
-async def test_responses_of_one_round_leave_together_in_the_order_they_were_made(
+async def test_responses_of_one_round_are_sent_together_in_order(
     written: list[tuple[str, bytes]],
 ) -> None:
-    outbox, a, b = WriteBuffer(), Wire(written, "a"), Wire(written, "b")
-    outbox.write(a, b"1")
-    outbox.write(b, b"2")
+    buffer, a, b = WriteBuffer(), Wire(written, "a"), Wire(written, "b")
+    buffer.write(a, b"1")
+    buffer.write(b, b"2")
     assert written == []
     await asyncio.sleep(0)
     assert written == [("a", b"1"), ("b", b"2")]
@@ -42,9 +42,9 @@ async def test_responses_of_one_round_leave_together_in_the_order_they_were_made
 async def test_the_second_part_of_a_response_sends_the_first_and_itself_at_once(
     written: list[tuple[str, bytes]],
 ) -> None:
-    outbox, a = WriteBuffer(), Wire(written, "a")
-    outbox.write(a, b"head")
-    outbox.write(a, b"body")
+    buffer, a = WriteBuffer(), Wire(written, "a")
+    buffer.write(a, b"head")
+    buffer.write(a, b"body")
     assert written == [("a", b"head"), ("a", b"body")]
     await asyncio.sleep(0)
     assert len(written) == 2
@@ -56,11 +56,11 @@ async def test_a_large_response_does_not_wait(written: list[tuple[str, bytes]]) 
     assert written == [("a", large)]
 
 
-async def test_settling_writes_what_waits_and_only_once(written: list[tuple[str, bytes]]) -> None:
-    outbox, a, b = WriteBuffer(), Wire(written, "a"), Wire(written, "b")
-    outbox.write(a, b"1")
-    outbox.write(b, b"2")
-    outbox.settle(b)
+async def test_flushing_writes_what_waits_and_only_once(written: list[tuple[str, bytes]]) -> None:
+    buffer, a, b = WriteBuffer(), Wire(written, "a"), Wire(written, "b")
+    buffer.write(a, b"1")
+    buffer.write(b, b"2")
+    buffer.flush(b)
     assert written == [("b", b"2")]
     await asyncio.sleep(0)
     assert written == [("b", b"2"), ("a", b"1")]
@@ -69,11 +69,11 @@ async def test_settling_writes_what_waits_and_only_once(written: list[tuple[str,
 async def test_nothing_is_written_to_a_connection_that_closes_meanwhile(
     written: list[tuple[str, bytes]],
 ) -> None:
-    outbox, a, b = WriteBuffer(), Wire(written, "a"), Wire(written, "b")
-    outbox.write(a, b"1")
-    outbox.write(b, b"2")
+    buffer, a, b = WriteBuffer(), Wire(written, "a"), Wire(written, "b")
+    buffer.write(a, b"1")
+    buffer.write(b, b"2")
     a.closing = True
-    outbox.settle(a)
+    buffer.flush(a)
     b.closing = True
     await asyncio.sleep(0)
     assert written == []
@@ -82,9 +82,9 @@ async def test_nothing_is_written_to_a_connection_that_closes_meanwhile(
 async def test_a_round_after_a_round_waits_for_its_own_end(
     written: list[tuple[str, bytes]],
 ) -> None:
-    outbox, a = WriteBuffer(), Wire(written, "a")
+    buffer, a = WriteBuffer(), Wire(written, "a")
     for number in range(3):
-        outbox.write(a, b"%d" % number)
+        buffer.write(a, b"%d" % number)
         assert len(written) == number
         await asyncio.sleep(0)
         assert len(written) == number + 1

@@ -1,4 +1,4 @@
-"""The parts of the bus that need no broker: tables, headers, lanes, addresses."""
+"""The parts of messaging that need no broker: tables, headers, queues, addresses."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,15 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.errors import Code, Error, NotFound
-from paceline.messaging.dead_letter import DeadLetter, from_headers, kind_of, reason_of, to_headers
-from paceline.messaging.delivery import Delivery, Disposition
-from paceline.messaging.delivery_policy import OUTCOMES, TRANSIENT, DeliveryPolicy, PoisonMessage
-from paceline.messaging.lanes import Lanes
-from paceline.messaging.message import Message
-from paceline.messaging.nats.bus import describe, with_login
+from paceline.messaging import (
+    DeadLetter,
+    Delivery,
+    DeliveryPolicy,
+    Disposition,
+    Message,
+    QueueError,
+    Settlement,
+)
+from paceline.messaging.dead_letter import kind_of
+from paceline.messaging.delivery_policy import DISPOSITIONS, TRANSIENT, PoisonMessage
+from paceline.messaging.keyed_queues import KeyedQueues
+from paceline.messaging.nats.bus import server_addresses, with_login
 from paceline.messaging.nats.connection import size_of
-from paceline.messaging.nats.errors import CLIENT, STATUSES, QueueError, refusal, translate
-from paceline.messaging.nats.jetstream import PubAck, decode_answer, read_receipt
+from paceline.messaging.nats.errors import CLIENT, STATUSES, refusal, translate
+from paceline.messaging.nats.jetstream import PubAck, decode_answer, parse_ack_subject
 
 letters = st.builds(
     DeadLetter,
@@ -37,20 +44,20 @@ letters = st.builds(
 
 
 @given(letters)
-def test_a_letter_comes_back_from_its_headers_as_it_was(letter: DeadLetter) -> None:
-    headers = to_headers(letter)
+def test_a_dead_letter_is_read_from_its_headers_as_it_was_written(letter: DeadLetter) -> None:
+    headers = letter.to_headers()
     assert all(value == value.strip() and value.isascii() for value in headers.values())
     assert all(value.isprintable() for value in headers.values())
     # What a server and its client do to headers.
     wire = {name: value.strip().encode().decode() for name, value in headers.items()}
-    assert from_headers({**wire, "Nats-Sequence": "7"}, letter.data) == letter
+    assert DeadLetter.from_headers({**wire, "Nats-Sequence": "7"}, letter.data) == letter
 
 
-@given(st.dictionaries(st.sampled_from([*to_headers(
-    DeadLetter("", "", b"", "", 0, "", "", datetime.now(UTC)))]), st.text()))  # fmt: skip
-def test_what_is_no_letter_is_refused_whatever_it_is(headers: dict[str, str]) -> None:
+@given(st.dictionaries(st.sampled_from([*DeadLetter(
+    "", "", b"", "", 0, "", "", datetime.now(UTC)).to_headers()]), st.text()))  # fmt: skip
+def test_what_is_no_dead_letter_is_refused(headers: dict[str, str]) -> None:
     try:
-        from_headers(headers, b"")
+        DeadLetter.from_headers(headers, b"")
     except Error as exc:
         code = exc.code
     else:
@@ -58,9 +65,9 @@ def test_what_is_no_letter_is_refused_whatever_it_is(headers: dict[str, str]) ->
     assert code is Code.DATA_LOSS
 
 
-def test_every_code_has_an_outcome() -> None:
-    assert set(OUTCOMES) == set(Code)
-    assert {OUTCOMES[code] for code in TRANSIENT} == {Disposition.RETRY}
+def test_every_code_has_a_disposition() -> None:
+    assert set(DISPOSITIONS) == set(Code)
+    assert {DISPOSITIONS[code] for code in TRANSIENT} == {Disposition.RETRY}
 
 
 def test_every_failure_of_the_client_has_a_code() -> None:
@@ -106,7 +113,7 @@ def test_jetstreams_refusals_have_a_code_and_a_number_and_keep_its_text_to_the_l
 
 
 @given(st.binary())
-def test_any_answer_is_decoded_or_refused(data: bytes) -> None:
+def test_every_answer_is_decoded_or_refused(data: bytes) -> None:
     with suppress(QueueError):
         decode_answer(data, PubAck)
 
@@ -115,52 +122,53 @@ def test_any_answer_is_decoded_or_refused(data: bytes) -> None:
     ("attempt", "delay"), [(1, 5.0), (2, 10.0), (3, 20.0)], ids=["first", "second", "third"]
 )
 def test_the_delay_grows_with_the_attempts(attempt: int, delay: float) -> None:
-    policy = DeliveryPolicy(max_deliver=5, nak_delay=5.0, backoff=2.0)
+    policy = DeliveryPolicy(max_attempts=5, retry_delay=5.0, backoff=2.0)
     settlement = policy.settlement(Delivery("1", "a", b"", "r", attempt), ValueError("x"))
-    assert (settlement.verdict, settlement.delay) == (Disposition.RETRY, delay)
+    assert (settlement.disposition, settlement.delay) == (Disposition.RETRY, delay)
 
 
-def test_what_kills_its_handlers_is_not_admitted_for_ever() -> None:
-    policy = DeliveryPolicy(max_deliver=5)
-    policy.admit(Delivery("1", "a", b"", "r", deliveries=50))
+def test_what_is_delivered_again_and_again_without_an_outcome_is_poison() -> None:
+    policy = DeliveryPolicy(max_attempts=5)
+    policy.check_deliveries(Delivery("1", "a", b"", "r", deliveries=50))
     with pytest.raises(PoisonMessage):
-        policy.admit(Delivery("1", "a", b"", "r", deliveries=51))
+        policy.check_deliveries(Delivery("1", "a", b"", "r", deliveries=51))
 
 
-async def test_a_lane_gives_only_equals_together_and_in_order() -> None:
-    lanes = Lanes(1)
-    lanes.open()
+async def test_a_queue_gives_only_deliveries_with_the_same_limit_together_and_in_order() -> None:
+    queues = KeyedQueues(1)
+    queues.open()
     attempts = [1, 1, 1, 2, 1, 3, 3]
     for number, attempt in enumerate(attempts):
-        lanes.add(Delivery(str(number), "a", b"", "r", attempt))
+        queues.add(Delivery(str(number), "a", b"", "r", attempt))
 
     def limit(delivery: Delivery) -> int:
         return {1: 2, 2: 5, 3: 1}[delivery.attempt]
 
-    taken = [[each.id for each in await lanes.take(0, limit)] for _ in range(6)]
+    taken = [[each.id for each in await queues.take(0, limit)] for _ in range(6)]
     assert taken == [["0", "1"], ["2"], ["3"], ["4"], ["5"], ["6"]]
-    lanes.close()
-    assert await lanes.take(0, limit) == []
+    queues.close()
+    assert await queues.take(0, limit) == []
 
 
-def test_an_errors_kind_is_its_own_or_its_codes_or_its_types() -> None:
+def test_the_kind_of_an_error_is_its_own_or_its_code_or_its_type() -> None:
     assert kind_of(Error(Code.NOT_FOUND, "x")) == "not-found"
-    assert kind_of(PoisonMessage(3)) == "deadly"
+    assert kind_of(PoisonMessage(3)) == "poison-message"
     assert kind_of(ValueError()) == "ValueError"
 
 
-def test_a_reason_tells_the_story_bounded_and_without_secrets() -> None:
+def test_a_reason_is_bounded_and_has_no_secrets() -> None:
     error = ValueError("cannot reach postgresql://ada:hunter2@db/x " + "y" * 5000)
-    reason = reason_of(error)
+    dead = Settlement(Delivery("1", "a", b"", "r"), Disposition.DEAD_LETTER, error=error)
+    reason = DeadLetter.of(dead, "maker").reason
     assert "hunter2" not in reason
     assert len(reason) <= 2000
 
 
-def test_an_address_is_told_without_its_login() -> None:
-    given_ = ["nats://ada:secret@one:4222", "two:4223"]
-    assert describe(given_) == "one:4222, two:4223"
-    found = with_login(["nats://one:4222", "nats://three:4222"], given_)
-    assert found == [*given_, "nats://ada:secret@three:4222"]
+def test_an_address_is_shown_without_its_login() -> None:
+    configured = ["nats://ada:secret@one:4222", "two:4223"]
+    assert server_addresses(configured) == "one:4222, two:4223"
+    found = with_login(["nats://one:4222", "nats://three:4222"], configured)
+    assert found == [*configured, "nats://ada:secret@three:4222"]
 
 
 def test_a_messages_size_counts_its_headers() -> None:
@@ -180,11 +188,11 @@ def test_a_message_is_equal_to_another_with_the_same_fields() -> None:
     ],
     ids=["old", "new"],
 )
-def test_a_receipt_is_read_whatever_the_server(subject: str) -> None:
-    assert read_receipt(subject) == (3, 17, "1700000000000000001")
+def test_an_ack_subject_is_parsed_whatever_the_servers_version(subject: str) -> None:
+    assert parse_ack_subject(subject) == (3, 17, "1700000000000000001")
 
 
 @given(st.text())
-def test_what_is_no_receipt_is_refused(subject: str) -> None:
+def test_what_is_no_ack_subject_is_refused(subject: str) -> None:
     with suppress(QueueError):
-        read_receipt(subject)
+        parse_ack_subject(subject)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from prometheus_text import read_openmetrics, read_text
 
 from paceline.coalesce import CoalescerStats
-from paceline.messaging.consumer import ConsumerStats
-from paceline.messaging.nats.source import Backlog
+from paceline.messaging import ConsumerStats
+from paceline.messaging.nats import Backlog
 from paceline.metrics.loop_lag import LoopLag
 from paceline.metrics.registry import Metrics
 from paceline.metrics.specs import METRIC_GROUPS
@@ -139,7 +139,7 @@ STATS: Mapping[str, object] = {
     "coalescers": CoalescerStats(8, 1, 3, 7, 4, 2, 1),
     "pools": PoolStats(5, 2, 3, 25, 1),
     "caches": CacheStats(),
-    "consumers": ConsumerStats(acknowledged=4, retried=3, buried=2, returned=1, calls=9),
+    "consumers": ConsumerStats(acknowledged=4, retried=3, dead_lettered=2, requeued=1, calls=9),
     "backlogs": Backlog(6, 5),
     "outbox": OutboxStats(3, 1, 2.5),
     "breakers": CircuitBreakerStats(

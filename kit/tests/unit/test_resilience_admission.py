@@ -1,16 +1,13 @@
 """Admission over HTTP, gRPC and messages: what is refused costs nothing, the rest is counted."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import msgspec
 import pytest
-from consuming import Thing
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
-from memory_source import MemorySource
 from rpc_echo import FakeContext
 
 from paceline.errors import Code, Error, Overloaded
@@ -18,11 +15,8 @@ from paceline.grpc.call import Call, Method
 from paceline.grpc.interceptors import shed as rpc_shed
 from paceline.http.app import App
 from paceline.http.events import Events, event
-from paceline.http.middleware import shed
-from paceline.http.middleware.shed import by_method
+from paceline.http.middleware import classify_by_method, shed
 from paceline.http.testing import TestClient
-from paceline.messaging import Incoming, Message
-from paceline.messaging.consumer import Consumer
 from paceline.resilience.load_shedding import Admission, LoadShedder, Priority
 from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
@@ -45,7 +39,7 @@ async def failing() -> None:
 
 
 def client_of(admission: Admission) -> TestClient:
-    app = App(shed(admission, by_method(health=["/health"], background=["/report"])))
+    app = App(shed(admission, classify_by_method(health=["/health"], background=["/report"])))
     group = app.group()
     for path in ("/", "/health", "/report"):
         group.get(path, nothing)
@@ -101,7 +95,7 @@ async def test_a_request_is_counted_out_also_after_a_failure_or_a_cancellation()
     async def for_ever() -> None:
         await asyncio.Event().wait()
 
-    app = App(shed(admission, by_method()))
+    app = App(shed(admission, classify_by_method()))
     app.group().get("/", for_ever)
     task = asyncio.create_task(TestClient(app).get("/"))
     await asyncio.sleep(0)
@@ -128,7 +122,7 @@ async def test_a_stream_counts_until_it_begins() -> None:
     async def watch() -> Events[int]:
         return Events(source(), lambda n: event(msgspec.json.encode(n)))
 
-    app = App(shed(admission, by_method()))
+    app = App(shed(admission, classify_by_method()))
     app.group().get("/", watch)
     assert (await TestClient(app).get("/", headers={"accept": "text/event-stream"})).status == 200
     assert counted == [1, 0]
@@ -159,9 +153,9 @@ async def test_a_refused_call_is_resource_exhausted_with_retry_info_and_nothing_
     call = call_of(UNARY)
     interceptor = rpc_shed(admission, lambda _: Priority.READ, domain="shop")
     assert await interceptor(endpoint, UNARY)(call) is None
-    assert call.refusal is not None
-    assert call.refusal.code is Code.RESOURCE_EXHAUSTED
-    status = Status.FromString(call.refusal.details)
+    assert call.error is not None
+    assert call.error.code is Code.RESOURCE_EXHAUSTED
+    status = Status.FromString(call.error.details)
     info, retry = ErrorInfo(), RetryInfo()
     assert status.details[0].Unpack(info)
     assert status.details[1].Unpack(retry)
@@ -184,39 +178,3 @@ async def test_a_call_counts_while_it_is_answered_and_a_stream_does_not(
     assert seen == [counted]
     assert shedder.stats.in_flight == 0
     assert admission.stats.admitted == 1
-
-
-@dataclass
-class Capacity:
-    """Implements the consumer's ``Gate``."""
-
-    free: asyncio.Event = field(default_factory=asyncio.Event)
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def until_room(self) -> None:
-        self.asked.set()
-        await self.free.wait()
-
-
-async def test_a_consumer_fetches_while_there_is_capacity_and_stops_also_without() -> None:
-    capacity, source, handled = Capacity(), MemorySource(), asyncio.Event()
-    await source.publish(Message("things.made", b'{"n": 1}', "one"))
-
-    async def handle(batch: Sequence[Incoming[Thing]]) -> Sequence[Exception | None]:
-        handled.set()
-        return [None for _ in batch]
-
-    consumer = Consumer(
-        source, handle, RecordingLog(), type=Thing, gate=capacity, start_timeout=0.01
-    )  # fmt: skip
-    await consumer.start()
-    await capacity.asked.wait()
-    assert not handled.is_set()
-    capacity.free.set()
-    async with asyncio.timeout(5):
-        await handled.wait()
-        capacity.free.clear()
-        capacity.asked.clear()
-        await source.publish(Message("things.made", b'{"n": 2}', "two"))
-        await capacity.asked.wait()
-        await consumer.stop()

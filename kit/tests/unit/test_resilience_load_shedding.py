@@ -216,14 +216,14 @@ def test_the_duration_of_what_is_released_early_does_not_count() -> None:
 
 async def test_background_work_waits_for_capacity_and_not_for_ever() -> None:
     world = make(maximum=10)
-    await world.shedder.until_room()
+    await world.shedder.wait_for_capacity()
     admitted = world.admit(9)
     world.shedder.adjust(0)
-    await world.shedder.until_room()  # returns after a second, since nothing is released
+    await world.shedder.wait_for_capacity()  # returns after a second, since nothing is released
     for permit in admitted:
         permit.release()
     world.shedder.adjust(0)
-    await world.shedder.until_room()
+    await world.shedder.wait_for_capacity()
 
 
 async def test_a_shedder_starts_and_stops_again_and_again() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
-from recorded_spans import Recorded
+from recorded_spans import RecordedSpans
 
 from paceline.errors import Code, Error
 from paceline.trace import (
@@ -99,7 +99,7 @@ class TestParsing:
 class TestSampling:
     @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.5, 1.0])
     def test_new_traces_are_sampled_as_the_sdks_sampler_does(self, ratio: float) -> None:
-        sampler, tracer = TraceIdRatioBased(ratio), Recorded().tracer(ratio)
+        sampler, tracer = TraceIdRatioBased(ratio), RecordedSpans().tracer(ratio)
         taken = 0
         for _ in range(2000):
             context = tracer.enter("a", SpanKind.SERVER)
@@ -110,7 +110,7 @@ class TestSampling:
         assert abs(taken - 2000 * ratio) <= 150
 
     def test_a_received_trace_follows_the_decision_of_its_sender(self) -> None:
-        never, always = Recorded(), Recorded()
+        never, always = RecordedSpans(), RecordedSpans()
         context = never.tracer(0.0).enter("a", SpanKind.SERVER, GIVEN, "v=1")
         assert isinstance(context, Span)
         assert (context.trace_id, context.parent_id) == (TRACE, SPAN)
@@ -121,7 +121,7 @@ class TestSampling:
         assert other.traceparent == GIVEN[:-1] + "0"
 
     def test_an_invalid_header_begins_a_new_trace_without_its_state(self) -> None:
-        context = Recorded().tracer().enter("a", SpanKind.SERVER, GIVEN.upper(), "v=1")
+        context = RecordedSpans().tracer().enter("a", SpanKind.SERVER, GIVEN.upper(), "v=1")
         assert context.trace_id != TRACE
         assert context.state == ""
 
@@ -156,7 +156,7 @@ class TestAmbient:
         assert current_context() is None
 
     def test_spans_nest_and_end_from_the_inside_out(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         root = recorded.tracer().enter("root", SpanKind.SERVER)
         assert isinstance(root, Span)
         token = attach(root)
@@ -171,7 +171,7 @@ class TestAmbient:
             assert each.started_at <= each.ended_at
 
     def test_below_a_span_that_has_ended_there_are_no_spans(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         root = recorded.tracer().enter("root", SpanKind.SERVER)
         assert isinstance(root, Span)
         token = attach(root)
@@ -190,7 +190,7 @@ class TestAmbient:
     def test_a_failure_is_recorded_by_its_code_or_type_only(
         self, exc: Exception, kind: str
     ) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         root = recorded.tracer().enter("root", SpanKind.SERVER)
         token = attach(root)
         with pytest.raises(type(exc)), span("a"):
@@ -217,7 +217,7 @@ class TestAmbient:
 
 
 def test_shared_work_and_its_callers_are_linked_both_ways() -> None:
-    tracer = Recorded().tracer()
+    tracer = RecordedSpans().tracer()
     spans = [tracer.enter(str(n), SpanKind.CONSUMER) for n in range(3)]
     first, second, third = (each for each in spans if isinstance(each, Span))
     third.end()

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from recorded_spans import Recorded
+from recorded_spans import RecordedSpans
 from rpc_echo import FakeContext
 
 from paceline.coalesce import ReadCoalescer
 from paceline.errors import Code, Error, NotFound
-from paceline.grpc.call import Call, Endpoint, Method, Refusal
+from paceline.grpc.call import Call, Endpoint, ErrorStatus, Method
 from paceline.grpc.interceptors import trace as rpc_trace
 from paceline.http.app import App
 from paceline.http.binding import Path
@@ -18,7 +18,7 @@ from paceline.http.middleware import recover, request_id, trace
 from paceline.http.testing import TestClient
 from paceline.log.context import current_fields as log_fields
 from paceline.messaging import Incoming, Message
-from paceline.messaging.spans import Processing, Sending
+from paceline.messaging.spans import ProcessSpans, PublishSpans
 from paceline.postgres.spans import summary_of
 from paceline.testing import RecordingLog
 from paceline.trace import (
@@ -53,9 +53,9 @@ class Echo:
         raise NotFound("a secret")
 
 
-def app(recorded: Recorded, ratio: float = 1.0) -> App:
+def app(recorded: RecordedSpans, ratio: float = 1.0) -> App:
     made = App(
-        request_id(), trace(recorded.tracer(ratio), quiet=["/health"]), recover(RecordingLog())
+        request_id(), trace(recorded.tracer(ratio), skip_paths=["/health"]), recover(RecordingLog())
     )
     echo, group = Echo(), made.group("/api")
     group.get("/things/{id}", echo.get)
@@ -73,7 +73,7 @@ async def get(made: App, path: str, **headers: str) -> dict[str, str]:
 
 class TestRequests:
     async def test_a_sampled_request_has_a_span_named_by_its_route(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         answer = await get(app(recorded), "/api/things/7", traceparent=SAMPLED, tracestate="v=1")
         server = recorded.named("GET /api/things/{id}")
         handler = recorded.named("Echo.get")
@@ -92,7 +92,7 @@ class TestRequests:
         assert not server.failed
 
     async def test_an_unsampled_one_has_ids_and_no_span(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         answer = await get(app(recorded), "/api/things/7", traceparent=UNSAMPLED)
         assert answer["traceparent"] == UNSAMPLED
         assert answer["trace_id"] == TRACE
@@ -100,14 +100,14 @@ class TestRequests:
         assert recorded.spans == []
 
     async def test_one_without_a_trace_begins_one(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         one, other = [await get(app(recorded, 0.0), "/api/things/7") for _ in range(2)]
         assert one["trace_id"] != other["trace_id"]
         assert one["traceparent"].endswith("-00")
         assert recorded.spans == []
 
     async def test_after_a_request_nothing_is_ambient(self) -> None:
-        await get(app(Recorded()), "/api/things/7")
+        await get(app(RecordedSpans()), "/api/things/7")
         assert current_context() is None
         assert log_fields() == {}
 
@@ -126,19 +126,19 @@ class TestRequests:
         status: int,
         failed: bool,  # noqa: FBT001 - a table's column
     ) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         await get(app(recorded), path)
         server = recorded.named(name)
         assert (server.attributes["http.response.status_code"], server.failed) == (status, failed)
         assert all("secret" not in str(each.attributes) for each in recorded.spans)
 
     async def test_a_probe_has_no_trace(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         assert "traceparent" not in await get(app(recorded), "/health", traceparent=SAMPLED)
         assert recorded.spans == []
 
     async def test_a_header_that_occurs_twice_is_ignored(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         scope = [(b"traceparent", SAMPLED.encode()), (b"traceparent", SAMPLED.encode())]
         sent: list[object] = []
 
@@ -162,7 +162,7 @@ class TestCalls:
 
     async def call(
         self,
-        recorded: Recorded,
+        recorded: RecordedSpans,
         *metadata: tuple[str, str | bytes],
         endpoint: Endpoint | None = None,
     ) -> dict[str, str]:
@@ -174,12 +174,12 @@ class TestCalls:
             )
             return b""
 
-        wrapped = rpc_trace(recorded.tracer(), quiet=["/quiet"])(endpoint or look, self.method)
+        wrapped = rpc_trace(recorded.tracer(), skip_paths=["/quiet"])(endpoint or look, self.method)
         await wrapped(Call(self.method, b"", FakeContext([*metadata])))
         return seen
 
     async def test_a_sampled_call_has_a_span_named_by_its_method(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         seen = await self.call(recorded, ("traceparent", SAMPLED), ("tracestate", "v=1"))
         made = recorded.named("shop.v1.Shop/Buy")
         assert (made.trace_id, made.parent_id, made.kind) == (TRACE, PARENT, SpanKind.SERVER)
@@ -195,13 +195,13 @@ class TestCalls:
         assert log_fields() == {}
 
     async def test_an_unsampled_one_has_ids_and_no_span(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         seen = await self.call(recorded, ("traceparent", UNSAMPLED))
         assert seen == {"traceparent": UNSAMPLED, "trace_id": TRACE}
         assert recorded.spans == []
 
     async def test_a_header_of_bytes_is_ignored(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         await self.call(recorded, ("traceparent", SAMPLED.encode()))
         assert recorded.named("shop.v1.Shop/Buy").trace_id != TRACE
 
@@ -210,10 +210,10 @@ class TestCalls:
     )
     async def test_only_server_errors_fail_a_span(self, code: Code, failed: bool) -> None:  # noqa: FBT001 - a table's column
         async def refuse(call: Call) -> bytes | None:
-            call.refusal = Refusal(code, "a secret", b"")
+            call.error = ErrorStatus(code, "a secret", b"")
             return None
 
-        recorded = Recorded()
+        recorded = RecordedSpans()
         await self.call(recorded, endpoint=refuse)
         made = recorded.named("shop.v1.Shop/Buy")
         assert (made.attributes["rpc.response.status_code"], made.failed) == (code.name, failed)
@@ -222,13 +222,13 @@ class TestCalls:
         async def endpoint(call: Call) -> bytes | None:
             return b""
 
-        wrap = rpc_trace(Recorded().tracer(), quiet=["/quiet"])
+        wrap = rpc_trace(RecordedSpans().tracer(), skip_paths=["/quiet"])
         assert wrap(endpoint, Method("/quiet")) is endpoint
 
 
 class TestBatches:
     async def test_a_call_that_shares_no_batch_has_the_batch_in_its_trace(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         reads = ReadCoalescer(self.fetch, name="reading", observer=BatchSpans())
         attach(recorded.tracer().enter("one", SpanKind.SERVER))
         assert await reads.call(1) == 1
@@ -238,7 +238,7 @@ class TestBatches:
         }.items()  # fmt: skip
 
     async def test_a_shared_batch_is_below_its_first_caller_and_linked_to_the_others(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         reads = ReadCoalescer(self.fetch, name="reading", observer=BatchSpans())
         roots: list[SpanContext] = []
 
@@ -258,7 +258,7 @@ class TestBatches:
         assert recorded.named("SELECT").parent_id == batch.span_id
 
     async def test_a_batch_without_a_recorded_caller_has_no_span(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         reads = ReadCoalescer(self.fetch, name="reading", observer=BatchSpans())
         attach(recorded.tracer(0.0).enter("one", SpanKind.SERVER))
         assert await reads.call(1) == 1
@@ -279,48 +279,48 @@ def incoming(number: int, **headers: str) -> Incoming[int]:
 
 class TestMessages:
     def test_a_sampled_message_is_sent_with_the_context_of_its_send_span(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         batch = [message(1, traceparent=SAMPLED, a="b"), message(2, traceparent=UNSAMPLED)]
-        with Sending(recorded.tracer(), "nats", [*batch, message(3)]) as sending:
-            sending.told([None, None, None])
+        with PublishSpans(recorded.tracer(), "nats", [*batch, message(3)]) as spans:
+            spans.record([None, None, None])
         sent = recorded.named("send things.made")
         assert (sent.trace_id, sent.parent_id, sent.kind) == (TRACE, PARENT, SpanKind.PRODUCER)
-        assert [each.headers for each in sending.messages] == [
+        assert [each.headers for each in spans.messages] == [
             {"traceparent": sent.traceparent, "a": "b"}, {"traceparent": UNSAMPLED}, {},
         ]  # fmt: skip
         assert batch[0].headers["traceparent"] == SAMPLED
 
     def test_a_message_without_a_context_gets_the_ambient_one(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         root = recorded.tracer().enter("root", SpanKind.SERVER)
         token = attach(root)
-        with Sending(recorded.tracer(), "nats", [message(1)]) as sending:
-            sending.told([Error(Code.UNAVAILABLE, "a secret")])
+        with PublishSpans(recorded.tracer(), "nats", [message(1)]) as spans:
+            spans.record([Error(Code.UNAVAILABLE, "a secret")])
         detach(token)
         sent = recorded.named("send things.made")
         assert sent.parent_id == root.span_id
         assert sent.failed
         assert sent.attributes["error.type"] == "UNAVAILABLE"
-        assert sending.messages[0].headers == sent.headers()
+        assert spans.messages[0].headers == sent.headers()
 
     def test_without_a_tracer_messages_are_not_changed(self) -> None:
         batch = [message(1, traceparent=SAMPLED)]
-        with Sending(None, "nats", batch) as sending:
-            assert sending.messages is batch
+        with PublishSpans(None, "nats", batch) as spans:
+            assert spans.messages is batch
 
     def test_each_message_has_a_span_in_its_trace_and_shared_work_is_below_the_first(self) -> None:
-        recorded = Recorded()
+        recorded = RecordedSpans()
         other = f"00-{'a' * 32}-{PARENT}-01"
         batch = [
             incoming(1, traceparent=UNSAMPLED),
             incoming(2, traceparent=SAMPLED),
             incoming(3, traceparent=other),
         ]
-        with Processing(recorded.tracer(), "worker", batch) as processing:
+        with ProcessSpans(recorded.tracer(), "worker", batch) as spans:
             assert current_context() is not None
             with span("SELECT"):
                 pass
-            processing.told([None, None, ValueError("a secret")])
+            spans.record([None, None, ValueError("a secret")])
         select, first, second = recorded.spans
         assert (first.trace_id, first.parent_id) == (TRACE, PARENT)
         assert second.trace_id == "a" * 32
@@ -329,16 +329,16 @@ class TestMessages:
         assert (first.failed, second.failed) == (False, True)
 
     def test_a_single_message_is_handled_in_its_trace_even_if_it_is_not_recorded(self) -> None:
-        recorded = Recorded()
-        with Processing(recorded.tracer(), "worker", [incoming(1, traceparent=UNSAMPLED)]):
+        recorded = RecordedSpans()
+        with ProcessSpans(recorded.tracer(), "worker", [incoming(1, traceparent=UNSAMPLED)]):
             assert propagation_headers() == {"traceparent": UNSAMPLED}
             assert log_fields() == {"trace_id": TRACE}
         assert current_context() is None
         assert recorded.spans == []
 
     def test_messages_without_a_trace_begin_one_each(self) -> None:
-        recorded = Recorded()
-        with Processing(recorded.tracer(), "worker", [incoming(1), incoming(2)]):
+        recorded = RecordedSpans()
+        with ProcessSpans(recorded.tracer(), "worker", [incoming(1), incoming(2)]):
             pass
         assert recorded.tree() == 2 * [("process things.made", "")]
 

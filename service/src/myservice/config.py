@@ -29,7 +29,7 @@ class Config(
     kept_in_redis: ClassVar = ("rate_limit_shared", "cache")
 
     rate_limits: ScopeLimits = ()
-    """Limits by scope, over HTTP and gRPC: orders:write=100,transfers:write=50."""
+    """Separate limits by scope, HTTP and gRPC alike: orders:write=100,transfers:write=50."""
     cache: bool = False
     """Cache records in Redis."""
     cache_ttl: Duration = 60.0

@@ -35,16 +35,9 @@ from myservice.service.records import RecordRepository, RecordService
 from myservice.worker.orders import ORDERS_STREAM, OrderProcessor
 from paceline.commands import Wiring, api_group, new_ingress, serve_grpc, serve_http
 from paceline.http import add_docs
-from paceline.messaging.nats import NatsBus, NatsConsumer
-from paceline.postgres import (
-    InboxCleaner,
-    Notifier,
-    Pool,
-    PoolSettings,
-    ReadPolicy,
-    listening,
-    uuid7,
-)
+from paceline.messaging.nats import NatsBus, NatsConsumer, NatsSubscription
+from paceline.postgres import Notifier, Pool, PoolSettings, ReadPolicy, listening, uuid7
+from paceline.postgres.inbox import InboxCleaner
 from paceline.postgres.outbox import OutboxListener, OutboxRelay
 from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore
 
@@ -167,12 +160,14 @@ def _order_worker(config: Config, wiring: Wiring, pool: Pool, orders: OrderServi
     )
     wiring.add(bus, ready={"nats": bus.ping})
     # It is woken for every message; it polls for the case that a notification is lost.
-    relay = wiring.add(OutboxRelay(pool, bus, log, poll=1.0))
+    relay = wiring.add(OutboxRelay(pool, bus, log, poll_interval=1.0))
     wiring.add(OutboxListener(lambda: listening(dsn, _OUTBOX, log), relay.wake))
     wiring.add(InboxCleaner(pool, log))
     consumer = NatsConsumer(
         bus, OrderProcessor(orders).process, log, type=OrderCreated,
-        stream=stream.name, subjects=stream.subjects, durable=CONSUMER, replicas=stream.replicas,
-        tracer=wiring.tracer, gate=wiring.shedder,
+        subscription=NatsSubscription(
+            stream.name, stream.subjects, durable=CONSUMER, replicas=stream.replicas
+        ),
+        tracer=wiring.tracer, backpressure=wiring.shedder,
     )  # fmt: skip
     wiring.add(consumer, ready={"orders": consumer.ready})

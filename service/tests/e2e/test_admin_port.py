@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from service_process import MYSERVICE, PATIENCE, Running, environment, running_service
+from service_process import MYSERVICE, PATIENCE, ServiceProcess, environment, running_service
 
 from paceline.testing import TEST_SECRET
 
@@ -49,7 +49,7 @@ def test_a_port_that_is_taken_is_named_with_its_setting(command: str, tmp_path: 
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[ServiceProcess]:
     settings = {
         "APP_ADMIN_HOST": "0.0.0.0",  # noqa: S104 - the point
         "APP_ADMIN_TOKEN": TEST_SECRET,
@@ -80,11 +80,13 @@ class Asked:
     ],
     ids=lambda case: f"{case.path} {case.status}",
 )
-def test_the_token_opens_everything_but_what_is_switched_off(case: Asked, service: Running) -> None:
+def test_the_token_opens_everything_but_what_is_switched_off(
+    case: Asked, service: ServiceProcess
+) -> None:
     assert ask(service.admin, case.path, case.token)[0] == case.status
 
 
-def test_secrets_are_masked_and_the_own_engines_addresses_are_told(service: Running) -> None:
+def test_secrets_are_masked_and_the_own_engines_addresses_are_told(service: ServiceProcess) -> None:
     status, content = ask(service.admin, "/config", TEST_SECRET)
     assert status == 200
     assert TEST_SECRET not in content
@@ -93,7 +95,7 @@ def test_secrets_are_masked_and_the_own_engines_addresses_are_told(service: Runn
     assert values["APP_NATS_URL"].startswith("nats://")
 
 
-def test_nothing_of_it_is_on_the_public_port(service: Running) -> None:
+def test_nothing_of_it_is_on_the_public_port(service: ServiceProcess) -> None:
     for path in (
         "/metrics",
         "/config",
@@ -105,7 +107,9 @@ def test_nothing_of_it_is_on_the_public_port(service: Running) -> None:
         assert ask(service.url, path, TEST_SECRET)[0] == 404
 
 
-def test_the_level_of_a_running_service_changes_and_its_log_can_be_read(service: Running) -> None:
+def test_the_level_of_a_running_service_changes_and_its_log_can_be_read(
+    service: ServiceProcess,
+) -> None:
     request = urllib.request.Request(  # noqa: S310 - our own
         f"{local(service.admin)}/log/level", data=b'{"level": "debug"}', method="PUT",
         headers={"Authorization": f"Bearer {TEST_SECRET}", "Content-Type": "application/json"},

@@ -1,6 +1,6 @@
 """The bank test: random transfers while the service and PostgreSQL are killed again and again.
 
-Afterwards the total is what it was, each transfer that was acknowledged is there exactly once,
+Afterwards the total is what it was, each transfer that was acknowledged is stored exactly once,
 each of the others at most once, and ``ledger verify`` is clean. A client that got no answer sends
 its request again with the same Idempotency-Key until it is answered, as a good client does. Quick
 unless BANK_TEST=full (`make bank`): fewer clients and kills, the same checks.
@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 from processes import (
-    Api,
-    Command,
+    ApiClient,
+    ServiceCommand,
+    crash_and_restart,
+    create_accounts,
     durable_postgres,
+    fetch_rows,
     free_port,
-    kill_engine,
-    open_accounts,
-    rows_of,
     run_command,
     running_engine,
 )
@@ -45,12 +45,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 class Bank:
     """What the clients know: what they were told, and what they never learned."""
 
-    api: Api
+    api: ApiClient
     accounts: list[str]
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     acknowledged: dict[str, str] = field(default_factory=dict[str, str])  # reference to transfer
     refused: int = 0
-    sent_again: int = 0
+    retried: int = 0
 
 
 async def client(bank: Bank, number: int) -> None:
@@ -61,7 +61,7 @@ async def client(bank: Bank, number: int) -> None:
         one, other = draw.sample(bank.accounts, 2)
         reference = f"{number}-{count}"
         body = {"from": one, "to": other, "amount": draw.randint(1, 5000), "reference": reference}
-        status, answer = await insist(bank, body, reference)
+        status, answer = await transfer_until_answered(bank, body, reference)
         if status == CREATED:
             bank.acknowledged[reference] = answer["id"]
         else:
@@ -70,7 +70,9 @@ async def client(bank: Bank, number: int) -> None:
         count += 1
 
 
-async def insist(bank: Bank, body: Mapping[str, object], key: str) -> tuple[int, dict[str, str]]:
+async def transfer_until_answered(
+    bank: Bank, body: Mapping[str, object], key: str
+) -> tuple[int, dict[str, str]]:
     """Send until there is an answer that says what became of it."""
     give_up = time.monotonic() + PATIENCE
     while True:
@@ -85,7 +87,7 @@ async def insist(bank: Bank, body: Mapping[str, object], key: str) -> tuple[int,
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             pass
         assert time.monotonic() < give_up, "nobody answers"
-        bank.sent_again += 1
+        bank.retried += 1
         await asyncio.sleep(0.02)
 
 
@@ -95,9 +97,9 @@ async def test_nothing_is_lost_or_doubled_however_often_we_are_killed(tmp_path: 
     async with running_engine(postgres):
         dsn, port = postgres.dsn(), free_port()
         assert run_command("migrate", "up", APP_DATABASE_URL=dsn).returncode == 0
-        accounts = await open_accounts(dsn, "bank", ACCOUNTS, BALANCE)
-        bank = Bank(Api(port, make_token("bank", "transfers:write")), accounts)
-        service = Command(
+        accounts = await create_accounts(dsn, "bank", ACCOUNTS, BALANCE)
+        bank = Bank(ApiClient(port, make_token("bank", "transfers:write")), accounts)
+        service = ServiceCommand(
             "serve", port=port, log=tmp_path / "service.log",
             APP_DATABASE_URL=dsn, APP_PORT=str(port), APP_RATE_LIMIT="0", APP_SHED_DELAY="0",
             APP_ADMIN_PORT="0",
@@ -106,14 +108,14 @@ async def test_nothing_is_lost_or_doubled_however_often_we_are_killed(tmp_path: 
         try:
             await run_bank(postgres, service, bank)
         finally:
-            service.end(signal.SIGTERM)
+            service.stop(signal.SIGTERM)
         await check_books(dsn, bank)
         verify = run_command("ledger", "verify", APP_DATABASE_URL=dsn)
         assert verify.returncode == 0, verify.stdout + verify.stderr
         assert "The ledger is clean." in verify.stdout
 
 
-async def run_bank(postgres: PostgresEngine, service: Command, bank: Bank) -> None:
+async def run_bank(postgres: PostgresEngine, service: ServiceCommand, bank: Bank) -> None:
     kills = ["service"] * SERVICE_KILLS + ["postgres"] * POSTGRES_KILLS
     random.Random(3).shuffle(kills)  # noqa: S311 - a load, not a secret
     async with asyncio.TaskGroup() as group:
@@ -122,9 +124,9 @@ async def run_bank(postgres: PostgresEngine, service: Command, bank: Bank) -> No
         for victim in kills:
             await until_more(bank)
             if victim == "service":
-                await service.kill()
+                await service.kill_and_restart()
             else:
-                await kill_engine(postgres)
+                await crash_and_restart(postgres)
         await until_more(bank)
         bank.stop.set()
 
@@ -139,8 +141,10 @@ async def until_more(bank: Bank) -> None:
 
 
 async def check_books(dsn: str, bank: Bank) -> None:
-    (sums,) = await rows_of(dsn, "SELECT sum(balance) AS total FROM accounts")
-    rows = await rows_of(dsn, "SELECT reference, id::text FROM transfers WHERE from_id IS NOT NULL")
+    (sums,) = await fetch_rows(dsn, "SELECT sum(balance) AS total FROM accounts")
+    rows = await fetch_rows(
+        dsn, "SELECT reference, id::text FROM transfers WHERE from_id IS NOT NULL"
+    )
     assert sums["total"] == ACCOUNTS * BALANCE
     found = [(row["reference"], row["id"]) for row in rows]
     # Every client insisted on its answer, so what is there is what was acknowledged, once each.
@@ -148,6 +152,6 @@ async def check_books(dsn: str, bank: Bank) -> None:
     assert dict(found) == bank.acknowledged
     print(  # noqa: T201 - what `make bank` shows
         f"\n{len(found)} transfers acknowledged and there once, {bank.refused} refused,"
-        f" {bank.sent_again} requests sent again, {SERVICE_KILLS} kills of the service,"
+        f" {bank.retried} requests retried, {SERVICE_KILLS} kills of the service,"
         f" {POSTGRES_KILLS} of PostgreSQL"
     )

@@ -14,8 +14,8 @@ from processes import running_engine
 from service_process import MYSERVICE, environment
 
 from paceline.engines import NatsEngine
-from paceline.messaging import PREFIX, DeadLetter, Message, to_headers
-from paceline.messaging.nats import DeadLetters, NatsBus, Stream, dead_stream
+from paceline.messaging import DEAD_LETTER_PREFIX, DeadLetter, Message
+from paceline.messaging.nats import DeadLetters, NatsBus, Stream, dead_letter_stream
 from paceline.testing import RecordingLog, SilentLog
 
 pytestmark = pytest.mark.e2e
@@ -43,7 +43,7 @@ async def server(tmp_path: Path) -> AsyncGenerator[NatsServer]:
 
 @pytest.fixture
 async def bus(server: NatsServer) -> AsyncGenerator[NatsBus]:
-    streams = [dead_stream(), Stream("THINGS", ("things.>",))]
+    streams = [dead_letter_stream(), Stream("THINGS", ("things.>",))]
     connected = NatsBus(server.url, RecordingLog(), streams=streams)
     await connected.start()
     yield connected
@@ -64,10 +64,10 @@ async def dead(*words: str, url: str = "", **variables: str) -> subprocess.Compl
     )
 
 
-async def bury(bus: NatsBus, name: str) -> None:
+async def store_dead_letter(bus: NatsBus, name: str) -> None:
     letter = msgspec.structs.replace(LETTER, id=name)
-    subject = f"{PREFIX}{letter.subject}"
-    await bus.publish(Message(subject, letter.data, name, headers=to_headers(letter)))
+    subject = f"{DEAD_LETTER_PREFIX}{letter.subject}"
+    await bus.publish(Message(subject, letter.data, name, headers=letter.to_headers()))
 
 
 async def test_letters_are_listed_shown_sent_again_and_dropped(
@@ -75,7 +75,7 @@ async def test_letters_are_listed_shown_sent_again_and_dropped(
 ) -> None:
     assert (await dead("list", url=server.url)).stdout == ""
     for name in ("m1", "m2", "m3"):
-        await bury(bus, name)
+        await store_dead_letter(bus, name)
 
     listed = await dead("list", "--limit", "2", url=server.url)
     assert [line.split("\t")[:4] for line in listed.stdout.splitlines()] == [
@@ -94,7 +94,7 @@ async def test_letters_are_listed_shown_sent_again_and_dropped(
     assert "there is no dead letter 99" in again.stderr
     dropped = await dead("drop", "2", url=server.url)
     assert (dropped.returncode, dropped.stdout) == (0, "2: dropped\n")
-    left = await DeadLetters(bus, stream=dead_stream()).list()
+    left = await DeadLetters(bus, stream=dead_letter_stream()).list()
     assert [each.number for each in left] == [3]
 
 
@@ -103,9 +103,9 @@ async def test_without_an_address_it_asks_the_queue_that_run_keeps_in_its_data_f
 ) -> None:
     engine = NatsEngine(SilentLog(), data_dir=tmp_path / "nats", progress=lambda _: None)
     async with running_engine(engine):
-        bus = NatsBus(engine.url, RecordingLog(), streams=[dead_stream()])
+        bus = NatsBus(engine.url, RecordingLog(), streams=[dead_letter_stream()])
         await bus.start()
-        await bury(bus, "m1")
+        await store_dead_letter(bus, "m1")
         await bus.stop()
         listed = await dead("list", "--data-dir", str(tmp_path))
         assert listed.stdout.split("\t")[3] == "m1"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from external_tools import go_tool, printed
-from service_process import Running, running_service
+from service_process import ServiceProcess, running_service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -18,7 +18,7 @@ MISSING = "0192f0a0-0000-7000-8000-00000000dead"
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[ServiceProcess]:
     with running_service(tmp_path_factory.mktemp("grpc") / "data") as started:
         yield started
 
@@ -28,7 +28,7 @@ def run(*command: str) -> "subprocess.CompletedProcess[str]":
 
 
 def grpcurl(
-    service: Running, *words: str, body: str | None = None
+    service: ServiceProcess, *words: str, body: str | None = None
 ) -> "subprocess.CompletedProcess[str]":
     given = [] if body is None else ["-d", body]
     bearer = f"authorization: Bearer {service.token}"
@@ -36,7 +36,7 @@ def grpcurl(
     return run(binary, "-plaintext", "-H", bearer, *given, service.grpc, *words)
 
 
-def test_grpcurl_lists_and_calls_what_the_server_tells(service: Running) -> None:
+def test_grpcurl_lists_and_calls_what_the_server_tells(service: ServiceProcess) -> None:
     listed = grpcurl(service, "list")
     assert listed.returncode == 0, listed.stderr
     assert {RECORDS, "myservice.v1.AccountService", "grpc.health.v1.Health"} <= set(
@@ -52,14 +52,14 @@ def test_grpcurl_lists_and_calls_what_the_server_tells(service: Running) -> None
     assert json.loads(health.stdout) == {"status": "SERVING"}
 
 
-def test_grpcurl_decodes_the_details_of_an_error(service: Running) -> None:
+def test_grpcurl_decodes_the_details_of_an_error(service: ServiceProcess) -> None:
     missed = grpcurl(service, f"{RECORDS}/GetRecord", body=json.dumps({"id": MISSING}))
     assert missed.returncode != 0
     assert "NotFound" in missed.stderr
     assert "RECORD_NOT_FOUND" in missed.stderr, "ErrorInfo is decoded"
 
 
-def test_ghz_gets_an_answer_to_every_call(service: Running) -> None:
+def test_ghz_gets_an_answer_to_every_call(service: ServiceProcess) -> None:
     body = '{"record": {"name": "for ghz"}}'
     record = json.loads(grpcurl(service, f"{RECORDS}/CreateRecord", body=body).stdout)["record"]
     done = run(
@@ -72,7 +72,7 @@ def test_ghz_gets_an_answer_to_every_call(service: Running) -> None:
     assert json.loads(done.stdout)["statusCodeDistribution"] == {"OK": 1000}
 
 
-def test_the_npm_client_reads_what_it_wrote(service: Running) -> None:
+def test_the_npm_client_reads_what_it_wrote(service: ServiceProcess) -> None:
     folder = printed(TOOLS / "grpc_js.py")
     done = run("node", str(TOOLS / "client.js"), folder, str(PROTO), service.grpc, service.token)
     assert done.returncode == 0, done.stderr

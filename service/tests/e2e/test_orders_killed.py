@@ -2,7 +2,7 @@
 
 Afterwards every order that was accepted has reached exactly one final state, each paid one by one
 transfer, the total is what it was, ``ledger verify`` is clean and nothing lies in the dead-letter
-queue (``shopping.check``). Quick unless ORDERS_TEST=full (`make orders`): fewer orders and kills,
+queue (``order_load.verify_orders``). Quick unless ORDERS_TEST=full (`make orders`): fewer orders and kills,
 the same checks. ``test_replicas`` is the same with several of each, and with what is not a kill.
 """
 
@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from order_load import Shop, check, load_of, running_shop
-from processes import durable_postgres, kill_engine, run_command, running_engine
+from order_load import OrderLoad, running_order_load, start_clients, verify_orders
+from processes import crash_and_restart, durable_postgres, run_command, running_engine
 
 from paceline.engines import NatsEngine
 from paceline.testing import SilentLog
@@ -26,10 +26,10 @@ SETTLE = 180.0
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600 if FULL else 240)]
 
 
-async def kill_all(shop: Shop, victims: list[Callable[[], Awaitable[None]]]) -> None:
+async def kill_all(orders: OrderLoad, victims: list[Callable[[], Awaitable[None]]]) -> None:
     """Kill one after the other, while the orders come in."""
     for number, kill in enumerate(victims, start=1):
-        await shop.until_accepted(ORDERS * number // (len(victims) + 1))
+        await orders.until_accepted(ORDERS * number // (len(victims) + 1))
         await kill()
 
 
@@ -39,18 +39,18 @@ async def test_every_accepted_order_reaches_one_final_state(tmp_path: Path) -> N
     nats = NatsEngine(SilentLog(), data_dir=tmp_path / "nats", progress=lambda _: None)
     async with running_engine(postgres), running_engine(nats):
         assert run_command("migrate", "up", APP_DATABASE_URL=postgres.dsn()).returncode == 0
-        async with running_shop(tmp_path, postgres.dsn(), nats.url) as shop:
-            (server,), (worker,) = shop.servers, shop.workers
+        async with running_order_load(tmp_path, postgres.dsn(), nats.url) as orders:
+            (server,), (worker,) = orders.servers, orders.workers
             victims: list[Callable[[], Awaitable[None]]] = [
-                server.kill, worker.kill, lambda: kill_engine(postgres), lambda: kill_engine(nats),
+                server.kill_and_restart, worker.kill_and_restart, lambda: crash_and_restart(postgres), lambda: crash_and_restart(nats),
             ] * KILLS_EACH  # fmt: skip
             random.Random(3).shuffle(victims)  # noqa: S311 - a load, not a secret
             async with asyncio.TaskGroup() as group:
-                load_of(shop, group, CLIENTS, iter(range(ORDERS)))
-                group.create_task(kill_all(shop, victims))
-            await shop.until_decided(SETTLE)
-        assert len(shop.accepted) == ORDERS
-        counts = await check(shop)
+                start_clients(orders, group, CLIENTS, iter(range(ORDERS)))
+                group.create_task(kill_all(orders, victims))
+            await orders.until_decided(SETTLE)
+        assert len(orders.accepted) == ORDERS
+        counts = await verify_orders(orders)
         print(  # noqa: T201 - what `make orders` shows
             f"\n{counts}; server, worker, PostgreSQL and NATS killed {KILLS_EACH} times each"
         )

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from load import Load, Plan
 from open_load import OpenLoad, OpenPlan, OpenResult, Phase
-from service_process import Running, running_service
+from service_process import ServiceProcess, running_service
 
 TIMES = 4  # as many as it can do are asked for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
-def ask(service: Running, path: str, body: object = None) -> tuple[int, str | None, bytes]:
+def ask(service: ServiceProcess, path: str, body: object = None) -> tuple[int, str | None, bytes]:
     """One request, on a connection of its own: status, Retry-After, body."""
     request = urllib.request.Request(  # noqa: S310 - our own service
         service.url + path,
@@ -30,7 +30,7 @@ def ask(service: Running, path: str, body: object = None) -> tuple[int, str | No
         return refused.code, refused.headers["retry-after"], refused.read()
 
 
-def reads(service: Running, connections: int, seconds: float = 0) -> Plan:
+def reads(service: ServiceProcess, connections: int, seconds: float = 0) -> Plan:
     return Plan(
         port=int(service.url.rpartition(":")[2]),
         targets=["/api/v1/records?limit=100"],
@@ -40,8 +40,8 @@ def reads(service: Running, connections: int, seconds: float = 0) -> Plan:
     )
 
 
-def peak_of(service: Running) -> float:
-    """ReadPolicy a second that this machine can do, with few enough at once that none is refused."""
+def peak_of(service: ServiceProcess) -> float:
+    """Reads a second that this machine can do, with few enough at once that none is refused."""
     result = Load(reads(service, 3, 1.0)).run()
     assert result.errors == 0
     return result.requests / result.seconds

@@ -21,7 +21,7 @@ import pytest
 from external_tools import go_tool
 from metric_table import documented, exposed
 from processes import free_port
-from service_process import Running, running_service
+from service_process import ServiceProcess, running_service
 
 from myservice.proto.v1 import records_pb2, records_pb2_grpc
 from paceline.metrics import merge_expositions
@@ -45,7 +45,7 @@ def fetch(url: str, **headers: str) -> str:
 class Client:
     """Does a little of everything, over and over."""
 
-    service: Running
+    service: ServiceProcess
 
     def send(self, method: str, path: str, body: object = None, **headers: str) -> Any:
         headers |= {
@@ -84,7 +84,7 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[ServiceProcess]:
     """A service in use, with everything that has metrics."""
     folder = tmp_path_factory.mktemp("measured") / "data"
     # Every request is traced, though nobody takes the traces.
@@ -139,7 +139,9 @@ def running(command: Sequence[str | Path], folder: Path) -> Generator["subproces
 
 
 @pytest.fixture(scope="module")
-def prometheus(service: Running, tmp_path_factory: pytest.TempPathFactory) -> Generator[Prometheus]:
+def prometheus(
+    service: ServiceProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Prometheus]:
     """The example's configuration, in more of a hurry and with our port; the rules as they are."""
     binary, folder = go_tool("prometheus", "--built"), tmp_path_factory.mktemp("prometheus")
     example = (DEPLOYMENTS / "prometheus/prometheus.yaml").read_text()
@@ -202,7 +204,7 @@ def test_every_rule_is_evaluated_and_what_it_compares_is_there(prometheus: Prome
     assert set(health.values()) == {("ok", "")}, health
 
 
-def test_a_request_leads_to_its_trace(prometheus: Prometheus, service: Running) -> None:
+def test_a_request_leads_to_its_trace(prometheus: Prometheus, service: ServiceProcess) -> None:
     query = 'http_server_request_duration_seconds_bucket{http_route="/api/v1/records/{id}"}'
     now = time.time()
 
@@ -233,7 +235,9 @@ def test_promtool_finds_no_fault_with_the_rules_or_the_configuration() -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_promtool_finds_no_fault_with_what_is_exposed_alone_or_merged(service: Running) -> None:
+def test_promtool_finds_no_fault_with_what_is_exposed_alone_or_merged(
+    service: ServiceProcess,
+) -> None:
     tool = go_tool("promtool", "--built")
     text = fetch(f"{service.admin}/metrics")
     for exposition in (text, merge_expositions({"0": text, "1": text})):
@@ -247,7 +251,7 @@ def test_promtool_finds_no_fault_with_what_is_exposed_alone_or_merged(service: R
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_is_exposed_is_what_is_documented(service: Running) -> None:
+def test_what_is_exposed_is_what_is_documented(service: ServiceProcess) -> None:
     wanted = {row.name: row for row in documented()}
 
     def shown() -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 The whole service works on it: records are cached, the rate limits are shared. A restart empties it; a
 freeze closes no connection and answers nothing. ``/ready`` stays 200, for nobody needs Redis to
-serve. ``rereading`` says what a reader may see. Quick unless ORDERS_TEST=full (`make orders`).
+serve. ``read_your_writes`` says what a reader may see. Quick unless ORDERS_TEST=full (`make orders`).
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from order_load import READY, Shop, check, load_of, running_shop
+from order_load import READY, OrderLoad, running_order_load, start_clients, verify_orders
 from processes import running_engine
-from read_your_writes import Shelf
+from read_your_writes import ReadYourWritesLoad
 from service_process import PATIENCE
 from valkey import Valkey
 
@@ -26,39 +26,39 @@ from paceline.testing import SilentLog
 
 FULL = os.environ.get("ORDERS_TEST") == "full"
 CLIENTS = 32 if FULL else 4
-BOOKS = 16 if FULL else 4
+RECORDS = 16 if FULL else 4
 SOME = 500 if FULL else 30  # orders, and changes, between two events
 FREEZE = 20.0 if FULL else 3.0
 OWED = 1.0  # seconds; a release that failed is tried again every quarter of one
-FRESH = 10.0  # seconds after an outage until everybody knows everything again
+CONSISTENT = 10.0  # seconds after an outage until everybody knows everything again
 SETTLE = 60.0
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400 if FULL else 180)]
 
 
 @asynccontextmanager
-async def running_with_redis(folder: Path, dsn: str) -> AsyncGenerator[tuple[Shop, Valkey]]:
+async def running_with_redis(folder: Path, dsn: str) -> AsyncGenerator[tuple[OrderLoad, Valkey]]:
     """Two servers and a worker, a queue, and a Redis."""
     nats = NatsEngine(SilentLog(), data_dir=folder / "nats", progress=lambda _: None)
     with tempfile.TemporaryDirectory(prefix="valkey-") as short:  # a socket's path must be
         valkey = Valkey(Path(short))
         valkey.start()
         try:
-            async with running_engine(nats), running_shop(
+            async with running_engine(nats), running_order_load(
                 folder, dsn, nats.url, servers=2, workers=1, APP_REDIS_URL=valkey.url,
                 APP_REDIS_TIMEOUT="500ms", APP_CACHE="true", APP_RATE_LIMIT_SHARED="true",
                 APP_RATE_LIMIT="1000000",
-            ) as shop:  # fmt: skip
-                yield shop, valkey
+            ) as orders:  # fmt: skip
+                yield orders, valkey
         finally:
             valkey.stop()
 
 
-async def stay_ready(shop: Shop, shelf: Shelf) -> None:
+async def stay_ready(orders: OrderLoad, records: ReadYourWritesLoad) -> None:
     """Everybody is ready all the time."""
-    while not shelf.closed:
-        for command in (*shop.servers, *shop.workers):
-            assert await shop.ready(command) == READY
+    while not records.stopped:
+        for command in (*orders.servers, *orders.workers):
+            assert await orders.ready_status(command) == READY
         await asyncio.sleep(0.1)
 
 
@@ -92,40 +92,40 @@ async def until_used(valkey: Valkey) -> None:
 
 
 async def test_redis_restarts_and_freezes_under_load(migrated: str, tmp_path: Path) -> None:
-    async with running_with_redis(tmp_path, migrated) as (shop, valkey):
-        shop.strict = True
-        shelf = Shelf([shop.api_of(server) for server in shop.servers])
-        await shelf.fill(BOOKS)
+    async with running_with_redis(tmp_path, migrated) as (orders, valkey):
+        orders.strict = True
+        records = ReadYourWritesLoad([orders.client_of(server) for server in orders.servers])
+        await records.create_records(RECORDS)
 
         async def more() -> None:
-            await asyncio.gather(shop.until_more(SOME), shelf.until_more(SOME))
+            await asyncio.gather(orders.until_more(SOME), records.until_more(SOME))
 
         async with asyncio.TaskGroup() as group:
-            load_of(shop, group, CLIENTS, shop.until_closed())
-            shelf.use(group)
-            group.create_task(stay_ready(shop, shelf))
+            start_clients(orders, group, CLIENTS, orders.numbers_until_stopped())
+            records.start_clients(group)
+            group.create_task(stay_ready(orders, records))
             await more()
             await until_used(valkey)
 
-            shelf.calm = False
+            records.consistent = False
             await asyncio.to_thread(valkey.restart)
             await until_all_are_back(tmp_path)
-            await shelf.until_fresh(FRESH)
-            shelf.calm = True
+            await records.until_consistent(CONSISTENT)
+            records.consistent = True
             await until_used(valkey)
             await more()
 
-            shelf.calm = False
+            records.consistent = False
             with valkey.frozen():
                 await asyncio.gather(more(), asyncio.sleep(FREEZE))
             await until_all_are_back(tmp_path)
-            await shelf.until_fresh(FRESH)
-            shelf.calm = True
+            await records.until_consistent(CONSISTENT)
+            records.consistent = True
             await until_used(valkey)
             await more()
-            shop.closed = shelf.closed = True
-        await shop.until_decided(SETTLE)
+            orders.stopped = records.stopped = True
+        await orders.until_decided(SETTLE)
         print(  # noqa: T201 - a figure
-            f"\n{await check(shop)}; {shelf.changes} changes, {shelf.reads} reads, none failed;"
+            f"\n{await verify_orders(orders)}; {records.changes} changes, {records.reads} reads, none failed;"
             f" Redis restarted, and frozen for {FREEZE:g} s"
         )

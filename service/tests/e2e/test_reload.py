@@ -1,7 +1,7 @@
 """``serve --workers 2`` under load: reloads that nobody notices, a kill that few do.
 
 Clients keep connections or open new ones, over HTTP and gRPC, and none ever tries again
-(``steady``): a SIGHUP may not cost one request, a killed worker only what it had in hand. What was
+(``steady_load``): a SIGHUP may not cost one request, a killed worker only what it had in hand. What was
 acknowledged is there afterwards. Quick unless ROLLING_TEST=full (`make rolling`).
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from processes import Command, children_of, free_port, rows_of
+from processes import ServiceCommand, child_pids, fetch_rows, free_port
 from steady_load import OK, SteadyLoad, steady_load
 
 FULL = os.environ.get("ROLLING_TEST") == "full"
@@ -28,7 +28,7 @@ WORKERS = 2
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600 if FULL else 180)]
 
 
-class Supervised(Command):
+class Supervised(ServiceCommand):
     """``serve`` with several workers, and what it logged."""
 
     def __init__(self, folder: Path, dsn: str, *words: str, **settings: str) -> None:
@@ -62,8 +62,8 @@ async def serving(
         await command.until_said("ready", WORKERS + 1)
         yield command
     finally:
-        workers = children_of(command.pid)
-        code = await command.leave()
+        workers = child_pids(command.pid)
+        code = await command.terminate()
     assert code == 0
     assert not [pid for pid in workers if is_there(pid)]
 
@@ -84,19 +84,19 @@ async def test_reloads_under_load_cost_no_request(migrated: str, tmp_path: Path)
         load = SteadyLoad(lambda: command.port, command.grpc_port)
         async with steady_load(load, clients=CLIENTS):
             files, memory = weight_of(command.pid)
-            first = {*children_of(command.pid)}
+            first = {*child_pids(command.pid)}
             for number in range(1, RELOADS + 1):
                 await load.until_more(SOME)
-                command.tell(signal.SIGHUP)
+                command.send_signal(signal.SIGHUP)
                 await command.until_said("reloaded", number)
             await load.until_more(SOME)
             later_files, later_memory = weight_of(command.pid)
         assert load.failures == []
-        assert not first & {*children_of(command.pid)}
-        assert len(children_of(command.pid)) == WORKERS
+        assert not first & {*child_pids(command.pid)}
+        assert len(child_pids(command.pid)) == WORKERS
         assert later_files == files
         assert later_memory < memory + 4096
-    rows = await rows_of(migrated, "SELECT id::text FROM records")
+    rows = await fetch_rows(migrated, "SELECT id::text FROM records")
     assert {row["id"] for row in rows} == {*load.created}
     served = sum(load.answered.values())
     print(f"\n{served} answers, none failed, over {RELOADS} reloads; slowest {load.slowest:.2f} s")  # noqa: T201 - a figure
@@ -116,7 +116,7 @@ async def test_a_killed_worker_costs_only_what_it_had_in_hand(
             for number in range(1, KILLS + 1):
                 await load.until_more(SOME)
                 before = http_failures(load)
-                os.kill(children_of(command.pid)[0], signal.SIGKILL)
+                os.kill(child_pids(command.pid)[0], signal.SIGKILL)
                 await command.until_said("worker died", number)
                 # Whoever was connected to it learns so at its next request.
                 await command.until_said("worker ready", WORKERS + number)
@@ -125,7 +125,7 @@ async def test_a_killed_worker_costs_only_what_it_had_in_hand(
                 settled = len(load.failures)
                 await load.until_more(SOME)
                 assert len(load.failures) == settled
-    rows = await rows_of(migrated, "SELECT id::text FROM records")
+    rows = await fetch_rows(migrated, "SELECT id::text FROM records")
     assert {row["id"] for row in rows} >= {*load.created}
     print(f"\n{KILLS} kills cost {len(load.failures)} of {sum(load.answered.values())} requests")  # noqa: T201 - a figure
 
@@ -137,7 +137,7 @@ async def test_a_wrong_configuration_is_refused_by_a_reload_and_the_old_one_serv
     settings.write_text('max_body = "1MiB"\n')
     async with serving(tmp_path, migrated, "--config", str(settings)) as command:
         settings.write_text('max_body = "much"\n')
-        command.tell(signal.SIGHUP)
+        command.send_signal(signal.SIGHUP)
         await command.until_said("reload failed: the old workers go on")
         assert command.said("worker did not get ready")[0]["status"] == 2
 
@@ -184,7 +184,7 @@ async def test_one_admin_port_speaks_for_all_workers(migrated: str, tmp_path: Pa
         assert (status, set(json.loads(ready)["workers"])) == (OK, {"1", "2"})
         _, state = await operator.ask("/debug/state")
         pids = [each["pid"] for each in json.loads(state)["workers"]]
-        assert set(pids) == set(children_of(command.pid))
+        assert set(pids) == set(child_pids(command.pid))
         _, second = await operator.ask("/debug/state?worker=2")
         assert json.loads(second)["pid"] == pids[1]
         assert (await operator.ask("/debug/tasks"))[0] == 400

@@ -2,7 +2,7 @@
 
 One of each leaves under load, and no client notices; one server of a NATS cluster is killed, and
 the other two go on; PostgreSQL and NATS freeze, which closes no connection and answers nothing, and
-afterwards all go on without a restart. Each time ``shopping.check`` counts, as in
+afterwards all go on without a restart. Each time ``order_load.verify_orders`` checks, as in
 ``test_orders_killed``. Quick unless ORDERS_TEST=full (`make orders`): longer freezes, more kills.
 """
 
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from order_load import READY, UNREADY, Shop, check, load_of, running_shop
-from processes import frozen, kill_for_good, running_engine
-from update_subscriber import Follower, create_records
+from order_load import READY, UNREADY, OrderLoad, running_order_load, start_clients, verify_orders
+from processes import crash, frozen, running_engine
+from update_subscriber import UpdateSubscriber, create_records
 
 from paceline.engines import NatsEngine, PostgresEngine
 from paceline.log import setup_logging
-from paceline.messaging.nats import NatsBus, ask
+from paceline.messaging.nats import NatsBus, NatsBusSettings
 from paceline.testing import SilentLog, nats_cluster
 
 FULL = os.environ.get("ORDERS_TEST") == "full"
@@ -48,49 +48,49 @@ async def test_a_server_and_a_worker_leave_under_load_and_no_client_notices(
     migrated: str, tmp_path: Path
 ) -> None:
     async with queue(tmp_path) as nats:
-        async with running_shop(
+        async with running_order_load(
             tmp_path, migrated, nats.url, servers=2, workers=2, APP_DRAIN_DELAY=f"{DRAIN:g}s"
-        ) as shop:
-            shop.strict = True
-            first, second = shop.servers
+        ) as orders:
+            orders.strict = True
+            first, second = orders.servers
             # One follows the server that leaves and goes on at the other; one stays where it is.
-            followers = [
-                Follower([shop.api_of(first), shop.api_of(second)]),
-                Follower([shop.api_of(second)]),
+            subscribers = [
+                UpdateSubscriber([orders.client_of(first), orders.client_of(second)]),
+                UpdateSubscriber([orders.client_of(second)]),
             ]
             async with asyncio.TaskGroup() as group:
-                following = [group.create_task(each.run()) for each in followers]
-                await asyncio.gather(*(each.connected.wait() for each in followers))
-                load_of(shop, group, CLIENTS, shop.until_closed())
-                writing = group.create_task(create_records(shop))
-                await shop.until_more(SOME)
-                await leave(shop, group)
-                await shop.until_more(SOME)
-                shop.closed = True
+                subscribing = [group.create_task(each.run()) for each in subscribers]
+                await asyncio.gather(*(each.connected.wait() for each in subscribers))
+                start_clients(orders, group, CLIENTS, orders.numbers_until_stopped())
+                writing = group.create_task(create_records(orders))
+                await orders.until_more(SOME)
+                await leave(orders, group)
+                await orders.until_more(SOME)
+                orders.stopped = True
                 created = await writing
-                await asyncio.gather(*(each.until_seen(created) for each in followers))
-                for task in following:
+                await asyncio.gather(*(each.until_received(created) for each in subscribers))
+                for task in subscribing:
                     task.cancel()
-            await shop.until_decided(SETTLE)
-        for follower in followers:
-            assert sorted(follower.seen) == sorted(created)
-        print(f"\n{await check(shop)}; {len(created)} records seen once")  # noqa: T201 - a figure
+            await orders.until_decided(SETTLE)
+        for subscriber in subscribers:
+            assert sorted(subscriber.received) == sorted(created)
+        print(f"\n{await verify_orders(orders)}; {len(created)} records seen once")  # noqa: T201 - a figure
 
 
-async def leave(shop: Shop, group: asyncio.TaskGroup) -> None:
+async def leave(orders: OrderLoad, group: asyncio.TaskGroup) -> None:
     """End a server and a worker as an orchestrator does: no new requests once it is not ready."""
-    server, worker = shop.servers[0], shop.workers[0]
-    server_leaves = group.create_task(server.leave())
-    worker_leaves = group.create_task(worker.leave())
-    await shop.until_ready_is(UNREADY, server, worker)
+    server, worker = orders.servers[0], orders.workers[0]
+    server_leaves = group.create_task(server.terminate())
+    worker_leaves = group.create_task(worker.terminate())
+    await orders.until_ready_is(UNREADY, server, worker)
     # It says so before it goes, and serves whoever has not heard.
-    await shop.until_more(1)
+    await orders.until_more(1)
     assert not server_leaves.done()
-    shop.open = shop.servers[1:]
+    orders.targets = orders.servers[1:]
     assert await server_leaves == 0
     assert await worker_leaves == 0
-    assert await shop.ready(server) == 0
-    await shop.until_ready_is(READY, shop.servers[1], shop.workers[1])
+    assert await orders.ready_status(server) == 0
+    await orders.until_ready_is(READY, orders.servers[1], orders.workers[1])
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -109,22 +109,22 @@ class Kept(msgspec.Struct, frozen=True):
 async def test_the_leader_of_the_queue_is_killed_under_load(migrated: str, tmp_path: Path) -> None:
     async with nats_cluster(tmp_path / "nats") as nodes:
         url = ",".join(node.url for node in nodes)
-        async with running_shop(
+        async with running_order_load(
             tmp_path, migrated, url, servers=REPLICAS, workers=2, APP_NATS_REPLICAS=f"{len(nodes)}"
-        ) as shop:
+        ) as orders:
             async with asyncio.TaskGroup() as group:
-                load_of(shop, group, CLIENTS, shop.until_closed())
+                start_clients(orders, group, CLIENTS, orders.numbers_until_stopped())
                 for kill in range(KILLS):
-                    await shop.until_more(SOME)
+                    await orders.until_more(SOME)
                     victim = nodes[await leader_of(url)]
-                    await kill_for_good(victim)
-                    await shop.until_more(SOME)
+                    await crash(victim)
+                    await orders.until_more(SOME)
                     if kill < KILLS - 1:
                         await victim.start()
-                shop.closed = True
-            await shop.until_decided(SETTLE)
-            await shop.until_ready_is(READY, *shop.servers, *shop.workers)
-        print(f"\n{await check(shop)}; the leader killed {KILLS} times")  # noqa: T201 - a figure
+                orders.stopped = True
+            await orders.until_decided(SETTLE)
+            await orders.until_ready_is(READY, *orders.servers, *orders.workers)
+        print(f"\n{await verify_orders(orders)}; the leader killed {KILLS} times")  # noqa: T201 - a figure
 
 
 async def leader_of(url: str) -> int:
@@ -132,14 +132,14 @@ async def leader_of(url: str) -> int:
 
     While its members change, a stream reports one more for a moment.
     """
-    bus = NatsBus(url, setup_logging("error"), name="test")
+    settings = NatsBusSettings(publish_timeout=SETTLE)
+    bus = NatsBus(url, setup_logging("error"), name="test", settings=settings)
     await bus.start()
     try:
-        connection = await bus.connection(SETTLE)
         async with asyncio.timeout(SETTLE):
             while True:
                 kept = [
-                    (await ask(connection, f"STREAM.INFO.{name}", None, Kept, SETTLE)).cluster
+                    (await bus.call_api(f"STREAM.INFO.{name}", None, Kept)).cluster
                     for name in ("DEAD", "ORDERS_order-processor_failures", "ORDERS")
                 ]
                 if all(each.leader and len(each.replicas) == COPIES for each in kept):
@@ -153,29 +153,29 @@ async def test_postgres_and_the_queue_freeze_under_load(
     postgres: PostgresEngine, migrated: str, tmp_path: Path
 ) -> None:
     async with queue(tmp_path) as nats:
-        async with running_shop(
+        async with running_order_load(
             tmp_path, migrated, nats.url, servers=REPLICAS, workers=REPLICAS
-        ) as shop:
-            everyone = [*shop.servers, *shop.workers]
+        ) as orders:
+            everyone = [*orders.servers, *orders.workers]
             async with asyncio.TaskGroup() as group:
-                load_of(shop, group, CLIENTS, shop.until_closed())
-                await shop.until_more(SOME)
+                start_clients(orders, group, CLIENTS, orders.numbers_until_stopped())
+                await orders.until_more(SOME)
                 with frozen(postgres):
                     await asyncio.gather(
-                        shop.until_ready_is(UNREADY, *everyone), asyncio.sleep(FREEZE)
+                        orders.until_ready_is(UNREADY, *everyone), asyncio.sleep(FREEZE)
                     )
-                await shop.until_ready_is(READY, *everyone)
-                await shop.until_more(SOME)
+                await orders.until_ready_is(READY, *everyone)
+                await orders.until_more(SOME)
                 with frozen(nats):
                     # Only who needs it is not ready: orders are accepted as ever.
                     await asyncio.gather(
-                        shop.until_ready_is(UNREADY, *shop.workers),
-                        shop.until_more(SOME),
+                        orders.until_ready_is(UNREADY, *orders.workers),
+                        orders.until_more(SOME),
                         asyncio.sleep(FREEZE),
                     )
-                    await shop.until_ready_is(READY, *shop.servers)
-                await shop.until_ready_is(READY, *everyone)
-                await shop.until_more(SOME)
-                shop.closed = True
-            await shop.until_decided(SETTLE)
-        print(f"\n{await check(shop)}; each frozen for {FREEZE:g} s")  # noqa: T201 - a figure
+                    await orders.until_ready_is(READY, *orders.servers)
+                await orders.until_ready_is(READY, *everyone)
+                await orders.until_more(SOME)
+                orders.stopped = True
+            await orders.until_decided(SETTLE)
+        print(f"\n{await verify_orders(orders)}; each frozen for {FREEZE:g} s")  # noqa: T201 - a figure

@@ -12,9 +12,9 @@ import os
 from pathlib import Path
 
 import pytest
-from load_balancer import Backend, Balancer, balancing
-from order_load import READY, Shop, check, load_of, running_shop
-from processes import Command, rows_of, running_engine
+from load_balancer import Backend, LoadBalancer, load_balancer
+from order_load import READY, OrderLoad, running_order_load, start_clients, verify_orders
+from processes import ServiceCommand, fetch_rows, running_engine
 from steady_load import SteadyLoad, steady_load
 
 from paceline.engines import NatsEngine
@@ -28,9 +28,9 @@ SETTLE = 60.0
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900 if FULL else 180)]
 
 
-async def restart(command: Command) -> None:
+async def restart(command: ServiceCommand) -> None:
     """End it as an orchestrator does, and start its successor."""
-    assert await command.leave() == 0
+    assert await command.terminate() == 0
     await command.start()
 
 
@@ -44,47 +44,49 @@ async def test_servers_and_workers_are_restarted_in_turn_and_nobody_notices(
         "APP_WORKERS": str(WORKERS),
     }
     async with running_engine(nats):
-        async with running_shop(
+        async with running_order_load(
             tmp_path, migrated, nats.url, servers=2, workers=2, **settings
-        ) as shop:
-            shop.strict = True
-            load = await rolled(shop)
-            await shop.until_decided(SETTLE)
-        counts = await check(shop)
+        ) as orders:
+            orders.strict = True
+            load = await rolled(orders)
+            await orders.until_decided(SETTLE)
+        counts = await verify_orders(orders)
     assert load.failures == []
-    assert shop.sent_again == 0
-    rows = await rows_of(migrated, "SELECT id::text FROM records")
+    assert orders.retried == 0
+    rows = await fetch_rows(migrated, "SELECT id::text FROM records")
     assert {row["id"] for row in rows} == {*load.created}
     served = f"{sum(load.answered.values())} other answers, slowest {load.slowest:.2f} s"
     print(f"\n{counts}; {served}; {ROUNDS} rounds")  # noqa: T201 - a figure
 
 
-async def rolled(shop: Shop) -> SteadyLoad:
+async def rolled(orders: OrderLoad) -> SteadyLoad:
     """Roll under load, behind balancers."""
-    http = [Backend(server.port, server.port) for server in shop.servers]
-    grpc = [Backend(server.port, server.grpc_port) for server in shop.servers]
-    async with balancing(*http) as front, balancing(*grpc) as grpc_front:
-        shop.open = [front]
+    http = [Backend(server.port, server.port) for server in orders.servers]
+    grpc = [Backend(server.port, server.grpc_port) for server in orders.servers]
+    async with load_balancer(*http) as front, load_balancer(*grpc) as grpc_front:
+        orders.targets = [front]
         load = SteadyLoad(lambda: front.port, grpc_front.port)
         async with steady_load(load, clients=CLIENTS), asyncio.TaskGroup() as group:
-            load_of(shop, group, CLIENTS, shop.until_closed())
+            start_clients(orders, group, CLIENTS, orders.numbers_until_stopped())
             for _ in range(ROUNDS):
-                await roll(shop, load, [(front, http), (grpc_front, grpc)])
-            shop.closed = True
-    assert (front.lost, grpc_front.lost) == (0, 0)
+                await roll(orders, load, [(front, http), (grpc_front, grpc)])
+            orders.stopped = True
+    assert (front.rejected, grpc_front.rejected) == (0, 0)
     return load
 
 
-async def roll(shop: Shop, load: SteadyLoad, fronts: list[tuple[Balancer, list[Backend]]]) -> None:
+async def roll(
+    orders: OrderLoad, load: SteadyLoad, fronts: list[tuple[LoadBalancer, list[Backend]]]
+) -> None:
     """Restart each server and each worker, with load before, between and after."""
-    for number, server in enumerate(shop.servers):
-        await shop.until_more(SOME)
+    for number, server in enumerate(orders.servers):
+        await orders.until_more(SOME)
         await load.until_more(SOME)
         await restart(server)
         for front, backends in fronts:
             await front.until_ready(backends[number], ready=True)
-    for worker in shop.workers:
-        await shop.until_more(SOME)
+    for worker in orders.workers:
+        await orders.until_more(SOME)
         await restart(worker)
-        await shop.until_ready_is(READY, worker)
-    await shop.until_more(SOME)
+        await orders.until_ready_is(READY, worker)
+    await orders.until_more(SOME)

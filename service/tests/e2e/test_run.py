@@ -15,9 +15,9 @@ from threading import Thread
 import pytest
 from service_process import (
     MYSERVICE,
-    Running,
+    ServiceProcess,
     environment,
-    postgres_of,
+    postgres_pids,
     running_service,
     start_service,
 )
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
 def call(
-    service: Running, method: str, path: str, body: object = None, **headers: str
+    service: ServiceProcess, method: str, path: str, body: object = None, **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
     """One request; the answer whatever its status."""
     request = urllib.request.Request(  # noqa: S310 - our own service
@@ -46,7 +46,7 @@ def call(
         return refused.code, dict(refused.headers), refused.read()
 
 
-def all_ids(service: Running) -> set[str]:
+def all_ids(service: ServiceProcess) -> set[str]:
     """Every record's id, page by page."""
     found: set[str] = set()
     cursor = ""
@@ -63,14 +63,14 @@ def test_what_it_prints_works_as_pasted_and_the_data_stays(tmp_path: Path) -> No
     with running_service(data) as first:
         if shutil.which("curl"):
             # What needs grpcurl is tried where that is: test_grpc_tools.
-            script = "TOKEN=" + first.said().split("\nTOKEN=")[1].split("\ngrpcurl ")[0]
+            script = "TOKEN=" + first.stderr().split("\nTOKEN=")[1].split("\ngrpcurl ")[0]
             pasted = subprocess.run(
                 ["bash", "-c", script], capture_output=True, text=True, timeout=60, check=True
             ).stdout
             assert "201 Created" in pasted
             assert '"next_cursor":null' in pasted
             assert '"status":"paid"' in pasted
-        hint = first.said().split("could not be handled: ")[1].split("\n")[0]
+        hint = first.stderr().split("could not be handled: ")[1].split("\n")[0]
         letters = subprocess.run(
             [MYSERVICE, *shlex.split(hint)[1:]], env=environment(), capture_output=True, text=True,
             timeout=60, check=True,
@@ -83,7 +83,7 @@ def test_what_it_prints_works_as_pasted_and_the_data_stays(tmp_path: Path) -> No
             start_service(data).until_ready()
         assert call(first, "GET", place)[0] == 200
         assert first.stop(signal.SIGINT) == 0
-    assert postgres_of(data) == []
+    assert postgres_pids(data) == []
     with running_service(data) as second:
         second.token = first.token  # the secret was kept, so the old token is still good
         assert call(second, "GET", place)[0] == 200
@@ -99,7 +99,7 @@ def test_kill_9_leaves_no_process_and_loses_no_acknowledged_record(tmp_path: Pat
     data = tmp_path / "data"
     acknowledged: set[str] = set()
 
-    def write_for_ever(service: Running) -> None:
+    def write_for_ever(service: ServiceProcess) -> None:
         while True:
             try:
                 status, _, body = call(service, "POST", "/api/v1/records", {"name": "x"})
@@ -121,7 +121,7 @@ def test_kill_9_leaves_no_process_and_loses_no_acknowledged_record(tmp_path: Pat
         service.process.wait()
         for writer in writers:
             writer.join(30)
-        until(lambda: postgres_of(data) == [])
+        until(lambda: postgres_pids(data) == [])
         assert len(acknowledged) >= 100 * (number + 1)
     with running_service(data) as service:
         assert acknowledged - all_ids(service) == set()

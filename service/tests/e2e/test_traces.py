@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from external_tools import go_tool
-from jaeger import Stored, running_jaeger, tree
+from jaeger import StoredSpan, format_trace, running_jaeger
 from otlp_receiver import Received, grpc_receiver, http_receiver
-from processes import Api, Command, free_port, open_accounts
+from processes import ApiClient, ServiceCommand, create_accounts, free_port
 from service_process import PATIENCE
 
 from paceline.engines import NatsEngine
@@ -43,14 +43,14 @@ SHAPE = {
 
 
 @dataclass
-class Shop:
+class TracedOrders:
     """The two processes, where to order, and what is in the accounts."""
 
-    api: Api
+    api: ApiClient
     accounts: list[str]
     logs: list[Path]
 
-    async def order(self) -> str:
+    async def place(self) -> str:
         """Order, wait until it is paid; gives the id of its trace, which the log has."""
         one, other = self.accounts
         status, placed = await self.api.request(
@@ -71,12 +71,12 @@ class Shop:
 @asynccontextmanager
 async def running(
     folder: Path, dsn: str, nats: str, serve_to: str, worker_to: str, *, ends: set[int]
-) -> AsyncGenerator[Shop]:
+) -> AsyncGenerator[TracedOrders]:
     """Both processes, until the block ends, sending their spans to where they are told."""
 
-    def command(word: str, port: int, collector: str, listens: str) -> Command:
+    def command(word: str, port: int, collector: str, listens: str) -> ServiceCommand:
         ports = {"APP_PORT": "0", "APP_ADMIN_PORT": "0", listens: str(port)}
-        return Command(
+        return ServiceCommand(
             word, port=port, log=folder / f"{word}.log",
             APP_PORT=ports["APP_PORT"], APP_ADMIN_PORT=ports["APP_ADMIN_PORT"],
             APP_DATABASE_URL=dsn, APP_NATS_URL=nats, APP_TRACE_RATIO="1",
@@ -87,17 +87,17 @@ async def running(
     port = free_port()
     serve = command("serve", port, serve_to, "APP_PORT")
     worker = command("worker", free_port(), worker_to, "APP_ADMIN_PORT")
-    accounts = await open_accounts(dsn, "shop", 2, 1000)
-    api = Api(port, make_token("shop", "orders:write", "orders:read"))
+    accounts = await create_accounts(dsn, "orders", 2, 1000)
+    api = ApiClient(port, make_token("orders", "orders:write", "orders:read"))
     try:
         await asyncio.gather(serve.start(), worker.start())
-        yield Shop(api, accounts, logs)
+        yield TracedOrders(api, accounts, logs)
     finally:
-        codes = await asyncio.gather(serve.leave(), worker.leave())
+        codes = await asyncio.gather(serve.terminate(), worker.terminate())
     assert set(codes) == ends, [log.read_text()[-2000:] for log in logs]
 
 
-def check(spans: Sequence[Stored]) -> None:
+def check(spans: Sequence[StoredSpan]) -> None:
     """The trace has the shape, and nothing without a parent but its root."""
     names = {span.id: span.name for span in spans}
     found = {(span.service, span.name): names.get(span.parent, "") for span in spans}
@@ -105,8 +105,8 @@ def check(spans: Sequence[Stored]) -> None:
     assert [span.name for span in spans if span.parent not in names] == ["POST /api/v1/orders"]
 
 
-def as_stored(span: Received) -> Stored:
-    return Stored(
+def as_stored(span: Received) -> StoredSpan:
+    return StoredSpan(
         span.service, span.name, span.id, span.parent,
         span.started_at / 1000, (span.ended_at - span.started_at) / 1000, span.attributes,
     )  # fmt: skip
@@ -118,8 +118,8 @@ async def test_one_orders_trace_spans_both_processes(
     with grpc_receiver() as one, http_receiver() as other:
         async with running(
             tmp_path, migrated, nats.url, one.address, other.address, ends={0}
-        ) as shop:
-            trace_id = await shop.order()
+        ) as orders:
+            trace_id = await orders.place()
         spans = [each for each in (*one.spans, *other.spans) if each.trace == trace_id]
     check([as_stored(each) for each in spans])
 
@@ -128,10 +128,10 @@ async def test_with_nobody_to_send_to_all_goes_on_and_it_is_told_once(
     tmp_path: Path, migrated: str, nats: NatsEngine
 ) -> None:
     nobody = f"grpc://127.0.0.1:{free_port()}"
-    async with running(tmp_path, migrated, nats.url, nobody, nobody, ends={0}) as shop:
+    async with running(tmp_path, migrated, nats.url, nobody, nobody, ends={0}) as orders:
         for _ in range(3):
-            await shop.order()
-    for log in shop.logs:
+            await orders.place()
+    for log in orders.logs:
         text = log.read_text()
         assert text.count("traces cannot be sent") == 1, text
         assert "opentelemetry" not in text
@@ -141,14 +141,14 @@ async def test_a_real_store_shows_it(tmp_path: Path, migrated: str, nats: NatsEn
     with running_jaeger(go_tool("jaeger", "--built"), tmp_path) as jaeger:
         async with running(
             tmp_path, migrated, nats.url, jaeger.grpc, jaeger.http, ends={0}
-        ) as shop:
-            trace_ids = [await shop.order() for _ in range(5)]  # plans are made by the last
+        ) as orders:
+            trace_ids = [await orders.place() for _ in range(5)]  # plans are made by the last
         spans = await _until(lambda: jaeger.trace(trace_ids[-1]))
-    print(f"\ntrace {trace_ids[-1]}\n{tree(spans)}")  # noqa: T201 - `make trace` is for looking at it
+    print(f"\ntrace {trace_ids[-1]}\n{format_trace(spans)}")  # noqa: T201 - `make trace` is for looking at it
     check(spans)
 
 
-async def _until(ask: Callable[[], list[Stored]]) -> list[Stored]:
+async def _until(ask: Callable[[], list[StoredSpan]]) -> list[StoredSpan]:
     """What it answers once it has enough of them."""
     async with asyncio.timeout(PATIENCE):
         while len(found := await asyncio.to_thread(ask)) < len(SHAPE):  # noqa: ASYNC110 - another process's state

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc import aio
-from grpc_clients import World, bearer_metadata, details_of, running
+from grpc_clients import GrpcService, bearer_metadata, error_details, running_grpc_service
 
 from myservice.proto.v1 import accounts_pb2 as pb
 from paceline.http import TestClient
@@ -22,12 +22,12 @@ MISSING = "0192f0a0-0000-7000-8000-00000000dead"
 
 
 @pytest.fixture
-async def world(migrated: str) -> AsyncGenerator[World]:
-    async with running(migrated) as found:
+async def world(migrated: str) -> AsyncGenerator[GrpcService]:
+    async with running_grpc_service(migrated) as found:
         yield found
 
 
-async def opened(world: World, who: tuple[tuple[str, str], ...], balance: int = 0) -> str:
+async def opened(world: GrpcService, who: tuple[tuple[str, str], ...], balance: int = 0) -> str:
     """An account, opened and credited over HTTP: gRPC has no method for that."""
     http = TestClient(world.process.app, headers=dict(who))
     account: str = (await http.post("/api/v1/accounts", {})).json()["id"]
@@ -38,7 +38,7 @@ async def opened(world: World, who: tuple[tuple[str, str], ...], balance: int = 
     return account
 
 
-async def test_an_account_is_its_owners_and_the_operators(world: World) -> None:
+async def test_an_account_is_its_owners_and_the_operators(world: GrpcService) -> None:
     account = await opened(world, ADA, 100)
     for who in (ADA, OPERATOR):
         found = await world.accounts.GetAccount(pb.GetAccountRequest(id=account), metadata=who)
@@ -51,10 +51,10 @@ async def test_an_account_is_its_owners_and_the_operators(world: World) -> None:
     with pytest.raises(aio.AioRpcError) as caught:
         await world.accounts.GetAccount(pb.GetAccountRequest(id=account), metadata=BOB)
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    assert details_of(caught.value) == [ErrorInfo(reason="NOT_THE_OWNER", domain="myservice")]
+    assert error_details(caught.value) == [ErrorInfo(reason="NOT_THE_OWNER", domain="myservice")]
 
 
-async def test_a_transfer_with_a_key_takes_effect_once_over_both_doors(world: World) -> None:
+async def test_a_transfer_with_a_key_takes_effect_once_over_both_doors(world: GrpcService) -> None:
     source, target = await opened(world, ADA, 100), await opened(world, BOB)
     request = pb.TransferRequest(
         from_id=source, to_id=target, amount=30, reference="rent", idempotency_key="k-1"
@@ -101,7 +101,7 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
     Refused("from a stranger's", grpc.StatusCode.PERMISSION_DENIED, "NOT_THE_OWNER", who=BOB),
     Refused("without the scope", grpc.StatusCode.PERMISSION_DENIED, "", who=bearer_metadata("ada", "accounts:read")),
 ], ids=lambda case: case.id)  # fmt: skip
-async def test_what_is_wrong_moves_nothing(case: Refused, world: World) -> None:
+async def test_what_is_wrong_moves_nothing(case: Refused, world: GrpcService) -> None:
     ids = {"source": await opened(world, ADA, 10), "target": await opened(world, BOB)}
     request = pb.TransferRequest(
         from_id=ids["source"], to_id=ids.get(case.to, case.to), amount=case.amount,
@@ -110,7 +110,7 @@ async def test_what_is_wrong_moves_nothing(case: Refused, world: World) -> None:
     with pytest.raises(aio.AioRpcError) as caught:
         await world.accounts.Transfer(request, metadata=case.who)
     assert caught.value.code() is case.code
-    details = details_of(caught.value)
+    details = error_details(caught.value)
     fields = [d.field_violations[0].field for d in details if isinstance(d, BadRequest)]
     assert fields == ([case.field] if case.field else [])
     assert [d.reason for d in details if isinstance(d, ErrorInfo)] == (

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from http_clients import OPERATOR, ada, app, bob, client, operator
+from http_clients import OPERATOR, ada, app, bob, client_for, operator
 from wired_service import config_on, wire_service
 
 from myservice.domain.accounts import MAX_AMOUNT
@@ -155,7 +155,7 @@ async def test_the_first_answer_is_remembered_across_a_restart(migrated: str) ->
     for _ in range(2):
         process = wire_service(config, RecordingLog())
         async with process.lifecycle:
-            ada = client(process.app, "ada", *OPERATOR)
+            ada = client_for(process.app, "ada", *OPERATOR)
             pair = pair or (await opened(ada, ada, 100), await opened(ada, ada))
             answers.append((await transfer(ada, *pair, 30, key="k1")).body)
     assert answers[0] == answers[1]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from http_clients import client, running
+from http_clients import client_for, running_app
 from valkey import Valkey
 
 from myservice.domain.records import Record, RecordDraft, RecordNotFound
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.integration
 
 @asynccontextmanager
 async def replica(dsn: str, redis_url: str, **settings: object) -> AsyncGenerator[TestClient]:
-    async with running(dsn, redis_url=redis_url, redis_timeout=0.2, **settings) as app:
-        yield client(app, "s", "records:read", "records:write")
+    async with running_app(dsn, redis_url=redis_url, redis_timeout=0.2, **settings) as app:
+        yield client_for(app, "s", "records:read", "records:write")
 
 
 async def test_two_replicas_with_a_cache_agree_after_every_change(

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 from grpc import aio
-from grpc_clients import bearer_metadata, running
+from grpc_clients import bearer_metadata, running_grpc_service
 from pg_sessions import monitoring
 from valkey import Valkey
 from wired_service import config_on, http_server_of, wire_service
@@ -74,7 +74,11 @@ async def test_a_statement_that_waits_for_a_lock_is_cancelled_in_the_server(migr
 
 
 async def test_a_statement_ends_with_the_deadline_of_a_grpc_client(migrated: str) -> None:
-    async with running(migrated) as world, monitoring(migrated) as monitor, locked(migrated):
+    async with (
+        running_grpc_service(migrated) as world,
+        monitoring(migrated) as monitor,
+        locked(migrated),
+    ):
         request = pb.ListRecordsRequest()
         with pytest.raises(aio.AioRpcError) as caught:
             await world.records.ListRecords(request, metadata=GRPC_TOKEN, timeout=0.3)

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 from grpc import aio
-from grpc_clients import World, bearer_metadata, running
+from grpc_clients import GrpcService, bearer_metadata, running_grpc_service
 from valkey import Valkey
 
 from myservice.proto.v1 import records_pb2 as pb
@@ -15,12 +15,12 @@ ADA = bearer_metadata("ada", "records:read", "records:write")
 OWN = (("records:write", 1),)  # two at once
 
 
-async def write_over_http(world: World) -> TestResponse:
+async def write_over_http(world: GrpcService) -> TestResponse:
     client = TestClient(world.process.app, headers=dict(ADA))
     return await client.post("/api/v1/records", {"name": "n"})
 
 
-async def write_over_grpc(world: World) -> grpc.StatusCode:
+async def write_over_grpc(world: GrpcService) -> grpc.StatusCode:
     draft = pb.RecordDraft(name="n")
     try:
         await world.records.CreateRecord(pb.CreateRecordRequest(record=draft), metadata=ADA)
@@ -30,7 +30,7 @@ async def write_over_grpc(world: World) -> grpc.StatusCode:
 
 
 async def test_both_doors_take_from_the_budget_of_a_scope(migrated: str) -> None:
-    async with running(migrated, rate_limit=1000, rate_limits=OWN) as world:
+    async with running_grpc_service(migrated, rate_limit=1000, rate_limits=OWN) as world:
         first = await write_over_http(world)
         assert (first.status, first.headers["ratelimit-limit"]) == (201, "2")
         assert await write_over_grpc(world) is grpc.StatusCode.OK
@@ -50,7 +50,10 @@ async def test_replicas_take_from_one_budget_of_a_scope(migrated: str, redis: Va
         "rate_limit": 0,
         "rate_limits": OWN,
     }
-    async with running(migrated, **settings) as one, running(migrated, **settings) as two:
+    async with (
+        running_grpc_service(migrated, **settings) as one,
+        running_grpc_service(migrated, **settings) as two,
+    ):
         assert (await write_over_http(one)).status == 201
         assert await write_over_grpc(two) is grpc.StatusCode.OK
         assert (await write_over_http(two)).status == 429

@@ -32,10 +32,9 @@ from myservice.service.records import RecordService
 from myservice.worker.orders import OrderProcessor
 from paceline.clock import SystemClock
 from paceline.messaging import Incoming, Message
-from paceline.postgres import SCHEMA as INBOX
 from paceline.postgres import Pool, PoolSettings, connect, uuid7
-from paceline.postgres.outbox import SCHEMA as OUTBOX
-from paceline.postgres.outbox import OutboxRelay
+from paceline.postgres.inbox import INBOX_SCHEMA
+from paceline.postgres.outbox import OUTBOX_SCHEMA, OutboxRelay
 from paceline.testing import RecordingLog, cancel_at_every_await
 
 pytestmark = pytest.mark.integration
@@ -83,7 +82,7 @@ async def deadlocks(dsn: str) -> object:
 async def test_an_order_goes_through_outbox_queue_and_worker_and_is_paid(pool: Pool) -> None:
     a, b = await opened(pool, 2, 100)
     queue = FakeQueue()
-    relay = OutboxRelay(pool, queue, RecordingLog(), poll=3600.0)
+    relay = OutboxRelay(pool, queue, RecordingLog(), poll_interval=3600.0)
     orders = OrderService(PgOrders(pool, on_commit=relay.wake), SystemClock(), uuid7)
     await relay.start()
     placed = await orders.place_order(OrderDraft(a, b, 30, "rent"), ADA, None)
@@ -274,7 +273,7 @@ async def test_the_migration_makes_the_tables_that_the_kit_wants(
     migrated: str, database: str
 ) -> None:
     connection = await connect(database)
-    await connection.execute(OUTBOX)
-    await connection.execute(INBOX)
+    await connection.execute(OUTBOX_SCHEMA)
+    await connection.execute(INBOX_SCHEMA)
     await connection.close()
     assert await shape(migrated) == await shape(database)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
-from http_clients import ada, app, bob, client, operator
+from http_clients import ada, app, bob, client_for, operator
 
 from myservice.domain.accounts import MAX_AMOUNT
 from paceline.http import App, TestClient, TestResponse
@@ -65,7 +65,7 @@ async def test_orders_are_their_placers_and_the_operators(
 
 async def test_scopes_are_needed(app: App, ada: TestClient) -> None:
     a, b = await opened(ada), await opened(ada)
-    reader, writer = client(app, "ada", "orders:read"), client(app, "ada", "orders:write")
+    reader, writer = client_for(app, "ada", "orders:read"), client_for(app, "ada", "orders:write")
     assert (await place(reader, a, b)).status == 403
     placed = await place(writer, a, b)
     assert placed.status == 202

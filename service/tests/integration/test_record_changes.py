@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from record_replicas import Replica, check_story, facts, read, record, replica
+from record_replicas import Replica, check_sequence, read_updates, record, replica, summaries
 
 from myservice.domain.record_updates import Position, RecordUpdate
 from myservice.domain.records import RecordDraft, RecordNotFound
@@ -35,8 +35,8 @@ async def test_every_kind_of_change_is_told_with_its_content(one: Replica) -> No
         new = await one.records.insert(record())
         changed = await one.records.replace(new.id, DRAFT, new.created_at, None)
         await one.records.delete(new.id, None)
-        created, replaced, deleted = await read(updates, 3)
-    assert facts([created, replaced, deleted]) == [
+        created, replaced, deleted = await read_updates(updates, 3)
+    assert summaries([created, replaced, deleted]) == [
         (new.id, "created", 1), (new.id, "replaced", 2), (new.id, "deleted", 2),
     ]  # fmt: skip
     assert created.record == new
@@ -53,7 +53,10 @@ async def test_a_change_that_fails_is_not_told(one: Replica) -> None:
             one.records.delete(new.id, [9]), one.records.insert(new), return_exceptions=True
         )
         last = await one.records.insert(record())
-        assert facts(await read(updates, 2)) == [(new.id, "created", 1), (last.id, "created", 1)]
+        assert summaries(await read_updates(updates, 2)) == [
+            (new.id, "created", 1),
+            (last.id, "created", 1),
+        ]
 
 
 async def test_changes_of_one_record_in_one_batch_are_all_told(one: Replica) -> None:
@@ -63,7 +66,7 @@ async def test_changes_of_one_record_in_one_batch_are_all_told(one: Replica) -> 
             *(one.records.replace(new.id, DRAFT, new.created_at, None) for _ in range(20)),
             one.records.delete(new.id, None),
         )
-        told = await read(updates, 21)
+        told = await read_updates(updates, 21)
     assert [update.version for update in told] == [*range(2, 22), 21]
     assert told[-1].kind == "deleted"
 
@@ -75,8 +78,8 @@ async def test_who_followed_the_old_name_is_told_of_the_new_one(one: Replica) ->
         await one.records.replace(new.id, draft, new.created_at, None)
         await one.records.replace(new.id, draft, new.created_at, None)
         mine = await one.records.insert(record("old-2"))
-        told = await read(updates, 2)
-    assert facts(told) == [(new.id, "replaced", 2), (mine.id, "created", 1)]
+        told = await read_updates(updates, 2)
+    assert summaries(told) == [(new.id, "replaced", 2), (mine.id, "created", 1)]
     assert told[0].record is not None
     assert told[0].record.name == "new-1"
 
@@ -99,7 +102,7 @@ async def test_a_later_change_by_an_older_transaction_does_not_come_first(one: R
         await middle.execute("COMMIT")
     page = await one.changes.read(seen[-1].position if seen else start, 100)
     told = [item.update for item in (*seen, *page.changes)]
-    assert facts(told) == [(second.id, "replaced", 2), (second.id, "replaced", 3)]
+    assert summaries(told) == [(second.id, "replaced", 2), (second.id, "replaced", 3)]
 
 
 async def change(tx: Connection, record_id: UUID, version: int) -> None:
@@ -126,7 +129,7 @@ async def test_an_uncommitted_change_is_waited_for_and_not_passed(one: Replica) 
         assert page.changes == []
         await tx.execute("COMMIT")
     page = await one.changes.read(page.end, 10)
-    assert facts(c.update for c in page.changes) == [
+    assert summaries(c.update for c in page.changes) == [
         (slow.id, "created", 1),
         (quick.id, "created", 1),
     ]
@@ -198,9 +201,9 @@ async def test_under_concurrent_writers_each_change_comes_once_and_in_order(
             done.set()
         total = await logged(places[0])
         async with places[1].feed.subscribe("", encode_position(START)) as updates:
-            again = await read(updates, total)
+            again = await read_updates(updates, total)
     for name in ("steady 0", "steady 1"):
-        check_story(told[name])
+        check_sequence(told[name])
         assert [u.position for u in told[name]] == [u.position for u in again]
     assert [u.position for u in told["late"]] == [u.position for u in again[-len(told["late"]) :]]
 
@@ -220,7 +223,7 @@ async def test_a_follower_of_another_replica_is_told_without_waiting_for_the_pol
     ):
         for _ in range(3):
             new = await here.records.insert(record())
-            assert facts(await read(updates, 1)) == [(new.id, "created", 1)]
+            assert summaries(await read_updates(updates, 1)) == [(new.id, "created", 1)]
 
 
 async def test_without_notifications_the_poll_finds_everything(migrated: str) -> None:
@@ -232,7 +235,7 @@ async def test_without_notifications_the_poll_finds_everything(migrated: str) ->
             await raw.execute(INSERT_RECORDS, [new.id], ["a"], ["{}"], ["1"], [1], [at], [at])
         finally:
             await raw.close()
-        assert facts(await read(updates, 1)) == [(new.id, "created", 1)]
+        assert summaries(await read_updates(updates, 1)) == [(new.id, "created", 1)]
 
 
 async def test_ended_connections_lose_nothing(migrated: str) -> None:
@@ -249,7 +252,9 @@ async def test_ended_connections_lose_nothing(migrated: str) -> None:
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
-                assert facts(await read(updates, 5)) == [(new.id, "created", 1) for new in made]
+                assert summaries(await read_updates(updates, 5)) == [
+                    (new.id, "created", 1) for new in made
+                ]
                 await settle(here)
         finally:
             await watcher.close()
@@ -270,16 +275,16 @@ async def test_what_is_too_old_is_deleted_and_its_position_gives_a_resync(one: R
     async with one.feed.subscribe("", None) as updates:
         for _ in range(7):
             await one.records.insert(record())
-        told = await read(updates, 7)
+        told = await read_updates(updates, 7)
     assert await one.changes.trim(3600, 3) == 0
     assert [await one.changes.trim(0, 3) for _ in range(2)] == [3, 3]
     async with one.feed.subscribe("", told[5].position) as updates:
-        assert await read(updates, 1) == told[6:]
+        assert await read_updates(updates, 1) == told[6:]
     for old in told[:5]:
         assert (await one.changes.read(decode_position(old.position), 9)).gap
     async with one.feed.subscribe("", told[0].position) as updates:
         new = await one.records.insert(record())
-        resync, created = await read(updates, 2)
+        resync, created = await read_updates(updates, 2)
     assert (resync.kind, created.id) == ("resync", new.id)
 
 

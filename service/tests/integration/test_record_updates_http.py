@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from event_stream import Stream
-from record_replicas import until
+from event_stream import EventStream
+from record_replicas import wait_until
 from wired_service import config_on, http_server_of, wire_service
 
 from paceline.commands import Process
@@ -36,12 +36,12 @@ class Service:
     @asynccontextmanager
     async def following(
         self, target: str = UPDATES, *more: str, bearer: str = ""
-    ) -> AsyncGenerator[Stream]:
+    ) -> AsyncGenerator[EventStream]:
         port = http_server_of(self.process).port
         connected = await asyncio.open_connection("127.0.0.1", port)
-        stream = Stream(*connected)
+        stream = EventStream(*connected)
         try:
-            await stream.begin(target, bearer or token(), *more)
+            await stream.open(target, bearer or token(), *more)
             yield stream
         finally:
             stream.writer.close()
@@ -80,7 +80,7 @@ async def test_changes_arrive_as_events_with_their_content(service: Service) -> 
         place = f"{RECORDS}/{new['id']}"
         changed = await service.api.request("PUT", place, json={"name": "a2"})
         await service.api.request("DELETE", place)
-        events = [await stream.event() for _ in range(3)]
+        events = [await stream.next_event() for _ in range(3)]
     created, replaced, deleted = (event for event in events if event)
     assert [created.name, replaced.name, deleted.name] == ["created", "replaced", "deleted"]
     assert created.data["record"] == new
@@ -96,12 +96,12 @@ async def test_who_comes_back_goes_on_after_the_last_event(
 ) -> None:
     async with service.following() as stream:
         names = [(await service.create(f"r{n}"))["name"] for n in range(6)]
-        seen = [await stream.event() for _ in range(2)]
+        seen = [await stream.next_event() for _ in range(2)]
     last = seen[-1]
     assert last is not None
     way = (UPDATES, f"Last-Event-ID: {last.id}") if header else (f"{UPDATES}?after={last.id}",)
     async with service.following(*way) as stream:
-        events = [await stream.event() for _ in range(4)]
+        events = [await stream.next_event() for _ in range(4)]
     assert [event.data["record"]["name"] for event in events if event] == names[2:]
 
 
@@ -131,27 +131,27 @@ async def test_a_stop_ends_the_streams_first_and_says_when_to_come_back(migrated
     ):
         new = await service.create("a")
         for stream in (one, other):
-            event = await stream.event()
+            event = await stream.next_event()
             assert event is not None
             assert event.data["id"] == new["id"]
         async with asyncio.timeout(5):
             assert await service.process.lifecycle.stop()
         for stream in (one, other):
-            assert await stream.event() is None
+            assert await stream.next_event() is None
             assert 500 <= int(stream.retry) <= 3000
 
 
 async def test_a_stream_ends_when_its_token_expires(service: Service) -> None:
     async with service.following(bearer=token(2)) as stream:
         assert stream.status == 200
-        assert await stream.event() is None
+        assert await stream.next_event() is None
 
 
 async def test_a_client_that_goes_away_is_forgotten(service: Service) -> None:
     for _ in range(3):
         async with service.following() as stream:
             assert stream.status == 200
-        await until(lambda: service.streams() == 0)
+        await wait_until(lambda: service.streams() == 0)
     await service.create("a")
 
 
@@ -162,6 +162,6 @@ async def test_a_stream_outlasts_the_timeouts(migrated: str) -> None:
     ):
         await asyncio.sleep(0.8)
         new = await service.create("a")
-        event = await stream.event()
+        event = await stream.next_event()
         assert event is not None
         assert event.data["id"] == new["id"]

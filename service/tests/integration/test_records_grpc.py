@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc import aio
-from grpc_clients import World, bearer_metadata, details_of, running
+from grpc_clients import GrpcService, bearer_metadata, error_details, running_grpc_service
 from rpc_wire import both
 
 from myservice.proto.v1 import records_pb2 as pb
@@ -26,18 +26,18 @@ PATIENCE = 10.0
 
 
 @pytest.fixture
-async def world(migrated: str) -> AsyncGenerator[World]:
-    async with running(migrated) as found:
+async def world(migrated: str) -> AsyncGenerator[GrpcService]:
+    async with running_grpc_service(migrated) as found:
         yield found
 
 
-async def created(world: World, name: str = "n", data: str = '{"a": 1}') -> pb.Record:
+async def created(world: GrpcService, name: str = "n", data: str = '{"a": 1}') -> pb.Record:
     draft = pb.RecordDraft(name=name, metadata={"colour": "blue"}, data=data)
     answer = await world.records.CreateRecord(pb.CreateRecordRequest(record=draft), metadata=ADA)
     return answer.record
 
 
-async def test_a_record_is_created_read_replaced_and_deleted(world: World) -> None:
+async def test_a_record_is_created_read_replaced_and_deleted(world: GrpcService) -> None:
     record = await created(world)
     assert (record.name, dict(record.metadata), record.version) == ("n", {"colour": "blue"}, 1)
     assert record.created_at == record.updated_at > 1_700_000_000
@@ -54,10 +54,10 @@ async def test_a_record_is_created_read_replaced_and_deleted(world: World) -> No
     with pytest.raises(aio.AioRpcError) as caught:
         await world.records.GetRecord(pb.GetRecordRequest(id=record.id), metadata=ADA)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-    assert details_of(caught.value) == [ErrorInfo(reason="RECORD_NOT_FOUND", domain="myservice")]
+    assert error_details(caught.value) == [ErrorInfo(reason="RECORD_NOT_FOUND", domain="myservice")]
 
 
-async def test_a_listing_is_read_page_by_page(world: World) -> None:
+async def test_a_listing_is_read_page_by_page(world: GrpcService) -> None:
     made = [(await created(world, f"x{n}")).id for n in range(5)]
     await created(world, "other")
     seen: list[str] = []
@@ -73,7 +73,7 @@ async def test_a_listing_is_read_page_by_page(world: World) -> None:
     assert seen == made
 
 
-async def test_a_page_of_large_records_ends_early_and_loses_nothing(world: World) -> None:
+async def test_a_page_of_large_records_ends_early_and_loses_nothing(world: GrpcService) -> None:
     data = '"' + "x" * 64_000 + '"'
     made = [(await created(world, f"big{n}", data)).id for n in range(60)]
     first = await world.records.ListRecords(pb.ListRecordsRequest(page_size=100), metadata=READER)
@@ -115,12 +115,12 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
-async def test_what_is_wrong_is_refused_with_its_details(case: Refused, world: World) -> None:
+async def test_what_is_wrong_is_refused_with_its_details(case: Refused, world: GrpcService) -> None:
     method: Callable[..., Any] = getattr(world.records, case.method)
     with pytest.raises(aio.AioRpcError) as caught:
         await method(case.request, metadata=case.who)
     assert caught.value.code() is case.code
-    details = details_of(caught.value)
+    details = error_details(caught.value)
     reasons = [detail.reason for detail in details if isinstance(detail, ErrorInfo)]
     fields = [
         violation.field
@@ -133,7 +133,7 @@ async def test_what_is_wrong_is_refused_with_its_details(case: Refused, world: W
     assert world.log.events("error") == []
 
 
-async def test_another_version_than_expected_is_aborted(world: World) -> None:
+async def test_another_version_than_expected_is_aborted(world: GrpcService) -> None:
     record = await created(world)
     with pytest.raises(aio.AioRpcError) as caught:
         await world.records.DeleteRecord(
@@ -143,7 +143,7 @@ async def test_another_version_than_expected_is_aborted(world: World) -> None:
 
 
 async def test_what_is_written_over_grpc_is_read_over_http_with_the_same_version(
-    world: World,
+    world: GrpcService,
 ) -> None:
     record = await created(world)
     http = TestClient(world.process.app, headers=dict(READER))
@@ -153,7 +153,7 @@ async def test_what_is_written_over_grpc_is_read_over_http_with_the_same_version
 
 
 async def test_one_bucket_is_taken_from_through_both_doors(migrated: str) -> None:
-    async with running(migrated, rate_limit=1) as world:
+    async with running_grpc_service(migrated, rate_limit=1) as world:
         http = TestClient(world.process.app, headers=dict(READER))
         assert (await http.get(f"/api/v1/records/{MISSING}")).status == 404
         codes: list[grpc.StatusCode] = []
@@ -174,7 +174,7 @@ async def waiting(observer: "asyncpg.Connection[Any]") -> int:
 
 @pytest.mark.parametrize("how", ["deadline", "cancel"])
 async def test_a_client_that_gives_up_cancels_its_statement(
-    how: str, world: World, migrated: str
+    how: str, world: GrpcService, migrated: str
 ) -> None:
     record = await created(world)
     holder: asyncpg.Connection[Any] = await asyncpg.connect(migrated)
@@ -209,7 +209,7 @@ async def nothing() -> AsyncGenerator[bytes]:
 
 async def test_nothing_is_told_of_the_protos_unless_a_setting_says_so(migrated: str) -> None:
     path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-    async with running(migrated) as world:
+    async with running_grpc_service(migrated) as world:
         with pytest.raises(aio.AioRpcError) as caught:
             await anext(aiter(both(world.channel, path)(nothing())))
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

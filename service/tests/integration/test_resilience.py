@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from http_clients import client, running
+from http_clients import client_for, running_app
 
 from myservice.domain.records import Record
 from myservice.repository.records import PgRecords
@@ -108,8 +108,8 @@ async def test_pages_that_wait_are_bounded_too(pool: Pool) -> None:
 
 @asynccontextmanager
 async def service(dsn: str, **settings: object) -> AsyncGenerator[TestClient]:
-    async with running(dsn, **settings) as app:
-        yield client(app, "s", "records:read", "records:write")
+    async with running_app(dsn, **settings) as app:
+        yield client_for(app, "s", "records:read", "records:write")
 
 
 async def test_in_a_burst_health_answers_writes_go_first_and_nothing_accepted_is_lost(

@@ -1,7 +1,6 @@
-"""A client of server-sent events on a connection of its own, which is the caller's to close.
+"""A client of server-sent events on a connection of its own, which the caller closes.
 
-It reads the wire as it is, chunk by chunk: one chunk is one event or a comment. Used by
-``test_record_updates_http`` and by the follower in ``test_replicas``.
+It reads the chunks of the response; one chunk is one event or a comment.
 """
 
 import asyncio
@@ -21,22 +20,22 @@ class Event:
 
 
 @dataclass
-class Stream:
-    """A client that follows; comments are skipped."""
+class EventStream:
+    """One stream of events; comments are skipped."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     status: int = 0
     retry: str = ""
 
-    async def begin(self, target: str, bearer: str, *more: str) -> None:
+    async def open(self, target: str, bearer: str, *more: str) -> None:
         lines = [f"GET {target} HTTP/1.1", "Host: a", f"Authorization: Bearer {bearer}", *more]
         self.writer.write("\r\n".join([*lines, "", ""]).encode())
         async with asyncio.timeout(PATIENCE):
             head = await self.reader.readuntil(b"\r\n\r\n")
         self.status = int(head.split()[1])
 
-    async def event(self) -> Event | None:
+    async def next_event(self) -> Event | None:
         """The next event; None at the end of the stream."""
         while True:
             async with asyncio.timeout(PATIENCE):

@@ -1,4 +1,4 @@
-"""The service over gRPC: the whole of it on a database, and clients with tokens."""
+"""The service on a database with its gRPC server, and metadata with tokens."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -18,13 +18,13 @@ from paceline.testing import RecordingLog, make_token
 def bearer_metadata(
     subject: str, *scopes: str, expiry: float = 3600
 ) -> tuple[tuple[str, str], ...]:
-    """Metadata of a good token."""
+    """Metadata with a valid token."""
     return (("authorization", f"Bearer {make_token(subject, *scopes, expiry=expiry)}"),)
 
 
 @dataclass
-class World:
-    """A started service and its stubs."""
+class GrpcService:
+    """A started service, and stubs of its methods."""
 
     process: Process
     channel: aio.Channel
@@ -40,18 +40,18 @@ class World:
 
 
 @asynccontextmanager
-async def running(dsn: str, **settings: object) -> AsyncGenerator[World]:
+async def running_grpc_service(dsn: str, **settings: object) -> AsyncGenerator[GrpcService]:
     log = RecordingLog()
     process = wire_service(config_on(dsn, **settings), log, listens=True)
     async with (
         process.lifecycle,
         aio.insecure_channel(f"127.0.0.1:{process.servers['grpc'].port}") as channel,
     ):
-        yield World(process, channel, log)
+        yield GrpcService(process, channel, log)
 
 
-def details_of(error: aio.AioRpcError) -> list[Message]:
-    """The ``google.rpc`` details of an error, without what belongs to the request alone."""
+def error_details(error: aio.AioRpcError) -> list[Message]:
+    """The ``google.rpc`` details of an error, without those of the request."""
     [raw] = [
         value
         for name, value in error.trailing_metadata() or ()

@@ -1,6 +1,6 @@
-"""The whole service without a socket, and who calls it: ada, bob, and root, who operates accounts.
+"""The service without a socket, and its clients: ada, bob, and root, an operator of accounts.
 
-Fixtures for a test module to import; ``client`` makes a caller with other scopes.
+Fixtures for a test module to import; `client_for` makes a client with other scopes.
 """
 
 from collections.abc import AsyncGenerator
@@ -20,8 +20,8 @@ OPERATOR: Final = (*OWNER, "accounts:operate")
 
 
 @asynccontextmanager
-async def running(dsn: str, **settings: object) -> AsyncGenerator[App]:
-    """The service as set, for this block."""
+async def running_app(dsn: str, **settings: object) -> AsyncGenerator[App]:
+    """The started service with these settings."""
     process = wire_service(config_on(dsn, **settings), RecordingLog())
     async with process.lifecycle:
         yield process.app
@@ -29,24 +29,24 @@ async def running(dsn: str, **settings: object) -> AsyncGenerator[App]:
 
 @pytest.fixture
 async def app(migrated: str) -> AsyncGenerator[App]:
-    async with running(migrated) as found:
+    async with running_app(migrated) as found:
         yield found
 
 
-def client(app: App, subject: str, *scopes: str) -> TestClient:
+def client_for(app: App, subject: str, *scopes: str) -> TestClient:
     return TestClient(app, headers={"authorization": f"Bearer {make_token(subject, *scopes)}"})
 
 
 @pytest.fixture
 def ada(app: App) -> TestClient:
-    return client(app, "ada", *OWNER)
+    return client_for(app, "ada", *OWNER)
 
 
 @pytest.fixture
 def bob(app: App) -> TestClient:
-    return client(app, "bob", *OWNER)
+    return client_for(app, "bob", *OWNER)
 
 
 @pytest.fixture
 def operator(app: App) -> TestClient:
-    return client(app, "root", *OPERATOR)
+    return client_for(app, "root", *OPERATOR)

@@ -1,8 +1,7 @@
-"""Jaeger as a process of its own, the spans it holds, and a trace as a tree of text.
+"""Jaeger as a process, the spans it has stored, and a trace as text.
 
-`running_jaeger` listens for OTLP in both forms and keeps spans in memory; `Jaeger.trace` asks its
-query API, as its own pages do. `tree` prints whatever spans it is given, from any store. Used by
-``test_traces``.
+`running_jaeger` accepts OTLP over gRPC and HTTP and keeps spans in memory; `Jaeger.trace` uses the
+query API of its user interface. `format_trace` prints spans of any store as a tree.
 """
 
 import json
@@ -42,7 +41,7 @@ exporters:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredSpan:
     """A span in a store. Times are in microseconds; ``parent``: "" for a root."""
 
     service: str
@@ -56,14 +55,14 @@ class Stored:
 
 @dataclass(frozen=True)
 class Jaeger:
-    """A running one: where spans are sent, in both forms, and where they are asked for."""
+    """The addresses of a running one: of both receivers and of the query API."""
 
     grpc: str
     http: str
     query: str
 
-    def trace(self, trace_id: str) -> list[Stored]:
-        """What it holds of a trace; nothing when it knows none."""
+    def trace(self, trace_id: str) -> list[StoredSpan]:
+        """The spans of a trace; none when it is unknown."""
         try:
             with urlopen(f"{self.query}/api/traces/{trace_id}", timeout=10) as response:  # noqa: S310 - our own
                 answer = json.load(response)
@@ -76,7 +75,7 @@ class Jaeger:
 
 @contextmanager
 def running_jaeger(binary: str, folder: Path) -> Generator[Jaeger]:
-    """A Jaeger that answers. *Resources*: its process, until the block ends."""
+    """A Jaeger that is ready. *Resources*: its process, until the end of the block."""
     ports = {name: free_port() for name in ("grpc", "http", "query", "query_grpc")}
     config = folder / "jaeger.yaml"
     config.write_text(_CONFIG.format(**ports))
@@ -97,18 +96,18 @@ def running_jaeger(binary: str, folder: Path) -> Generator[Jaeger]:
         process.wait(PATIENCE)
 
 
-def tree(spans: Sequence[Stored]) -> str:
-    """The trace, one line a span, each below its parent: when it began, how long it took, whose."""
+def format_trace(spans: Sequence[StoredSpan]) -> str:
+    """The trace, a line for each span below its parent: start, duration, service, name."""
     known = {span.id for span in spans}
     first = min(span.started_at for span in spans)
     lines = [f"{'began':>10} {'took':>10}  {'service':<18} span"]
 
-    def add(span: Stored, depth: int) -> None:
+    def add(span: StoredSpan, depth: int) -> None:
         rows = span.attributes.get("db.response.returned_rows")
-        told = "" if rows is None else f"  ({rows} row{'' if rows == 1 else 's'})"
+        rows_text = "" if rows is None else f"  ({rows} row{'' if rows == 1 else 's'})"
         lines.append(
             f"{(span.started_at - first) / 1000:7.1f} ms {span.took / 1000:7.1f} ms"
-            f"  {span.service:<18} {'  ' * depth}{span.name}{told}"
+            f"  {span.service:<18} {'  ' * depth}{span.name}{rows_text}"
         )
         below = [each for each in spans if each.parent == span.id]
         for each in sorted(below, key=lambda child: child.started_at):
@@ -128,9 +127,9 @@ def _answers(query: str) -> bool:
         return False
 
 
-def _stored(span: dict[str, Any], processes: dict[str, Any]) -> Stored:
+def _stored(span: dict[str, Any], processes: dict[str, Any]) -> StoredSpan:
     parents = [each["spanID"] for each in span["references"] if each["refType"] == "CHILD_OF"]
-    return Stored(
+    return StoredSpan(
         processes[span["processID"]]["serviceName"],
         span["operationName"],
         span["spanID"],

@@ -1,8 +1,8 @@
-"""A load balancer as small as can be: it asks ``/ready`` and deals out TCP connections.
+"""A minimal TCP load balancer: it polls ``/ready`` and distributes connections round-robin.
 
-What it accepts it passes on, byte by byte, to one of the backends that were ready when last asked;
-it never sends anything twice. Whoever goes away mid-connection is gone for its client, too, so what
-a backend does at its end is what clients see. Used by ``test_rolling``.
+Each connection is forwarded to one of the backends that were ready at the last poll, and never
+retried. When the backend closes it, it is closed for the client, too, so clients see what a backend
+does when it stops.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ _READY = b"HTTP/1.1 200"
 
 @dataclass(eq=False)
 class Backend:
-    """Where ``/ready`` is asked, and where connections go."""
+    """``health``: the port of ``/ready``; ``port``: where connections are forwarded."""
 
     health: int
     port: int
     ready: bool = False
 
-    async def look(self) -> None:
-        """Ask once, on a connection of its own."""
+    async def check_ready(self) -> None:
+        """Request ``/ready`` once, on a connection of its own."""
         answer = b""
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(2):
@@ -38,42 +38,41 @@ class Backend:
 
 
 @dataclass(eq=False)
-class Balancer:
-    """``port`` is where its clients connect. ``lost``: connections for which nobody was ready."""
+class LoadBalancer:
+    """``port`` is where its clients connect. ``rejected``: connections while no backend was ready."""
 
     backends: Sequence[Backend]
     port: int = 0
-    lost: int = 0
-    _turn: "count[int]" = field(default_factory=count)
-    _passing: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    rejected: int = 0
+    _next: "count[int]" = field(default_factory=count)
 
     async def until_ready(self, backend: Backend, *, ready: bool) -> None:
-        """Wait until it was seen so."""
+        """Wait until a poll has found it ready, or not."""
         async with asyncio.timeout(60):
-            while backend.ready != ready:  # noqa: ASYNC110 - seen at intervals
+            while backend.ready != ready:  # noqa: ASYNC110 - polled
                 await asyncio.sleep(_INTERVAL / 2)
 
-    async def watch(self) -> None:
-        """Ask every backend at intervals, until cancelled."""
+    async def poll(self) -> None:
+        """Check every backend at intervals, until cancelled."""
         while True:
-            await asyncio.gather(*(backend.look() for backend in self.backends))
+            await asyncio.gather(*(backend.check_ready() for backend in self.backends))
             await asyncio.sleep(_INTERVAL)
 
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a client for as long as both sides want."""
+    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward a connection until either side closes it."""
         ready = [backend for backend in self.backends if backend.ready]
         try:
-            chosen = ready[next(self._turn) % len(ready)]
+            chosen = ready[next(self._next) % len(ready)]
             there = await asyncio.open_connection("127.0.0.1", chosen.port)
         except (OSError, ZeroDivisionError):
-            self.lost += 1
+            self.rejected += 1
             writer.close()
             return
-        await asyncio.gather(_pump(reader, there[1]), _pump(there[0], writer))
+        await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass on what comes, and the end of it."""
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy bytes, and the end of the stream."""
     with suppress(OSError):
         while data := await reader.read(65536):
             writer.write(data)
@@ -82,16 +81,16 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def balancing(*backends: Backend) -> AsyncGenerator[Balancer]:
-    """A balancer before these, with all of them ready. *Resources*: its socket and tasks."""
-    balancer = Balancer(backends)
+async def load_balancer(*backends: Backend) -> AsyncGenerator[LoadBalancer]:
+    """A load balancer for these backends, once all are ready. *Resources*: its socket and tasks."""
+    balancer = LoadBalancer(backends)
     async with AsyncExitStack() as stack:
-        server = await asyncio.start_server(balancer.accept, "127.0.0.1", 0)
+        server = await asyncio.start_server(balancer.forward, "127.0.0.1", 0)
         stack.callback(server.close)
         balancer.port = server.sockets[0].getsockname()[1]
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        watching = group.create_task(balancer.watch())
-        stack.callback(watching.cancel)
+        polling = group.create_task(balancer.poll())
+        stack.callback(polling.cancel)
         for backend in backends:
             await balancer.until_ready(backend, ready=True)
         yield balancer

@@ -12,7 +12,7 @@ from myservice.domain.ledger import Entry, KeyReused, Transfer
 from myservice.domain.orders import Order, OrderCreated, OrderNotFound, decide, order_created
 from myservice.service.orders import PaymentRequest, Placement
 from paceline.errors import Code, Error
-from paceline.postgres import claimable
+from paceline.postgres.inbox import claimable
 
 
 class MemoryOrders:

@@ -1,16 +1,13 @@
-"""Real processes that a test may kill: engines and commands of the service on fixed addresses.
+"""Commands of the service and engines as processes that a test kills, freezes and restarts.
 
-Everything is started again on the same address after each kill, as a supervisor would, and ended by
-its pid. `Api.request` is one HTTP request on a connection of its own, so that a kill costs one
-request only; `frozen` stops an engine without ending it. Used by the tests that count afterwards:
-``test_bank`` and, by way of ``shopping``, those of orders.
+A process is restarted on the same address after each kill, as by a supervisor, and ended by its
+pid. `ApiClient.request` uses a connection of its own, so that a kill fails one request only.
 """
 
 import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -22,13 +19,13 @@ from pathlib import Path
 import asyncpg
 from service_process import MYSERVICE, PATIENCE, environment
 
-from paceline.engines import NatsEngine, PostgresEngine
+from paceline.engines import NatsEngine, PostgresEngine, free_ports
 from paceline.testing import TEST_SECRET, SilentLog
 
 
 @dataclass(frozen=True)
-class Api:
-    """Where a client sends its requests, and its token."""
+class ApiClient:
+    """A client of one server: its port, and the token to send."""
 
     port: int
     token: str
@@ -57,10 +54,10 @@ class Api:
                 writer.close()
 
 
-class Command:
-    """A command of the service that stays, started again after each kill.
+class ServiceCommand:
+    """A long-running command of the service, on the same ports after each restart.
 
-    ``port``: where it listens when it is up, ``grpc_port`` also; ``words``: what to run.
+    ``words``: the command line; ``port``: where it listens once it is up; ``grpc_port`` also.
     """
 
     def __init__(
@@ -89,7 +86,7 @@ class Command:
                 assert time.monotonic() < give_up, self._log.read_text()[-2000:]
                 await asyncio.sleep(0.05)
                 if self._process.poll() is not None:
-                    # An engine may be coming back just now: as a supervisor would, once more.
+                    # An engine may be restarting just now: start it again, as a supervisor would.
                     self._process = self._spawn()
             else:
                 writer.close()
@@ -97,13 +94,13 @@ class Command:
 
     @property
     def pid(self) -> int:
-        """Its process. Errors: ValueError when it does not run."""
+        """Its process id. Errors: ValueError when it does not run."""
         if self._process is None:
             raise ValueError("it does not run")
         return self._process.pid
 
-    def tell(self, number: signal.Signals) -> None:
-        """Send it a signal after which it goes on."""
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal that does not end it."""
         os.kill(self.pid, number)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -112,25 +109,25 @@ class Command:
                 [MYSERVICE, *self._words], env=self._env, stdout=log, stderr=log
             )
 
-    def end(self, number: signal.Signals) -> int:
-        """Send it the signal and give its exit code; 0 when it does not run."""
+    def stop(self, number: signal.Signals) -> int:
+        """Send it the signal and return its exit code; 0 when it does not run."""
         process, self._process = self._process, None
         if process is None:
             return 0
         process.send_signal(number)
         return _wait_for(process)
 
-    async def leave(self) -> int:
-        """As `end` with SIGTERM; others go on meanwhile."""
+    async def terminate(self) -> int:
+        """As `stop` with SIGTERM, without blocking the event loop."""
         process, self._process = self._process, None
         if process is None:
             return 0
         process.send_signal(signal.SIGTERM)
         return await asyncio.to_thread(_wait_for, process)
 
-    async def kill(self) -> None:
-        """Kill it and start it again."""
-        self.end(signal.SIGKILL)
+    async def kill_and_restart(self) -> None:
+        """Kill it with SIGKILL and start it again."""
+        self.stop(signal.SIGKILL)
         await self.start()
 
 
@@ -147,7 +144,7 @@ def _wait_for(process: subprocess.Popen[bytes]) -> int:
 async def running_engine(
     engine: PostgresEngine | NatsEngine,
 ) -> AsyncGenerator[None]:
-    """The engine, started. *Resources*: its server, until the block ends."""
+    """The engine, started. *Resources*: its server, until the end of the block."""
     await engine.start()
     try:
         yield
@@ -156,18 +153,18 @@ async def running_engine(
 
 
 def durable_postgres(folder: Path) -> PostgresEngine:
-    """A PostgreSQL without anything turned off, not started."""
+    """A PostgreSQL with its normal durability, not started."""
     return PostgresEngine(SilentLog(), data_dir=folder, progress=lambda _: None)
 
 
-async def kill_engine(engine: PostgresEngine | NatsEngine) -> None:
-    """Kill the server and let it come back as after a crash."""
-    await kill_for_good(engine)
+async def crash_and_restart(engine: PostgresEngine | NatsEngine) -> None:
+    """Kill the server and start it again, which recovers as after a crash."""
+    await crash(engine)
     await engine.start()
 
 
-async def kill_for_good(engine: PostgresEngine | NatsEngine) -> None:
-    """Kill the server; it stays away."""
+async def crash(engine: PostgresEngine | NatsEngine) -> None:
+    """Kill the server; it stays down."""
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGKILL)
     await engine.stop()
@@ -175,10 +172,10 @@ async def kill_for_good(engine: PostgresEngine | NatsEngine) -> None:
 
 @contextmanager
 def frozen(engine: PostgresEngine | NatsEngine) -> Generator[None]:
-    """All of the server's processes stopped for this block: nothing is closed, nobody answers."""
+    """All of the server's processes are stopped for this block: connections stay open, unanswered."""
     assert engine.pid is not None
-    os.kill(engine.pid, signal.SIGSTOP)  # first, so that it makes no child any more
-    pids = [engine.pid, *children_of(engine.pid)]
+    os.kill(engine.pid, signal.SIGSTOP)  # first, so that it starts no more children
+    pids = [engine.pid, *child_pids(engine.pid)]
     try:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -188,13 +185,13 @@ def frozen(engine: PostgresEngine | NatsEngine) -> Generator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def children_of(parent: int) -> list[int]:
-    """The processes that ``parent`` has started and that are there yet."""
+def child_pids(parent: int) -> list[int]:
+    """The ids of the running children of ``parent``."""
     found: list[int] = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):  # gone meanwhile
-                # Behind the name, which may hold anything but ends with the last bracket.
+                # After the name, which may contain anything and ends at the last parenthesis.
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[1]) == parent:
                     found.append(int(entry.name))
@@ -202,10 +199,8 @@ def children_of(parent: int) -> list[int]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that no process listens on."""
+    return free_ports(1)[0]
 
 
 def run_command(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -216,8 +211,8 @@ def run_command(*words: str, **settings: str) -> subprocess.CompletedProcess[str
     )  # fmt: skip
 
 
-async def open_accounts(dsn: str, owner: str, count: int, balance: int) -> list[str]:
-    """Accounts with something in them, each from an entry of the ledger."""
+async def create_accounts(dsn: str, owner: str, count: int, balance: int) -> list[str]:
+    """Create accounts with a balance, each from an entry of the ledger; returns their ids."""
     accounts = [str(uuid.uuid4()) for _ in range(count)]
     connection = await asyncpg.connect(dsn)
     try:
@@ -235,8 +230,8 @@ async def open_accounts(dsn: str, owner: str, count: int, balance: int) -> list[
     return accounts
 
 
-async def rows_of(dsn: str, statement: str) -> Sequence[asyncpg.Record]:
-    """What a statement gives."""
+async def fetch_rows(dsn: str, statement: str) -> Sequence[asyncpg.Record]:
+    """The rows of a statement."""
     connection = await asyncpg.connect(dsn)
     try:
         return await connection.fetch(statement)

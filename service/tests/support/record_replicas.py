@@ -1,4 +1,4 @@
-"""Replicas of the feed on one database, and followers that write down what they are told."""
+"""Replicas of the feed of changes on one database, and checks of the updates they deliver."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
@@ -24,7 +24,7 @@ PATIENCE = 20.0
 
 @dataclass
 class Replica:
-    """What one process of the service has."""
+    """The feed and what it needs, as in one process of the service."""
 
     pool: Pool
     records: PgRecords
@@ -37,7 +37,7 @@ class Replica:
 async def replica(
     dsn: str, *, poll: float = 0.2, max_queued: int = 100_000, page: int = 50
 ) -> AsyncGenerator[Replica]:
-    """A started replica; small pages, so that there are many."""
+    """A started replica, with small pages so that there are many."""
     log = RecordingLog()
     pool = Pool(dsn, PoolSettings(min_size=1, max_size=6))
     notifier = Notifier(pool, CHANNEL)
@@ -62,24 +62,24 @@ def record(name: str = "a") -> Record:
     return Record(uuid7(), name, {"k": "v"}, msgspec.Raw(b'{"n": 1}'), 1, now, now)
 
 
-async def read(updates: AsyncIterator[RecordUpdate], count: int) -> list[RecordUpdate]:
+async def read_updates(updates: AsyncIterator[RecordUpdate], count: int) -> list[RecordUpdate]:
     """The next ``count`` updates."""
     async with asyncio.timeout(PATIENCE):
         return [await anext(updates) for _ in range(count)]
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - another task's or another process's state
             await asyncio.sleep(0.005)
 
 
-def facts(updates: Iterable[RecordUpdate]) -> list[tuple[UUID | None, str, int | None]]:
+def summaries(updates: Iterable[RecordUpdate]) -> list[tuple[UUID | None, str, int | None]]:
     return [(u.id, u.kind, u.version) for u in updates]
 
 
-def check_story(updates: Iterable[RecordUpdate]) -> None:
-    """Each record's updates are in order, without a hole and without a double."""
+def check_sequence(updates: Iterable[RecordUpdate]) -> None:
+    """Assert that each record's updates are in order, without gaps and duplicates."""
     versions: dict[UUID, int] = {}
     for update in updates:
         assert update.id is not None
@@ -98,5 +98,5 @@ def check_story(updates: Iterable[RecordUpdate]) -> None:
                 versions[update.id] = -1
                 continue
             case "resync":
-                raise AssertionError("nothing was to be dropped")
+                raise AssertionError("no update was to be dropped")
         versions[update.id] = update.version

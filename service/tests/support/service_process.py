@@ -1,7 +1,7 @@
-"""The service as a process of its own, started through its real command line.
+"""``myservice run`` as a process, started by its real command line.
 
-`running_service` starts ``myservice run`` on a free port, waits for the ready line, and sees to it
-that nothing is left: it is ended by its pid, and killed if it does not end.
+`running_service` starts it on a free port, waits until it is ready, and ends it by its pid, with
+SIGKILL if it does not stop.
 """
 
 import os
@@ -32,7 +32,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @dataclass
-class Running:
+class ServiceProcess:
     """A started ``myservice run``."""
 
     process: subprocess.Popen[bytes]
@@ -42,33 +42,33 @@ class Running:
     admin: str = ""
     token: str = ""
 
-    def said(self) -> str:
-        """What it told people (stderr) so far."""
+    def stderr(self) -> str:
+        """What it has written for people so far."""
         return (self.folder / "stderr").read_text()
 
     def log(self) -> str:
-        """What it logged (stdout) so far."""
+        """What it has logged (to stdout) so far."""
         return (self.folder / "stdout").read_text()
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
-        """End it and give its exit code."""
+        """Stop it and return its exit code."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
 
     def until_ready(self) -> None:
-        """Wait for the greeting. Errors: AssertionError with what was said instead."""
+        """Wait for its greeting. Errors: AssertionError with the output instead."""
         give_up = time.monotonic() + PATIENCE
-        while "\ngrpcurl " not in self.said():
+        while "\ngrpcurl " not in self.stderr():
             over = self.process.poll() is not None or time.monotonic() > give_up
-            assert not over, self.said() + self.log()
+            assert not over, self.stderr() + self.log()
             time.sleep(0.05)
-        self.url = re.findall(r"ready on (http://\S+)", self.said())[-1]
-        self.grpc = re.findall(r"\ngrpcurl .* (\S+:\d+) ", self.said())[-1]
-        self.admin = re.findall(r"operators: (http://\S+)/metrics", self.said())[-1]
-        self.token = re.findall(r"TOKEN=(\S+)", self.said())[-1]
+        self.url = re.findall(r"ready on (http://\S+)", self.stderr())[-1]
+        self.grpc = re.findall(r"\ngrpcurl .* (\S+:\d+) ", self.stderr())[-1]
+        self.admin = re.findall(r"operators: (http://\S+)/metrics", self.stderr())[-1]
+        self.token = re.findall(r"TOKEN=(\S+)", self.stderr())[-1]
 
 
-def start_service(data_dir: Path, **variables: str) -> Running:
+def start_service(data_dir: Path, **variables: str) -> ServiceProcess:
     """Start ``myservice run`` on ``data_dir``; its output goes to files beside that."""
     folder = data_dir.parent / f"output-{time.monotonic_ns()}"
     folder.mkdir(parents=True)
@@ -80,12 +80,12 @@ def start_service(data_dir: Path, **variables: str) -> Running:
             stdout=out,
             stderr=err,
         )
-    return Running(process, folder)
+    return ServiceProcess(process, folder)
 
 
 @contextmanager
-def running_service(data_dir: Path, **variables: str) -> Generator[Running]:
-    """A service that is ready, until the block ends."""
+def running_service(data_dir: Path, **variables: str) -> Generator[ServiceProcess]:
+    """A service that is ready. *Resources*: its process, until the end of the block."""
     service = start_service(data_dir, **variables)
     try:
         service.until_ready()
@@ -100,7 +100,7 @@ def running_service(data_dir: Path, **variables: str) -> Generator[Running]:
                 service.process.wait()
 
 
-def postgres_of(data_dir: Path) -> list[int]:
+def postgres_pids(data_dir: Path) -> list[int]:
     """The PostgreSQL processes that work in ``data_dir``."""
     wanted = str(data_dir.resolve())
     found: list[int] = []

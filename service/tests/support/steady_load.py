@@ -1,9 +1,9 @@
-"""A steady load whose every request must be answered: over HTTP and gRPC, on old connections and new.
+"""A load over HTTP and gRPC, on kept and on new connections, that never retries.
 
-`KeptClient` is a browser or a proxy that keeps its connection and makes a new one only when it was
-told ``connection: close`` before: a connection that ends otherwise, or a request without an answer,
-is a failure, and nothing is ever sent again. `SteadyLoad` runs many clients and keeps every failure
-and every record that was acknowledged. Used by ``test_reload`` and ``test_rolling``.
+`KeepAliveClient` behaves like a proxy: it keeps its connection and opens a new one only after the
+server has sent ``connection: close``. A connection that ends otherwise, or a request without a
+response, is a failure. `SteadyLoad` runs many clients and records every failure and every record
+whose creation was acknowledged.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _PATIENCE = 30.0
 OK, CREATED = 200, 201
 
 
-class KeptClient:
+class KeepAliveClient:
     """One connection at a time."""
 
     def __init__(self, port: Callable[[], int], token: str) -> None:
@@ -41,7 +41,7 @@ class KeptClient:
         *,
         close: bool = False,
     ) -> tuple[int, bytes]:
-        """Send and read the answer. Errors: OSError, IncompleteReadError, TimeoutError."""
+        """Send and read the response. Errors: OSError, IncompleteReadError, TimeoutError."""
         content = b"" if body is None else json.dumps(body).encode()
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: steady\r\nAuthorization: Bearer {self._token}\r\n"
@@ -63,7 +63,7 @@ class KeptClient:
         return status, answer
 
     def close(self) -> None:
-        """Give up the connection."""
+        """Close the connection."""
         if self._writer is not None:
             self._writer.close()
         self._reader = self._writer = None
@@ -71,29 +71,29 @@ class KeptClient:
 
 @dataclass
 class SteadyLoad:
-    """Clients of one address. ``failures``: what happened instead of an answer, by kind of client."""
+    """Clients of one server. ``answered`` and ``failures`` are by kind of client."""
 
     port: Callable[[], int]
     grpc_port: int | None = None
     token: str = field(default_factory=lambda: make_token("steady", *_SCOPES))
-    over: bool = False
+    stopped: bool = False
     answered: dict[str, int] = field(default_factory=dict[str, int])
     failures: list[str] = field(default_factory=list[str])
     created: list[str] = field(default_factory=list[str])
     slowest: float = 0.0
 
     async def until_more(self, requests: int) -> None:
-        """Wait for so many more answers to each kind of client."""
+        """Wait for so many more responses to each kind of client."""
         wanted = {kind: count + requests for kind, count in self.answered.items()}
         async with asyncio.timeout(_PATIENCE):
-            while any(self.answered[kind] < count for kind, count in wanted.items()):  # noqa: ASYNC110 - many tell
+            while any(self.answered[kind] < count for kind, count in wanted.items()):  # noqa: ASYNC110 - many tasks change it
                 await asyncio.sleep(0.02)
 
     async def http(self, kind: str, *, pause: float, close: bool = False) -> None:
-        """Create a record and read it, again and again, with up to ``pause`` seconds in between."""
-        client = KeptClient(self.port, self.token)
+        """Create a record and read it, repeatedly, with up to ``pause`` seconds in between."""
+        client = KeepAliveClient(self.port, self.token)
         try:
-            while not self.over:
+            while not self.stopped:
                 body = {"name": f"{kind}-{len(self.created)}"}
                 answer = await self._count(
                     kind, client, "POST", "/api/v1/records", body, close=close
@@ -108,17 +108,17 @@ class SteadyLoad:
             client.close()
 
     async def grpc(self, kind: str, *, calls: int) -> None:
-        """Read a record; a new channel after so many calls."""
+        """Read records, on a new channel after so many calls."""
         metadata = (("authorization", f"Bearer {self.token}"),)
         options = [("grpc.use_local_subchannel_pool", 1)]
-        while not self.over:
+        while not self.stopped:
             address = f"127.0.0.1:{self.grpc_port}"
             async with aio.insecure_channel(address, options=options) as channel:
                 stub: records_pb2_grpc.RecordServiceAsyncStub = records_pb2_grpc.RecordServiceStub(
                     channel
                 )
                 for _ in range(calls):
-                    if self.over or not self.created:
+                    if self.stopped or not self.created:
                         break
                     request = records_pb2.GetRecordRequest(id=random.choice(self.created))  # noqa: S311 - as above
                     began = time.monotonic()
@@ -131,7 +131,7 @@ class SteadyLoad:
             await asyncio.sleep(0.01)
 
     async def _count(
-        self, kind: str, client: KeptClient, method: str, path: str,
+        self, kind: str, client: KeepAliveClient, method: str, path: str,
         body: Mapping[str, object] | None = None, *, close: bool,
     ) -> bytes | None:  # fmt: skip
         began = time.monotonic()
@@ -154,13 +154,15 @@ class SteadyLoad:
 
 @asynccontextmanager
 async def steady_load(load: SteadyLoad, *, clients: int) -> AsyncGenerator[SteadyLoad]:
-    """So many clients of each kind, until the block ends, every kind with an answer already."""
+    """Run so many clients of each kind during the block, which begins once all kinds have responses."""
     async with asyncio.TaskGroup() as group:
         works: list[asyncio.Task[None]] = []
         for _ in range(clients):
             works += [
                 group.create_task(load.http("busy", pause=0.02)),
-                group.create_task(load.http("idle", pause=1.5)),  # less than the grace of a stop
+                group.create_task(
+                    load.http("idle", pause=1.5)
+                ),  # less than the grace period of a stop
                 group.create_task(load.http("new", pause=0.05, close=True)),
             ]
             if load.grpc_port is not None:
@@ -170,9 +172,9 @@ async def steady_load(load: SteadyLoad, *, clients: int) -> AsyncGenerator[Stead
                 ]
         kinds = 3 if load.grpc_port is None else 5
         async with asyncio.timeout(_PATIENCE):
-            while len(load.answered) < kinds:  # noqa: ASYNC110 - many tell
+            while len(load.answered) < kinds:  # noqa: ASYNC110 - many tasks change it
                 await asyncio.sleep(0.02)
         try:
             yield load
         finally:
-            load.over = True
+            load.stopped = True

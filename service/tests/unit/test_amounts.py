@@ -1,4 +1,4 @@
-"""Amounts as people write them: the seed's table, and everything else refused."""
+"""Amounts as people write them: a table of what is accepted, and everything else refused."""
 
 from dataclasses import dataclass
 

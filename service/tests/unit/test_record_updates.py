@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from record_replicas import read, until
+from record_replicas import read_updates, wait_until
 
 from myservice.domain.record_updates import Position, RecordUpdate
 from myservice.service.record_updates import (
@@ -87,7 +87,7 @@ async def feeding(*, max_queued: int = 10, max_bytes: int = 1000, linger: float 
 
 
 async def versions(updates: AsyncIterator[RecordUpdate], count: int) -> list[int | None]:
-    return [update.version for update in await read(updates, count)]
+    return [update.version for update in await read_updates(updates, count)]
 
 
 async def test_who_follows_is_told_of_what_comes_and_not_of_what_was() -> None:
@@ -116,11 +116,11 @@ async def test_a_slow_follower_loses_what_waits_and_is_told_once(size: int) -> N
             for number in range(1, 26):
                 fed.log.write(size=size)
                 assert await versions(quick, 1) == [number]
-        [resync] = await read(slow, 1)
+        [resync] = await read_updates(slow, 1)
         assert resync.kind == "resync"
         async with fed.feed.subscribe("", resync.position) as resumed:
-            after = await read(resumed, 1)
-        assert await read(slow, 1) == after
+            after = await read_updates(resumed, 1)
+        assert await read_updates(slow, 1) == after
         assert after[0].kind == "replaced"
 
 
@@ -129,7 +129,7 @@ async def test_resuming_goes_on_exactly_after_the_last_update_that_was_seen() ->
         async with fed.feed.subscribe("", None) as updates:
             for _ in range(4):
                 fed.log.write()
-            seen = await read(updates, 2)
+            seen = await read_updates(updates, 2)
         for _ in range(20):
             fed.log.write()
         async with fed.feed.subscribe("", seen[-1].position) as updates:
@@ -143,13 +143,13 @@ async def test_a_position_that_is_not_kept_any_more_gives_a_resync_first() -> No
     async with feeding() as fed:
         async with fed.feed.subscribe("", None) as updates:
             fed.log.write()
-            [seen] = await read(updates, 1)
-        await until(lambda: fed.log.bells == 0)
+            [seen] = await read_updates(updates, 1)
+        await wait_until(lambda: fed.log.bells == 0)
         fed.log.write()
         fed.log.floor = 2
         async with fed.feed.subscribe("", seen.position) as updates:
             fed.log.write()
-            resync, new = await read(updates, 2)
+            resync, new = await read_updates(updates, 2)
         assert (resync.kind, new.version) == ("resync", 3)
 
 
@@ -158,7 +158,7 @@ async def test_who_is_past_the_end_of_the_log_while_it_is_read_is_resynced() -> 
         fed.log.write()
         fed.log.write()
         fed.log.floor = 2
-        [resync] = await read(updates, 1)
+        [resync] = await read_updates(updates, 1)
         assert resync.kind == "resync"
 
 
@@ -176,7 +176,7 @@ async def test_a_broken_log_is_told_of_once_and_then_read_on() -> None:
     async with feeding() as fed, fed.feed.subscribe("", None) as updates:
         fed.log.broken = True
         before = fed.log.reads
-        await until(lambda: fed.log.reads > before + 3)
+        await wait_until(lambda: fed.log.reads > before + 3)
         fed.log.write()
         fed.log.broken = False
         assert await versions(updates, 1) == [1]
@@ -218,9 +218,9 @@ async def test_the_log_is_read_only_while_somebody_follows() -> None:
         for _ in range(3):
             async with fed.feed.subscribe("", None) as updates:
                 fed.log.write()
-                await read(updates, 1)
+                await read_updates(updates, 1)
                 assert fed.log.bells == 1
-            await until(lambda: fed.log.bells == 0)
+            await wait_until(lambda: fed.log.bells == 0)
             reads = fed.log.reads
             fed.log.write()
             await asyncio.sleep(0.03)
@@ -260,10 +260,10 @@ async def test_a_follower_that_is_cancelled_leaves_nothing_behind() -> None:
 
         async def follow() -> None:
             async with fed.feed.subscribe("a", None) as updates:
-                await read(updates, 1)
+                await read_updates(updates, 1)
 
         tasks = [asyncio.create_task(follow()) for _ in range(3)]
-        await until(lambda: fed.feed.subscribers == 3)
+        await wait_until(lambda: fed.feed.subscribers == 3)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -21,7 +21,7 @@ from paceline.commands.spec import ServiceSpec
 from paceline.engines import EngineError, find_nats_url
 from paceline.errors import Error, chain
 from paceline.log import new_logger
-from paceline.messaging.nats import DeadLetters, NatsBus, StoredDeadLetter, dead_stream
+from paceline.messaging.nats import DeadLetters, NatsBus, StoredDeadLetter, dead_letter_stream
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ class _Queue:
         """Do ``work`` while connected."""
         log = new_logger("warning", stream=sys.stderr)
         bus = NatsBus(config.get_nats_url(), log, name=f"{self._name} dead")
-        letters = DeadLetters(bus, stream=dead_stream(replicas=config.nats_replicas))
+        letters = DeadLetters(bus, stream=dead_letter_stream(replicas=config.nats_replicas))
         return run_once([bus], lambda: work(letters))
 
     def each(

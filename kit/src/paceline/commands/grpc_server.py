@@ -10,10 +10,18 @@ from paceline.commands.http_server import set_by_service
 from paceline.commands.ingress import Ingress
 from paceline.commands.settings import GrpcSettings
 from paceline.commands.wiring import Wiring
-from paceline.grpc import PROBES, Method, RpcApp, RpcServer, add_health, add_reflection
+from paceline.grpc import (
+    HEALTH_METHODS,
+    RpcApp,
+    RpcLimits,
+    RpcServer,
+    add_health,
+    add_reflection,
+)
 from paceline.grpc.interceptors import (
     access_log,
     authenticate,
+    classify_by_scope,
     deadline,
     metrics,
     rate_limit,
@@ -22,7 +30,6 @@ from paceline.grpc.interceptors import (
     shed,
     trace,
 )
-from paceline.resilience import Priority
 
 
 class RpcHandler(Protocol):
@@ -43,10 +50,10 @@ def serve_grpc(
     service = wiring.spec.service
     app = RpcApp(
         # The first is the outermost.
-        shed(ingress.grpc, _priority, domain=service),
+        shed(ingress.grpc, classify_by_scope(health=HEALTH_METHODS), domain=service),
         request_id(),
-        trace(wiring.tracer, quiet=PROBES),
-        access_log(wiring.log, quiet=PROBES),
+        trace(wiring.tracer, skip_paths=HEALTH_METHODS),
+        access_log(wiring.log, debug_paths=HEALTH_METHODS),
         *([] if wiring.metrics is None else [metrics(wiring.metrics)]),
         recover(wiring.log, domain=service),
         deadline(config.request_timeout, set_by=set_by_service(config)),
@@ -64,17 +71,11 @@ def serve_grpc(
                 app,
                 host=config.host,
                 port=config.grpc_port,
-                max_message=config.max_body,
                 reuse_port=config.reuse_port,
-                max_connection_age=config.grpc_connection_age or None,
+                limits=RpcLimits(
+                    max_message=config.max_body,
+                    max_connection_age=config.grpc_connection_age or None,
+                ),
             )
         )
     return app
-
-
-def _priority(method: Method) -> Priority:
-    if method.path in PROBES:
-        return Priority.HEALTH
-    if any(scope.endswith(":write") for scope in method.scopes):
-        return Priority.WRITE
-    return Priority.BACKGROUND if method.streams else Priority.READ

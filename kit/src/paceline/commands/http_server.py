@@ -12,12 +12,12 @@ from paceline.commands.ingress import Ingress
 from paceline.commands.settings import HttpSettings
 from paceline.commands.wiring import Wiring
 from paceline.config import Settings, format_duration
-from paceline.http import App, HttpServer, RouteGroup, Statuses, add_probes
+from paceline.http import App, HttpServer, RouteGroup, ServerLimits, Statuses, add_probes
 from paceline.http.middleware import (
     PreAdmission,
     access_log,
     authenticate,
-    by_method,
+    classify_by_method,
     metrics,
     rate_limit,
     real_ip,
@@ -45,14 +45,14 @@ def serve_http(
     ``statuses``: HTTP's for own types of error. ``background``: paths that are refused first when
     there is no room, such as streams.
     """
-    priority = by_method(health=PROBES, background=(*_DOCS, *background))
+    priority = classify_by_method(health=PROBES, background=(*_DOCS, *background))
     app = App(
         # The first is the outermost.
         shed(ingress.http, priority),
         request_id(),
-        trace(wiring.tracer, quiet=PROBES),
+        trace(wiring.tracer, skip_paths=PROBES),
         real_ip(config.trusted_proxies),
-        access_log(wiring.log, quiet=PROBES),
+        access_log(wiring.log, debug_paths=PROBES),
         *([] if wiring.metrics is None else [metrics(wiring.metrics)]),
         recover(wiring.log, statuses=statuses or {}),
         timeout(config.request_timeout, set_by=set_by_service(config)),
@@ -73,11 +73,13 @@ def serve_http(
                 port=config.port,
                 reuse_port=config.reuse_port,
                 listener=handoff.take_listener() if handoff else None,
-                keep_alive_grace=config.keep_alive_grace,
-                read_timeout=config.read_timeout,
-                write_timeout=config.write_timeout,
-                idle_timeout=config.idle_timeout,
-                gate=PreAdmission(ingress.http, priority),
+                limits=ServerLimits(
+                    keep_alive_grace=config.keep_alive_grace,
+                    read_timeout=config.read_timeout,
+                    write_timeout=config.write_timeout,
+                    idle_timeout=config.idle_timeout,
+                ),
+                admission_check=PreAdmission(ingress.http, priority),
             )
         )
     return app

@@ -43,13 +43,13 @@ class ServiceSettings(Settings):
     reuse_port: bool = False
     """Share the ports with other processes of this service; the kernel spreads the connections."""
     workers: PositiveInt = 1
-    """`serve`: processes behind the same ports, about one a core; SIGHUP exchanges them."""
+    """`serve`: processes behind the same ports, about one a core; SIGHUP replaces them."""
     request_timeout: Duration = 30.0
     """How long a request may take before it is answered with 504; a client may ask for less."""
     max_body: ByteSize = 1024 * 1024
     """The largest request body."""
     max_in_flight: PositiveInt = 1024
-    """The most requests at once, over both doors; what is beyond is refused with 503."""
+    """The most requests at once, HTTP and gRPC together; what is beyond is refused with 503."""
     shed_delay: Duration = 0.05
     """How long requests may wait on average before some are refused with 503; 0 for ever."""
     shutdown_timeout: Duration = 30.0
@@ -61,7 +61,7 @@ class ServiceSettings(Settings):
     admin_host: str = "127.0.0.1"
     """Address of the admin server; other than this machine's own it needs a token."""
     admin_token: TokenSecret | None = None
-    """The bearer token that the admin server asks for: 32 random bytes or more."""
+    """The bearer token that the admin server requires: 32 random bytes or more."""
     enable_metrics: bool = True
     """Measure requests, and serve /metrics on the admin port."""
     log_level: LogLevel = "info"
@@ -96,7 +96,7 @@ class HttpSettings(ServiceSettings):
     write_timeout: Duration = 30.0
     """From the end of a request's headers to the end of its response."""
     idle_timeout: Duration = 60.0
-    """How long a connection may rest between requests."""
+    """How long a connection may be idle between requests."""
     keep_alive_grace: Duration = 2.0
     """At shutdown: how long idle connections stay open, for requests on their way."""
     trusted_proxies: NetworkList = ()
@@ -111,7 +111,7 @@ class GrpcSettings(ServiceSettings):
     grpc_connection_age: Duration = 10.0
     """How long a gRPC connection lasts before its client makes another; 0s for ever."""
     grpc_reflection: bool = False
-    """Let gRPC tools ask for the protos; always on in `run`."""
+    """Let gRPC tools read the protos; always on in `run`."""
 
 
 class AuthSettings(ServiceSettings):
@@ -120,7 +120,7 @@ class AuthSettings(ServiceSettings):
     jwt_secret: TokenSecret | None = None
     """Signs and verifies tokens (HS256): 32 random bytes or more. `run` makes its own without."""
     jwt_secret_previous: TokenSecret | None = None
-    """The token secret before this one, while its tokens are still about."""
+    """The token secret before this one, while its tokens are still in use."""
     jwks_url: str | None = None
     """Where the public keys of foreign tokens are (JWKS): an https URL, or a file."""
     jwt_issuer: str | None = None
@@ -128,7 +128,7 @@ class AuthSettings(ServiceSettings):
     jwt_audience: str | None = None
     """The `aud` that tokens must have, if any."""
     token_expiry: Duration = 86400.0
-    """How long tokens made by `token` are good."""
+    """How long tokens made by `token` are valid."""
     rate_limit: NonNegativeInt = 1000
     """Requests a second for each caller, twice that at once; 0 for no limit."""
 
@@ -153,7 +153,7 @@ class PostgresSettings(ServiceSettings):
     max_db_conns: PositiveInt = 25
     """The most connections to PostgreSQL; several workers share them."""
     pg_port: Port | None = None
-    """`run`: let PostgreSQL clients in on this port of 127.0.0.1 too."""
+    """`run`: a port of 127.0.0.1 on which PostgreSQL clients can connect, too."""
 
     @classmethod
     def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:

@@ -26,7 +26,7 @@ from paceline.commands.prefork import SupervisorLink, WorkerHandoff
 from paceline.commands.settings import ServiceSettings
 from paceline.config import EffectiveSetting, format_duration
 from paceline.health import Health, HealthCheck
-from paceline.http import App, HttpServer
+from paceline.http import App, HttpServer, ServerLimits
 from paceline.lifecycle import Lifecycle, OnShutdown, Service
 from paceline.metrics import LoopLag, Metrics
 from paceline.resilience import LoadShedder
@@ -250,7 +250,7 @@ class Wiring:
             host=config.admin_host,
             port=config.admin_port,
             listener=handoff.take_admin() if handoff else None,
-            write_timeout=_PROFILE_TIMEOUT,
+            limits=ServerLimits(write_timeout=_PROFILE_TIMEOUT),
         )
         # Stopped in reverse: a profile that is being made ends before the server waits for it.
         for service in (server, LoopLag(self._metrics), tasks, profiler):

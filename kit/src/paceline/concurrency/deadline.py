@@ -325,7 +325,7 @@ class DeadlineScope(Deadline):
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a deadline needs a task that it can cancel")
-        self.task = task  # pyright: ignore[reportIncompatibleVariableOverride] - never None here
+        self.task: asyncio.Task[Any] | None = task
         self._cancelling = task.cancelling()
         self.when = self._timer.add(self, loop)
         outer = self._outer = _current.get()

@@ -1,10 +1,11 @@
-"""gRPC on grpcio's aio server: one application of typed methods, in this process, stopped by us.
+"""gRPC: one application of typed methods, served by grpcio's aio server in this process.
 
-``app`` is where to start: methods are declared with what they need, interceptors wrap them all
-alike, unary and streaming, ours and the health service's. Invariant: bytes are decoded, errors
-translated and answers encoded here, so a handler sees messages and raises ``paceline.errors``.
-Rejected: grpcio's own interceptors, a chain that is run anew for each call and knows neither the
-answer nor the error. Then read ``call``, ``status``, ``server``.
+Methods are declared with what they need, and interceptors wrap them all alike, unary and streaming,
+the service's own and the health service's. Invariant: bytes are decoded, errors translated and
+answers encoded here, so a handler receives messages and raises ``paceline.errors``.
+
+Example: ``app = RpcApp(*interceptors)``, ``app.add("my.v1.Things", {"Get": unary(handler.get)})``,
+``server = RpcServer(app, host="127.0.0.1", port=50051)``.
 """
 
 from typing import TYPE_CHECKING
@@ -13,28 +14,37 @@ from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paceline.grpc.app import RpcApp
-    from paceline.grpc.call import Call, Method
+    from paceline.grpc.call import Call, Endpoint, ErrorStatus, Interceptor, Method
     from paceline.grpc.fields import convert_field, convert_text, convert_uuid, unix_seconds
-    from paceline.grpc.health import PROBES, add_health
-    from paceline.grpc.methods import stream, unary
+    from paceline.grpc.health import HEALTH_METHODS, add_health
+    from paceline.grpc.methods import MethodHandler, exchange, stream, unary
     from paceline.grpc.reflection import add_reflection
-    from paceline.grpc.server import RpcServer
-    from paceline.grpc.streams import Ended
+    from paceline.grpc.server import RpcLimits, RpcServer
+    from paceline.grpc.status import STATUS, error_status_of
+    from paceline.grpc.streams import ShuttingDown
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
             "Call": "call",
-            "Ended": "streams",
+            "Endpoint": "call",
+            "ErrorStatus": "call",
+            "HEALTH_METHODS": "health",
+            "Interceptor": "call",
             "Method": "call",
-            "PROBES": "health",
+            "MethodHandler": "methods",
             "RpcApp": "app",
+            "RpcLimits": "server",
             "RpcServer": "server",
+            "STATUS": "status",
+            "ShuttingDown": "streams",
             "add_health": "health",
             "add_reflection": "reflection",
             "convert_field": "fields",
             "convert_text": "fields",
             "convert_uuid": "fields",
+            "error_status_of": "status",
+            "exchange": "methods",
             "stream": "methods",
             "unary": "methods",
             "unix_seconds": "fields",
@@ -43,17 +53,25 @@ else:
     )
 
 __all__ = [
-    "PROBES",
+    "HEALTH_METHODS",
+    "STATUS",
     "Call",
-    "Ended",
+    "Endpoint",
+    "ErrorStatus",
+    "Interceptor",
     "Method",
+    "MethodHandler",
     "RpcApp",
+    "RpcLimits",
     "RpcServer",
+    "ShuttingDown",
     "add_health",
     "add_reflection",
     "convert_field",
     "convert_text",
     "convert_uuid",
+    "error_status_of",
+    "exchange",
     "stream",
     "unary",
     "unix_seconds",

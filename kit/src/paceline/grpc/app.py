@@ -1,10 +1,10 @@
-"""The application: the methods of all services, wrapped once, in the form that grpcio asks for.
+"""The application: the methods of all services, wrapped once, in the form that grpcio needs.
 
 ``app = RpcApp(request_id(), access_log(log), recover(log), ...)``, then
 ``app.add("my.v1.Things", {"GetThing": unary(handler.get_thing, scopes=[READ]), ...})``: every
-method of the service must be there. Interceptors run in the order written, around every method
-there is and around what no service has, so an unknown method is logged and refused like any other.
-Building it does no I/O. What listens is ``server``; read ``methods`` for handlers.
+method of the service must have a handler. Interceptors run in the order written, around every
+method and around paths that no service has, so an unknown method is logged and refused like any
+other. Building an application does no I/O; `RpcServer` serves it.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from paceline.errors import Code, Error
 from paceline.grpc.call import Call, Context, Endpoint, Interceptor, Metadata, Method
-from paceline.grpc.methods import Handler, endpoint_of
-from paceline.grpc.status import DETAILS, STATUS, refusal_of
-from paceline.grpc.streams import Streams
+from paceline.grpc.methods import MethodHandler, endpoint_of
+from paceline.grpc.status import DETAILS, STATUS, error_status_of
+from paceline.grpc.streams import OpenStreams
 
-_MAX_PATH: Final = 200
+_MAX_LOGGED_PATH: Final = 200
 
 
 class AbortableContext(Context, Protocol):
-    """grpcio's context, also with what ends a call."""
+    """grpcio's context, with what ends a call."""
 
     async def abort(self, code: grpc.StatusCode, details: str, trailing_metadata: Any, /) -> Never:
         """Send the status and raise."""
@@ -38,12 +38,15 @@ class AbortableContext(Context, Protocol):
 
 
 class RpcApp(grpc.GenericRpcHandler):
-    """Services and their interceptors. Setting: ``max_streams`` that may be open at once."""
+    """Services and their interceptors, the outermost first.
+
+    Setting: ``max_streams`` that may be open at once; one more is RESOURCE_EXHAUSTED.
+    """
 
     def __init__(self, *interceptors: Interceptor, max_streams: int = 5_000) -> None:
         self.services: list[str] = []
-        self.streams: Streams = Streams(limit=max_streams)
-        self._interceptors = (*interceptors, self.streams.around)
+        self.streams = OpenStreams(limit=max_streams)
+        self._interceptors = (*interceptors, self.streams.intercept)
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._in_flight = 0
         self._idle = asyncio.Event()
@@ -55,11 +58,12 @@ class RpcApp(grpc.GenericRpcHandler):
         return self._in_flight
 
     def add(
-        self, service: str, handlers: Mapping[str, Handler], *, without: Collection[str] = ()
+        self, service: str, handlers: Mapping[str, MethodHandler], *, without: Collection[str] = ()
     ) -> None:
         """Add a service by its full name; the module of its messages must have been imported.
 
-        Errors: ValueError unless there is a handler for each of its methods but those ``without``.
+        ``without``: methods that stay unimplemented. Errors: ValueError unless ``handlers`` has
+        all the others.
         """
         descriptor: ServiceDescriptor = descriptor_pool.Default().FindServiceByName(service)
         if wrong := set(handlers) ^ (set(descriptor.methods_by_name) - set(without)):
@@ -72,18 +76,18 @@ class RpcApp(grpc.GenericRpcHandler):
         self.services.append(service)
 
     def service(self, handler_call_details: Any) -> "grpc.RpcMethodHandler[Any, Any]":
-        """What grpcio asks for each call: how to serve it."""
+        """Find the method of a call; grpcio's interface."""
         path: str = handler_call_details.method
         found = self._methods.get(path)
         if found is not None:
             return found
-        method = Method(path[:_MAX_PATH], public=True)
-        # In the form that reads nothing, for nobody knows how this client talks.
+        method = Method(path[:_MAX_LOGGED_PATH], public=True)
+        # As an exchange, which reads nothing: whether the client streams is not known.
         return self._served("exchange", method, self._unknown)
 
     def end_streams(self) -> None:
-        """Stop letting streams in and end those that are open."""
-        self.streams.end()
+        """Refuse new streams and end those that are open."""
+        self.streams.close()
 
     async def until_idle(self) -> None:
         """Wait until no call is being answered."""
@@ -98,16 +102,16 @@ class RpcApp(grpc.GenericRpcHandler):
         self._in_flight += 1
         try:
             reply = await endpoint(call)
-        except Exception as exc:  # noqa: BLE001 - grpcio would show its text to the caller
-            reply, call.refusal = None, refusal_of(exc)
+        except Exception as exc:  # noqa: BLE001 - grpcio would send its text to the client
+            reply, call.error = None, error_status_of(exc)
         finally:
             self._in_flight -= 1
             if not self._in_flight:
                 self._idle.set()
-        if call.refusal is not None:
-            refusal = call.refusal
-            trailing: Metadata = [*call.trailing, (DETAILS, refusal.details)]
-            await context.abort(STATUS[refusal.code], refusal.message, tuple(trailing))
+        if call.error is not None:
+            error = call.error
+            trailing: Metadata = [*call.trailing, (DETAILS, error.details)]
+            await context.abort(STATUS[error.code], error.message, tuple(trailing))
         if call.trailing:
             context.set_trailing_metadata(call.trailing)
         return reply
@@ -115,7 +119,7 @@ class RpcApp(grpc.GenericRpcHandler):
     def _served(
         self, kind: str, method: Method, endpoint: Endpoint
     ) -> "grpc.RpcMethodHandler[Any, Any]":
-        # grpcio tells by inspection what it is given: these must be coroutine functions.
+        # grpcio inspects what it is given: these must be coroutine functions.
         async def one(request: bytes, context: Any) -> bytes | None:
             return await self._run(endpoint, Call(method, request, context), context)
 

@@ -1,9 +1,9 @@
-"""One call, as interceptors and handlers see it, and what may be done with it.
+"""One call, as interceptors and handlers see it.
 
-Invariant: a call ends in one of three ways: `Endpoint` returns (the answer's bytes, or None after
-a stream), it raises, or ``recover`` has put a `Refusal` on it. grpcio's context is seen through
-`Context` only, so tests need no socket. Metadata is read when somebody asks; a name that comes
-twice keeps its last value, except that two tokens are none.
+Invariant: a call ends in one of three ways: its `Endpoint` returns (the answer's bytes, or None
+after a stream), it raises, or ``recover`` has set its ``error``. grpcio's context is used through
+`Context` only, so tests need no socket. Metadata is parsed on first use; a name that comes twice
+keeps its last value, except that two tokens are none.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,14 +13,18 @@ from urllib.parse import unquote
 
 from grpc import aio
 
-from paceline.errors import Code, Error, Unauthorized
+from paceline.edge import Caller, MissingToken
+from paceline.errors import Code, Error
 
 Metadata = list[tuple[str, str | bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method, as registered. ``streams``: it answers with a stream. ``public``: for anybody."""
+    """A method, as registered. ``streams``: it answers with a stream. ``public``: without a token.
+
+    ``path``: "/package.Service/Method". ``scopes``: those that its caller needs.
+    """
 
     path: str
     streams: bool = False
@@ -29,42 +33,23 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """How a call fails: a code, a text for the caller, and google.rpc details, encoded."""
+class ErrorStatus:
+    """How a call failed: a code, a text for the caller, and google.rpc details, encoded."""
 
     code: Code
     message: str
     details: bytes
 
 
-class Caller(Protocol):
-    """Whoever a token speaks for. ``expires_at``: seconds since the Unix epoch."""
-
-    @property
-    def subject(self) -> str:
-        """Who it is."""
-        ...
-
-    @property
-    def scopes(self) -> frozenset[str]:
-        """What the caller may do."""
-        ...
-
-    @property
-    def expires_at(self) -> float:
-        """Until when."""
-        ...
-
-
 class Context(Protocol):
-    """What is asked of grpcio's ``ServicerContext``."""
+    """The part of grpcio's ``ServicerContext`` that a call uses."""
 
     def invocation_metadata(self) -> Any:
         """Pairs of names, in lower case, and values."""
         ...
 
     def peer(self) -> str:
-        """The other side: "ipv4:127.0.0.1:1234"."""
+        """The client's address: "ipv4:127.0.0.1:1234"."""
         ...
 
     def time_remaining(self) -> float | None:
@@ -79,19 +64,20 @@ class Context(Protocol):
 class Call:
     """One call. ``request``: its bytes, or an iterator of them when the client streams.
 
-    ``trailing`` is metadata to send with the status; ``request_id`` is what logs and errors name.
+    ``trailing``: metadata to send with the status. ``error``: how the call failed, if ``recover``
+    has dealt with it.
     """
 
     __slots__ = (
         "_caller", "_context", "_metadata",
-        "method", "refusal", "request", "request_id", "trailing",
+        "error", "method", "request", "request_id", "trailing",
     )  # fmt: skip
 
     def __init__(self, method: Method, request: Any, context: Context) -> None:
-        self.method: Method = method
-        self.request: Any = request
-        self.request_id: str = ""
-        self.refusal: Refusal | None = None
+        self.method = method
+        self.request = request
+        self.request_id = ""
+        self.error: ErrorStatus | None = None
         self.trailing: Metadata = []
         self._context = context
         self._caller: Caller | None = None
@@ -99,7 +85,7 @@ class Call:
 
     @property
     def metadata(self) -> Mapping[str, str | bytes]:
-        """What came with the request; values of names that end in ``-bin`` are bytes."""
+        """The request's metadata; values of names that end in ``-bin`` are bytes."""
         if self._metadata is None:
             pairs = self._context.invocation_metadata() or ()
             found = self._metadata = dict(pairs)
@@ -109,9 +95,9 @@ class Call:
 
     @property
     def caller(self) -> Caller:
-        """Who calls. Errors: Unauthorized in a public method, where nobody was asked."""
+        """The verified caller. Errors: MissingToken in a public method, where none is verified."""
         if self._caller is None:
-            raise Unauthorized("this needs a bearer token")
+            raise MissingToken
         return self._caller
 
     @caller.setter
@@ -125,7 +111,7 @@ class Call:
 
     @property
     def client(self) -> str:
-        """The address of the other side, without its port."""
+        """The client's address, without its port."""
         family, _, rest = self._context.peer().partition(":")
         if family == "ipv6":
             return unquote(rest).rpartition(":")[0].strip("[]")
@@ -137,24 +123,24 @@ class Call:
 
     @property
     def outcome(self) -> Code:
-        """How it ended, for a call that came back."""
-        return Code.OK if self.refusal is None else self.refusal.code
+        """The code of a call whose endpoint has returned."""
+        return Code.OK if self.error is None else self.error.code
 
     @property
-    def cut_off(self) -> Code:
-        """How it ended, for a call that was cancelled: by its own deadline, or by its client."""
+    def cancelled_code(self) -> Code:
+        """The code of a call that was cancelled: by its client's deadline, or by its client."""
         return Code.DEADLINE_EXCEEDED if self.time_remaining() == 0 else Code.CANCELLED
 
     async def write(self, message: bytes) -> None:
         """Send a message of a stream; waits while the client does not read.
 
-        Errors: Error(CANCELLED) when the client is gone, if that is noticed before the call's
-        task is cancelled for it.
+        Errors: Error(CANCELLED) when the client has disconnected, if that is noticed before the
+        call's task is cancelled for it.
         """
         try:
             await self._context.write(message)
         except aio.BaseError as exc:
-            raise Error(Code.CANCELLED, "the client is gone") from exc
+            raise Error(Code.CANCELLED, "the client disconnected") from exc
 
 
 Endpoint = Callable[[Call], Awaitable[bytes | None]]

@@ -1,10 +1,10 @@
-"""The standard health service (grpc.health.v1), answered from the readiness that /ready tells.
+"""The standard health service (grpc.health.v1), with the same readiness as ``/ready``.
 
-The whole server ("") and each of its services are SERVING while every check passes and nothing
-drains; ``liveness`` is a name that is SERVING as long as the process answers, for a restart mends
-no database. `HealthHandler.watch` looks again at intervals. Rejected: grpcio-health-checking's
-servicer, which holds its lock while it writes, so one watcher that does not read blocks every
-change, also the drain's. Asked by orchestrators and by clients that balance load.
+The whole server ("") and each of its services are SERVING while every check passes and the process
+is not draining. The name ``liveness`` is SERVING as long as the process answers, because a restart
+mends no database. `HealthHandler.watch` polls. Rejected: grpcio-health-checking's servicer, which
+holds its lock while it writes, so that one watcher that does not read blocks every change,
+including the drain's.
 """
 
 import asyncio
@@ -21,21 +21,22 @@ from paceline.health import Health
 
 SERVICE: Final = "grpc.health.v1.Health"
 LIVENESS: Final = "liveness"
-PROBES: Final = (f"/{SERVICE}/Check", f"/{SERVICE}/Watch")
+HEALTH_METHODS: Final = (f"/{SERVICE}/Check", f"/{SERVICE}/Watch")
+"""The paths of the probes' methods: for `interceptors.access_log` and the like."""
 
 
 def add_health(app: RpcApp, health: Health, *, interval: float = 0.25) -> None:
-    """Add the service, open to everybody. ``interval``: seconds between two looks of a watcher."""
+    """Add the service, without a token. ``interval``: seconds between two polls of a watcher."""
     handler = HealthHandler(health, lambda: app.services, interval=interval)
     methods = {
         "Check": unary(handler.check, public=True),
         "Watch": stream(handler.watch, public=True),
     }
-    app.add(SERVICE, methods, without=["List"])  # young, and not in every grpcio
+    app.add(SERVICE, methods, without=["List"])  # new, and not in every grpcio
 
 
 class HealthHandler:
-    """The health methods. ``services`` tells the names there are, besides "" and ``liveness``."""
+    """The health methods. ``services``: the known names, besides "" and ``liveness``."""
 
     def __init__(
         self, health: Health, services: Callable[[], list[str]], *, interval: float
@@ -57,11 +58,11 @@ class HealthHandler:
     ) -> AsyncGenerator[pb.HealthCheckResponse, None]:
         """The state of one service, now and whenever it changes."""
         del call
-        told: int | None = None
+        sent: int | None = None
         while True:
             status = await self._status(request.service)
-            if status != told:
-                told = status
+            if status != sent:
+                sent = status
                 yield pb.HealthCheckResponse(status=status)
             await asyncio.sleep(self._interval)
 

@@ -1,9 +1,9 @@
-"""Methods as values: a typed handler, how it talks, and what its caller needs.
+"""Methods as values: a typed handler, its kind, and what its caller needs.
 
 ``unary(self.get_record, scopes=[READ])``: one message in, one out. ``stream``: one in, many out,
-as an async generator. ``exchange``: many in, many out. `endpoint_of` makes bytes of it: what does
-not decode is INVALID_ARGUMENT, and a message of a stream is not asked for before the client took
-the one before, so a slow client holds its generator back. Registered by ``app``.
+as an async generator. ``exchange``: many in, many out. A request that does not decode is
+INVALID_ARGUMENT. A stream's next message is not produced before the client has taken the previous
+one, so a slow client holds its generator back.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -22,7 +22,7 @@ from paceline.trace import span
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
 Kind = Literal["unary", "stream", "exchange"]
-_SHAPES: Final[dict[Kind, tuple[bool, bool]]] = {
+_STREAMING: Final[dict[Kind, tuple[bool, bool]]] = {
     "unary": (False, False),
     "stream": (False, True),
     "exchange": (True, True),
@@ -30,8 +30,8 @@ _SHAPES: Final[dict[Kind, tuple[bool, bool]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Handler:
-    """A handler and its declaration."""
+class MethodHandler:
+    """A handler and its declaration; made by `unary`, `stream` and `exchange`."""
 
     kind: Kind
     run: Callable[[Any, Call], Any]
@@ -41,9 +41,9 @@ class Handler:
 
 def unary(
     run: Callable[[Q, Call], Awaitable[R]], *, scopes: Sequence[str] = (), public: bool = False
-) -> Handler:
-    """One message in, one out. ``public``: for anybody, without a token."""
-    return Handler("unary", run, frozenset(scopes), public)
+) -> MethodHandler:
+    """One message in, one out. ``scopes``: its caller needs; ``public``: it needs no token."""
+    return MethodHandler("unary", run, frozenset(scopes), public)
 
 
 def stream(
@@ -51,9 +51,9 @@ def stream(
     *,
     scopes: Sequence[str] = (),
     public: bool = False,
-) -> Handler:
-    """One message in, many out. ``public``: for anybody, without a token."""
-    return Handler("stream", run, frozenset(scopes), public)
+) -> MethodHandler:
+    """One message in, many out. ``scopes``: its caller needs; ``public``: it needs no token."""
+    return MethodHandler("stream", run, frozenset(scopes), public)
 
 
 def exchange(
@@ -61,14 +61,14 @@ def exchange(
     *,
     scopes: Sequence[str] = (),
     public: bool = False,
-) -> Handler:
-    """Many messages in, many out. ``public``: for anybody, without a token."""
-    return Handler("exchange", run, frozenset(scopes), public)
+) -> MethodHandler:
+    """Many messages in, many out. ``scopes``: its caller needs; ``public``: it needs no token."""
+    return MethodHandler("exchange", run, frozenset(scopes), public)
 
 
-def endpoint_of(handler: Handler, descriptor: MethodDescriptor) -> Endpoint:
-    """The handler on bytes. Errors: ValueError when it talks otherwise than the proto says."""
-    if (descriptor.client_streaming, descriptor.server_streaming) != _SHAPES[handler.kind]:
+def endpoint_of(handler: MethodHandler, descriptor: MethodDescriptor) -> Endpoint:
+    """The handler on bytes. Errors: ValueError when its kind is not the proto's."""
+    if (descriptor.client_streaming, descriptor.server_streaming) != _STREAMING[handler.kind]:
         raise ValueError(f"{descriptor.full_name} is not {handler.kind}")
     parse = _parser_of(descriptor)
     if handler.kind == "unary":
@@ -109,12 +109,12 @@ _Parse = Callable[[bytes], Message]
 
 def _parser_of(descriptor: MethodDescriptor) -> _Parse:
     kind = GetMessageClass(descriptor.input_type)
-    refused = f"the request is not a {kind.DESCRIPTOR.full_name}"
+    message = f"the request is not a {kind.DESCRIPTOR.full_name}"
 
     def parse(raw: bytes) -> Message:
         try:
             return kind.FromString(raw)
         except DecodeError as exc:
-            raise Error(Code.INVALID_ARGUMENT, refused) from exc
+            raise Error(Code.INVALID_ARGUMENT, message) from exc
 
     return parse

@@ -1,8 +1,8 @@
-"""Server reflection: tools such as grpcurl ask the server for its protos.
+"""Server reflection: tools such as grpcurl read the protos from the server.
 
-Open to everybody and for development: it tells the whole API, so a setting turns it on. What is
-told comes from grpcio-reflection; it goes through the same interceptors as every method. Version
-v1alpha, which every tool still speaks. Add it last: it tells the services there are.
+Without a token and for development: it shows the whole API, so a service turns it on by a setting.
+The answers are grpcio-reflection's; they pass the same interceptors as every method. Version
+v1alpha, which every tool still supports.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -16,20 +16,22 @@ from paceline.grpc.call import Call
 from paceline.grpc.methods import exchange
 
 SERVICE: Final = "grpc.reflection.v1alpha.ServerReflection"
-_Ask = Callable[
+_Answer = Callable[
     [AsyncIterator[pb.ServerReflectionRequest], Call], AsyncIterator[pb.ServerReflectionResponse]
 ]
 
 
 def add_reflection(app: RpcApp) -> None:
-    """Add the service."""
+    """Add the service; call it last: it shows the services that ``app`` has."""
     # An async generator, whatever its stubs say.
-    ask = cast("_Ask", aio.ReflectionServicer([*app.services, SERVICE]).ServerReflectionInfo)
+    answers_of = cast(
+        "_Answer", aio.ReflectionServicer([*app.services, SERVICE]).ServerReflectionInfo
+    )
 
     async def info(
         requests: AsyncIterator[pb.ServerReflectionRequest], call: Call
     ) -> AsyncGenerator[pb.ServerReflectionResponse, None]:
-        async for answer in ask(requests, call):
+        async for answer in answers_of(requests, call):
             yield answer
 
     app.add(SERVICE, {"ServerReflectionInfo": exchange(info, public=True)})

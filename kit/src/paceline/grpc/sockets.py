@@ -1,11 +1,11 @@
-"""Closing a listening port that others share (SO_REUSEPORT), and no connection with it.
+"""Closing a listening port that other processes share (SO_REUSEPORT) without losing a connection.
 
-The kernel deals new connections out among the sockets of such a port, and resets what waits in a
-socket's queue when it is closed. So first the socket gets a filter that drops what opens a
-connection: that client asks again a second later and is dealt to another socket. What had begun is
-accepted meanwhile; then the socket is closed. grpcio, which can neither take a socket nor close one
-while it serves, is left a descriptor on which nothing ever comes. Rejected:
-``net.ipv4.tcp_migrate_req``, which only an administrator can set. Linux only. Used by ``server``.
+The kernel distributes new connections over the sockets of such a port, and resets those in a
+socket's queue when it is closed. So the socket first gets a filter that drops SYN packets: such a
+client retries a second later and is given to another socket. Connections that had begun are
+accepted meanwhile; then the socket is closed. grpcio can neither take a socket nor close one while
+it serves, so its descriptor is replaced by a socket on which nothing ever arrives. Rejected:
+``net.ipv4.tcp_migrate_req``, which only an administrator can set. Linux only.
 """
 
 import ctypes
@@ -31,31 +31,31 @@ _PROGRAM: Final = (
 )
 
 
-def refuse_new(port: int) -> bool:
-    """Let this process's listening sockets on ``port`` drop whoever is new; False if impossible."""
+def drop_new_connections(port: int) -> bool:
+    """Drop new connections at this process's listening sockets on ``port``; False if impossible."""
     code = b"".join(struct.pack("=HBBI", *step) for step in _PROGRAM)
     memory = ctypes.create_string_buffer(code, len(code))
     program = struct.pack("@HP", len(_PROGRAM), ctypes.addressof(memory))
     found = False
     for _, opened in _sockets(port):
         if _listens(opened):
-            with suppress(OSError):  # the sandbox forbids it
+            with suppress(OSError):  # a sandbox may forbid it
                 opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
                 found = True
     return found
 
 
 def close_listeners(port: int) -> None:
-    """Close this process's listening sockets on ``port`` behind the back of whoever has them.
+    """Close this process's listening sockets on ``port``, whoever owns them.
 
-    Their descriptors stay valid, on a socket that nobody knows, until their owner closes them.
+    Their descriptors stay valid, on a socket that nobody can reach, until their owner closes them.
     """
     handles = [handle for handle, opened in _sockets(port) if _listens(opened)]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as silent:
-        silent.bind("")  # a name of the kernel's choice
-        silent.listen(1)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as unreachable:
+        unreachable.bind("")  # a name that the kernel chooses
+        unreachable.listen(1)
         for handle in handles:
-            os.dup2(silent.fileno(), handle, inheritable=False)
+            os.dup2(unreachable.fileno(), handle, inheritable=False)
 
 
 def count_connections(port: int) -> int:
@@ -64,7 +64,7 @@ def count_connections(port: int) -> int:
 
 
 def _sockets(port: int) -> Iterator[tuple[int, socket.socket]]:
-    """Each descriptor of a socket on a local port, and a second one until the next is asked for."""
+    """Each descriptor of a socket on a local port, with a duplicate that lives for one step."""
     if sys.platform != "linux":
         return
     for entry in [*Path("/proc/self/fd").iterdir()]:

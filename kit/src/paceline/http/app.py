@@ -2,9 +2,9 @@
 
 ``app = App(request_id(), real_ip(...), ...)``, ``api = app.group("/api/v1", authenticate(...))``,
 ``api.get("/records/{id}", handler.get)``. Middleware runs in the order written; a group's runs
-after the route was found and inside the application's. HEAD, OPTIONS, 404 and 405 are answered
-here, and every `Error` that leaves a route becomes a problem (``problem``). Building the app does
-no I/O; what must start and stop is the lifespan's, given by the caller. Next: ``endpoint``.
+after routing and inside the application's. HEAD, OPTIONS, 404 and 405 are answered here, and every
+`Error` that leaves a route becomes a problem. Building the app does no I/O; what must start and
+stop is in the caller's ``lifespan``.
 """
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ DEFAULT_MAX_BODY: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation, as registered: what ``openapi`` describes."""
+    """One operation, as registered."""
 
     method: str
     pattern: str
@@ -39,7 +39,7 @@ class Route:
 
 
 class RouteOptions(TypedDict, total=False):
-    """``status`` of a success; ``scopes`` the caller needs; ``errors`` the handler may raise."""
+    """``status``: of a success. ``scopes``: the caller needs. ``errors``: the handler may raise."""
 
     status: int
     scopes: Sequence[str]
@@ -52,7 +52,16 @@ async def _nothing() -> AsyncGenerator[None, None]:
 
 
 class App:
-    """An ASGI application. Settings: ``max_body`` in bytes; ``statuses`` for own error types."""
+    """An ASGI application; ``middleware`` in order, the outermost first.
+
+    Settings: ``max_body`` in bytes (413 beyond); ``statuses``: HTTP statuses of the service's own
+    error types; ``lifespan``: what an ASGI server enters at its start and leaves at its stop.
+
+    Example::
+
+        app = App(request_id(), recover(log))
+        app.group("/api").get("/things/{id}", get_thing, scopes=["things:read"])
+    """
 
     def __init__(
         self,
@@ -98,7 +107,7 @@ class App:
                     await target(scope, receive, send)
         except Error as exc:
             if is_server_error(exc, self.statuses):
-                raise  # the recover middleware logs it and answers
+                raise  # for the recover middleware, which logs it and answers
             await send_problem(scope, send, exc, self.statuses)
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
@@ -116,7 +125,7 @@ class App:
 
 
 class RouteGroup:
-    """Routes that share a prefix and middleware."""
+    """Routes that share a prefix and middleware; made by `App.group`."""
 
     def __init__(self, app: App, prefix: str, middleware: Sequence[Middleware]) -> None:
         self._app = app
@@ -130,7 +139,7 @@ class RouteGroup:
     def route(
         self, method: str, path: str, handler: Handler, **options: Unpack[RouteOptions]
     ) -> None:
-        """Register a typed handler. Errors: TypeError or ValueError if it could never be served."""
+        """Register a typed handler. Errors: TypeError or ValueError if it cannot be served."""
         pattern = self._prefix + path
         names = names_in(pattern)
         route = Route(

@@ -1,13 +1,13 @@
-"""The ASGI vocabulary of this room: types, and one dictionary of headers a request.
+"""ASGI's types, the keys that this room adds to a scope, and one dictionary of headers a request.
 
-ASGI hands headers over as a list of byte pairs. Several parts of a request look some up, so the
-list is turned into a dictionary once and kept in the scope; where a header came twice, the last
-one counts, except for those in which a second one means an attack or a list: they use
-`header_list`. Everything in ``paceline.http`` and any middleware stands on these types.
+ASGI passes headers as a list of byte pairs. Several parts of a request look some up, so the list
+becomes a dictionary once, which is kept in the scope. Where a header came twice, the last one
+counts, except for headers of which a second one is an attack or continues a list: those are read
+with `header_list`.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -17,9 +17,18 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Middleware: TypeAlias = Callable[[ASGIApp], ASGIApp]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
-_HEADERS = "paceline.headers"
-_ROUTE = "paceline.route"
-_METHODS = frozenset(
+REQUEST_ID: Final = "paceline.request_id"
+PRINCIPAL: Final = "paceline.principal"
+"""The verified caller (`paceline.edge.Caller`), against which routes check their scopes."""
+PERMIT: Final = "paceline.permit"
+"""The request's `paceline.resilience.Permit`, which a stream gives back when it begins."""
+LIFT_DEADLINE: Final = "paceline.lift_deadline"
+"""A function that ends the request's deadline early, for a stream that has begun."""
+STREAMING: Final = "paceline.streaming"
+"""In the start of a response that may last: the server then bounds silence, not duration."""
+_HEADERS: Final = "paceline.headers"
+_ROUTE: Final = "paceline.route"
+_METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 )
 
@@ -30,7 +39,7 @@ class _Route(NamedTuple):
 
 
 def at_route(pattern: str, scopes: frozenset[str], app: ASGIApp) -> ASGIApp:
-    """Let ``app`` be known, from when it is called, as what ``pattern`` leads to."""
+    """``app``, whose requests have matched ``pattern``; see `route_of` and `needed_scopes`."""
     route = _Route(pattern, scopes)
 
     def routed(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -41,19 +50,19 @@ def at_route(pattern: str, scopes: frozenset[str], app: ASGIApp) -> ASGIApp:
 
 
 def route_of(scope: Scope) -> str | None:
-    """The pattern that the request met ("/records/{id}"), for names and labels; None: no route."""
+    """The pattern that the request matched ("/records/{id}"), for names and labels; None: none."""
     route: _Route | None = scope.get(_ROUTE)
     return None if route is None else route.pattern
 
 
 def needed_scopes(scope: Scope) -> frozenset[str]:
-    """What the caller must be allowed for the route that the request met; nothing for none."""
+    """The scopes that the matched route needs; empty when no route matched."""
     route: _Route | None = scope.get(_ROUTE)
     return frozenset() if route is None else route.scopes
 
 
 def known_method(method: str) -> str:
-    """The method, for names and labels; "_OTHER" for one that nobody knows, as in OpenTelemetry."""
+    """The method, for names and labels; "_OTHER" for an unknown one, as in OpenTelemetry."""
     return method if method in _METHODS else "_OTHER"
 
 

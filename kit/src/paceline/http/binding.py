@@ -1,37 +1,47 @@
-"""How a handler's arguments are made: markers in its signature, compiled to extractors once.
+"""A handler's arguments: markers in its signature, compiled to extractors once.
 
 ``async def get(self, id: Path[UUID], params: Query[ListParams], if_match: Header[str | None],
-body: Body[NewRecord], who: Provided[Principal])``: each parameter says where it comes from, and
-the type says what it must be. A signature that cannot be served fails when the route is added,
-never on a request. Path, query and header values are text, so they are converted leniently
-("10" is an int); bodies are strict. ``endpoint`` calls the extractors; ``openapi`` reads the
-same `Parameter` list, so the document cannot drift from the code.
+body: Body[NewRecord], principal: Provided[Principal])``: each parameter states where it comes from,
+and its type what it must be. A signature that cannot be served fails when the route is added, never
+on a request. Path, query and header values are text, so they are converted leniently ("10" is an
+int); bodies are strict. The OpenAPI document is made from the same `Parameter` list, so it cannot
+drift from the code.
 """
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    TypeAlias,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from paceline.errors import Unauthorized
 from paceline.http.asgi import Scope, header_list, headers_of
-from paceline.http.problem import FieldError, Invalid
+from paceline.http.problem import FieldError, InvalidRequest
 
 T = TypeVar("T")
 Handler: TypeAlias = Callable[..., Awaitable[object]]
 Extractor: TypeAlias = Callable[[Scope], object]
 
-PATH_VALUES = "paceline.path"
-PROVIDED = "paceline.provided"
-_MAX_QUERY_FIELDS = 100
+PATH_VALUES: Final = "paceline.path"
+PROVIDED: Final = "paceline.provided"
+_MAX_QUERY_FIELDS: Final = 100
 
 
-class Place(Enum):
-    """Where an argument comes from; the values are OpenAPI's words."""
+class ParameterLocation(Enum):
+    """Where an argument comes from; the values are OpenAPI's."""
 
     PATH = "path"
     QUERY = "query"
@@ -40,19 +50,19 @@ class Place(Enum):
     PROVIDED = "provided"
 
 
-Path: TypeAlias = Annotated[T, Place.PATH]
-Query: TypeAlias = Annotated[T, Place.QUERY]
-Header: TypeAlias = Annotated[T, Place.HEADER]
-Body: TypeAlias = Annotated[T, Place.BODY]
-Provided: TypeAlias = Annotated[T, Place.PROVIDED]
+Path: TypeAlias = Annotated[T, ParameterLocation.PATH]
+Query: TypeAlias = Annotated[T, ParameterLocation.QUERY]
+Header: TypeAlias = Annotated[T, ParameterLocation.HEADER]
+Body: TypeAlias = Annotated[T, ParameterLocation.BODY]
+Provided: TypeAlias = Annotated[T, ParameterLocation.PROVIDED]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a handler: its name, its place, its type without the marker."""
+    """One parameter of a handler: its name, its location, its type without the marker."""
 
     name: str
-    place: Place
+    location: ParameterLocation
     type: Any
     default: object = msgspec.NODEFAULT
 
@@ -72,11 +82,11 @@ class Signature:
     @property
     def body(self) -> Parameter | None:
         """The parameter made from the request body, if any."""
-        return next((p for p in self.parameters if p.place is Place.BODY), None)
+        return next((p for p in self.parameters if p.location is ParameterLocation.BODY), None)
 
 
 def provide(scope: Scope, value: object) -> None:
-    """Hand ``value`` to handlers that ask for ``Provided[type(value)]``; for middleware."""
+    """Pass ``value`` to handlers with a ``Provided[type(value)]`` parameter; for middleware."""
     scope.setdefault(PROVIDED, {})[type(value)] = value
 
 
@@ -88,27 +98,31 @@ def signature_of(handler: Handler, path_names: Sequence[str]) -> Signature:
     parameters = tuple(
         _parameter(handler, p, hints) for p in inspect.signature(handler).parameters.values()
     )
-    asked = {p.name for p in parameters if p.place is Place.PATH}
-    if asked != set(path_names):
-        expected, got = sorted(path_names), sorted(asked)
+    named = {p.name for p in parameters if p.location is ParameterLocation.PATH}
+    if named != set(path_names):
+        expected, got = sorted(path_names), sorted(named)
         raise TypeError(f"{_name(handler)}: the path has {expected}, the handler takes {got}")
-    if sum(p.place is Place.BODY for p in parameters) > 1:
+    if sum(p.location is ParameterLocation.BODY for p in parameters) > 1:
         raise TypeError(f"{_name(handler)}: there is only one body")
     return Signature(parameters, hints.get("return"))
 
 
 def _parameter(handler: Handler, p: inspect.Parameter, hints: dict[str, Any]) -> Parameter:
     hint = hints.get(p.name)
-    markers = [m for m in get_args(hint)[1:] if isinstance(m, Place)] if _annotated(hint) else []
+    markers = (
+        [m for m in get_args(hint)[1:] if isinstance(m, ParameterLocation)]
+        if _annotated(hint)
+        else []
+    )
     if len(markers) != 1:
         raise TypeError(
             f"{_name(handler)}: parameter {p.name} needs exactly one of "
             "Path[...], Query[...], Header[...], Body[...], Provided[...]"
         )
     inner, *metadata = get_args(hint)
-    rest = tuple(m for m in metadata if not isinstance(m, Place))
+    rest = tuple(m for m in metadata if not isinstance(m, ParameterLocation))
     kind = Annotated[(inner, *rest)] if rest else inner
-    if markers[0] is not Place.PROVIDED:
+    if markers[0] is not ParameterLocation.PROVIDED:
         msgspec.json.Decoder(kind)  # refuses a type that could not be decoded
     default = msgspec.NODEFAULT if p.default is inspect.Parameter.empty else p.default
     return Parameter(p.name, markers[0], kind, default)
@@ -124,16 +138,16 @@ def _name(handler: Handler) -> str:
 
 def extractor_of(parameter: Parameter, path_names: Sequence[str]) -> Extractor:
     """The function that makes one argument (not the body) from a request's scope."""
-    match parameter.place:
-        case Place.PATH:
+    match parameter.location:
+        case ParameterLocation.PATH:
             return _path(parameter, path_names.index(parameter.name))
-        case Place.QUERY:
+        case ParameterLocation.QUERY:
             return _query(parameter)
-        case Place.HEADER:
+        case ParameterLocation.HEADER:
             return _header(parameter)
-        case Place.PROVIDED:
+        case ParameterLocation.PROVIDED:
             return _provided(parameter)
-        case Place.BODY:
+        case ParameterLocation.BODY:
             raise ValueError("the body is not extracted from the scope")
 
 
@@ -145,7 +159,7 @@ def _path(parameter: Parameter, position: int) -> Extractor:
         try:
             return convert(scope[PATH_VALUES][position], kind, strict=False)
         except msgspec.ValidationError as exc:
-            raise _invalid(exc, name, Place.PATH) from exc
+            raise _invalid(exc, name, ParameterLocation.PATH) from exc
 
     return extract
 
@@ -160,12 +174,12 @@ def _header(parameter: Parameter) -> Extractor:
         if name not in headers_of(scope):
             if optional:
                 return absent
-            raise Invalid([FieldError("required", parameter=f"header {label}")])
+            raise InvalidRequest([FieldError("required", parameter=f"header {label}")])
         text = b", ".join(header_list(scope, name)).decode("latin-1")
         try:
             return msgspec.convert(text, kind, strict=False)
         except msgspec.ValidationError as exc:
-            raise _invalid(exc, label, Place.HEADER) from exc
+            raise _invalid(exc, label, ParameterLocation.HEADER) from exc
 
     return extract
 
@@ -177,7 +191,7 @@ def _provided(parameter: Parameter) -> Extractor:
         try:
             return scope[PROVIDED][kind]
         except KeyError as exc:
-            # No middleware vouched for the caller: the route fails closed.
+            # No middleware provided it, so nobody is authenticated: the route fails closed.
             raise Unauthorized from exc
 
     return extract
@@ -194,7 +208,7 @@ def _query(parameter: Parameter) -> Extractor:
             return msgspec.convert(values, parameter.type, strict=False)
         except msgspec.ValidationError as exc:
             errors = struct_errors(values, parameter.type, exc, strict=False)
-            raise Invalid([_as_parameter(e) for e in errors]) from exc
+            raise InvalidRequest([_as_parameter(e) for e in errors]) from exc
 
     return extract
 
@@ -214,7 +228,7 @@ def _query_values(raw: bytes, known: set[str], lists: set[str]) -> dict[str, obj
             max_num_fields=_MAX_QUERY_FIELDS,
         )
     except ValueError as exc:
-        raise Invalid([FieldError("not a valid query string", parameter="query")]) from exc
+        raise InvalidRequest([FieldError("not a valid query string", parameter="query")]) from exc
     values: dict[str, Any] = {}
     errors: list[FieldError] = []
     for name, value in pairs:
@@ -227,14 +241,14 @@ def _query_values(raw: bytes, known: set[str], lists: set[str]) -> dict[str, obj
         else:
             values[name] = value
     if errors:
-        raise Invalid(errors)
+        raise InvalidRequest(errors)
     return values
 
 
 def struct_errors(
     values: object, kind: Any, first: msgspec.ValidationError, *, strict: bool
 ) -> list[FieldError]:
-    """Every wrong field of a struct, not just the first: only ever called when one is wrong."""
+    """Every wrong field of a struct, not just the first; for when msgspec has refused one."""
     if not isinstance(values, dict) or not _is_struct(kind):
         return [_field_error(first)]
     given = cast(dict[str, object], values)
@@ -280,5 +294,9 @@ def _as_parameter(error: FieldError) -> FieldError:
     return FieldError(error.detail, parameter=f"query {name}")
 
 
-def _invalid(exc: msgspec.ValidationError, name: str, place: Place) -> Invalid:
-    return Invalid([FieldError(_field_error(exc).detail, parameter=f"{place.value} {name}")])
+def _invalid(
+    exc: msgspec.ValidationError, name: str, location: ParameterLocation
+) -> InvalidRequest:
+    return InvalidRequest(
+        [FieldError(_field_error(exc).detail, parameter=f"{location.value} {name}")]
+    )

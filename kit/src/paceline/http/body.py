@@ -1,10 +1,9 @@
 """Reading a JSON body: bounded, decoded once, refused with a reason.
 
-A body is judged in this order: too large (413), not JSON (400: malformed, not UTF-8, a key given
-twice, nested too deeply), not what the handler asked for (422, each wrong field with its JSON
-pointer). msgspec keeps the last of two equal keys in silence, and two readers of one document
-who disagree are an attack, so equal keys are refused here (RFC 8259 calls them unpredictable).
-Called by ``endpoint``; the types come from ``binding``.
+The checks, in order: too large (413), not JSON (400: malformed, not UTF-8, a key given twice,
+nested too deeply), not of the handler's type (422, each wrong field with its JSON pointer). msgspec
+silently keeps the last of two equal keys. Two parsers that read one document differently can be
+exploited, so equal keys are refused here (RFC 8259 calls them unpredictable).
 """
 
 import asyncio
@@ -18,7 +17,7 @@ import msgspec
 from paceline.concurrency import name_timeout
 from paceline.http.asgi import Message, Receive, Scope, headers_of
 from paceline.http.binding import struct_errors
-from paceline.http.problem import ClientDisconnected, HttpError, Invalid
+from paceline.http.problem import ClientDisconnected, HttpError, InvalidRequest
 
 _BACKSLASH: Final = 0x5C
 _COLON: Final = 0x3A
@@ -29,11 +28,11 @@ def body_reader(kind: Any, max_bytes: int) -> Callable[[Scope, Receive], Awaitab
     decode = msgspec.json.Decoder(kind).decode
 
     async def read(scope: Scope, receive: Receive) -> Any:
-        raw = await read_bytes(scope, receive, max_bytes)
+        raw = await read_body(scope, receive, max_bytes)
         try:
             value = decode(raw)
         except msgspec.ValidationError as exc:
-            raise Invalid(struct_errors(_parse(raw), kind, exc, strict=True)) from exc
+            raise InvalidRequest(struct_errors(_parse(raw), kind, exc, strict=True)) from exc
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise _malformed(exc) from exc
         check_distinct_keys(raw)
@@ -42,7 +41,7 @@ def body_reader(kind: Any, max_bytes: int) -> Callable[[Scope, Receive], Awaitab
     return read
 
 
-async def read_bytes(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     """The whole body. Errors: HttpError(413), ClientDisconnected."""
     declared = headers_of(scope).get(b"content-length", b"0")
     if not declared.isdigit() or int(declared) > max_bytes:
@@ -74,12 +73,12 @@ async def _received(receive: Receive) -> Message:
 
 
 def check_distinct_keys(raw: bytes) -> None:
-    """Errors: HttpError(400) when an object of this well-formed JSON has a key twice.
+    """Refuse well-formed JSON that has a key twice in one object. Errors: HttpError(400).
 
     Without escapes, quotes enclose strings and nothing else: cut there, every second piece is a
-    string, and it is a key if the piece after it has a colon. Keys that are all different anywhere
-    in the document need no closer look; with escapes, or with one key in two places, the document
-    is read again, object by object.
+    string, and it is a key if the piece after it has a colon. If all keys of
+    the document differ there is nothing to refuse; with escapes, or with one key in two places, the
+    document is parsed again, object by object.
     """
     if _BACKSLASH not in raw:
         pieces = raw.split(b'"')
@@ -102,7 +101,7 @@ def _distinct(pairs: list[tuple[str, object]]) -> None:
 
 
 def _parse(raw: bytes) -> object:
-    """The whole document, which the typed decoder left at the first wrong value."""
+    """The whole document: the typed decoder stopped at the first wrong value."""
     try:
         value: object = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:

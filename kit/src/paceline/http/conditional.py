@@ -1,9 +1,9 @@
 """Entity tags from versions, and what ``If-Match`` says about them (RFC 9110, sections 8.8, 13.1).
 
-A thing with a version number has the strong tag ``"<version>"``. `expected_versions` turns
-``If-Match`` back into the versions that the caller accepts: a tag that we never gave out, or a
-weak one (strong comparison is required here), matches nothing, so it ends in 412 and never in a
-lost update. Used by handlers that replace or delete.
+A resource with a version number has the strong tag ``"<version>"``. `expected_versions` turns
+``If-Match`` back into the versions that the caller accepts: a tag that this service never issued,
+or a weak one (strong comparison is required here), matches nothing, so it ends in 412 and never in
+a lost update.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
-from paceline.http.problem import FieldError, Invalid
+from paceline.http.problem import FieldError, InvalidRequest
 
 IfMatch: TypeAlias = Annotated[
     str,
@@ -20,7 +20,7 @@ IfMatch: TypeAlias = Annotated[
         description="the entity tags of the versions to be changed, or *",
     ),
 ]
-"""What ``If-Match`` may look like: for ``Header[IfMatch | None]``."""
+"""The type of an ``If-Match`` parameter: ``Header[IfMatch | None]``."""
 
 _TAG: Final = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
@@ -34,7 +34,7 @@ def entity_tag(version: int) -> bytes:
 def expected_versions(if_match: str | None) -> frozenset[int] | None:
     """The versions that ``If-Match`` names; None if any will do (no header, or ``*``).
 
-    Errors: Invalid for what is not a list of entity tags.
+    Errors: InvalidRequest for what is not a list of entity tags.
     """
     if if_match is None or if_match.strip() == "*":
         return None
@@ -43,7 +43,9 @@ def expected_versions(if_match: str | None) -> frozenset[int] | None:
     while position < len(if_match) or not position:
         tag = _TAG.match(if_match, position)
         if tag is None:
-            raise Invalid([FieldError('expected * or "<etag>"', parameter="header if-match")])
+            raise InvalidRequest(
+                [FieldError('expected * or "<etag>"', parameter="header if-match")]
+            )
         weak, text = tag.groups()
         if not weak and _VERSION.fullmatch(text):
             versions.add(int(text))

@@ -1,8 +1,8 @@
-"""``/openapi.json`` and ``/docs``: the document, and a page to read and try it.
+"""``/openapi.json`` and ``/docs``: the OpenAPI document, and a page to read it and try it.
 
-The page is one self-contained file (``docs.html``): no network, no framework, nothing to update;
-its content security policy forbids it to talk to anybody but this service. Both answers are made
-once, at start-up. Call `add_docs` last, when every route is there.
+The page is one self-contained file (``docs.html``): no network, no framework, nothing to update.
+Its content security policy allows requests to this service only. Both answers are made once, when
+`add_docs` is called.
 """
 
 from importlib.resources import files
@@ -12,7 +12,7 @@ import msgspec
 
 from paceline.http.app import App
 from paceline.http.asgi import ASGIApp, Receive, Scope, Send
-from paceline.http.openapi import document
+from paceline.http.openapi import openapi_document
 
 _POLICY: Final = (
     b"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -21,8 +21,8 @@ _POLICY: Final = (
 
 
 def add_docs(app: App, *, title: str, version: str, description: str = "") -> None:
-    """Serve the OpenAPI document of ``app``'s routes, and the page that shows it."""
-    spec = document(app, title=title, version=version, description=description)
+    """Serve the OpenAPI document of ``app``'s routes and the page; call it last."""
+    spec = openapi_document(app, title=title, version=version, description=description)
     page = files("paceline.http").joinpath("docs.html").read_bytes()
     app.router.add("GET", "/openapi.json", _static(msgspec.json.encode(spec), b"application/json"))
     app.router.add("GET", "/docs", _static(page, b"text/html; charset=utf-8"))

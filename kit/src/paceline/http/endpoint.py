@@ -1,21 +1,21 @@
 """A typed handler as an ASGI application: arguments in, a JSON answer out.
 
-Everything that can be decided when a route is added is decided here: which extractors run, whether
-there is a body, which status an answer has. A request then runs straight through. What the
-handler returns is encoded whole before the first byte leaves, so an error can still become a
-problem; a stream of `Events` is opened first, for the same reason. Called by ``app``; arguments
-come from ``binding`` and ``body``.
+What can be decided when a route is added is decided here: which extractors run, whether there is a
+body, which status an answer has. A request then runs straight through. What the handler returns is
+encoded whole before the first byte is sent, so that an error can still become a problem; a stream
+of `Events` is opened first, for the same reason.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol, TypeVar, cast, get_origin
+from typing import Any, Final, Generic, TypeVar, cast, get_origin
 
 import msgspec
 
+from paceline.edge import Caller
 from paceline.errors import PermissionDenied, Unauthorized
-from paceline.http.asgi import ASGIApp, Receive, Scope, Send
-from paceline.http.binding import Handler, Place, Signature, extractor_of
+from paceline.http.asgi import PRINCIPAL, ASGIApp, Receive, Scope, Send
+from paceline.http.binding import Handler, ParameterLocation, Signature, extractor_of
 from paceline.http.body import body_reader
 from paceline.http.events import EVENT_STREAM, Events, send_events
 from paceline.http.negotiate import JSON, check_accept, check_content_type
@@ -23,30 +23,16 @@ from paceline.trace import span
 
 T = TypeVar("T")
 
-PRINCIPAL: Final = "paceline.principal"
 _JSON: Final = (b"content-type", b"application/json")
 _NO_HEADERS: Final[Sequence[tuple[bytes, bytes]]] = ()
-
-
-class Caller(Protocol):
-    """Whoever a middleware vouches for, as far as this room asks."""
-
-    @property
-    def subject(self) -> str:
-        """Who it is."""
-        ...
-
-    @property
-    def scopes(self) -> frozenset[str]:
-        """What the caller may do."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[T]):
     """An answer with headers of its own, or with another status than the route's.
 
-    ``Reply(record, headers=[(b"etag", tag)])``. A body of None sends no body.
+    Example: ``return Reply(record, headers=[(b"etag", tag)])``. A ``body`` of None sends no body;
+    ``status`` None is the route's.
     """
 
     body: T
@@ -63,9 +49,11 @@ def endpoint_of(
     scopes: frozenset[str],
     max_body: int,
 ) -> ASGIApp:
-    """Compile ``handler`` into an ASGI application."""
+    """Compile ``handler`` into an ASGI application. ``max_body``: bytes of a request's body."""
     extractors = [
-        extractor_of(p, path_names) for p in signature.parameters if p.place is not Place.BODY
+        extractor_of(p, path_names)
+        for p in signature.parameters
+        if p.location is not ParameterLocation.BODY
     ]
     body = signature.body
     read = body_reader(body.type, max_body) if body else None

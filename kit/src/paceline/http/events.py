@@ -1,11 +1,11 @@
-"""Server-sent events: a handler returns `Events`, and the answer lasts as long as its stream.
+"""Server-sent events: a handler returns `Events`, and the response lasts as long as its stream.
 
-What is wrong before the first byte is a problem like any other: the stream is opened first. From
-then on neither the request's deadline nor the server's write timeout holds, only that the client
-reads: the server cuts who takes nothing for a write timeout, and ``send`` waits for a slow one, so
-nothing piles up here. A stream ends with its source, with ``lifetime`` (a token's, usually) or
-with the client, and says when to come back, each client at another moment. A comment now and then
-shows both sides that the other is there. Called by ``endpoint``.
+An error before the first byte is a problem like any other, because the stream is opened first. From
+then on neither the request's deadline nor the server's write timeout bounds the response, only that
+the client reads: the server cuts a client that takes nothing for a write timeout, and ``send``
+waits for a slow one, so nothing accumulates here. A stream ends with its source, with ``lifetime``
+(usually a token's) or with the client. Its last line is a random time to reconnect after, so that
+clients do not return all at once. Comments at intervals keep the connection alive through proxies.
 """
 
 import asyncio
@@ -16,33 +16,29 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-from paceline.http.asgi import Receive, Scope, Send
+from paceline.http.asgi import LIFT_DEADLINE, PERMIT, STREAMING, Receive, Scope, Send
 from paceline.resilience import Permit
 
 T = TypeVar("T")
 
-LIFT: Final = "paceline.lift"
-"""Where the timeout middleware leaves the way to end its deadline."""
-TICKET: Final = "paceline.ticket"
-"""Where the shed middleware leaves what counts the request among those in flight."""
-STREAM: Final = "paceline.stream"
-"""Marks the start of a response that may last: the server then bounds silence, not duration."""
 EVENT_STREAM: Final = "text/event-stream"
 _HEADERS: Final = (
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # proxies that keep answers back until they are whole
+    (b"x-accel-buffering", b"no"),  # for proxies that would hold a response until it is whole
 )
-_BEAT: Final = b":\n\n"
-_SOONEST, _LATEST = 500, 3000  # milliseconds until a client should come back
+_COMMENT: Final = b":\n\n"
+_MIN_RETRY, _MAX_RETRY = 500, 3000  # milliseconds until a client should reconnect
 
 
 @dataclass(frozen=True, slots=True)
 class Events(Generic[T]):
-    """A stream as an answer: what ``source`` gives, each as ``encode`` (see `event`) writes it.
+    """A stream as a response: each item of ``source``, as ``encode`` (see `event`) writes it.
 
     ``lifetime``: seconds until the stream ends in any case. ``heartbeat``: seconds between two
-    comments. *Resources*: ``source`` is entered before the answer begins and left after it.
+    comments. *Resources*: ``source`` is entered before the response begins and left after it.
+
+    Example: ``return Events(feed.subscribe(), lambda item: event(encode(item)), lifetime=3600)``.
     """
 
     source: AbstractAsyncContextManager[AsyncIterator[T]]
@@ -52,7 +48,7 @@ class Events(Generic[T]):
 
 
 def event(data: bytes, *, name: str = "", id: str = "") -> bytes:  # noqa: A002 - the field's name
-    """One event as it goes over the wire. Errors: ValueError for a line break in a name or id."""
+    """One event as it is sent. Errors: ValueError for a line break in a name or id."""
     lines: list[bytes] = []
     for field, value in ((b"id", id), (b"event", name)):
         if "\n" in value or "\r" in value or "\0" in value:
@@ -71,32 +67,32 @@ async def send_events(
     *,
     status: int,
 ) -> None:
-    """Answer with a stream. Errors: what its source raises; then the response is torn."""
+    """Answer with a stream. Errors: what its source raises, and the response is then torn."""
     async with events.source as items:
         await send(
             {
                 "type": "http.response.start",
                 "status": status,
                 "headers": list(_HEADERS),
-                STREAM: True,
+                STREAMING: True,
             }
         )
         if scope["method"] != "HEAD":
-            lift: Callable[[], None] | None = scope.get(LIFT)
-            if lift is not None:
-                lift()
-            ticket: Permit | None = scope.get(TICKET)
-            if ticket is not None:
-                ticket.release_early()
+            lift_deadline: Callable[[], None] | None = scope.get(LIFT_DEADLINE)
+            if lift_deadline is not None:
+                lift_deadline()
+            permit: Permit | None = scope.get(PERMIT)
+            if permit is not None:
+                permit.release_early()
             await _send_all(events, items, receive, send)
-    pause = random.randint(_SOONEST, _LATEST)  # noqa: S311 - spreads load, guards nothing
-    await send({"type": "http.response.body", "body": b"retry: %d\n\n" % pause})
+    retry = random.randint(_MIN_RETRY, _MAX_RETRY)  # noqa: S311 - spreads load, guards nothing
+    await send({"type": "http.response.body", "body": b"retry: %d\n\n" % retry})
 
 
 async def _send_all(
     events: Events[T], items: AsyncIterator[T], receive: Receive, send: Send
 ) -> None:
-    async def pass_on(body: bytes) -> None:
+    async def send_part(body: bytes) -> None:
         await send({"type": "http.response.body", "body": body, "more_body": True})
 
     def interrupt() -> None:
@@ -107,35 +103,35 @@ async def _send_all(
     limit = asyncio.timeout(events.lifetime)
     try:
         async with limit:
-            await pass_on(_BEAT)  # the head waits for the first part of a body
+            await send_part(_COMMENT)  # the head is sent with the first part of a body
             async with (
-                _beside(partial(_left, receive), interrupt),
-                _beside(partial(_beat, events.heartbeat, pass_on), interrupt),
+                _in_background(partial(_until_disconnected, receive), interrupt),
+                _in_background(partial(_send_comments, events.heartbeat, send_part), interrupt),
             ):
                 async for item in items:
-                    await pass_on(encode(item))
+                    await send_part(encode(item))
     except TimeoutError:
         if not limit.expired():
             raise
 
 
-async def _left(receive: Receive) -> None:
-    """Wait until the client has gone; not every server cancels us then."""
+async def _until_disconnected(receive: Receive) -> None:
+    """Wait until the client has disconnected; not every server cancels the request then."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _beat(seconds: float, pass_on: Callable[[bytes], Awaitable[None]]) -> None:
+async def _send_comments(interval: float, send_part: Callable[[bytes], Awaitable[None]]) -> None:
     while True:
-        await asyncio.sleep(seconds)
-        await pass_on(_BEAT)
+        await asyncio.sleep(interval)
+        await send_part(_COMMENT)
 
 
 @asynccontextmanager
-async def _beside(
+async def _in_background(
     work: Callable[[], Awaitable[None]], interrupt: Callable[[], None]
 ) -> AsyncGenerator[None]:
-    """Run ``work`` beside the block, at most until its end; when ``work`` ends, interrupt it."""
+    """Run ``work`` during the block and no longer; when ``work`` ends first, interrupt it."""
 
     async def run() -> None:
         try:

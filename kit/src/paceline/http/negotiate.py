@@ -1,9 +1,8 @@
-"""Content negotiation for a service that speaks JSON: who may send what, who gets what.
+"""Content negotiation for JSON: which ``Accept`` and ``Content-Type`` values are served.
 
-An answer has one media type, JSON or events, so `Accept` is only asked whether it allows that (RFC
-9110, section 12.5.1), and a body must say that it is JSON. The usual values are recognised without
-parsing. Called by ``endpoint`` for each request; errors are always sent as problems, whatever
-`Accept` says.
+An answer has one media type, JSON or events, so ``Accept`` only has to allow that one (RFC 9110,
+section 12.5.1), and a body must be declared as JSON. The usual values are recognised without
+parsing. Errors are always sent as problems, whatever ``Accept`` says.
 """
 
 from http import HTTPStatus
@@ -18,7 +17,7 @@ _CONTENT_TYPES: Final = frozenset({b"application/json", b"application/json; char
 
 
 def check_accept(scope: Scope, media_type: str = JSON) -> None:
-    """Errors: HttpError(406) when the client cannot take ``media_type``."""
+    """Refuse a client that does not accept ``media_type``. Errors: HttpError(406)."""
     accept = headers_of(scope).get(b"accept")
     if accept in _ALWAYS and (media_type is JSON or accept != b"application/json"):
         return
@@ -29,7 +28,7 @@ def check_accept(scope: Scope, media_type: str = JSON) -> None:
 
 
 def accepts(accept: str, media_type: str) -> bool:
-    """Whether an `Accept` value allows ``media_type``: the most specific range decides."""
+    """Whether an ``Accept`` value allows ``media_type``: the most specific range decides."""
     weights = {media_type: 3, media_type.partition("/")[0] + "/*": 2, "*/*": 1}
     best, allowed = 0, not accept.strip()
     for part in accept.lower().split(","):
@@ -52,7 +51,7 @@ def _quality(parameters: list[str]) -> float:
 
 
 def check_content_type(scope: Scope) -> None:
-    """Errors: HttpError(415) unless the body is declared as plain UTF-8 JSON."""
+    """Refuse a body that is not declared as plain UTF-8 JSON. Errors: HttpError(415)."""
     headers = headers_of(scope)
     declared = headers.get(b"content-type", b"")
     if declared not in _CONTENT_TYPES and not _is_json(declared.decode("latin-1")):

@@ -1,8 +1,8 @@
 """The OpenAPI 3.1 document, made from the same types that serve the requests.
 
-There is nothing to keep in step: paths come from the route list, schemas from the msgspec types in
-the handlers' signatures, prose from their docstrings, error statuses from what a route can raise
-and from what the kit itself can answer. ``docs`` serves it; ``app.Route`` is the input.
+Paths come from the route list, schemas from the msgspec types in the handlers' signatures, texts
+from their docstrings, error statuses from what a route declares and from what the HTTP layer itself
+can answer. So there is no second description to keep in step.
 """
 
 import inspect
@@ -13,7 +13,7 @@ import msgspec
 
 from paceline.errors import Code, Error
 from paceline.http.app import App, Route
-from paceline.http.binding import Parameter, Place
+from paceline.http.binding import Parameter, ParameterLocation
 from paceline.http.endpoint import Reply
 from paceline.http.events import EVENT_STREAM, Events
 from paceline.http.problem import Problem, Statuses, status_of, title_of
@@ -23,7 +23,7 @@ _REFS: Final = "#/components/schemas/{name}"
 _BEARER: Final = "bearerAuth"
 
 
-def document(app: App, *, title: str, version: str, description: str = "") -> Json:
+def openapi_document(app: App, *, title: str, version: str, description: str = "") -> Json:
     """The whole document, as plain data."""
     routes = sorted(app.routes, key=lambda route: (route.pattern, route.method))
     schemas = _Schemas(routes)
@@ -46,12 +46,16 @@ def document(app: App, *, title: str, version: str, description: str = "") -> Js
 
 
 class _Schemas:
-    """Every type that appears anywhere, as a schema; structs by reference."""
+    """Every type of the routes, as a schema; structs by reference."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         kinds: list[Any] = [Problem]
         for route in routes:
-            kinds += [p.type for p in route.signature.parameters if p.place is not Place.PROVIDED]
+            kinds += [
+                p.type
+                for p in route.signature.parameters
+                if p.location is not ParameterLocation.PROVIDED
+            ]
             kinds += [_returned(route)]
             kinds += [f.type for p in _queries(route) for f in msgspec.structs.fields(p.type)]
         self._kinds = kinds
@@ -66,7 +70,7 @@ class _Schemas:
 
 
 def _queries(route: Route) -> list[Parameter]:
-    return [p for p in route.signature.parameters if p.place is Place.QUERY]
+    return [p for p in route.signature.parameters if p.location is ParameterLocation.QUERY]
 
 
 def _returned(route: Route) -> Any:
@@ -94,33 +98,33 @@ def _operation(route: Route, schemas: _Schemas, statuses: Statuses) -> Json:
 
 def _parameters(route: Route, schemas: _Schemas) -> Iterable[Json]:
     for parameter in route.signature.parameters:
-        match parameter.place:
-            case Place.PATH:
+        match parameter.location:
+            case ParameterLocation.PATH:
                 schema = schemas[parameter.type]
-                yield _parameter(parameter.name, Place.PATH, schema, required=True)
-            case Place.HEADER:
+                yield _parameter(parameter.name, ParameterLocation.PATH, schema, required=True)
+            case ParameterLocation.HEADER:
                 options = get_args(parameter.type)
                 required = type(None) not in options and parameter.default is msgspec.NODEFAULT
                 yield _parameter(
                     parameter.header,
-                    Place.HEADER,
+                    ParameterLocation.HEADER,
                     _not_null(schemas[parameter.type]),
                     required=required,
                 )
-            case Place.QUERY:
+            case ParameterLocation.QUERY:
                 for field in msgspec.structs.fields(parameter.type):
                     schema = _not_null(schemas[field.type])
                     if field.default not in {msgspec.NODEFAULT, None}:
                         schema["default"] = msgspec.to_builtins(field.default)
                     yield _parameter(
-                        field.encode_name, Place.QUERY, schema, required=field.required
+                        field.encode_name, ParameterLocation.QUERY, schema, required=field.required
                     )
             case _:
                 pass
 
 
-def _parameter(name: str, place: Place, schema: Json, *, required: bool) -> Json:
-    found: Json = {"name": name, "in": place.value, "required": required, "schema": schema}
+def _parameter(name: str, location: ParameterLocation, schema: Json, *, required: bool) -> Json:
+    found: Json = {"name": name, "in": location.value, "required": required, "schema": schema}
     if "description" in schema:
         found["description"] = schema.pop("description")
     return found
@@ -148,7 +152,7 @@ def _responses(route: Route, schemas: _Schemas, statuses: Statuses) -> Json:
 def _content(route: Route, schema: Json) -> Json:
     if get_origin(route.signature.returns) is not Events:
         return {"application/json": {"schema": schema}}
-    # Version 3.1 has no word for the items of a stream; 3.2's is itemSchema.
+    # OpenAPI 3.1 cannot describe the items of a stream; 3.2 has itemSchema.
     stream = {"type": "string", "description": "server-sent events; the data of each is JSON"}
     return {EVENT_STREAM: {"schema": stream, "x-itemSchema": schema}}
 
@@ -159,11 +163,11 @@ def _problem(description: str, schemas: _Schemas) -> Json:
 
 
 def _error_statuses(route: Route, statuses: Statuses) -> set[int]:
-    places = {parameter.place for parameter in route.signature.parameters}
+    locations = {parameter.location for parameter in route.signature.parameters}
     found = {status_of(kind, _code_of(kind), statuses) for kind in route.errors}
-    if Place.BODY in places:
+    if ParameterLocation.BODY in locations:
         found |= {400, 413, 415, 422}
-    if places & {Place.PATH, Place.QUERY, Place.HEADER}:
+    if locations & {ParameterLocation.PATH, ParameterLocation.QUERY, ParameterLocation.HEADER}:
         found |= {422}
     if route.scopes:
         found |= {401, 403, 429}
@@ -171,7 +175,7 @@ def _error_statuses(route: Route, statuses: Statuses) -> set[int]:
 
 
 def _code_of(kind: type[Error]) -> Code:
-    """The code of an error type whose constructor needs no argument, as all sentinels are."""
+    """The code of an error type, if its constructor needs no argument, as a sentinel's does."""
     try:
         return kind().code  # type: ignore[call-arg]
     except TypeError:

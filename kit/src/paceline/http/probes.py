@@ -1,9 +1,8 @@
-"""``/health`` and ``/ready``: what an orchestrator asks, without authentication.
+"""``/health`` and ``/ready``: an orchestrator's probes, without authentication.
 
-Health says that the process answers and never touches a dependency, for a restart mends no
-database. Readiness asks each dependency, with a timeout, and names it; while draining it is 503 at
-once, so that no new work is sent here. The checks themselves are ``paceline.health``. Added to the
-public application and to the admin port's.
+``/health`` is 200 as long as the process answers; it checks no dependency, because a restart mends
+no database. ``/ready`` checks each dependency (``paceline.health``), with a timeout, and names it;
+while draining it is 503 at once, so that no new requests are sent here.
 """
 
 import msgspec
@@ -14,13 +13,13 @@ from paceline.http.endpoint import Reply
 
 
 class Alive(msgspec.Struct, frozen=True):
-    """The answer of a process that is alive."""
+    """The answer of ``/health``."""
 
     status: str = "ok"
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """One dependency; `reason` says what is wrong with it."""
+    """One dependency; ``reason``: what is wrong with it."""
 
     name: str
     ok: bool
@@ -29,14 +28,14 @@ class CheckResult(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether to send requests here: "ready", "draining" or "unavailable"."""
+    """The answer of ``/ready``: "ready", "draining" or "unavailable"."""
 
     status: str
     checks: list[CheckResult]
 
 
 def add_probes(app: App, health: Health) -> None:
-    """Serve both, outside every group: neither asks who is there."""
+    """Serve both, outside every group, so that neither needs a token."""
 
     async def alive() -> Alive:
         return Alive()

@@ -1,9 +1,8 @@
-"""How errors leave over HTTP: RFC 9457 problems, from one table.
+"""Errors as HTTP answers: RFC 9457 problems, from one table.
 
-Invariant: an `Error` shows its own message and nothing of its cause; any other exception shows
-a fixed text. `STATUS` is the only place where a `Code` becomes an HTTP status, and a test proves
-it complete. A service adds statuses for its own error types through ``App(statuses=...)``.
-Raised by binding and routing, answered by ``app`` and by the recover middleware.
+Invariant: an `Error` shows its own message and nothing of its cause; any other exception shows a
+fixed text. `STATUS` is the only place where a `Code` becomes an HTTP status, and a test proves it
+complete. A service adds statuses for its own error types with ``App(statuses=...)``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +13,11 @@ from typing import Final
 import msgspec
 
 from paceline.errors import Code, Error, Overloaded, ValidationError
-from paceline.http.asgi import Headers, Scope, Send
+from paceline.http.asgi import REQUEST_ID, Headers, Scope, Send
 
 STATUS: Final[Mapping[Code, int]] = {
     Code.OK: 200,
-    Code.CANCELLED: 499,  # the client closed the request; nobody reads the answer
+    Code.CANCELLED: 499,  # the client closed the connection; the answer is for the log only
     Code.UNKNOWN: 500,
     Code.INVALID_ARGUMENT: 400,
     Code.DEADLINE_EXCEEDED: 504,
@@ -59,11 +58,11 @@ TITLES: Final[Mapping[int, str]] = {
     506: "Variant Also Negotiates", 507: "Insufficient Storage", 508: "Loop Detected",
     510: "Not Extended", 511: "Network Authentication Required",
 }  # fmt: skip
-"""The name of each status. Not `http.HTTPStatus.phrase`: Python 3.13 renamed four of them, and what
-clients and the OpenAPI document read must not change with the interpreter."""
+"""The name of each status. Not `http.HTTPStatus.phrase`: Python 3.13 renamed four of them, and the
+texts in answers and in the OpenAPI document must not change with the interpreter."""
 
 Statuses = Mapping[type[Error], int]
-_SHOWN_FOR_UNKNOWN: Final = "internal error"
+_UNKNOWN_ERROR: Final = "internal error"
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -78,7 +77,7 @@ class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True, rename={"kind": "type"}):
     """The body of every error answer (RFC 9457, media type application/problem+json).
 
-    ``code`` is the canonical code's name; ``request_id`` is what to quote when asking for help.
+    ``code``: the canonical code's name. ``request_id``: what finds the request in the logs.
     """
 
     title: str
@@ -91,7 +90,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True, rename={"kind": "
 
 
 class HttpError(Error):
-    """An error that only HTTP knows: its status is given, not looked up."""
+    """An error that only HTTP has: its status is given, not looked up."""
 
     def __init__(
         self,
@@ -106,8 +105,8 @@ class HttpError(Error):
         self.headers = headers
 
 
-class Invalid(HttpError):
-    """The request is well-formed and its values are not what was asked for: 422, field by field."""
+class InvalidRequest(HttpError):
+    """The request is well-formed and has invalid values: 422, field by field."""
 
     kind = "validation"
 
@@ -117,7 +116,7 @@ class Invalid(HttpError):
 
 
 class ClientDisconnected(Error):
-    """The client went away before its request was whole; there is nobody to answer."""
+    """The client disconnected before its request was whole; no answer is sent."""
 
     def __init__(self) -> None:
         super().__init__(Code.CANCELLED, "the client closed the request")
@@ -131,12 +130,12 @@ def status_of(kind: type[Error], code: Code, statuses: Statuses) -> int:
     if issubclass(kind, ValidationError):
         return HTTPStatus.UNPROCESSABLE_ENTITY
     if issubclass(kind, Overloaded):
-        return HTTPStatus.SERVICE_UNAVAILABLE  # it is we who are too slow, not the caller too fast
+        return HTTPStatus.SERVICE_UNAVAILABLE  # the server is too slow, not the caller too fast
     return STATUS[code]
 
 
 def is_server_error(exc: Error, statuses: Statuses) -> bool:
-    """Whether it is ours to log and mend, not the caller's; an overload is logged as a whole."""
+    """Whether the failure is the server's, to be logged; an overload is logged once as a whole."""
     return (
         not isinstance(exc, Overloaded)
         and _status(exc, statuses) >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -154,15 +153,15 @@ def problem_of(
     request_id: str | None = None,
     with_body: bool = True,
 ) -> Problem:
-    """The problem that says what ``exc`` may show.
+    """The problem for ``exc``.
 
-    ``with_body``: whether the request has one, so that a field is in it and not a parameter.
+    ``with_body``: whether the request has a body, so that a field is in it and not a parameter.
     """
     if not isinstance(exc, Error):
         return Problem(
             title=TITLES[500],
             status=500,
-            detail=_SHOWN_FOR_UNKNOWN,
+            detail=_UNKNOWN_ERROR,
             code=Code.INTERNAL.name,
             request_id=request_id,
         )
@@ -184,7 +183,7 @@ def title_of(status: int) -> str:
 
 
 def _field_errors(exc: Error, *, with_body: bool) -> tuple[FieldError, ...]:
-    if isinstance(exc, Invalid):
+    if isinstance(exc, InvalidRequest):
         return exc.errors
     if not isinstance(exc, ValidationError) or not exc.field:
         return ()
@@ -197,7 +196,7 @@ async def send_problem(scope: Scope, send: Send, exc: BaseException, statuses: S
     """Answer with the problem of ``exc``; the response must not have begun."""
     if isinstance(exc, ClientDisconnected):
         return
-    request_id: str | None = scope.get("paceline.request_id")
+    request_id: str | None = scope.get(REQUEST_ID)
     with_body = scope["method"] in _METHODS_WITH_BODY
     problem = problem_of(exc, statuses, request_id=request_id, with_body=with_body)
     body = msgspec.json.encode(problem)

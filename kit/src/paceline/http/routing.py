@@ -1,10 +1,10 @@
-"""The route tree: from a path to what answers it, compiled when routes are added.
+"""The route tree: from a path to its target, compiled when routes are added.
 
 A pattern is literal segments and ``{name}`` segments, each standing for exactly one non-empty
 segment; a literal always wins over a name, with backtracking, so the order of registration never
-matters. The rejected design is a list of regular expressions: its cost grows with the number of
-routes and its answer depends on their order. A path is cut at ``/`` *before* percent-decoding,
-so ``%2F`` stays inside its segment. Used by ``app``; read that next.
+matters. Rejected: a list of regular expressions, whose cost grows with the number of routes and
+whose result depends on their order. A path is cut at ``/`` *before* percent-decoding, so ``%2F``
+stays inside its segment.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ class Router(Generic[T]):
             self._literal[pattern] = (node.targets, ())
 
     def find(self, path: str) -> Found[T] | None:
-        """What stands at ``path``, in which each segment is percent-decoded already."""
+        """The targets at ``path``, whose segments are percent-decoded already; None: no route."""
         return self._literal.get(path) or self.find_segments(path.split("/"))
 
     def find_segments(self, segments: list[str]) -> Found[T] | None:
@@ -64,7 +64,7 @@ class Router(Generic[T]):
                 values = (*values, segment)
             elif node.named is None:
                 node = child
-            else:  # literal or name: only here is there a choice
+            else:  # a literal or a name could match: try both
                 return _walk(self._root, segments, 1, ())
         return (node.targets, values) if node.targets else None
 
@@ -97,7 +97,7 @@ def decoded_segments(raw_path: bytes) -> list[str]:
 
 
 def find_route(router: Router[T], scope: Scope) -> Found[T] | None:
-    """Look a request up, whoever serves us: with or without ``raw_path`` and ``root_path``."""
+    """Find a request's route, for servers with and without ``raw_path`` and ``root_path``."""
     raw_path: bytes = scope.get("raw_path") or b""
     if b"%" in raw_path:
         root: str = scope.get("root_path", "")
@@ -106,7 +106,7 @@ def find_route(router: Router[T], scope: Scope) -> Found[T] | None:
 
 
 def _path_of(scope: Scope) -> str:
-    """The path below where a server or a router in front has mounted us."""
+    """The path below the one at which the application is mounted."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     return path.removeprefix(root) if root else path

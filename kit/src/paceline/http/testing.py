@@ -1,8 +1,8 @@
-"""A client that speaks to an ASGI application in its own process: no socket, no server.
+"""A test client that calls an ASGI application in its own process: no socket, no server.
 
 For tests of handlers, routing and middleware; what needs a real connection (timeouts, broken
-clients, header limits) is tested against ``server``. `TestClient.request` sends one request and
-waits for its answer; an exception that leaves the application reaches the test as it is.
+clients, header limits) is tested against `HttpServer`. An exception that leaves the application
+reaches the test unchanged.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,9 +17,9 @@ from paceline.http.asgi import ASGIApp, Headers, Message, Scope
 
 @dataclass(frozen=True, slots=True)
 class TestResponse:
-    """What the application answered."""
+    """One answer of the application."""
 
-    __test__: ClassVar[bool] = False  # no class of tests, for pytest
+    __test__: ClassVar = False  # pytest: this is not a class of tests
 
     status: int
     header_list: Headers
@@ -27,7 +27,7 @@ class TestResponse:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers by lower-case name; the last one where a name came twice."""
+        """Headers by lower-case name; where a name came twice, the last one."""
         return {k.decode("latin-1"): v.decode("latin-1") for k, v in self.header_list}
 
     def json(self) -> Any:
@@ -36,9 +36,12 @@ class TestResponse:
 
 
 class TestClient:
-    """Sends requests to ``app``, as from ``address``."""
+    """Sends requests to ``app``, as a client at ``address``.
 
-    __test__: ClassVar[bool] = False  # no class of tests, for pytest
+    Example: ``answer = await TestClient(app).get("/things")``, then ``answer.status``.
+    """
+
+    __test__: ClassVar = False  # pytest: this is not a class of tests
 
     def __init__(
         self,

@@ -1,9 +1,8 @@
-"""One delivery of a message by a broker, and what is to become of it.
+"""One delivery of a message by a broker, and what becomes of it.
 
-A message may be delivered more than once; `Delivery.attempt` counts those that failed, and this
-one, while `Delivery.deliveries` counts all the broker knows of, the interrupted ones too.
-Compared by identity: two deliveries of one message are two. Made by a source, judged by
-``verdict``.
+A message may be delivered more than once. `Delivery.attempt` counts the deliveries that failed, and
+this one; `Delivery.deliveries` counts all that the broker knows of, those that a stop or a crash
+interrupted included. Deliveries are compared by identity: two of one message are two.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
-    """As it came. ``receipt`` is the source's: how to speak of this delivery to the broker."""
+    """A message as it came. ``receipt`` identifies the delivery to the source that fetched it."""
 
     id: str
     subject: str
@@ -31,17 +30,20 @@ class Disposition(Enum):
     """Its effect is committed."""
     RETRY = "retry"
     """It failed: deliver it again after a delay, as the next attempt."""
-    RETURN = "return"
+    REQUEUE = "requeue"
     """It was interrupted: deliver it again at once, as the same attempt."""
-    BURY = "bury"
-    """It cannot be handled: keep it as a dead letter."""
+    DEAD_LETTER = "dead-letter"
+    """It cannot be handled: store it as a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """A verdict; ``delay`` (seconds) for RETRY, ``error`` for RETRY and BURY."""
+    """A delivery and its disposition. ``delay`` (seconds) is for RETRY.
+
+    ``error`` is for RETRY and DEAD_LETTER.
+    """
 
     delivery: Delivery
-    verdict: Disposition
+    disposition: Disposition
     delay: float = 0.0
     error: Exception | None = None

@@ -1,9 +1,9 @@
-"""From an outcome to what becomes of the message: the queue's table of `Code`.
+"""From a handler's outcome to what becomes of the message: the queue's table of `Code`.
 
-FINAL codes say that the message itself is at fault and will be tomorrow: buried at once. All
-others are tried again, up to ``max_deliver`` attempts. WORLDLY ones speak of the world when a whole
-batch raises them, and then count for nobody (``consumer``); a handler that returns one for an item
-means that item. Read ``dead`` for what a burial keeps.
+Codes that say that the message itself is at fault, and will be tomorrow, make it a dead letter at
+once. All others are tried again, up to ``max_attempts``. `TRANSIENT` codes, when a whole batch
+raises them, say that a dependency is down, and do not count as attempts (``processor``); a handler
+that returns one for a single message means that message.
 """
 
 from collections.abc import Sequence
@@ -14,35 +14,35 @@ from paceline.errors import Code, Error
 from paceline.log import Logger
 from paceline.messaging.delivery import Delivery, Disposition, Settlement
 
-OUTCOMES: Final = {
+DISPOSITIONS: Final = {
     Code.OK: Disposition.RETRY,  # no error has this code
     Code.CANCELLED: Disposition.RETRY,
     Code.UNKNOWN: Disposition.RETRY,
-    Code.INVALID_ARGUMENT: Disposition.BURY,
+    Code.INVALID_ARGUMENT: Disposition.DEAD_LETTER,
     Code.DEADLINE_EXCEEDED: Disposition.RETRY,
-    Code.NOT_FOUND: Disposition.RETRY,  # it may be on its way, in another message
-    Code.ALREADY_EXISTS: Disposition.BURY,
-    Code.PERMISSION_DENIED: Disposition.BURY,
+    Code.NOT_FOUND: Disposition.RETRY,  # another message may create it
+    Code.ALREADY_EXISTS: Disposition.DEAD_LETTER,
+    Code.PERMISSION_DENIED: Disposition.DEAD_LETTER,
     Code.RESOURCE_EXHAUSTED: Disposition.RETRY,
-    Code.FAILED_PRECONDITION: Disposition.BURY,
+    Code.FAILED_PRECONDITION: Disposition.DEAD_LETTER,
     Code.ABORTED: Disposition.RETRY,
-    Code.OUT_OF_RANGE: Disposition.BURY,
-    Code.UNIMPLEMENTED: Disposition.BURY,
+    Code.OUT_OF_RANGE: Disposition.DEAD_LETTER,
+    Code.UNIMPLEMENTED: Disposition.DEAD_LETTER,
     Code.INTERNAL: Disposition.RETRY,
     Code.UNAVAILABLE: Disposition.RETRY,
-    Code.DATA_LOSS: Disposition.BURY,
-    Code.UNAUTHENTICATED: Disposition.BURY,
+    Code.DATA_LOSS: Disposition.DEAD_LETTER,
+    Code.UNAUTHENTICATED: Disposition.DEAD_LETTER,
 }
-"""What becomes of a message that failed with a code."""
+"""What becomes of a message that failed with a code, while it has attempts left."""
 
 TRANSIENT: Final = frozenset({Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.ABORTED})
-"""Raised for a whole batch, these are nobody's fault."""
+"""Raised for a whole batch, these are no message's fault."""
 
 _LONGEST_DELAY: Final = 3600.0
-_TIRELESS: Final = 10
+_POISON_FACTOR: Final = 10
 
 
-class Undecodable(Error):
+class UndecodableMessage(Error):
     """The data are not what the consumer's type says."""
 
     kind: ClassVar[str] = "undecodable"
@@ -52,63 +52,64 @@ class Undecodable(Error):
 
 
 class PoisonMessage(Error):
-    """Delivered again and again, and nobody lived to tell what became of it."""
+    """Delivered many times without an outcome: it seems to kill the process that handles it."""
 
-    kind: ClassVar[str] = "deadly"
+    kind: ClassVar[str] = "poison-message"
 
     def __init__(self, deliveries: int) -> None:
-        message = f"delivered {deliveries} times, and no handler has ended"
-        super().__init__(Code.INTERNAL, message)
+        super().__init__(Code.INTERNAL, f"delivered {deliveries} times without an outcome")
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
     """How often and when a message is tried.
 
-    ``max_deliver`` attempts in all; ``nak_delay`` seconds after the first failure, ``backoff``
-    times as long after each further one, an hour at most.
+    ``max_attempts`` in all; ``retry_delay`` seconds after the first failure, ``backoff`` times as
+    long after each further one, an hour at most.
     """
 
-    max_deliver: int = 5
-    nak_delay: float = 5.0
+    max_attempts: int = 5
+    retry_delay: float = 5.0
     backoff: float = 1.0
 
-    def admit(self, delivery: Delivery) -> None:
-        """Refuse what seems to kill whoever handles it. Errors: `PoisonMessage`."""
-        if delivery.deliveries > _TIRELESS * self.max_deliver:
+    def check_deliveries(self, delivery: Delivery) -> None:
+        """Refuse what was delivered ten times as often as it may fail. Errors: `PoisonMessage`."""
+        if delivery.deliveries > _POISON_FACTOR * self.max_attempts:
             raise PoisonMessage(delivery.deliveries)
 
     def settlement(self, delivery: Delivery, outcome: Exception | None) -> Settlement:
-        """What becomes of a delivery with this outcome."""
+        """What becomes of a delivery with this outcome; None: its effect is committed."""
         if outcome is None:
             return Settlement(delivery, Disposition.ACK)
-        verdict = OUTCOMES[outcome.code] if isinstance(outcome, Error) else Disposition.RETRY
-        if verdict is Disposition.BURY or delivery.attempt >= self.max_deliver:
-            return Settlement(delivery, Disposition.BURY, error=outcome)
-        delay = self.nak_delay * self.backoff ** (delivery.attempt - 1)
+        code = outcome.code if isinstance(outcome, Error) else Code.UNKNOWN
+        disposition = DISPOSITIONS[code]
+        if disposition is Disposition.DEAD_LETTER or delivery.attempt >= self.max_attempts:
+            return Settlement(delivery, Disposition.DEAD_LETTER, error=outcome)
+        delay = self.retry_delay * self.backoff ** (delivery.attempt - 1)
         return Settlement(delivery, Disposition.RETRY, min(delay, _LONGEST_DELAY), outcome)
 
-    def tell(self, log: Logger, consumer: str, settlements: Sequence[Settlement]) -> None:
-        """Log each burial, and those to be tried again together: a batch is one line."""
-        again = [each for each in settlements if each.verdict is Disposition.RETRY]
-        if again:
-            first = again[0]
-            log.warning(
-                "messages failed, to be tried again",
+
+def log_failures(log: Logger, consumer: str, settlements: Sequence[Settlement]) -> None:
+    """Log each dead letter, and the retries of a batch in one line."""
+    retried = [each for each in settlements if each.disposition is Disposition.RETRY]
+    if retried:
+        first = retried[0]
+        log.warning(
+            "messages failed, to be tried again",
+            consumer=consumer,
+            count=len(retried),
+            id=first.delivery.id,
+            attempt=first.delivery.attempt,
+            delay=first.delay,
+            error=first.error,
+        )
+    for each in settlements:
+        if each.disposition is Disposition.DEAD_LETTER:
+            log.error(
+                "message dead-lettered",
                 consumer=consumer,
-                count=len(again),
-                id=first.delivery.id,
-                attempt=first.delivery.attempt,
-                delay=first.delay,
-                error=first.error,
+                id=each.delivery.id,
+                subject=each.delivery.subject,
+                attempts=each.delivery.attempt,
+                error=each.error,
             )
-        for each in settlements:
-            if each.verdict is Disposition.BURY:
-                log.error(
-                    "message buried",
-                    consumer=consumer,
-                    id=each.delivery.id,
-                    subject=each.delivery.subject,
-                    attempts=each.delivery.attempt,
-                    error=each.error,
-                )

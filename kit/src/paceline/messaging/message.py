@@ -1,9 +1,8 @@
-"""What travels: a `Message` to be sent, an `Incoming` one with its value decoded.
+"""What travels: a `Message` to be published, an `Incoming` one with its value decoded.
 
-Invariant: a message has an id from the moment it is made, so that it can be sent again, by whoever
-finds it unsent, and still be one message: the queue drops the second within its window, the inbox
-forever. Technology-free: the outbox stores a `Message`, handlers take `Incoming`. Sent by ``nats``,
-received by ``consumer``.
+Invariant: a message has an id from the moment it is made, so it can be published again and still be
+one message: the broker drops the second within its deduplication window, if it has one, and
+``paceline.postgres.inbox`` at any time. Neither type knows a broker.
 """
 
 from typing import Generic, TypeVar
@@ -14,7 +13,10 @@ T = TypeVar("T")
 
 
 class Message(msgspec.Struct, frozen=True):
-    """To be sent. ``id``: the queue drops a second one with the same; ``key``: keeps its order."""
+    """A message to publish. Messages of one ``key`` stay in order; ``id`` is for deduplication.
+
+    Example: ``Message("things.made", b"{}", id="7f3c…", key="thing-1")``.
+    """
 
     subject: str
     data: bytes
@@ -24,7 +26,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Incoming(msgspec.Struct, Generic[T], frozen=True):
-    """Received and decoded. ``attempt`` is 1 at first, one more after each failure."""
+    """A message as a handler gets it. ``attempt`` is 1, and one more after each failure."""
 
     id: str
     subject: str

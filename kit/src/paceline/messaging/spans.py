@@ -1,11 +1,11 @@
-"""Spans of messages: one for each that is sent, one for each that is handled, in its own trace.
+"""Spans of messages: one for each that is published, one for each that is handled.
 
-A message's headers carry the place in its trace (W3C ``traceparent``): of whoever made it, then of
-its sending, then of its handling, so a trace goes on through an outbox and a queue however long it
-lies there. Invariant: only messages that are sampled cost more than a look at one header. A handler
-gets many at once: its work stands in the trace of the first that is recorded, linked to the others
-(``paceline.trace.batch_spans``). Names are OpenTelemetry's semantic conventions for messaging. Used
-by ``nats`` and ``handling``.
+A message's headers carry its position in a trace (W3C ``traceparent``), updated when it is
+published and when it is handled, so a trace continues through an outbox and a queue however long
+the message lies there. Invariant: a message that is not sampled costs no more than a look at one
+header. A handler gets many messages at once: its work belongs to the trace of the first that is
+recorded, linked to the others (``paceline.trace.batch_spans``). Names are OpenTelemetry's semantic
+conventions for messaging.
 """
 
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ from paceline.trace import (
 T = TypeVar("T")
 
 
-class _Batch:
-    """The spans of a batch of messages, by a message's place in it, until the block ends."""
+class _MessageSpans:
+    """The spans of a batch of messages, by index, until the block ends."""
 
     __slots__ = ("_spans",)
 
@@ -45,8 +45,8 @@ class _Batch:
     def __enter__(self) -> Self:
         return self
 
-    def told(self, outcomes: Sequence[Exception | None]) -> Sequence[Exception | None]:
-        """What became of the messages, one outcome each."""
+    def record(self, outcomes: Sequence[Exception | None]) -> Sequence[Exception | None]:
+        """Mark the spans of the messages that failed; gives the outcomes, one for each message."""
         for number, span in self._spans.items():
             outcome = outcomes[number] if number < len(outcomes) else None
             if outcome is not None:
@@ -65,8 +65,8 @@ class _Batch:
             span.end()
 
 
-class Sending(_Batch):
-    """A batch of messages on its way out. ``messages``: what to send in their place."""
+class PublishSpans(_MessageSpans):
+    """A batch of messages being published. ``messages``: what to publish, with its headers."""
 
     __slots__ = ("messages",)
 
@@ -91,7 +91,7 @@ class Sending(_Batch):
     def _begin(
         self, number: int, tracer: Tracer, system: str, message: Message, headers: dict[str, str]
     ) -> dict[str, str]:
-        context = _entered(tracer, f"send {message.subject}", SpanKind.PRODUCER, headers)
+        context = _start_span(tracer, f"send {message.subject}", SpanKind.PRODUCER, headers)
         if not isinstance(context, Span):
             return headers
         self._spans[number] = context
@@ -105,8 +105,8 @@ class Sending(_Batch):
         return {**headers, **context.headers()}
 
 
-class Processing(_Batch):
-    """A batch of messages in a handler: the block around the call of it."""
+class ProcessSpans(_MessageSpans):
+    """A batch of messages in a handler, for the block that calls it."""
 
     __slots__ = ("_logged", "_token")
     _token: Token[SpanContext | None]
@@ -116,20 +116,20 @@ class Processing(_Batch):
         context: SpanContext | None = None
         alone = len(items) == 1
         for number, item in enumerate(items):
-            given = item.headers.get(TRACEPARENT)
-            # One that began no trace begins it here.
-            if alone or (tracer.records and (given is None or is_sampled(given))):
-                context = _entered(
+            parent = item.headers.get(TRACEPARENT)
+            # A message without a trace begins one here.
+            if alone or (tracer.records and (parent is None or is_sampled(parent))):
+                context = _start_span(
                     tracer, f"process {item.subject}", SpanKind.CONSUMER, item.headers
                 )
                 if isinstance(context, Span):
                     self._spans[number] = context
                     _describe(context, consumer, item)
-        place = (
+        position = (
             shared_parent([*self._spans.values()]) if self._spans else context if alone else None
         )
-        self._token = attach(place)
-        self._logged = push_fields(place.ids()) if place is not None else None
+        self._token = attach(position)
+        self._logged = push_fields(position.ids()) if position is not None else None
 
     def __exit__(
         self,
@@ -154,5 +154,5 @@ def _describe(span: Span, consumer: str, item: Incoming[T]) -> None:
     }
 
 
-def _entered(tracer: Tracer, name: str, kind: SpanKind, headers: dict[str, str]) -> SpanContext:
+def _start_span(tracer: Tracer, name: str, kind: SpanKind, headers: dict[str, str]) -> SpanContext:
     return tracer.enter(name, kind, headers.get(TRACEPARENT), headers.get(TRACESTATE, ""))

@@ -114,8 +114,8 @@ METRIC_GROUPS: Final[Mapping[str, MetricGroup]] = {
                 {
                     "ack": "acknowledged",
                     "retry": "retried",
-                    "bury": "buried",
-                    "return": "returned",
+                    "bury": "dead_lettered",
+                    "return": "requeued",
                 },
             ),
             _counter("consumer_batches", "Calls of the handler.", "calls"),

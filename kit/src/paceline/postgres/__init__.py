@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from paceline.postgres.connector import connect, describe_dsn
     from paceline.postgres.errors import DatabaseError, OutcomeUnknown
     from paceline.postgres.ids import uuid7
-    from paceline.postgres.inbox import SCHEMA, InboxCleaner, claim, claimable
     from paceline.postgres.listen import Wakeup, listening
     from paceline.postgres.notify import Notifier
     from paceline.postgres.pool import Pool, PoolSettings, PoolStats
@@ -29,7 +28,6 @@ else:
         {
             "Connection": "connection",
             "DatabaseError": "errors",
-            "InboxCleaner": "inbox",
             "IsolationLevel": "transaction",
             "Notifier": "notify",
             "OutcomeUnknown": "errors",
@@ -38,10 +36,7 @@ else:
             "PoolStats": "pool",
             "ReadPolicy": "read_policy",
             "Row": "connection",
-            "SCHEMA": "inbox",
             "Wakeup": "listen",
-            "claim": "inbox",
-            "claimable": "inbox",
             "connect": "connector",
             "describe_dsn": "connector",
             "listening": "listen",
@@ -51,10 +46,8 @@ else:
     )
 
 __all__ = [
-    "SCHEMA",
     "Connection",
     "DatabaseError",
-    "InboxCleaner",
     "IsolationLevel",
     "Notifier",
     "OutcomeUnknown",
@@ -64,8 +57,6 @@ __all__ = [
     "ReadPolicy",
     "Row",
     "Wakeup",
-    "claim",
-    "claimable",
     "connect",
     "describe_dsn",
     "listening",

@@ -138,8 +138,11 @@ class LoadShedder:
             timer.cancel()
         self._room.set()
 
-    async def until_room(self) -> None:
-        """Let background work wait for others, though not for ever: a second at most."""
+    async def wait_for_capacity(self) -> None:
+        """Wait until background work may begin: a second at most.
+
+        It may not while as much as its share of the limit is in flight, or the event loop lags.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(_MAX_WAIT):
                 await self._room.wait()
@@ -153,7 +156,17 @@ class LoadShedder:
         self._in_flight += 1
         if self._in_flight > self._peak:  # noqa: PLR1730 - a call of max costs more than all else
             self._peak = self._in_flight
-        return Permit(self)
+        return Permit(self, self.now())
+
+    def admit_background(self) -> "Permit":
+        """Count one piece of background work in, such as a batch of messages.
+
+        How long it takes depends on its size and says nothing about the load, so its duration is
+        not measured: a long batch would else have requests refused.
+        """
+        self._in_flight += 1
+        self._peak = max(self._peak, self._in_flight)
+        return Permit(self, None)
 
     def release(self, admitted_at: float | None) -> None:
         """Count one request out; None if its duration says nothing about the load."""
@@ -188,13 +201,13 @@ class LoadShedder:
         if self._done >= _MIN_SAMPLES or not self._in_flight:
             self._since, self._done, self._spent = now, 0, 0.0
         self._peak = self._in_flight
-        if self.is_full(Priority.BACKGROUND):
+        if self.is_full(Priority.BACKGROUND) or (self._target and lag > self._good_delay()):
             self._room.clear()
         else:
             self._room.set()
 
     def _set_limit(self, *, refused: bool) -> None:
-        good = self._normal + max(self._target, self._normal)
+        good = self._good_delay()
         worst = max(self._delay, self._lag)
         if worst <= good:
             limit = self._limit * (_GROWTH_UNDER_LOAD if refused else _GROWTH)
@@ -205,6 +218,9 @@ class LoadShedder:
             return
         self._limit = min(max(limit, self._min), self._max)
         self._bounds = [share * self._limit for share in _SHARES]
+
+    def _good_delay(self) -> float:
+        return self._normal + max(self._target, self._normal)
 
     def _log_overload(self, now: float, refused: int) -> None:
         overload = self._overload
@@ -245,9 +261,9 @@ class Permit:
 
     __slots__ = ("_admitted_at", "_shedder")
 
-    def __init__(self, shedder: LoadShedder) -> None:
+    def __init__(self, shedder: LoadShedder, admitted_at: float | None) -> None:
         self._shedder: LoadShedder | None = shedder
-        self._admitted_at = shedder.now()
+        self._admitted_at = admitted_at
 
     def release(self) -> None:
         """The request is over, whatever its outcome."""

@@ -8,7 +8,9 @@ plain functions: each test has an event loop of its own, the servers have none.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
+from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -28,14 +30,21 @@ __all__ = [
 ]
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Generator[PostgresEngine]:
-    """A running PostgreSQL, for this session."""
+E = TypeVar("E", PostgresEngine, NatsEngine, RedisEngine)
+
+
+def _running(create: Callable[[Path], E]) -> Generator[E]:
     with scratch_folder() as folder:
-        server = new_test_postgres(folder)
+        server = create(folder)
         asyncio.run(server.start())
         yield server
         asyncio.run(server.stop())
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator[PostgresEngine]:
+    """A running PostgreSQL, for this session."""
+    yield from _running(new_test_postgres)
 
 
 @pytest.fixture
@@ -48,18 +57,10 @@ async def database(postgres: PostgresEngine) -> AsyncGenerator[str]:
 @pytest.fixture(scope="session")
 def nats() -> Generator[NatsEngine]:
     """A running NATS with JetStream, for this session: each test uses streams of its own."""
-    with scratch_folder() as folder:
-        server = new_test_nats(folder)
-        asyncio.run(server.start())
-        yield server
-        asyncio.run(server.stop())
+    yield from _running(new_test_nats)
 
 
 @pytest.fixture(scope="session")
 def redis() -> Generator[RedisEngine]:
     """A running Redis-compatible server, for this session: each test uses keys of its own."""
-    with scratch_folder() as folder:
-        server = new_test_redis(folder)
-        asyncio.run(server.start())
-        yield server
-        asyncio.run(server.stop())
+    yield from _running(new_test_redis)

@@ -1,4 +1,4 @@
-"""A gRPC server leaves a port that another process shares, under load, and no call fails."""
+"""A gRPC server stops on a port that another process shares, under load, and no call fails."""
 
 import asyncio
 import sys
@@ -14,8 +14,8 @@ from rpc_echo import SAY, add_echo
 from rpc_wire import one
 
 from paceline.grpc.app import RpcApp
-from paceline.grpc.server import RpcServer
-from paceline.grpc.sockets import count_connections, refuse_new
+from paceline.grpc.server import RpcLimits, RpcServer
+from paceline.grpc.sockets import count_connections, drop_new_connections
 
 pytestmark = [
     pytest.mark.integration,
@@ -72,11 +72,11 @@ class Load:
 
     async def until_more(self, calls: int) -> None:
         wanted = self.calls + calls
-        while self.calls < wanted:  # noqa: ASYNC110 - many tell
+        while self.calls < wanted:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
 
 
-async def test_no_call_fails_while_one_of_two_leaves_again_and_again() -> None:
+async def test_no_call_fails_while_one_of_two_servers_stops_repeatedly() -> None:
     async with another_process() as port:
         load = Load(port)
         async with asyncio.TaskGroup() as group:
@@ -88,11 +88,11 @@ async def test_no_call_fails_while_one_of_two_leaves_again_and_again() -> None:
                     host="127.0.0.1",
                     port=port,
                     reuse_port=True,
-                    max_connection_age=AGE,
+                    limits=RpcLimits(max_connection_age=AGE),
                 )
                 await server.start()
                 async with asyncio.timeout(20):
-                    while count_connections(port) < 2:  # noqa: ASYNC110 - grpcio tells nobody
+                    while count_connections(port) < 2:  # noqa: ASYNC110 - grpcio has no event for it
                         await asyncio.sleep(0.01)
                 await load.until_more(20)
                 await server.stop_accepting()
@@ -102,8 +102,9 @@ async def test_no_call_fails_while_one_of_two_leaves_again_and_again() -> None:
             load.over.set()
 
 
-async def test_who_shares_nothing_stops_at_once_with_a_client_connected() -> None:
-    server = RpcServer(add_echo(RpcApp()), host="127.0.0.1", port=0, max_connection_age=60.0)
+async def test_a_server_alone_on_its_port_stops_at_once_with_a_client_connected() -> None:
+    limits = RpcLimits(max_connection_age=60.0)
+    server = RpcServer(add_echo(RpcApp()), host="127.0.0.1", port=0, limits=limits)
     await server.start()
     async with aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         await one(channel, SAY)(StringValue(value="a").SerializeToString())
@@ -113,4 +114,4 @@ async def test_who_shares_nothing_stops_at_once_with_a_client_connected() -> Non
 
 
 async def test_a_port_without_a_listener_of_ours_cannot_be_closed() -> None:
-    assert not refuse_new(1)
+    assert not drop_new_connections(1)

@@ -82,7 +82,7 @@ async def test_an_unknown_service_is_not_found() -> None:
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_watcher_is_told_of_every_change() -> None:
+async def test_a_watcher_receives_every_change() -> None:
     async with world() as now, asyncio.timeout(10):
         assert now.channel is not None
         method = many(now.channel, f"{HEALTH}/Watch")
@@ -100,7 +100,7 @@ async def test_a_watcher_is_told_of_every_change() -> None:
         assert await following() == NOT_SERVING
 
 
-async def test_a_tool_is_told_the_services_and_their_protos() -> None:
+async def test_reflection_lists_the_services_and_their_protos() -> None:
     async def questions() -> AsyncGenerator[bytes]:
         yield reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
         yield reflection_pb2.ServerReflectionRequest(

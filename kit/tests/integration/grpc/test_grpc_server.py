@@ -1,9 +1,9 @@
-"""The gRPC server on a real socket, with grpcio's own client on the other side."""
+"""The gRPC server on a real socket, with grpcio's own client."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import grpc
 import pytest
@@ -17,7 +17,7 @@ from paceline.errors import Code, Error, NotFound
 from paceline.grpc import interceptors
 from paceline.grpc.app import RpcApp
 from paceline.grpc.call import Call
-from paceline.grpc.server import RpcServer
+from paceline.grpc.server import RpcLimits, RpcServer
 from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
@@ -27,8 +27,8 @@ PATIENCE = 10.0
 
 
 @dataclass
-class Gate:
-    """A handler that waits: who came, who was cancelled, and when it may go on."""
+class HeldHandler:
+    """A handler that waits for ``open``, with events for its start and its cancellation."""
 
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,8 +68,11 @@ class Client:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110 - nobody tells
+            while not condition():  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.005)
+
+
+LIMITS = RpcLimits(max_calls=20_000, max_connection_streams=20_000)
 
 
 @asynccontextmanager
@@ -78,9 +81,7 @@ async def serving(
     count: Count = count,
     *,
     max_streams: int = 100,
-    max_message: int = 1024 * 1024,
-    max_calls: int = 20_000,
-    max_connection_streams: int = 20_000,
+    limits: RpcLimits = LIMITS,
 ) -> AsyncGenerator[Client]:
     log = RecordingLog()
     app = RpcApp(
@@ -93,9 +94,7 @@ async def serving(
         add_echo(app, say, count),
         host=HOST,
         port=0,
-        max_message=max_message,
-        max_calls=max_calls,
-        max_connection_streams=max_connection_streams,
+        limits=limits,
     )
     await server.start()
     try:
@@ -170,50 +169,50 @@ async def test_a_stream_that_fails_in_the_middle_keeps_what_came_before() -> Non
         )
 
 
-async def test_bytes_that_are_no_message_are_the_callers_fault() -> None:
+async def test_bytes_that_are_no_message_are_invalid_argument() -> None:
     async with serving() as client:
         call = one(client.channel, SAY)(b"\xff\xff\xff")
         assert await code_of(call) is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_message_that_is_too_large_is_refused_and_the_connection_stays() -> None:
-    async with serving(max_message=1000) as client:
+    async with serving(limits=replace(LIMITS, max_message=1000)) as client:
         assert await code_of(client.say("x" * 1001)) is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert text_of(await client.say("x" * 900)) == "X" * 900
 
 
-async def test_a_client_that_leaves_stops_the_work() -> None:
-    gate = Gate()
-    async with serving(gate.say) as client:
+async def test_a_client_that_disconnects_stops_the_work() -> None:
+    held = HeldHandler()
+    async with serving(held.say) as client:
         call = client.say("x")
         async with asyncio.timeout(PATIENCE):
-            await gate.entered.wait()
+            await held.entered.wait()
             call.cancel()
-            await gate.cancelled.wait()
+            await held.cancelled.wait()
         await client.until(lambda: bool(client.log.lines))
         assert client.log.lines[0][2]["code"] == "CANCELLED"
         assert client.log.events("error") == []
 
 
-async def test_a_client_that_leaves_a_stream_stops_its_generator() -> None:
-    gate = Gate()
-    async with serving(count=gate.count) as client:
+async def test_a_client_that_cancels_a_stream_stops_its_generator() -> None:
+    held = HeldHandler()
+    async with serving(count=held.count) as client:
         call = client.count("")
         assert text_of(await anext(aiter(call))) == "first"
         async with asyncio.timeout(PATIENCE):
-            await gate.entered.wait()
+            await held.entered.wait()
             call.cancel()
-            await gate.cancelled.wait()
+            await held.cancelled.wait()
         await client.until(lambda: len(client.app.streams) == 0)
         assert client.log.events("error") == []
 
 
 async def test_a_deadline_of_the_client_stops_the_work() -> None:
-    gate = Gate()
-    async with serving(gate.say) as client:
+    held = HeldHandler()
+    async with serving(held.say) as client:
         assert await code_of(client.say("x", timeout=0.1)) is grpc.StatusCode.DEADLINE_EXCEEDED
         async with asyncio.timeout(PATIENCE):
-            await gate.cancelled.wait()
+            await held.cancelled.wait()
         await client.until(lambda: "call completed" in client.log.events("info"))
         codes = [
             fields["code"] for _, event, fields in client.log.lines if event == "call completed"
@@ -241,7 +240,7 @@ async def test_a_client_that_does_not_read_holds_its_generator_back() -> None:
         call.cancel()
 
 
-async def test_clients_that_leave_in_the_middle_of_writes_are_no_failure() -> None:
+async def test_clients_that_disconnect_during_writes_are_no_failure() -> None:
     async def endless(request: StringValue, call: Call) -> AsyncGenerator[StringValue, None]:
         while True:
             yield StringValue(value="x" * 1_000)
@@ -261,8 +260,8 @@ async def test_clients_that_leave_in_the_middle_of_writes_are_no_failure() -> No
 
 
 async def test_streams_beyond_the_limit_are_refused_and_the_server_goes_on() -> None:
-    gate = Gate()
-    async with serving(count=gate.count, max_streams=50) as client:
+    held = HeldHandler()
+    async with serving(count=held.count, max_streams=50) as client:
         calls: list[aio.UnaryStreamCall[bytes, bytes]] = []
         outcomes: list[grpc.StatusCode | None] = []
 
@@ -286,50 +285,50 @@ async def test_streams_beyond_the_limit_are_refused_and_the_server_goes_on() -> 
 
 
 async def test_calls_beyond_the_limit_are_refused() -> None:
-    gate = Gate()
-    async with serving(gate.say, max_calls=2) as client:
-        held = [client.say("x") for _ in range(2)]
+    held = HeldHandler()
+    async with serving(held.say, limits=replace(LIMITS, max_calls=2)) as client:
+        calls = [client.say("x") for _ in range(2)]
         await client.until(lambda: client.app.in_flight == 2)
         assert await code_of(client.say("x")) is grpc.StatusCode.RESOURCE_EXHAUSTED
-        gate.open.set()
-        assert [text_of(await call) for call in held] == ["through"] * 2
+        held.open.set()
+        assert [text_of(await call) for call in calls] == ["through"] * 2
 
 
 # --- start and stop
 
 
 async def test_a_stop_finishes_unary_calls_and_ends_streams() -> None:
-    gate, log = Gate(), RecordingLog()
-    stream_gate = Gate()
-    async with serving(gate.say, stream_gate.count) as client:
-        held, stream = client.say("x"), client.count("")
+    held, log = HeldHandler(), RecordingLog()
+    held_stream = HeldHandler()
+    async with serving(held.say, held_stream.count) as client:
+        unary, stream = client.say("x"), client.count("")
         assert text_of(await anext(aiter(stream))) == "first"
-        await gate.entered.wait()
+        await held.entered.wait()
         stopping = asyncio.create_task(client.server.stop())
         with pytest.raises(aio.AioRpcError) as caught:
             await anext(aiter(stream))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         assert "shutting down" in (caught.value.details() or "")
-        assert stream_gate.cancelled.is_set()
+        assert held_stream.cancelled.is_set()
         assert not stopping.done()
-        gate.open.set()
-        assert text_of(await held) == "through"
+        held.open.set()
+        assert text_of(await unary) == "through"
         async with asyncio.timeout(PATIENCE):
             await stopping
         assert log.events("error") == []
 
 
-async def test_a_stop_cuts_off_what_outlives_its_deadline_and_says_so() -> None:
-    gate = Gate()
-    async with serving(gate.say) as client:
-        held = client.say("x")
-        await gate.entered.wait()
+async def test_a_stop_cuts_off_what_outlives_its_deadline_and_counts_it() -> None:
+    held = HeldHandler()
+    async with serving(held.say) as client:
+        unary = client.say("x")
+        await held.entered.wait()
         with pytest.raises(Error, match="1 calls in flight were cut off") as caught:
             async with fail_after(0.4, "stop"):
                 await client.server.stop()
         assert caught.value.code is Code.DEADLINE_EXCEEDED
-        assert await code_of(held) in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
-        await gate.cancelled.wait()
+        assert await code_of(unary) in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+        await held.cancelled.wait()
 
 
 async def test_a_stop_does_not_wait_for_a_client_that_does_not_read() -> None:
@@ -345,16 +344,16 @@ async def test_a_stop_does_not_wait_for_a_client_that_does_not_read() -> None:
 
 
 async def test_a_cancelled_stop_closes_all_the_same() -> None:
-    gate = Gate()
-    async with serving(gate.say) as client:
-        held = client.say("x")
-        await gate.entered.wait()
+    held = HeldHandler()
+    async with serving(held.say) as client:
+        unary = client.say("x")
+        await held.entered.wait()
         stopping = asyncio.create_task(client.server.stop())
         await asyncio.sleep(0)
         stopping.cancel()
         with pytest.raises(asyncio.CancelledError):
             await stopping
-        assert await code_of(held) in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+        assert await code_of(unary) in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
 async def test_start_and_stop_may_be_repeated_and_stop_may_come_first() -> None:
@@ -373,7 +372,7 @@ async def test_start_and_stop_may_be_repeated_and_stop_may_come_first() -> None:
         assert server.port == 0
 
 
-async def test_a_port_that_is_taken_is_said() -> None:
+async def test_a_port_in_use_is_named() -> None:
     async with serving() as client:
         other = RpcServer(RpcApp(), host=HOST, port=client.server.port)
         with pytest.raises(Error, match="choose another port") as caught:

@@ -1,4 +1,4 @@
-"""The server on a real socket: what goes in, what comes out, on both event loops."""
+"""The server on a real socket: requests and responses, on both event loops."""
 
 import asyncio
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ async def test_requests_on_one_connection_are_answered_one_after_another() -> No
     async with serving(echo) as served:
         client = await served.connect()
         for number in range(3):
-            answer = await client.ask(b"GET /%d?q=1 HTTP/1.1\r\nHost: a\r\n\r\n" % number)
+            answer = await client.request(b"GET /%d?q=1 HTTP/1.1\r\nHost: a\r\n\r\n" % number)
             assert answer.status == 200
             assert answer.body == b"GET /%d q=1 " % number
             assert "connection" not in answer.headers
 
 
-async def test_the_head_has_a_date_and_does_not_tell_the_server() -> None:
+async def test_the_head_has_a_date_and_does_not_name_the_server() -> None:
     async with serving(hello) as served:
-        answer = await served.ask(GET)
+        answer = await served.request(GET)
     assert set(answer.headers) == {"date", "content-length"}
     assert answer.headers["date"].endswith(" GMT")
     assert parsedate_to_datetime(answer.headers["date"]).year >= 2025
 
 
-async def test_the_scope_says_what_was_asked() -> None:
+async def test_the_scope_describes_the_request() -> None:
     scopes: list[Scope] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,7 +43,7 @@ async def test_the_scope_says_what_was_asked() -> None:
 
     async with serving(app) as served:
         client = await served.connect()
-        await client.ask(b"GET /a%20b/%C3%A4?x=%20 HTTP/1.1\r\nHost: a\r\nX-One: 1\r\n\r\n")
+        await client.request(b"GET /a%20b/%C3%A4?x=%20 HTTP/1.1\r\nHost: a\r\nX-One: 1\r\n\r\n")
         [scope] = scopes
         assert scope["client"] == client.writer.get_extra_info("sockname")
         assert scope["server"] == ("127.0.0.1", served.server.port)
@@ -115,7 +115,7 @@ async def test_every_form_of_request_arrives_however_it_is_cut(case: Request, pi
         client = await served.connect()
         client.writer.get_extra_info("socket").setsockopt(6, 1, 1)  # TCP_NODELAY
         for start in range(0, len(case.sent), piece):
-            client.say(case.sent[start : start + piece])
+            client.send(case.sent[start : start + piece])
             await asyncio.sleep(0)
         answer = await client.answer()
     assert answer.body == case.seen
@@ -126,23 +126,23 @@ async def test_what_follows_an_offered_upgrade_is_the_next_request() -> None:
     async with serving(echo) as served:
         client = await served.connect()
         offer = b"GET /1 HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
-        client.say(offer + b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.send(offer + b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
         assert [(await client.answer()).body for _ in range(2)] == [b"GET /1  ", b"GET /2  "]
-        assert (await client.ask(b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n")).body == b"GET /3  "
+        assert (await client.request(b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n")).body == b"GET /3  "
 
 
 async def test_a_body_after_an_offered_upgrade_cannot_pass_for_a_request() -> None:
     async with serving(echo) as served:
         client = await served.connect()
         hidden = b"GET /admin HTTP/1.1\r\nHost: a\r\n\r\n"
-        client.say(
+        client.send(
             b"POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
             b"Content-Length: %d\r\n\r\n" % len(hidden) + hidden
         )
         answer = await client.answer()
         assert answer.body == b"POST /  " + hidden
         assert answer.headers["connection"] == "close"
-        assert await client.rest() == b""
+        assert await client.read_to_end() == b""
 
 
 async def test_a_trailer_does_not_become_a_header() -> None:
@@ -155,7 +155,7 @@ async def test_a_trailer_does_not_become_a_header() -> None:
 
     async with serving(app) as served:
         client = await served.connect()
-        client.say(
+        client.send(
             b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-T: 1\r\n\r\n"
             + GET
         )
@@ -170,14 +170,14 @@ async def test_the_host_of_an_absolute_target_wins() -> None:
         await send_answer(send, b",".join(hosts))
 
     async with serving(app) as served:
-        answer = await served.ask(b"GET http://b:81/ HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = await served.request(b"GET http://b:81/ HTTP/1.1\r\nHost: a\r\n\r\n")
     assert answer.body == b"b:81"
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
     async with serving(echo) as served:
         client = await served.connect()
-        client.say(b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(50)))
+        client.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(50)))
         bodies = [(await client.answer()).body for _ in range(50)]
     assert bodies == [b"GET /%d  " % n for n in range(50)]
 
@@ -185,7 +185,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
 async def test_pipelined_bodies_stay_with_their_requests() -> None:
     async with serving(echo) as served:
         client = await served.connect()
-        client.say(
+        client.send(
             b"".join(
                 b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n%d" % n for n in range(9)
             )
@@ -199,10 +199,10 @@ async def test_too_many_pipelined_requests_end_the_connection_after_those_accept
     held = Held()
     async with serving(held) as served:
         client = await served.connect()
-        client.say(GET * 200)
+        client.send(GET * 200)
         await held.entered.wait()
         held.release.set()
-        answers = (await client.rest()).split(b"HTTP/1.1 200")[1:]
+        answers = (await client.read_to_end()).split(b"HTTP/1.1 200")[1:]
     assert held.calls == len(answers) == 65
     assert b"connection: close" in answers[-1]
 
@@ -211,15 +211,15 @@ async def test_a_malformed_request_behind_a_good_one_does_not_answer_first() -> 
     held = Held()
     async with serving(held) as served:
         client = await served.connect()
-        client.say(GET + b"nonsense\r\n\r\n")
+        client.send(GET + b"nonsense\r\n\r\n")
         await held.entered.wait()
         held.release.set()
         assert (await client.answer()).headers["connection"] == "close"
-        assert await client.rest() == b""
+        assert await client.read_to_end() == b""
 
 
 @dataclass(frozen=True)
-class Oldie:
+class Http10:
     id: str
     headers: bytes
     sized: bool
@@ -227,14 +227,14 @@ class Oldie:
 
 
 OLDIES = [
-    Oldie("closes by default", b"", sized=True, kept=False),
-    Oldie("is kept when asked for", b"Connection: keep-alive\r\n", sized=True, kept=True),
-    Oldie("closes to end the body", b"Connection: keep-alive\r\n", sized=False, kept=False),
+    Http10("closes by default", b"", sized=True, kept=False),
+    Http10("is kept when asked for", b"Connection: keep-alive\r\n", sized=True, kept=True),
+    Http10("closes to end the body", b"Connection: keep-alive\r\n", sized=False, kept=False),
 ]
 
 
 @pytest.mark.parametrize("case", OLDIES, ids=lambda case: case.id)
-async def test_http_1_0(case: Oldie) -> None:
+async def test_http_1_0(case: Http10) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         headers: Headers = [(b"content-length", b"2")] if case.sized else []
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -242,26 +242,26 @@ async def test_http_1_0(case: Oldie) -> None:
 
     async with serving(app) as served:
         client = await served.connect()
-        answer = await client.ask(b"GET / HTTP/1.0\r\n" + case.headers + b"\r\n")
+        answer = await client.request(b"GET / HTTP/1.0\r\n" + case.headers + b"\r\n")
         assert answer.body == b"ok"
         assert "transfer-encoding" not in answer.headers
         assert answer.headers["connection"] == ("keep-alive" if case.kept else "close")
         if case.kept:
-            assert (await client.ask(b"GET / HTTP/1.0\r\n\r\n")).body == b"ok"
-        assert await client.rest() == b""
+            assert (await client.request(b"GET / HTTP/1.0\r\n\r\n")).body == b"ok"
+        assert await client.read_to_end() == b""
 
 
 @pytest.mark.parametrize("who", ["client", "app"])
-async def test_either_side_can_ask_to_close(who: str) -> None:
+async def test_either_side_can_close(who: str) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send_answer(send, b"ok", 200, *([(b"Connection", b"close")] if who == "app" else []))
 
     async with serving(app) as served:
         client = await served.connect()
         wish = b"Connection: close\r\n" if who == "client" else b""
-        answer = await client.ask(b"GET / HTTP/1.1\r\nHost: a\r\n" + wish + b"\r\n")
+        answer = await client.request(b"GET / HTTP/1.1\r\nHost: a\r\n" + wish + b"\r\n")
         assert answer.headers["connection"] == "close"
-        assert await client.rest() == b""
+        assert await client.read_to_end() == b""
 
 
 @dataclass(frozen=True)
@@ -298,7 +298,7 @@ async def test_bodies_are_framed_for_the_next_response_to_follow(case: Framing) 
     async with serving(app) as served:
         client = await served.connect()
         for _ in range(2):
-            client.say(case.method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.send(case.method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
             answer = await client.answer(bodiless=not case.body)
             assert answer.status == case.status
             assert set(answer.headers) - {"date"} == case.expect
@@ -312,28 +312,28 @@ async def test_a_large_body_is_whole() -> None:
         await send_answer(send, body)
 
     async with serving(app) as served:
-        assert (await served.ask(GET)).body == body
+        assert (await served.request(GET)).body == body
 
 
-async def test_the_client_is_told_to_continue_when_the_body_is_wanted() -> None:
+async def test_100_continue_is_sent_when_the_app_reads_the_body() -> None:
     async with serving(echo) as served:
         client = await served.connect()
-        client.say(
+        client.send(
             b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
         )
         assert (await client.head()).status == 100
-        assert (await client.ask(b"abc")).body == b"POST /  abc"
+        assert (await client.request(b"abc")).body == b"POST /  abc"
 
 
-async def test_a_body_that_nobody_wants_is_not_asked_for_and_the_connection_closes() -> None:
+async def test_a_body_that_the_app_does_not_read_gets_no_100_continue() -> None:
     async with serving(hello) as served:
         client = await served.connect()
-        client.say(
+        client.send(
             b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
         )
         answer = await client.answer()
         assert (answer.status, answer.headers["connection"]) == (200, "close")
-        assert await client.rest() == b""
+        assert await client.read_to_end() == b""
 
 
 async def test_an_early_answer_reaches_a_client_that_is_still_sending() -> None:
@@ -342,8 +342,8 @@ async def test_an_early_answer_reaches_a_client_that_is_still_sending() -> None:
 
     async with serving(app) as served:
         client = await served.connect()
-        client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n")
-        client.say(bytes(4_000_000))
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n")
+        client.send(bytes(4_000_000))
         answer = await client.answer()
         assert (answer.status, answer.headers["connection"]) == (413, "close")
 
@@ -367,7 +367,7 @@ async def test_a_request_does_not_inherit_what_was_ambient_at_the_start() -> Non
     assert seen == [None]
 
 
-async def test_a_port_in_use_is_named_with_the_way_out() -> None:
+async def test_a_port_in_use_is_named_with_what_to_do() -> None:
     async with serving(hello) as served:
         port = served.server.port
         other = HttpServer(hello, RecordingLog(), host="127.0.0.1", port=port)
@@ -377,7 +377,7 @@ async def test_a_port_in_use_is_named_with_the_way_out() -> None:
         await other.stop()
 
 
-async def test_an_address_that_is_not_ours_is_named() -> None:
+async def test_an_unavailable_address_is_named() -> None:
     server = HttpServer(hello, RecordingLog(), host="192.0.2.1", port=0)
     with pytest.raises(Error, match=r"cannot listen to port 0 on 192\.0\.2\.1"):
         await server.start()

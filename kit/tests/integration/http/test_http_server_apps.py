@@ -51,8 +51,8 @@ async def test_an_app_that_breaks_the_rules_is_answered_for_and_logged_once(
 
     async with serving(app) as served:
         client = await served.connect()
-        answer = await client.ask(GET)
-        assert await client.rest() == b""
+        answer = await client.request(GET)
+        assert await client.read_to_end() == b""
     assert answer.status == 500
     assert answer.headers["content-type"] == "application/problem+json"
     assert json.loads(answer.body)["detail"] == "internal error"
@@ -69,8 +69,8 @@ async def test_an_error_after_the_beginning_tears_the_connection() -> None:
 
     async with serving(app) as served:
         client = await served.connect()
-        client.say(GET)
-        assert b"0\r\n\r\n" not in await client.rest()
+        client.send(GET)
+        assert b"0\r\n\r\n" not in await client.read_to_end()
     [(level, event, fields)] = served.log.lines
     assert (level, event) == ("warning", "response cut short")
     assert fields == {"path": "/", "reason": "KeyError"}
@@ -88,7 +88,7 @@ async def test_an_app_may_go_on_after_its_response() -> None:
 
     async with serving(app) as served:
         client = await served.connect()
-        await client.ask(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-        await client.ask(GET)
+        await client.request(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        await client.request(GET)
         go_on.set()
         await done.wait()

@@ -1,4 +1,4 @@
-"""Clients that go away, do not read, or send more than anybody wants."""
+"""Clients that disconnect, do not read, or send more than the app reads."""
 
 import asyncio
 
@@ -10,11 +10,11 @@ from paceline.http.asgi import Receive, Scope, Send
 pytestmark = pytest.mark.integration
 
 
-async def test_a_client_that_goes_away_cancels_its_request_quietly() -> None:
+async def test_a_disconnect_cancels_the_request_and_logs_nothing() -> None:
     held = Held()
     async with serving(held) as served:
         client = await served.connect()
-        client.say(GET)
+        client.send(GET)
         await held.entered.wait()
         client.writer.close()
         await held.ended.wait()
@@ -22,7 +22,7 @@ async def test_a_client_that_goes_away_cancels_its_request_quietly() -> None:
     assert served.log.lines == []
 
 
-async def test_a_client_that_goes_away_in_its_body_cancels_its_request() -> None:
+async def test_a_disconnect_in_a_body_cancels_the_request() -> None:
     ended = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,18 +33,18 @@ async def test_a_client_that_goes_away_in_its_body_cancels_its_request() -> None
 
     async with serving(app) as served:
         client = await served.connect()
-        client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
         await client.writer.drain()
         client.writer.close()
         await ended.wait()
     assert served.log.lines == []
 
 
-async def test_a_client_that_goes_away_takes_its_pipelined_requests_along() -> None:
+async def test_a_disconnect_drops_the_pipelined_requests() -> None:
     held = Held()
     async with serving(held) as served:
         client = await served.connect()
-        client.say(GET * 5)
+        client.send(GET * 5)
         await held.entered.wait()
         client.writer.transport.abort()
         # Reading is paused while requests wait, so the next write has to find out.
@@ -52,7 +52,7 @@ async def test_a_client_that_goes_away_takes_its_pipelined_requests_along() -> N
         await held.ended.wait()
 
 
-async def test_a_client_that_does_not_read_parks_only_its_own_task() -> None:
+async def test_a_client_that_does_not_read_blocks_only_its_own_request() -> None:
     parked = asyncio.Event()
     sent = 0
 
@@ -71,21 +71,21 @@ async def test_a_client_that_does_not_read_parks_only_its_own_task() -> None:
 
     async with serving(app) as served:
         client = await served.connect()
-        client.say(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
         await parked.wait()
         stuck_at = sent
-        assert (await served.ask(GET)).body == b"ok"
+        assert (await served.request(GET)).body == b"ok"
         assert sent == stuck_at
         client.writer.transport.abort()
 
 
-async def test_a_body_that_nobody_reads_yet_is_not_read_into_memory() -> None:
+async def test_a_body_that_the_app_does_not_read_yet_is_not_read_into_memory() -> None:
     held = Held()
     async with serving(held) as served:
         client = await served.connect()
         size = 64 * 1024 * 1024
-        client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
-        client.say(bytes(size))
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        client.send(bytes(size))
         await held.entered.wait()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):

@@ -1,4 +1,4 @@
-"""A stop that no client notices: the queue is another's, and kept connections get one more answer."""
+"""A stop without lost requests: the queue is shared, kept connections get one more answer."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ import pytest
 from http_wire import GET, Client, Held, hello
 
 from paceline.http.asgi import ASGIApp
-from paceline.http.server.server import HttpServer
+from paceline.http.server import HttpServer, ServerLimits
 from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
@@ -23,11 +23,13 @@ async def kept(
     app: ASGIApp = hello, *, grace: float = GRACE
 ) -> AsyncGenerator[tuple[HttpServer, Client]]:
     """A server, and a connection to it that has been used."""
-    server = HttpServer(app, RecordingLog(), host="127.0.0.1", port=0, keep_alive_grace=grace)
+    server = HttpServer(
+        app, RecordingLog(), host="127.0.0.1", port=0, limits=ServerLimits(keep_alive_grace=grace)
+    )
     await server.start()
     client = Client(*await asyncio.open_connection("127.0.0.1", server.port))
     try:
-        assert "connection" not in (await client.ask(GET)).headers
+        assert "connection" not in (await client.request(GET)).headers
         yield server, client
     finally:
         await server.stop()
@@ -39,18 +41,18 @@ async def test_a_request_on_a_kept_connection_is_answered_while_the_server_stops
         stopping = asyncio.create_task(server.stop())
         await asyncio.sleep(0)
         assert not stopping.done()
-        answer = await client.ask(GET)
+        answer = await client.request(GET)
         assert (answer.status, answer.headers["connection"]) == (200, "close")
-        assert await client.rest() == b""
-        async with asyncio.timeout(GRACE / 2):  # nobody is left to wait for
+        assert await client.read_to_end() == b""
+        async with asyncio.timeout(GRACE / 2):  # no connection is left to wait for
             await stopping
 
 
-async def test_who_says_nothing_is_closed_after_the_grace() -> None:
+async def test_a_silent_connection_is_closed_after_the_grace() -> None:
     async with kept() as (server, client):
         began = asyncio.get_running_loop().time()
         stopping = asyncio.create_task(server.stop())
-        assert await client.rest() == b""
+        assert await client.read_to_end() == b""
         assert asyncio.get_running_loop().time() - began >= GRACE * 0.9
         await stopping
 
@@ -58,11 +60,11 @@ async def test_who_says_nothing_is_closed_after_the_grace() -> None:
 async def test_a_connection_that_was_just_made_gets_its_answer_too() -> None:
     async with kept() as (server, _):
         fresh = Client(*await asyncio.open_connection("127.0.0.1", server.port))
-        while server.connections < 2:  # noqa: ASYNC110 - the server tells nobody
+        while server.connections < 2:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0)
         stopping = asyncio.create_task(server.stop())
         await asyncio.sleep(0)
-        answer = await fresh.ask(GET)
+        answer = await fresh.request(GET)
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         fresh.writer.close()
         await stopping
@@ -70,22 +72,22 @@ async def test_a_connection_that_was_just_made_gets_its_answer_too() -> None:
 
 async def test_what_has_arrived_but_was_not_read_is_answered() -> None:
     async with kept(grace=0.0) as (server, client):
-        client.say(GET)  # written to the kernel at once; the server reads it in its next round
+        client.send(GET)  # written to the kernel at once; the server reads it in its next round
         stopping = asyncio.create_task(server.stop())
         assert (await client.answer()).status == 200
         await stopping
 
 
-async def test_a_server_that_accepts_no_more_answers_and_lets_go() -> None:
+async def test_a_server_that_stopped_accepting_answers_once_more_and_closes() -> None:
     async with kept() as (server, client):
         port = server.port
         await server.stop_accepting()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
-        assert (await client.ask(GET)).headers["connection"] == "close"
+        assert (await client.request(GET)).headers["connection"] == "close"
 
 
-async def test_two_servers_share_one_queue_and_what_waits_in_it_is_the_others() -> None:
+async def test_two_servers_share_one_queue_and_the_second_takes_what_waits_in_it() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     held = Held()
@@ -93,12 +95,12 @@ async def test_two_servers_share_one_queue_and_what_waits_in_it_is_the_others() 
     new = HttpServer(hello, RecordingLog(), host="unused", port=0, listener=listener.dup())
     await old.start()
     client = Client(*await asyncio.open_connection(*listener.getsockname()))
-    client.say(GET)
+    client.send(GET)
     await held.entered.wait()
     await old.stop_accepting()
     waiting = [Client(*await asyncio.open_connection(*listener.getsockname())) for _ in range(20)]
     for each in waiting:
-        each.say(GET)
+        each.send(GET)
     stopping = asyncio.create_task(old.stop())
     await new.start()
     for each in waiting:
@@ -112,7 +114,7 @@ async def test_two_servers_share_one_queue_and_what_waits_in_it_is_the_others() 
     listener.close()
 
 
-async def test_a_unix_socket_will_do(tmp_path: Path) -> None:
+async def test_a_unix_socket_is_served(tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
@@ -120,13 +122,15 @@ async def test_a_unix_socket_will_do(tmp_path: Path) -> None:
     server = HttpServer(hello, RecordingLog(), host="unused", port=0, listener=listener)
     await server.start()
     client = Client(*await asyncio.open_unix_connection(str(path)))
-    assert (await client.ask(GET)).body == b"ok"
+    assert (await client.request(GET)).body == b"ok"
     client.writer.close()
     await server.stop()
 
 
-async def test_who_was_accepted_just_before_the_stop_is_answered() -> None:
-    server = HttpServer(hello, RecordingLog(), host="127.0.0.1", port=0, keep_alive_grace=GRACE)
+async def test_a_connection_accepted_just_before_the_stop_is_answered() -> None:
+    server = HttpServer(
+        hello, RecordingLog(), host="127.0.0.1", port=0, limits=ServerLimits(keep_alive_grace=GRACE)
+    )
     await server.start()
     # Connected by the kernel alone: the server sees it in the next round of the loop.
     raw = socket.create_connection(("127.0.0.1", server.port))

@@ -12,6 +12,8 @@ from http_wire import GET, Held, echo, hello, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from paceline.http.server import ServerLimits
+
 pytestmark = pytest.mark.integration
 
 
@@ -83,16 +85,16 @@ REFUSALS = [
 
 @pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.id)
 @pytest.mark.parametrize("piece", [1 << 20, 1000], ids=["whole", "in pieces"])
-async def test_it_is_refused_before_any_app_sees_it(case: Refusal, piece: int) -> None:
+async def test_it_is_refused_before_the_app_is_called(case: Refusal, piece: int) -> None:
     held = Held()
     async with serving(held) as served:
         client = await served.connect()
         for start in range(0, len(case.sent), piece):
-            client.say(case.sent[start : start + piece])
+            client.send(case.sent[start : start + piece])
             await asyncio.sleep(0)
         answer = await client.answer()
-        assert await client.rest() == b""
-        assert (await served.connect()).reader  # the server lives
+        assert await client.read_to_end() == b""
+        assert (await served.connect()).reader  # the server still accepts
     assert (answer.status, held.calls) == (case.status, 0)
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["connection"] == "close"
@@ -119,13 +121,13 @@ BAD_BODIES = {
 async def test_a_body_that_cannot_be_framed_cancels_its_request(body: bytes) -> None:
     async with serving(echo) as served:
         client = await served.connect()
-        client.say(with_headers(CHUNKED))
+        client.send(with_headers(CHUNKED))
         await client.writer.drain()
         for start in range(0, len(body), 4000):
-            client.say(body[start : start + 4000])
+            client.send(body[start : start + 4000])
             await asyncio.sleep(0)
         answer = await client.answer()
-        assert await client.rest() == b""
+        assert await client.read_to_end() == b""
     assert answer.status in (400, 431)
     assert json.loads(answer.body)["status"] == answer.status
     assert served.log.lines == []
@@ -133,18 +135,18 @@ async def test_a_body_that_cannot_be_framed_cancels_its_request(body: bytes) -> 
 
 async def test_headers_up_to_the_limits_are_served() -> None:
     async with serving(hello) as served:
-        assert (await served.ask(with_headers(*[b"X: x"] * 99, b""))).status == 200
-        assert (await served.ask(with_headers(b"X: " + b"x" * 32_000, b""))).status == 200
+        assert (await served.request(with_headers(*[b"X: x"] * 99, b""))).status == 200
+        assert (await served.request(with_headers(b"X: " + b"x" * 32_000, b""))).status == 200
         assert (
-            await served.ask(with_headers(b"", start=b"GET /" + b"x" * 8191 + b" HTTP/1.1"))
+            await served.request(with_headers(b"", start=b"GET /" + b"x" * 8191 + b" HTTP/1.1"))
         ).status
 
 
 async def test_the_header_limits_are_settings() -> None:
-    async with serving(hello, max_headers=2, max_header_bytes=100) as served:
-        assert (await served.ask(with_headers(b"X: x"))).status == 200
-        assert (await served.ask(with_headers(b"X: x", b"Y: y"))).status == 431
-        assert (await served.ask(with_headers(b"X: " + b"x" * 100))).status == 431
+    async with serving(hello, ServerLimits(max_headers=2, max_header_bytes=100)) as served:
+        assert (await served.request(with_headers(b"X: x"))).status == 200
+        assert (await served.request(with_headers(b"X: x", b"Y: y"))).status == 431
+        assert (await served.request(with_headers(b"X: " + b"x" * 100))).status == 431
 
 
 PARTS = st.sampled_from(
@@ -166,16 +168,16 @@ PARTS = st.sampled_from(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(parts=st.lists(PARTS | st.binary(max_size=8), max_size=12), size=st.integers(1, 40))
-async def test_whatever_comes_in_only_http_comes_out(parts: list[bytes], size: int) -> None:
+async def test_any_input_gets_only_http_answers(parts: list[bytes], size: int) -> None:
     data = b"".join(parts)
     async with serving(echo) as served:
         client = await served.connect()
         for start in range(0, len(data), size):
-            client.say(data[start : start + size])
+            client.send(data[start : start + size])
             await asyncio.sleep(0)
         if client.writer.can_write_eof():
             client.writer.write_eof()
-        rest = await client.rest()
+        rest = await client.read_to_end()
         assert rest == b"" or rest.startswith(b"HTTP/1.1 ")
-        assert (await served.ask(GET)).status == 200
+        assert (await served.request(GET)).status == 200
     assert served.log.lines == []

@@ -21,14 +21,14 @@ async def test_what_is_in_flight_is_answered_and_the_connection_closes() -> None
     held = Held()
     async with serving(held) as served:
         client = await served.connect()
-        client.say(GET)
+        client.send(GET)
         await held.entered.wait()
         stopping = asyncio.create_task(served.server.stop())
         await asyncio.sleep(0)
         held.release.set()
         answer = await client.answer()
         assert (answer.status, answer.headers["connection"]) == (200, "close")
-        assert await client.rest() == b""
+        assert await client.read_to_end() == b""
         await stopping
     assert held.cancelled == 0
 
@@ -36,13 +36,13 @@ async def test_what_is_in_flight_is_answered_and_the_connection_closes() -> None
 async def test_a_request_that_is_just_arriving_is_still_answered() -> None:
     async with serving(hello) as served:
         client = await served.connect()
-        await client.ask(GET)
-        client.say(GET[:10])
+        await client.request(GET)
+        client.send(GET[:10])
         await client.writer.drain()
-        await served.ask(GET)  # by now the server has read the others, too
+        await served.request(GET)  # by now the server has read the others, too
         stopping = asyncio.create_task(served.server.stop())
         await asyncio.sleep(0)
-        answer = await client.ask(GET[10:])
+        answer = await client.request(GET[10:])
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         await stopping
 
@@ -51,10 +51,10 @@ async def test_idle_connections_are_closed_and_new_ones_are_refused() -> None:
     async with serving(hello) as served:
         silent = await served.connect()
         kept = await served.connect()
-        await kept.ask(GET)
+        await kept.request(GET)
         port = served.server.port
         await served.server.stop()
-        assert await silent.rest() == await kept.rest() == b""
+        assert await silent.read_to_end() == await kept.read_to_end() == b""
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
 
@@ -64,7 +64,7 @@ async def test_what_outlives_the_deadline_is_cut_off_and_counted() -> None:
     async with serving(held) as served:
         clients = [await served.connect() for _ in range(3)]
         for client in clients:
-            client.say(GET)
+            client.send(GET)
         while held.calls < len(clients):
             held.entered.clear()
             await held.entered.wait()
@@ -72,7 +72,7 @@ async def test_what_outlives_the_deadline_is_cut_off_and_counted() -> None:
             async with fail_after(0.1, "stop"):
                 await served.server.stop()
         assert caught.value.code is Code.DEADLINE_EXCEEDED
-        assert [await client.rest() for client in clients] == [b""] * 3
+        assert [await client.read_to_end() for client in clients] == [b""] * 3
     assert held.cancelled == 3
     assert served.log.lines == []
 
@@ -89,9 +89,9 @@ async def test_work_after_a_response_is_waited_for() -> None:
 
     async with serving(app) as served:
         client = await served.connect()
-        await client.ask(GET)
+        await client.request(GET)
         stopping = asyncio.create_task(served.server.stop())
-        assert await client.rest() == b""
+        assert await client.read_to_end() == b""
         assert not stopping.done()
         go_on.set()
         await stopping
@@ -102,14 +102,14 @@ async def test_a_stop_that_is_cancelled_still_closes_everything() -> None:
     held = Held()
     async with serving(held) as served:
         client = await served.connect()
-        client.say(GET)
+        client.send(GET)
         await held.entered.wait()
         stopping = asyncio.create_task(served.server.stop())
         await asyncio.sleep(0)
         stopping.cancel()
         with pytest.raises(asyncio.CancelledError):
             await stopping
-        assert await client.rest() == b""
+        assert await client.read_to_end() == b""
         await held.ended.wait()
     assert held.cancelled == 1
 
@@ -126,7 +126,7 @@ async def test_an_app_that_ignores_its_cancellation_does_not_hold_up_the_stop() 
 
     async with serving(app) as served:
         client = await served.connect()
-        client.say(GET)
+        client.send(GET)
         await entered.wait()
         with pytest.raises(Error, match="1 requests in flight were cut off"):
             async with fail_after(0.1, "stop"):

@@ -1,4 +1,4 @@
-"""Streams on a real socket: they outlast the time limits, and nobody outlasts them."""
+"""Streams on a real socket: they outlast the time limits, but not their client or the server."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -11,6 +11,7 @@ from http_wire import PATIENCE, Client, serving
 from paceline.http.app import App
 from paceline.http.events import Events, event
 from paceline.http.middleware import timeout
+from paceline.http.server import ServerLimits
 
 pytestmark = pytest.mark.integration
 
@@ -70,9 +71,9 @@ async def chunk(client: Client) -> bytes:
 
 async def test_a_stream_outlasts_the_write_and_the_request_timeout() -> None:
     ticker = Ticker()
-    async with serving(ticker.app(), write_timeout=SOON) as served:
+    async with serving(ticker.app(), ServerLimits(write_timeout=SOON)) as served:
         client = await served.connect()
-        client.say(ASK)
+        client.send(ASK)
         head = await client.head()
         assert (head.status, head.headers["content-type"]) == (200, "text/event-stream")
         assert await chunk(client) == b":\n\n"
@@ -83,27 +84,27 @@ async def test_a_stream_outlasts_the_write_and_the_request_timeout() -> None:
         ticker.queue.put_nowait(None)
         assert (await chunk(client)).startswith(b"retry: ")
         assert await chunk(client) == b""
-        client.say(b"GET /none HTTP/1.1\r\nhost: a\r\n\r\n")  # the connection goes on
+        client.send(b"GET /none HTTP/1.1\r\nhost: a\r\n\r\n")  # the connection goes on
         assert (await client.answer()).status == 404
     assert served.log.lines == []
 
 
-async def test_silence_is_broken_by_a_comment() -> None:
+async def test_comments_are_sent_at_intervals() -> None:
     ticker = Ticker(heartbeat=SOON)
     async with serving(ticker.app()) as served:
         client = await served.connect()
-        client.say(ASK)
+        client.send(ASK)
         await client.head()
         assert [await chunk(client) for _ in range(3)] == [b":\n\n"] * 3
         ticker.queue.put_nowait(None)
 
 
-async def test_a_client_that_goes_away_ends_its_stream() -> None:
+async def test_a_client_that_disconnects_ends_its_stream() -> None:
     ticker = Ticker()
     async with serving(ticker.app()) as served:
         for _ in range(3):
             client = await served.connect()
-            client.say(ASK)
+            client.send(ASK)
             await client.head()
             assert ticker.open == 1
             client.writer.close()
@@ -113,10 +114,10 @@ async def test_a_client_that_goes_away_ends_its_stream() -> None:
 
 async def test_a_client_that_never_reads_stops_the_stream_and_is_cut_off() -> None:
     ticker = Ticker(flood=b"x" * 16_000)
-    async with serving(ticker.app(), write_timeout=3 * SOON) as served:
+    async with serving(ticker.app(), ServerLimits(write_timeout=3 * SOON)) as served:
         client = await served.connect()
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a socket's
-        client.say(ASK)
+        client.send(ASK)
         await ticker.closed()
         given = ticker.given
         assert given < 2_000  # what the two sockets hold, and no more
@@ -125,9 +126,9 @@ async def test_a_client_that_never_reads_stops_the_stream_and_is_cut_off() -> No
 
 async def test_a_client_that_reads_slowly_is_not_cut_off() -> None:
     ticker = Ticker(flood=b"x" * 16_000)
-    async with serving(ticker.app(), write_timeout=2 * SOON) as served:
+    async with serving(ticker.app(), ServerLimits(write_timeout=2 * SOON)) as served:
         client = await served.connect()
-        client.say(ASK)
+        client.send(ASK)
         for _ in range(30):
             await asyncio.sleep(SOON / 4)
             async with asyncio.timeout(PATIENCE):
@@ -142,11 +143,11 @@ async def test_a_stream_that_has_ended_does_not_hold_up_the_stop() -> None:
     ticker = Ticker()
     async with serving(ticker.app()) as served:
         client = await served.connect()
-        client.say(ASK)
+        client.send(ASK)
         await client.head()
         stopping = asyncio.create_task(served.server.stop())
         await asyncio.sleep(0)
         ticker.queue.put_nowait(None)
-        assert b"retry: " in await client.rest()
+        assert b"retry: " in await client.read_to_end()
         await stopping
     assert served.log.lines == []

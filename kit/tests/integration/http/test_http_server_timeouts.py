@@ -1,4 +1,4 @@
-"""Time limits, on real clients that are too slow: each strikes, frees everything, and spares others."""
+"""Time limits on clients that are too slow: each ends its request and no other."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ import pytest
 from http_wire import GET, Held, hello, read_body, send_answer, serving
 
 from paceline.http.asgi import Receive, Scope, Send
+from paceline.http.server import ServerLimits
 
 pytestmark = pytest.mark.integration
 SOON = 0.08
@@ -14,23 +15,23 @@ SOON = 0.08
 
 async def test_headers_that_do_not_end_get_408() -> None:
     held = Held()
-    async with serving(held, read_timeout=SOON) as served:
+    async with serving(held, ServerLimits(read_timeout=SOON)) as served:
         client = await served.connect()
-        answer = await client.ask(b"GET / HTTP/1.1\r\nHost: a\r\n")
-        assert await client.rest() == b""
+        answer = await client.request(b"GET / HTTP/1.1\r\nHost: a\r\n")
+        assert await client.read_to_end() == b""
     assert (answer.status, answer.headers["connection"]) == (408, "close")
     assert json.loads(answer.body)["detail"] == "the request took too long to arrive"
     assert held.calls == 0
     assert served.log.lines == []
 
 
-async def test_dribbling_headers_do_not_win_time() -> None:
-    async with serving(hello, read_timeout=SOON) as served:
+async def test_dribbling_headers_do_not_extend_the_time() -> None:
+    async with serving(hello, ServerLimits(read_timeout=SOON)) as served:
         client = await served.connect()
         reading = asyncio.create_task(client.answer())
-        client.say(b"GET / HTTP/1.1\r\n")
+        client.send(b"GET / HTTP/1.1\r\n")
         while not reading.done():
-            client.say(b"X: x\r\n")
+            client.send(b"X: x\r\n")
             await asyncio.wait({reading}, timeout=SOON / 10)
         assert (await reading).status == 408
 
@@ -45,11 +46,11 @@ async def test_a_body_that_does_not_come_gets_408_and_the_request_is_cancelled()
             ended.set()
             raise
 
-    async with serving(app, read_timeout=SOON) as served:
+    async with serving(app, ServerLimits(read_timeout=SOON)) as served:
         client = await served.connect()
-        answer = await client.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na")
+        answer = await client.request(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na")
         assert answer.status == 408
-        assert await client.rest() == b""
+        assert await client.read_to_end() == b""
         await ended.wait()
     assert served.log.lines == []
 
@@ -60,10 +61,10 @@ async def test_a_slow_body_after_the_response_has_begun_cuts_the_connection() ->
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
         await read_body(receive)
 
-    async with serving(app, read_timeout=SOON) as served:
+    async with serving(app, ServerLimits(read_timeout=SOON)) as served:
         client = await served.connect()
-        client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na")
-        rest = await client.rest()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na")
+        rest = await client.read_to_end()
         assert b"408" not in rest
         assert b"0\r\n\r\n" not in rest
 
@@ -74,18 +75,18 @@ async def test_the_time_to_read_ends_with_the_request() -> None:
         await asyncio.sleep(3 * SOON)
         await send_answer(send)
 
-    async with serving(app, read_timeout=SOON) as served:
+    async with serving(app, ServerLimits(read_timeout=SOON)) as served:
         client = await served.connect()
-        answer = await client.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na")
+        answer = await client.request(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na")
         assert answer.status == 200
 
 
 async def test_a_response_that_takes_too_long_is_cancelled_and_logged_once() -> None:
     held = Held()
-    async with serving(held, write_timeout=SOON) as served:
+    async with serving(held, ServerLimits(write_timeout=SOON)) as served:
         client = await served.connect()
-        client.say(GET)
-        assert await client.rest() == b""
+        client.send(GET)
+        assert await client.read_to_end() == b""
         await held.ended.wait()
     assert held.cancelled == 1
     [(level, event, fields)] = served.log.lines
@@ -107,46 +108,46 @@ async def test_a_client_that_does_not_read_is_cut_off(at_once: bool) -> None:  #
         finally:
             ended.set()
 
-    async with serving(app, write_timeout=SOON) as served:
+    async with serving(app, ServerLimits(write_timeout=SOON)) as served:
         client = await served.connect()
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a socket's
-        client.say(GET)
+        client.send(GET)
         await ended.wait()
         async with asyncio.timeout(10):
-            while served.server.connections:  # noqa: ASYNC110 - nobody tells when it was cut off
+            while served.server.connections:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(SOON / 10)
     assert [event for _, event, _ in served.log.lines] == ["response took too long"]
 
 
 @pytest.mark.parametrize("first", [b"", GET, b"\r\n"], ids=["silent", "kept alive", "empty line"])
-async def test_an_idle_connection_is_closed_without_a_word(first: bytes) -> None:
-    async with serving(hello, idle_timeout=SOON) as served:
+async def test_an_idle_connection_is_closed_without_an_answer(first: bytes) -> None:
+    async with serving(hello, ServerLimits(idle_timeout=SOON)) as served:
         client = await served.connect()
-        client.say(first)
+        client.send(first)
         if first == GET:
             assert (await client.answer()).status == 200
-        assert await client.rest() == b""
+        assert await client.read_to_end() == b""
     assert served.log.lines == []
 
 
 async def test_a_connection_in_use_is_not_idle() -> None:
     held = Held()
-    async with serving(held, idle_timeout=SOON) as served:
+    async with serving(held, ServerLimits(idle_timeout=SOON)) as served:
         client = await served.connect()
-        client.say(GET)
+        client.send(GET)
         await held.entered.wait()
         await asyncio.sleep(3 * SOON)
         held.release.set()
         assert (await client.answer()).status == 200
 
 
-async def test_the_next_request_in_the_pipe_has_its_own_time_to_arrive() -> None:
+async def test_the_next_pipelined_request_has_its_own_time_to_arrive() -> None:
     held = Held()
-    async with serving(held, read_timeout=2 * SOON) as served:
+    async with serving(held, ServerLimits(read_timeout=2 * SOON)) as served:
         client = await served.connect()
-        client.say(GET + GET[:10])
+        client.send(GET + GET[:10])
         await held.entered.wait()
         await asyncio.sleep(4 * SOON)
         held.release.set()
         assert (await client.answer()).status == 200
-        assert (await client.ask(GET[10:])).status == 200
+        assert (await client.request(GET[10:])).status == 200

@@ -22,8 +22,8 @@ from myservice.service.records import RecordService
 from paceline.errors import ValidationError
 from paceline.grpc import (
     Call,
-    Ended,
     RpcApp,
+    ShuttingDown,
     convert_field,
     convert_text,
     convert_uuid,
@@ -135,7 +135,7 @@ class RecordRpc:
         async with self._updates.subscribe(prefix, request.after or None) as updates:
             async for update in updates:
                 yield update_message(update)
-        raise Ended
+        raise ShuttingDown
 
 
 def how_many_fit(sizes: list[int]) -> int:

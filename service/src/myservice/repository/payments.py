@@ -17,7 +17,8 @@ from myservice.domain.orders import Decision, OrderNotFound, decide
 from myservice.repository.ledger import enter_all
 from myservice.service.orders import PaymentRequest
 from paceline.errors import Code, Error
-from paceline.postgres import Connection, Row, claim, claimable
+from paceline.postgres import Connection, Row
+from paceline.postgres.inbox import claim, claimable
 
 CONSUMER: Final = "order-processor"
 """The name of the consumer, in the inbox and in the queue."""

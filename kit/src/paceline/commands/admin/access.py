@@ -8,6 +8,7 @@ orchestrator has no token.
 """
 
 import hmac
+import math
 from collections.abc import Awaitable
 from ipaddress import ip_address
 from typing import Final
@@ -32,6 +33,7 @@ class _Operator:
 
     subject = "operator"
     scopes: frozenset[str] = frozenset()
+    expires_at = math.inf
 
 
 class _TokenVerifier:

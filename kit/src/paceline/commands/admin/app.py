@@ -16,13 +16,12 @@ from typing import Annotated, Protocol
 import msgspec
 
 from paceline.commands.admin.access import POLLED_PATHS, restrict_access
-from paceline.commands.admin.pages import Page, add_page
 from paceline.commands.admin.profile import Profiler
 from paceline.commands.admin.profile_page import profile_page
 from paceline.commands.admin.tasks import TaskAges, TaskList
 from paceline.config import EffectiveSetting
 from paceline.health import Health
-from paceline.http import App, Body, Query, Scope, add_probes, headers_of
+from paceline.http import App, Body, Page, Query, Scope, add_page, add_probes, headers_of
 from paceline.http.middleware import access_log, recover, request_id
 from paceline.log import Level, Logger, Tail
 from paceline.metrics import Metrics
@@ -84,7 +83,7 @@ class LogQuery(msgspec.Struct, frozen=True):
 
 def admin_app(context: AdminContext, log: AdminLog, *, token: str | None) -> App:
     """The application. ``token``: what requests must have; None for local ones only."""
-    app = App(request_id(), access_log(log, quiet=POLLED_PATHS), recover(log))
+    app = App(request_id(), access_log(log, debug_paths=POLLED_PATHS), recover(log))
     add_probes(app, context.health)
     restricted = restrict_access(token)
     if context.metrics is not None:

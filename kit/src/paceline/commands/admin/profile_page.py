@@ -10,9 +10,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from paceline.commands.admin.flame import flame_graph, folded
-from paceline.commands.admin.pages import Page, query_reader
 from paceline.commands.admin.profile import Profiler
-from paceline.http import Scope
+from paceline.http import Page, Scope, query_reader
 
 _LONGEST: Final = 60.0
 

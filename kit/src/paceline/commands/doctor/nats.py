@@ -14,18 +14,21 @@ from paceline.commands.doctor.findings import Finding, fail, ok, warn
 from paceline.commands.doctor.runner import DoctorRun
 from paceline.commands.units import number, size
 from paceline.errors import Code
+from paceline.messaging import QueueError
 from paceline.messaging.nats import (
     CONSUMER_NOT_FOUND,
     STREAM_NOT_FOUND,
+    JetStreamError,
     NatsBus,
-    QueueError,
+    NatsBusSettings,
     Stream,
-    dead_stream,
-    describe,
+    dead_letter_stream,
+    server_addresses,
 )
 
 _NAME: Final = "nats"
 _JETSTREAM: Final = "jetstream"
+_JETSTREAM_OFF: Final = frozenset({Code.UNAVAILABLE, Code.PERMISSION_DENIED})
 _SYNC: Final = (
     "one replica; an acknowledged message is safe if the server has "
     "jetstream { sync_interval: always }, which cannot be seen from here"
@@ -71,16 +74,16 @@ async def check_nats(
     """All about the queue.
 
     ``consumers``: the stream of each durable consumer. ``dead``: the stream of dead letters, as
-    `dead_stream` makes it unless given; ``replicas``: of that one.
+    `dead_letter_stream` makes it unless given; ``replicas``: of that one.
 
     Errors: `QueueError` when it cannot be reached within ``run.seconds``.
     """
-    dead = dead or dead_stream(replicas=replicas)
-    timeout = run.seconds
-    bus = NatsBus(url, run.log, name="doctor", start_timeout=timeout, publish_timeout=timeout)
+    dead = dead or dead_letter_stream(replicas=replicas)
+    settings = NatsBusSettings(start_timeout=run.seconds, publish_timeout=run.seconds)
+    bus = NatsBus(url, run.log, name="doctor", settings=settings)
     await bus.start()
     try:
-        found = [ok(_NAME, f"connected with {describe(url.split(','))}")]
+        found = [ok(_NAME, f"connected with {server_addresses(url.split(','))}")]
         account = await _account(bus)
         if account is None:
             mend = "start the server with -js, or allow this account JetStream"
@@ -97,10 +100,10 @@ async def check_nats(
 
 async def _account(bus: NatsBus) -> _Account | None:
     try:
-        return await bus.ask("$JS.API.INFO", b"", _Account)
+        return await bus.call_api("INFO", None, _Account)
     except QueueError as exc:
         # Without JetStream there is no answer; with it, an account without the right is refused.
-        if exc.code in {Code.UNAVAILABLE, Code.PERMISSION_DENIED} or exc.number:
+        if isinstance(exc, JetStreamError) or exc.code in _JETSTREAM_OFF:
             await bus.ping()
             return None
         raise
@@ -108,8 +111,8 @@ async def _account(bus: NatsBus) -> _Account | None:
 
 async def _info(bus: NatsBus, stream: Stream) -> _StreamInfo | None:
     try:
-        return await bus.ask(f"$JS.API.STREAM.INFO.{stream.name}", b"", _StreamInfo)
-    except QueueError as exc:
+        return await bus.call_api(f"STREAM.INFO.{stream.name}", None, _StreamInfo)
+    except JetStreamError as exc:
         if exc.number == STREAM_NOT_FOUND:
             return None
         raise
@@ -137,9 +140,9 @@ async def _stream(bus: NatsBus, stream: Stream) -> Sequence[Finding]:
 async def _consumer(bus: NatsBus, stream: Stream, durable: str) -> Finding:
     name = f"consumer {durable}"
     try:
-        subject = f"$JS.API.CONSUMER.INFO.{stream.name}.{durable}"
-        info = await bus.ask(subject, b"", _ConsumerInfo)
-    except QueueError as exc:
+        subject = f"CONSUMER.INFO.{stream.name}.{durable}"
+        info = await bus.call_api(subject, None, _ConsumerInfo)
+    except JetStreamError as exc:
         if exc.number in {STREAM_NOT_FOUND, CONSUMER_NOT_FOUND}:
             return ok(name, "not there yet; made when a worker starts")
         raise

@@ -22,7 +22,7 @@ from paceline.commands.prefork.sockets import open_listener, port_of, reserve
 from paceline.commands.prefork.spawn import Spawner
 from paceline.commands.prefork.workers import Workers
 from paceline.errors import Error
-from paceline.http import HttpServer
+from paceline.http import HttpServer, ServerLimits
 from paceline.lifecycle import ExitCode, Lifecycle
 from paceline.log import Log, setup_logging
 
@@ -80,7 +80,7 @@ async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log) -> int:
         name="admin server",
         host=spec.admin_host,
         port=spec.admin_port,
-        write_timeout=100.0,  # a profile takes up to a minute
+        limits=ServerLimits(write_timeout=100.0),  # a profile takes up to a minute
     )
     lifecycle = Lifecycle(
         [admin, workers],

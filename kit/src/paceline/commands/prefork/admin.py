@@ -20,7 +20,7 @@ from paceline.commands.prefork.admin_client import AdminResponse, fetch
 from paceline.commands.prefork.spawn import WorkerProcess
 from paceline.commands.prefork.workers import Workers
 from paceline.errors import Code, Error
-from paceline.http import App, Receive, Scope, Send, headers_of, read_bytes
+from paceline.http import App, Receive, Scope, Send, headers_of, read_body
 from paceline.http.middleware import access_log, recover, request_id
 from paceline.log import Logger
 from paceline.metrics import merge_expositions
@@ -43,7 +43,7 @@ def supervisor_app(
     draining: Callable[[], bool],
 ) -> App:
     """The application. ``token`` as for ``paceline.commands.admin.admin_app``."""
-    app = App(request_id(), access_log(log, quiet=POLLED_PATHS), recover(log))
+    app = App(request_id(), access_log(log, debug_paths=POLLED_PATHS), recover(log))
     handlers = _Handlers(workers, service, version, draining)
     restricted = restrict_access(token)
     add = app.router.add
@@ -119,7 +119,7 @@ class _Handlers:
         if _worker_of(scope) is not None:
             await self.forward(scope, receive, send)
             return
-        body = await read_bytes(scope, receive, 1024)
+        body = await read_body(scope, receive, 1024)
         responses = await self._fetch_all("/log/level", method="PUT", body=body)
         if not responses:
             raise Error(Code.UNAVAILABLE, "no worker is up")
@@ -128,7 +128,7 @@ class _Handlers:
     async def forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One worker's response, whatever it is."""
         method, path = scope["method"], scope["path"]
-        body = await read_bytes(scope, receive, 1024) if method == "PUT" else b""
+        body = await read_body(scope, receive, 1024) if method == "PUT" else b""
         query = [pair for pair in _query(scope) if pair[0] != "worker"]
         target = f"{path}?{urlencode(query)}" if query else path
         worker = self._chosen(_worker_of(scope), any_worker=path in _FROM_ANY_WORKER)

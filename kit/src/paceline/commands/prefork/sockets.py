@@ -9,7 +9,7 @@ one for port 0, and gets no connections.
 import socket
 from typing import Final
 
-from paceline.http import bind, cannot_listen
+from paceline.http.server import bind_socket, listen_error
 
 _BACKLOG: Final = 2048
 
@@ -48,10 +48,10 @@ def _bound(host: str, port: int, *, reuse_port: bool) -> socket.socket:
         )[0]
         opened = socket.socket(family, kind, protocol)
     except OSError as exc:
-        raise cannot_listen(host, port, exc) from exc
+        raise listen_error(host, port, exc) from exc
     try:
-        bind(opened, address, reuse_port=reuse_port)
+        bind_socket(opened, address, reuse_port=reuse_port)
     except OSError as exc:
         opened.close()
-        raise cannot_listen(host, port, exc) from exc
+        raise listen_error(host, port, exc) from exc
     return opened

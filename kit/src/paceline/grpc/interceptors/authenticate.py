@@ -1,37 +1,27 @@
-"""Authentication and scopes: a bearer token in, a caller on the call.
+"""Authentication and scopes: a bearer token becomes the call's caller.
 
-The token comes in the metadata ``authorization``. What a method declared decides: a public one asks
-for nothing, any other needs a good token with all of its scopes. A stream ends with
-UNAUTHENTICATED when its token expires, for it would otherwise outlive every revocation. Identity
-is never ambient: handlers read `Call.caller`. What verifies tokens is the caller's:
-``paceline.auth`` has one.
+The token is in the metadata ``authorization``. A public method needs none; any other needs a valid
+token with all of its scopes. A stream ends with UNAUTHENTICATED when its token expires, or it would
+outlive every revocation. Handlers read `Call.caller`: identity is never ambient.
 """
 
 import asyncio
-from typing import Protocol
 
 from paceline.clock import Clock
+from paceline.edge import Caller, TokenVerifier, bearer_token
 from paceline.errors import PermissionDenied, Unauthorized
-from paceline.grpc.call import Call, Caller, Endpoint, Interceptor, Method
-
-
-class TokenVerifier(Protocol):
-    """What knows which tokens are good."""
-
-    def verify(self, token: str) -> Caller:
-        """Who the token speaks for. Errors: Unauthorized."""
-        ...
+from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 
 
 def authenticate(verifier: TokenVerifier, clock: Clock) -> Interceptor:
-    """Let only calls with a good bearer token through."""
+    """Refuse calls without a token that ``verifier`` accepts and that has the method's scopes."""
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
         if method.public:
             return endpoint
 
-        def admit(call: Call) -> Caller:
-            caller = verifier.verify(_bearer_token(call))
+        def verify(call: Call) -> Caller:
+            caller = verifier.verify(bearer_token(_authorization(call)))
             if not method.scopes <= caller.scopes:
                 missing = ", ".join(sorted(method.scopes - caller.scopes))
                 raise PermissionDenied(f"the token lacks the scope {missing}")
@@ -39,11 +29,11 @@ def authenticate(verifier: TokenVerifier, clock: Clock) -> Interceptor:
             return caller
 
         async def authenticated(call: Call) -> bytes | None:
-            admit(call)
+            verify(call)
             return await endpoint(call)
 
         async def authenticated_stream(call: Call) -> bytes | None:
-            timeout = asyncio.timeout(admit(call).expires_at - clock.time())
+            timeout = asyncio.timeout(verify(call).expires_at - clock.time())
             try:
                 async with timeout:
                     return await endpoint(call)
@@ -57,12 +47,8 @@ def authenticate(verifier: TokenVerifier, clock: Clock) -> Interceptor:
     return wrap
 
 
-def _bearer_token(call: Call) -> str:
+def _authorization(call: Call) -> bytes | None:
     value = call.metadata.get("authorization")
     if value is None:
-        raise Unauthorized("this needs a bearer token: send authorization: Bearer <token>")
-    if isinstance(value, str):
-        scheme, _, token = value.partition(" ")
-        if scheme.lower() == "bearer":
-            return token.strip()
-    raise Unauthorized("one authorization of the form: Bearer <token>")
+        return None
+    return value.encode() if isinstance(value, str) else b""

@@ -1,16 +1,16 @@
-"""Metrics: how many calls, with which code they ended, how long they took; by method.
+"""Metrics: the number of calls, their codes and how long they took, by method.
 
-What no service has is one series, ``unknown``, for its path is the client's to choose. A stream
-counts when it is over, with the time that it was open. Names and labels are OpenTelemetry's, in
-Prometheus' spelling. Inside what makes traces; outside ``recover``, so it sees the code that is
-sent.
+Paths that no service has are one series, ``unknown``, because clients choose them. A stream counts
+when it is over, with the time that it was open. Names and labels are OpenTelemetry's, in
+Prometheus' spelling. Inside `trace`, whose id becomes the exemplar; outside `recover`, so that the
+code is the one sent.
 """
 
-import asyncio
-from time import perf_counter
+from collections.abc import Awaitable
 
 from paceline.errors import Code
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
+from paceline.grpc.interceptors.observe import observed
 from paceline.metrics import Metrics, Series
 
 
@@ -28,24 +28,18 @@ def metrics(registry: Metrics) -> Interceptor:
         name = method.path.removeprefix("/")
         known: dict[Code, Series] = {}
 
-        async def measured(call: Call) -> bytes | None:
-            started = perf_counter()
-            code = Code.INTERNAL
+        def count(_call: Call, code: Code, seconds: float) -> None:
+            active.value -= 1
+            series = known.get(code)
+            if series is None:
+                series = known[code] = durations.series(name, code.name)
+            series.observe(seconds)
+
+        inner = observed(endpoint, count)
+
+        def measured(call: Call) -> Awaitable[bytes | None]:
             active.value += 1
-            try:
-                reply = await endpoint(call)
-            except asyncio.CancelledError:
-                code = call.cut_off
-                raise
-            else:
-                code = call.outcome
-                return reply
-            finally:
-                active.value -= 1
-                series = known.get(code)
-                if series is None:
-                    series = known[code] = durations.series(name, code.name)
-                series.observe(perf_counter() - started)
+            return inner(call)
 
         return measured
 

@@ -1,17 +1,17 @@
 """Rate limit: so many calls a second for each caller, or for each address in public methods.
 
-A refused call is RESOURCE_EXHAUSTED with ``RetryInfo``. It counts in the same bucket as the
-caller's HTTP requests when it is given the same limits, which also name the buckets. A stream
-counts once. Put it after `authenticate`, or it only sees addresses.
+A call beyond the limit is RESOURCE_EXHAUSTED with ``RetryInfo``. With the limits that HTTP uses, it
+takes from the same bucket as its caller's HTTP requests. A stream counts once. Inside
+`authenticate`, or there are only addresses.
 """
 
+from paceline.edge import RateLimited, rate_limit_key
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
-from paceline.grpc.status import Throttled
 from paceline.resilience import RateLimitDecision, RateLimits
 
 
 def rate_limit(limits: RateLimits) -> Interceptor:
-    """Let ``limits`` decide about each call."""
+    """Take each call from its bucket of ``limits``."""
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
         limit = limits.limit_for(method.scopes)
@@ -20,11 +20,11 @@ def rate_limit(limits: RateLimits) -> Interceptor:
         prefix, limiter = limit
 
         async def limited(call: Call) -> bytes | None:
-            decision = limiter.take(f"{prefix}{_key(call)}")
+            decision = limiter.take(prefix + _key(call))
             if not isinstance(decision, RateLimitDecision):
                 decision = await decision
             if not decision.allowed:
-                raise Throttled(decision.retry_after)
+                raise RateLimited(decision.retry_after)
             return await endpoint(call)
 
         return limited
@@ -34,5 +34,5 @@ def rate_limit(limits: RateLimits) -> Interceptor:
 
 def _key(call: Call) -> str:
     if call.is_authenticated:
-        return f"principal {call.caller.subject}"
-    return f"address {call.client}"
+        return rate_limit_key(call.caller, None)
+    return rate_limit_key(None, call.client)

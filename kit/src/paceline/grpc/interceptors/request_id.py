@@ -1,40 +1,32 @@
-"""Request id: every call has one, in its log lines, its answer and its errors' details.
+"""Request ids: in the call's log lines, its trailing metadata and its errors' details.
 
-A caller's own ``x-request-id`` is kept when it is short and plain, so that one id follows a request
-through several services; anything else is replaced, for it goes into logs. It is sent back with the
-status, in the trailing metadata. The outermost interceptor.
+A caller's ``x-request-id`` is kept when it is short and plain; see ``paceline.edge``. Outside
+everything that logs.
 """
 
-import itertools
-import re
-import secrets
-from typing import Final
-
+from paceline.edge import is_plain_id, new_ids
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.log import pop_fields, push_fields
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,64}")
-
 
 def request_id() -> Interceptor:
-    """Give each call an id."""
-    prefix = secrets.token_hex(8)
-    counter = itertools.count(1)
+    """Give each call an id and send it back as ``x-request-id``."""
+    ids = new_ids()
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
         del method
 
         async def with_request_id(call: Call) -> bytes | None:
             name = call.metadata.get("x-request-id")
-            if not isinstance(name, str) or _PLAIN.fullmatch(name) is None:
-                name = f"{prefix}-{next(counter):06d}"
+            if not isinstance(name, str) or not is_plain_id(name):
+                name = next(ids)
             call.request_id = name
             call.trailing.append(("x-request-id", name))
-            token = push_fields({"request_id": name})
+            fields = push_fields({"request_id": name})
             try:
                 return await endpoint(call)
             finally:
-                pop_fields(token)
+                pop_fields(fields)
 
         return with_request_id
 

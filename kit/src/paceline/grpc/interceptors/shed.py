@@ -1,41 +1,68 @@
-"""Shed: refuses with RESOURCE_EXHAUSTED what there is no room for, before anything is spent on it.
+"""Load shedding: a call beyond what can be served in time is RESOURCE_EXHAUSTED, at no cost.
 
-The outermost, so a refused call costs no id, no log line and no token; the door counts it. The
-refusal is prepared, with ``RetryInfo``. Invariant: a unary call that was let in is counted out
-however it ends; a stream only asks whether there is room, for it may last for ever and
-``rpc.streams`` bounds them. The same decision as over HTTP: give both doors one Shedder.
+The outermost interceptor, so that a refused call costs no id, no log line and no token; its
+`Admission` counts it. The refusal is prepared, with ``RetryInfo``. Invariant: an admitted unary
+call gives its permit back however it ends. A stream gives it back when it begins, because it may
+last for ever; their number is bounded by ``RpcApp(max_streams=...)``. HTTP and gRPC share one load
+shedder, so that both decide alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from paceline.edge import priorities_of
 from paceline.errors import Overloaded
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
-from paceline.grpc.status import refusal_of
+from paceline.grpc.status import error_status_of
 from paceline.resilience import Admission, Priority
 
 Classify = Callable[[Method], Priority]
 """The priority of a method."""
 
 
-def shed(door: Admission, classify: Classify, *, domain: str = "") -> Interceptor:
-    """Let in only what there is room for. ``domain``: the service, in its errors' details."""
-    refusal = refusal_of(Overloaded(), domain=domain)
+def classify_by_scope(
+    *,
+    write_suffix: str = ":write",
+    health: Collection[str] = (),
+    background: Collection[str] = (),
+) -> Classify:
+    """Streams before reads before writes are refused; a write needs a ``…:write`` scope.
+
+    Paths in ``background`` are refused first, those in ``health`` never.
+    """
+    named = priorities_of(health, background)
+
+    def classify(method: Method) -> Priority:
+        if method.path in named:
+            return named[method.path]
+        if any(scope.endswith(write_suffix) for scope in method.scopes):
+            return Priority.WRITE
+        return Priority.BACKGROUND if method.streams else Priority.READ
+
+    return classify
+
+
+def shed(admission: Admission, classify: Classify, *, domain: str = "") -> Interceptor:
+    """Refuse each call that ``admission`` has no room for.
+
+    ``domain``: the service's name, in the errors' details.
+    """
+    overloaded = error_status_of(Overloaded(), domain=domain)
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
         priority = classify(method)
 
-        async def counted(call: Call) -> bytes | None:
-            ticket = door.admit(priority)
-            if ticket is None:
-                call.refusal = refusal
+        async def admitted(call: Call) -> bytes | None:
+            permit = admission.admit(priority)
+            if permit is None:
+                call.error = overloaded
                 return None
             if method.streams:
-                ticket.release_early()
+                permit.release_early()
             try:
                 return await endpoint(call)
             finally:
-                ticket.release()
+                permit.release()
 
-        return counted
+        return admitted
 
     return wrap

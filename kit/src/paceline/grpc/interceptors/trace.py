@@ -1,9 +1,9 @@
 """Trace: each call has a place in a trace, its caller's or a new one, and a span if sampled.
 
-As for HTTP requests: the ids are ambient and in the log lines, and go on with whatever the call
-sends. A stream's span lasts as long as the stream. Methods in ``quiet`` (probes) have no trace.
-Names are OpenTelemetry's semantic conventions for RPC; codes that are the caller's own fault do not
-make a failed span. Around `access_log`, inside `request_id`.
+As for HTTP requests, the ids are ambient, in the log lines, and go on with what the call sends. A
+stream's span lasts as long as the stream. Names are OpenTelemetry's semantic conventions for RPC;
+codes that are the client's own fault do not fail the span. Around `access_log`, inside
+`request_id`.
 """
 
 from collections.abc import Collection
@@ -14,19 +14,19 @@ from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.log import pop_fields, push_fields
 from paceline.trace import Span, SpanKind, Tracer, attach, detach
 
-_SERVER: Final = SpanKind.SERVER  # looking a member up runs Python code, before 3.12
+_SERVER: Final = SpanKind.SERVER  # before Python 3.12 looking a member up runs Python code
 _FAILURES: Final = frozenset({
     Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.UNIMPLEMENTED, Code.INTERNAL, Code.UNAVAILABLE,
     Code.DATA_LOSS,
 })  # fmt: skip
 
 
-def trace(tracer: Tracer, *, quiet: Collection[str] = ()) -> Interceptor:
-    """Give each call its place in a trace. ``quiet``: paths, "/package.Service/Method"."""
-    hushed = frozenset(quiet)
+def trace(tracer: Tracer, *, skip_paths: Collection[str] = ()) -> Interceptor:
+    """Give each call its place in a trace. ``skip_paths``: methods without one (probes)."""
+    skipped = frozenset(skip_paths)
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
-        if method.path in hushed:
+        if method.path in skipped:
             return endpoint
         name = method.path.removeprefix("/")
 
@@ -38,14 +38,14 @@ def trace(tracer: Tracer, *, quiet: Collection[str] = ()) -> Interceptor:
                 parent if isinstance(parent, str) else None,
                 state if isinstance(state, str) else "",
             )
-            token, logged = attach(context), push_fields(context.ids())
+            place, fields = attach(context), push_fields(context.ids())
             try:
                 if isinstance(context, Span):
                     return await _record(context, endpoint, call)
                 return await endpoint(call)
             finally:
-                pop_fields(logged)
-                detach(token)
+                pop_fields(fields)
+                detach(place)
 
         return traced
 

@@ -1,38 +1,41 @@
-"""AuthMiddleware: a bearer token in, a principal handed to the handler.
+"""Authentication: a bearer token becomes the request's principal.
 
-Refused requests get 401 with ``WWW-Authenticate`` (RFC 6750), and never learn more about the token
-than why it is not good. The principal is put where routes check scopes and where handlers ask for
-``Provided[Principal]``; identity is never ambient. What verifies tokens is the caller's:
-``paceline.auth`` has one.
+A request without a valid token gets 401 with ``WWW-Authenticate`` (RFC 6750), which says no more of
+the token than why it is not valid. Routes check their scopes against the principal, and handlers
+receive it as ``Provided[Principal]``: identity is an explicit argument, never ambient.
 """
 
 from collections.abc import Awaitable
-from typing import Protocol
 
+from paceline.edge import MissingToken, TokenVerifier, bearer_token
 from paceline.errors import Code, Unauthorized
-from paceline.http.asgi import ASGIApp, Middleware, Receive, Scope, Send, header_list, headers_of
+from paceline.http.asgi import (
+    PRINCIPAL,
+    ASGIApp,
+    Middleware,
+    Receive,
+    Scope,
+    Send,
+    header_list,
+    headers_of,
+)
 from paceline.http.binding import provide
-from paceline.http.endpoint import PRINCIPAL, Caller
 from paceline.http.problem import HttpError
 
 
-class TokenVerifier(Protocol):
-    """What knows which tokens are good."""
-
-    def verify(self, token: str) -> Caller:
-        """Who the token speaks for. Errors: Unauthorized."""
-        ...
-
-
 def authenticate(verifier: TokenVerifier) -> Middleware:
-    """Let only requests with a good bearer token through."""
+    """Refuse requests without a token that ``verifier`` accepts."""
 
     def wrap(app: ASGIApp) -> ASGIApp:
         def authenticated(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            headers = headers_of(scope)
+            authorization = headers.get(b"authorization")
+            if len(headers) != len(scope["headers"]) and _is_repeated(scope):
+                authorization = b""  # two tokens are none
             try:
-                principal = verifier.verify(_bearer_token(scope))
+                principal = verifier.verify(bearer_token(authorization))
             except Unauthorized as exc:
-                raise _challenge(exc.message) from exc
+                raise _challenge(exc) from exc
             scope[PRINCIPAL] = principal
             provide(scope, principal)
             return app(scope, receive, send)
@@ -42,28 +45,15 @@ def authenticate(verifier: TokenVerifier) -> Middleware:
     return wrap
 
 
-def _bearer_token(scope: Scope) -> str:
-    headers = headers_of(scope)
-    value = headers.get(b"authorization", b"")
-    if value[:7] == b"Bearer " and len(headers) == len(scope["headers"]) and value.isascii():
-        return value[7:].decode("ascii")  # the usual case; no header came twice
-    values = header_list(scope, b"authorization")
-    if not values:
-        raise HttpError(
-            401,
-            "this needs a bearer token: send Authorization: Bearer <token>",
-            code=Code.UNAUTHENTICATED,
-            headers=[(b"www-authenticate", b"Bearer")],
-        )
-    scheme, _, token = values[0].partition(b" ")
-    if len(values) > 1 or scheme.lower() != b"bearer" or not token.isascii():
-        raise Unauthorized("one Authorization header of the form: Bearer <token>")
-    return token.strip().decode("ascii")
+def _is_repeated(scope: Scope) -> bool:
+    return len(header_list(scope, b"authorization")) > 1
 
 
-def _challenge(reason: str) -> HttpError:
-    quoted = reason.replace("\\", "").replace('"', "'").encode("ascii", "replace")
-    challenge = b'Bearer error="invalid_token", error_description="%s"' % quoted
+def _challenge(exc: Unauthorized) -> HttpError:
+    challenge = b"Bearer"
+    if not isinstance(exc, MissingToken):
+        quoted = exc.message.replace("\\", "").replace('"', "'").encode("ascii", "replace")
+        challenge = b'Bearer error="invalid_token", error_description="%s"' % quoted
     return HttpError(
-        401, reason, code=Code.UNAUTHENTICATED, headers=[(b"www-authenticate", challenge)]
+        401, exc.message, code=Code.UNAUTHENTICATED, headers=[(b"www-authenticate", challenge)]
     )

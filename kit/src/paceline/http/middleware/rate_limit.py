@@ -1,26 +1,33 @@
-"""RateLimit: so many requests a second for each principal, or for each address without one.
+"""Rate limit: so many requests a second for each principal, or for each address without one.
 
-Refused requests get 429 with ``Retry-After``; every answer carries ``RateLimit-Limit``,
+A request beyond the limit gets 429 with ``Retry-After``. Every answer carries ``RateLimit-Limit``,
 ``RateLimit-Remaining`` and ``RateLimit-Reset`` (draft-ietf-httpapi-ratelimit-headers-06, the form
-with three headers, in whole requests and seconds), so a polite client can pace itself. Put it after
-`authenticate`, or it only sees addresses. Which bucket an operation is counted in, and the bucket
-itself, is ``paceline.resilience.rate_limit``'s. One that replicas share answers with an awaitable,
-for which only its own requests pay.
+with three headers, in whole requests and seconds), so that a client can pace itself. Inside
+`authenticate`, or there are only addresses. A limiter that replicas share answers with an
+awaitable, which only its own requests pay for.
 """
 
 from collections.abc import Awaitable
 from math import ceil
 
-from paceline.errors import Code
-from paceline.http.asgi import ASGIApp, Headers, Middleware, Receive, Scope, Send, needed_scopes
-from paceline.http.endpoint import PRINCIPAL
+from paceline.edge import RateLimited, rate_limit_key
+from paceline.http.asgi import (
+    PRINCIPAL,
+    ASGIApp,
+    Headers,
+    Middleware,
+    Receive,
+    Scope,
+    Send,
+    needed_scopes,
+)
 from paceline.http.problem import HttpError
-from paceline.http.tracking import track
+from paceline.http.response_tracker import track_response
 from paceline.resilience import RateLimitDecision, RateLimits
 
 
 def rate_limit(limits: RateLimits) -> Middleware:
-    """Let ``limits`` decide about each request."""
+    """Take each request from its bucket of ``limits``."""
 
     def wrap(app: ASGIApp) -> ASGIApp:
         def limited(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -28,44 +35,32 @@ def rate_limit(limits: RateLimits) -> Middleware:
             if limit is None:
                 return app(scope, receive, send)
             prefix, limiter = limit
-            decision = limiter.take(f"{prefix}{_key(scope)}")
+            client: tuple[str, int] | None = scope.get("client")
+            key = rate_limit_key(scope.get(PRINCIPAL), client[0] if client else None)
+            decision = limiter.take(prefix + key)
             if isinstance(decision, RateLimitDecision):
-                return app(scope, receive, _admitted(decision, scope, send))
-            return limited_later(decision, scope, receive, send)
+                return app(scope, receive, _with_headers(decision, scope, send))
+            return decided_later(decision, scope, receive, send)
 
-        async def limited_later(
+        async def decided_later(
             decision: Awaitable[RateLimitDecision], scope: Scope, receive: Receive, send: Send
         ) -> None:
-            await app(scope, receive, _admitted(await decision, scope, send))
+            await app(scope, receive, _with_headers(await decision, scope, send))
 
         return limited
 
     return wrap
 
 
-def _admitted(decision: RateLimitDecision, scope: Scope, send: Send) -> Send:
-    """The ``send`` that tells the caller what is left. Errors: 429."""
+def _with_headers(decision: RateLimitDecision, scope: Scope, send: Send) -> Send:
+    """A ``send`` that adds what is left of the limit. Errors: HttpError(429)."""
     if not decision.allowed:
-        raise HttpError(
-            429,
-            "too many requests, slow down",
-            code=Code.RESOURCE_EXHAUSTED,
-            headers=[
-                (b"retry-after", b"%d" % max(1, ceil(decision.retry_after))),
-                *_headers(decision),
-            ],
-        )
-    tracked, send = track(scope, send)
-    tracked.headers += _headers(decision)
+        exc = RateLimited(decision.retry_after)
+        retry_after = (b"retry-after", b"%d" % max(1, ceil(exc.retry_after)))
+        raise HttpError(429, exc.message, code=exc.code, headers=[retry_after, *_headers(decision)])
+    response, send = track_response(scope, send)
+    response.headers += _headers(decision)
     return send
-
-
-def _key(scope: Scope) -> str:
-    principal = scope.get(PRINCIPAL)
-    if principal is not None:
-        return f"principal {principal.subject}"
-    client: tuple[str, int] | None = scope.get("client")
-    return f"address {client[0] if client else 'unknown'}"
 
 
 def _headers(decision: RateLimitDecision) -> Headers:

@@ -1,9 +1,10 @@
-"""RealIP: the client's address, as far as the proxies in between can be trusted.
+"""Real IP: the client's address behind trusted proxies.
 
-``X-Forwarded-For`` is believed only when the connection comes from a trusted proxy, and then it is
-read from the right: each trusted proxy vouches for the address before it, and the first one that
-is not trusted is the client. Reading from the left, as is common, lets any client choose its
-address. Without trusted proxies the header is ignored. Rate limits and the access log use it.
+``X-Forwarded-For`` is believed only on a connection from a trusted proxy, and is read from the
+right: each trusted proxy vouches for the address before it, and the first address that is not
+trusted is the client's. Reading from the left, as is common, lets a client choose its address.
+Without trusted proxies the header is ignored. Outside whatever uses the address: `access_log`,
+`rate_limit`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,18 +14,18 @@ from typing import Final
 
 from paceline.http.asgi import ASGIApp, Middleware, Receive, Scope, Send, header_list, headers_of
 
-_REMEMBERED: Final = 4096
+_CACHED_ADDRESSES: Final = 4096
 
 
 def real_ip(trusted: Sequence[str] = ()) -> Middleware:
     """Put the client's address into ``scope["client"]``.
 
-    ``trusted``: addresses or networks ("10.0.0.0/8") of your proxies. Errors: ValueError for one
+    ``trusted``: addresses or networks ("10.0.0.0/8") of the proxies. Errors: ValueError for one
     that is neither.
     """
     networks = [ip_network(text, strict=False) for text in trusted]
 
-    @lru_cache(maxsize=_REMEMBERED)
+    @lru_cache(maxsize=_CACHED_ADDRESSES)
     def is_trusted(address: str) -> bool:
         try:
             ip = ip_address(address)
@@ -59,7 +60,7 @@ def _client_of(chain: str, peer: str, is_trusted: Callable[[str], bool]) -> str:
         try:
             ip_address(address)
         except ValueError:
-            return client  # nobody trusted vouches beyond what is not an address
+            return client  # not an address: nothing to its left can be trusted
         client = address
         if not is_trusted(client):
             return client

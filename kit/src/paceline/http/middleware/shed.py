@@ -1,11 +1,11 @@
-"""Shed: refuses with 503 what there is no room for, before anything is spent on it.
+"""Load shedding: a request beyond what can be served in time gets 503, before anything is spent.
 
-The outermost, so a refused request costs no id, no log line, no token and no database; the door
-counts it, and its `paceline.resilience.load_shedding.LoadShedder` logs an overload once. Invariant:
-what was let in is counted out however it ends; a stream when it begins. Every refusal is one
-prepared answer with ``Retry-After``. `PreAdmission` gives the same answer to our own server, which
-asks before it makes a task of the request: with that, five times the load that can be served leaves
-the time to serve it.
+The outermost middleware, so that a refused request costs no id, no log line, no token and no
+database; its `Admission` counts it, and the load shedder logs an overload once. Invariant: an
+admitted request gives its permit back however it ends; a stream does when it begins. Every refusal
+is one prepared answer with ``Retry-After``. `PreAdmission` gives the same answer from the server,
+before there is a task for the request: with that, five times the load that can be served leaves the
+time to serve it.
 """
 
 from collections.abc import Callable, Collection
@@ -13,9 +13,9 @@ from typing import Final
 
 import msgspec
 
+from paceline.edge import priorities_of
 from paceline.errors import Overloaded
-from paceline.http.asgi import ASGIApp, Headers, Middleware, Receive, Scope, Send
-from paceline.http.events import TICKET
+from paceline.http.asgi import PERMIT, ASGIApp, Headers, Middleware, Receive, Scope, Send
 from paceline.http.problem import problem_of
 from paceline.resilience import Admission, Priority
 
@@ -23,6 +23,7 @@ Classify = Callable[[str, str], Priority]
 """The priority of a request, by its method and path."""
 
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_STATUS: Final = 503
 _BODY: Final = msgspec.json.encode(problem_of(Overloaded(), {}))
 _HEADERS: Final[Headers] = [
     (b"content-type", b"application/problem+json"),
@@ -33,13 +34,13 @@ _HEADERS: Final[Headers] = [
 _HEAD: Final = b"HTTP/1.1 503 Service Unavailable\r\n%b\r\n" % b"".join(
     b"%b: %b\r\n" % field for field in _HEADERS
 )
-STATUS: Final = 503
 
 
-def by_method(*, health: Collection[str] = (), background: Collection[str] = ()) -> Classify:
-    """Paths in ``health`` are never refused, those in ``background`` first; else by the method."""
-    named = dict.fromkeys(background, Priority.BACKGROUND)
-    named |= dict.fromkeys(health, Priority.HEALTH)
+def classify_by_method(
+    *, health: Collection[str] = (), background: Collection[str] = ()
+) -> Classify:
+    """Reads before writes are refused; paths in ``background`` first, in ``health`` never."""
+    named = priorities_of(health, background)
 
     def classify(method: str, path: str) -> Priority:
         if path in named:
@@ -49,38 +50,38 @@ def by_method(*, health: Collection[str] = (), background: Collection[str] = ())
     return classify
 
 
-def shed(door: Admission, classify: Classify) -> Middleware:
-    """Let in only what there is room for."""
+def shed(admission: Admission, classify: Classify) -> Middleware:
+    """Answer 503 to each request that ``admission`` has no room for."""
 
     def wrap(app: ASGIApp) -> ASGIApp:
-        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        async def admitted(scope: Scope, receive: Receive, send: Send) -> None:
             method: str = scope["method"]
-            ticket = door.admit(classify(method, scope["path"]))
-            if ticket is None:
-                await send({"type": "http.response.start", "status": STATUS, "headers": _HEADERS})
+            permit = admission.admit(classify(method, scope["path"]))
+            if permit is None:
+                await send({"type": "http.response.start", "status": _STATUS, "headers": _HEADERS})
                 body = b"" if method == "HEAD" else _BODY
                 await send({"type": "http.response.body", "body": body})
                 return
-            scope[TICKET] = ticket
+            scope[PERMIT] = permit
             try:
                 await app(scope, receive, send)
             finally:
-                ticket.release()
+                permit.release()
 
-        return counted
+        return admitted
 
     return wrap
 
 
 class PreAdmission:
-    """The same decision for ``paceline.http.server.server``, before there is a task."""
+    """The same decision for `HttpServer`, as its ``admission_check``."""
 
-    def __init__(self, door: Admission, classify: Classify) -> None:
-        self._door = door
+    def __init__(self, admission: Admission, classify: Classify) -> None:
+        self._admission = admission
         self._classify = classify
 
-    def refusal(self, method: str, path: str) -> bytes | None:
-        """The whole answer to a request that there is no room for, or None: ask the app."""
-        if not self._door.refuse(self._classify(method, path)):
+    def rejection(self, method: str, path: str) -> bytes | None:
+        """The whole 503 response when there is no room; None: call the app."""
+        if not self._admission.refuse(self._classify(method, path)):
             return None
         return _HEAD if method == "HEAD" else _HEAD + _BODY

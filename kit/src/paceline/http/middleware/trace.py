@@ -1,10 +1,9 @@
 """Trace: each request has a place in a trace, its caller's or a new one, and a span if sampled.
 
-The ids are ambient (``paceline.trace``), go on with what the request sends, and stand in its log
-lines, ``span_id`` only where there is such a span. The span is named by the route that was met,
-never by the path, and fails with a status of 500 or more. Probes in ``quiet`` have no trace at all.
-Names are OpenTelemetry's semantic conventions for HTTP servers. Around the access log, so that its
-line is found by the trace.
+The ids are ambient (``paceline.trace``), go on with what the request sends, and are in its log
+lines. The span is named by the matched route, never by the path, and fails with a status of 500 or
+more. Names are OpenTelemetry's semantic conventions for HTTP servers. Around `access_log`, so that
+its line has the trace's id.
 """
 
 from collections.abc import Awaitable, Collection, Mapping
@@ -21,39 +20,39 @@ from paceline.http.asgi import (
     known_method,
     route_of,
 )
-from paceline.http.tracking import track
+from paceline.http.response_tracker import track_response
 from paceline.log import pop_fields, push_fields
 from paceline.trace import Span, SpanKind, Tracer, attach, detach
 
 _FAILURE: Final = 500
-_SERVER: Final = SpanKind.SERVER  # looking a member up runs Python code, before 3.12
+_SERVER: Final = SpanKind.SERVER  # before Python 3.12 looking a member up runs Python code
 
 
-def trace(tracer: Tracer, *, quiet: Collection[str] = ()) -> Middleware:
-    """Give each request its place in a trace. ``quiet``: paths without one."""
-    hushed = frozenset(quiet)
+def trace(tracer: Tracer, *, skip_paths: Collection[str] = ()) -> Middleware:
+    """Give each request its place in a trace. ``skip_paths``: paths without one (probes)."""
+    skipped = frozenset(skip_paths)
 
     def wrap(app: ASGIApp) -> ASGIApp:
         def traced(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-            if scope["path"] in hushed:
+            if scope["path"] in skipped:
                 return app(scope, receive, send)
-            return within(scope, receive, send)
+            return within_trace(scope, receive, send)
 
-        async def within(scope: Scope, receive: Receive, send: Send) -> None:
+        async def within_trace(scope: Scope, receive: Receive, send: Send) -> None:
             headers = headers_of(scope)
             if b"traceparent" in headers:
                 context = tracer.enter("", _SERVER, *_received(scope, headers))
             else:
                 context = tracer.enter("", _SERVER)
-            token, logged = attach(context), push_fields(context.ids())
+            place, fields = attach(context), push_fields(context.ids())
             try:
                 if isinstance(context, Span):
                     await _record(context, app, scope, receive, send)
                 else:
                     await app(scope, receive, send)
             finally:
-                pop_fields(logged)
-                detach(token)
+                pop_fields(fields)
+                detach(place)
 
         return traced
 
@@ -61,9 +60,9 @@ def trace(tracer: Tracer, *, quiet: Collection[str] = ()) -> Middleware:
 
 
 def _received(scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[str | None, str]:
-    """The two headers; none when there are several of the first, as the standard asks."""
+    """The two headers; none when the first came more than once, as the standard asks."""
     state = headers.get(b"tracestate", b"")
-    if len(headers) != len(scope["headers"]):  # one came twice, whichever it was
+    if len(headers) != len(scope["headers"]):  # some header came twice
         if len(header_list(scope, b"traceparent")) > 1:
             return None, ""
         state = b",".join(header_list(scope, b"tracestate"))
@@ -71,24 +70,24 @@ def _received(scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[str | None,
 
 
 async def _record(span: Span, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    tracked, send = track(scope, send)
+    response, send = track_response(scope, send)
     try:
         await app(scope, receive, send)
     except BaseException as exc:
         span.fail(exc)
         raise
     finally:
-        _describe(span, scope, tracked.status)
+        _describe(span, scope, response.status)
         span.end()
 
 
 def _describe(span: Span, scope: Scope, status: int) -> None:
-    known = known_method(scope["method"])
+    method = known_method(scope["method"])
     route = route_of(scope)
-    span.name = f"{known} {route}" if route else known
+    span.name = f"{method} {route}" if route else method
     client: tuple[str, int] | None = scope.get("client")
     span.attributes |= {
-        "http.request.method": known,
+        "http.request.method": method,
         "url.path": scope["path"],
         "url.scheme": scope.get("scheme", "http"),
         "network.protocol.version": scope.get("http_version", "1.1"),

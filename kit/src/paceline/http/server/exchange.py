@@ -1,10 +1,9 @@
 """One request and its response: the ASGI ``receive`` and ``send`` of one call of the app.
 
-The head is held back until the first body event, as ASGI asks: head and body leave in one write,
-and a failure in between can still be answered properly. Framing is decided here alone: what an
-app says about ``transfer-encoding`` or keeping the connection is not copied. Header injection is
-impossible: a head with a line more than it has fields is refused. Made by ``protocol``, which
-owns the socket and the time.
+The head is held until the first body event, as ASGI requires: head and body are sent in one write,
+and a failure in between can still be answered properly. Framing is decided here alone: an app's
+``transfer-encoding`` and ``connection`` headers are not copied. Header injection is impossible: a
+head with more lines than fields is refused.
 """
 
 import asyncio
@@ -15,26 +14,25 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, STATUS_LINE
 
 from paceline.concurrency import name_timeout
-from paceline.http.asgi import ASGIApp, Message, Scope
-from paceline.http.events import STREAM
-from paceline.http.server.state import State
+from paceline.http.asgi import STREAMING, ASGIApp, Message, Scope
+from paceline.http.server.state import SharedState
 
-_ONE_WRITE: Final = 64 * 1024
+_MAX_JOINED: Final = 64 * 1024
 # Plain numbers: an enum's member is looked up slowly.
 _OK: Final = 200
 _NO_CONTENT: Final = 204
 _WITHOUT_BODY: Final = frozenset({204, 304})
 _HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
-_OURS: Final = _HOP_BY_HOP | {b"content-length", b"date"}
+_FRAMING: Final = _HOP_BY_HOP | {b"content-length", b"date"}
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class ResponseTransport(Protocol):
-    """What an exchange needs of its connection."""
+    """The connection, as far as an exchange uses it."""
 
     transport: asyncio.Transport
     flow: FlowControl
-    state: State
+    state: SharedState
 
     def finished(self, exchange: "Exchange") -> None:
         """The response is complete."""
@@ -54,11 +52,11 @@ class Exchange:
         "_connection",
         "_delivered",
         "_head",
-        "_left",
+        "_remaining",
         "body",
         "complete",
+        "disconnected",
         "expects_continue",
-        "gone",
         "keep_alive",
         "more_body",
         "scope",
@@ -79,34 +77,34 @@ class Exchange:
         self.keep_alive: bool = keep_alive
         self.expects_continue: bool = expects_continue
         self.body: bytes | bytearray = b""
-        self.more_body: bool = True
-        self.gone: bool = False  # nobody listens any more
-        self.sent: bool = False  # something of the response is on the wire
-        self.complete: bool = False
-        self.stream: bool = False  # it may last as long as the client reads (``events``)
-        self.written: int = 0  # bytes of a stream so far
+        self.more_body = True
+        self.disconnected = False  # the client does not receive any more
+        self.sent = False  # a part of the response has been written
+        self.complete = False
+        self.stream = False  # it may last as long as the client reads
+        self.written = 0  # bytes of a stream so far
         self._connection = connection
         self._changed: asyncio.Event | None = None
         self._delivered = False
         self._head: bytes | None = None
-        self._left: int | None = None  # bytes of the body still to come, if the app said
+        self._remaining: int | None = None  # bytes of the body still to come, if known
         self._chunked = False
 
     async def run(self, app: ASGIApp) -> None:
-        """Call the app; whatever it does, the connection ends up answered or closed."""
+        """Call the app; however it ends, the request is answered or its connection closed."""
         try:
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError as exc:
             self._connection.failed(self, exc)
             raise
-        except Exception as exc:  # noqa: BLE001 - the edge of the app: any failure is answered
+        except Exception as exc:  # noqa: BLE001 - any failure of an app is answered
             self._connection.failed(self, exc)
         else:
             if not self.complete:
                 self._connection.failed(self, RuntimeError("the app sent no complete response"))
 
     def add_body(self, data: bytes) -> None:
-        """Keep a piece of the request's body until it is asked for."""
+        """Keep a piece of the request's body until `receive`."""
         if not self.body:
             self.body = data
         elif isinstance(self.body, bytearray):
@@ -121,17 +119,17 @@ class Exchange:
         self.wake()
 
     def wake(self) -> None:
-        """Let `receive` look again."""
+        """Make `receive` check the state again."""
         if self._changed is not None:
             self._changed.set()
 
     async def receive(self) -> Message:
-        """The next piece of the body, or http.disconnect when there is nobody left to answer."""
+        """The next piece of the body, or http.disconnect when no answer can be sent."""
         if self.expects_continue and not self.sent:
             self.expects_continue = False
-            if not self.body and self.more_body and not self.gone:
-                self._connection.state.outbox.write(self._connection.transport, _CONTINUE)
-        while not self.gone and not self.complete:
+            if not self.body and self.more_body and not self.disconnected:
+                self._connection.state.write_buffer.write(self._connection.transport, _CONTINUE)
+        while not self.disconnected and not self.complete:
             if not self._delivered and (self.body or not self.more_body):
                 body, self.body = bytes(self.body), b""
                 self._delivered = not self.more_body
@@ -147,13 +145,13 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """Write a part of the response; waits while the client does not read."""
         flow = self._connection.flow
-        if flow.write_paused and not self.gone:
+        if flow.write_paused and not self.disconnected:
             try:
                 await flow.drain()
             except asyncio.CancelledError:
                 name_timeout("writing the response")
                 raise
-        if self.gone:
+        if self.disconnected:
             return
         expected = "http.response.start" if self._head is None else "http.response.body"
         if message["type"] != expected or self.complete:
@@ -168,31 +166,33 @@ class Exchange:
             data = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             data = data if more else data + b"0\r\n\r\n"
         else:
-            data = body if self._left is None else self._counted(body, self._left, more=more)
+            data = (
+                body if self._remaining is None else self._counted(body, self._remaining, more=more)
+            )
         connection = self._connection
         if self._head:
-            if len(data) <= _ONE_WRITE:
+            if len(data) <= _MAX_JOINED:
                 data = self._head + data
             else:
-                connection.state.outbox.write(connection.transport, self._head)
+                connection.state.write_buffer.write(connection.transport, self._head)
             self._head = b""
             self.sent = True
         if data:
             if self.stream:
                 self.written += len(data)
-            connection.state.outbox.write(connection.transport, data)
+            connection.state.write_buffer.write(connection.transport, data)
         if not more:
             self.complete = True
             self.wake()
             connection.finished(self)
 
     def _counted(self, body: bytes, left: int, *, more: bool) -> bytes:
-        if left < 0:  # HEAD, 204, 304: the body stays here
+        if left < 0:  # HEAD, 204, 304: the body is not sent
             return b""
-        self._left = left - len(body)
-        if self._left < 0:
+        self._remaining = left - len(body)
+        if self._remaining < 0:
             raise RuntimeError("the response is longer than its content-length")
-        if self._left and not more:
+        if self._remaining and not more:
             raise RuntimeError("the response is shorter than its content-length")
         return body
 
@@ -202,14 +202,14 @@ class Exchange:
         if line is None or status < _OK:
             raise RuntimeError(f"{status} is not a status of a response")
         date_line = self._connection.state.date_line
-        self._left = None
-        self.stream = message.get(STREAM, False)
+        self._remaining = None
+        self.stream = message.get(STREAMING, False)
         fields: list[bytes] = []
         for name, value in message.get("headers", ()):
             lower, start = _field(name)
-            if lower in _OURS:
+            if lower in _FRAMING:
                 if lower == b"content-length":
-                    self._left = _length(value, self._left)
+                    self._remaining = _length(value, self._remaining)
                     if status == _NO_CONTENT:
                         continue
                 elif lower == b"date":
@@ -222,19 +222,19 @@ class Exchange:
         return b"".join((line, date_line, _joined(fields), self._frame(status)))
 
     def _frame(self, status: int) -> bytes:
-        """Decide how the body ends and whether the connection goes on; the end of the head."""
+        """Decide how the body ends and whether to keep the connection; the end of the head."""
         version: str = self.scope["http_version"]
         coding = b""
         if status in _WITHOUT_BODY or self.scope["method"] == "HEAD":
-            self._left = -1
-        elif self._left is None:
+            self._remaining = -1
+        elif self._remaining is None:
             self._chunked = version != "1.0"
             if self._chunked:
                 coding = b"transfer-encoding: chunked\r\n"
             else:
                 self.keep_alive = False
         if self.more_body:
-            # Whoever answers before having seen all of the request does not go on with it.
+            # An app that answers before it has read the request does not read the rest.
             self.keep_alive = False
         if not self.keep_alive:
             return coding + b"connection: close\r\n\r\n"
@@ -245,7 +245,7 @@ class Exchange:
 
 @lru_cache(maxsize=512)
 def _field(name: bytes) -> tuple[bytes, bytes]:
-    """A header name in lower case, alone and as the start of its line; remembered once checked."""
+    """A header name in lower case, alone and as the start of its line; checked once."""
     if not name or HEADER_RE.search(name):
         raise RuntimeError(f"invalid header name {name!r}")
     lower = name.lower()
@@ -259,7 +259,7 @@ def _length(value: bytes, before: int | None) -> int:
 
 
 def _joined(fields: list[bytes]) -> bytes:
-    """The lines of the fields, three parts each; one line more was smuggled into a value."""
+    """The lines of the fields, three parts each; a further line break is in a value."""
     head = b"".join(fields)
     lines = len(fields) // 3
     if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:

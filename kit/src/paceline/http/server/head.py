@@ -1,10 +1,10 @@
-"""The head of a request: what the parser lets through and a server must still refuse.
+"""The head of a request: what the parser accepts and a server must still refuse.
 
-llhttp is strict: bare LF, folded lines, control characters, repeated or signed lengths and a
-length beside chunks never reach this file. Left to us: transfer codings nobody will decode, two
-Host headers, versions other than 1.0 and 1.1, and targets of every form. Whatever two readers of
-one message could understand differently is an attack (request smuggling), so it is refused
-rather than repaired. Pure functions, called by ``protocol`` once a request.
+llhttp is strict: bare LF, folded lines, control characters, repeated or signed lengths and a length
+beside chunks never reach this file. What is left: transfer codings that nothing here decodes, two
+Host headers, versions other than 1.0 and 1.1, and the forms of a request target. What two parsers
+of one message could read differently is an attack (request smuggling), so it is refused rather than
+repaired.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _SINGLE: Final = (b"host", b"transfer-encoding")
 _SCHEMES: Final = (b"http", b"https")
 
 
-class Refused(Exception):
+class RequestRejected(Exception):
     """The request is not served: ``status`` and ``detail`` go into the answer."""
 
     def __init__(self, status: HTTPStatus, detail: str) -> None:
@@ -30,11 +30,11 @@ class Refused(Exception):
 
 
 def split_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:
-    """Path, query and authority (empty if not given) of a request target. Errors: Refused."""
+    """Path, query and authority (empty if not given) of a target. Errors: RequestRejected."""
     if method == "CONNECT":
-        raise Refused(HTTPStatus.NOT_IMPLEMENTED, "CONNECT is for proxies")
+        raise RequestRejected(HTTPStatus.NOT_IMPLEMENTED, "CONNECT is for proxies")
     if b"#" in target:
-        raise Refused(HTTPStatus.BAD_REQUEST, "a request target has no fragment")
+        raise RequestRejected(HTTPStatus.BAD_REQUEST, "a request target has no fragment")
     if target[:1] == b"/":
         path, _, query = target.partition(b"?")
         return path, query, b""
@@ -44,30 +44,35 @@ def split_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:
     rest, _, query = rest.partition(b"?")
     authority, slash, path = rest.partition(b"/")
     if scheme.lower() not in _SCHEMES or not authority or b"@" in authority:
-        raise Refused(HTTPStatus.BAD_REQUEST, "the request target is not valid")
+        raise RequestRejected(HTTPStatus.BAD_REQUEST, "the request target is not valid")
     return slash + path or b"/", query, authority
 
 
 def check_head(version: str, headers: Headers, index: Mapping[bytes, bytes]) -> None:
-    """Refuse a head that could be understood in two ways; ``index`` holds ``headers`` by name."""
+    """Refuse a head that can be read in two ways; ``index`` holds ``headers`` by name.
+
+    Errors: RequestRejected.
+    """
     if version == "1.1":
         if b"host" not in index:
-            raise Refused(HTTPStatus.BAD_REQUEST, "HTTP/1.1 asks for a Host header")
+            raise RequestRejected(HTTPStatus.BAD_REQUEST, "HTTP/1.1 requires a Host header")
     elif version != "1.0":
-        raise Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here")
+        raise RequestRejected(
+            HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server supports HTTP/1.1"
+        )
     if len(index) != len(headers):
         names = [name for name, _ in headers]
         for name in _SINGLE:
             if names.count(name) > 1:
                 text = f"the header {name.decode()} was given more than once"
-                raise Refused(HTTPStatus.BAD_REQUEST, text)
+                raise RequestRejected(HTTPStatus.BAD_REQUEST, text)
     coding = index.get(b"transfer-encoding")
     if coding is None:
         return
     if version == "1.0":
-        raise Refused(HTTPStatus.BAD_REQUEST, "HTTP/1.0 has no transfer codings")
+        raise RequestRejected(HTTPStatus.BAD_REQUEST, "HTTP/1.0 has no transfer codings")
     if coding.lower() != b"chunked":
-        raise Refused(HTTPStatus.NOT_IMPLEMENTED, "the only transfer coding is chunked")
+        raise RequestRejected(HTTPStatus.NOT_IMPLEMENTED, "the only transfer coding is chunked")
 
 
 def problem_response(status: HTTPStatus, detail: str, date_line: bytes) -> bytes:

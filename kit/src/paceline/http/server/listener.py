@@ -1,12 +1,11 @@
-"""Accepting: every client that waits is let in at once, as many as there may be.
+"""Accepting connections: a readable listening socket is emptied in one round of the loop.
 
-uvloop accepts one connection in each round of its loop, so while a loaded server's rounds take ten
-milliseconds, new clients queue in the kernel for seconds, where nobody counts them or tells them
-that there is no room. Here a listening socket that is readable is emptied. Beyond ``most``
-connections a client gets a 503 and is gone. So does one whose first request the gate refuses, which
-is looked at before there is a transport, a parser and a task: clients that give up and connect
-again are what keeps an overload going after its cause has gone. Without file descriptors for more
-the server rests for a moment and goes on. Used by ``server``.
+uvloop accepts one connection in each round, so while a loaded server's rounds take ten
+milliseconds, new clients queue in the kernel for seconds, uncounted and without an answer. Here all
+that wait are accepted, up to ``max_connections``; beyond it a client gets a 503 and is closed. So
+does one whose first request the admission check rejects, before there is a transport, a parser and
+a task for it: clients that time out and reconnect are what keeps an overload going after its cause
+has ended. When file descriptors run out the listener pauses and tries again.
 """
 
 import asyncio
@@ -21,17 +20,17 @@ from paceline.errors import Code, Error
 from paceline.http.server.head import problem_response
 from paceline.http.server.state import AdmissionCheck
 
-_REST: Final = 0.2
+_PAUSE: Final = 0.2
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_END: Final = b"\r\n\r\n"
+_HEAD_END: Final = b"\r\n\r\n"
 _PEEK: Final = 4096
-_FULL: Final = problem_response(
+_TOO_MANY_CONNECTIONS: Final = problem_response(
     HTTPStatus.SERVICE_UNAVAILABLE, "too many connections, try again later", b"retry-after: 1\r\n"
 )
 
 
-async def bound(host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
-    """Sockets at each address of ``host``. Errors: OSError."""
+async def bound_sockets(host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
+    """Sockets bound to each address of ``host``. Errors: OSError. *Resources*: the caller's."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -41,7 +40,7 @@ async def bound(host: str, port: int, *, reuse_port: bool) -> list[socket.socket
         for family, kind, protocol, _, address in dict.fromkeys(found):
             sock = socket.socket(family, kind, protocol)
             sockets.append(sock)
-            bind(sock, address, reuse_port=reuse_port)
+            bind_socket(sock, address, reuse_port=reuse_port)
     except BaseException:
         for sock in sockets:
             sock.close()
@@ -49,8 +48,8 @@ async def bound(host: str, port: int, *, reuse_port: bool) -> list[socket.socket
     return sockets
 
 
-def bind(sock: socket.socket, address: tuple[Any, ...], *, reuse_port: bool) -> None:
-    """Bind as every listening socket of ours is. Errors: OSError."""
+def bind_socket(sock: socket.socket, address: tuple[Any, ...], *, reuse_port: bool) -> None:
+    """Bind with the options of every listening socket here. Errors: OSError."""
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if reuse_port:
@@ -60,8 +59,8 @@ def bind(sock: socket.socket, address: tuple[Any, ...], *, reuse_port: bool) -> 
     sock.bind(address)
 
 
-def cannot_listen(host: str, port: int, exc: OSError) -> Error:
-    """Why an address cannot be had, and what to do."""
+def listen_error(host: str, port: int, exc: OSError) -> Error:
+    """Why an address is not available, and what to do."""
     where = f"port {port} on {host}"
     if exc.errno == errno.EADDRINUSE:
         text = f"{where} is in use: stop the process that has it, or choose another port"
@@ -76,10 +75,10 @@ def cannot_listen(host: str, port: int, exc: OSError) -> Error:
 class Listener:
     """Accepts from ``sockets``, which it owns and listens to, until `close`.
 
-    ``connect`` makes each connection's protocol; ``count`` says how many there are, ``most`` how
-    many there may be; ``at_once``: so many are accepted, then other work has its turn; ``failed``
-    is told when none can be accepted for lack of something. ``gate`` is asked about a first request
-    that is there already.
+    ``connect`` makes each connection's protocol; ``count`` gives the number of open connections and
+    ``max_connections`` its limit. ``max_accepts``: in a row, before other work has its turn.
+    ``on_error`` is called when a resource for more connections is exhausted. ``admission_check``
+    decides about a first request that has arrived already.
 
     *Resources*: the sockets, and a task for each connection that is being set up.
     """
@@ -91,32 +90,32 @@ class Listener:
         *,
         backlog: int,
         count: Callable[[], int],
-        most: int,
-        at_once: int,
-        failed: Callable[[OSError], object],
-        gate: AdmissionCheck | None = None,
+        max_connections: int,
+        max_accepts: int,
+        on_error: Callable[[OSError], object],
+        admission_check: AdmissionCheck | None = None,
     ) -> None:
         self.sockets: tuple[socket.socket, ...] = tuple(sockets)
         self._connect = connect
         self._count = count
-        self._most = most
-        self._at_once = at_once
-        self._failed = failed
-        self._gate = gate
+        self._max_connections = max_connections
+        self._max_accepts = max_accepts
+        self._on_error = on_error
+        self._admission_check = admission_check
         self._loop = asyncio.get_running_loop()
         self._setups: set[asyncio.Task[object]] = set()
-        self._on_the_way = 0  # accepted, and not yet counted
-        self._rests: dict[int, asyncio.TimerHandle] = {}
+        self._uncounted = 0  # accepted, and not yet a connection
+        self._paused: dict[int, asyncio.TimerHandle] = {}
         for sock in self.sockets:
             sock.setblocking(False)
             sock.listen(backlog)
             self._loop.add_reader(sock.fileno(), self._accept, sock)
 
     def close(self) -> None:
-        """Accept nobody any more; may be repeated."""
+        """Stop accepting; may be repeated."""
         sockets, self.sockets = self.sockets, ()
-        for rest in self._rests.values():
-            rest.cancel()
+        for timer in self._paused.values():
+            timer.cancel()
         for sock in sockets:
             self._loop.remove_reader(sock.fileno())
             sock.close()
@@ -127,7 +126,7 @@ class Listener:
             await asyncio.wait(self._setups)
 
     def _accept(self, sock: socket.socket) -> None:
-        for _ in range(self._at_once):
+        for _ in range(self._max_accepts):
             try:
                 client, _ = sock.accept()
             except (BlockingIOError, InterruptedError):
@@ -137,59 +136,61 @@ class Listener:
             except OSError as exc:
                 if exc.errno not in _EXHAUSTED:
                     raise
-                self._failed(exc)
-                self._rest(sock)
+                self._on_error(exc)
+                self._pause(sock)
                 return
             client.setblocking(False)
-            if self._count() + self._on_the_way >= self._most:
-                _turn_away(client, _FULL)
+            if self._count() + self._uncounted >= self._max_connections:
+                _reject(client, _TOO_MANY_CONNECTIONS)
                 continue
-            if self._gate is not None and (refusal := _refusal(client, self._gate)):
-                _turn_away(client, refusal)
+            check = self._admission_check
+            if check is not None and (rejection := _rejection(client, check)):
+                _reject(client, rejection)
                 continue
             task: asyncio.Task[object] = self._loop.create_task(
-                self._loop.connect_accepted_socket(self._arrived, client)
+                self._loop.connect_accepted_socket(self._make_protocol, client)
             )
-            self._on_the_way += 1
+            self._uncounted += 1
             self._setups.add(task)
-            task.add_done_callback(self._set_up)
+            task.add_done_callback(self._end_setup)
 
-    def _arrived(self) -> asyncio.BaseProtocol:
-        self._on_the_way -= 1
+    def _make_protocol(self) -> asyncio.BaseProtocol:
+        self._uncounted -= 1
         return self._connect()
 
-    def _set_up(self, task: "asyncio.Task[object]") -> None:
+    def _end_setup(self, task: "asyncio.Task[object]") -> None:
         self._setups.discard(task)
         if not task.cancelled():
-            task.exception()  # the client is gone already: nobody to tell
+            task.exception()  # the client has disconnected already; retrieved, so not logged
 
-    def _rest(self, sock: socket.socket) -> None:
-        """Look away for a moment: the socket stays readable, and we would turn round and round."""
+    def _pause(self, sock: socket.socket) -> None:
+        """Stop reading for a moment: the socket stays readable, and the loop would spin."""
         self._loop.remove_reader(sock.fileno())
-        self._rests[sock.fileno()] = self._loop.call_later(_REST, self._go_on, sock)
+        self._paused[sock.fileno()] = self._loop.call_later(_PAUSE, self._resume, sock)
 
-    def _go_on(self, sock: socket.socket) -> None:
-        self._rests.pop(sock.fileno(), None)
+    def _resume(self, sock: socket.socket) -> None:
+        self._paused.pop(sock.fileno(), None)
         self._loop.add_reader(sock.fileno(), self._accept, sock)
 
 
-def _refusal(client: socket.socket, gate: AdmissionCheck) -> bytes | None:
-    """The answer to a first request that is refused, and closed after; None: it goes its way.
+def _rejection(client: socket.socket, check: AdmissionCheck) -> bytes | None:
+    """The answer to a first request that is rejected, after which to close; None: go on.
 
-    Only one without a body, and whole: of anything else some could come after we have closed, which
-    would destroy the answer. It is not parsed, so whatever is unusual goes its way, too.
+    Only for a whole request without a body: of any other, bytes could arrive after the close, which
+    would destroy the answer. The request is not parsed, so whatever is unusual goes on, too.
     """
     try:
         data = client.recv(_PEEK, socket.MSG_PEEK)
     except OSError:
         return None
-    if not data.startswith((b"GET /", b"HEAD /")) or data.find(_END) != len(data) - len(_END):
+    whole = data.find(_HEAD_END) == len(data) - len(_HEAD_END)
+    if not whole or not data.startswith((b"GET /", b"HEAD /")):
         return None
     method, _, rest = data.partition(b" ")
     path = rest[: rest.find(b" ")].partition(b"?")[0]
     if b"%" in path or not path.isascii():
         return None
-    answer = gate.refusal(method.decode(), path.decode())
+    answer = check.rejection(method.decode(), path.decode())
     if answer is not None:
         client.recv(_PEEK)
         status_line, _, others = answer.partition(b"\r\n")
@@ -197,11 +198,11 @@ def _refusal(client: socket.socket, gate: AdmissionCheck) -> bytes | None:
     return None
 
 
-def _turn_away(client: socket.socket, answer: bytes) -> None:
+def _reject(client: socket.socket, answer: bytes) -> None:
     try:
         client.send(answer)
         client.shutdown(socket.SHUT_WR)
     except OSError:
-        pass  # it is gone already
+        pass  # the client has disconnected already
     finally:
         client.close()

@@ -1,10 +1,9 @@
-"""One client's connection: requests answered in turn, and nothing outlives the client.
+"""One client's connection: requests answered in turn, and no request outlives its client.
 
-Times are stored, never scheduled: a request costs two floats, and the server's sweep calls
-`HttpConnection.check`. When the client goes away its handler's task is cancelled, like Go's request
-context. Answers never leave out of order: what is refused while others are being answered ends
-the connection after them. Made by ``server`` for each accepted socket; ``reading`` is its other
-half.
+Deadlines are stored, never scheduled: a request costs two floats, and the server's sweep calls
+`HttpConnection.check`. When the client disconnects, its handler's task is cancelled, like Go's
+request context. Answers are never sent out of order: a request that is rejected while others are
+being answered ends the connection after them.
 """
 
 import asyncio
@@ -16,19 +15,19 @@ from math import inf
 from uvicorn.config import Config
 
 from paceline.http.server.exchange import Exchange
-from paceline.http.server.head import Refused, problem_response
-from paceline.http.server.request_body import RequestReader
-from paceline.http.server.state import State
+from paceline.http.server.head import RequestRejected, problem_response
+from paceline.http.server.request_reader import RequestReader
+from paceline.http.server.state import SharedState
 
 
 class HttpConnection(RequestReader):
     """The protocol of one connection, from accept to close."""
 
-    def __init__(self, config: Config, state: State, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, config: Config, state: SharedState, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(config, state, loop)
         self._task: asyncio.Task[None] | None = None
         self._write_deadline = inf
-        self._taken = 0  # bytes of a stream that the client's side has taken
+        self._stream_sent = 0  # bytes of a stream that the kernel has taken
 
     def connection_made(  # type: ignore[override]  # as in the base: TCP gives both directions
         self, transport: asyncio.Transport
@@ -38,20 +37,20 @@ class HttpConnection(RequestReader):
         self._read_deadline = self.loop.time() + self._limits.idle_timeout
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the client: nobody waits for its requests any more."""
+        """Cancel the request that is being answered, and drop those that wait."""
         super().connection_lost(exc)
         self._waiting.clear()
         self._cancel()
         if self._task is not None and not self._task.done():
-            self.state.adopt(self._task)
+            self.state.keep(self._task)
         self.state.changed.set()
 
     def _cancel(self) -> None:
-        """Cancel the request that is being answered; it cannot write any more."""
+        """Cancel the request that is being answered; it writes no more."""
         exchange, self._running = self._running, None
         if exchange is None:
             return
-        exchange.gone = True
+        exchange.disconnected = True
         exchange.wake()
         self.flow.resume_writing()
         if self._task is not None:
@@ -59,11 +58,11 @@ class HttpConnection(RequestReader):
 
     def _start(self, exchange: Exchange) -> None:
         self._running = exchange
-        self._taken = 0
+        self._stream_sent = 0
         self._write_deadline = self.loop.time() + self._limits.write_timeout
         if self._task is not None and not self._task.done():
-            self.state.adopt(self._task)  # it answered and goes on for itself
-        # An empty context: a task must not inherit what was ambient when the server started.
+            self.state.keep(self._task)  # it has answered, and is still running
+        # An empty context: a request must not inherit what was ambient at the server's start.
         self._task = self.loop.create_task(
             exchange.run(self.state.app), context=contextvars.Context()
         )
@@ -73,7 +72,7 @@ class HttpConnection(RequestReader):
         self._running = None
         if not exchange.keep_alive:
             self._waiting.clear()
-            if exchange.more_body or self._deaf:
+            if exchange.more_body or self._discarding:
                 self._linger()
             else:
                 self._close()
@@ -88,26 +87,26 @@ class HttpConnection(RequestReader):
             self.flow.resume_reading()
 
     def failed(self, exchange: Exchange, error: BaseException) -> None:
-        """Answer for an app that did not, if anybody listens and nothing was sent."""
+        """Answer for an app that did not, if the client is connected and nothing was sent."""
         path: str = exchange.scope["path"]
         if exchange.complete:
             if isinstance(error, Exception):
                 self.state.log.error("failed after the response", path=path, error=error)
-        elif exchange.gone:
+        elif exchange.disconnected:
             pass
         elif exchange.sent:
-            # The app's own middleware saw the error; a torn body must not pass for a whole one.
+            # The app's middleware has logged the error. A torn body must not pass for a whole one.
             self.state.log.warning("response cut short", path=path, reason=type(error).__name__)
             self._cancel()
             self.transport.abort()
         else:
             self.state.log.error("request failed without an answer", path=path, error=error)
-            self._answer(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error"))
+            self._answer(RequestRejected(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error"))
 
-    def _refuse(self, reason: Refused) -> None:
-        """End the connection over the request that is being read, after those before it."""
+    def _reject(self, reason: RequestRejected) -> None:
+        """End the connection because of the request being read, after those before it."""
         running = self._running
-        self._deaf = True
+        self._discarding = True
         self._parsing = False
         if running is None:
             self._answer(reason)
@@ -121,45 +120,45 @@ class HttpConnection(RequestReader):
             last = self._waiting[-1] if self._waiting else running
             last.keep_alive = False
 
-    def _turn_away(self, response: bytes) -> None:
-        """Answer a request that has no exchange, and wait for the next one."""
+    def _send_rejection(self, response: bytes) -> None:
+        """Answer a request that the admission check rejected, and wait for the next one."""
         now = self.loop.time()
         self._write_deadline = now + self._limits.write_timeout
         self._read_deadline = now + self._limits.idle_timeout
-        self.state.outbox.write(self.transport, response)
+        self.state.write_buffer.write(self.transport, response)
         if self.state.stopping:
             self._close()
 
-    def _answer(self, reason: Refused) -> None:
+    def _answer(self, reason: RequestRejected) -> None:
         self._cancel()
         self._waiting.clear()
         self._write_deadline = self.loop.time() + self._limits.write_timeout
         if not self.transport.is_closing():
             response = problem_response(reason.status, reason.detail, self.state.date_line)
-            self.state.outbox.settle(self.transport)
+            self.state.write_buffer.flush(self.transport)
             self.transport.write(response)
             self._linger()
 
     def _linger(self) -> None:
-        """Close once the client has seen the answer: closing on unread data would destroy it."""
-        self._deaf = True
+        """Close once the client has the answer: closing with unread data would destroy it."""
+        self._discarding = True
         self._parsing = False
         if self.transport.is_closing():
             return
         self._read_deadline = self.loop.time() + self._limits.linger
         self.flow.resume_reading()
-        self.state.outbox.settle(self.transport)
+        self.state.write_buffer.flush(self.transport)
         self.transport.write_eof()
 
     def _close(self) -> None:
-        self.state.outbox.settle(self.transport)
+        self.state.write_buffer.flush(self.transport)
         self.transport.close()
 
     def check(self, now: float) -> None:
-        """End what took too long."""
+        """End what is past its deadline; ``now`` is the loop's time."""
         running = self._running
         if running is not None and running.stream:
-            self._watch(running, now)
+            self._extend_write_deadline(running, now)
         if now > self._write_deadline and (running or self.transport.get_write_buffer_size()):
             path = running.scope["path"] if running else None
             seconds = self._limits.write_timeout
@@ -169,32 +168,34 @@ class HttpConnection(RequestReader):
         elif now <= self._read_deadline:
             return
         elif self._parsing and (running is None or (running is self._latest and running.more_body)):
-            self._refuse(Refused(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive"))
+            self._reject(
+                RequestRejected(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive")
+            )
         elif running is None:
             self._close()
 
-    def _watch(self, stream: Exchange, now: float) -> None:
-        """Give a stream new time as long as its client takes what there is."""
-        behind = self.transport.get_write_buffer_size()
-        taken = stream.written - behind
-        if not behind or taken > self._taken:
-            self._taken = taken
+    def _extend_write_deadline(self, stream: Exchange, now: float) -> None:
+        """Extend a stream's deadline as long as its client reads."""
+        unsent = self.transport.get_write_buffer_size()
+        sent = stream.written - unsent
+        if not unsent or sent > self._stream_sent:
+            self._stream_sent = sent
             self._write_deadline = now + self._limits.write_timeout
 
-    def end_after_answer(self) -> None:
-        """Let what is under way be the last; the next request is, when there is nothing."""
+    def end_after_response(self) -> None:
+        """Close after the current request; after the next one, when there is none."""
         for exchange in (self._running, *self._waiting):
             if exchange is not None:
                 exchange.keep_alive = False
 
     def close_if_idle(self) -> None:
-        """Close, unless a request is under way or has come and was not read yet."""
+        """Close, unless a request is under way or waits in the kernel."""
         if self._running is None and not self._parsing and not _has_data(self.transport):
             self._close()
 
     def abort(self) -> bool:
-        """Close at once; True when a request was cut off."""
-        self.state.outbox.settle(self.transport)
+        """Close at once; whether a request was cut off."""
+        self.state.write_buffer.flush(self.transport)
         busy = self._running is not None or self.transport.get_write_buffer_size() > 0
         self._cancel()
         self.transport.abort()
@@ -202,7 +203,7 @@ class HttpConnection(RequestReader):
 
 
 def _has_data(transport: asyncio.Transport) -> bool:
-    """Whether the kernel holds something of the client's: to close now would throw it away."""
+    """Whether the kernel holds data of the client, which closing would destroy."""
     opened = transport.get_extra_info("socket")
     if opened is None or opened.fileno() < 0:
         return False

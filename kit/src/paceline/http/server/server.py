@@ -1,11 +1,11 @@
-"""The HTTP server: any ASGI app on uvicorn's parser, in this process, stopped by us.
+"""The HTTP server: any ASGI app on httptools' parser, in this process.
 
 The time-outs are those of Go's net/http. No request has a timer: connections store deadlines and
-one sweep looks at them, so a deadline strikes up to a quarter of the shortest one late. Signals,
+one sweep checks them, so a deadline takes effect up to a quarter of the shortest one late. Signals,
 lifespan and logging belong to ``paceline.lifecycle`` and the app, which is why uvicorn's own
-`Server` is not used. `HttpServer.stop` finishes what is in flight, then cuts off the rest and says
-so; a kept connection whose client may be sending just now gets one more answer, with
-``connection: close``. Built by ``main``; read ``protocol`` next.
+`Server` is not used. `HttpServer.stop` finishes what is in flight, then cuts off the rest and
+reports its number; a kept connection whose client may be sending just now gets one more answer,
+with ``connection: close``.
 """
 
 import asyncio
@@ -20,37 +20,33 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.http.asgi import ASGIApp
-from paceline.http.server.listener import Listener, bound, cannot_listen
+from paceline.http.server.limits import ServerLimits
+from paceline.http.server.listener import Listener, bound_sockets, listen_error
 from paceline.http.server.protocol import HttpConnection
-from paceline.http.server.state import AdmissionCheck, ServerLimits, State
+from paceline.http.server.state import AdmissionCheck, SharedState
 from paceline.log import Logger
 
 _STOP_TIMEOUT: Final = 30.0
 _MAX_UNWIND: Final = 1.0
-# New connections a round of the loop: from a queue that others empty, too, each takes but a few.
-_ALONE: Final = 64
-_IN_TURN: Final = 4
+# New connections in a round of the loop: from a queue that other processes empty, too, only a few.
+_MAX_ACCEPTS: Final = 64
+_MAX_SHARED_ACCEPTS: Final = 4
 _MAX_SWEEP: Final = 1.0
 
 
 class HttpServer:
     """Serve ``app`` over HTTP/1.1 on ``host``, one address; ``port`` 0 takes a free one.
 
-    Settings, in seconds: ``read_timeout`` from the first byte of a request to the end of its
-    body (408); ``write_timeout`` from the end of its headers to the end of the response (the
-    connection is cut), or for a stream how long its client may take nothing of what there is;
-    ``idle_timeout`` between requests. In bytes: ``max_header_bytes`` of all
-    headers together (431), as is ``max_headers``, their number. A request target ends at 8 KiB.
-    ``reuse_port``: several processes listen on one port, and the kernel spreads the connections.
-    ``gate``: who may turn a request away when its head has been read, before there is a task.
-    ``max_connections``: one more is closed at once, with a 503.
-    ``keep_alive_grace``: seconds that idle connections stay open at a stop, so that a request on
-    its way is answered. ``listener``: accept from this socket instead, TCP or Unix, and for one
-    run; others may hold it, too.
-    ``name`` is for errors and logs.
+    ``limits``: time-outs, sizes and numbers. ``reuse_port``: several processes listen on one port,
+    and the kernel distributes connections. ``listener``: accept from this socket instead, TCP or
+    Unix, for one run; other processes may hold it, too. ``admission_check``: may reject a request
+    when its head has been read, before there is a task. ``name``: for errors and logs.
 
     *Resources*: between `start` and `stop`, the listening socket, a task for each request being
     answered, and one timer.
+
+    Example: ``HttpServer(app, log, host="127.0.0.1", port=8080,
+    limits=ServerLimits(read_timeout=5.0))``.
     """
 
     def __init__(
@@ -60,57 +56,42 @@ class HttpServer:
         *,
         host: str,
         port: int,
-        read_timeout: float = 15.0,
-        write_timeout: float = 30.0,
-        idle_timeout: float = 60.0,
-        max_header_bytes: int = 32 * 1024,
-        max_headers: int = 100,
-        backlog: int = 2048,
+        limits: ServerLimits | None = None,
         reuse_port: bool = False,
-        gate: AdmissionCheck | None = None,
-        max_connections: int = 10_000,
-        keep_alive_grace: float = 0.0,
         listener: socket.socket | None = None,
+        admission_check: AdmissionCheck | None = None,
         name: str = "http",
     ) -> None:
         self.name = name
         self._app = app
         self._log = log
-        self._gate = gate
-        self._max_connections = max_connections
+        self._admission_check = admission_check
         self._host = host
-        self._wanted_port = port
-        self._backlog = backlog
+        self._configured_port = port
         self._reuse_port = reuse_port
-        self._keep_alive_grace = keep_alive_grace
-        self._given = listener
-        self._at_once = _ALONE if listener is None else _IN_TURN
-        self._limits = ServerLimits(
-            read_timeout=read_timeout,
-            write_timeout=write_timeout,
-            idle_timeout=idle_timeout,
-            max_header_bytes=max_header_bytes,
-            max_headers=max_headers,
-        )
-        self._interval = min(_MAX_SWEEP, min(read_timeout, write_timeout, idle_timeout) / 4)
+        self._inherited = listener
+        self._max_accepts = _MAX_ACCEPTS if listener is None else _MAX_SHARED_ACCEPTS
+        self._limits = limits = limits or ServerLimits()
+        shortest = min(limits.read_timeout, limits.write_timeout, limits.idle_timeout)
+        self._sweep_interval = min(_MAX_SWEEP, shortest / 4)
         self._listener: Listener | None = None
-        self._state = State(app, log, self._limits, gate)
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._state = SharedState(app, log, limits, admission_check)
+        self._sweep_timer: asyncio.TimerHandle | None = None
 
     @property
     def port(self) -> int:
-        """The port that is listened on; before `start`, the one that was asked for."""
+        """The port that the server listens on; before `start`, the configured one."""
         if self._listener is None or not self._listener.sockets:
-            return self._wanted_port
+            return self._configured_port
         opened = self._listener.sockets[0]
         port: int = (
-            self._wanted_port if opened.family == socket.AF_UNIX else opened.getsockname()[1]
+            self._configured_port if opened.family == socket.AF_UNIX else opened.getsockname()[1]
         )
         return port
 
     @property
     def url(self) -> str:
-        """Where it is, for people on this machine."""
+        """The server's address, for people on this machine."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self.port}"
 
@@ -120,7 +101,7 @@ class HttpServer:
         return len(self._state.connections)
 
     async def start(self) -> None:
-        """Listen. Errors: Error(FAILED_PRECONDITION) when the address cannot be had."""
+        """Listen. Errors: Error(FAILED_PRECONDITION) when the address is not available."""
         if self._listener is not None:
             return
         loop = asyncio.get_running_loop()
@@ -135,30 +116,31 @@ class HttpServer:
             workers=1,
         )
         config.load()
-        state = self._state = State(self._app, self._log, self._limits, self._gate)
+        state = SharedState(self._app, self._log, self._limits, self._admission_check)
+        self._state = state
         try:
             self._listener = Listener(
                 await self._sockets(),
                 lambda: HttpConnection(config, state, loop),
-                backlog=self._backlog,
+                backlog=self._limits.backlog,
                 count=lambda: len(state.connections),
-                most=self._max_connections,
-                failed=lambda exc: self._log.warning("cannot accept connections", error=exc),
-                at_once=self._at_once,
-                gate=self._gate,
+                max_connections=self._limits.max_connections,
+                max_accepts=self._max_accepts,
+                on_error=lambda exc: self._log.warning("cannot accept connections", error=exc),
+                admission_check=self._admission_check,
             )
         except OSError as exc:
-            raise cannot_listen(self._host, self._wanted_port, exc) from exc
+            raise listen_error(self._host, self._configured_port, exc) from exc
         self._sweep()
 
     async def _sockets(self) -> list[socket.socket]:
-        given, self._given = self._given, None
-        if given is not None:
-            return [given]
-        return await bound(self._host, self._wanted_port, reuse_port=self._reuse_port)
+        inherited, self._inherited = self._inherited, None
+        if inherited is not None:
+            return [inherited]
+        return await bound_sockets(self._host, self._configured_port, reuse_port=self._reuse_port)
 
     async def stop_accepting(self) -> None:
-        """Take no new connections, and no new requests on those there are but their next one."""
+        """Accept no new connections, and on existing ones one more request at most."""
         self._state.stopping = True
         if self._listener is not None:
             self._listener.close()
@@ -166,8 +148,8 @@ class HttpServer:
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight, cut off what outlives the deadline.
 
-        The deadline is the ambient one, or 30 s. Errors: Error(DEADLINE_EXCEEDED) that says how
-        many requests were cut off; everything is closed then, too.
+        The deadline is the ambient one, or 30 s. Errors: Error(DEADLINE_EXCEEDED) with the number
+        of requests that were cut off; everything is closed then, too.
         """
         listener, self._listener = self._listener, None
         if listener is None:
@@ -175,21 +157,21 @@ class HttpServer:
         listener.close()
         self._state.stopping = True
         for connection in self._connections():
-            connection.end_after_answer()
+            connection.end_after_response()
         left = remaining()
-        patience = _STOP_TIMEOUT if left is None else left
-        unwind = min(_MAX_UNWIND, patience / 4)
-        grace = min(self._keep_alive_grace, (patience - unwind) / 2)
+        timeout = _STOP_TIMEOUT if left is None else left
+        unwind = min(_MAX_UNWIND, timeout / 4)
+        grace = min(self._limits.keep_alive_grace, (timeout - unwind) / 2)
         try:
-            await listener.wait_closed()  # who was let in has a connection now
+            await listener.wait_closed()  # every accepted client has a connection now
             if grace:
                 await self._until_empty(grace)
             for connection in self._connections():
                 connection.close_if_idle()
-            await self._until_empty(patience - unwind - grace)
+            await self._until_empty(timeout - unwind - grace)
         finally:
             cut = self._cut_off()
-        await self._until_empty(unwind / 2)  # not all of it: we want to tell, not be cancelled
+        await self._until_empty(unwind / 2)  # not all of it: the rest is for raising the error
         if cut:
             message = f"{cut} requests in flight were cut off"
             raise Error(Code.DEADLINE_EXCEEDED, message)
@@ -209,8 +191,8 @@ class HttpServer:
 
     def _cut_off(self) -> int:
         """Close what is still open; the number of requests and tasks this ended."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
         tasks = tuple(self._state.tasks)
         for task in tasks:
             task.cancel()
@@ -218,7 +200,7 @@ class HttpServer:
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        self._sweeper = loop.call_later(self._interval, self._sweep)
+        self._sweep_timer = loop.call_later(self._sweep_interval, self._sweep)
         self._state.date_line = b"date: %b\r\n" % formatdate(time.time(), usegmt=True).encode()
         now = loop.time()
         for connection in self._connections():

@@ -1,10 +1,10 @@
-"""Responses that leave together, at the end of the event loop's round.
+"""Responses that are written together, at the end of the event loop's round.
 
-A write to a socket wakes whoever waits for it, on this machine or through the network card, and
-that costs more than the write: a trip's answers written one by one between the handlers that make
-them wake their clients one by one. So the first write of a round waits for its end, and then all
-go in a row. Only the first one: a response of several parts is written as before, so back-pressure
-holds. Whoever closes a connection settles it first. Owned by ``state``; ``exchange`` writes.
+A write to a socket wakes its reader, on this machine or through the network card, and that costs
+more than the write: a batch's answers written one by one, between the handlers that make them, wake
+their clients one by one. So the first write of a round waits for its end, and then all are written
+in a row. Only the first one: a response of several parts is written directly, so that back-pressure
+holds. Flush a connection before closing it.
 """
 
 import asyncio
@@ -21,26 +21,26 @@ class WriteBuffer:
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Transport, bytes] = {}
-        self._context = Context()  # not that of whichever request comes first
+        self._context = Context()  # not that of whichever request writes first
 
     def write(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Write ``data`` at the end of the round; at once when something waits or it is large."""
+        """Write ``data`` at the end of the round; at once if it is large or not the first."""
         waiting = self._waiting
         if transport in waiting or len(data) > _LARGE:
-            self.settle(transport)
+            self.flush(transport)
             transport.write(data)
             return
         if not waiting:
-            asyncio.get_running_loop().call_soon(self._flush, context=self._context)
+            asyncio.get_running_loop().call_soon(self._flush_all, context=self._context)
         waiting[transport] = data
 
-    def settle(self, transport: asyncio.Transport) -> None:
+    def flush(self, transport: asyncio.Transport) -> None:
         """Write what waits for this connection now."""
         data = self._waiting.pop(transport, None)
         if data is not None and not transport.is_closing():
             transport.write(data)
 
-    def _flush(self) -> None:
+    def _flush_all(self) -> None:
         waiting, self._waiting = self._waiting, {}
         for transport, data in waiting.items():
             if not transport.is_closing():

@@ -1,10 +1,9 @@
-"""Kafka: one idempotent producer at a time, and publishing with an acknowledgement of all replicas.
+"""Publishing to Kafka: one idempotent producer at a time, acknowledged by all in-sync replicas.
 
-Invariant: a message counts as published when every replica in sync has it. Kafka drops what its
-client sends twice and nothing else: a message that we publish again under its id is stored again,
-and the inbox of who consumes it makes that harmless. Messages of one key go to one partition, so
-they keep their order. The subject is the topic. Needs the extra ``paceline[kafka]``, which is why
-``paceline.messaging`` does not import this.
+Invariant: a message counts as published when every in-sync replica has it. Kafka drops what its
+client sends twice and nothing else: a message that is published again under its id is stored again,
+and its consumer's inbox makes that harmless. Messages of one key go to one partition, so they stay
+in order. The subject is the topic.
 """
 
 import asyncio
@@ -16,27 +15,27 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, errors
 
-from paceline.concurrency import remaining
 from paceline.errors import Code, Error, copy_exception
 from paceline.log import Logger
+from paceline.messaging.errors import QueueError
 from paceline.messaging.kafka import records as kafka_records
-from paceline.messaging.kafka.access import OPEN, KafkaAccess
 from paceline.messaging.kafka.errors import translate
+from paceline.messaging.kafka.security import NO_SECURITY, KafkaSecurity
 from paceline.messaging.kafka.topics import Topic, ensure_topics
 from paceline.messaging.message import Message
-from paceline.messaging.nats import QueueError
-from paceline.messaging.spans import Sending
+from paceline.messaging.spans import PublishSpans
+from paceline.messaging.waiting import Backoff, within_deadline
 from paceline.trace import Tracer
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 _CLOSE_TIMEOUT: Final = 5.0
-_TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_TOPIC_NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _FAILURES: Final = (errors.KafkaError, errors.IllegalOperation, OSError, TimeoutError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class OutgoingRecord:
     """A record to be sent."""
 
     topic: str
@@ -45,14 +44,31 @@ class Outgoing:
     headers: kafka_records.Headers
 
 
-class KafkaBus:
-    """A producer, as a service. All times are in seconds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaBusSettings:
+    """Times (seconds) and limits (bytes) of a `KafkaBus`."""
 
-    ``servers``: ``host:port``, one or several by commas. ``access``: TLS and a login. ``topics``
-    are made at the start when they are not there. ``publish_timeout``: the most a publish may take,
-    an outage included.
-    ``max_message``: in bytes, headers included. ``max_unsent``: bytes that may wait for one
-    partition; who publishes more waits.
+    start_timeout: float = 10.0
+    """How long `start` waits for a broker that is coming up."""
+    publish_timeout: float = 15.0
+    """How long a publish may take, an outage included."""
+    request_timeout: float = 10.0
+    """How long one request to a broker may take."""
+    ping_timeout: float = 5.0
+    """How long a broker may take to answer `ping`."""
+    max_message: int = 1 << 20
+    """The largest message, headers included."""
+    max_unsent: int = 256 << 10
+    """How much may wait for one partition; further publishes wait."""
+
+
+class KafkaBus:
+    """A producer, as a service.
+
+    ``servers``: ``host:port``, one or several separated by commas. ``topics`` are created at the
+    start when they do not exist. ``tracer``: continues the traces in which messages were made.
+
+    Example: ``KafkaBus("127.0.0.1:9092", log, topics=[Topic("things.made", partitions=4)])``.
 
     *Resources*: connections and tasks of the client from `start` to `stop`.
     """
@@ -63,34 +79,24 @@ class KafkaBus:
         log: Logger,
         *,
         name: str = "kafka",
-        access: KafkaAccess = OPEN,
+        security: KafkaSecurity = NO_SECURITY,
         topics: Sequence[Topic] = (),
-        start_timeout: float = 10.0,
-        publish_timeout: float = 15.0,
-        request_timeout: float = 10.0,
-        ping_timeout: float = 5.0,
-        max_message: int = 1 << 20,
-        max_unsent: int = 256 << 10,
+        settings: KafkaBusSettings | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self.name = name
         self.servers = servers
-        self.access = access
-        self.max_message = max_message
-        self.request_timeout = request_timeout
+        self.security = security
+        self.settings: KafkaBusSettings = settings or KafkaBusSettings()
         self._log = log
         self._tracer = tracer
         self._topics = tuple(topics)
-        self._start_timeout = start_timeout
-        self._publish_timeout = publish_timeout
-        self._ping_timeout = ping_timeout
-        self._max_unsent = max_unsent
         self._producer: Any = None  # the client has no types that a strict reader would accept
         self._opening = asyncio.Lock()
         self._started = False
 
     async def start(self) -> None:
-        """Connect, waiting for a broker that is coming up, and see that the topics are there.
+        """Connect, waiting for a broker that is coming up, and ensure that the topics exist.
 
         Errors: UNAVAILABLE with the servers, when none comes up in time; UNAUTHENTICATED.
         """
@@ -98,8 +104,8 @@ class KafkaBus:
             raise RuntimeError("the queue is started already")
         self._started = True
         loop = asyncio.get_running_loop()
-        until = loop.time() + _within(self._start_timeout)
-        pause = _FIRST_PAUSE
+        until = loop.time() + within_deadline(self.settings.start_timeout)
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             try:
                 async with asyncio.timeout_at(until):
@@ -107,47 +113,46 @@ class KafkaBus:
                     await self.ensure_topics(self._topics)
             except (Error, TimeoutError) as exc:
                 error = translate(exc)
-                if error.code is not Code.UNAVAILABLE or loop.time() + pause >= until:
+                if error.code is not Code.UNAVAILABLE or loop.time() + backoff.next >= until:
                     message = f"cannot connect to {self.servers}: {error.message}"
                     raise QueueError(error.code, message) from exc
             else:
                 return
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            await backoff.pause()
 
     async def stop(self) -> None:
-        """Send what is left and close. May be repeated, and called without a `start`."""
+        """Send what is under way and close. May be repeated, and called without a `start`."""
         self._started = False
         producer, self._producer = self._producer, None
         if producer is None:
             return
         try:
-            async with asyncio.timeout(_within(_CLOSE_TIMEOUT)):
+            async with asyncio.timeout(within_deadline(_CLOSE_TIMEOUT)):
                 await producer.flush()
         except (*_FAILURES, asyncio.InvalidStateError):
-            pass  # whoever published it has been told already, or will be now
+            pass  # it is the outcome of a publish, not of this
         finally:
             await _abandon(producer)
 
     async def ping(self) -> None:
-        """For readiness: a sign of life from a broker. Errors: UNAVAILABLE."""
+        """A check for readiness: a broker answers. Errors: UNAVAILABLE."""
         producer = self._producer
         if producer is None:
             raise QueueError(Code.UNAVAILABLE)
         try:
-            async with asyncio.timeout(_within(self._ping_timeout)):
-                alive = await producer.client.force_metadata_update()
+            async with asyncio.timeout(within_deadline(self.settings.ping_timeout)):
+                answered = await producer.client.force_metadata_update()
         except _FAILURES as exc:
             raise QueueError(Code.UNAVAILABLE) from exc
-        if not alive:
+        if not answered:
             raise QueueError(Code.UNAVAILABLE)
 
     async def publish(self, message: Message) -> None:
         """Publish; when this returns all replicas in sync hold the message.
 
         Errors: UNAVAILABLE (also: there is no such topic), DEADLINE_EXCEEDED (it may be stored or
-        not, or be stored yet: sending it again is safe for who has an inbox), INVALID_ARGUMENT
-        (topic or size).
+        not, or be stored later: publishing it again is safe if its consumers use an inbox),
+        INVALID_ARGUMENT (topic or size).
         """
         (outcome,) = await self.publish_all([message])
         if outcome is not None:
@@ -159,50 +164,61 @@ class KafkaBus:
         Those of one key are stored in their order, but one may fail in the middle (as for
         `publish`) and those after it be stored.
         """
-        with Sending(self._tracer, "kafka", messages) as sending:
-            records = [_outgoing(message) for message in sending.messages]
-            return sending.told(await self.send_all(records))
+        with PublishSpans(self._tracer, "kafka", messages) as spans:
+            records = [_outgoing(message) for message in spans.messages]
+            return spans.record(await self.send_all(records))
 
-    async def send_all(self, records: Sequence[Outgoing]) -> Sequence[Exception | None]:
-        """As `publish_all`, for records that are not a message as it was published."""
+    async def send_all(self, records: Sequence[OutgoingRecord]) -> Sequence[Exception | None]:
+        """As `publish_all`, for records that are not messages of the caller's."""
         outcomes: dict[int, Exception | None] = {}
         sent: dict[int, asyncio.Future[object]] = {}
-        late: Error = QueueError(Code.DEADLINE_EXCEEDED)
+        failure: Error = QueueError(Code.DEADLINE_EXCEEDED)
         try:
-            async with asyncio.timeout(_within(self._publish_timeout)):
+            async with asyncio.timeout(within_deadline(self.settings.publish_timeout)):
                 await self._send(records, sent, outcomes)
                 if sent:
                     await asyncio.wait(sent.values())
         except TimeoutError:
             pass
         except Error as exc:  # there is no producer
-            late = exc
-        for number, future in sent.items():
+            failure = exc
+        for index, future in sent.items():
             if future.done():
-                outcomes[number] = _outcome(future)
-        await self._judge(outcomes.values())
-        return [outcomes[n] if n in outcomes else copy_exception(late) for n in range(len(records))]
+                outcomes[index] = _outcome(future)
+        await self._drop_failed_producer(outcomes.values())
+        return [
+            outcomes[n] if n in outcomes else copy_exception(failure) for n in range(len(records))
+        ]
 
     async def ensure_topics(self, topics: Sequence[Topic]) -> None:
-        """Make the topics that are not there. Errors: see `kafka_topics`."""
+        """Create the topics that do not exist.
+
+        Errors: UNAVAILABLE; INVALID_ARGUMENT for a name that Kafka does not take;
+        PERMISSION_DENIED.
+        """
         await ensure_topics(
-            self.servers, topics, access=self.access, request_timeout=self.request_timeout
+            self.servers,
+            topics,
+            security=self.security,
+            request_timeout=self.settings.request_timeout,
         )
 
     async def _send(
         self,
-        records: Sequence[Outgoing],
+        records: Sequence[OutgoingRecord],
         sent: dict[int, asyncio.Future[object]],
         outcomes: dict[int, Exception | None],
     ) -> None:
         producer = await self._open()
-        unknown: dict[str, Error] = {}  # looked for once, which takes the client seconds
-        for number, record in enumerate(records):
-            if _TOPIC.fullmatch(record.topic) is None:  # the client would look for it for ever
-                outcomes[number] = QueueError(Code.INVALID_ARGUMENT)
+        unknown: dict[str, Error] = {}  # looking for one takes the client seconds, so once
+        for index, record in enumerate(records):
+            if (
+                _TOPIC_NAME.fullmatch(record.topic) is None
+            ):  # the client would look for it without end
+                outcomes[index] = QueueError(Code.INVALID_ARGUMENT)
                 continue
             if (error := unknown.get(record.topic)) is not None:
-                outcomes[number] = copy_exception(error)
+                outcomes[index] = copy_exception(error)
                 continue
             try:
                 future: asyncio.Future[object] = await producer.send(
@@ -212,15 +228,15 @@ class KafkaBus:
                     headers=record.headers,
                 )
             except _FAILURES as exc:
-                outcomes[number] = failure = _translated(exc)
+                outcomes[index] = error = _translated(exc)
                 if isinstance(exc, errors.UnknownTopicOrPartitionError):
-                    unknown[record.topic] = failure
+                    unknown[record.topic] = error
             else:
-                future.add_done_callback(_heard)
-                sent[number] = future
+                future.add_done_callback(_retrieve_exception)
+                sent[index] = future
 
     async def _open(self) -> Any:
-        """The producer, made when there is none. Errors: UNAVAILABLE; UNAUTHENTICATED."""
+        """The producer, created when there is none. Errors: UNAVAILABLE; UNAUTHENTICATED."""
         async with self._opening:
             if not self._started:
                 raise QueueError(Code.UNAVAILABLE)
@@ -230,10 +246,10 @@ class KafkaBus:
                     client_id=self.name,
                     acks="all",
                     enable_idempotence=True,
-                    max_request_size=self.max_message,
-                    max_batch_size=self._max_unsent,
-                    request_timeout_ms=int(1000 * self.request_timeout),
-                    **self.access.options(),
+                    max_request_size=self.settings.max_message,
+                    max_batch_size=self.settings.max_unsent,
+                    request_timeout_ms=int(1000 * self.settings.request_timeout),
+                    **self.security.options(),
                 )
                 try:
                     await producer.start()
@@ -245,24 +261,24 @@ class KafkaBus:
                 self._producer = producer
             return self._producer
 
-    async def _judge(self, outcomes: Iterable[Exception | None]) -> None:
-        """Part with a producer that has failed for good, as after a gap in its numbers."""
+    async def _drop_failed_producer(self, outcomes: Iterable[Exception | None]) -> None:
+        """Close a producer that cannot be used again, as after a gap in its sequence numbers."""
         for outcome in outcomes:
             if isinstance(outcome, Error) and outcome.code is Code.INTERNAL:
                 producer, self._producer = self._producer, None
                 if producer is not None:
-                    self._log.warning("producer given up", bus=self.name, error=outcome)
+                    self._log.warning("producer replaced", bus=self.name, error=outcome)
                     await _abandon(producer)
                 return
 
 
-def _outgoing(message: Message) -> Outgoing:
+def _outgoing(message: Message) -> OutgoingRecord:
     headers = kafka_records.to_headers(message)
-    return Outgoing(message.subject, message.key, message.data, headers)
+    return OutgoingRecord(message.subject, message.key, message.data, headers)
 
 
 def _translated(exc: Exception) -> Error:
-    """The outcome for what a send raised: the client refuses odd topics with a ValueError."""
+    """The outcome for what a send raised: the client refuses some topics with a ValueError."""
     error = QueueError(Code.INVALID_ARGUMENT) if isinstance(exc, ValueError) else translate(exc)
     error.__cause__ = exc
     return error
@@ -275,28 +291,28 @@ def _outcome(future: asyncio.Future[object]) -> Exception | None:
     return None if failure is None else _translated(failure)  # type: ignore[arg-type] # never a BaseException
 
 
-def _heard(future: asyncio.Future[object]) -> None:
-    """Whoever waited may have gone: then nobody else asks for the failure."""
+def _retrieve_exception(future: asyncio.Future[object]) -> None:
+    """Keep asyncio from reporting a failure that nobody waits for, after a cancelled publish."""
     if not future.cancelled():
         future.exception()
 
 
 async def _abandon(producer: Any) -> None:
-    """Close at once: the client's own way waits until all is sent, which may be never."""
+    """Close at once: the client's own `stop` waits until all is sent, which may be never."""
     producer._closed = True  # noqa: SLF001 - there is no other way
     sender: asyncio.Task[None] | None = producer._sender._sender_task  # noqa: SLF001 - as above
     with suppress(errors.KafkaError):
         await producer.client.close()
     if sender is not None:
-        await _ended(sender)
-    # Not before: what is being sent would miss what was to be sent, and end with a KeyError.
+        await _cancelled(sender)
+    # Only now: the sender looks up what it is sending, and would end with a KeyError.
     producer._message_accumulator.fail_all(errors.ProducerClosed())  # noqa: SLF001 - as above
     with suppress(errors.KafkaError):
         await producer.client.close()  # the sender may have connected again meanwhile
 
 
-async def _ended(task: "asyncio.Task[None]") -> None:
-    """Cancel it, and again if it holds on to what does not end; its outcome is nobody's."""
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    """Cancel it, and a second time if it does not end; its outcome is dropped."""
     for _ in range(2):
         task.cancel()
         await asyncio.wait([task], timeout=_CLOSE_TIMEOUT)
@@ -304,8 +320,3 @@ async def _ended(task: "asyncio.Task[None]") -> None:
             break
     if task.done() and not task.cancelled():
         task.exception()
-
-
-def _within(seconds: float) -> float:
-    left = remaining()
-    return seconds if left is None else min(seconds, left)

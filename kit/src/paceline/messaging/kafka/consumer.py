@@ -1,33 +1,36 @@
-"""A consumer on Kafka: the runtime and its source, put together as for NATS.
+"""A consumer on Kafka: the kit's `Consumer` as a member of a consumer group.
 
-What a handler sees is the same: a batch in, one outcome each out, the effect committed before the
-offset. Not built by ``main``: who runs on Kafka builds it with a `KafkaBus` where a `NatsConsumer`
-stands. Read ``consumer`` and ``kafka_source``.
+A handler sees what it sees on NATS: a batch in, one outcome for each message out, the effect
+committed before the offset.
 """
 
-from collections.abc import Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from paceline.log import Logger
-from paceline.messaging.consumer import Consumer
-from paceline.messaging.delivery_policy import DeliveryPolicy
-from paceline.messaging.handling import Handler
+from paceline.messaging.consumer import Backpressure, Consumer
 from paceline.messaging.kafka.bus import KafkaBus
-from paceline.messaging.kafka.source import KafkaSource
+from paceline.messaging.kafka.source import KafkaSource, KafkaSubscription
+from paceline.messaging.processor import Handler
+from paceline.messaging.settings import ConsumerSettings
 from paceline.trace import Tracer
 
 T = TypeVar("T")
 
+_CHECK_TIMEOUT: Final = 5.0
+
 
 class KafkaConsumer(Consumer[T]):
-    """Consumes ``topics`` as a member of ``group``. Times are in seconds.
+    """Consumes the messages of ``subscription`` with ``handler``.
 
-    ``session_timeout``: after how long a silence of this process its partitions go to others.
-    ``nak_delay``, ``backoff``, ``max_deliver``: see `DeliveryPolicy`. ``batch``, ``lanes``,
-    ``work_timeout``, ``stop_timeout``, ``tracer``: see `Consumer`. ``heartbeat``, ``max_held``,
-    ``replicas``, ``retry_partitions``: see `KafkaSource`.
+    The topics are created by who publishes to them (`KafkaBus`); until they exist, this waits.
+    ``tracer`` and ``backpressure``: see `paceline.messaging.Consumer`.
 
-    The topics are the publisher's to make (`KafkaBus`); until they are there, this waits.
+    Example::
+
+        KafkaConsumer(
+            bus, handle, log, type=ThingMade,
+            subscription=KafkaSubscription(("things.made",), group="thing-counter"),
+        )
     """
 
     def __init__(
@@ -37,44 +40,20 @@ class KafkaConsumer(Consumer[T]):
         log: Logger,
         *,
         type: type[T],  # noqa: A002 - what a message is decoded to, as msgspec calls it
-        topics: Sequence[str],
-        group: str,
-        session_timeout: float = 10.0,
-        nak_delay: float = 5.0,
-        backoff: float = 1.0,
-        max_deliver: int = 5,
-        batch: int = 256,
-        lanes: int = 2,
-        work_timeout: float = 60.0,
-        stop_timeout: float = 20.0,
-        heartbeat: float = 5.0,
-        max_held: int = 10_000,
-        replicas: int = 1,
-        retry_partitions: int = 1,
+        subscription: KafkaSubscription,
+        settings: ConsumerSettings | None = None,
         tracer: Tracer | None = None,
+        backpressure: Backpressure | None = None,
     ) -> None:
-        source = KafkaSource(
-            bus,
-            log,
-            topics=topics,
-            group=group,
-            heartbeat=heartbeat,
-            session_timeout=session_timeout,
-            max_held=max_held,
-            replicas=replicas,
-            retry_partitions=retry_partitions,
-        )
+        settings = settings or ConsumerSettings()
         super().__init__(
-            source,
+            KafkaSource(bus, log, subscription, heartbeat=settings.heartbeat),
             handler,
             log,
             type=type,
-            name=group,
-            policy=DeliveryPolicy(max_deliver, nak_delay, backoff),
-            batch=batch,
-            lanes=lanes,
-            work_timeout=work_timeout,
-            alive_within=3 * heartbeat + 5.0,
-            stop_timeout=stop_timeout,
+            name=subscription.group,
+            settings=settings,
+            silence_timeout=3 * settings.heartbeat + _CHECK_TIMEOUT,
             tracer=tracer,
+            backpressure=backpressure,
         )

@@ -1,8 +1,7 @@
 """Kafka's failures in the kit's terms: the client's exceptions, the broker's refusals among them.
 
-Invariant: one table, the most special type first; what it does not know and may pass by itself is
-UNAVAILABLE, the rest INTERNAL. A message never holds the broker's own text, which may quote topics:
-that is the ``__cause__``'s. Used by all ``kafka`` modules; proved complete by the unit tests.
+Invariant: there is one table, the most specific type first; what is not in it is UNAVAILABLE if the
+client says that it may be retried, and INTERNAL otherwise. The tests hold the table complete.
 """
 
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 from aiokafka import errors
 
 from paceline.errors import Code, Error
-from paceline.messaging.nats import QueueError
+from paceline.messaging.errors import QueueError
 
 CLIENT: Final[tuple[tuple[type[Exception], Code], ...]] = (
     (errors.MessageSizeTooLargeError, Code.INVALID_ARGUMENT),
@@ -50,5 +49,5 @@ def translate(exc: Exception) -> Error:
     for kind, code in CLIENT:
         if isinstance(exc, kind):
             return QueueError(code)
-    passing = isinstance(exc, errors.KafkaError) and exc.retriable
-    return QueueError(Code.UNAVAILABLE if passing else Code.INTERNAL)
+    retriable = isinstance(exc, errors.KafkaError) and exc.retriable
+    return QueueError(Code.UNAVAILABLE if retriable else Code.INTERNAL)

@@ -1,9 +1,9 @@
-"""A member of a consumer group: records in, offsets out, and a sign of life on request.
+"""A member of a consumer group: records in, committed offsets out.
 
-The client hides an outage: it goes on trying and gives nothing, so `check` asks the group's broker.
-It is told to leave how long a handler takes to us: a member that does not poll stays one, since the
-runtime bounds its handlers, and readiness tells. Invariant: a revocation is told before anybody
-else can have the partition. Made by ``kafka_source``, which knows what may be committed.
+The client hides an outage: it keeps trying and returns nothing, so `KafkaReader.check` asks the
+brokers for an answer. How long a handler may take is not the client's to judge: a member that does
+not poll stays one, since the consumer bounds its handlers. Invariant: a revocation is reported
+before the partition can be assigned to anybody else.
 """
 
 import asyncio
@@ -14,36 +14,37 @@ from typing import Any, Final, TypeAlias, cast
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition, errors
 
 from paceline.errors import Code
-from paceline.messaging.kafka.access import KafkaAccess
+from paceline.messaging.errors import QueueError
 from paceline.messaging.kafka.errors import translate
 from paceline.messaging.kafka.records import Record
-from paceline.messaging.nats import QueueError
+from paceline.messaging.kafka.security import KafkaSecurity
 
-Place: TypeAlias = tuple[str, int]
-"""A topic and the number of a partition."""
+Partition: TypeAlias = tuple[str, int]
+"""A topic and the number of its partition."""
 
-_FOREVER: Final = 86_400_000
+_POLL_INTERVAL_MS: Final = 86_400_000  # in effect, no limit
 _CLOSE_TIMEOUT: Final = 5.0
 _FAILURES: Final = (errors.KafkaError, errors.ConsumerStoppedError, OSError, TimeoutError)
 
 
-class _Listener(ConsumerRebalanceListener):
+class _RebalanceListener(ConsumerRebalanceListener):
     def __init__(self, revoked: Callable[[], None]) -> None:
         self._revoked = revoked
 
     def on_partitions_revoked(self, revoked: object) -> None:
-        """Every rebalance takes all partitions first."""
+        """Every rebalance revokes all partitions first."""
         del revoked
         self._revoked()
 
     def on_partitions_assigned(self, assigned: object) -> None:
-        """Nothing to do: the client begins at what was committed."""
+        """Nothing to do: the client begins at the committed offsets."""
 
 
 class KafkaReader:
-    """A member of ``group`` for ``topics``. ``on_revoked`` is told that no partition is ours.
+    """A member of ``group`` for ``topics``. Times are in seconds.
 
-    ``session_timeout``: after how many seconds of silence the group goes on without us.
+    ``on_revoked`` is called when no partition is assigned to this process any more.
+    ``session_timeout``: after how long a silence its partitions are assigned to others.
 
     *Resources*: connections and tasks of the client from `open` to `close`.
     """
@@ -55,7 +56,7 @@ class KafkaReader:
         group: str,
         on_revoked: Callable[[], None],
         *,
-        access: KafkaAccess,
+        security: KafkaSecurity,
         request_timeout: float,
         session_timeout: float,
         max_bytes: int,
@@ -69,16 +70,16 @@ class KafkaReader:
             request_timeout_ms=int(1000 * request_timeout),
             session_timeout_ms=int(1000 * session_timeout),
             heartbeat_interval_ms=int(1000 * session_timeout / 3),
-            max_poll_interval_ms=_FOREVER,
+            max_poll_interval_ms=_POLL_INTERVAL_MS,
             fetch_max_bytes=max_bytes,
-            **access.options(),
+            **security.options(),
         )
         self._client.subscribe(  # type: ignore[no-untyped-call] # as above
-            list(topics), listener=_Listener(on_revoked)
+            list(topics), listener=_RebalanceListener(on_revoked)
         )
 
     async def open(self, seconds: float) -> None:
-        """Join the group. Errors: UNAVAILABLE, also when a topic is not there."""
+        """Join the group. Errors: UNAVAILABLE, also when a topic does not exist."""
         try:
             async with asyncio.timeout(seconds):
                 await self._client.start()
@@ -86,20 +87,20 @@ class KafkaReader:
             raise QueueError(Code.UNAVAILABLE) from exc
 
     async def poll(
-        self, limit: int, seconds: float, *, patience: float, without: str | None = None
+        self, limit: int, seconds: float, *, grace: float, exclude: str | None = None
     ) -> Sequence[Record]:
-        """Records, waited for at most ``seconds``; none of the topic ``without``.
+        """Records, waited for at most ``seconds``; none of the topic ``exclude``.
 
-        Errors: UNAVAILABLE: the group does not come to terms within ``patience``.
+        Errors: UNAVAILABLE: the group has not finished a rebalance ``grace`` seconds later.
         """
         wanted: set[TopicPartition] = set()
-        if without is not None:
-            wanted = {each for each in self._client.assignment() if each.topic != without}
+        if exclude is not None:
+            wanted = {each for each in self._client.assignment() if each.topic != exclude}
             if not wanted:
                 await asyncio.sleep(seconds)
                 return []
         try:
-            async with asyncio.timeout(seconds + patience):
+            async with asyncio.timeout(seconds + grace):
                 found = await self._client.getmany(
                     *wanted, timeout_ms=int(1000 * seconds), max_records=limit
                 )
@@ -107,18 +108,18 @@ class KafkaReader:
             raise translate(exc) from exc
         return cast("list[Record]", [record for records in found.values() for record in records])
 
-    async def commit(self, offsets: Mapping[Place, int], seconds: float) -> None:
-        """Where a successor has to begin. Errors: ABORTED: no longer ours; UNAVAILABLE."""
+    async def commit(self, offsets: Mapping[Partition, int], seconds: float) -> None:
+        """Commit offsets. Errors: ABORTED: a partition was revoked; UNAVAILABLE."""
         try:
             async with asyncio.timeout(seconds):
                 await self._client.commit(
-                    {TopicPartition(*place): offset for place, offset in offsets.items()}
+                    {TopicPartition(*partition): offset for partition, offset in offsets.items()}
                 )
         except _FAILURES as exc:
             raise translate(exc) from exc
 
     async def check(self, seconds: float) -> None:
-        """A sign of life from the brokers. Errors: UNAVAILABLE."""
+        """Wait for an answer of the brokers. Errors: UNAVAILABLE."""
         assigned = self._client.assignment()
         try:
             async with asyncio.timeout(seconds):
@@ -130,7 +131,7 @@ class KafkaReader:
             raise QueueError(Code.UNAVAILABLE) from exc
 
     async def close(self) -> None:
-        """Leave the group, so that others go on at once. A broker that hangs is left to notice."""
+        """Leave the group, so that others get its partitions at once, and close."""
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._client.stop()
@@ -140,7 +141,7 @@ class KafkaReader:
             await self._abandon()
 
     async def _abandon(self) -> None:
-        """Let go of what the client holds, without a word to a broker that does not answer."""
+        """Close what the client holds, without waiting for a broker that does not answer."""
         coordinator, fetcher = self._client._coordinator, self._client._fetcher  # noqa: SLF001 - there is no other way
         tasks = [
             task

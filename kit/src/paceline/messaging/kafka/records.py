@@ -1,9 +1,9 @@
-"""What a message looks like in a Kafka record, and in one that is to be tried again.
+"""How a message is stored in a Kafka record, and in one that is to be tried again.
 
-A message's id and what is known of a failed one travel in headers that people can read with any
-tool. Invariant: whatever stands in a record, of whoever wrote it, becomes a delivery: a header that
-is not text is read as well as it can be, one that is not ours or broken counts for nothing. Only a
-record of the topic for failed ones may speak of attempts. Used by ``kafka`` and ``kafka_source``.
+A message's id and what is known of a failed one are stored in headers that any tool can show.
+Invariant: every record, whoever wrote it, becomes a delivery: a header that is not text is read as
+well as possible, one that is not ours or broken is ignored. Only a record of the retry topic may
+state attempts.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from typing import Final, Protocol, TypeAlias
 from paceline.messaging.delivery import Delivery
 from paceline.messaging.message import Message
 
-ID: Final = "Message-Id"
+MESSAGE_ID: Final = "Message-Id"
 _SUBJECT: Final = "Retry-Subject"
 _ATTEMPT: Final = "Retry-Attempt"
 _NOT_BEFORE: Final = "Retry-Not-Before"
-RESERVED: Final = frozenset({ID, _SUBJECT, _ATTEMPT, _NOT_BEFORE})
-"""Headers of ours, which a message cannot carry for itself."""
+RESERVED: Final = frozenset({MESSAGE_ID, _SUBJECT, _ATTEMPT, _NOT_BEFORE})
+"""Headers that a message cannot have for itself."""
 
 _LONGEST_WAIT: Final = 3600.0
-_MANY: Final = 1_000_000
+_MAX_ATTEMPT: Final = 1_000_000
 
 Headers: TypeAlias = list[tuple[str, bytes]]
 
@@ -44,7 +44,7 @@ class Record(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ParsedRecord:
     """A delivery, and when it may be handled: seconds since the epoch, 0 for at once."""
 
     delivery: Delivery
@@ -52,13 +52,13 @@ class Received:
 
 
 def to_headers(message: Message) -> Headers:
-    """The headers of a message; its key is the record's."""
+    """The headers of a message; its key is the record's key."""
     own = [(name, text.encode()) for name, text in message.headers.items() if name not in RESERVED]
-    return [*own, (ID, message.id.encode())]
+    return [*own, (MESSAGE_ID, message.id.encode())]
 
 
 def to_retry_headers(delivery: Delivery, attempt: int, not_before: float) -> Headers:
-    """The headers of one that failed and is to be tried as ``attempt``."""
+    """The headers of a message that failed and is to be tried as ``attempt``."""
     again = Message(delivery.subject, b"", delivery.id, headers=delivery.headers)
     return [
         *to_headers(again),
@@ -68,18 +68,18 @@ def to_retry_headers(delivery: Delivery, attempt: int, not_before: float) -> Hea
     ]
 
 
-def received(record: Record, *, retry_topic: str, now: float) -> Received:
-    """What a record says. ``now``: seconds since the epoch, so that no wait is endless."""
+def parse_record(record: Record, *, retry_topic: str, now: float) -> ParsedRecord:
+    """Read a record. ``now`` (seconds since the epoch) bounds how far off ``not_before`` may be."""
     receipt = f"{record.topic}:{record.partition}:{record.offset}"
     found = {name: _text(value) for name, value in record.headers}
     subject, attempt, not_before = record.topic, 1, 0.0
     if record.topic == retry_topic:
         subject = found.get(_SUBJECT) or record.topic
-        attempt = max(1, _number(found.get(_ATTEMPT, ""), _MANY))
+        attempt = max(1, _number(found.get(_ATTEMPT, ""), _MAX_ATTEMPT))
         wait = _number(found.get(_NOT_BEFORE, ""), int(1000 * (now + _LONGEST_WAIT)))
         not_before = wait / 1000
     delivery = Delivery(
-        id=found.get(ID) or receipt,
+        id=found.get(MESSAGE_ID) or receipt,
         subject=subject,
         data=record.value or b"",
         receipt=receipt,
@@ -88,7 +88,7 @@ def received(record: Record, *, retry_topic: str, now: float) -> Received:
         key=_text(record.key),
         headers={name: text for name, text in found.items() if name not in RESERVED},
     )
-    return Received(delivery, not_before)
+    return ParsedRecord(delivery, not_before)
 
 
 def _text(value: bytes | None) -> str:
@@ -96,7 +96,7 @@ def _text(value: bytes | None) -> str:
 
 
 def _number(text: str, most: int) -> int:
-    """0 for what is none; never more than ``most``."""
+    """0 for what is no number; never more than ``most``."""
     if not (text.isascii() and text.isdigit()):
         return 0
     return min(int(text), most) if len(text) <= len(str(most)) else most

@@ -1,8 +1,7 @@
-"""Topics: made when they are not there, and left alone when they are.
+"""Topics: created when they do not exist, and left as they are when they do.
 
-A topic that lacks partitions is not given more: that would send a key's messages to another
-partition, and so break their order. ``kafka`` makes the publisher's topics, ``kafka_source`` those
-of the messages that are tried again and of the dead letters.
+A topic that lacks partitions is not given more: that would move a key's messages to another
+partition, and so break their order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +12,13 @@ from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from paceline.errors import Error
-from paceline.messaging.kafka.access import KafkaAccess
 from paceline.messaging.kafka.errors import translate
+from paceline.messaging.kafka.security import KafkaSecurity
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as it is made. ``settings``: Kafka's own, such as ``retention.ms``."""
+    """A topic as it is created. ``settings``: Kafka's own, such as ``retention.ms``."""
 
     name: str
     partitions: int = 1
@@ -28,9 +27,9 @@ class Topic:
 
 
 async def ensure_topics(
-    servers: str, topics: Sequence[Topic], *, access: KafkaAccess, request_timeout: float
+    servers: str, topics: Sequence[Topic], *, security: KafkaSecurity, request_timeout: float
 ) -> None:
-    """Make those that are not there.
+    """Create those that do not exist. ``request_timeout`` is in seconds.
 
     Errors: UNAVAILABLE; INVALID_ARGUMENT for a name that Kafka does not take; PERMISSION_DENIED.
     """
@@ -40,7 +39,7 @@ async def ensure_topics(
     admin: Any = AIOKafkaAdminClient(
         bootstrap_servers=servers,
         request_timeout_ms=int(1000 * request_timeout),
-        **access.options(),
+        **security.options(),
     )
     wanted = [
         NewTopic(  # type: ignore[no-untyped-call] # the client's own has no types

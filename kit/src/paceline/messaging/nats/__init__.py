@@ -8,27 +8,37 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paceline.messaging.nats.bus import NatsBus, describe
-    from paceline.messaging.nats.consumer import NatsConsumer, dead_stream
-    from paceline.messaging.nats.dead_letters import DeadLetters, StoredDeadLetter
-    from paceline.messaging.nats.errors import CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, QueueError
-    from paceline.messaging.nats.jetstream import Done, Stream, ask
+    from paceline.messaging.nats.bus import NatsBus, NatsBusSettings, server_addresses
+    from paceline.messaging.nats.consumer import NatsConsumer
+    from paceline.messaging.nats.dead_letters import (
+        DeadLetters,
+        StoredDeadLetter,
+        dead_letter_stream,
+    )
+    from paceline.messaging.nats.errors import (
+        CONSUMER_NOT_FOUND,
+        STREAM_NOT_FOUND,
+        JetStreamError,
+    )
+    from paceline.messaging.nats.jetstream import Stream
+    from paceline.messaging.nats.source import Backlog, NatsSubscription
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
+            "Backlog": "source",
             "CONSUMER_NOT_FOUND": "errors",
             "DeadLetters": "dead_letters",
-            "Done": "jetstream",
+            "JetStreamError": "errors",
             "NatsBus": "bus",
+            "NatsBusSettings": "bus",
             "NatsConsumer": "consumer",
-            "QueueError": "errors",
+            "NatsSubscription": "source",
             "STREAM_NOT_FOUND": "errors",
             "StoredDeadLetter": "dead_letters",
             "Stream": "jetstream",
-            "ask": "jetstream",
-            "dead_stream": "consumer",
-            "describe": "bus",
+            "dead_letter_stream": "dead_letters",
+            "server_addresses": "bus",
         },
         extra="nats",
     )
@@ -36,14 +46,15 @@ else:
 __all__ = [
     "CONSUMER_NOT_FOUND",
     "STREAM_NOT_FOUND",
+    "Backlog",
     "DeadLetters",
-    "Done",
+    "JetStreamError",
     "NatsBus",
+    "NatsBusSettings",
     "NatsConsumer",
-    "QueueError",
+    "NatsSubscription",
     "StoredDeadLetter",
     "Stream",
-    "ask",
-    "dead_stream",
-    "describe",
+    "dead_letter_stream",
+    "server_addresses",
 ]

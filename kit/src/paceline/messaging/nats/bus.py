@@ -1,27 +1,27 @@
-"""NATS: one connection at a time, opened again for ever, and publishing with an acknowledgement.
+"""Publishing to NATS JetStream, on one connection at a time, which is replaced when it is lost.
 
-Invariant: a message counts as published when JetStream has acknowledged it, and not before; one
-whose connection was lost is sent again under the same id, which the stream's window of two minutes
-makes one message. Messages of one `publish_all` are stored in their order; what waits is bounded,
-in number and in bytes. A server that does not answer a ping is left like one that is gone. Built by
-``main``; ``nats_consumer`` and ``dead`` stand on it. Read ``nats_connection``, ``shipment`` next.
+Invariant: a message counts as published when JetStream has acknowledged it. One whose connection
+was lost is sent again under the same id, which the stream's duplicate window of two minutes makes
+one message. Messages of one `NatsBus.publish_all` are stored in their order; what is in flight is
+bounded, in number and in bytes. A server that does not answer a ping counts as lost.
 """
 
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.log import Logger
+from paceline.messaging.errors import QueueError
 from paceline.messaging.message import Message
 from paceline.messaging.nats.connection import NatsConnection
-from paceline.messaging.nats.errors import QueueError
-from paceline.messaging.nats.jetstream import Stream, decode_answer, ensure_stream
+from paceline.messaging.nats.jetstream import Stream, call_api, ensure_stream
 from paceline.messaging.nats.publish_batch import PublishBatch
-from paceline.messaging.spans import Sending
+from paceline.messaging.spans import PublishSpans
+from paceline.messaging.waiting import Backoff, within_deadline
 from paceline.trace import Tracer
 
 T = TypeVar("T")
@@ -30,15 +30,32 @@ _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
 
 
-class NatsBus:
-    """A connection to NATS, as a service. All times are in seconds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NatsBusSettings:
+    """Times (seconds) and limits of a `NatsBus`."""
 
-    ``url``: one server or several, by commas. ``name``: how the server's monitoring calls us.
-    ``streams`` are created at the start, or given the subjects they lack; never anything else is
-    done to them. ``publish_timeout``: the most a publish may take, a lost connection included.
-    ``max_in_flight`` and ``max_unsent`` (bytes): what may be under way at once. ``ping_every`` and
-    ``ping_timeout``: how a server that hangs is noticed. ``tracer``: goes on with the traces in
-    which messages were made.
+    start_timeout: float = 10.0
+    """How long `start` waits for a server that is coming up."""
+    publish_timeout: float = 15.0
+    """How long a publish or an API call may take, the replacement of a lost connection included."""
+    max_in_flight: int = 1024
+    """Messages sent and not acknowledged, at most; further publishes wait."""
+    max_unsent: int = 64 << 20
+    """Bytes that the connection has not sent, at most; beyond it a publish is refused."""
+    ping_interval: float = 5.0
+    """How often the server is pinged."""
+    ping_timeout: float = 5.0
+    """How long it may take to answer before the connection counts as lost."""
+
+
+class NatsBus:
+    """A connection to NATS, as a service.
+
+    ``url``: one server or several, separated by commas. ``name``: the client's name in the server's
+    monitoring. ``streams`` are created at the start, or given the subjects that they lack; nothing
+    else of them is changed. ``tracer``: continues the traces in which messages were made.
+
+    Example: ``NatsBus("nats://127.0.0.1:4222", log, streams=[Stream("THINGS", ("things.>",))])``.
 
     *Resources*: a connection and a task from `start` to `stop`.
     """
@@ -50,45 +67,36 @@ class NatsBus:
         *,
         name: str = "queue",
         streams: Sequence[Stream] = (),
-        start_timeout: float = 10.0,
-        publish_timeout: float = 15.0,
-        max_in_flight: int = 1024,
-        max_unsent: int = 64 << 20,
-        ping_every: float = 5.0,
-        ping_timeout: float = 5.0,
+        settings: NatsBusSettings | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self.name = name
-        self._given = [server.strip() for server in url.split(",")]
-        self._servers = self._given
+        self._configured = [server.strip() for server in url.split(",")]
+        self._servers = self._configured
         self._log = log
         self._streams = tuple(streams)
-        self._start_timeout = start_timeout
-        self._publish_timeout = publish_timeout
-        self._places = asyncio.Semaphore(max_in_flight)
-        self._max_unsent = max_unsent
-        self._ping_every = ping_every
-        self._ping_timeout = ping_timeout
+        self._settings = settings or NatsBusSettings()
+        self._slots = asyncio.Semaphore(self._settings.max_in_flight)
         self._tracer = tracer
         self._connection: NatsConnection | None = None
         self._connected = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect, waiting for a server that is coming up, and see that the streams are there.
+        """Connect, waiting for a server that is coming up, and ensure that the streams exist.
 
         Errors: UNAVAILABLE with host and port, when it does not come up in time; UNAUTHENTICATED.
         """
         if self._keeper is not None:
             raise RuntimeError("the queue is started already")
-        connection = await self._first()
-        self._up(connection)
+        connection = await self._connect()
+        self._use(connection)
         self._keeper = asyncio.create_task(self._keep(connection), name=f"{self.name} keeper")
         for stream in self._streams:
             await self.ensure_stream(stream)
 
     async def stop(self) -> None:
-        """Send what is left and close. May be repeated, and called without a `start`."""
+        """Send what is under way and close. May be repeated, and called without a `start`."""
         keeper, self._keeper = self._keeper, None
         connection, self._connection = self._connection, None
         self._connected.clear()
@@ -102,11 +110,6 @@ class NatsBus:
         finally:
             if connection is not None:
                 await connection.close()
-
-    @property
-    def ping_timeout(self) -> float:
-        """How long a server may take to answer, in seconds."""
-        return self._ping_timeout
 
     async def connection(self, seconds: float) -> NatsConnection:
         """The connection, waited for at most ``seconds``. Errors: UNAVAILABLE."""
@@ -124,7 +127,7 @@ class NatsBus:
                 raise QueueError(Code.UNAVAILABLE) from exc
 
     async def ping(self) -> None:
-        """For readiness: a sign of life from the server. Errors: UNAVAILABLE."""
+        """A check for readiness: the server answers. Errors: UNAVAILABLE."""
         current = self._connection
         if current is None:
             raise QueueError(Code.UNAVAILABLE)
@@ -134,7 +137,7 @@ class NatsBus:
         """Publish; when this returns the queue holds the message.
 
         Errors: UNAVAILABLE (also: no stream takes the subject), DEADLINE_EXCEEDED (it may be
-        stored or not: sending it again under its id is safe), RESOURCE_EXHAUSTED (the stream is
+        stored or not: publishing it again under its id is safe), RESOURCE_EXHAUSTED (the stream is
         full), INVALID_ARGUMENT (subject, header or size).
         """
         (outcome,) = await self.publish_all([message])
@@ -144,104 +147,102 @@ class NatsBus:
     async def publish_all(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
         """Publish many, without waiting for one before the next: None for each that is stored.
 
-        They are sent in order, and stored so, but one may fail in the middle (as for `publish`)
-        and those after it be stored.
+        They are sent and stored in order, but one may fail (as for `publish`) and those after it be
+        stored.
         """
-        until = asyncio.get_running_loop().time() + _within(self._publish_timeout)
-        with Sending(self._tracer, "nats", messages) as sending:
-            shipment = PublishBatch(sending.messages, self._places, self._max_unsent)
-            while shipment.left:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within_deadline(self._settings.publish_timeout)
+        with PublishSpans(self._tracer, "nats", messages) as spans:
+            batch = PublishBatch(spans.messages, self._slots, self._settings.max_unsent)
+            while batch.pending:
                 try:
-                    connection = await self.connection(until - asyncio.get_running_loop().time())
+                    connection = await self.connection(until - loop.time())
                 except Error as exc:
-                    shipment.give_up(exc)
+                    batch.fail_pending(exc)
                 else:
-                    await shipment.send(connection, until)
-            return sending.told(shipment.outcomes())
+                    await batch.send(connection, until)
+            return spans.record(batch.outcomes())
 
     async def ensure_stream(self, stream: Stream) -> None:
         """Create the stream, or add the subjects it lacks; nothing else of it is changed.
 
         Errors: INVALID_ARGUMENT for settings that JetStream does not take; UNAVAILABLE.
         """
-        connection = await self.connection(_within(self._publish_timeout))
-        await ensure_stream(connection, stream, _within(self._publish_timeout))
+        seconds = within_deadline(self._settings.publish_timeout)
+        await ensure_stream(await self.connection(seconds), stream, seconds)
 
-    async def ask(self, subject: str, request: bytes, kind: type[T]) -> T:
-        """A request to JetStream's API and its decoded answer.
+    async def call_api(self, subject: str, request: object, kind: type[T]) -> T:
+        """Call JetStream's API with what may be done more than once; gives its decoded answer.
 
-        Errors: `QueueError` with JetStream's number; UNAVAILABLE; DEADLINE_EXCEEDED.
+        ``subject`` is without the prefix ``$JS.API.``; ``request`` is encoded as JSON, None for
+        none. Example: ``await bus.call_api("STREAM.INFO.THINGS", None, MyInfo)``.
+
+        Errors: `JetStreamError`, UNAVAILABLE, DEADLINE_EXCEEDED.
         """
-        connection = await self.connection(_within(self._publish_timeout))
-        message = await connection.request(subject, request, _within(self._publish_timeout))
-        return decode_answer(message.data, kind)
+        seconds = within_deadline(self._settings.publish_timeout)
+        return await call_api(await self.connection(seconds), subject, request, kind, seconds)
 
-    async def _first(self) -> NatsConnection:
+    async def _connect(self) -> NatsConnection:
         loop = asyncio.get_running_loop()
-        until = loop.time() + _within(self._start_timeout)
-        pause = _FIRST_PAUSE
+        until = loop.time() + within_deadline(self._settings.start_timeout)
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             try:
                 return await self._open()
             except QueueError as exc:
-                if exc.code is Code.UNAUTHENTICATED or loop.time() + pause >= until:
-                    message = f"cannot connect to {describe(self._given)}: {exc.message}"
+                if exc.code is Code.UNAUTHENTICATED or loop.time() + backoff.next >= until:
+                    servers = server_addresses(self._configured)
+                    message = f"cannot connect to {servers}: {exc.message}"
                     raise QueueError(exc.code, message) from exc
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            await backoff.pause()
 
     async def _keep(self, connection: NatsConnection) -> None:
         """Watch the connection, and open another when it is lost."""
         while True:
             await self._watch(connection)
             await connection.close()
-            began = asyncio.get_running_loop().time()
-            self._log.warning("queue disconnected", servers=describe(self._given))
-            connection = await self._again()
-            self._up(connection)
-            away = asyncio.get_running_loop().time() - began
-            self._log.info("queue reconnected", seconds=round(away, 3))
+            lost_at = asyncio.get_running_loop().time()
+            servers = server_addresses(self._configured)
+            self._log.warning("queue disconnected", servers=servers)
+            connection = await self._reconnect()
+            self._use(connection)
+            seconds = asyncio.get_running_loop().time() - lost_at
+            self._log.info("queue reconnected", seconds=round(seconds, 3))
 
     async def _watch(self, connection: NatsConnection) -> None:
         while not connection.lost.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._ping_every):
+                async with asyncio.timeout(self._settings.ping_interval):
                     await connection.lost.wait()
             with suppress(Error):
                 await connection.ping()
 
-    async def _again(self) -> NatsConnection:
-        pause = _FIRST_PAUSE
-        told: Code | None = Code.UNAVAILABLE
+    async def _reconnect(self) -> NatsConnection:
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
+        logged = Code.UNAVAILABLE
         while True:
             try:
                 return await self._open()
             except QueueError as exc:
-                if exc.code is not told:
-                    told = exc.code
+                if exc.code is not logged:
+                    logged = exc.code
                     self._log.error("cannot reconnect to the queue", error=exc)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            await backoff.pause()
 
     async def _open(self) -> NatsConnection:
         connection = await NatsConnection.open(
-            self._servers, self._log, name=self.name, ping_timeout=self._ping_timeout
+            self._servers, self._log, name=self.name, ping_timeout=self._settings.ping_timeout
         )
-        self._servers = with_login(connection.servers, self._given)
+        self._servers = with_login(connection.servers, self._configured)
         return connection
 
-    def _up(self, connection: NatsConnection) -> None:
+    def _use(self, connection: NatsConnection) -> None:
         self._connection = connection
         self._connected.set()
 
 
-def _within(seconds: float) -> float:
-    left = remaining()
-    return seconds if left is None else min(seconds, left)
-
-
-def describe(servers: Sequence[str]) -> str:
-    """Hosts and ports, for people: never who logs in."""
+def server_addresses(servers: Sequence[str]) -> str:
+    """Hosts and ports of URLs, to be shown: without user and password."""
     return ", ".join(_netloc(server).rpartition("@")[2] for server in servers)
 
 
@@ -252,11 +253,11 @@ def _netloc(server: str) -> str:
         return "the queue"
 
 
-def with_login(servers: Sequence[str], given: Sequence[str]) -> list[str]:
-    """The servers that the cluster told of, with the login of the first that was given."""
-    login = next((_netloc(each).rpartition("@")[0] for each in given if "@" in each), "")
-    found = list(given)
-    known = {_netloc(each).rpartition("@")[2] for each in given}
+def with_login(servers: Sequence[str], configured: Sequence[str]) -> list[str]:
+    """The configured servers and the others of the cluster, with the configured login."""
+    login = next((_netloc(each).rpartition("@")[0] for each in configured if "@" in each), "")
+    found = list(configured)
+    known = {_netloc(each).rpartition("@")[2] for each in configured}
     for server in servers:
         scheme, _, rest = server.partition("://")
         address = rest.rpartition("@")[2]

@@ -1,11 +1,11 @@
-"""One connection to one NATS server, from its opening until it is lost; never mended.
+"""One connection to one NATS server, from its opening until it is lost; it is never repaired.
 
-Invariant: once `NatsConnection.lost` is set everything that waits on it has failed with
-UNAVAILABLE, and nothing is sent any more. Rejected: the client's own reconnection, which sends what
-it had buffered long ago to a new server, gives up for good on some errors, and cannot be told from
-a server that hangs. So it is switched off; ``nats`` opens the next connection. Also worked round: a
-reply to a ping that nobody waits for any more ends the client's reader, so a ping is never
-abandoned; and closing towards a frozen server waits for ever, so it is aborted instead.
+Invariant: once `NatsConnection.lost` is set, everything that waits for it has failed with
+UNAVAILABLE, and nothing more is sent. Rejected: the client's own reconnection, which sends what it
+buffered long ago to a new server, stops trying after some errors, and does not notice a server that
+hangs. So it is switched off, and the bus opens the next connection. Two more of the client's
+faults are avoided: an unawaited pong ends its reader, so a ping is never abandoned; and closing
+towards a frozen server waits without end, so the transport is aborted instead.
 """
 
 import asyncio
@@ -21,7 +21,8 @@ from nats.aio.transport import TcpTransport
 
 from paceline.errors import Code
 from paceline.log import Logger
-from paceline.messaging.nats.errors import QueueError, translate
+from paceline.messaging.errors import QueueError
+from paceline.messaging.nats.errors import translate
 
 _NO_RESPONDERS: Final = "503"
 _CLOSE_GRACE: Final = 1.0
@@ -35,7 +36,7 @@ _COLON_AND_END: Final = len(": \r\n")
 
 class _Transport(TcpTransport):
     def __bool__(self) -> bool:
-        return True  # or the client would take another in its place
+        return True  # or the client would replace it by another
 
     def abort(self) -> None:
         if self._io_writer is not None:
@@ -50,7 +51,7 @@ class _Client(Client):
 
 
 class NatsConnection:
-    """An open connection; `lost` is set when it is over, for whatever reason.
+    """An open connection; ``lost`` is set when it has ended, for whatever reason.
 
     *Resources*: a socket and the client's tasks, until `close`.
     """
@@ -60,11 +61,11 @@ class NatsConnection:
         self._log = log
         self._ping_timeout = ping_timeout
         self._client = _Client()
-        self._waiting: dict[str, asyncio.Future[Msg]] = {}
+        self._replies: dict[str, asyncio.Future[Msg]] = {}
         self._inbox = ""
-        self._last = 0
-        self._pinging: asyncio.Task[None] | None = None
-        self._draining: set[asyncio.Task[None]] = set()
+        self._last_token = 0
+        self._ping_task: asyncio.Task[None] | None = None
+        self._drain_tasks: set[asyncio.Task[None]] = set()
         self._failure: Exception | None = None
 
     @classmethod
@@ -100,31 +101,31 @@ class NatsConnection:
                 connect_timeout=_CONNECT_TIMEOUT,  # type: ignore[arg-type] # any number does
                 ping_interval=_NEVER,
                 pending_size=0,  # no forced flush, which swallows cancellation
-                error_cb=self._note,
-                closed_cb=self._closed,
+                error_cb=self._on_error,
+                closed_cb=self._on_closed,
             )
             self._inbox = client.new_inbox()
-            await self.subscribe(f"{self._inbox}.*", self._replied)
+            await self.subscribe(f"{self._inbox}.*", self._on_reply)
         except Exception as exc:
             if "authorization" in f"{exc} {self._failure}".lower():
                 raise QueueError(Code.UNAUTHENTICATED) from exc
-            # Which server is not there, and why, was told to the callback only.
+            # Which server is not there, and why, is passed to the callback only.
             cause = self._failure or exc
             raise QueueError(Code.UNAVAILABLE) from cause
 
     @property
     def servers(self) -> list[str]:
-        """All servers of the cluster, as far as it told."""
+        """All servers of the cluster that the server has named."""
         return [uri.geturl() for uri in self._client.servers]
 
     @property
     def max_payload(self) -> int:
-        """The most bytes of a message, headers included."""
+        """The largest message the server takes, in bytes, headers included."""
         return self._client.max_payload
 
     @property
     def unsent(self) -> int:
-        """Bytes that wait to be taken by the system."""
+        """Bytes that the system has not taken yet."""
         return self._client.pending_data_size
 
     async def send(
@@ -135,10 +136,10 @@ class NatsConnection:
         reply: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Hand it to the connection, which sends it soon or is lost.
+        """Send it soon, unless the connection is lost.
 
         Errors: UNAVAILABLE when it is lost; INVALID_ARGUMENT for a subject, a header or a size
-        that the server does not take (it would cut the connection).
+        that the server does not take (it would close the connection).
         """
         if self.lost.is_set():
             raise QueueError(Code.UNAVAILABLE)
@@ -152,23 +153,23 @@ class NatsConnection:
             )
         except Exception as exc:
             error = translate(exc)
-            if error.code is Code.UNAVAILABLE:  # the client knows before it tells
-                self._lose(exc)
+            if error.code is Code.UNAVAILABLE:  # the client knows before it calls back
+                self._mark_lost(exc)
             raise error from exc
 
-    async def begin(
+    async def start_request(
         self, subject: str, data: bytes = b"", *, headers: Mapping[str, str] | None = None
     ) -> asyncio.Future[Msg]:
-        """Send a request; the future is its reply. Cancel it if nobody waits for it any more.
+        """Send a request; the future is its reply. Cancel it when the reply is not wanted any more.
 
-        Errors: as `send`; of the future, UNAVAILABLE: nobody is there to answer, or the connection
+        Errors: as `send`; of the future, UNAVAILABLE: there is no responder, or the connection
         was lost.
         """
-        self._last += 1
-        token = str(self._last)
+        self._last_token += 1
+        token = str(self._last_token)
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._waiting[token] = future
-        future.add_done_callback(lambda _: self._waiting.pop(token, None))
+        self._replies[token] = future
+        future.add_done_callback(lambda _: self._replies.pop(token, None))
         try:
             await self.send(subject, data, reply=f"{self._inbox}.{token}", headers=headers)
         except BaseException:
@@ -177,39 +178,41 @@ class NatsConnection:
         return future
 
     async def request(self, subject: str, data: bytes, seconds: float) -> Msg:
-        """A request and its reply. Errors: as `begin`; DEADLINE_EXCEEDED."""
-        future = await self.begin(subject, data)
+        """A request and its reply. Errors: as `start_request`; DEADLINE_EXCEEDED."""
+        future = await self.start_request(subject, data)
         try:
             async with asyncio.timeout(seconds):
                 return await future
         except TimeoutError as exc:
             raise QueueError(Code.DEADLINE_EXCEEDED) from exc
 
-    async def insist(self, subject: str, data: bytes, seconds: float, *, every: float = 1.0) -> Msg:
-        """As `request`, sent again after each ``every`` seconds; the first answer to any counts.
+    async def request_repeatedly(
+        self, subject: str, data: bytes, seconds: float, *, interval: float = 1.0
+    ) -> Msg:
+        """As `request`, sent again after each ``interval``; the first reply to any is the reply.
 
-        For what may be done twice. While a cluster chooses who leads a stream, nobody answers what
-        is asked about it, then or later.
+        For what may be done twice. While a cluster elects the leader of a stream, requests about
+        that stream are dropped.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        asked: list[asyncio.Future[Msg]] = []
+        replies: list[asyncio.Future[Msg]] = []
         try:
             while (left := until - loop.time()) > 0:
-                asked.append(await self.begin(subject, data))
+                replies.append(await self.start_request(subject, data))
                 done, _ = await asyncio.wait(
-                    asked, timeout=min(every, left), return_when=asyncio.FIRST_COMPLETED
+                    replies, timeout=min(interval, left), return_when=asyncio.FIRST_COMPLETED
                 )
                 if done:
                     return done.pop().result()
             raise QueueError(Code.DEADLINE_EXCEEDED)
         finally:
-            for future in asked:
+            for future in replies:
                 if not future.cancel() and not future.cancelled():
                     future.exception()  # all of them failed, one was raised
 
     def new_inbox(self) -> str:
-        """A subject that nobody else uses."""
+        """A subject for replies that no other client uses."""
         return self._client.new_inbox()
 
     async def subscribe(
@@ -227,32 +230,35 @@ class NatsConnection:
             raise translate(exc) from exc
 
     async def drain(self, subscription: Subscription) -> None:
-        """Unsubscribe, and hand what is on its way to the callback. Takes a ping's time at most."""
+        """Unsubscribe, after the callback has had what is under way.
+
+        Takes ``ping_timeout`` at most; the connection is lost then.
+        """
         if self.lost.is_set():
             return
-        # Like a ping it is never abandoned: see above.
-        draining = asyncio.create_task(_drain(subscription), name="queue drain")
-        self._draining.add(draining)
-        draining.add_done_callback(self._drained)
-        await asyncio.wait([draining], timeout=self._ping_timeout)
-        if not draining.done():
-            self._lose(nats.errors.TimeoutError())
+        # Like a ping it is never abandoned: see the top of this file.
+        task = asyncio.create_task(_drain(subscription), name="queue drain")
+        self._drain_tasks.add(task)
+        task.add_done_callback(self._on_drained)
+        await asyncio.wait([task], timeout=self._ping_timeout)
+        if not task.done():
+            self._mark_lost(nats.errors.TimeoutError())
 
-    def _drained(self, task: asyncio.Task[None]) -> None:
-        self._draining.discard(task)
+    def _on_drained(self, task: asyncio.Task[None]) -> None:
+        self._drain_tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.debug("queue connection", error=error)
 
     async def ping(self) -> None:
-        """Ask the server for a sign of life; everything sent before has then reached it.
+        """Wait for the server's pong; everything sent before has then reached it.
 
-        Errors: UNAVAILABLE when none comes in time: the connection is over then.
+        Errors: UNAVAILABLE when none comes in time: the connection is lost then.
         """
         if self.lost.is_set():
             raise QueueError(Code.UNAVAILABLE)
-        if self._pinging is None or self._pinging.done():
-            self._pinging = asyncio.create_task(self._ping(), name="queue ping")
-        await asyncio.wait([self._pinging])
+        if self._ping_task is None or self._ping_task.done():
+            self._ping_task = asyncio.create_task(self._ping(), name="queue ping")
+        await asyncio.wait([self._ping_task])
         if self.lost.is_set():
             raise QueueError(Code.UNAVAILABLE)
 
@@ -261,51 +267,51 @@ class NatsConnection:
             async with asyncio.timeout(self._ping_timeout):
                 await self._client.rtt(_NEVER)
         except (nats.errors.Error, TimeoutError, OSError) as exc:
-            self._lose(exc)
+            self._mark_lost(exc)
 
     async def close(self) -> None:
-        """End it; what was sent is on its way. Takes a second at most, and may be repeated."""
-        self._lose(nats.errors.ConnectionClosedError())
+        """Close it. Takes a second at most, and may be repeated."""
+        self._mark_lost(nats.errors.ConnectionClosedError())
         client = self._client
         try:
             async with asyncio.timeout(_CLOSE_GRACE):
-                with suppress(Exception):  # an orderly end was wished for, an end is what matters
+                with suppress(Exception):  # that it ends matters, not how
                     await client.close()
         except TimeoutError:
             pass
         finally:
             client.tcp.abort()
-        tasks = [*self._draining, *([self._pinging] if self._pinging else [])]
+        tasks = [*self._drain_tasks, *([self._ping_task] if self._ping_task else [])]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _note(self, error: Exception) -> None:
+    async def _on_error(self, error: Exception) -> None:
         self._failure = error
         if self._inbox and not self.lost.is_set():
             self._log.debug("queue connection", error=error)
 
-    async def _closed(self) -> None:
-        self._lose(self._failure or nats.errors.ConnectionClosedError())
+    async def _on_closed(self) -> None:
+        self._mark_lost(self._failure or nats.errors.ConnectionClosedError())
 
-    def _lose(self, reason: Exception) -> None:
+    def _mark_lost(self, reason: Exception) -> None:
         if self.lost.is_set():
             return
         self._failure = reason
         self.lost.set()
-        for future in [*self._waiting.values()]:
+        for future in [*self._replies.values()]:
             if not future.done():
                 error = QueueError(Code.UNAVAILABLE, "the connection to the queue was lost")
                 error.__cause__ = reason
                 future.set_exception(error)
 
-    async def _replied(self, message: Msg) -> None:
-        future = self._waiting.get(message.subject[len(self._inbox) + 1 :])
+    async def _on_reply(self, message: Msg) -> None:
+        future = self._replies.get(message.subject[len(self._inbox) + 1 :])
         if future is None or future.done():
             return
         if message.headers and message.headers.get("Status") == _NO_RESPONDERS:
-            future.set_exception(QueueError(Code.UNAVAILABLE, "nobody takes this subject"))
+            future.set_exception(QueueError(Code.UNAVAILABLE, "no stream takes this subject"))
         else:
             future.set_result(message)
 

@@ -1,9 +1,7 @@
 """NATS' failures in the kit's terms: the client's exceptions, and JetStream's numbered refusals.
 
-Invariant: one table for the client, the most special type first, one for JetStream's status codes;
-what neither knows is INTERNAL, and a message never holds the server's own text, which may quote
-subjects. It is the ``__cause__``'s. Used by ``nats_connection`` and ``nats``; proved complete by
-the unit tests.
+Invariant: there is one table for the client's exceptions, the most specific type first, and one for
+JetStream's status codes; what is in neither is INTERNAL. The tests hold both tables complete.
 """
 
 from typing import Final
@@ -12,23 +10,13 @@ import nats.errors
 import nats.js.errors
 
 from paceline.errors import Code, Error
+from paceline.messaging.errors import QueueError
 
-# JetStream's error numbers that mean something to this room.
 STREAM_NAME_IN_USE: Final = 10058
 STREAM_NOT_FOUND: Final = 10059
+"""JetStream's number for a stream that does not exist."""
 CONSUMER_NOT_FOUND: Final = 10014
-
-_MESSAGES: Final = {
-    Code.INVALID_ARGUMENT: "the queue does not take this",
-    Code.DEADLINE_EXCEEDED: "the queue did not answer in time",
-    Code.NOT_FOUND: "the queue has no such thing",
-    Code.PERMISSION_DENIED: "the queue refuses these credentials",
-    Code.UNAUTHENTICATED: "the queue refuses these credentials",
-    Code.ABORTED: "the queue has something else of this name",
-    Code.RESOURCE_EXHAUSTED: "the queue is full",
-    Code.UNAVAILABLE: "the queue is not reachable",
-    Code.INTERNAL: "the queue failed",
-}
+"""JetStream's number for a consumer that does not exist."""
 
 CLIENT: Final[tuple[tuple[type[Exception], Code], ...]] = (
     (nats.errors.BadSubjectError, Code.INVALID_ARGUMENT),
@@ -62,20 +50,15 @@ STATUSES: Final = {
     503: Code.UNAVAILABLE,
 }
 
-# Refusals whose status says too little: the limits of a stream or of an account.
+# Numbers whose status says too little: the limits of a stream or of an account are reached.
 _FULL: Final = frozenset({10023, 10028, 10047, 10054, 10077})
 
 
-class QueueError(Error):
-    """A failure of the queue, or on the way to it.
+class JetStreamError(QueueError):
+    """What JetStream refused. ``number`` is its own, such as `STREAM_NOT_FOUND`."""
 
-    ``number`` is JetStream's, None when it was not JetStream that reported it.
-    """
-
-    def __init__(
-        self, code: Code, message: str | None = None, *, number: int | None = None
-    ) -> None:
-        super().__init__(code, message or _MESSAGES.get(code, "the queue failed"))
+    def __init__(self, code: Code, number: int) -> None:
+        super().__init__(code)
         self.number = number
 
 
@@ -86,10 +69,10 @@ def translate(exc: Exception) -> Error:
     return QueueError(next((code for kind, code in CLIENT if isinstance(exc, kind)), Code.INTERNAL))
 
 
-def refusal(status: int, number: int, description: str) -> QueueError:
-    """The error for what JetStream answered; its text goes to the log as a note."""
+def refusal(status: int, number: int, description: str) -> JetStreamError:
+    """The error for what JetStream answered; its text is a note, for the log."""
     code = Code.RESOURCE_EXHAUSTED if number in _FULL else STATUSES.get(status, Code.INTERNAL)
-    error = QueueError(code, number=number)
+    error = JetStreamError(code, number)
     if description:
         error.add_note(f"jetstream {status}/{number}: {description}")
     return error

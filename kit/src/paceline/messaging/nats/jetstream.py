@@ -1,9 +1,8 @@
-"""What JetStream is told and answers, as far as this room speaks with it.
+"""JetStream's API, as far as this room uses it: streams, requests, and acknowledgement addresses.
 
-Settings of a stream that we do not know are sent back as they came: rejected is the client
-library's manager, whose classes drop what is newer than they are, so that adding a subject would
-reset an operator's settings. Names of headers are here, too. Used by ``nats``, ``nats_consumer``
-and ``dead``.
+Invariant: settings of a stream that this module does not know are sent back as they came. Rejected:
+the client library's manager, whose classes drop settings that are newer than they are, so adding a
+subject would reset an operator's settings.
 """
 
 from typing import Any, Final, NamedTuple, TypeVar
@@ -11,24 +10,34 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from paceline.errors import Code
+from paceline.messaging.errors import QueueError
 from paceline.messaging.nats.connection import NatsConnection
-from paceline.messaging.nats.errors import STREAM_NAME_IN_USE, STREAM_NOT_FOUND, QueueError, refusal
+from paceline.messaging.nats.errors import (
+    STREAM_NAME_IN_USE,
+    STREAM_NOT_FOUND,
+    JetStreamError,
+    refusal,
+)
 
 T = TypeVar("T")
 
 API: Final = "$JS.API"
-ID: Final = "Nats-Msg-Id"
+"""The prefix of the API's subjects."""
+MESSAGE_ID: Final = "Nats-Msg-Id"
+"""The header by which a stream recognizes duplicates."""
 KEY: Final = "Paceline-Key"
+"""The header for `Message.key`."""
 _NANO: Final = 1_000_000_000
-# Where the count of deliveries stands: new servers put their domain and account before it.
+# Where the count of deliveries stands: newer servers put their domain and account before it.
 _OLD, _OLD_LENGTH, _NEW = 4, 9, 6
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """A stream: kept in files, by default for ever.
+    """A stream: stored in files, by default without limits.
 
-    ``replicas``: 3 survives the loss of a server of three. ``duplicate_window`` and ``max_age``
-    are seconds (0: no limit); ``max_bytes`` and ``max_per_subject`` are limits, -1 for none.
+    ``replicas``: with 3, no message is lost with one server of three. ``duplicate_window`` and
+    ``max_age`` are seconds (0: no limit); ``max_bytes`` and ``max_per_subject`` are limits, -1 for
+    none.
     """
 
     name: str
@@ -41,15 +50,15 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class PubAck(msgspec.Struct, frozen=True):
-    """JetStream holds the message; or held it before, under the same id."""
+    """JetStream has stored the message, or had stored one with the same id before."""
 
     stream: str
     seq: int
     duplicate: bool = False
 
 
-class Done(msgspec.Struct, frozen=True):
-    """JetStream has done something that has no other answer."""
+class Success(msgspec.Struct, frozen=True):
+    """JetStream's answer to a request that has no other answer."""
 
     success: bool = True
 
@@ -65,11 +74,11 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class _StreamInfo(msgspec.Struct, frozen=True):
-    config: dict[str, Any]  # a decode point: what we do not know goes back as it came
+    config: dict[str, Any]  # a decode point: settings that are not ours are sent back as they came
 
 
 def decode_answer(data: bytes, kind: type[T]) -> T:
-    """The answer. Errors: `QueueError` for a refusal; INTERNAL for what cannot be read."""
+    """Decode an answer. Errors: `JetStreamError` for a refusal; INTERNAL if it cannot be read."""
     try:
         failure = msgspec.json.decode(data, type=_Answer).error
         if failure is None:
@@ -79,23 +88,26 @@ def decode_answer(data: bytes, kind: type[T]) -> T:
     raise refusal(failure.code, failure.err_code, failure.description)
 
 
-class Receipt(NamedTuple):
-    """What the address for an acknowledgement says of a delivery."""
+class AckInfo(NamedTuple):
+    """What the address for an acknowledgement says of a delivery.
+
+    ``timestamp``: when the message was stored, as JetStream writes it.
+    """
 
     deliveries: int
     sequence: int
-    moment: str
+    timestamp: str
 
 
-def read_receipt(subject: str) -> Receipt:
-    """Read ``$JS.ACK.…``, of old servers or new. Errors: `QueueError` INTERNAL for anything else.
+def parse_ack_subject(subject: str) -> AckInfo:
+    """Parse ``$JS.ACK.…``, of old servers or new. Errors: `QueueError` INTERNAL for anything else.
 
     Many times cheaper than the client's own, which makes a date and two objects of it.
     """
     words = subject.split(".")
     first = _OLD if len(words) == _OLD_LENGTH else _NEW
     try:
-        return Receipt(int(words[first]), int(words[first + 1]), words[first + 3])
+        return AckInfo(int(words[first]), int(words[first + 1]), words[first + 3])
     except (ValueError, IndexError) as exc:
         raise QueueError(Code.INTERNAL, "the queue's delivery cannot be read") from exc
 
@@ -105,49 +117,51 @@ def nanoseconds(seconds: float) -> int:
     return int(seconds * _NANO)
 
 
-async def ask(
+async def call_api(
     connection: NatsConnection, subject: str, request: object, kind: type[T], seconds: float
 ) -> T:
-    """A request to the API, ``subject`` without its prefix, which may be done twice.
+    """A request to the API, ``subject`` without its prefix, which may be done more than once.
 
     Errors: as `decode_answer`; UNAVAILABLE; DEADLINE_EXCEEDED.
     """
     body = b"" if request is None else msgspec.json.encode(request)
-    message = await connection.insist(f"{API}.{subject}", body, seconds)
+    message = await connection.request_repeatedly(f"{API}.{subject}", body, seconds)
     return decode_answer(message.data, kind)
 
 
 async def ensure_stream(connection: NatsConnection, stream: Stream, seconds: float) -> None:
     """Create it, or add the subjects that it lacks."""
     try:
-        found = await _find(connection, stream.name, seconds)
-        if found is None:
-            await ask(
-                connection, f"STREAM.CREATE.{stream.name}", _new(stream), _StreamInfo, seconds
-            )
+        config = await _find_config(connection, stream.name, seconds)
+        if config is None:
+            new = _new_config(stream)
+            await call_api(connection, f"STREAM.CREATE.{stream.name}", new, _StreamInfo, seconds)
             return
-    except QueueError as exc:
+    except JetStreamError as exc:
         if exc.number != STREAM_NAME_IN_USE:
             raise
-        # Somebody else was quicker, with other settings.
-        found = await _find(connection, stream.name, seconds) or {}
-    subjects = [*found.get("subjects", ())]
-    lacking = [subject for subject in stream.subjects if subject not in subjects]
-    if lacking:
-        config = {**found, "subjects": [*subjects, *lacking]}
-        await ask(connection, f"STREAM.UPDATE.{stream.name}", config, _StreamInfo, seconds)
+        # Another process has just created it, with other settings.
+        config = await _find_config(connection, stream.name, seconds) or {}
+    subjects = [*config.get("subjects", ())]
+    missing = [subject for subject in stream.subjects if subject not in subjects]
+    if missing:
+        config = {**config, "subjects": [*subjects, *missing]}
+        await call_api(connection, f"STREAM.UPDATE.{stream.name}", config, _StreamInfo, seconds)
 
 
-async def _find(connection: NatsConnection, name: str, seconds: float) -> dict[str, Any] | None:
+async def _find_config(
+    connection: NatsConnection, name: str, seconds: float
+) -> dict[str, Any] | None:
     try:
-        return (await ask(connection, f"STREAM.INFO.{name}", None, _StreamInfo, seconds)).config
-    except QueueError as exc:
+        info = await call_api(connection, f"STREAM.INFO.{name}", None, _StreamInfo, seconds)
+    except JetStreamError as exc:
         if exc.number == STREAM_NOT_FOUND:
             return None
         raise
+    return info.config
 
 
-def _new(stream: Stream) -> dict[str, object]:
+def _new_config(stream: Stream) -> dict[str, object]:
     return {
         "name": stream.name,
         "subjects": stream.subjects,

@@ -1,9 +1,8 @@
 """Messages on their way to JetStream: sent in order, acknowledged in any, each with one outcome.
 
-Invariant: an outcome is given once; what a lost connection left without one is sent again on the
-next, in the old order, and the ids make that harmless. Nobody waits longer than ``until``, and what
-is under way holds one of the bus's ``places``, so memory is bounded whoever publishes. Used by
-``nats`` for every publish.
+Invariant: an outcome is given once. What a lost connection left without one is sent again on the
+next, in the old order; the ids make that harmless. Each message that is in flight holds one of the
+bus's slots, so memory is bounded, whoever publishes.
 """
 
 import asyncio
@@ -12,85 +11,91 @@ from collections.abc import Sequence
 from nats.aio.msg import Msg
 
 from paceline.errors import Code, Error, copy_exception
+from paceline.messaging.errors import QueueError
 from paceline.messaging.message import Message
 from paceline.messaging.nats.connection import NatsConnection
-from paceline.messaging.nats.errors import QueueError
-from paceline.messaging.nats.jetstream import ID, KEY, PubAck, decode_answer
+from paceline.messaging.nats.jetstream import KEY, MESSAGE_ID, PubAck, decode_answer
 
 
 class PublishBatch:
-    """Messages and what became of them; ``left``: the numbers of those that have no outcome."""
+    """Messages and their outcomes. ``pending``: the indexes of those that have none yet.
+
+    ``slots``: one is taken for each message in flight. ``max_unsent``: in bytes.
+    """
 
     def __init__(
-        self, messages: Sequence[Message], places: asyncio.Semaphore, max_unsent: int
+        self, messages: Sequence[Message], slots: asyncio.Semaphore, max_unsent: int
     ) -> None:
-        self.left: list[int] = list(range(len(messages)))
+        self.pending: list[int] = list(range(len(messages)))
         self._messages = messages
-        self._places = places
+        self._slots = slots
         self._max_unsent = max_unsent
         self._outcomes: dict[int, Exception | None] = {}
 
     def outcomes(self) -> list[Exception | None]:
-        """One for each message, None for stored."""
-        return [self._outcomes[number] for number in range(len(self._messages))]
+        """One for each message; None: it is stored."""
+        return [self._outcomes[index] for index in range(len(self._messages))]
 
-    def give_up(self, error: Error) -> None:
-        """What has no outcome has failed so."""
-        self._outcomes.update((number, copy_exception(error)) for number in self.left)
-        self.left = []
+    def fail_pending(self, error: Error) -> None:
+        """Give every message that has no outcome this one."""
+        self._outcomes.update((index, copy_exception(error)) for index in self.pending)
+        self.pending = []
 
     async def send(self, connection: NatsConnection, until: float) -> None:
-        """Send what is left; what then still is left needs another connection."""
-        futures: dict[int, asyncio.Future[Msg]] = {}
-        late = False
+        """Send what is pending; what is pending afterwards needs another connection.
+
+        At ``until``, of the event loop's clock, what is pending fails.
+        """
+        replies: dict[int, asyncio.Future[Msg]] = {}
+        expired = False
         try:
             async with asyncio.timeout_at(until):
-                await self._begin_all(connection, futures)
-                if futures:
-                    await asyncio.wait(futures.values())
+                await self._send_all(connection, replies)
+                if replies:
+                    await asyncio.wait(replies.values())
         except TimeoutError:
-            late = True
+            expired = True
         finally:
-            for number, future in futures.items():
-                if future.done():
-                    self._settle(number, future, connection)
+            for index, reply in replies.items():
+                if reply.done():
+                    self._settle(index, reply, connection)
                 else:
-                    future.cancel()
-        self.left = [number for number in self.left if number not in self._outcomes]
-        if late:
-            self.give_up(QueueError(Code.DEADLINE_EXCEEDED))
+                    reply.cancel()
+        self.pending = [index for index in self.pending if index not in self._outcomes]
+        if expired:
+            self.fail_pending(QueueError(Code.DEADLINE_EXCEEDED))
 
-    async def _begin_all(
-        self, connection: NatsConnection, futures: dict[int, asyncio.Future[Msg]]
+    async def _send_all(
+        self, connection: NatsConnection, replies: dict[int, asyncio.Future[Msg]]
     ) -> None:
-        for number in self.left:
+        for index in self.pending:
             try:
-                futures[number] = await self._begin(connection, self._messages[number])
+                replies[index] = await self._send_one(connection, self._messages[index])
             except Error as exc:
                 if connection.lost.is_set():
                     return
-                self._outcomes[number] = exc
+                self._outcomes[index] = exc
 
-    async def _begin(self, connection: NatsConnection, message: Message) -> asyncio.Future[Msg]:
+    async def _send_one(self, connection: NatsConnection, message: Message) -> asyncio.Future[Msg]:
         if connection.unsent > self._max_unsent:
             raise QueueError(Code.RESOURCE_EXHAUSTED, "too much waits to be sent to the queue")
-        headers = {**message.headers, ID: message.id}
+        headers = {**message.headers, MESSAGE_ID: message.id}
         if message.key:
             headers[KEY] = message.key
-        await self._places.acquire()
+        await self._slots.acquire()
         try:
-            future = await connection.begin(message.subject, message.data, headers=headers)
+            reply = await connection.start_request(message.subject, message.data, headers=headers)
         except BaseException:
-            self._places.release()
+            self._slots.release()
             raise
-        future.add_done_callback(lambda _: self._places.release())
-        return future
+        reply.add_done_callback(lambda _: self._slots.release())
+        return reply
 
-    def _settle(self, number: int, future: asyncio.Future[Msg], connection: NatsConnection) -> None:
+    def _settle(self, index: int, reply: asyncio.Future[Msg], connection: NatsConnection) -> None:
         try:
-            decode_answer(future.result().data, PubAck)
+            decode_answer(reply.result().data, PubAck)
         except Error as exc:
             if exc.code is not Code.UNAVAILABLE or not connection.lost.is_set():
-                self._outcomes[number] = exc
+                self._outcomes[index] = exc
         else:
-            self._outcomes[number] = None
+            self._outcomes[index] = None

@@ -1,18 +1,17 @@
-"""A durable JetStream consumer as a `Source`: made anew when it is gone, resumed where it was.
+"""A durable JetStream consumer as a `MessageSource`, created again when it was deleted.
 
-Attempts are exact. The server counts deliveries, which includes those that a stop or a crash cut
-short, so its own ``max_deliver`` is unlimited; failures are counted by us, in a stream with one
-small message for each failed one, written before the message goes back and read when it comes
-again. Acknowledgements are plain and pipelined: a lost one costs a redelivery, which the inbox
-makes harmless, where a confirmed one would cost everybody a round trip. Settings of an existing
-consumer that are not ours stay as they are. Made by ``nats_consumer``; read ``nats_pull`` next.
+Attempts are exact. The server counts deliveries, including those that a stop or a crash cut short,
+so its own ``max_deliver`` is switched off; failures are counted in a stream of their own, with one
+small message for each message that failed, written before that goes back and read when it is
+delivered again. Acknowledgements are plain and pipelined: a lost one costs a redelivery, which the
+inbox makes harmless, where a confirmed one would cost every message a round trip. Settings of an
+existing consumer that are not this module's stay as they are.
 """
 
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -20,22 +19,31 @@ from nats.aio.msg import Msg
 
 from paceline.errors import Code, Error
 from paceline.log import Logger
-from paceline.messaging.dead_letter import PREFIX, DeadLetter, kind_of, reason_of, to_headers
+from paceline.messaging.dead_letter import DEAD_LETTER_PREFIX, DeadLetter
 from paceline.messaging.delivery import Delivery, Disposition, Settlement
 from paceline.messaging.message import Message
 from paceline.messaging.nats.bus import NatsBus
 from paceline.messaging.nats.connection import NatsConnection, size_of
-from paceline.messaging.nats.errors import CONSUMER_NOT_FOUND, QueueError
-from paceline.messaging.nats.jetstream import API, ID, KEY, Stream, ask, nanoseconds, read_receipt
-from paceline.messaging.nats.pull import Pull
+from paceline.messaging.nats.dead_letters import dead_letter_stream
+from paceline.messaging.nats.errors import CONSUMER_NOT_FOUND, JetStreamError
+from paceline.messaging.nats.jetstream import (
+    API,
+    KEY,
+    MESSAGE_ID,
+    Stream,
+    call_api,
+    nanoseconds,
+    parse_ack_subject,
+)
+from paceline.messaging.nats.pull import PullSubscription
 
 _ACK: Final = b"+ACK"
 _PROGRESS: Final = b"+WPI"
 _NAK: Final = b"-NAK"
-_PATIENCE: Final = 5.0
+_TIMEOUT: Final = 5.0
 _MAX_FETCH_BYTES: Final = 16 << 20
-_REMEMBERED: Final = 7 * 86400.0
-_FLOOR_EVERY: Final = 10.0
+_FAILURES_MAX_AGE: Final = 7 * 86400.0
+_ACK_FLOOR_INTERVAL: Final = 10.0
 
 
 class _Sequences(msgspec.Struct, frozen=True):
@@ -43,7 +51,7 @@ class _Sequences(msgspec.Struct, frozen=True):
 
 
 class _ConsumerInfo(msgspec.Struct, frozen=True):
-    config: dict[str, Any]  # a decode point: what we do not know goes back as it came
+    config: dict[str, Any]  # a decode point: settings that are not ours are sent back as they came
     ack_floor: _Sequences = _Sequences()
     num_pending: int = 0
     num_ack_pending: int = 0
@@ -51,124 +59,123 @@ class _ConsumerInfo(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Messages of the stream that nobody got yet, and those that somebody has in hand."""
+    """Messages that are not delivered yet, and those delivered and not settled."""
 
     pending: int
     unsettled: int
 
 
-class NatsSource:
-    """One durable consumer of ``stream``. Times are in seconds.
+@dataclass(frozen=True, slots=True)
+class NatsSubscription:
+    """What is consumed: the ``subjects`` of ``stream``, by the durable consumer ``durable``."""
 
-    ``subjects``: which messages of the stream. ``ack_wait``: after how long without a word a
-    delivery goes to another. ``max_ack_pending``: deliveries without an answer, of all processes.
-    ``heartbeat``: see `Pull`.
+    stream: str
+    subjects: tuple[str, ...]
+    durable: str
+    ack_wait: float = 30.0
+    """Seconds after which a delivery goes to another process, unless it is extended."""
+    max_ack_pending: int = 20_000
+    """Deliveries that are not settled, of all processes together, at most."""
+    replicas: int = 1
+    """Of the streams that the consumer creates: dead letters, and counts of failures."""
+
+
+class NatsSource:
+    """The durable consumer that ``subscription`` names. ``heartbeat`` is in seconds.
 
     *Resources*: a subscription from the first `fetch` to `close`.
     """
 
     def __init__(
-        self,
-        bus: NatsBus,
-        log: Logger,
-        *,
-        stream: Stream,
-        durable: str,
-        subjects: Sequence[str],
-        dead: Stream,
-        ack_wait: float = 30.0,
-        max_ack_pending: int = 20_000,
-        heartbeat: float = 5.0,
+        self, bus: NatsBus, log: Logger, subscription: NatsSubscription, *, heartbeat: float
     ) -> None:
         self._bus = bus
         self._log = log
-        self._stream = stream
-        self._durable = durable
-        self._subjects = subjects
-        self._dead = dead
-        self._ack_wait = ack_wait
-        self._max_ack_pending = max_ack_pending
+        self._subscription = subscription
+        self._name = f"{subscription.stream}.{subscription.durable}"
         self._heartbeat = heartbeat
-        self._pull: Pull | None = None
-        self._begun = False
-        self._floor: int | None = None
-        self._floor_at = 0.0
+        self._dead_letters = dead_letter_stream(replicas=subscription.replicas)
         self._failures = Stream(
-            name=f"{stream.name}_{durable}_failures",
-            subjects=(f"failures.{stream.name}.{durable}.*",),
-            replicas=stream.replicas,
+            name=f"{subscription.stream}_{subscription.durable}_failures",
+            subjects=(f"failures.{self._name}.*",),
+            replicas=subscription.replicas,
             max_per_subject=1,
-            max_age=_REMEMBERED,
+            max_age=_FAILURES_MAX_AGE,
         )
+        self._pull: PullSubscription | None = None
+        self._opened = False
+        self._ack_floor: int | None = None
+        self._ack_floor_at = 0.0
 
     async def fetch(self, limit: int) -> Sequence[Delivery]:
-        """Deliveries, waited for; none when there is nothing, which is a sign of life.
+        """See `MessageSource`. Errors: UNAVAILABLE.
 
-        Errors: UNAVAILABLE: no connection, no consumer and none can be made, or it is silent.
+        There is no connection, the consumer does not exist and cannot be created, or it is silent.
         """
         try:
             pull = self._pull
             if pull is None or pull.connection.lost.is_set():
                 pull = await self._open()
-                if not self._begun:
-                    self._begun = True
-                    return []  # the consumer is there, and we listen: no need to wait for a word
-            await self._note_floor(pull.connection)
+                if not self._opened:
+                    self._opened = True
+                    return []  # the consumer exists and we are subscribed: a sign of life
+            await self._read_ack_floor(pull.connection)
             messages = await pull.take(limit)
         except Error:
-            await self._leave()
+            await self._close_pull()
             raise
         try:
             return await self._deliveries(pull.connection, messages)
-        except BaseException:  # cancelled by a stop: nobody else knows of them yet
-            await _give_back(pull.connection, messages)
+        except BaseException:  # cancelled by a stop: nothing else refers to these messages
+            await _nak_all(pull.connection, messages)
             raise
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """See `Source`. What cannot be buried now goes back, and is buried when it comes again."""
-        connection = await self._bus.connection(_PATIENCE)
+        """See `MessageSource`. A dead letter that cannot be stored is delivered again."""
+        connection = await self._bus.connection(_TIMEOUT)
         retried: list[Settlement] = []
-        buried: list[Settlement] = []
+        dead: list[Settlement] = []
         for each in settlements:
-            if each.verdict is Disposition.ACK:
+            if each.disposition is Disposition.ACK:
                 await connection.send(each.delivery.receipt, _ACK)
-            elif each.verdict is Disposition.RETURN:
+            elif each.disposition is Disposition.REQUEUE:
                 await connection.send(each.delivery.receipt, _NAK)
             else:
-                (retried if each.verdict is Disposition.RETRY else buried).append(each)
+                (retried if each.disposition is Disposition.RETRY else dead).append(each)
         if retried:
             await self._retry(connection, retried)
-        if buried:
-            await self._bury(connection, buried)
+        if dead:
+            await self._store_dead_letters(connection, dead)
 
     async def extend(self, deliveries: Sequence[Delivery]) -> None:
-        """See `Source`. Errors: UNAVAILABLE."""
-        connection = await self._bus.connection(_PATIENCE)
+        """See `MessageSource`. Errors: UNAVAILABLE."""
+        connection = await self._bus.connection(_TIMEOUT)
         for delivery in deliveries:
             await connection.send(delivery.receipt, _PROGRESS)
 
     async def backlog(self) -> Backlog:
-        """How far all consumers of this name are behind. Errors: UNAVAILABLE."""
-        info = await self._find_info(await self._bus.connection(_PATIENCE))
+        """How far all processes with this durable consumer are behind. Errors: UNAVAILABLE."""
+        info = await self._find_info(await self._bus.connection(_TIMEOUT))
         if info is None:
-            raise Error(Code.UNAVAILABLE, f"there is no consumer {self._durable}")
+            message = f"there is no consumer {self._subscription.durable}"
+            raise Error(Code.UNAVAILABLE, message)
         return Backlog(info.num_pending, info.num_ack_pending)
 
     async def close(self) -> None:
-        """See `Source`. Errors: UNAVAILABLE: the server notices later."""
-        pull, self._begun = self._pull, False
-        await self._leave()
+        """See `MessageSource`. Errors: UNAVAILABLE: the server notices it later."""
+        pull, self._opened = self._pull, False
+        await self._close_pull()
         if pull is not None and not pull.connection.lost.is_set():
-            await pull.connection.ping()  # what was settled has then arrived
+            await pull.connection.ping()  # so that all settlements have reached the server
 
-    async def _open(self) -> Pull:
-        await self._leave()
-        connection = await self._bus.connection(_PATIENCE)
-        await self._ensure(connection)
-        pull = Pull(
+    async def _open(self) -> PullSubscription:
+        await self._close_pull()
+        connection = await self._bus.connection(_TIMEOUT)
+        await self._ensure_consumer(connection)
+        pull = PullSubscription(
             connection,
-            self._stream.name,
-            self._durable,
+            self._subscription.stream,
+            self._subscription.durable,
             heartbeat=self._heartbeat,
             max_bytes=_MAX_FETCH_BYTES,
         )
@@ -176,157 +183,154 @@ class NatsSource:
         self._pull = pull
         return pull
 
-    async def _leave(self) -> None:
+    async def _close_pull(self) -> None:
         pull, self._pull = self._pull, None
-        if pull is None:
-            return
-        await _give_back(pull.connection, await pull.close())
+        if pull is not None:
+            await _nak_all(pull.connection, await pull.close())
 
-    async def _ensure(self, connection: NatsConnection) -> None:
-        """See that the consumer is there, with our settings, and what it needs."""
+    async def _ensure_consumer(self, connection: NatsConnection) -> None:
+        """Create the consumer, or give it our settings; create the streams that it needs."""
+        subscription = self._subscription
         ours: dict[str, object] = {
-            "ack_wait": nanoseconds(self._ack_wait),
+            "ack_wait": nanoseconds(subscription.ack_wait),
             "max_deliver": -1,
-            "max_ack_pending": self._max_ack_pending,
-            "filter_subjects": [*self._subjects],
+            "max_ack_pending": subscription.max_ack_pending,
+            "filter_subjects": [*subscription.subjects],
         }
         await self._bus.ensure_stream(self._failures)
-        await self._bus.ensure_stream(self._dead)
+        await self._bus.ensure_stream(self._dead_letters)
         info = await self._find_info(connection)
         if info is None:
-            config = {**self._where_to_begin(), **ours, "durable_name": self._durable}
+            config = {**self._start_position(), **ours, "durable_name": subscription.durable}
             config |= {"ack_policy": "explicit", "replay_policy": "instant"}
         else:
             theirs = {key: value for key, value in info.config.items() if key != "filter_subject"}
             config = {**theirs, **ours}
             if all(theirs.get(key) == value for key, value in ours.items()):
                 return
-        await ask(
+        await call_api(
             connection,
-            f"CONSUMER.CREATE.{self._stream.name}.{self._durable}",
-            {"stream_name": self._stream.name, "config": {"name": self._durable, **config}},
+            f"CONSUMER.CREATE.{self._name}",
+            {
+                "stream_name": subscription.stream,
+                "config": {"name": subscription.durable, **config},
+            },
             _ConsumerInfo,
-            _PATIENCE,
+            _TIMEOUT,
         )
-        if info is None and self._floor is not None:
-            self._log.warning("consumer made anew", durable=self._durable, after=self._floor)
+        if info is None and self._ack_floor is not None:
+            self._log.warning(
+                "consumer created again", durable=subscription.durable, after=self._ack_floor
+            )
 
-    def _where_to_begin(self) -> dict[str, object]:
-        """Behind what was acknowledged when we last looked, not at the beginning of time."""
-        if self._floor is None:
+    def _start_position(self) -> dict[str, object]:
+        """Behind the acknowledgements last seen; without any, the start of the stream."""
+        if self._ack_floor is None:
             return {"deliver_policy": "all"}
-        return {"deliver_policy": "by_start_sequence", "opt_start_seq": self._floor + 1}
+        return {"deliver_policy": "by_start_sequence", "opt_start_seq": self._ack_floor + 1}
 
     async def _find_info(self, connection: NatsConnection) -> _ConsumerInfo | None:
-        subject = f"CONSUMER.INFO.{self._stream.name}.{self._durable}"
+        subject = f"CONSUMER.INFO.{self._name}"
         try:
-            return await ask(connection, subject, None, _ConsumerInfo, _PATIENCE)
-        except QueueError as exc:
+            return await call_api(connection, subject, None, _ConsumerInfo, _TIMEOUT)
+        except JetStreamError as exc:
             if exc.number == CONSUMER_NOT_FOUND:
                 return None
             raise
 
-    async def _note_floor(self, connection: NatsConnection) -> None:
+    async def _read_ack_floor(self, connection: NatsConnection) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._floor_at < _FLOOR_EVERY:
+        if now - self._ack_floor_at < _ACK_FLOOR_INTERVAL:
             return
-        self._floor_at = now
+        self._ack_floor_at = now
         info = await self._find_info(connection)
         if info is not None:
-            self._floor = info.ack_floor.stream_seq
+            self._ack_floor = info.ack_floor.stream_seq
 
     async def _deliveries(
         self, connection: NatsConnection, messages: Sequence[Msg]
     ) -> Sequence[Delivery]:
-        again = [message for message in messages if read_receipt(message.reply).deliveries > 1]
-        failed = await self._failed(connection, again) if again else {}
-        return [self._delivery(message, failed.get(message.reply, 0)) for message in messages]
+        again = [each for each in messages if parse_ack_subject(each.reply).deliveries > 1]
+        failures = await self._count_failures(connection, again) if again else {}
+        return [self._delivery(message, failures.get(message.reply, 0)) for message in messages]
 
-    def _delivery(self, message: Msg, failed: int) -> Delivery:
+    def _delivery(self, message: Msg, failures: int) -> Delivery:
         headers = message.headers or {}
-        receipt = read_receipt(message.reply)
+        ack = parse_ack_subject(message.reply)
         return Delivery(
-            id=headers.get(ID) or f"{self._stream.name}:{receipt.sequence}",
+            id=headers.get(MESSAGE_ID) or f"{self._subscription.stream}:{ack.sequence}",
             subject=message.subject,
             data=message.data,
             receipt=message.reply,
-            attempt=failed + 1,
-            deliveries=receipt.deliveries,
+            attempt=failures + 1,
+            deliveries=ack.deliveries,
             key=headers.get(KEY, ""),
             headers={key: value for key, value in headers.items() if not key.startswith("Nats-")},
         )
 
-    async def _failed(self, connection: NatsConnection, messages: Sequence[Msg]) -> dict[str, int]:
-        """How often those have failed, by their receipts; one that is not known has not."""
-        asked: dict[str, asyncio.Future[Msg]] = {}
+    async def _count_failures(
+        self, connection: NatsConnection, messages: Sequence[Msg]
+    ) -> dict[str, int]:
+        """How often each has failed, by receipt; one of which nothing is stored has not."""
+        replies: dict[str, asyncio.Future[Msg]] = {}
         counts: dict[str, int] = {}
         try:
             for message in messages:
-                subject = f"{self._failures.name}.{self._failure_of(message.reply)}"
-                asked[message.reply] = await connection.begin(f"{API}.DIRECT.GET.{subject}")
-            await asyncio.wait(asked.values(), timeout=_PATIENCE)
+                subject = f"{self._failures.name}.{self._failure_subject(message.reply)}"
+                replies[message.reply] = await connection.start_request(
+                    f"{API}.DIRECT.GET.{subject}"
+                )
+            await asyncio.wait(replies.values(), timeout=_TIMEOUT)
         finally:
-            for receipt, answer in asked.items():
-                if not answer.done():
-                    answer.cancel()
-                elif answer.exception() is None and answer.result().data.isdigit():
-                    counts[receipt] = int(answer.result().data)
+            for receipt, reply in replies.items():
+                if not reply.done():
+                    reply.cancel()
+                elif reply.exception() is None and reply.result().data.isdigit():
+                    counts[receipt] = int(reply.result().data)
         return counts
 
-    def _failure_of(self, receipt: str) -> str:
-        """The subject under which a message's failures are counted: its number and its moment."""
-        known = read_receipt(receipt)
-        name = f"{self._stream.name}.{self._durable}"
-        return f"failures.{name}.{known.sequence}-{known.moment}"
+    def _failure_subject(self, receipt: str) -> str:
+        """Where a message's failures are counted: its sequence is used again if the stream is."""
+        ack = parse_ack_subject(receipt)
+        return f"failures.{self._name}.{ack.sequence}-{ack.timestamp}"
 
     async def _retry(self, connection: NatsConnection, settlements: Sequence[Settlement]) -> None:
         counts: list[Message] = []
         for each in settlements:
-            subject = self._failure_of(each.delivery.receipt)
+            subject = self._failure_subject(each.delivery.receipt)
             attempt = each.delivery.attempt
             counts.append(Message(subject, str(attempt).encode(), f"{subject}.{attempt}"))
-        # If one cannot be stored the message is tried once more than it should be.
+        # A count that cannot be stored costs one attempt more than the policy allows.
         await self._bus.publish_all(counts)
         for each in settlements:
             await connection.send(each.delivery.receipt, _nak(each.delay))
 
-    async def _bury(self, connection: NatsConnection, settlements: Sequence[Settlement]) -> None:
+    async def _store_dead_letters(
+        self, connection: NatsConnection, settlements: Sequence[Settlement]
+    ) -> None:
         letters = [self._letter(each, connection.max_payload) for each in settlements]
         outcomes = await self._bus.publish_all(letters)
         for each, outcome in zip(settlements, outcomes, strict=True):
             if outcome is None:
                 await connection.send(each.delivery.receipt, _ACK)
             else:
-                self._log.error("cannot bury", id=each.delivery.id, error=outcome)
-                await connection.send(each.delivery.receipt, _nak(self._ack_wait))
+                self._log.error("cannot dead-letter", id=each.delivery.id, error=outcome)
+                await connection.send(each.delivery.receipt, _nak(self._subscription.ack_wait))
 
     def _letter(self, settlement: Settlement, max_payload: int) -> Message:
-        delivery = settlement.delivery
-        error = settlement.error or QueueError(Code.UNKNOWN)
-        letter = DeadLetter(
-            id=delivery.id,
-            subject=delivery.subject,
-            data=delivery.data,
-            consumer=f"{self._stream.name}/{self._durable}",
-            attempts=delivery.attempt,
-            kind=kind_of(error),
-            reason=reason_of(error),
-            died_at=datetime.now(UTC),
-            key=delivery.key,
-            headers=delivery.headers,
-        )
-        ident = self._failure_of(delivery.receipt)
-        headers = to_headers(letter)
-        if size_of(delivery.data, {**headers, ID: ident}) > max_payload:
-            cut = msgspec.structs.replace(letter, data=b"", truncated=len(delivery.data))
-            headers = to_headers(cut)
-            if size_of(b"", {**headers, ID: ident}) > max_payload:
-                headers = to_headers(msgspec.structs.replace(cut, headers={}))
-            return Message(f"{PREFIX}{delivery.subject}", b"", ident, headers=headers)
-        return Message(f"{PREFIX}{delivery.subject}", delivery.data, ident, headers=headers)
+        ident = self._failure_subject(settlement.delivery.receipt)
+
+        def fits(letter: DeadLetter) -> bool:
+            headers = {**letter.to_headers(), MESSAGE_ID: ident}
+            return size_of(letter.data, headers) <= max_payload
+
+        consumer = f"{self._subscription.stream}/{self._subscription.durable}"
+        letter = DeadLetter.of(settlement, consumer).shortened(fits)
+        subject = f"{DEAD_LETTER_PREFIX}{letter.subject}"
+        return Message(subject, letter.data, ident, headers=letter.to_headers())
 
 
-async def _give_back(connection: NatsConnection, messages: Sequence[Msg]) -> None:
+async def _nak_all(connection: NatsConnection, messages: Sequence[Msg]) -> None:
     with suppress(Error):
         for message in messages:
             await connection.send(message.reply, _NAK)

@@ -1,8 +1,7 @@
-"""The relay's ear: messages that other processes have written are sent at once.
+"""Wakes the relay when another process has written messages.
 
-Whoever enqueues lets a `paceline.postgres.Notifier` tell after the commit; this listens and wakes
-the relay. Nothing rests on it: a notification that is lost costs the relay's next look. Built by
-``main`` beside the relay; read ``relay``.
+Whoever enqueues sends a notification after the commit (`paceline.postgres.Notifier`). Nothing
+depends on it: when a notification is lost, the relay finds the messages at its next poll.
 """
 
 from collections.abc import Callable
@@ -13,15 +12,17 @@ from paceline.concurrency import BackgroundService
 
 
 class Wakeup(Protocol):
-    """What rings when something may have been written."""
+    """Set by each notification, as `paceline.postgres.Wakeup` is."""
 
     async def wait(self) -> None:
-        """Wait until it has rung since the last time."""
+        """Wait until it has been set since the last time."""
         ...
 
 
 class OutboxListener(BackgroundService):
-    """Calls ``wake`` whenever the bell that ``listen`` opens has rung.
+    """Calls ``wake`` whenever what ``listen`` opens has been set.
+
+    Example: ``OutboxListener(lambda: listening(dsn, "outbox", log), relay.wake)``.
 
     *Resources*: a task, and what ``listen`` opens, from `start` to `stop`.
     """
@@ -38,8 +39,8 @@ class OutboxListener(BackgroundService):
         self._wake = wake
 
     async def run(self) -> None:
-        """Listen for ever; waits for no connection to begin."""
-        async with self._listen() as bell:
+        """Listen until it is cancelled; does not wait for a connection to begin."""
+        async with self._listen() as wakeup:
             while True:
-                await bell.wait()
+                await wakeup.wait()
                 self._wake()

@@ -1,9 +1,9 @@
-"""The ``outbox`` table: what stands in it, how messages come in, are looked at and go.
+"""The ``outbox`` table: its schema, and the statements that write, select and delete messages.
 
-Invariant: nothing that a clock tells decides the order, only ``position``. It is drawn when a row
-is written, so two transactions that exclude each other (both change the same row, say) get theirs
-in the order in which they commit; that is the order of a key. Processes' clocks differ, so ids made
-from them would not do. `enqueue` is for repositories; the rest for ``relay``.
+Invariant: order is decided by ``position`` alone, never by a clock. It is drawn when a row is
+written, so two transactions that exclude each other (both change the same row, say) get theirs in
+the order in which they commit; that is the order of a key. The clocks of processes differ, so ids
+made from them would not do.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import msgspec
 from paceline.messaging import Message
 from paceline.postgres import Connection, Pool, Row
 
-SCHEMA: Final[LiteralString] = """
+OUTBOX_SCHEMA: Final[LiteralString] = """
     CREATE TABLE outbox (
         position   bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         id         text        NOT NULL,
@@ -29,7 +29,10 @@ SCHEMA: Final[LiteralString] = """
     ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
     CREATE INDEX outbox_failed ON outbox (key) WHERE retry_at IS NOT NULL;
 """
-"""What a service's migration must make. Rows live for milliseconds: they are vacuumed by number."""
+"""What a service's migration has to create.
+
+Rows live for milliseconds, so the table is vacuumed after so many, whatever its size.
+"""
 
 _ENQUEUE: Final[LiteralString] = """
     INSERT INTO outbox (id, subject, key, data, headers)
@@ -38,16 +41,18 @@ _ENQUEUE: Final[LiteralString] = """
         WITH ORDINALITY AS message (id, subject, key, data, headers, place)
     ORDER BY place
 """
-# The table's own number: services that share a database do not get in each other's way.
-_LEAD: Final[LiteralString] = "SELECT pg_try_advisory_xact_lock('outbox'::regclass::oid::bigint)"
-_ANY: Final[LiteralString] = """
+# By the table's own number, so schemas of one database have locks of their own.
+_TRY_LOCK: Final[LiteralString] = (
+    "SELECT pg_try_advisory_xact_lock('outbox'::regclass::oid::bigint)"
+)
+_HAS_DUE: Final[LiteralString] = """
     SELECT EXISTS (
         SELECT FROM outbox WHERE retry_at IS NULL OR retry_at <= statement_timestamp()
     )
 """
-# One moment for the whole statement: were a failed message still to wait and the one behind it
-# judged a microsecond later, that one would overtake.
-_TAKE: Final[LiteralString] = """
+# One moment for the whole statement: if a failed message were still waiting, and the one behind it
+# judged a microsecond later, that one would overtake it.
+_FETCH_DUE: Final[LiteralString] = """
     SELECT position, id, subject, key, data, headers, attempts
     FROM outbox AS message
     WHERE (retry_at IS NULL OR retry_at <= statement_timestamp())
@@ -58,8 +63,8 @@ _TAKE: Final[LiteralString] = """
     ORDER BY position
     LIMIT $1
 """
-_SENT: Final[LiteralString] = "DELETE FROM outbox WHERE position = ANY($1::bigint[])"
-_FAILED: Final[LiteralString] = """
+_DELETE: Final[LiteralString] = "DELETE FROM outbox WHERE position = ANY($1::bigint[])"
+_POSTPONE: Final[LiteralString] = """
     UPDATE outbox SET
         attempts = attempts + 1,
         retry_at = statement_timestamp()
@@ -78,9 +83,9 @@ _HEADERS: Final = msgspec.json.Decoder(dict[str, str])
 
 @dataclass(frozen=True, slots=True)
 class OutboxStats:
-    """How many messages are not sent yet, how many of them failed before, the oldest one's age.
+    """``waiting``: messages not sent yet; ``failing``: those of them that failed before.
 
-    ``oldest`` is in seconds; 0 when there is none.
+    ``oldest``: the age of the oldest in seconds, 0 when there is none.
     """
 
     waiting: int
@@ -89,8 +94,8 @@ class OutboxStats:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A message in the table."""
+class OutboxRow:
+    """A message in the table. ``attempts``: how often it failed."""
 
     position: int
     attempts: int
@@ -98,9 +103,9 @@ class Stored:
 
 
 async def enqueue(tx: Connection, messages: Sequence[Message]) -> None:
-    """Write the messages, in order, in the caller's transaction: told if and when it commits.
+    """Write the messages, in order, in the caller's transaction: sent if and when it commits.
 
-    Wake the relay (`OutboxRelay.wake`) after the commit, or it takes until its next look.
+    Wake the relay (`OutboxRelay.wake`) after the commit, or it takes until its next poll.
     Errors: `DatabaseError`; INVALID_ARGUMENT for a U+0000 in a subject, a key or an id.
     """
     if messages:
@@ -114,43 +119,43 @@ async def enqueue(tx: Connection, messages: Sequence[Message]) -> None:
         )
 
 
-async def lead(tx: Connection) -> bool:
-    """Be the one relay that sends, until the end of the transaction; False if another one is."""
-    leading: bool = await tx.fetchval(_LEAD)
-    return leading
+async def try_lock(tx: Connection) -> bool:
+    """Become the one relay that sends, until the end of the transaction; False if another is."""
+    locked: bool = await tx.fetchval(_TRY_LOCK)
+    return locked
 
 
-async def is_anything_due(pool: Pool) -> bool:
-    """Whether a look is worth while; costs one statement and no lock."""
-    found: bool = await pool.fetchval(_ANY)
+async def has_due(pool: Pool) -> bool:
+    """Whether there is a message to send; costs one statement and no lock."""
+    found: bool = await pool.fetchval(_HAS_DUE)
     return found
 
 
-async def take(tx: Connection, limit: int) -> list[Stored]:
-    """The first messages that may be sent: none whose key has a failed one that is to wait."""
-    return [_stored(row) for row in await tx.fetch(_TAKE, limit)]
+async def fetch_due(tx: Connection, limit: int) -> list[OutboxRow]:
+    """The first messages to send: none whose key has a failed message that still waits."""
+    return [_row(row) for row in await tx.fetch(_FETCH_DUE, limit)]
 
 
-async def remove(tx: Connection, sent: Sequence[Stored]) -> None:
-    """They are in the queue."""
+async def delete_sent(tx: Connection, sent: Sequence[OutboxRow]) -> None:
+    """Delete what is in the queue."""
     if sent:
-        await tx.execute(_SENT, [each.position for each in sent])
+        await tx.execute(_DELETE, [each.position for each in sent])
 
 
-async def postpone(tx: Connection, failed: Sequence[Stored], first: float, most: float) -> None:
-    """Let them wait: ``first`` seconds, twice that the next time, up to ``most``."""
+async def postpone(tx: Connection, failed: Sequence[OutboxRow], first: float, most: float) -> None:
+    """Let them wait: ``first`` seconds, twice as long the next time, up to ``most``."""
     if failed:
-        await tx.execute(_FAILED, [each.position for each in failed], first, most)
+        await tx.execute(_POSTPONE, [each.position for each in failed], first, most)
 
 
 async def read_stats(pool: Pool) -> OutboxStats:
-    """The figures of this moment; counts the rows."""
+    """The figures of this moment; reads the whole table."""
     row = await pool.fetchrow(_STATS)
     return OutboxStats(0, 0, 0.0) if row is None else OutboxStats(*row)
 
 
-def _stored(row: Row) -> Stored:
+def _row(row: Row) -> OutboxRow:
     message = Message(
         row["subject"], row["data"], row["id"], row["key"], _HEADERS.decode(row["headers"])
     )
-    return Stored(row["position"], row["attempts"], message)
+    return OutboxRow(row["position"], row["attempts"], message)

@@ -1,4 +1,4 @@
-"""A login at a real Kafka, and what is left of a client that parts with a frozen one."""
+"""A login at a real Kafka, and what a client leaves open after a frozen one."""
 
 import asyncio
 import signal
@@ -6,21 +6,24 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from consuming import Recorder, Thing, kafka_broker
+from consuming import RecordingHandler, Thing, kafka_broker
 from kafka_running import KafkaServer, running
 
 from paceline.errors import Code
-from paceline.messaging import Message
-from paceline.messaging.kafka.access import KafkaAccess
-from paceline.messaging.kafka.bus import KafkaBus
-from paceline.messaging.kafka.consumer import KafkaConsumer
-from paceline.messaging.kafka.topics import Topic
-from paceline.messaging.nats import QueueError
+from paceline.messaging import Message, QueueError
+from paceline.messaging.kafka import (
+    KafkaBus,
+    KafkaBusSettings,
+    KafkaConsumer,
+    KafkaSecurity,
+    KafkaSubscription,
+    Topic,
+)
 from paceline.testing import RecordingLog
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-GOOD = KafkaAccess(user="ada", password="lovelace", mechanism="PLAIN", in_the_clear=True)
+GOOD = KafkaSecurity(user="ada", password="lovelace", mechanism="PLAIN", plaintext_login=True)
 ESTABLISHED = "01"
 
 
@@ -29,13 +32,17 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Generator[KafkaServer]:
     yield from running(Path(tmp_path_factory.mktemp("kafka")))
 
 
-async def test_who_logs_in_publishes_and_consumes(kafka: KafkaServer) -> None:
+async def test_a_client_that_logs_in_publishes_and_consumes(kafka: KafkaServer) -> None:
     servers = f"127.0.0.1:{kafka.login_port}"
-    bus = KafkaBus(servers, RecordingLog(), access=GOOD, topics=[Topic("private")])
+    bus = KafkaBus(servers, RecordingLog(), security=GOOD, topics=[Topic("private")])
     await bus.start()
-    recorder = Recorder()
+    recorder = RecordingHandler()
     consumer = KafkaConsumer(
-        bus, recorder, RecordingLog(), type=Thing, topics=["private"], group="readers"
+        bus,
+        recorder,
+        RecordingLog(),
+        type=Thing,
+        subscription=KafkaSubscription(("private",), "readers"),
     )
     await consumer.start()
     await bus.publish(Message("private", b'{"n": 1}', "m1"))
@@ -44,10 +51,12 @@ async def test_who_logs_in_publishes_and_consumes(kafka: KafkaServer) -> None:
     await bus.stop()
 
 
-async def test_a_wrong_password_does_not_get_in(kafka: KafkaServer) -> None:
+async def test_a_wrong_password_is_refused(kafka: KafkaServer) -> None:
     servers = f"127.0.0.1:{kafka.login_port}"
-    wrong = KafkaAccess(user="ada", password="byron", mechanism="PLAIN", in_the_clear=True)
-    bus = KafkaBus(servers, RecordingLog(), access=wrong, start_timeout=1.0)
+    wrong = KafkaSecurity(user="ada", password="byron", mechanism="PLAIN", plaintext_login=True)
+    bus = KafkaBus(
+        servers, RecordingLog(), security=wrong, settings=KafkaBusSettings(start_timeout=1.0)
+    )
     with pytest.raises(QueueError, match=servers) as caught:
         await bus.start()
     # All that the client says; its log has the reason.
@@ -56,12 +65,16 @@ async def test_a_wrong_password_does_not_get_in(kafka: KafkaServer) -> None:
     await bus.stop()
 
 
-async def test_nothing_is_left_of_a_client_that_parts_with_a_frozen_broker(
+async def test_a_client_of_a_frozen_broker_leaves_no_task_and_no_connection(
     kafka: KafkaServer,
 ) -> None:
     async with kafka_broker(kafka.servers) as broker:
         tasks, connections = asyncio.all_tasks(), connections_to(kafka.port)
-        bus = KafkaBus(kafka.servers, RecordingLog(), publish_timeout=5.0, request_timeout=2.0)
+        bus = KafkaBus(
+            kafka.servers,
+            RecordingLog(),
+            settings=KafkaBusSettings(publish_timeout=5.0, request_timeout=2.0),
+        )
         await bus.start()
         await bus.publish(Message(broker.topic.name, b"{}", "m1"))
         assert connections_to(kafka.port) > connections
@@ -73,7 +86,7 @@ async def test_nothing_is_left_of_a_client_that_parts_with_a_frozen_broker(
         finally:
             kafka.send(signal.SIGCONT)
         async with asyncio.timeout(10):
-            while asyncio.all_tasks() - tasks or connections_to(kafka.port) > connections:  # noqa: ASYNC110 - nobody tells
+            while asyncio.all_tasks() - tasks or connections_to(kafka.port) > connections:  # noqa: ASYNC110 - no event is set
                 await asyncio.sleep(0.05)
 
 

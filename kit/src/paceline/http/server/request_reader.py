@@ -1,10 +1,10 @@
 """Reading requests: parser events become exchanges, and every size has its limit.
 
-A head or a trailer that never ends is stopped by what came in since the parser last gave something
-(`_silent`); a head that came in one small piece need not be measured. Offers to speak another
-protocol (Upgrade, h2c) are ignored, body and all. uvicorn gives the parser's set-up, the addresses
-and the flow control; its request cycle is replaced by ``exchange``. `RequestReader` is the half of
-a connection that listens; ``protocol`` is the half that answers and keeps the time.
+A head or a trailer that never ends is bounded by the bytes since the parser last produced an event
+(`_unparsed`); a head that came in one small piece need not be measured. Offers of another protocol
+(Upgrade, h2c) are ignored, body and all. uvicorn gives the parser's set-up, the addresses and the
+flow control; its request cycle is replaced by `Exchange`. `RequestReader` is the reading half of a
+connection; `HttpConnection` adds the half that answers and keeps the time.
 """
 
 import asyncio
@@ -23,20 +23,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from paceline.http.asgi import Scope, headers_of
 from paceline.http.server.exchange import Exchange
-from paceline.http.server.head import Refused, check_head, split_target
-from paceline.http.server.state import State
+from paceline.http.server.head import RequestRejected, check_head, split_target
+from paceline.http.server.state import SharedState
 
-_CHANGE_THE_FRAME: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
+_FRAMING_HEADERS: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 
 
 class RequestReader(HttpToolsProtocol):
     """The state of a connection that belongs to the request being read."""
 
-    parser: httptools.HttpRequestParser
-    url: bytes
-    headers: list[tuple[bytes, bytes]]
-
-    def __init__(self, config: Config, state: State, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, config: Config, state: SharedState, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(config, state, {}, loop)
         self.state = state
         self._limits = state.limits
@@ -46,41 +42,45 @@ class RequestReader(HttpToolsProtocol):
         self._waiting: list[Exchange] = []  # pipelined behind that one
         self._parsing = False  # between the first byte of a request and its end
         self._in_head = False
-        self._deaf = False  # whatever else comes is thrown away
+        self._discarding = False  # whatever else arrives is discarded
         self._body_in_upgrade = False
-        self._refusal: bytes | None = None  # the answer to the request being read: it has no task
-        self._progress = False  # the parser gave something that is accounted for elsewhere
-        self._silent = 0  # bytes since then
-        self._big = False  # the head may be too large and must be measured
+        self._rejection: bytes | None = (
+            None  # the answer to the request being read, which has no exchange
+        )
+        self._progress = False  # the parser produced an event
+        self._unparsed = 0  # bytes since its last event
+        self._measure = False  # the head may be too large
         self._read_deadline = inf
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
-        if self._deaf:
+        """Parse what arrived."""
+        if self._discarding:
             return
         parsing, self._progress = self._parsing, False
-        self._big = len(data) > self._limits.max_header_bytes or parsing
+        self._measure = len(data) > self._limits.max_header_bytes or parsing
         try:
             self._feed(data)
         except httptools.HttpParserCallbackError as exc:
-            if not isinstance(exc.__context__, Refused):
+            if not isinstance(exc.__context__, RequestRejected):
                 raise
-            self._refuse(exc.__context__)
+            self._reject(exc.__context__)
             return
         except httptools.HttpParserError as exc:
-            # The parser's reasons are its own fixed texts: nothing of the request is in them.
-            self._refuse(Refused(HTTPStatus.BAD_REQUEST, f"the request is malformed: {exc}"))
+            # The parser's texts are fixed: they hold nothing of the request.
+            self._reject(
+                RequestRejected(HTTPStatus.BAD_REQUEST, f"the request is malformed: {exc}")
+            )
             return
         if self._parsing:
             if parsing and not self._progress:
-                self._silent += len(data)
-            if self._silent > self._limits.max_header_bytes or (
+                self._unparsed += len(data)
+            if self._unparsed > self._limits.max_header_bytes or (
                 self._in_head and self._oversized()
             ):
-                self._refuse(self._too_large())
+                self._reject(self._too_large())
 
     def _feed(self, data: bytes) -> None:
-        """Parse, and ignore offers to speak another protocol (Upgrade, h2c)."""
+        """Parse, and ignore offers of another protocol (Upgrade, h2c)."""
         while True:
             try:
                 return self.parser.feed_data(data)
@@ -90,9 +90,9 @@ class RequestReader(HttpToolsProtocol):
                 self._resume_body()
 
     def _resume_body(self) -> None:
-        """Go on with the body of a request that offered an upgrade; the parser skips it.
+        """Read the body of a request that offered an upgrade, which the parser skips.
 
-        A parser for nothing else reads it, so the connection closes after this exchange.
+        A second parser reads it and nothing else, so the connection closes after this exchange.
         """
         self._body_in_upgrade = False
         exchange = self._latest
@@ -110,11 +110,11 @@ class RequestReader(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         if len(self._waiting) >= self._limits.max_pipelined:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once")
+            raise RequestRejected(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once")
         self.url = b""
         self.headers = []
         self._parsing = self._in_head = self._progress = True
-        self._silent = 0
+        self._unparsed = 0
         self._read_deadline = self.loop.time() + self._limits.read_timeout
 
     def on_url(self, url: bytes) -> None:
@@ -122,7 +122,7 @@ class RequestReader(HttpToolsProtocol):
         self.url += url
         if len(self.url) > self._limits.max_target_bytes:
             text = f"the request target is longer than {self._limits.max_target_bytes} bytes"
-            raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, text)
+            raise RequestRejected(HTTPStatus.REQUEST_URI_TOO_LONG, text)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head; a trailer is dropped, or it could pass for one."""
@@ -130,7 +130,7 @@ class RequestReader(HttpToolsProtocol):
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Check the head, and start the app on it unless others are before it."""
+        """Check the head, and start the app unless other requests are before it."""
         self._in_head = False
         self._progress = True
         parser = self.parser
@@ -166,7 +166,7 @@ class RequestReader(HttpToolsProtocol):
             and parser.should_upgrade()
         )
         keep_alive = parser.should_keep_alive() and not self.state.stopping
-        if keep_alive and self._is_turned_away(scope, index):
+        if keep_alive and self._is_rejected(scope, index):
             return
         self._latest = Exchange(
             self,
@@ -181,23 +181,23 @@ class RequestReader(HttpToolsProtocol):
             self.flow.pause_reading()
             self._waiting.append(self._latest)
 
-    def _is_turned_away(self, scope: Scope, index: Mapping[bytes, bytes]) -> bool:
-        """Ask the gate about a request that can be answered when it is whole, and thrown away.
+    def _is_rejected(self, scope: Scope, index: Mapping[bytes, bytes]) -> bool:
+        """Check the admission of a request that can be answered once it has been read.
 
-        Others, and those of a client that does not read, go the usual way, which answers as well.
+        Others, and those of a client that does not read, are admitted or refused by the app.
         """
-        gate = self.state.gate
+        check = self.state.admission_check
         if (
-            gate is None
+            check is None
             or self._running is not None
             or self.flow.write_paused
             or scope["http_version"] != "1.1"
             or (b"content-length" in index and int(index[b"content-length"]) > HIGH_WATER_LIMIT)
-            or not _CHANGE_THE_FRAME.isdisjoint(index)
+            or not _FRAMING_HEADERS.isdisjoint(index)
         ):
             return False
-        self._refusal = gate.refusal(scope["method"], scope["path"])
-        if self._refusal is None:
+        self._rejection = check.rejection(scope["method"], scope["path"])
+        if self._rejection is None:
             return False
         self._latest = None
         return True
@@ -205,9 +205,9 @@ class RequestReader(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A piece of the request's body."""
         self._progress = True
-        self._silent = 0
+        self._unparsed = 0
         exchange = self._latest
-        if exchange is None or exchange.complete or exchange.gone:
+        if exchange is None or exchange.complete or exchange.disconnected:
             return
         exchange.add_body(body)
         if len(exchange.body) > HIGH_WATER_LIMIT:
@@ -220,23 +220,23 @@ class RequestReader(HttpToolsProtocol):
         self._parsing = False
         if self._latest is not None:
             self._latest.end_body()
-        elif self._refusal is not None:
-            refusal, self._refusal = self._refusal, None
-            self._turn_away(refusal)
+        elif self._rejection is not None:
+            rejection, self._rejection = self._rejection, None
+            self._send_rejection(rejection)
 
     def _oversized(self) -> bool:
         limits = self._limits
         if len(self.headers) > limits.max_headers:
             return True
-        # What came in one piece within the limit need not be added up.
-        return self._big and sum(map(len, chain(*self.headers))) > limits.max_header_bytes
+        # A head that came in one piece within the limit need not be measured.
+        return self._measure and sum(map(len, chain(*self.headers))) > limits.max_header_bytes
 
-    def _too_large(self) -> Refused:
+    def _too_large(self) -> RequestRejected:
         limits = self._limits
         text = f"the headers are more than {limits.max_header_bytes} bytes or {limits.max_headers}"
-        return Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text)
+        return RequestRejected(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text)
 
-    # What the other half does.
+    # The answering half.
 
     def _start(self, exchange: Exchange) -> None:
         raise NotImplementedError
@@ -249,8 +249,8 @@ class RequestReader(HttpToolsProtocol):
         """The app ended, and the response is not complete."""
         raise NotImplementedError
 
-    def _refuse(self, reason: Refused) -> None:
+    def _reject(self, reason: RequestRejected) -> None:
         raise NotImplementedError
 
-    def _turn_away(self, response: bytes) -> None:
+    def _send_rejection(self, response: bytes) -> None:
         raise NotImplementedError

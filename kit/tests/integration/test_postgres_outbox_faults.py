@@ -1,7 +1,7 @@
 """Several relays, a queue that fails in every way, sessions that are killed: order and no loss.
 
-Each key has a row that its writers lock, as changes of one thing do; what they write is numbered.
-Whatever happens on the way, the queue must end up with each key's numbers, all and in order.
+Each key has a row that its writers lock, as changes of one thing do, and they number what they
+write. Whatever fails, the queue must end up with all numbers of each key, in order.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from paceline.errors import Code, Error
 from paceline.lifecycle import Lifecycle
 from paceline.messaging import Message
 from paceline.postgres import Pool, PoolSettings
-from paceline.postgres.outbox import SCHEMA, OutboxRelay, enqueue
+from paceline.postgres.outbox import OUTBOX_SCHEMA, OutboxRelay, enqueue
 from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
@@ -29,14 +29,14 @@ KEYS, WRITERS, TURNS, RELAYS = 6, 8, 40, 3
 @pytest.fixture
 async def pool(database: str) -> AsyncGenerator[Pool]:
     async with started(Pool(database, PoolSettings(max_size=WRITERS, min_size=1))) as pool:
-        await pool.execute(SCHEMA)
+        await pool.execute(OUTBOX_SCHEMA)
         await pool.execute("CREATE TABLE things (id int PRIMARY KEY, version int NOT NULL)")
         await pool.execute("INSERT INTO things SELECT n, 0 FROM generate_series(1, $1) AS n", KEYS)
         yield pool
 
 
 async def change(pool: Pool, thing: int) -> None:
-    """A new version of a thing, and two messages that tell of it."""
+    """A new version of a thing, and two messages that announce it."""
     async with pool.transaction() as tx:
         version = await tx.fetchval(
             "UPDATE things SET version = version + 1 WHERE id = $1 RETURNING version", thing
@@ -46,8 +46,8 @@ async def change(pool: Pool, thing: int) -> None:
         await enqueue(tx, [Message("t", b"", f"{name}:{part}", f"k{thing}") for part in "ab"])
 
 
-async def insist(pool: Pool, sql: LiteralString, *args: object) -> int:
-    """Ask again when the last of the killings strikes this very statement."""
+async def fetch_until_it_works(pool: Pool, sql: LiteralString, *args: object) -> int:
+    """Repeat a statement whose session was killed."""
     while True:
         try:
             found: int = await pool.fetchval(sql, *args)
@@ -56,11 +56,11 @@ async def insist(pool: Pool, sql: LiteralString, *args: object) -> int:
         return found
 
 
-class Trouble:
-    """Draws what goes wrong next, until it is told that it was enough."""
+class Faults:
+    """Draws what fails next, until ``over`` is set."""
 
     def __init__(self, seed: int, monitor: SessionMonitor) -> None:
-        self._draw = random.Random(seed)  # noqa: S311 - a disorder that can be had again
+        self._draw = random.Random(seed)  # noqa: S311 - reproducible
         self._monitor = monitor
         self.over = False
 
@@ -70,13 +70,13 @@ class Trouble:
         code = self._draw.choice([Code.UNAVAILABLE, Code.INVALID_ARGUMENT])
         return Error(code, f"not {message.id}")
 
-    async def strike(self) -> None:
-        """Before the queue takes a round, or after it did: who sent it does not know."""
+    async def interfere(self) -> None:
+        """Before the queue takes a round, or after it did: the relay cannot know which."""
         kind = 1.0 if self.over else self._draw.random()
         if kind < 0.05:
             raise ConnectionError("the queue's connection is gone")
         if kind < 0.1:
-            await asyncio.sleep(10)  # longer than the relay waits
+            await asyncio.sleep(10)  # longer than the publish timeout
         if kind < 0.15:
             await self._monitor.terminate_all()
         if kind < 0.3:
@@ -87,25 +87,25 @@ class Trouble:
 async def test_each_key_arrives_whole_and_in_order_whatever_happens(
     pool: Pool, database: str, seed: int
 ) -> None:
-    draw = random.Random(seed)  # noqa: S311 - the same each time
+    draw = random.Random(seed)  # noqa: S311 - reproducible
     async with AsyncExitStack() as stack:
         monitor = await stack.enter_async_context(monitoring(database))
-        trouble = Trouble(seed, monitor)
-        queue = FakeQueue(trouble.fault, trouble.strike, trouble.strike)
+        faults = Faults(seed, monitor)
+        queue = FakeQueue(faults.fault, faults.interfere, faults.interfere)
         relays: list[OutboxRelay] = []
         for _ in range(RELAYS):
             own = await stack.enter_async_context(
                 started(Pool(database, PoolSettings(max_size=2, min_size=0)))
             )
             relay = OutboxRelay(
-                own, queue, RecordingLog(), batch=7, poll=0.01, publish_timeout=0.2,
-                retry_first=0.01, retry_most=0.05, pause_most=0.02,
+                own, queue, RecordingLog(), batch=7, poll_interval=0.01, publish_timeout=0.2,
+                retry_delay=0.01, max_retry_delay=0.05, max_pause=0.02,
             )  # fmt: skip
             await stack.enter_async_context(Lifecycle([relay], RecordingLog()))
             relays.append(relay)
 
         async def writer(seed: int) -> None:
-            draw = random.Random(seed)  # noqa: S311 - the same each time
+            draw = random.Random(seed)  # noqa: S311 - reproducible
             for _ in range(TURNS):
                 try:
                     await change(pool, draw.randint(1, KEYS))
@@ -117,11 +117,13 @@ async def test_each_key_arrives_whole_and_in_order_whatever_happens(
             for number in range(WRITERS):
                 group.create_task(writer(number))
         await relays[draw.randrange(RELAYS)].stop()
-        trouble.over = True
+        faults.over = True
         async with asyncio.timeout(30):
-            while await insist(pool, "SELECT count(*) FROM outbox"):  # noqa: ASYNC110 - in the server
+            while await fetch_until_it_works(pool, "SELECT count(*) FROM outbox"):  # noqa: ASYNC110 - in the server
                 await asyncio.sleep(0.01)
     for thing in range(1, KEYS + 1):
-        version = await insist(pool, "SELECT version FROM things WHERE id = $1", thing)
+        version = await fetch_until_it_works(
+            pool, "SELECT version FROM things WHERE id = $1", thing
+        )
         expected = [f"{thing}:{n}:{part}" for n in range(1, version + 1) for part in "ab"]
         assert [one for one in queue.ids if one.startswith(f"{thing}:")] == expected

@@ -1,4 +1,4 @@
-"""How a batch goes into the queue: in rounds, a key's next message after its last was taken."""
+"""How a batch goes into the queue: a key's next message after its last was acknowledged."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.messaging import Message
-from paceline.postgres.outbox.rounds import publish_in_rounds
-from paceline.postgres.outbox.table import Stored
+from paceline.postgres.outbox.publishing import publish_by_key
+from paceline.postgres.outbox.table import OutboxRow
 
 
 @dataclass
 class Queue:
-    """Takes what it is not told to refuse; remembers what it was handed, round by round."""
+    """Takes everything but ``refuses``; records what it was handed, round by round."""
 
     refuses: frozenset[str] = frozenset()
     rounds: list[list[str]] = field(default_factory=list[list[str]])
@@ -25,37 +25,38 @@ class Queue:
         return [ValueError(each.id) if each.id in self.refuses else None for each in messages]
 
 
-def stored(*keys: str) -> list[Stored]:
-    """Messages of these keys, named by key and place."""
+def rows(*keys: str) -> list[OutboxRow]:
+    """Messages of these keys, named by key and position."""
     return [
-        Stored(place, 0, Message("s", b"", f"{key}{place}", key)) for place, key in enumerate(keys)
+        OutboxRow(position, 0, Message("s", b"", f"{key}{position}", key))
+        for position, key in enumerate(keys)
     ]
 
 
 async def test_messages_of_different_keys_and_of_none_go_together() -> None:
     queue = Queue()
-    attempt = await publish_in_rounds(queue, stored("a", "", "b", "", "a", "b", "a"), 1.0)
+    result = await publish_by_key(queue, rows("a", "", "b", "", "a", "b", "a"), 1.0)
     assert queue.rounds == [["a0", "1", "b2", "3"], ["a4", "b5"], ["a6"]]
-    assert len(attempt.sent) == 7
+    assert len(result.sent) == 7
 
 
-async def test_behind_a_message_that_failed_its_key_stops_and_the_others_go_on() -> None:
+async def test_after_a_failure_its_key_stops_and_the_others_go_on() -> None:
     queue = Queue(frozenset({"a0", "2"}))
-    attempt = await publish_in_rounds(queue, stored("a", "b", "", "", "a", "b", "a"), 1.0)
+    result = await publish_by_key(queue, rows("a", "b", "", "", "a", "b", "a"), 1.0)
     assert queue.rounds == [["a0", "b1", "2", "3"], ["b5"]]
-    assert [each.message.id for each, _ in attempt.failed] == ["a0", "2"]
+    assert [each.message.id for each, _ in result.failed] == ["a0", "2"]
 
 
 @given(st.lists(st.sampled_from(["", "a", "b", "c"]), max_size=40), st.data())
-def test_whatever_fails_a_key_is_sent_in_order_and_without_a_hole(
+def test_whatever_fails_a_key_is_sent_in_order_and_without_a_gap(
     keys: list[str], data: st.DataObject
 ) -> None:
-    messages = stored(*keys)
+    messages = rows(*keys)
     ids = [each.message.id for each in messages]
     refused = data.draw(st.frozensets(st.sampled_from(ids))) if ids else frozenset[str]()
-    attempt = asyncio.run(publish_in_rounds(Queue(refused), messages, 10.0))
-    sent = [each.message for each in attempt.sent]
-    failed = {each.message.id for each, _ in attempt.failed}
+    result = asyncio.run(publish_by_key(Queue(refused), messages, 10.0))
+    sent = [each.message for each in result.sent]
+    failed = {each.message.id for each, _ in result.failed}
     assert failed <= refused
     for key in "abc":
         of_key = [each.message.id for each in messages if each.message.key == key]
@@ -65,7 +66,7 @@ def test_whatever_fails_a_key_is_sent_in_order_and_without_a_hole(
     assert {message.id for message in sent if not message.key} == plain - refused
 
 
-async def test_time_that_runs_out_fails_what_is_out_and_tries_no_more() -> None:
+async def test_at_the_timeout_what_is_under_way_fails_and_nothing_more_is_tried() -> None:
     queue = Queue()
 
     @dataclass
@@ -75,13 +76,13 @@ async def test_time_that_runs_out_fails_what_is_out_and_tries_no_more() -> None:
                 await asyncio.Event().wait()
             return await queue.publish_all(messages)
 
-    attempt = await publish_in_rounds(Hanging(), stored("a", "a", "a"), 0.01)
-    assert [each.message.id for each in attempt.sent] == ["a0"]
-    assert [(each.message.id, type(exc)) for each, exc in attempt.failed] == [("a1", TimeoutError)]
+    result = await publish_by_key(Hanging(), rows("a", "a", "a"), 0.01)
+    assert [each.message.id for each in result.sent] == ["a0"]
+    assert [(each.message.id, type(exc)) for each, exc in result.failed] == [("a1", TimeoutError)]
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenCase:
     id: str
     outcomes: Exception | Sequence[Exception | None]
 
@@ -89,18 +90,18 @@ class Broken:
 @pytest.mark.parametrize(
     "case",
     [
-        Broken("raises", ConnectionError("gone")),
-        Broken("gives too few outcomes", [None]),
-        Broken("gives too many outcomes", [None] * 3),
+        BrokenCase("raises", ConnectionError("gone")),
+        BrokenCase("gives too few outcomes", [None]),
+        BrokenCase("gives too many outcomes", [None] * 3),
     ],
     ids=lambda case: case.id,
 )
-async def test_a_publisher_that_breaks_its_promise_has_sent_nothing(case: Broken) -> None:
+async def test_a_publisher_that_breaks_its_contract_has_sent_nothing(case: BrokenCase) -> None:
     class Publisher:
         async def publish_all(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
             if isinstance(case.outcomes, Exception):
                 raise case.outcomes
             return case.outcomes
 
-    attempt = await publish_in_rounds(Publisher(), stored("a", "b"), 1.0)
-    assert (attempt.sent, len(attempt.failed)) == ([], 2)
+    result = await publish_by_key(Publisher(), rows("a", "b"), 1.0)
+    assert (result.sent, len(result.failed)) == ([], 2)

@@ -1,0 +1,35 @@
+"""What clients may use of an HTTP server, as one settings object.
+
+The time-outs are those of Go's net/http. Every limit has a default that suits a service behind a
+proxy; a limit that a client exceeds ends its request or its connection, never the server.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """Limits of an `HttpServer`. Times in seconds, sizes in bytes.
+
+    ``read_timeout``: from the first byte of a request to the end of its body (408).
+    ``write_timeout``: from the end of its headers to the end of the response, or, for a stream, how
+    long its client may take nothing of what there is (the connection is cut). ``idle_timeout``:
+    between requests. ``max_header_bytes`` and ``max_headers``: of all headers together, and their
+    number (431). ``max_target_bytes``: of a request target (414). ``max_pipelined``: requests that
+    wait behind the one being answered (503). ``max_connections``: one more gets a 503 and is
+    closed. ``backlog``: connections that wait in the kernel. ``keep_alive_grace``: how long idle
+    connections stay open at a stop, so that a request on its way is answered. ``linger``: how long
+    to read on after an answer that cut a request short, so that the answer is not lost.
+    """
+
+    read_timeout: float = 15.0
+    write_timeout: float = 30.0
+    idle_timeout: float = 60.0
+    max_header_bytes: int = 32 * 1024
+    max_headers: int = 100
+    max_target_bytes: int = 8 * 1024
+    max_pipelined: int = 64
+    max_connections: int = 10_000
+    backlog: int = 2048
+    keep_alive_grace: float = 0.0
+    linger: float = 2.0
