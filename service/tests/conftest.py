@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
@@ -56,7 +57,20 @@ async def migrated(template: TemplateDatabase) -> AsyncGenerator[str]:
 @pytest.fixture
 async def pool(migrated: str) -> AsyncGenerator[Pool]:
     """A started pool on a migrated database."""
-    found = Pool(migrated, PoolSettings(min_size=1, max_size=4))
+    async with _started_pool(migrated) as found:
+        yield found
+
+
+@pytest.fixture
+async def other_pool(migrated: str) -> AsyncGenerator[Pool]:
+    """A second started pool on the same database, as another replica has one."""
+    async with _started_pool(migrated) as found:
+        yield found
+
+
+@asynccontextmanager
+async def _started_pool(dsn: str) -> AsyncGenerator[Pool]:
+    found = Pool(dsn, PoolSettings(min_size=1, max_size=4))
     await found.start()
     yield found
     await found.stop()

@@ -72,7 +72,7 @@ async def test_an_account_is_got_back_as_it_was_opened(bank: Bank) -> None:
         await bank.accounts.get(MISSING)
 
 
-async def test_an_entry_moves_the_amount_and_tells_both_balances(bank: Bank) -> None:
+async def test_an_entry_moves_the_amount_and_gives_both_balances(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open(5)
     wanted = entry(a, b, 30)
     made = await bank.ledger.enter(wanted)
@@ -139,20 +139,20 @@ async def test_a_key_makes_an_entry_take_effect_once(bank: Bank) -> None:
     assert await bank.balances(a, b) == [40, 60]
 
 
-async def test_a_refusal_is_the_first_answer_too(bank: Bank) -> None:
+async def test_a_refusal_is_given_again_too(bank: Bank) -> None:
     a, b = await bank.open(), await bank.open()
     poor = IdempotencyKey("ada", "poor", b"1")
     with pytest.raises(InsufficientBalance) as first:
         await bank.ledger.enter(entry(a, b, 1, key=poor))
-    nobody = IdempotencyKey("ada", "nobody", b"2")
+    missing = IdempotencyKey("ada", "missing", b"2")
     with pytest.raises(AccountNotFound, match=str(MISSING)):
-        await bank.ledger.enter(entry(a, MISSING, 1, key=nobody))
+        await bank.ledger.enter(entry(a, MISSING, 1, key=missing))
     await bank.ledger.enter(entry(None, a, 10))
     with pytest.raises(InsufficientBalance) as again:
         await bank.ledger.enter(entry(a, b, 1, key=poor))
     assert again.value.message == first.value.message
     with pytest.raises(AccountNotFound, match=str(MISSING)):
-        await bank.ledger.enter(entry(a, MISSING, 1, key=nobody))
+        await bank.ledger.enter(entry(a, MISSING, 1, key=missing))
     assert await bank.balances(a, b) == [10, 0]
 
 

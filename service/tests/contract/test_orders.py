@@ -29,12 +29,12 @@ MISSING = UUID("0192f0a0-0000-7000-8000-00000000dead")
 
 @dataclass
 class Shop:
-    """Orders, and the bank that pays them."""
+    """Orders, and the accounts that pay them."""
 
     accounts: AccountRepository
     ledger: Ledger
     orders: OrderRepository
-    announced: Callable[[], Awaitable[Sequence[OrderCreated]]]
+    events: Callable[[], Awaitable[Sequence[OrderCreated]]]
 
     async def open(self, balance: int = 0, owner: str = "ada") -> UUID:
         account = await self.accounts.insert(Account(uuid7(), owner, 0, NOW))
@@ -46,7 +46,7 @@ class Shop:
         return [(await self.accounts.get(one)).balance for one in ids]
 
     async def pay(self, *orders: Order | UUID) -> Sequence[Exception | None]:
-        """Each announced by a message named after it."""
+        """Pay orders, each by a message named after it."""
         ids = [each if isinstance(each, UUID) else each.id for each in orders]
         return await self.orders.pay_all([PaymentRequest(f"m-{one}", one) for one in ids], LATER)
 
@@ -73,17 +73,17 @@ def shop(request: pytest.FixtureRequest) -> Shop:
         memory = MemoryAccounts()
         orders = MemoryOrders(memory)
 
-        async def listed() -> Sequence[OrderCreated]:
-            return orders.announced
+        async def events_in_memory() -> Sequence[OrderCreated]:
+            return orders.events
 
-        return Shop(memory, memory, orders, listed)
+        return Shop(memory, memory, orders, events_in_memory)
     pool: Pool = request.getfixturevalue("pool")
 
-    async def stored() -> Sequence[OrderCreated]:
+    async def events_in_outbox() -> Sequence[OrderCreated]:
         rows = await pool.fetch("SELECT data FROM outbox ORDER BY position")
         return [msgspec.json.decode(row["data"], type=OrderCreated) for row in rows]
 
-    return Shop(PgAccounts(pool), PgLedger(pool), PgOrders(pool), stored)
+    return Shop(PgAccounts(pool), PgLedger(pool), PgOrders(pool), events_in_outbox)
 
 
 async def test_an_order_is_got_back_as_it_was_placed(shop: Shop) -> None:
@@ -95,13 +95,13 @@ async def test_an_order_is_got_back_as_it_was_placed(shop: Shop) -> None:
         await shop.orders.get(MISSING)
 
 
-async def test_each_order_is_announced_once(shop: Shop) -> None:
+async def test_each_order_has_one_event(shop: Shop) -> None:
     a, b = await shop.open(), await shop.open()
     placed = [await shop.orders.place(placement(a, b, amount)) for amount in (1, 2, 3)]
-    assert await shop.announced() == [order_created(order) for order in placed]
+    assert await shop.events() == [order_created(order) for order in placed]
 
 
-async def test_what_could_never_be_paid_is_refused_at_the_door_and_not_announced(
+async def test_what_could_never_be_paid_is_refused_when_placed_and_has_no_event(
     shop: Shop,
 ) -> None:
     a, b = await shop.open(9), await shop.open()
@@ -116,11 +116,11 @@ async def test_what_could_never_be_paid_is_refused_at_the_door_and_not_announced
             await shop.orders.place(wanted)
         with pytest.raises(OrderNotFound):
             await shop.orders.get(wanted.order.id)
-    assert await shop.announced() == []
+    assert await shop.events() == []
     await shop.orders.place(placement(a, b, 1, debtor=None))
 
 
-async def test_a_paid_order_tells_its_transfer_and_the_money_has_moved(shop: Shop) -> None:
+async def test_a_paid_order_names_its_transfer_and_the_money_has_moved(shop: Shop) -> None:
     a, b = await shop.open(100), await shop.open()
     order = await shop.orders.place(placement(a, b, 30))
     assert await shop.pay(order) == [None]
@@ -137,8 +137,8 @@ async def test_an_order_that_cannot_be_paid_is_refused_with_the_reason(shop: Sho
     assert await shop.pay(first, second) == [None, None]
     assert await shop.state(first) == ("refused", "insufficient-balance")
     assert await shop.state(second) == ("refused", "balance-overflow")
-    told = await shop.orders.get(first.id)
-    assert (told.transfer_id, told.decided_at) == (None, LATER)
+    refused = await shop.orders.get(first.id)
+    assert (refused.transfer_id, refused.decided_at) == (None, LATER)
     assert await shop.balances(poor, full, b) == [10, MAX_AMOUNT, 0]
 
 
@@ -172,7 +172,7 @@ async def test_another_message_about_a_decided_order_has_no_effect(shop: Shop) -
     assert await shop.balances(a, b) == [105, 0]
 
 
-async def test_a_message_that_cannot_be_handled_harms_no_other_and_may_come_again(
+async def test_a_message_that_cannot_be_handled_affects_no_other_and_may_be_redelivered(
     shop: Shop,
 ) -> None:
     a, b = await shop.open(100), await shop.open()
@@ -205,7 +205,7 @@ async def test_a_key_makes_one_order_and_gives_the_first_answer_again(shop: Shop
     assert again == first
     with pytest.raises(KeyReused):
         await shop.orders.place(placement(a, b, 31, key=IdempotencyKey("ada", "k1", b"other")))
-    assert await shop.announced() == [order_created(first)]
+    assert await shop.events() == [order_created(first)]
 
 
 async def test_a_key_whose_order_was_refused_at_the_door_stays_free(shop: Shop) -> None:
@@ -228,4 +228,4 @@ async def test_keyed_plain_and_refused_orders_share_a_batch(shop: Shop) -> None:
     )
     assert results[1] == first
     assert isinstance(results[2], AccountNotFound)
-    assert [event.amount for event in await shop.announced()] == [1, 2, 4]
+    assert [event.amount for event in await shop.events()] == [1, 2, 4]

@@ -111,7 +111,9 @@ async def test_what_was_deleted_is_gone(repository: RecordRepository) -> None:
         await repository.get(old.id)
 
 
-async def test_a_listing_goes_by_id_from_where_it_is_told(repository: RecordRepository) -> None:
+async def test_a_listing_is_ordered_by_id_and_begins_after_the_given_one(
+    repository: RecordRepository,
+) -> None:
     records = [await repository.insert(record(f"{n}")) for n in range(5)]
     names = [r.name for r in await repository.list_after(None, "", 3)]
     assert names == ["0", "1", "2"]

@@ -1,4 +1,4 @@
-"""The admin port of the commands: where it is, who is let in, what happens when it cannot be had."""
+"""The admin port of the commands: its address, its token, and a port that is taken."""
 
 import json
 import socket
@@ -80,13 +80,11 @@ class Asked:
     ],
     ids=lambda case: f"{case.path} {case.status}",
 )
-def test_the_token_opens_everything_but_what_is_switched_off(
-    case: Asked, service: ServiceProcess
-) -> None:
+def test_all_but_the_probes_need_the_token(case: Asked, service: ServiceProcess) -> None:
     assert ask(service.admin, case.path, case.token)[0] == case.status
 
 
-def test_secrets_are_masked_and_the_own_engines_addresses_are_told(service: ServiceProcess) -> None:
+def test_secrets_are_masked_and_the_engines_addresses_are_shown(service: ServiceProcess) -> None:
     status, content = ask(service.admin, "/config", TEST_SECRET)
     assert status == 200
     assert TEST_SECRET not in content
@@ -95,7 +93,7 @@ def test_secrets_are_masked_and_the_own_engines_addresses_are_told(service: Serv
     assert values["APP_NATS_URL"].startswith("nats://")
 
 
-def test_nothing_of_it_is_on_the_public_port(service: ServiceProcess) -> None:
+def test_the_public_port_serves_nothing_of_it(service: ServiceProcess) -> None:
     for path in (
         "/metrics",
         "/config",
@@ -119,7 +117,9 @@ def test_the_level_of_a_running_service_changes_and_its_log_can_be_read(
     ask(service.url, "/health", "")
     lines = json.loads(ask(service.admin, "/debug/logs?after=0", TEST_SECRET)[1])["lines"]
     last = [json.loads(line) for line in lines if '"level":"debug"' in line]
-    assert [record for record in last if record.get("path") == "/health"], "quiet until now"
+    assert [record for record in last if record.get("path") == "/health"], (
+        "not logged at the level before"
+    )
 
 
 def local(url: str) -> str:

@@ -43,7 +43,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 @dataclass
 class Bank:
-    """What the clients know: what they were told, and what they never learned."""
+    """The load, and the outcomes that the clients have seen."""
 
     api: ApiClient
     accounts: list[str]
@@ -74,19 +74,19 @@ async def transfer_until_answered(
     bank: Bank, body: Mapping[str, object], key: str
 ) -> tuple[int, dict[str, str]]:
     """Send until there is an answer that says what became of it."""
-    give_up = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             status, answer = await bank.api.request("POST", "/api/v1/transfers", body, key)
-            told = status == CREATED or (
+            decided = status == CREATED or (
                 status == CONFLICT and answer["type"].endswith("insufficient-balance")
             )
-            if told:
+            if decided:
                 return status, answer
             assert status in {409, 429, 500, 503, 504}, (status, answer)
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             pass
-        assert time.monotonic() < give_up, "nobody answers"
+        assert time.monotonic() < deadline, "no request is answered"
         bank.retried += 1
         await asyncio.sleep(0.02)
 
@@ -109,7 +109,7 @@ async def test_nothing_is_lost_or_doubled_however_often_we_are_killed(tmp_path: 
             await run_bank(postgres, service, bank)
         finally:
             service.stop(signal.SIGTERM)
-        await check_books(dsn, bank)
+        await check_ledger(dsn, bank)
         verify = run_command("ledger", "verify", APP_DATABASE_URL=dsn)
         assert verify.returncode == 0, verify.stdout + verify.stderr
         assert "The ledger is clean." in verify.stdout
@@ -133,14 +133,14 @@ async def run_bank(postgres: PostgresEngine, service: ServiceCommand, bank: Bank
 
 async def until_more(bank: Bank) -> None:
     """Wait until the load runs again, and for a while of it."""
-    before, give_up = len(bank.acknowledged), time.monotonic() + PATIENCE
+    before, deadline = len(bank.acknowledged), time.monotonic() + PATIENCE
     while len(bank.acknowledged) < before + CLIENTS:
-        assert time.monotonic() < give_up, "the service did not come back"
+        assert time.monotonic() < deadline, "the service did not come back"
         await asyncio.sleep(0.05)
     await asyncio.sleep(BETWEEN_KILLS)
 
 
-async def check_books(dsn: str, bank: Bank) -> None:
+async def check_ledger(dsn: str, bank: Bank) -> None:
     (sums,) = await fetch_rows(dsn, "SELECT sum(balance) AS total FROM accounts")
     rows = await fetch_rows(
         dsn, "SELECT reference, id::text FROM transfers WHERE from_id IS NOT NULL"

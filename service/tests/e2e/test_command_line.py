@@ -1,4 +1,4 @@
-"""The commands, told rightly and wrongly: what they say, and with which exit code."""
+"""The commands, called correctly and incorrectly: their output and their exit codes."""
 
 import json
 import signal
@@ -21,8 +21,8 @@ from paceline.testing import TEST_SECRET
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
-NOBODY = "postgresql://app:hunter2@127.0.0.1:1/app"
-GOOD = {"APP_DATABASE_URL": NOBODY, "APP_JWT_SECRET": TEST_SECRET}
+UNREACHABLE = "postgresql://app:hunter2@127.0.0.1:1/app"
+GOOD = {"APP_DATABASE_URL": UNREACHABLE, "APP_JWT_SECRET": TEST_SECRET}
 
 
 def myservice(
@@ -65,7 +65,7 @@ REFUSALS = [
     Refusal("an unknown flag", ("--prot",), GOOD, ("serve", "--prot", "1")),
     Refusal("an unknown command", ("sevre",), words=("sevre",)),
     Refusal("a cache without Redis", ("APP_REDIS_URL: required",), {**GOOD, "APP_CACHE": "true"}),
-    Refusal("nothing in Redis, nobody there", ("127.0.0.1",), {**GOOD, "APP_CACHE": "false", "APP_RATE_LIMIT_SHARED": "0"}, code=1),
+    Refusal("no Redis needed, no database there", ("127.0.0.1",), {**GOOD, "APP_CACHE": "false", "APP_RATE_LIMIT_SHARED": "0"}, code=1),
     Refusal("no such file", ("nowhere.toml",), GOOD, ("serve", "--config", "nowhere.toml")),
     Refusal("a file that is no TOML", ("settings.toml", "line 2"), GOOD, ("serve", "--config", "settings.toml"), file="port = 1\nport ="),
     Refusal("an unknown key", ("prot: not a setting", "did you mean port"), GOOD, ("serve", "--config", "settings.toml"), file="prot = 1"),
@@ -73,12 +73,12 @@ REFUSALS = [
     Refusal("no secret", ("APP_JWT_SECRET: required",), words=("token", "--sub", "ada")),
     Refusal("no subject", ("--sub",), GOOD, words=("token",)),
     Refusal("a bad scope", ("scope",), GOOD, ("token", "--sub", "ada", "--scope", "a b")),
-    Refusal("nobody there", ("127.0.0.1",), GOOD, code=1),
+    Refusal("no database there", ("127.0.0.1",), GOOD, code=1),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.id)
-def test_what_is_wrong_is_said_all_at_once(case: Refusal, tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(case: Refusal, tmp_path: Path) -> None:
     if case.file:
         (tmp_path / "settings.toml").write_text(case.file)
     done = myservice(*case.words, cwd=tmp_path, **case.env)
@@ -91,7 +91,7 @@ def test_what_is_wrong_is_said_all_at_once(case: Refusal, tmp_path: Path) -> Non
     assert "Traceback" not in output
 
 
-def test_a_variable_that_means_nothing_is_only_a_warning(tmp_path: Path) -> None:
+def test_an_unknown_variable_is_only_a_warning(tmp_path: Path) -> None:
     done = myservice("config", cwd=tmp_path, APP_PROT="1")
     assert done.returncode == 0
     assert "APP_PROT" in done.stderr
@@ -133,7 +133,7 @@ def test_every_command_explains_itself_with_an_example(command: str) -> None:
     assert "Example" in done.stdout
 
 
-def test_the_version_and_the_completion_of_the_shell() -> None:
+def test_the_version_and_the_shell_completion() -> None:
     assert myservice("--version").stdout.startswith("myservice 0.")
     script = myservice(_MYSERVICE_COMPLETE="source_bash")
     assert "complete" in script.stdout
@@ -148,13 +148,13 @@ def get(url: str) -> tuple[int, bytes]:
 
 
 def until_serving(port: int, process: subprocess.Popen[bytes]) -> None:
-    give_up = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             assert get(f"http://127.0.0.1:{port}/ready")[0] == 200
         except OSError:
             assert process.poll() is None, "it ended"
-            assert time.monotonic() < give_up, "it never served"
+            assert time.monotonic() < deadline, "it never served"
             time.sleep(0.05)
         else:
             return
@@ -197,7 +197,7 @@ def test_from_an_empty_database_to_a_service_in_production(database: str, tmp_pa
 
         server.send_signal(signal.SIGTERM)
         statuses: set[int] = set()
-        while 503 not in statuses:  # it still accepts, and says that it is on its way out
+        while 503 not in statuses:  # it still accepts, and is not ready any more
             statuses.add(get(f"http://127.0.0.1:{port}/ready")[0])
         assert get(f"http://127.0.0.1:{port}/health")[0] == 200
         assert server.wait(PATIENCE) == 0
@@ -227,7 +227,7 @@ def test_a_second_signal_forces(migrated: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_any_asgi_server_can_run_it(migrated: str, tmp_path: Path) -> None:
+def test_another_asgi_server_can_run_it(migrated: str, tmp_path: Path) -> None:
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "myservice.asgi:app", "--port", str(port)],

@@ -98,7 +98,7 @@ async def test_letters_are_listed_shown_sent_again_and_dropped(
     assert [each.number for each in left] == [3]
 
 
-async def test_without_an_address_it_asks_the_queue_that_run_keeps_in_its_data_folder(
+async def test_without_an_address_it_uses_the_queue_in_the_data_folder_of_run(
     tmp_path: Path,
 ) -> None:
     engine = NatsEngine(SilentLog(), data_dir=tmp_path / "nats", progress=lambda _: None)

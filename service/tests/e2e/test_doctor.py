@@ -36,7 +36,7 @@ def durable() -> Generator[PostgresEngine]:
         yield PostgresEngine(SilentLog(), data_dir=folder)
 
 
-async def test_a_machine_and_servers_that_are_well(
+async def test_a_healthy_machine_with_healthy_servers(
     durable: PostgresEngine, nats: NatsEngine, tmp_path: Path
 ) -> None:
     await durable.start()
@@ -65,7 +65,7 @@ async def test_a_machine_and_servers_that_are_well(
         await durable.stop()
 
 
-def test_everything_wrong_is_told_at_once_and_no_secret_with_it(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once_and_no_secret_with_them(tmp_path: Path) -> None:
     code, found, output = doctor(
         cwd=tmp_path,
         APP_DATABASE_URL="postgresql://app:hunter2@127.0.0.1:1/app",

@@ -1,4 +1,4 @@
-"""The gRPC door with other people's tools: grpcurl, ghz and the npm client, on a real service."""
+"""The gRPC server with tools of others: grpcurl, ghz and the npm client, on a real service."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ def grpcurl(
     return run(binary, "-plaintext", "-H", bearer, *given, service.grpc, *words)
 
 
-def test_grpcurl_lists_and_calls_what_the_server_tells(service: ServiceProcess) -> None:
+def test_grpcurl_lists_and_calls_by_reflection(service: ServiceProcess) -> None:
     listed = grpcurl(service, "list")
     assert listed.returncode == 0, listed.stderr
     assert {RECORDS, "myservice.v1.AccountService", "grpc.health.v1.Health"} <= set(
@@ -82,7 +82,7 @@ def test_the_npm_client_reads_what_it_wrote(service: ServiceProcess) -> None:
     }  # fmt: skip
 
 
-def test_a_stop_is_clean_and_the_line_of_each_call_is_in_the_log(tmp_path: Path) -> None:
+def test_a_stop_is_clean_and_each_call_has_its_line_in_the_log(tmp_path: Path) -> None:
     with running_service(tmp_path / "data") as service:
         grpcurl(service, f"{RECORDS}/ListRecords", body="{}")
         assert service.stop() == 0

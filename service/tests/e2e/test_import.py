@@ -36,10 +36,10 @@ async def test_an_import_that_is_killed_loses_and_doubles_nothing(
     connection = await asyncpg.connect(migrated)
     try:
         first = command("import", file, dsn=migrated)
-        give_up = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while await count(connection) == 0:
             assert first.poll() is None, first.communicate()
-            assert time.monotonic() < give_up
+            assert time.monotonic() < deadline
         first.send_signal(signal.SIGKILL)
         first.communicate(timeout=PATIENCE)
         assert 0 < await count(connection) < LINES - rejected

@@ -79,7 +79,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.id)
-def test_what_cannot_be_done_is_said(case: Refusal) -> None:
+def test_what_cannot_be_done_is_reported(case: Refusal) -> None:
     done = myservice(*case.words)
     assert done.returncode == case.code, done.stderr
     assert case.says in done.stderr
@@ -95,27 +95,27 @@ def test_the_token_of_an_instance_comes_from_the_environment_and_is_not_printed(
 
 
 def test_the_live_view_on_a_terminal_waits_for_an_instance_and_leaves_by_a_key() -> None:
-    ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    master, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     screen = subprocess.Popen(
         [MYSERVICE, "top", "127.0.0.1:1", "--interval", "0.2"],
-        env=environment(TERM="xterm-256color"), stdin=theirs, stdout=theirs, stderr=theirs,
+        env=environment(TERM="xterm-256color"), stdin=terminal, stdout=terminal, stderr=terminal,
     )  # fmt: skip
-    os.close(theirs)
+    os.close(terminal)
     try:
         seen = b""
         while b"away: connection refused" not in seen:
-            assert select.select([ours], [], [], PATIENCE)[0], seen
-            seen += os.read(ours, 65536)
-        os.write(ours, b"q")
+            assert select.select([master], [], [], PATIENCE)[0], seen
+            seen += os.read(master, 65536)
+        os.write(master, b"q")
         with suppress(OSError):  # the terminal is gone when its program is
-            while os.read(ours, 65536):
+            while os.read(master, 65536):
                 pass
         assert screen.wait(PATIENCE) == 0
     finally:
         screen.kill()
         screen.wait()
-        os.close(ours)
+        os.close(master)
 
 
 @pytest.mark.integration

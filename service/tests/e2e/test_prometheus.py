@@ -36,7 +36,7 @@ PATIENCE = 60.0
 
 
 def fetch(url: str, **headers: str) -> str:
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as answer:  # noqa: S310 - ours
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as answer:  # noqa: S310 - the test's own
         content: bytes = answer.read()
         return content.decode()
 
@@ -53,11 +53,11 @@ class Client:
             "Content-Type": "application/json",
         }
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310 - ours
+        request = urllib.request.Request(  # noqa: S310 - the test's own
             f"{self.service.url}{path}", data=data, method=method, headers=headers
         )
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - ours
+            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - the test's own
                 return json.loads(answer.read() or "null")
         except urllib.error.HTTPError as exc:
             return exc.code
@@ -87,7 +87,7 @@ class Client:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[ServiceProcess]:
     """A service in use, with everything that has metrics."""
     folder = tmp_path_factory.mktemp("measured") / "data"
-    # Every request is traced, though nobody takes the traces.
+    # Every request is traced, though there is no collector.
     traced = {"APP_OTEL_ENDPOINT": "http://127.0.0.1:1", "APP_TRACE_RATIO": "1"}
     with running_service(folder, APP_CACHE="true", **traced) as started:
         over = threading.Event()
@@ -121,9 +121,9 @@ class Prometheus:
 
 
 def until(holds: Callable[[], bool], otherwise: str) -> None:
-    give_up = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while not holds():
-        assert time.monotonic() < give_up, otherwise
+        assert time.monotonic() < deadline, otherwise
         time.sleep(0.2)
 
 
@@ -155,16 +155,16 @@ def prometheus(
         f"--web.listen-address={url}", "--enable-feature=exemplar-storage",
     ]  # fmt: skip
     with running(command, folder) as process:
-        asked = Prometheus(f"http://{url}")
+        server = Prometheus(f"http://{url}")
 
         def scraped() -> bool:
             assert process.poll() is None, (folder / "output").read_text()
             with suppress(OSError):
-                return asked.numbers('count_over_time(up{job="myservice"}[1m]) >= 3') != []
+                return server.numbers('count_over_time(up{job="myservice"}[1m]) >= 3') != []
             return False
 
         until(scraped, "it never scraped")
-        yield asked
+        yield server
 
 
 def expressions() -> list[tuple[str, str]]:
@@ -251,7 +251,7 @@ def test_promtool_finds_no_fault_with_what_is_exposed_alone_or_merged(
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_is_exposed_is_what_is_documented(service: ServiceProcess) -> None:
+def test_the_exposed_metrics_are_the_documented_ones(service: ServiceProcess) -> None:
     wanted = {row.name: row for row in documented()}
 
     def shown() -> dict[str, object]:

@@ -1,6 +1,6 @@
 """The README's tour, as a reader would do it: its commands are run, its answers compared.
 
-What differs from one run to the next (ids, times) stands in the README as ``<id>``.
+What differs from one run to the next (ids, times) is ``<id>`` in the README.
 """
 
 import re

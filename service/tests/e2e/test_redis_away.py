@@ -1,8 +1,9 @@
 """Redis restarts and freezes under load: no request fails, no reader is misled, all is used again.
 
 The whole service works on it: records are cached, the rate limits are shared. A restart empties it; a
-freeze closes no connection and answers nothing. ``/ready`` stays 200, for nobody needs Redis to
-serve. ``read_your_writes`` says what a reader may see. Quick unless ORDERS_TEST=full (`make orders`).
+freeze closes no connection and answers nothing. ``/ready`` stays 200, because no request
+needs Redis. ``read_your_writes`` says what a reader may see. Quick unless ORDERS_TEST=full (`make
+orders`).
 """
 
 import asyncio
@@ -63,7 +64,7 @@ async def stay_ready(orders: OrderLoad, records: ReadYourWritesLoad) -> None:
 
 
 async def until_all_are_back(folder: Path) -> None:
-    """Wait until every server has found Redis again, and has told it what it owed.
+    """Wait until every server uses Redis again and has sent its pending invalidations.
 
     Until then one of them may read what another has changed without being able to say so.
     """
@@ -74,7 +75,7 @@ async def until_all_are_back(folder: Path) -> None:
                 if text.rfind("redis is available again") >= text.rfind("redis is unavailable"):
                     break
                 await asyncio.sleep(0.05)
-    await asyncio.sleep(OWED)  # nothing tells
+    await asyncio.sleep(OWED)  # nothing signals it
 
 
 async def until_used(valkey: Valkey) -> None:

@@ -1,4 +1,4 @@
-"""``serve --workers 2`` under load: reloads that nobody notices, a kill that few do.
+"""``serve --workers 2`` under load: reloads fail no request, a kill only those in progress.
 
 Clients keep connections or open new ones, over HTTP and gRPC, and none ever tries again
 (``steady_load``): a SIGHUP may not cost one request, a killed worker only what it had in hand. What was
@@ -144,7 +144,7 @@ async def test_a_wrong_configuration_is_refused_by_a_reload_and_the_old_one_serv
 
 @dataclass
 class Operator:
-    """Who asks the admin port."""
+    """A client of the admin port."""
 
     port: int
     token: str
@@ -193,10 +193,10 @@ async def test_one_admin_port_speaks_for_all_workers(migrated: str, tmp_path: Pa
         level = {"level": "warning"}
         assert (await operator.ask("/log/level", method="PUT", body=level))[0] == OK
         for worker in (1, 2):
-            _, told = await operator.ask(f"/log/level?worker={worker}")
-            assert json.loads(told) == level
+            _, current = await operator.ask(f"/log/level?worker={worker}")
+            assert json.loads(current) == level
         assert (await operator.ask("/log/level", method="PUT", body={"level": "loud"}))[0] == 422
-        os.kill(pids[0], signal.SIGSTOP)  # it answers nobody; the other does
+        os.kill(pids[0], signal.SIGSTOP)  # it does not answer; the other one does
         try:
             status, ready = await operator.ask("/ready")
             assert (status, set(json.loads(ready)["workers"])) == (OK, {"2"})

@@ -83,7 +83,7 @@ async def leave(orders: OrderLoad, group: asyncio.TaskGroup) -> None:
     server_leaves = group.create_task(server.terminate())
     worker_leaves = group.create_task(worker.terminate())
     await orders.until_ready_is(UNREADY, server, worker)
-    # It says so before it goes, and serves whoever has not heard.
+    # /ready fails first; meanwhile it still serves clients that have not noticed.
     await orders.until_more(1)
     assert not server_leaves.done()
     orders.targets = orders.servers[1:]
@@ -94,7 +94,7 @@ async def leave(orders: OrderLoad, group: asyncio.TaskGroup) -> None:
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """Who leads a stream, and where its copies are."""
+    """The leader of a stream, and the servers of its copies."""
 
     leader: str = ""
     replicas: list[dict[str, object]] = []
@@ -167,7 +167,7 @@ async def test_postgres_and_the_queue_freeze_under_load(
                 await orders.until_ready_is(READY, *everyone)
                 await orders.until_more(SOME)
                 with frozen(nats):
-                    # Only who needs it is not ready: orders are accepted as ever.
+                    # Only the workers are not ready; orders are accepted as before.
                     await asyncio.gather(
                         orders.until_ready_is(UNREADY, *orders.workers),
                         orders.until_more(SOME),

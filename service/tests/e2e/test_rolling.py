@@ -34,7 +34,7 @@ async def restart(command: ServiceCommand) -> None:
     await command.start()
 
 
-async def test_servers_and_workers_are_restarted_in_turn_and_nobody_notices(
+async def test_servers_and_workers_are_restarted_in_turn_and_no_request_fails(
     migrated: str, tmp_path: Path
 ) -> None:
     nats = NatsEngine(SilentLog(), data_dir=tmp_path / "nats", progress=lambda _: None)

@@ -1,4 +1,4 @@
-"""``myservice run`` as a person uses it: start, try what it prints, stop, start again, kill."""
+"""``myservice run``: started, its printed examples run, stopped, started again, killed."""
 
 import json
 import shlex
@@ -127,8 +127,8 @@ def test_kill_9_leaves_no_process_and_loses_no_acknowledged_record(tmp_path: Pat
         assert acknowledged - all_ids(service) == set()
 
 
-def until(condition: Callable[[], bool], patience: float = 30.0) -> None:
-    give_up = time.monotonic() + patience
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < give_up, "waited in vain"
+        assert time.monotonic() < deadline, "the condition never held"
         time.sleep(0.02)

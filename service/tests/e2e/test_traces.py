@@ -2,7 +2,7 @@
 
 `serve` and `worker` run as processes of their own, one sending its spans over gRPC, the other over
 HTTP. With Jaeger, a real store, if it was built (`make trace` builds it, and prints the tree); with
-a receiver of our own in any case.
+a receiver in the test in any case.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class TracedOrders:
 async def running(
     folder: Path, dsn: str, nats: str, serve_to: str, worker_to: str, *, ends: set[int]
 ) -> AsyncGenerator[TracedOrders]:
-    """Both processes, until the block ends, sending their spans to where they are told."""
+    """Both processes, until the block ends, sending their spans to these addresses."""
 
     def command(word: str, port: int, collector: str, listens: str) -> ServiceCommand:
         ports = {"APP_PORT": "0", "APP_ADMIN_PORT": "0", listens: str(port)}
@@ -124,11 +124,11 @@ async def test_one_orders_trace_spans_both_processes(
     check([as_stored(each) for each in spans])
 
 
-async def test_with_nobody_to_send_to_all_goes_on_and_it_is_told_once(
+async def test_without_a_collector_the_service_works_and_logs_it_once(
     tmp_path: Path, migrated: str, nats: NatsEngine
 ) -> None:
-    nobody = f"grpc://127.0.0.1:{free_port()}"
-    async with running(tmp_path, migrated, nats.url, nobody, nobody, ends={0}) as orders:
+    unreachable = f"grpc://127.0.0.1:{free_port()}"
+    async with running(tmp_path, migrated, nats.url, unreachable, unreachable, ends={0}) as orders:
         for _ in range(3):
             await orders.place()
     for log in orders.logs:

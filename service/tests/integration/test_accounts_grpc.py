@@ -1,4 +1,4 @@
-"""Accounts over gRPC: who may see them, what moves, what comes again."""
+"""Accounts and transfers over gRPC: owners, refusals, keys."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ async def world(migrated: str) -> AsyncGenerator[GrpcService]:
         yield found
 
 
-async def opened(world: GrpcService, who: tuple[tuple[str, str], ...], balance: int = 0) -> str:
+async def opened(world: GrpcService, caller: tuple[tuple[str, str], ...], balance: int = 0) -> str:
     """An account, opened and credited over HTTP: gRPC has no method for that."""
-    http = TestClient(world.process.app, headers=dict(who))
+    http = TestClient(world.process.app, headers=dict(caller))
     account: str = (await http.post("/api/v1/accounts", {})).json()["id"]
     if balance:
         operator = TestClient(world.process.app, headers=dict(OPERATOR))
@@ -38,10 +38,10 @@ async def opened(world: GrpcService, who: tuple[tuple[str, str], ...], balance: 
     return account
 
 
-async def test_an_account_is_its_owners_and_the_operators(world: GrpcService) -> None:
+async def test_an_account_is_read_by_its_owner_and_by_operators_only(world: GrpcService) -> None:
     account = await opened(world, ADA, 100)
-    for who in (ADA, OPERATOR):
-        found = await world.accounts.GetAccount(pb.GetAccountRequest(id=account), metadata=who)
+    for caller in (ADA, OPERATOR):
+        found = await world.accounts.GetAccount(pb.GetAccountRequest(id=account), metadata=caller)
         assert (found.account.id, found.account.owner, found.account.balance) == (
             account,
             "ada",
@@ -54,7 +54,9 @@ async def test_an_account_is_its_owners_and_the_operators(world: GrpcService) ->
     assert error_details(caught.value) == [ErrorInfo(reason="NOT_THE_OWNER", domain="myservice")]
 
 
-async def test_a_transfer_with_a_key_takes_effect_once_over_both_doors(world: GrpcService) -> None:
+async def test_a_transfer_with_a_key_takes_effect_once_over_http_and_grpc(
+    world: GrpcService,
+) -> None:
     source, target = await opened(world, ADA, 100), await opened(world, BOB)
     request = pb.TransferRequest(
         from_id=source, to_id=target, amount=30, reference="rent", idempotency_key="k-1"
@@ -81,7 +83,7 @@ class Refused:
     reference: str = ""
     key: str = ""
     to: str = "target"
-    who: tuple[tuple[str, str], ...] = ADA
+    caller: tuple[tuple[str, str], ...] = ADA
 
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -90,16 +92,16 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 @pytest.mark.parametrize("case", [
     Refused("no amount", INVALID, field="amount", amount=0),
     Refused("a negative amount", INVALID, field="amount", amount=-5),
-    Refused("beyond integers that all keep", INVALID, field="amount", amount=2**53),
+    Refused("beyond 2^53 - 1", INVALID, field="amount", amount=2**53),
     Refused("a long reference", INVALID, field="reference", reference="x" * 201),
     Refused("a key with blanks", INVALID, field="idempotency_key", key="a b"),
     Refused("a key too long", INVALID, field="idempotency_key", key="k" * 256),
     Refused("no id", INVALID, field="to_id", to=""),
     Refused("to itself", INVALID, field="to", to="source"),
     Refused("more than there is", grpc.StatusCode.FAILED_PRECONDITION, "INSUFFICIENT_BALANCE", amount=11),
-    Refused("to nobody", grpc.StatusCode.NOT_FOUND, "ACCOUNT_NOT_FOUND", to=MISSING),
-    Refused("from a stranger's", grpc.StatusCode.PERMISSION_DENIED, "NOT_THE_OWNER", who=BOB),
-    Refused("without the scope", grpc.StatusCode.PERMISSION_DENIED, "", who=bearer_metadata("ada", "accounts:read")),
+    Refused("to no account", grpc.StatusCode.NOT_FOUND, "ACCOUNT_NOT_FOUND", to=MISSING),
+    Refused("from another owner's", grpc.StatusCode.PERMISSION_DENIED, "NOT_THE_OWNER", caller=BOB),
+    Refused("without the scope", grpc.StatusCode.PERMISSION_DENIED, "", caller=bearer_metadata("ada", "accounts:read")),
 ], ids=lambda case: case.id)  # fmt: skip
 async def test_what_is_wrong_moves_nothing(case: Refused, world: GrpcService) -> None:
     ids = {"source": await opened(world, ADA, 10), "target": await opened(world, BOB)}
@@ -108,7 +110,7 @@ async def test_what_is_wrong_moves_nothing(case: Refused, world: GrpcService) ->
         reference=case.reference, idempotency_key=case.key,
     )  # fmt: skip
     with pytest.raises(aio.AioRpcError) as caught:
-        await world.accounts.Transfer(request, metadata=case.who)
+        await world.accounts.Transfer(request, metadata=case.caller)
     assert caught.value.code() is case.code
     details = error_details(caught.value)
     fields = [d.field_violations[0].field for d in details if isinstance(d, BadRequest)]

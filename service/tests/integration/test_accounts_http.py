@@ -1,11 +1,10 @@
-"""Accounts and transfers through the whole service: who may, what is refused, what comes again."""
+"""Accounts and transfers over HTTP through the whole service: owners, refusals, keys."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from http_clients import OPERATOR, ada, app, bob, client_for, operator
+from http_clients import OPERATOR, ada, app, bob, client_for, open_account, operator, problem_of
 from wired_service import config_on, wire_service
 
 from myservice.domain.accounts import MAX_AMOUNT
@@ -18,26 +17,13 @@ pytestmark = pytest.mark.integration
 ACCOUNTS, TRANSFERS = "/api/v1/accounts", "/api/v1/transfers"
 MISSING = "0192f0a0-0000-7000-8000-00000000dead"
 
-As = Callable[..., TestClient]
-
-
-async def opened(owner: TestClient, operator: TestClient, balance: int = 0) -> str:
-    answer = await owner.post(ACCOUNTS, {})
-    assert answer.status == 201, answer.body
-    account: str = answer.json()["id"]
-    assert answer.headers["location"] == f"{ACCOUNTS}/{account}"
-    if balance:
-        credit = await operator.post(f"{ACCOUNTS}/{account}/credits", {"amount": balance})
-        assert credit.status == 201, credit.body
-    return account
-
 
 async def transfer(
-    who: TestClient, source: str, target: str, amount: object = 10, *, key: str | None = None
+    client: TestClient, source: str, target: str, amount: object = 10, *, key: str | None = None
 ) -> TestResponse:
     body = {"from": source, "to": target, "amount": amount, "reference": "rent"}
     headers = {"idempotency-key": key} if key else {}
-    return await who.request("POST", TRANSFERS, json=body, headers=headers)
+    return await client.request("POST", TRANSFERS, json=body, headers=headers)
 
 
 async def balance(operator: TestClient, account: str) -> int:
@@ -45,31 +31,27 @@ async def balance(operator: TestClient, account: str) -> int:
     return found
 
 
-def kind(answer: TestResponse) -> tuple[int, str]:
-    return answer.status, answer.json()["type"]
-
-
-async def test_a_transfer_tells_both_new_balances(
+async def test_a_transfer_answers_with_both_new_balances(
     ada: TestClient, bob: TestClient, operator: TestClient
 ) -> None:
-    a, b = await opened(ada, operator, 100), await opened(bob, operator)
+    a, b = await open_account(ada, operator, 100), await open_account(bob, operator)
     answer = await transfer(ada, a, b, 30)
     assert answer.status == 201
-    told = answer.json()
-    assert {name: told[name] for name in told if name not in ("id", "created_at")} == {
+    result = answer.json()
+    assert {name: result[name] for name in result if name not in ("id", "created_at")} == {
         "from": a, "to": b, "amount": 30, "reference": "rent", "from_balance": 70, "to_balance": 30,
     }  # fmt: skip
     assert (await bob.get(f"{ACCOUNTS}/{b}")).json()["balance"] == 30
 
 
-async def test_accounts_are_their_owners_and_the_operators(
+async def test_an_account_is_used_by_its_owner_and_by_operators_only(
     ada: TestClient, bob: TestClient, operator: TestClient
 ) -> None:
-    a, b = await opened(ada, operator, 100), await opened(bob, operator)
-    stranger = (403, "urn:problem:not-the-owner")
-    assert kind(await bob.get(f"{ACCOUNTS}/{a}")) == stranger
-    assert kind(await transfer(bob, a, b)) == stranger
-    assert kind(await ada.post(ACCOUNTS, {"owner": "bob"})) == stranger
+    a, b = await open_account(ada, operator, 100), await open_account(bob, operator)
+    denied = (403, "urn:problem:not-the-owner")
+    assert problem_of(await bob.get(f"{ACCOUNTS}/{a}")) == denied
+    assert problem_of(await transfer(bob, a, b)) == denied
+    assert problem_of(await ada.post(ACCOUNTS, {"owner": "bob"})) == denied
     assert (await ada.post(f"{ACCOUNTS}/{a}/credits", {"amount": 1})).status == 403
     assert (await transfer(operator, a, b, 1)).status == 201
     for_carol = await operator.post(ACCOUNTS, {"owner": "carol"})
@@ -80,8 +62,8 @@ async def test_accounts_are_their_owners_and_the_operators(
 async def test_an_insufficient_balance_is_a_conflict_and_moves_nothing(
     ada: TestClient, operator: TestClient
 ) -> None:
-    a, b = await opened(ada, operator, 9), await opened(ada, operator)
-    assert kind(await transfer(ada, a, b)) == (409, "urn:problem:insufficient-balance")
+    a, b = await open_account(ada, operator, 9), await open_account(ada, operator)
+    assert problem_of(await transfer(ada, a, b)) == (409, "urn:problem:insufficient-balance")
     assert [await balance(operator, one) for one in (a, b)] == [9, 0]
 
 
@@ -110,37 +92,39 @@ class Refused:
 async def test_a_bad_amount_or_target_is_refused_by_its_field(
     ada: TestClient, operator: TestClient, case: Refused
 ) -> None:
-    a, b = await opened(ada, operator, 100), await opened(ada, operator)
+    a, b = await open_account(ada, operator, 100), await open_account(ada, operator)
     answer = await transfer(ada, a, a if case.same else b, case.amount)
-    assert kind(answer) == (422, "urn:problem:validation")
+    assert problem_of(answer) == (422, "urn:problem:validation")
     assert answer.json()["errors"][0]["pointer"] == case.pointer
     assert await balance(operator, a) == 100
 
 
 async def test_unknown_accounts_are_not_found(ada: TestClient, operator: TestClient) -> None:
-    a = await opened(ada, operator, 100)
+    a = await open_account(ada, operator, 100)
     missing = (404, "urn:problem:account-not-found")
-    assert kind(await transfer(ada, a, MISSING)) == missing
-    assert kind(await transfer(ada, MISSING, a)) == missing
-    assert kind(await ada.get(f"{ACCOUNTS}/{MISSING}")) == missing
-    assert kind(await operator.post(f"{ACCOUNTS}/{MISSING}/credits", {"amount": 1})) == missing
+    assert problem_of(await transfer(ada, a, MISSING)) == missing
+    assert problem_of(await transfer(ada, MISSING, a)) == missing
+    assert problem_of(await ada.get(f"{ACCOUNTS}/{MISSING}")) == missing
+    assert (
+        problem_of(await operator.post(f"{ACCOUNTS}/{MISSING}/credits", {"amount": 1})) == missing
+    )
 
 
 async def test_a_balance_cannot_overflow(ada: TestClient, operator: TestClient) -> None:
-    a, full = await opened(ada, operator, 1), await opened(ada, operator, MAX_AMOUNT)
+    a, full = await open_account(ada, operator, 1), await open_account(ada, operator, MAX_AMOUNT)
     overflow = (409, "urn:problem:balance-overflow")
-    assert kind(await transfer(ada, a, full, 1)) == overflow
-    assert kind(await operator.post(f"{ACCOUNTS}/{full}/credits", {"amount": 1})) == overflow
+    assert problem_of(await transfer(ada, a, full, 1)) == overflow
+    assert problem_of(await operator.post(f"{ACCOUNTS}/{full}/credits", {"amount": 1})) == overflow
 
 
 async def test_a_request_with_a_key_may_be_sent_again(
     ada: TestClient, bob: TestClient, operator: TestClient
 ) -> None:
-    a, b = await opened(ada, operator, 100), await opened(bob, operator, 100)
+    a, b = await open_account(ada, operator, 100), await open_account(bob, operator, 100)
     first = await transfer(ada, a, b, 30, key="k1")
     again = await transfer(ada, a, b, 30, key="k1")
     assert (again.status, again.body) == (first.status, first.body)
-    assert kind(await transfer(ada, a, b, 31, key="k1")) == (
+    assert problem_of(await transfer(ada, a, b, 31, key="k1")) == (
         422,
         "urn:problem:idempotency-key-reused",
     )
@@ -148,7 +132,7 @@ async def test_a_request_with_a_key_may_be_sent_again(
     assert await balance(operator, a) == 71
 
 
-async def test_the_first_answer_is_remembered_across_a_restart(migrated: str) -> None:
+async def test_the_first_answer_is_given_again_after_a_restart(migrated: str) -> None:
     config = config_on(migrated)
     answers: list[bytes] = []
     pair: tuple[str, str] | None = None
@@ -156,13 +140,13 @@ async def test_the_first_answer_is_remembered_across_a_restart(migrated: str) ->
         process = wire_service(config, RecordingLog())
         async with process.lifecycle:
             ada = client_for(process.app, "ada", *OPERATOR)
-            pair = pair or (await opened(ada, ada, 100), await opened(ada, ada))
+            pair = pair or (await open_account(ada, ada, 100), await open_account(ada, ada))
             answers.append((await transfer(ada, *pair, 30, key="k1")).body)
     assert answers[0] == answers[1]
 
 
 async def test_a_credit_with_a_key_is_given_once(ada: TestClient, operator: TestClient) -> None:
-    a = await opened(ada, operator)
+    a = await open_account(ada, operator)
     for _ in range(2):
         answer = await operator.request(
             "POST",
@@ -177,7 +161,7 @@ async def test_a_credit_with_a_key_is_given_once(ada: TestClient, operator: Test
 async def test_the_same_key_while_in_flight_is_a_conflict(
     ada: TestClient, operator: TestClient
 ) -> None:
-    a, b = await opened(ada, operator, 100), await opened(ada, operator)
+    a, b = await open_account(ada, operator, 100), await open_account(ada, operator)
     answers = await asyncio.gather(*(transfer(ada, a, b, 10, key="k1") for _ in range(3)))
     assert sorted(answer.status for answer in answers) == [201, 409, 409]
     conflict = next(answer for answer in answers if answer.status == 409)
@@ -186,10 +170,8 @@ async def test_the_same_key_while_in_flight_is_a_conflict(
 
 
 @pytest.mark.parametrize("key", ["", "two words", "clé", "x" * 256])
-async def test_a_key_that_is_none_is_refused(
-    ada: TestClient, operator: TestClient, key: str
-) -> None:
-    a, b = await opened(ada, operator, 100), await opened(ada, operator)
+async def test_a_malformed_key_is_refused(ada: TestClient, operator: TestClient, key: str) -> None:
+    a, b = await open_account(ada, operator, 100), await open_account(ada, operator)
     body = {"from": a, "to": b, "amount": 1, "reference": ""}
     answer = await ada.request("POST", TRANSFERS, json=body, headers={"idempotency-key": key})
     assert answer.status == 422

@@ -1,4 +1,4 @@
-"""The service with its cache and its shared limit on: wired, and as right as without."""
+"""The service with its cache and its shared limit on: as correct as without them."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -47,7 +47,7 @@ async def test_two_replicas_with_a_cache_agree_after_every_change(
         assert [(await client.get(target)).status for client in (one, two)] == [404, 404]
 
 
-async def test_a_limit_is_shared_and_without_redis_it_is_each_ones_own(
+async def test_replicas_share_a_limit_and_without_redis_each_has_its_own(
     migrated: str, redis: Valkey
 ) -> None:
     settings = {"rate_limit": 1, "rate_limit_shared": True}
@@ -64,7 +64,7 @@ async def test_a_limit_is_shared_and_without_redis_it_is_each_ones_own(
         assert statuses == [404, 404, 429]
 
 
-async def test_a_record_is_read_once_and_what_a_missing_one_was_is_forgotten_at_its_insertion(
+async def test_a_record_is_read_once_and_its_insertion_invalidates_a_cached_absence(
     pool: Pool, cache: CacheAside[Record]
 ) -> None:
     reads: list[UUID] = []

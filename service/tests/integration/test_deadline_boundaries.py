@@ -1,6 +1,6 @@
-"""What a request can wait for besides a silent database: its deadline strikes there, too.
+"""Waits of a request other than for a silent database: its deadline ends them, too.
 
-A lock, a bulkhead, the cache, the shared limit; and who leaves is not worked for any more.
+A lock, a bulkhead, the cache, the shared limit; and a client that disconnects cancels its statement.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ async def service(
 
 @asynccontextmanager
 async def locked(dsn: str) -> AsyncGenerator[None]:
-    """Nobody gets at the records during the block."""
+    """The table of records is locked during the block."""
     connection = await connect(dsn)
     try:
         async with connection.transaction():
@@ -86,7 +86,7 @@ async def test_a_statement_ends_with_the_deadline_of_a_grpc_client(migrated: str
         await monitor.wait_until(lambda: monitor.value(WAITING), 0)
 
 
-async def test_a_place_among_those_who_read_pages_is_not_waited_for_any_longer(
+async def test_a_request_that_waits_to_read_a_page_ends_with_its_deadline(
     migrated: str,
 ) -> None:
     async with (
@@ -103,7 +103,9 @@ async def test_a_place_among_those_who_read_pages_is_not_waited_for_any_longer(
         first.cancel()
 
 
-async def test_a_frozen_cache_does_not_hold_a_request_longer(migrated: str, redis: Valkey) -> None:
+async def test_a_frozen_cache_does_not_delay_a_request_beyond_its_deadline(
+    migrated: str, redis: Valkey
+) -> None:
     async with service(migrated, redis_url=redis.url, cache=True, redis_timeout=5.0) as (client, _):
         path = await record_of(client)
         with redis.frozen():
@@ -114,7 +116,7 @@ async def test_a_frozen_cache_does_not_hold_a_request_longer(migrated: str, redi
         )
 
 
-async def test_a_frozen_limiter_does_not_hold_a_request_longer(
+async def test_a_frozen_limiter_does_not_delay_a_request_beyond_its_deadline(
     migrated: str, redis: Valkey
 ) -> None:
     async with service(
@@ -126,7 +128,7 @@ async def test_a_frozen_limiter_does_not_hold_a_request_longer(
         assert f"asking the shared limit {CLIENTS}" in answer.json()["detail"]
 
 
-async def test_what_nobody_waits_for_any_more_is_cancelled_in_the_server(migrated: str) -> None:
+async def test_a_disconnected_clients_statement_is_cancelled_in_the_server(migrated: str) -> None:
     async with (
         service(migrated, listens=True) as (client, process),
         monitoring(migrated) as monitor,

@@ -2,14 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from funded_accounts import NOW, open_funded_accounts
 
-from myservice.domain.accounts import Account
 from myservice.domain.ledger import (
     Entry,
     IdempotencyKey,
@@ -21,12 +19,10 @@ from myservice.domain.ledger import (
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.ledger import PgLedger
 from myservice.repository.ledger_audit import PgLedgerAudit
-from paceline.postgres import Pool, PoolSettings, connect, uuid7
+from paceline.postgres import Pool, connect, uuid7
 from paceline.testing import cancel_at_every_await
 
 pytestmark = pytest.mark.integration
-
-NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 def entry(
@@ -35,28 +31,12 @@ def entry(
     return Entry(uuid7(), source, target, amount, "", NOW, key=key)
 
 
-async def opened(pool: Pool, count: int, balance: int) -> list[UUID]:
-    accounts, ledger = PgAccounts(pool), PgLedger(pool)
-    found = [Account(uuid7(), "ada", 0, NOW) for _ in range(count)]
-    await asyncio.gather(*(accounts.insert(account) for account in found))
-    await asyncio.gather(*(ledger.enter(entry(None, one.id, balance)) for one in found))
-    return [account.id for account in found]
-
-
-@pytest.fixture
-async def other_pool(migrated: str) -> AsyncGenerator[Pool]:
-    pool = Pool(migrated, PoolSettings(min_size=1, max_size=4))
-    await pool.start()
-    yield pool
-    await pool.stop()
-
-
 async def test_replicas_on_few_accounts_neither_deadlock_nor_lose_anything(
     pool: Pool, other_pool: Pool, migrated: str
 ) -> None:
-    ids = await opened(pool, 4, 1000)
+    ids = await open_funded_accounts(pool, 4, 1000)
     replicas = [PgLedger(pool), PgLedger(other_pool)]
-    rng = random.Random(7)  # noqa: S311 - the same disorder each time
+    rng = random.Random(7)  # noqa: S311 - repeatable, on purpose
     made: list[Transfer] = []
 
     async def client(ledger: PgLedger, number: int) -> None:
@@ -85,7 +65,7 @@ async def test_replicas_on_few_accounts_neither_deadlock_nor_lose_anything(
 
 
 async def test_one_key_on_two_replicas_takes_effect_once(pool: Pool, other_pool: Pool) -> None:
-    a, b = await opened(pool, 2, 100)
+    a, b = await open_funded_accounts(pool, 2, 100)
     key = IdempotencyKey("ada", "once", b"digest")
     first, second = await asyncio.gather(
         PgLedger(pool).enter(entry(a, b, 10, key)), PgLedger(other_pool).enter(entry(a, b, 10, key))
@@ -97,7 +77,7 @@ async def test_one_key_on_two_replicas_takes_effect_once(pool: Pool, other_pool:
 async def test_one_key_for_two_requests_on_two_replicas_serves_one_of_them(
     pool: Pool, other_pool: Pool
 ) -> None:
-    a, b, c, d = await opened(pool, 4, 100)
+    a, b, c, d = await open_funded_accounts(pool, 4, 100)
     results = await asyncio.gather(
         PgLedger(pool).enter(entry(a, b, 10, IdempotencyKey("ada", "once", b"one"))),
         PgLedger(other_pool).enter(entry(c, d, 10, IdempotencyKey("ada", "once", b"two"))),
@@ -108,8 +88,8 @@ async def test_one_key_for_two_requests_on_two_replicas_serves_one_of_them(
     assert (audit.faults, audit.entries) == ((), 5)
 
 
-async def test_a_key_in_flight_is_told_so_at_once(pool: Pool) -> None:
-    a, b = await opened(pool, 2, 100)
+async def test_a_second_request_with_a_key_in_flight_is_refused_at_once(pool: Pool) -> None:
+    a, b = await open_funded_accounts(pool, 2, 100)
     ledger, key = PgLedger(pool), IdempotencyKey("ada", "once", b"digest")
     first, second = await asyncio.gather(
         ledger.enter(entry(a, b, 10, key)),
@@ -124,7 +104,7 @@ async def test_a_key_in_flight_is_told_so_at_once(pool: Pool) -> None:
 async def test_a_caller_cancelled_anywhere_leaves_entries_whole_and_the_key_usable(
     pool: Pool,
 ) -> None:
-    a, b = await opened(pool, 2, 1000)
+    a, b = await open_funded_accounts(pool, 2, 1000)
     ledger, key = PgLedger(pool), IdempotencyKey("ada", "cancelled", b"digest")
 
     async def work() -> None:
@@ -150,7 +130,7 @@ async def test_a_caller_cancelled_anywhere_leaves_entries_whole_and_the_key_usab
     ],
 )
 async def test_entries_are_append_only(pool: Pool, migrated: str, statement: str) -> None:
-    await opened(pool, 1, 100)
+    await open_funded_accounts(pool, 1, 100)
     connection = await connect(migrated)
     try:
         with pytest.raises(Exception, match="append-only"):
@@ -179,7 +159,7 @@ TAMPERING = [
     Tampering("nothing", "SELECT 1", None),
     Tampering("a balance", "UPDATE accounts SET balance = balance + 1", "holds 101"),
     Tampering(
-        "an entry for nobody",
+        "an entry of a missing account",
         "INSERT INTO transfers SELECT gen_random_uuid(), NULL, gen_random_uuid(), 5, '', NULL, 5, now()",
         "does not exist and its entries come to 5",
     ),
@@ -215,7 +195,7 @@ TAMPERING = [
 async def test_the_audit_finds_what_does_not_add_up(
     pool: Pool, migrated: str, case: Tampering
 ) -> None:
-    await opened(pool, 1, 100)
+    await open_funded_accounts(pool, 1, 100)
     connection = await connect(migrated)
     await connection.execute(case.statement)
     await connection.close()

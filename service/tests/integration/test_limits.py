@@ -1,4 +1,4 @@
-"""A scope with a limit of its own is one budget, whichever door and whichever replica is asked."""
+"""A scope with a limit of its own has one budget, over HTTP and gRPC and over all replicas."""
 
 import grpc
 import pytest

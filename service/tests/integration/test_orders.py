@@ -2,16 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
 import pytest
 from fake_queue import FakeQueue
+from funded_accounts import NOW, open_funded_accounts
 from pg_sessions import monitoring
 
-from myservice.domain.accounts import Account
 from myservice.domain.ledger import (
     Entry,
     IdempotencyKey,
@@ -32,14 +31,13 @@ from myservice.service.records import RecordService
 from myservice.worker.orders import OrderProcessor
 from paceline.clock import SystemClock
 from paceline.messaging import Incoming, Message
-from paceline.postgres import Pool, PoolSettings, connect, uuid7
+from paceline.postgres import Pool, connect, uuid7
 from paceline.postgres.inbox import INBOX_SCHEMA
 from paceline.postgres.outbox import OUTBOX_SCHEMA, OutboxRelay
 from paceline.testing import RecordingLog, cancel_at_every_await
 
 pytestmark = pytest.mark.integration
 
-NOW = datetime(2026, 11, 24, tzinfo=UTC)
 ADA = Actor("ada")
 
 
@@ -49,29 +47,12 @@ def placement(
     return Placement(Order(uuid7(), "ada", source, target, amount, "", NOW), "ada", key)
 
 
-async def opened(pool: Pool, count: int, balance: int) -> list[UUID]:
-    accounts, ledger = PgAccounts(pool), PgLedger(pool)
-    found = [Account(uuid7(), "ada", 0, NOW) for _ in range(count)]
-    await asyncio.gather(*(accounts.insert(account) for account in found))
-    entries = [Entry(uuid7(), None, one.id, balance, "", NOW) for one in found]
-    await asyncio.gather(*map(ledger.enter, entries))
-    return [account.id for account in found]
-
-
-def received(messages: Sequence[Message]) -> list[Incoming[OrderCreated]]:
-    """The messages as a consumer hands them over."""
+def as_incoming(messages: Sequence[Message]) -> list[Incoming[OrderCreated]]:
+    """The messages as a consumer passes them to its handler."""
     return [
         Incoming(each.id, each.subject, msgspec.json.decode(each.data, type=OrderCreated), 1)
         for each in messages
     ]
-
-
-@pytest.fixture
-async def other_pool(migrated: str) -> AsyncGenerator[Pool]:
-    pool = Pool(migrated, PoolSettings(min_size=1, max_size=4))
-    await pool.start()
-    yield pool
-    await pool.stop()
 
 
 async def deadlocks(dsn: str) -> object:
@@ -80,7 +61,7 @@ async def deadlocks(dsn: str) -> object:
 
 
 async def test_an_order_goes_through_outbox_queue_and_worker_and_is_paid(pool: Pool) -> None:
-    a, b = await opened(pool, 2, 100)
+    a, b = await open_funded_accounts(pool, 2, 100)
     queue = FakeQueue()
     relay = OutboxRelay(pool, queue, RecordingLog(), poll_interval=3600.0)
     orders = OrderService(PgOrders(pool, on_commit=relay.wake), SystemClock(), uuid7)
@@ -90,7 +71,7 @@ async def test_an_order_goes_through_outbox_queue_and_worker_and_is_paid(pool: P
     await relay.stop()
     (message,) = queue.held.values()
     assert (message.subject, message.key) == (CREATED_SUBJECT, str(placed.id))
-    assert await OrderProcessor(orders).process(received([message])) == [None]
+    assert await OrderProcessor(orders).process(as_incoming([message])) == [None]
     found = await orders.get_order(placed.id, ADA)
     assert (found.status, found.transfer_id) == ("paid", placed.id)
     assert (await PgAccounts(pool).get(b)).balance == 130
@@ -99,19 +80,19 @@ async def test_an_order_goes_through_outbox_queue_and_worker_and_is_paid(pool: P
 async def test_two_workers_with_the_same_messages_at_once_pay_each_order_once(
     pool: Pool, other_pool: Pool, migrated: str
 ) -> None:
-    ids = await opened(pool, 4, 1000)
-    draw = random.Random(5)  # noqa: S311 - the same disorder each time
+    ids = await open_funded_accounts(pool, 4, 1000)
+    draw = random.Random(5)  # noqa: S311 - repeatable, on purpose
     workers = [PgOrders(pool), PgOrders(other_pool)]
     for _ in range(8):
         pairs = [draw.sample(ids, 2) for _ in range(40)]
         wanted = [placement(one, other, 1) for one, other in pairs]
         placed = await asyncio.gather(*map(workers[0].place, wanted))
-        announcements = [PaymentRequest(f"m-{order.id}", order.id) for order in placed]
+        requests = [PaymentRequest(f"m-{order.id}", order.id) for order in placed]
         async with asyncio.timeout(20):
             outcomes = await asyncio.gather(
-                workers[0].pay_all(announcements, NOW),
-                workers[1].pay_all([*reversed(announcements)], NOW),
-                workers[1].pay_all(draw.sample(announcements, 30), NOW),
+                workers[0].pay_all(requests, NOW),
+                workers[1].pay_all([*reversed(requests)], NOW),
+                workers[1].pay_all(draw.sample(requests, 30), NOW),
             )
         assert {outcome for each in outcomes for outcome in each} == {None}
     audit = await PgLedgerAudit(pool).run()
@@ -122,11 +103,11 @@ async def test_two_workers_with_the_same_messages_at_once_pay_each_order_once(
 async def test_transfers_orders_payments_and_records_together_never_deadlock(
     pool: Pool, other_pool: Pool, migrated: str
 ) -> None:
-    ids = await opened(pool, 3, 500)
-    waiting: list[PaymentRequest] = []
+    ids = await open_funded_accounts(pool, 3, 500)
+    unpaid: list[PaymentRequest] = []
 
     async def client(pool: Pool, seed: int) -> None:
-        draw = random.Random(seed)  # noqa: S311 - the same disorder each time
+        draw = random.Random(seed)  # noqa: S311 - repeatable, on purpose
         ledger, orders = PgLedger(pool), PgOrders(pool)
         records = RecordService(PgRecords(pool), SystemClock(), uuid7)
         record = await records.create_record(RecordDraft("r"))
@@ -144,9 +125,9 @@ async def test_transfers_orders_payments_and_records_together_never_deadlock(
                         await ledger.enter(Entry(uuid7(), one, other, amount, "", NOW, key=key))
                     case 1:
                         order = await orders.place(placement(one, other, draw.randint(1, 200), key))
-                        waiting.append(PaymentRequest(f"m-{order.id}", order.id))
+                        unpaid.append(PaymentRequest(f"m-{order.id}", order.id))
                     case 2:
-                        batch = draw.sample(waiting, min(len(waiting), 20))
+                        batch = draw.sample(unpaid, min(len(unpaid), 20))
                         assert set(await orders.pay_all(batch, NOW)) <= {None}
                     case _:
                         await records.replace_record(record.id, RecordDraft(f"r{turn}"), None)
@@ -156,7 +137,7 @@ async def test_transfers_orders_payments_and_records_together_never_deadlock(
     async with asyncio.timeout(50), asyncio.TaskGroup() as group:
         for number in range(24):
             group.create_task(client((pool, other_pool)[number % 2], number))
-    await PgOrders(pool).pay_all(waiting, NOW)
+    await PgOrders(pool).pay_all(unpaid, NOW)
     assert await pool.fetchval("SELECT count(*) FROM orders WHERE status = 'pending'") == 0
     audit = await PgLedgerAudit(pool).run()
     assert (audit.faults, audit.total_balance) == ((), 1500)
@@ -164,7 +145,7 @@ async def test_transfers_orders_payments_and_records_together_never_deadlock(
 
 
 async def test_one_key_on_two_replicas_makes_one_order(pool: Pool, other_pool: Pool) -> None:
-    a, b = await opened(pool, 2, 100)
+    a, b = await open_funded_accounts(pool, 2, 100)
     key = IdempotencyKey("ada", "once", b"digest")
     first, second = await asyncio.gather(
         PgOrders(pool).place(placement(a, b, 10, key)),
@@ -174,8 +155,8 @@ async def test_one_key_on_two_replicas_makes_one_order(pool: Pool, other_pool: P
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 1
 
 
-async def test_a_key_in_flight_is_told_so_at_once(pool: Pool) -> None:
-    a, b = await opened(pool, 2, 100)
+async def test_a_second_request_with_a_key_in_flight_is_refused_at_once(pool: Pool) -> None:
+    a, b = await open_funded_accounts(pool, 2, 100)
     orders, key = PgOrders(pool), IdempotencyKey("ada", "once", b"digest")
     first, second = await asyncio.gather(
         orders.place(placement(a, b, 10, key)),
@@ -186,8 +167,8 @@ async def test_a_key_in_flight_is_told_so_at_once(pool: Pool) -> None:
     assert isinstance(second, KeyInFlight)
 
 
-async def test_placing_is_cancelled_anywhere_and_no_order_goes_unannounced(pool: Pool) -> None:
-    a, b = await opened(pool, 2, 1000)
+async def test_placing_is_cancelled_anywhere_and_no_order_is_without_its_event(pool: Pool) -> None:
+    a, b = await open_funded_accounts(pool, 2, 1000)
     orders, key = PgOrders(pool), IdempotencyKey("ada", "cancelled", b"digest")
 
     async def work() -> None:
@@ -196,18 +177,18 @@ async def test_placing_is_cancelled_anywhere_and_no_order_goes_unannounced(pool:
 
     async def check() -> None:
         await orders.place(placement(a, b, 10, key))
-        unannounced = await pool.fetchval(
+        without_event = await pool.fetchval(
             "SELECT count(*) FROM orders FULL JOIN outbox ON outbox.key = orders.id::text"
             " WHERE orders.id IS NULL OR outbox.id IS NULL"
         )
-        assert unannounced == 0
+        assert without_event == 0
 
     assert await cancel_at_every_await(work, check) >= 2
     assert await pool.fetchval("SELECT count(*) FROM orders WHERE amount = 10") == 1
 
 
-async def test_paying_is_cancelled_anywhere_and_a_redelivery_settles_it(pool: Pool) -> None:
-    a, b = await opened(pool, 2, 1000)
+async def test_paying_is_cancelled_anywhere_and_a_redelivery_completes_it(pool: Pool) -> None:
+    a, b = await open_funded_accounts(pool, 2, 1000)
     orders = PgOrders(pool)
     current = (await orders.place(placement(a, b, 1))).id
     paid = 0
@@ -235,10 +216,10 @@ async def test_paying_is_cancelled_anywhere_and_a_redelivery_settles_it(pool: Po
         ("TRUNCATE orders", "append-only"),
     ],
 )
-async def test_a_decision_is_for_good(
+async def test_a_decision_cannot_be_changed(
     pool: Pool, migrated: str, statement: str, refusal: str
 ) -> None:
-    a, b = await opened(pool, 2, 100)
+    a, b = await open_funded_accounts(pool, 2, 100)
     orders = PgOrders(pool)
     order = await orders.place(placement(a, b, 1))
     await orders.pay_all([PaymentRequest("m", order.id)], NOW)
@@ -250,7 +231,7 @@ async def test_a_decision_is_for_good(
         await connection.close()
 
 
-async def shape(dsn: str) -> list[tuple[object, ...]]:
+async def schema_of(dsn: str) -> list[tuple[object, ...]]:
     """Columns, constraints, indexes and storage settings of the kit's two tables."""
     connection = await connect(dsn)
     try:
@@ -269,11 +250,11 @@ async def shape(dsn: str) -> list[tuple[object, ...]]:
         await connection.close()
 
 
-async def test_the_migration_makes_the_tables_that_the_kit_wants(
+async def test_the_migration_makes_the_tables_that_the_kit_needs(
     migrated: str, database: str
 ) -> None:
     connection = await connect(database)
     await connection.execute(OUTBOX_SCHEMA)
     await connection.execute(INBOX_SCHEMA)
     await connection.close()
-    assert await shape(migrated) == await shape(database)
+    assert await schema_of(migrated) == await schema_of(database)

@@ -2,19 +2,15 @@
 
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 from consuming import becomes, dead_letters
+from funded_accounts import open_funded_accounts
 from kafka_running import KafkaServer, running
 
-from myservice.domain.accounts import Account
-from myservice.domain.ledger import Entry
 from myservice.domain.orders import CREATED_SUBJECT, OrderCreated, OrderDraft
 from myservice.repository.accounts import PgAccounts
-from myservice.repository.ledger import PgLedger
 from myservice.repository.ledger_audit import PgLedgerAudit
 from myservice.repository.orders import PgOrders
 from myservice.service.accounts import Actor
@@ -30,7 +26,6 @@ from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 
-NOW = datetime(2026, 11, 24, tzinfo=UTC)
 ADA = Actor("ada")
 GROUP = "order-processor"
 
@@ -66,13 +61,6 @@ async def working(
         await consumer.stop()
 
 
-async def opened(pool: Pool, balance: int) -> UUID:
-    account = Account(uuid7(), "ada", 0, NOW)
-    await PgAccounts(pool).insert(account)
-    await PgLedger(pool).enter(Entry(uuid7(), None, account.id, balance, "", NOW))
-    return account.id
-
-
 class Twice:
     """Publishes everything twice, as a relay does that died before it could note the answer."""
 
@@ -87,7 +75,7 @@ class Twice:
 async def test_orders_that_come_twice_while_workers_come_and_go_are_paid_once(
     pool: Pool, bus: KafkaBus
 ) -> None:
-    a, b = await opened(pool, 1000), await opened(pool, 1000)
+    a, b = await open_funded_accounts(pool, 2, 1000)
     relay = OutboxRelay(pool, Twice(bus), RecordingLog(), poll_interval=0.05)
     orders = OrderService(PgOrders(pool, on_commit=relay.wake), SystemClock(), uuid7)
     processor = OrderProcessor(orders)
@@ -135,7 +123,7 @@ async def test_what_is_no_order_becomes_a_dead_letter(pool: Pool, bus: KafkaBus)
 
 
 async def test_a_handler_that_fails_is_given_the_order_again(pool: Pool, bus: KafkaBus) -> None:
-    a, b = await opened(pool, 10), await opened(pool, 10)
+    a, b = await open_funded_accounts(pool, 2, 10)
     relay = OutboxRelay(pool, bus, RecordingLog(), poll_interval=0.05)
     orders = OrderService(PgOrders(pool, on_commit=relay.wake), SystemClock(), uuid7)
     attempts: list[int] = []

@@ -30,7 +30,7 @@ async def one(migrated: str) -> AsyncGenerator[Replica]:
         yield found
 
 
-async def test_every_kind_of_change_is_told_with_its_content(one: Replica) -> None:
+async def test_every_kind_of_change_is_delivered_with_its_content(one: Replica) -> None:
     async with one.feed.subscribe("", None) as updates:
         new = await one.records.insert(record())
         changed = await one.records.replace(new.id, DRAFT, new.created_at, None)
@@ -44,7 +44,7 @@ async def test_every_kind_of_change_is_told_with_its_content(one: Replica) -> No
     assert deleted.record is None
 
 
-async def test_a_change_that_fails_is_not_told(one: Replica) -> None:
+async def test_a_change_that_fails_is_not_delivered(one: Replica) -> None:
     async with one.feed.subscribe("", None) as updates:
         new = await one.records.insert(record())
         with pytest.raises(RecordNotFound):
@@ -59,33 +59,33 @@ async def test_a_change_that_fails_is_not_told(one: Replica) -> None:
         ]
 
 
-async def test_changes_of_one_record_in_one_batch_are_all_told(one: Replica) -> None:
+async def test_all_changes_of_one_record_in_one_batch_are_delivered(one: Replica) -> None:
     new = await one.records.insert(record())
     async with one.feed.subscribe("", None) as updates:
         await asyncio.gather(
             *(one.records.replace(new.id, DRAFT, new.created_at, None) for _ in range(20)),
             one.records.delete(new.id, None),
         )
-        told = await read_updates(updates, 21)
-    assert [update.version for update in told] == [*range(2, 22), 21]
-    assert told[-1].kind == "deleted"
+        received = await read_updates(updates, 21)
+    assert [update.version for update in received] == [*range(2, 22), 21]
+    assert received[-1].kind == "deleted"
 
 
-async def test_who_followed_the_old_name_is_told_of_the_new_one(one: Replica) -> None:
+async def test_a_subscriber_of_the_old_name_receives_the_renaming(one: Replica) -> None:
     new = await one.records.insert(record("old-1"))
     async with one.feed.subscribe("old", None) as updates:
         draft = RecordDraft("new-1")
         await one.records.replace(new.id, draft, new.created_at, None)
         await one.records.replace(new.id, draft, new.created_at, None)
         mine = await one.records.insert(record("old-2"))
-        told = await read_updates(updates, 2)
-    assert summaries(told) == [(new.id, "replaced", 2), (mine.id, "created", 1)]
-    assert told[0].record is not None
-    assert told[0].record.name == "new-1"
+        received = await read_updates(updates, 2)
+    assert summaries(received) == [(new.id, "replaced", 2), (mine.id, "created", 1)]
+    assert received[0].record is not None
+    assert received[0].record.name == "new-1"
 
 
 async def test_a_later_change_by_an_older_transaction_does_not_come_first(one: Replica) -> None:
-    """The older transaction locks another record first and waits for ours; a third one is open."""
+    """The older transaction locks another record first, then waits for the newer; a third is open."""
     first, second, third = sorted([record(), record(), record()], key=lambda new: new.id)
     for new in (first, second, third):
         await one.records.insert(new)
@@ -101,12 +101,12 @@ async def test_a_later_change_by_an_older_transaction_does_not_come_first(one: R
         seen = (await one.changes.read(start, 100)).changes
         await middle.execute("COMMIT")
     page = await one.changes.read(seen[-1].position if seen else start, 100)
-    told = [item.update for item in (*seen, *page.changes)]
-    assert summaries(told) == [(second.id, "replaced", 2), (second.id, "replaced", 3)]
+    received = [item.update for item in (*seen, *page.changes)]
+    assert summaries(received) == [(second.id, "replaced", 2), (second.id, "replaced", 3)]
 
 
 async def change(tx: Connection, record_id: UUID, version: int) -> None:
-    """What the repository does once it has the lock, in a transaction of our own."""
+    """What the repository does once it has the lock, in a transaction of the test."""
     await tx.execute("SELECT id FROM records WHERE id = $1 FOR UPDATE", record_id)
     await tx.execute(
         "INSERT INTO record_changes (settled, kind, record_id, version, name, metadata, data,"
@@ -117,7 +117,7 @@ async def change(tx: Connection, record_id: UUID, version: int) -> None:
     )  # fmt: skip
 
 
-async def test_an_uncommitted_change_is_waited_for_and_not_passed(one: Replica) -> None:
+async def test_an_uncommitted_change_is_not_passed(one: Replica) -> None:
     start = await one.changes.now()
     slow = record()
     async with one.pool.connection() as tx:
@@ -142,18 +142,20 @@ async def work(place: Replica, ids: list[UUID], chance: random.Random, count: in
             case 0:
                 ids.append((await place.records.insert(record())).id)
             case 1 if ids:
-                await ignoring(place.records.delete(ids.pop(chance.randrange(len(ids))), None))
+                await ignoring_missing(
+                    place.records.delete(ids.pop(chance.randrange(len(ids))), None)
+                )
             case _ if ids:
                 burst = [chance.choice(ids) for _ in range(chance.randrange(1, 6))]
                 at = record().created_at
                 await asyncio.gather(
-                    *(ignoring(place.records.replace(i, DRAFT, at, None)) for i in burst)
+                    *(ignoring_missing(place.records.replace(i, DRAFT, at, None)) for i in burst)
                 )
             case _:
                 pass
 
 
-async def ignoring(call: Awaitable[object]) -> None:
+async def ignoring_missing(call: Awaitable[object]) -> None:
     with suppress(RecordNotFound):
         await call
 
@@ -163,16 +165,16 @@ async def test_under_concurrent_writers_each_change_comes_once_and_in_order(
     migrated: str, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - repeatable, on purpose
-    told: dict[str, list[RecordUpdate]] = {}
+    received: dict[str, list[RecordUpdate]] = {}
     async with AsyncExitStack() as stack:
-        places = [await stack.enter_async_context(replica(migrated)) for _ in range(2)]
+        replicas = [await stack.enter_async_context(replica(migrated)) for _ in range(2)]
         done = asyncio.Event()
 
         async def follow(place: Replica, name: str) -> None:
-            """Follow, and every now and then come back and resume."""
-            mine = told.setdefault(name, [])
+            """Subscribe, and resume every now and then."""
+            mine = received.setdefault(name, [])
             after = None
-            while not done.is_set() or len(mine) < await logged(places[0]):
+            while not done.is_set() or len(mine) < await logged(replicas[0]):
                 async with place.feed.subscribe("", after) as updates:
                     started.release()
                     for _ in range(1 if name == "restless" else 1000):
@@ -187,25 +189,27 @@ async def test_under_concurrent_writers_each_change_comes_once_and_in_order(
 
         started = asyncio.Semaphore(0)
         async with asyncio.TaskGroup() as group:
-            for index, place in enumerate(places):
+            for index, place in enumerate(replicas):
                 group.create_task(follow(place, f"steady {index}"))
             await started.acquire()
             await started.acquire()
-            await places[0].records.insert(record())
-            group.create_task(follow(places[0], "late"))
+            await replicas[0].records.insert(record())
+            group.create_task(follow(replicas[0], "late"))
             ids: list[UUID] = []
             async with asyncio.TaskGroup() as writers:
                 for number in range(8):
                     own = random.Random(chance.random())  # noqa: S311 - as above
-                    writers.create_task(work(places[number % 2], ids, own, 30))
+                    writers.create_task(work(replicas[number % 2], ids, own, 30))
             done.set()
-        total = await logged(places[0])
-        async with places[1].feed.subscribe("", encode_position(START)) as updates:
+        total = await logged(replicas[0])
+        async with replicas[1].feed.subscribe("", encode_position(START)) as updates:
             again = await read_updates(updates, total)
     for name in ("steady 0", "steady 1"):
-        check_sequence(told[name])
-        assert [u.position for u in told[name]] == [u.position for u in again]
-    assert [u.position for u in told["late"]] == [u.position for u in again[-len(told["late"]) :]]
+        check_sequence(received[name])
+        assert [u.position for u in received[name]] == [u.position for u in again]
+    assert [u.position for u in received["late"]] == [
+        u.position for u in again[-len(received["late"]) :]
+    ]
 
 
 async def logged(place: Replica) -> int:
@@ -213,7 +217,7 @@ async def logged(place: Replica) -> int:
     return found
 
 
-async def test_a_follower_of_another_replica_is_told_without_waiting_for_the_poll(
+async def test_a_subscriber_of_another_replica_is_notified_without_waiting_for_the_poll(
     migrated: str,
 ) -> None:
     async with (
@@ -238,7 +242,7 @@ async def test_without_notifications_the_poll_finds_everything(migrated: str) ->
         assert summaries(await read_updates(updates, 1)) == [(new.id, "created", 1)]
 
 
-async def test_ended_connections_lose_nothing(migrated: str) -> None:
+async def test_terminated_connections_lose_no_update(migrated: str) -> None:
     async with (
         replica(migrated) as here,
         replica(migrated) as there,
@@ -255,13 +259,13 @@ async def test_ended_connections_lose_nothing(migrated: str) -> None:
                 assert summaries(await read_updates(updates, 5)) == [
                     (new.id, "created", 1) for new in made
                 ]
-                await settle(here)
+                await wait_until_pool_works(here)
         finally:
             await watcher.close()
 
 
-async def settle(place: Replica) -> None:
-    """Until the pool has noticed what became of its connections."""
+async def wait_until_pool_works(place: Replica) -> None:
+    """Wait until the pool has replaced its lost connections."""
     async with asyncio.timeout(10):
         while True:
             try:
@@ -275,14 +279,14 @@ async def test_what_is_too_old_is_deleted_and_its_position_gives_a_resync(one: R
     async with one.feed.subscribe("", None) as updates:
         for _ in range(7):
             await one.records.insert(record())
-        told = await read_updates(updates, 7)
+        received = await read_updates(updates, 7)
     assert await one.changes.trim(3600, 3) == 0
     assert [await one.changes.trim(0, 3) for _ in range(2)] == [3, 3]
-    async with one.feed.subscribe("", told[5].position) as updates:
-        assert await read_updates(updates, 1) == told[6:]
-    for old in told[:5]:
+    async with one.feed.subscribe("", received[5].position) as updates:
+        assert await read_updates(updates, 1) == received[6:]
+    for old in received[:5]:
         assert (await one.changes.read(decode_position(old.position), 9)).gap
-    async with one.feed.subscribe("", told[0].position) as updates:
+    async with one.feed.subscribe("", received[0].position) as updates:
         new = await one.records.insert(record())
         resync, created = await read_updates(updates, 2)
     assert (resync.kind, created.id) == ("resync", new.id)
@@ -308,6 +312,6 @@ async def test_one_replica_trims_at_a_time(one: Replica) -> None:
     assert await one.changes.trim(0, 10) == 1
 
 
-async def test_a_position_of_another_time_line_gives_a_resync(one: Replica) -> None:
+async def test_a_position_in_the_future_gives_a_resync(one: Replica) -> None:
     future = Position((await one.changes.now()).settled + 1000, 1)
     assert (await one.changes.read(future, 1)).gap

@@ -1,4 +1,4 @@
-"""StreamUpdates on a real socket and a feed that the test feeds: order, resuming, and every end."""
+"""StreamUpdates on a real socket, with updates from the test: order, resuming, and every end."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -43,13 +43,15 @@ class World:
     log: RecordingLog
 
     def follow(
-        self, request: pb.StreamRequest, who: tuple[tuple[str, str], ...] = READER
+        self, request: pb.StreamRequest, caller: tuple[tuple[str, str], ...] = READER
     ) -> "aio.UnaryStreamCall[pb.StreamRequest, pb.RecordUpdate]":
-        return records_pb2_grpc.RecordServiceStub(self.channel).StreamUpdates(request, metadata=who)
+        return records_pb2_grpc.RecordServiceStub(self.channel).StreamUpdates(
+            request, metadata=caller
+        )
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110 - nobody tells
+            while not condition():  # noqa: ASYNC110 - nothing signals it
                 await asyncio.sleep(0.005)
 
 
@@ -102,7 +104,7 @@ async def test_updates_come_in_order_and_say_where_to_resume(world: World) -> No
     kind = pb.RecordUpdate
     assert [one.kind for one in seen] == [kind.REPLACED, kind.REPLACED, kind.DELETED, kind.RESYNC]
     assert seen[1].record.version == 3
-    assert world.updates.asked == [("n", "p1")]
+    assert world.updates.requests == [("n", "p1")]
     call.cancel()
     await world.until(lambda: world.updates.subscribers == 0)
     assert world.log.events("error") == []
@@ -114,7 +116,7 @@ async def test_a_stream_outlives_the_deadline_of_unary_calls(world: World) -> No
     await asyncio.sleep(0.3)
     world.updates.queue.put_nowait(update(1))
     assert (await anext(aiter(call))).version == 1
-    assert world.updates.asked == [("", None)]
+    assert world.updates.requests == [("", None)]
     call.cancel()
 
 
@@ -154,4 +156,4 @@ async def test_a_stream_ends_when_the_server_stops(world: World) -> None:
 async def test_a_stream_needs_its_scope(world: World) -> None:
     call = world.follow(pb.StreamRequest(), bearer_metadata("ada", "records:write"))
     assert await end_of(call) is grpc.StatusCode.PERMISSION_DENIED
-    assert world.updates.asked == []
+    assert world.updates.requests == []

@@ -90,7 +90,7 @@ async def test_changes_arrive_as_events_with_their_content(service: Service) -> 
 
 
 @pytest.mark.parametrize("header", [True, False], ids=["Last-Event-ID", "after"])
-async def test_who_comes_back_goes_on_after_the_last_event(
+async def test_a_client_that_reconnects_continues_after_the_last_event(
     service: Service,
     header: bool,  # noqa: FBT001 - a table
 ) -> None:
@@ -123,7 +123,7 @@ async def test_a_bad_request_is_refused_with_a_problem(
         assert stream.status == status
 
 
-async def test_a_stop_ends_the_streams_first_and_says_when_to_come_back(migrated: str) -> None:
+async def test_a_stop_ends_the_streams_first_and_says_when_to_reconnect(migrated: str) -> None:
     async with (
         running(migrated) as service,
         service.following() as one,
@@ -147,7 +147,7 @@ async def test_a_stream_ends_when_its_token_expires(service: Service) -> None:
         assert await stream.next_event() is None
 
 
-async def test_a_client_that_goes_away_is_forgotten(service: Service) -> None:
+async def test_a_disconnected_clients_stream_is_closed(service: Service) -> None:
     for _ in range(3):
         async with service.following() as stream:
             assert stream.status == 200

@@ -1,4 +1,4 @@
-"""Records over gRPC through the whole service: what is answered, what is refused, what stops."""
+"""Records over gRPC through the whole service: answers, refusals, cancellation."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -92,7 +92,7 @@ class Refused:
     code: grpc.StatusCode
     reason: str = "VALIDATION"
     field: str = ""
-    who: tuple[tuple[str, str], ...] = ADA
+    caller: tuple[tuple[str, str], ...] = ADA
 
 
 INVALID, MISSED = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
@@ -108,9 +108,9 @@ REFUSED = [
     Refused("missing", "GetRecord", pb.GetRecordRequest(id=MISSING), MISSED, "RECORD_NOT_FOUND"),
     Refused("nothing to replace", "UpdateRecord", pb.UpdateRecordRequest(id=MISSING, record=DRAFT), MISSED, "RECORD_NOT_FOUND"),
     Refused("nothing to delete", "DeleteRecord", pb.DeleteRecordRequest(id=MISSING), MISSED, "RECORD_NOT_FOUND"),
-    Refused("no token", "GetRecord", pb.GetRecordRequest(id=MISSING), grpc.StatusCode.UNAUTHENTICATED, "", who=()),
-    Refused("a bad token", "GetRecord", pb.GetRecordRequest(id=MISSING), grpc.StatusCode.UNAUTHENTICATED, "", who=(("authorization", "Bearer x"),)),
-    Refused("no scope", "CreateRecord", pb.CreateRecordRequest(record=DRAFT), grpc.StatusCode.PERMISSION_DENIED, "", who=READER),
+    Refused("no token", "GetRecord", pb.GetRecordRequest(id=MISSING), grpc.StatusCode.UNAUTHENTICATED, "", caller=()),
+    Refused("a bad token", "GetRecord", pb.GetRecordRequest(id=MISSING), grpc.StatusCode.UNAUTHENTICATED, "", caller=(("authorization", "Bearer x"),)),
+    Refused("no scope", "CreateRecord", pb.CreateRecordRequest(record=DRAFT), grpc.StatusCode.PERMISSION_DENIED, "", caller=READER),
 ]  # fmt: skip
 
 
@@ -118,7 +118,7 @@ REFUSED = [
 async def test_what_is_wrong_is_refused_with_its_details(case: Refused, world: GrpcService) -> None:
     method: Callable[..., Any] = getattr(world.records, case.method)
     with pytest.raises(aio.AioRpcError) as caught:
-        await method(case.request, metadata=case.who)
+        await method(case.request, metadata=case.caller)
     assert caught.value.code() is case.code
     details = error_details(caught.value)
     reasons = [detail.reason for detail in details if isinstance(detail, ErrorInfo)]
@@ -152,7 +152,7 @@ async def test_what_is_written_over_grpc_is_read_over_http_with_the_same_version
     assert answer.json()["data"] == {"a": 1}
 
 
-async def test_one_bucket_is_taken_from_through_both_doors(migrated: str) -> None:
+async def test_http_and_grpc_share_one_rate_limit(migrated: str) -> None:
     async with running_grpc_service(migrated, rate_limit=1) as world:
         http = TestClient(world.process.app, headers=dict(READER))
         assert (await http.get(f"/api/v1/records/{MISSING}")).status == 404
@@ -173,7 +173,7 @@ async def waiting(observer: "asyncpg.Connection[Any]") -> int:
 
 
 @pytest.mark.parametrize("how", ["deadline", "cancel"])
-async def test_a_client_that_gives_up_cancels_its_statement(
+async def test_a_call_that_ends_early_cancels_its_statement(
     how: str, world: GrpcService, migrated: str
 ) -> None:
     record = await created(world)
@@ -207,7 +207,7 @@ async def nothing() -> AsyncGenerator[bytes]:
     yield b""
 
 
-async def test_nothing_is_told_of_the_protos_unless_a_setting_says_so(migrated: str) -> None:
+async def test_reflection_is_off_unless_a_setting_turns_it_on(migrated: str) -> None:
     path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
     async with running_grpc_service(migrated) as world:
         with pytest.raises(aio.AioRpcError) as caught:

@@ -1,4 +1,4 @@
-"""The whole service in one process on a real PostgreSQL: HTTP in, rows out, and back.
+"""Records over HTTP through the whole service, in one process on a real PostgreSQL.
 
 Everything but the socket is real: `build` wires it as in production, the in-process client speaks
 ASGI to it.
@@ -68,7 +68,7 @@ async def create(client: TestClient, **changes: object) -> TestResponse:
     return answer
 
 
-async def test_a_record_lives_from_post_to_delete(client: TestClient) -> None:
+async def test_a_record_is_created_read_replaced_and_deleted(client: TestClient) -> None:
     created = await create(client)
     record = created.json()
     assert {k: record[k] for k in DRAFT} == DRAFT
@@ -130,7 +130,7 @@ BAD = [
     Bad("replace unknown", "PUT", MISSING, 404, {"name": "a"}),
     Bad("delete unknown", "DELETE", MISSING, 404),
     Bad("bad cursor", "GET", f"{RECORDS}?cursor=rubbish", 422, where="query cursor"),
-    Bad("cursor we never gave", "GET", f"{RECORDS}?cursor={'A' * 28}", 422, where="query cursor"),
+    Bad("a cursor of no listing", "GET", f"{RECORDS}?cursor={'A' * 28}", 422, where="query cursor"),
     Bad("limit too high", "GET", f"{RECORDS}?limit=101", 422, where="query limit"),
     Bad("NUL in the prefix", "GET", f"{RECORDS}?prefix=a%00", 422, where="query prefix"),
     Bad("unknown parameter", "GET", f"{RECORDS}?offset=1", 422, where="query offset"),
@@ -160,7 +160,7 @@ async def test_a_bad_request_is_refused_with_a_problem(client: TestClient, case:
         assert error.get("pointer", error.get("parameter")) == case.where
 
 
-async def test_a_bad_request_leaves_nothing_behind(service: Service, client: TestClient) -> None:
+async def test_a_bad_request_stores_and_logs_nothing(service: Service, client: TestClient) -> None:
     for case in BAD:
         await client.request(case.method, case.target, json=case.body)
     assert (await client.get(RECORDS)).json()["records"] == []
@@ -176,14 +176,14 @@ OLD = make_token("ada", "records:read", clock=ManualClock(1e9))
     ["", "rubbish", "a.b.c", token("records:read", secret=FOREIGN), OLD],
     ids=["empty", "rubbish", "three parts", "foreign", "expired"],
 )
-async def test_without_a_good_token_there_is_nothing_to_see(service: Service, value: str) -> None:
+async def test_without_a_valid_token_a_request_is_refused(service: Service, value: str) -> None:
     answer = await TestClient(service.process.app).get(RECORDS, headers=bearer(value))
     assert answer.status == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert value not in answer.body.decode() or not value
 
 
-async def test_a_scope_is_needed_for_each_thing(service: Service) -> None:
+async def test_reading_and_writing_need_their_scopes(service: Service) -> None:
     reader, writer = service.client("records:read"), service.client("records:write")
     assert (await reader.get(RECORDS)).status == 200
     assert (await reader.post(RECORDS, DRAFT)).status == 403
@@ -232,7 +232,7 @@ async def test_a_request_cancelled_anywhere_leaves_the_pool_whole(
     assert set(service.log.events("error")) == set()
 
 
-async def test_the_document_and_the_page_are_served(service: Service) -> None:
+async def test_the_openapi_document_and_its_page_are_served(service: Service) -> None:
     client = TestClient(service.process.app)
     spec = (await client.get("/openapi.json")).json()
     assert spec["openapi"] == "3.1.0"

@@ -1,4 +1,4 @@
-"""The service when its database loses connections or it is asked for more than it can do."""
+"""The service when its database loses connections, and when it is overloaded."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -18,7 +18,7 @@ from paceline.postgres import Pool, PoolSettings, ReadPolicy, uuid7
 pytestmark = pytest.mark.integration
 
 PATIENCE = 30.0
-# Who waits for a lock in this database, apart from whoever asks.
+# Sessions of this database that wait for a lock.
 _WAITING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'
@@ -31,14 +31,14 @@ _END_WAITING = """
 
 @asynccontextmanager
 async def records_locked(pool: Pool) -> AsyncGenerator[None]:
-    """Nobody reads or writes records while the block runs."""
+    """The table is locked while the block runs."""
     async with pool.transaction() as tx:
         await tx.execute("LOCK TABLE records IN ACCESS EXCLUSIVE MODE")
         yield
 
 
-async def wait(pool: Pool, count: int) -> None:
-    """Until so many wait for a lock. Not inside a transaction, which sees only its beginning."""
+async def wait_for_locks(pool: Pool, count: int) -> None:
+    """Wait until ``count`` sessions wait for a lock. Not in a transaction, which has one snapshot."""
     async with asyncio.timeout(PATIENCE):
         while await pool.fetchval(_WAITING) < count:  # noqa: ASYNC110 - only the server knows
             await asyncio.sleep(0.005)
@@ -53,18 +53,18 @@ async def records_in(pool: Pool, reads: ReadPolicy) -> AsyncGenerator[tuple[PgRe
     yield records, await records.insert(record)
 
 
-async def test_reads_outlive_the_connections_they_are_made_on(migrated: str, pool: Pool) -> None:
+async def test_reads_are_repeated_when_their_connection_is_lost(migrated: str, pool: Pool) -> None:
     reads = ReadPolicy()
     other = Pool(migrated, PoolSettings(min_size=1, max_size=2))
     await other.start()
     try:
         async with records_in(pool, reads) as (records, record):
             async with records_locked(other):
-                asked = [asyncio.create_task(records.get(record.id)) for _ in range(10)]
+                gets = [asyncio.create_task(records.get(record.id)) for _ in range(10)]
                 page = asyncio.create_task(records.list_after(None, "", 10))
-                await wait(other, 2)
+                await wait_for_locks(other, 2)
                 await other.execute(_END_WAITING)
-            assert {each.id for each in await asyncio.gather(*asked)} == {record.id}
+            assert {each.id for each in await asyncio.gather(*gets)} == {record.id}
             assert [each.id for each in await page] == [record.id]
     finally:
         await other.stop()
@@ -84,7 +84,7 @@ async def test_pages_leave_connections_to_reads_by_key(migrated: str) -> None:
         async with records_in(pool, reads) as (records, _):
             async with records_locked(other):
                 pages = [asyncio.create_task(records.list_after(None, "", 1)) for _ in range(5)]
-                await wait(other, 1)
+                await wait_for_locks(other, 1)
                 assert (reads.pages.stats.active, reads.pages.stats.waiting) == (1, 4)
                 async with asyncio.timeout(PATIENCE):
                     assert await pool.fetchval("SELECT 1") == 1
@@ -94,7 +94,7 @@ async def test_pages_leave_connections_to_reads_by_key(migrated: str) -> None:
         await other.stop()
 
 
-async def test_pages_that_wait_are_bounded_too(pool: Pool) -> None:
+async def test_waiting_pages_are_bounded(pool: Pool) -> None:
     reads = ReadPolicy(max_pages=1)
     async with records_in(pool, reads) as (records, _):
         async with reads.pages:

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from wired_service import config_on, wire_service
 
-from paceline.http import App, TestClient
+from paceline.http import App, TestClient, TestResponse
 from paceline.testing import RecordingLog, make_token
 
 OWNER: Final = (
@@ -50,3 +50,23 @@ def bob(app: App) -> TestClient:
 @pytest.fixture
 def operator(app: App) -> TestClient:
     return client_for(app, "root", *OPERATOR)
+
+
+async def open_account(
+    owner: TestClient, operator: TestClient | None = None, balance: int = 0
+) -> str:
+    """A new account of ``owner``, credited by ``operator``; gives its id."""
+    answer = await owner.post("/api/v1/accounts", {})
+    assert answer.status == 201, answer.body
+    account: str = answer.json()["id"]
+    assert answer.headers["location"] == f"/api/v1/accounts/{account}"
+    if balance:
+        assert operator is not None
+        credit = await operator.post(f"/api/v1/accounts/{account}/credits", {"amount": balance})
+        assert credit.status == 201, credit.body
+    return account
+
+
+def problem_of(answer: TestResponse) -> tuple[int, str]:
+    """Its status and the type of its problem."""
+    return answer.status, answer.json()["type"]

@@ -83,9 +83,9 @@ def running_jaeger(binary: str, folder: Path) -> Generator[Jaeger]:
     with (folder / "jaeger.log").open("wb") as log:
         process = subprocess.Popen([binary, "--config", str(config)], stdout=log, stderr=log)
     try:
-        give_up = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while not _answers(query):
-            over = process.poll() is not None or time.monotonic() > give_up
+            over = process.poll() is not None or time.monotonic() > deadline
             assert not over, (folder / "jaeger.log").read_text()[-2000:]
             time.sleep(0.1)
         yield Jaeger(

@@ -19,7 +19,7 @@ class MemoryOrders:
     """Implements ``OrderRepository`` of ``myservice.service.orders``."""
 
     def __init__(self, accounts: MemoryAccounts) -> None:
-        self.announced: list[OrderCreated] = []
+        self.events: list[OrderCreated] = []
         self._accounts = accounts
         self._orders: dict[UUID, Order] = {}
         self._debtors: dict[UUID, str | None] = {}
@@ -40,7 +40,7 @@ class MemoryOrders:
                 return before[1]
         self._orders[order.id] = order
         self._debtors[order.id] = placement.debtor
-        self.announced.append(order_created(order))
+        self.events.append(order_created(order))
         return order
 
     async def get(self, order_id: UUID) -> Order:

@@ -1,4 +1,4 @@
-"""Updates that a test sends by hand: the fake of ``RecordUpdates``."""
+"""A fake of ``RecordUpdates``, whose updates the test puts into a queue."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -8,10 +8,10 @@ from myservice.domain.record_updates import RecordUpdate
 
 
 class MemoryUpdates:
-    """Implements ``myservice.domain.record_updates.RecordUpdates`` for one subscriber at a time."""
+    """Updates for one subscriber at a time."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, str | None]] = []
         self.subscribers = 0
         self.queue: asyncio.Queue[RecordUpdate | None] = asyncio.Queue()
 
@@ -19,7 +19,7 @@ class MemoryUpdates:
     async def subscribe(
         self, prefix: str, after: str | None
     ) -> AsyncGenerator[AsyncIterator[RecordUpdate]]:
-        self.asked.append((prefix, after))
+        self.requests.append((prefix, after))
         self.subscribers += 1
         try:
             yield self._updates()

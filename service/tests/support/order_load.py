@@ -80,9 +80,9 @@ class OrderLoad:
         await asyncio.gather(*(self._until_ready_is(status, each) for each in commands))
 
     async def _until_ready_is(self, status: int, command: ServiceCommand) -> None:
-        give_up = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while (found := await self.ready_status(command)) != status:
-            assert time.monotonic() < give_up, f"/ready is {found} instead of {status}"
+            assert time.monotonic() < deadline, f"/ready is {found} instead of {status}"
             await asyncio.sleep(0.05)
 
     def numbers_until_stopped(self) -> Iterator[int]:
@@ -103,9 +103,9 @@ class OrderLoad:
 
     async def until_accepted(self, count: int) -> None:
         """Wait until so many orders are accepted."""
-        give_up = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while len(self.accepted) < count:
-            assert time.monotonic() < give_up, "no order is accepted any more"
+            assert time.monotonic() < deadline, "no order is accepted any more"
             await asyncio.sleep(0.01)
 
     async def until_more(self, count: int) -> None:
@@ -114,15 +114,15 @@ class OrderLoad:
 
     async def until_decided(self, seconds: float) -> None:
         """Wait until no order is pending."""
-        give_up = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         pending = "SELECT count(*) AS n FROM orders WHERE status = 'pending'"
         while (left := (await fetch_rows(self.dsn, pending))[0]["n"]) > 0:
-            assert time.monotonic() < give_up, f"{left} orders are still pending"
+            assert time.monotonic() < deadline, f"{left} orders are still pending"
             await asyncio.sleep(0.2)
 
     async def _place_order(self, draw: random.Random, body: Mapping[str, object], key: str) -> str:
         """Retry until the order is accepted; returns its id."""
-        give_up = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while True:
             api = self.client_of(draw.choice(self.targets))
             try:
@@ -134,7 +134,7 @@ class OrderLoad:
             except (OSError, asyncio.IncompleteReadError, TimeoutError) as exc:
                 if self.strict and not isinstance(exc, ConnectionRefusedError):
                     raise
-            assert time.monotonic() < give_up, "no server answers"
+            assert time.monotonic() < deadline, "no server answers"
             self.retried += 1
             await asyncio.sleep(0.02)
 

@@ -78,12 +78,12 @@ class ServiceCommand:
     async def start(self) -> None:
         """Start it and wait until it listens."""
         self._process = self._spawn()
-        give_up = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
             except OSError:
-                assert time.monotonic() < give_up, self._log.read_text()[-2000:]
+                assert time.monotonic() < deadline, self._log.read_text()[-2000:]
                 await asyncio.sleep(0.05)
                 if self._process.poll() is not None:
                     # An engine may be restarting just now: start it again, as a supervisor would.

@@ -55,18 +55,18 @@ class ReadYourWritesLoad:
     async def until_more(self, count: int) -> None:
         """Wait until so many more changes were acknowledged."""
         wanted = self.changes + count
-        give_up = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while self.changes < wanted:
-            assert time.monotonic() < give_up, "no change is acknowledged any more"
+            assert time.monotonic() < deadline, "no change is acknowledged any more"
             await asyncio.sleep(0.02)
 
     async def until_consistent(self, seconds: float) -> None:
         """Wait until every server returns every record's last version. Errors: AssertionError if late."""
-        give_up = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         for record in self._records:
             for server in self._servers:
                 while not await self._is_current(record, server):
-                    assert time.monotonic() < give_up, f"{record.path} stays stale"
+                    assert time.monotonic() < deadline, f"{record.path} stays stale"
 
     async def _change(self, record: _TrackedRecord, draw: random.Random) -> None:
         while not self.stopped:

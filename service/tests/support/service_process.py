@@ -57,9 +57,9 @@ class ServiceProcess:
 
     def until_ready(self) -> None:
         """Wait for its greeting. Errors: AssertionError with the output instead."""
-        give_up = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while "\ngrpcurl " not in self.stderr():
-            over = self.process.poll() is not None or time.monotonic() > give_up
+            over = self.process.poll() is not None or time.monotonic() > deadline
             assert not over, self.stderr() + self.log()
             time.sleep(0.05)
         self.url = re.findall(r"ready on (http://\S+)", self.stderr())[-1]

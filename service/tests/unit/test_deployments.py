@@ -1,4 +1,4 @@
-"""What the deployments ask for is there, as far as that can be told without a Prometheus."""
+"""The metrics and labels in dashboards and alerts exist, checked without a Prometheus."""
 
 import json
 import re
@@ -48,7 +48,7 @@ def test_a_query_names_metrics_and_labels_that_there_are(expression: str) -> Non
 
 
 def test_every_metric_of_the_service_is_on_the_dashboard_or_in_an_alert() -> None:
-    asked = {name for expression in expressions() for name in metrics_of(expression)}
+    queried = {name for expression in expressions() for name in metrics_of(expression)}
     spare = {
         "paceline_admitted_total", "paceline_shed_active", "paceline_retry_calls_total",
         "paceline_bulkhead_limit",
@@ -57,8 +57,8 @@ def test_every_metric_of_the_service_is_on_the_dashboard_or_in_an_alert() -> Non
         "paceline_cache_debts", "paceline_consumer_batches_total",
         "paceline_breaker_attempts_total",
     }  # fmt: skip
-    ours = {name for name in TABLE if name.startswith(("http_", "rpc_", "paceline_"))}
-    assert ours - asked == spare
+    exposed = {name for name in TABLE if name.startswith(("http_", "rpc_", "paceline_"))}
+    assert exposed - queried == spare
 
 
 def test_no_two_panels_lie_on_each_other() -> None:

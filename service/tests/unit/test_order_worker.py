@@ -37,7 +37,7 @@ async def test_each_message_has_its_own_outcome_in_its_place() -> None:
     for one in (a, b):
         await accounts.insert(Account(one, "ada", 10, NOW))
     placed = [await service.place_order(OrderDraft(a, b, n), ADA, None) for n in (4, 20)]
-    paid, refused = orders.announced
+    paid, refused = orders.events
     unknown = OrderCreated(uuid7(), a, b, 1, "", NOW)
     outcomes = await OrderProcessor(service).process(
         [
@@ -48,9 +48,9 @@ async def test_each_message_has_its_own_outcome_in_its_place() -> None:
             incoming(paid, "2"),
         ]
     )
-    foreign, *others = outcomes
-    assert isinstance(foreign, Error)
-    assert foreign.code is Code.INVALID_ARGUMENT
+    unhandled, *others = outcomes
+    assert isinstance(unhandled, Error)
+    assert unhandled.code is Code.INVALID_ARGUMENT
     assert [type(outcome) for outcome in others] == [
         type(None),
         OrderNotFound,
@@ -63,14 +63,14 @@ async def test_each_message_has_its_own_outcome_in_its_place() -> None:
     assert await OrderProcessor(service).process([]) == []
 
 
-async def test_what_goes_wrong_with_a_batch_is_raised() -> None:
-    class Away(MemoryOrders):
+async def test_an_error_of_the_whole_batch_is_raised() -> None:
+    class UnavailableOrders(MemoryOrders):
         async def pay_all(
-            self, announcements: Sequence[PaymentRequest], at: datetime
+            self, requests: Sequence[PaymentRequest], at: datetime
         ) -> Sequence[Exception | None]:
             raise Error(Code.UNAVAILABLE, "the database is not available")
 
-    service = OrderService(Away(MemoryAccounts()), SystemClock(), uuid7)
+    service = OrderService(UnavailableOrders(MemoryAccounts()), SystemClock(), uuid7)
     event = OrderCreated(uuid7(), uuid7(), uuid7(), 1, "", NOW)
     with pytest.raises(Error) as caught:
         await OrderProcessor(service).process([incoming(event, "1")])

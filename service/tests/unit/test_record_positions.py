@@ -1,4 +1,4 @@
-"""Positions in the stream: opaque, exact, and nothing else is taken for one."""
+"""Positions in the stream of updates: opaque texts, and no other text is accepted."""
 
 import pytest
 from hypothesis import given
@@ -19,17 +19,17 @@ def test_a_position_survives_its_text(settled: int, seq: int) -> None:
 
 
 @given(st.one_of(st.text(max_size=40), st.from_regex(r"\A[A-Za-z0-9_-]{28}\Z")))
-def test_what_was_never_given_out_is_refused(text: str) -> None:
+def test_a_text_that_is_no_position_is_refused(text: str) -> None:
     with pytest.raises(ValidationError, match="not a position of this stream"):
         decode_position(text)
 
 
 @given(numbers, numbers, st.integers(0, 27), st.sampled_from("AZaz09-_"))
 def test_a_text_with_one_wrong_character_is_refused(
-    settled: int, seq: int, at: int, other: str
+    settled: int, seq: int, index: int, other: str
 ) -> None:
     text = encode_position(Position(settled, seq))
-    changed = text[:at] + other + text[at + 1 :]
+    changed = text[:index] + other + text[index + 1 :]
     if changed != text:
         with pytest.raises(ValidationError):
             decode_position(changed)

@@ -39,7 +39,9 @@ async def test_the_service_makes_id_version_and_times(
     assert replaced.updated_at.timestamp() == clock.time()
 
 
-async def test_an_error_tells_its_way_and_keeps_its_type(service: RecordService) -> None:
+async def test_an_error_gets_the_name_of_the_method_and_keeps_its_type(
+    service: RecordService,
+) -> None:
     with pytest.raises(RecordNotFound) as caught:
         await service.get_record(MISSING)
     assert chain(caught.value) == f"service.get_record({MISSING}): record not found"
@@ -70,7 +72,7 @@ async def test_pages_hold_every_record_once(service: RecordService) -> None:
     assert cursor is None
 
 
-async def test_a_full_last_page_promises_no_more(service: RecordService) -> None:
+async def test_a_full_last_page_has_no_cursor(service: RecordService) -> None:
     for name in "ab":
         await service.create_record(RecordDraft(name))
     assert (await service.list_records("", None, 2)).next_cursor is None
@@ -99,7 +101,7 @@ async def test_pages_are_stable_while_records_come_and_go(service: RecordService
     ],
     ids=lambda value: str(value)[:20],
 )
-async def test_data_that_cannot_be_kept_is_refused(
+async def test_data_that_cannot_be_stored_is_refused(
     service: RecordService, data: str, message: str
 ) -> None:
     draft = RecordDraft("a", {}, msgspec.Raw(data.encode()))

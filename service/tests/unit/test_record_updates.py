@@ -1,4 +1,4 @@
-"""The feed on a log in memory: followers' queues, resync, joining, starting and stopping."""
+"""The feed on a change log in memory: queues, resync, resuming, starting and stopping."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -24,22 +24,22 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass
-class MemoryLog:
-    """A log of changes, each final at once."""
+class MemoryChangeLog:
+    """Implements ``ChangeLog``; each change is final at once."""
 
     changes: list[Change] = field(default_factory=list[Change])
     floor: int = 0
     broken: bool = False
     reads: int = 0
-    bells: int = 0
-    bell: Wakeup = field(default_factory=Wakeup)
+    listeners: int = 0
+    wakeup: Wakeup = field(default_factory=Wakeup)
 
     def write(self, name: str = "a", *, before: str | None = None, size: int = 1) -> None:
         position = Position(len(self.changes) + 1, 7)
         text = encode_position(position)
         update = RecordUpdate(text, "replaced", uuid7(), len(self.changes) + 1, None, NOW)
         self.changes.append(Change(position, name, before, size, update))
-        self.bell.set()
+        self.wakeup.set()
 
     async def now(self) -> Position:
         if self.broken:
@@ -57,214 +57,218 @@ class MemoryLog:
 
     @asynccontextmanager
     async def listen(self) -> AsyncGenerator[Wakeup]:
-        self.bells += 1
+        self.listeners += 1
         try:
-            yield self.bell
+            yield self.wakeup
         finally:
-            self.bells -= 1
+            self.listeners -= 1
 
 
 @dataclass
-class Fed:
-    log: MemoryLog
+class RunningFeed:
+    changes: MemoryChangeLog
     feed: RecordFeed
-    told: RecordingLog
+    log: RecordingLog
 
 
 @asynccontextmanager
-async def feeding(*, max_queued: int = 10, max_bytes: int = 1000, linger: float = 0.0, page: int = 3) -> AsyncGenerator[Fed]:  # fmt: skip
-    log, told = MemoryLog(), RecordingLog()
+async def running_feed(*, max_queued: int = 10, max_bytes: int = 1000, linger: float = 0.0, page: int = 3) -> AsyncGenerator[RunningFeed]:  # fmt: skip
+    changes, log = MemoryChangeLog(), RecordingLog()
     feed = RecordFeed(
-        log, log.listen, ManualClock(), told, poll=0.01, page=page, linger=linger,
+        changes, changes.listen, ManualClock(), log, poll=0.01, page=page, linger=linger,
         max_queued=max_queued, max_bytes=max_bytes, max_subscribers=3,
     )  # fmt: skip
     await feed.start()
     try:
-        yield Fed(log, feed, told)
+        yield RunningFeed(changes, feed, log)
     finally:
         await feed.stop()
-    assert (feed.subscribers, log.bells) == (0, 0)
+    assert (feed.subscribers, changes.listeners) == (0, 0)
 
 
 async def versions(updates: AsyncIterator[RecordUpdate], count: int) -> list[int | None]:
     return [update.version for update in await read_updates(updates, count)]
 
 
-async def test_who_follows_is_told_of_what_comes_and_not_of_what_was() -> None:
-    async with feeding() as fed:
-        fed.log.write()
-        async with fed.feed.subscribe("", None) as updates:
+async def test_a_subscriber_receives_later_changes_and_not_earlier_ones() -> None:
+    async with running_feed() as running:
+        running.changes.write()
+        async with running.feed.subscribe("", None) as updates:
             for _ in range(5):
-                fed.log.write()
+                running.changes.write()
             assert await versions(updates, 5) == [2, 3, 4, 5, 6]
 
 
 async def test_a_prefix_chooses_by_the_name_now_and_before() -> None:
-    async with feeding() as fed, fed.feed.subscribe("a", None) as updates:
-        fed.log.write("ab")
-        fed.log.write("b")
-        fed.log.write("c", before="abc")
-        fed.log.write("c", before="bc")
-        fed.log.write("a")
+    async with running_feed() as running, running.feed.subscribe("a", None) as updates:
+        running.changes.write("ab")
+        running.changes.write("b")
+        running.changes.write("c", before="abc")
+        running.changes.write("c", before="bc")
+        running.changes.write("a")
         assert await versions(updates, 3) == [1, 3, 5]
 
 
 @pytest.mark.parametrize("size", [1, 400], ids=["too many", "too large"])
-async def test_a_slow_follower_loses_what_waits_and_is_told_once(size: int) -> None:
-    async with feeding() as fed, fed.feed.subscribe("", None) as slow:
-        async with fed.feed.subscribe("", None) as quick:
+async def test_a_slow_subscriber_loses_its_queue_and_gets_one_resync(size: int) -> None:
+    async with running_feed() as running, running.feed.subscribe("", None) as slow:
+        async with running.feed.subscribe("", None) as quick:
             for number in range(1, 26):
-                fed.log.write(size=size)
+                running.changes.write(size=size)
                 assert await versions(quick, 1) == [number]
         [resync] = await read_updates(slow, 1)
         assert resync.kind == "resync"
-        async with fed.feed.subscribe("", resync.position) as resumed:
+        async with running.feed.subscribe("", resync.position) as resumed:
             after = await read_updates(resumed, 1)
         assert await read_updates(slow, 1) == after
         assert after[0].kind == "replaced"
 
 
-async def test_resuming_goes_on_exactly_after_the_last_update_that_was_seen() -> None:
-    async with feeding(max_queued=100) as fed:
-        async with fed.feed.subscribe("", None) as updates:
+async def test_resuming_continues_exactly_after_the_last_update_that_was_seen() -> None:
+    async with running_feed(max_queued=100) as running:
+        async with running.feed.subscribe("", None) as updates:
             for _ in range(4):
-                fed.log.write()
+                running.changes.write()
             seen = await read_updates(updates, 2)
         for _ in range(20):
-            fed.log.write()
-        async with fed.feed.subscribe("", seen[-1].position) as updates:
+            running.changes.write()
+        async with running.feed.subscribe("", seen[-1].position) as updates:
             assert await versions(updates, 10) == [*range(3, 13)]
             for _ in range(3):
-                fed.log.write()
+                running.changes.write()
             assert await versions(updates, 15) == [*range(13, 28)]
 
 
-async def test_a_position_that_is_not_kept_any_more_gives_a_resync_first() -> None:
-    async with feeding() as fed:
-        async with fed.feed.subscribe("", None) as updates:
-            fed.log.write()
+async def test_a_position_that_is_no_longer_kept_gives_a_resync_first() -> None:
+    async with running_feed() as running:
+        async with running.feed.subscribe("", None) as updates:
+            running.changes.write()
             [seen] = await read_updates(updates, 1)
-        await wait_until(lambda: fed.log.bells == 0)
-        fed.log.write()
-        fed.log.floor = 2
-        async with fed.feed.subscribe("", seen.position) as updates:
-            fed.log.write()
+        await wait_until(lambda: running.changes.listeners == 0)
+        running.changes.write()
+        running.changes.floor = 2
+        async with running.feed.subscribe("", seen.position) as updates:
+            running.changes.write()
             resync, new = await read_updates(updates, 2)
         assert (resync.kind, new.version) == ("resync", 3)
 
 
-async def test_who_is_past_the_end_of_the_log_while_it_is_read_is_resynced() -> None:
-    async with feeding() as fed, fed.feed.subscribe("", None) as updates:
-        fed.log.write()
-        fed.log.write()
-        fed.log.floor = 2
+async def test_changes_that_are_trimmed_before_they_are_read_give_a_resync() -> None:
+    async with running_feed() as running, running.feed.subscribe("", None) as updates:
+        running.changes.write()
+        running.changes.write()
+        running.changes.floor = 2
         [resync] = await read_updates(updates, 1)
         assert resync.kind == "resync"
 
 
-async def test_an_update_is_never_given_twice_to_who_read_ahead_of_the_common_task() -> None:
-    async with feeding(max_queued=100) as fed, fed.feed.subscribe("", None) as first:
+async def test_a_subscriber_that_read_ahead_of_the_reading_task_gets_no_update_twice() -> None:
+    async with running_feed(max_queued=100) as running, running.feed.subscribe("", None) as first:
         start = encode_position(Position(0, 0))
         for number in range(1, 20):
-            fed.log.write()
-            async with fed.feed.subscribe("", start) as updates:
+            running.changes.write()
+            async with running.feed.subscribe("", start) as updates:
                 assert await versions(updates, number) == [*range(1, number + 1)]
         assert await versions(first, 1) == [1]
 
 
-async def test_a_broken_log_is_told_of_once_and_then_read_on() -> None:
-    async with feeding() as fed, fed.feed.subscribe("", None) as updates:
-        fed.log.broken = True
-        before = fed.log.reads
-        await wait_until(lambda: fed.log.reads > before + 3)
-        fed.log.write()
-        fed.log.broken = False
+async def test_a_failing_log_is_reported_once_and_read_on_later() -> None:
+    async with running_feed() as running, running.feed.subscribe("", None) as updates:
+        running.changes.broken = True
+        before = running.changes.reads
+        await wait_until(lambda: running.changes.reads > before + 3)
+        running.changes.write()
+        running.changes.broken = False
         assert await versions(updates, 1) == [1]
-        assert fed.told.events("warning") == ["record changes cannot be read"]
+        assert running.log.events("warning") == ["record changes cannot be read"]
 
 
-async def test_without_its_log_nobody_can_begin_to_follow_and_later_they_can() -> None:
-    async with feeding() as fed:
-        fed.log.broken = True
+async def test_subscribing_fails_while_the_log_does_and_succeeds_later() -> None:
+    async with running_feed() as running:
+        running.changes.broken = True
         with pytest.raises(Error, match="broken"):
-            async with fed.feed.subscribe("", None):
+            async with running.feed.subscribe("", None):
                 pass
-        fed.log.broken = False
-        async with fed.feed.subscribe("", None) as updates:
-            fed.log.write()
+        running.changes.broken = False
+        async with running.feed.subscribe("", None) as updates:
+            running.changes.write()
             assert await versions(updates, 1) == [1]
 
 
-async def test_there_is_a_limit_to_followers() -> None:
-    async with feeding() as fed, fed.feed.subscribe("", None), fed.feed.subscribe("", None):
-        async with fed.feed.subscribe("", None):
+async def test_the_number_of_subscribers_is_limited() -> None:
+    async with (
+        running_feed() as running,
+        running.feed.subscribe("", None),
+        running.feed.subscribe("", None),
+    ):
+        async with running.feed.subscribe("", None):
             with pytest.raises(Error) as caught:
-                async with fed.feed.subscribe("", None):
+                async with running.feed.subscribe("", None):
                     pass
             assert caught.value.code is Code.RESOURCE_EXHAUSTED
-        async with fed.feed.subscribe("", None):
-            assert fed.feed.subscribers == 3
+        async with running.feed.subscribe("", None):
+            assert running.feed.subscribers == 3
 
 
-async def test_what_is_no_position_is_refused() -> None:
-    async with feeding() as fed:
+async def test_an_invalid_position_is_refused() -> None:
+    async with running_feed() as running:
         with pytest.raises(ValidationError):
-            async with fed.feed.subscribe("", "rubbish"):
+            async with running.feed.subscribe("", "rubbish"):
                 pass
 
 
-async def test_the_log_is_read_only_while_somebody_follows() -> None:
-    async with feeding() as fed:
+async def test_the_log_is_read_only_while_there_are_subscribers() -> None:
+    async with running_feed() as running:
         for _ in range(3):
-            async with fed.feed.subscribe("", None) as updates:
-                fed.log.write()
+            async with running.feed.subscribe("", None) as updates:
+                running.changes.write()
                 await read_updates(updates, 1)
-                assert fed.log.bells == 1
-            await wait_until(lambda: fed.log.bells == 0)
-            reads = fed.log.reads
-            fed.log.write()
+                assert running.changes.listeners == 1
+            await wait_until(lambda: running.changes.listeners == 0)
+            reads = running.changes.reads
+            running.changes.write()
             await asyncio.sleep(0.03)
-            assert fed.log.reads == reads
+            assert running.changes.reads == reads
 
 
-async def test_a_stop_ends_every_stream_and_a_start_opens_again() -> None:
-    async with feeding() as fed:
-        async with fed.feed.subscribe("", None) as waiting:
+async def test_a_stop_ends_every_stream_and_a_start_accepts_subscribers_again() -> None:
+    async with running_feed() as running:
+        async with running.feed.subscribe("", None) as waiting:
             next_one = asyncio.create_task(anext(waiting, None))
-            async with fed.feed.subscribe("", encode_position(Position(0, 0))) as idle:
+            async with running.feed.subscribe("", encode_position(Position(0, 0))) as idle:
                 await asyncio.sleep(0)
-                await fed.feed.stop()
+                await running.feed.stop()
                 assert await next_one is None
                 assert [update async for update in idle] == []
         with pytest.raises(Error) as caught:
-            async with fed.feed.subscribe("", None):
+            async with running.feed.subscribe("", None):
                 pass
         assert caught.value.code is Code.UNAVAILABLE
-        await fed.feed.start()
-        async with fed.feed.subscribe("", None) as updates:
-            fed.log.write()
+        await running.feed.start()
+        async with running.feed.subscribe("", None) as updates:
+            running.changes.write()
             assert await versions(updates, 1) == [1]
 
 
 async def test_stopping_before_starting_and_twice_is_fine() -> None:
-    log = MemoryLog()
-    feed = RecordFeed(log, log.listen, ManualClock(), RecordingLog())
+    changes = MemoryChangeLog()
+    feed = RecordFeed(changes, changes.listen, ManualClock(), RecordingLog())
     await feed.stop()
     await feed.start()
     await feed.stop()
     await feed.stop()
 
 
-async def test_a_follower_that_is_cancelled_leaves_nothing_behind() -> None:
-    async with feeding() as fed:
+async def test_a_cancelled_subscriber_leaves_nothing_behind() -> None:
+    async with running_feed() as running:
 
-        async def follow() -> None:
-            async with fed.feed.subscribe("a", None) as updates:
+        async def subscribe() -> None:
+            async with running.feed.subscribe("a", None) as updates:
                 await read_updates(updates, 1)
 
-        tasks = [asyncio.create_task(follow()) for _ in range(3)]
-        await wait_until(lambda: fed.feed.subscribers == 3)
+        tasks = [asyncio.create_task(subscribe()) for _ in range(3)]
+        await wait_until(lambda: running.feed.subscribers == 3)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert fed.feed.subscribers == 0
+        assert running.feed.subscribers == 0

@@ -1,4 +1,4 @@
-"""What ``serve`` cannot do without, in view of what is asked of it."""
+"""Settings that ``serve`` requires because of others."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -20,7 +20,7 @@ def load_for_serve(variables: Mapping[str, str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["APP_CACHE", "APP_RATE_LIMIT_SHARED"])
-def test_what_lives_in_redis_needs_one(name: str) -> None:
+def test_a_setting_that_uses_redis_requires_its_url(name: str) -> None:
     load_for_serve(ENOUGH)
     load_for_serve({**ENOUGH, name: "false"})
     with pytest.raises(ConfigError, match="APP_REDIS_URL"):
