@@ -4,10 +4,7 @@ Invariant: a part is registered where it is built (`Wiring.add`), so it is start
 order, measured, shown on the admin port, and checked by ``/ready``. Nothing here does I/O.
 """
 
-from dataclasses import dataclass
 from typing import Final
-
-import msgspec
 
 from myservice.config import Config
 from myservice.domain.orders import OrderCreated
@@ -33,10 +30,19 @@ from myservice.service.record_changes_retention import RecordChangesRetention
 from myservice.service.record_updates import RecordFeed
 from myservice.service.records import RecordRepository, RecordService
 from myservice.worker.orders import ORDERS_STREAM, OrderProcessor
-from paceline.commands import Wiring, api_group, new_ingress, serve_grpc, serve_http
+from paceline.commands import (
+    Wiring,
+    add_nats,
+    add_postgres,
+    add_redis,
+    api_group,
+    new_ingress,
+    serve_grpc,
+    serve_http,
+)
 from paceline.http import add_docs
-from paceline.messaging.nats import NatsBus, NatsConsumer, NatsSubscription
-from paceline.postgres import Notifier, Pool, PoolSettings, ReadPolicy, listening, uuid7
+from paceline.messaging.nats import NatsConsumer, NatsSubscription
+from paceline.postgres import Notifier, Pool, ReadPolicy, listening, uuid7
 from paceline.postgres.inbox import InboxCleaner
 from paceline.postgres.outbox import OutboxListener, OutboxRelay
 from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore
@@ -46,27 +52,19 @@ _OUTBOX: Final = "outbox"
 """The channel of PostgreSQL on which `serve` notifies `worker` of new messages."""
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
-    """What the resources share; ``redis`` if it is used."""
-
-    pool: Pool
-    reads: ReadPolicy
-    redis: Redis | None
-
-
 def build(config: Config, wiring: Wiring) -> None:
     """Wire a process: `serve` answers requests, `worker` pays orders, `run` does both."""
-    base = _base(config, wiring)
-    orders = _orders(base, wiring)
+    pool, reads = add_postgres(wiring, config)
+    redis = add_redis(wiring, config)
+    orders = _orders(wiring, pool, reads)
     if wiring.spec.works:
-        _order_worker(config, wiring, base.pool, orders)
+        _order_worker(config, wiring, pool, orders)
     if not wiring.spec.serves:
         return
-    accounts = _accounts(base, wiring)
-    records = _records(config, wiring, base)
-    updates = _record_updates(config, wiring, base.pool)
-    shared = base.redis if config.rate_limit_shared else None
+    accounts = _accounts(wiring, pool, reads)
+    records = _records(config, wiring, pool, reads, redis)
+    updates = _record_updates(config, wiring, pool)
+    shared = redis if config.rate_limit_shared else None
     ingress = new_ingress(wiring, config, scope_limits=config.rate_limits, redis=shared)
     app = serve_http(
         wiring,
@@ -84,34 +82,16 @@ def build(config: Config, wiring: Wiring) -> None:
     serve_grpc(wiring, config, ingress, RecordRpc(records, updates), AccountRpc(accounts))
 
 
-def _base(config: Config, wiring: Wiring) -> Base:
-    pool = Pool(
-        config.get_database_url(),
-        PoolSettings(max_size=config.max_db_conns, application_name=wiring.spec.name),
-    )
-    wiring.add(pool, ready={"postgres": pool.ping})
-    # Half of the connections are left to batches, which serve many callers each.
-    max_pages = max(1, config.max_db_conns // 2)
-    reads = wiring.add(ReadPolicy(max_pages=max_pages))
-    wiring.limits["max_db_conns"] = config.max_db_conns
-    if wiring.spec.serves:
-        wiring.limits["pages_at_once"] = max_pages
-    redis = None
-    if wiring.spec.serves and config.uses_redis:
-        redis = wiring.add(
-            Redis(config.get_redis_url(), wiring.log, wiring.clock, timeout=config.redis_timeout)
-        )
-    return Base(pool, reads, redis)
-
-
-def _records(config: Config, wiring: Wiring, base: Base) -> RecordService:
-    notifier = wiring.add(Notifier(base.pool, CHANNEL))
+def _records(
+    config: Config, wiring: Wiring, pool: Pool, reads: ReadPolicy, redis: Redis | None
+) -> RecordService:
+    notifier = wiring.add(Notifier(pool, CHANNEL))
     records: RecordRepository = wiring.add(
-        PgRecords(base.pool, base.reads, on_commit=notifier.notify, observer=wiring.observer)
+        PgRecords(pool, reads, on_commit=notifier.notify, observer=wiring.observer)
     )
-    if base.redis is not None and config.cache:
+    if redis is not None and config.cache:
         cache = CacheAside(
-            RedisStore(base.redis, name="records"),
+            RedisStore(redis, name="records"),
             wiring.log,
             wiring.clock,
             name="records",
@@ -137,28 +117,22 @@ def _record_updates(config: Config, wiring: Wiring, pool: Pool) -> RecordFeed:
     )
 
 
-def _accounts(base: Base, wiring: Wiring) -> AccountService:
-    accounts = wiring.add(PgAccounts(base.pool, base.reads, observer=wiring.observer))
-    ledger = wiring.add(PgLedger(base.pool, observer=wiring.observer))
+def _accounts(wiring: Wiring, pool: Pool, reads: ReadPolicy) -> AccountService:
+    accounts = wiring.add(PgAccounts(pool, reads, observer=wiring.observer))
+    ledger = wiring.add(PgLedger(pool, observer=wiring.observer))
     return AccountService(accounts, ledger, wiring.clock, uuid7)
 
 
-def _orders(base: Base, wiring: Wiring) -> OrderService:
-    notifier = wiring.add(Notifier(base.pool, _OUTBOX))
-    orders = wiring.add(
-        PgOrders(base.pool, base.reads, on_commit=notifier.notify, observer=wiring.observer)
-    )
+def _orders(wiring: Wiring, pool: Pool, reads: ReadPolicy) -> OrderService:
+    notifier = wiring.add(Notifier(pool, _OUTBOX))
+    orders = wiring.add(PgOrders(pool, reads, on_commit=notifier.notify, observer=wiring.observer))
     return OrderService(orders, wiring.clock, uuid7)
 
 
 def _order_worker(config: Config, wiring: Wiring, pool: Pool, orders: OrderService) -> None:
     """The relay of the outbox, and the consumer of orders, which slows down under load."""
     log, dsn = wiring.log, config.get_database_url()
-    stream = msgspec.structs.replace(ORDERS_STREAM, replicas=config.nats_replicas)
-    bus = NatsBus(
-        config.get_nats_url(), log, name=wiring.spec.service, streams=[stream], tracer=wiring.tracer
-    )
-    wiring.add(bus, ready={"nats": bus.ping})
+    bus = add_nats(wiring, config, [ORDERS_STREAM])
     # It is woken for every message; it polls for the case that a notification is lost.
     relay = wiring.add(OutboxRelay(pool, bus, log, poll_interval=1.0))
     wiring.add(OutboxListener(lambda: listening(dsn, _OUTBOX, log), relay.wake))
@@ -166,7 +140,8 @@ def _order_worker(config: Config, wiring: Wiring, pool: Pool, orders: OrderServi
     consumer = NatsConsumer(
         bus, OrderProcessor(orders).process, log, type=OrderCreated,
         subscription=NatsSubscription(
-            stream.name, stream.subjects, durable=CONSUMER, replicas=stream.replicas
+            ORDERS_STREAM.name, ORDERS_STREAM.subjects,
+            durable=CONSUMER, replicas=config.nats_replicas,
         ),
         tracer=wiring.tracer, backpressure=wiring.shedder,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from paceline._lazy import lazy_exports
 if TYPE_CHECKING:
     from paceline.commands.asgi import new_asgi_app
     from paceline.commands.cli import list_commands, new_cli
+    from paceline.commands.clients import add_nats, add_postgres, add_redis
     from paceline.commands.gc import tune_gc
     from paceline.commands.grpc_server import serve_grpc
     from paceline.commands.http_server import api_group, serve_http
@@ -60,6 +61,9 @@ else:
             "ServiceSpec": "spec",
             "USAGE": "options",
             "Wiring": "wiring",
+            "add_nats": "clients",
+            "add_postgres": "clients",
+            "add_redis": "clients",
             "api_group": "http_server",
             "wire": "process",
             "fail": "options",
@@ -99,6 +103,9 @@ __all__ = [
     "ServiceSettings",
     "ServiceSpec",
     "Wiring",
+    "add_nats",
+    "add_postgres",
+    "add_redis",
     "api_group",
     "fail",
     "get_settings",

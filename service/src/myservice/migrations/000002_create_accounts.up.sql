@@ -6,8 +6,8 @@ CREATE TABLE accounts (
 ) WITH (fillfactor = 70); -- room for new versions of a row beside it: no index need change
 
 -- The entries of the ledger: each takes `amount` from one account and gives it to another. A credit
--- comes from outside and has no from_id. No foreign keys: whoever adds a row has both accounts
--- locked, accounts are never deleted, and a check a row would cost more than the row.
+-- comes from outside and has no from_id. No foreign keys: a transaction that adds a row has
+-- locked both accounts, accounts are never deleted, and a check a row would cost more than the row.
 CREATE TABLE transfers (
     id           uuid        PRIMARY KEY,
     from_id      uuid,

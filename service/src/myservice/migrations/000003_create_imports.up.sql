@@ -1,5 +1,5 @@
--- What `myservice records import` has taken in so far. A chunk's row, its records and its rejects
--- are one transaction, so an import that was killed goes on where it was, with nothing doubled.
+-- What `myservice records import` has stored so far. A chunk's row, its records and its rejects
+-- are one transaction, so an import that was killed continues, with nothing doubled.
 CREATE TABLE imports (
     id          uuid        PRIMARY KEY,
     fingerprint text        NOT NULL, -- the format and the SHA-256 of the whole file

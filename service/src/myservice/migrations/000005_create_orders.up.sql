@@ -1,9 +1,9 @@
--- Payments asked for and made a moment later. An order is paid by the transfer with its own id, so
+-- Payments that are requested and made a moment later. An order is paid by the transfer with its own id, so
 -- the primary key of transfers makes a second payment impossible. No foreign keys, as for transfers.
 CREATE TABLE orders (
     id          uuid        PRIMARY KEY,
     placed_by   text        NOT NULL,
-    debtor      text, -- who must own from_id when it is paid; NULL when an operator placed it
+    debtor      text, -- the required owner of from_id when it is paid; NULL when an operator placed it
     from_id     uuid        NOT NULL,
     to_id       uuid        NOT NULL,
     amount      bigint      NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991),
@@ -33,7 +33,7 @@ CREATE TRIGGER orders_decided_once BEFORE UPDATE ON orders
 CREATE TRIGGER orders_never_deleted BEFORE DELETE OR TRUNCATE ON orders
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- Messages to be sent, written with the change that they tell of. As paceline.postgres.outbox wants it.
+-- Messages to be published, written with the change that they report. See paceline.postgres.outbox.
 CREATE TABLE outbox (
     position   bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id         text        NOT NULL,
@@ -48,7 +48,7 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_failed ON outbox (key) WHERE retry_at IS NOT NULL;
 
--- Messages that have had their effect. As paceline.postgres.inbox wants it.
+-- Messages that have had their effect. See paceline.postgres.inbox.
 CREATE TABLE inbox (
     consumer   text        NOT NULL,
     id         text        NOT NULL,
