@@ -39,8 +39,8 @@ from database import (
 from load import quantile
 from servers import Skipped, build_go
 
-from myservice.domain.orders import CREATED_SUBJECT, Order, announce
-from myservice.worker.orders import ORDERS
+from myservice.domain.orders import CREATED_SUBJECT, Order, order_created
+from myservice.worker.orders import ORDERS_STREAM
 from paceline.engines import NatsEngine
 from paceline.messaging import Message
 from paceline.messaging.nats import NatsBus
@@ -131,8 +131,8 @@ class Bench:
 
     async def _reset(self) -> None:
         # Consumers, too: Go's is of another kind under the same name.
-        await self._bus.call_api(f"STREAM.DELETE.{ORDERS.name}", None, dict[str, object])
-        await self._bus.ensure_stream(ORDERS)
+        await self._bus.call_api(f"STREAM.DELETE.{ORDERS_STREAM.name}", None, dict[str, object])
+        await self._bus.ensure_stream(ORDERS_STREAM)
         await self._session.execute("TRUNCATE orders, outbox, inbox, transfers, idempotency_keys")
         await self._session.execute("UPDATE accounts SET balance = $1", BALANCE)
         await self._session.execute("VACUUM ANALYZE accounts")
@@ -159,7 +159,7 @@ class Bench:
 
     async def _publish(self, orders: Sequence[Order]) -> None:
         messages = [
-            Message(CREATED_SUBJECT, msgspec.json.encode(announce(order)), str(order.id))
+            Message(CREATED_SUBJECT, msgspec.json.encode(order_created(order)), str(order.id))
             for order in orders
         ]
         for start in range(0, len(messages), _PUBLISHED_AT_ONCE):
@@ -269,7 +269,7 @@ async def _measure(database: Database, nats_url: str, size: Size) -> dict[str, l
     world = await database.seed(size.records)
     session = await connect(database.dsn)
     await session.execute("SET session_replication_role = replica")  # tables are append-only
-    bus = NatsBus(nats_url, Progress(), streams=[ORDERS])
+    bus = NatsBus(nats_url, Progress(), streams=[ORDERS_STREAM])
     await bus.start()
     turns: dict[str, list[Turn]] = {}
     try:

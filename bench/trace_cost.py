@@ -25,8 +25,9 @@ from time import process_time
 from typing import Final, TextIO, cast
 from uuid import UUID
 
-from myservice.handler.records_http import READ, RecordHandler
+from myservice.handler.records_http import RecordHandler
 from myservice.repository.records import PgRecords
+from myservice.scopes import RECORDS_READ
 from myservice.service.records import RecordService
 from paceline.clock import SystemClock
 from paceline.commands import tune_gc
@@ -58,7 +59,7 @@ class Somebody:
     """Whoever asks may read."""
 
     subject: str = "bench"
-    scopes: frozenset[str] = frozenset({READ})
+    scopes: frozenset[str] = frozenset({RECORDS_READ})
     expires_at: float = math.inf
 
 

@@ -107,7 +107,7 @@ async def measure(
     audience = Audience((("authorization", f"Bearer {token}"),))
     pool = Pool(dsn, PoolSettings(min_size=1, max_size=4, application_name="bench"))
     notifier = Notifier(pool, CHANNEL)
-    records = PgRecords(pool, written=notifier.notify)
+    records = PgRecords(pool, on_commit=notifier.notify)
     channels = [
         aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
         for _ in range(_CHANNELS)

@@ -1,7 +1,7 @@
-"""The reference service of paceline: records, accounts and orders, on PostgreSQL.
+"""The reference service of paceline, and a template for new ones: records, accounts, orders.
 
-It is also the template that new services start from. Read ``main`` first, where it is built and
-wired; then follow one request through ``handler``, ``service`` and ``repository``.
+Each resource has a module of its name in ``handler``, ``service``, ``repository`` and ``domain``,
+and a function in ``main``, where the service is wired.
 """
 
 __version__ = "0.1.0"

@@ -1,8 +1,8 @@
-"""The service under any ASGI server: ``uvicorn myservice.asgi:app``.
+"""The service as an ASGI application: ``uvicorn myservice.asgi:app``.
 
-Nothing is built by importing this module; asking for ``app`` reads the environment and wires the
-service, and the server's lifespan starts and stops it (PEP 562). Timeouts and limits of
-connections are then that server's business. ``myservice serve`` is the ordinary way.
+Importing this module builds nothing: the first access to ``app`` (PEP 562) reads the environment
+and wires the service, and the lifespan protocol starts and stops it. Timeouts and limits of
+connections are those of the foreign server. ``myservice serve`` has a server of its own.
 """
 
 from myservice.cli import SERVICE

@@ -1,8 +1,4 @@
-"""What `doctor` checks of this service beyond what every service has: the queue's stream of orders.
-
-The kit's check of NATS knows the server and the dead letters; here it also gets the durable
-consumer and its stream.
-"""
+"""The checks that ``doctor`` runs for this service: NATS with the stream and consumer of orders."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -11,16 +7,16 @@ import msgspec
 
 from myservice.config import Config
 from myservice.repository.payments import CONSUMER
-from myservice.worker.orders import ORDERS
+from myservice.worker.orders import ORDERS_STREAM
 from paceline.commands.doctor import Check, DoctorRun, check_nats
 
 
 def checks(config: Config, run: DoctorRun) -> Mapping[str, Check]:
-    """The checks by name; "nats" takes the place of the kit's."""
+    """The checks by name; "nats" replaces the kit's, which knows no stream of the service."""
     if config.nats_url is None:
         return {}
     replicas = config.nats_replicas
-    stream = msgspec.structs.replace(ORDERS, replicas=replicas)
+    stream = msgspec.structs.replace(ORDERS_STREAM, replicas=replicas)
     return {
         "nats": partial(
             check_nats,

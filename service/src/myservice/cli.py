@@ -1,6 +1,6 @@
-"""The command line: what this service states of itself, and its own commands.
+"""The command line: the service's name and parts for the kit's commands, and its own commands.
 
-What a command needs is imported when it is called, so it is named here as text.
+Parts are named as text and imported by the commands that need them, so ``--help`` is fast.
 """
 
 from typing import Final
@@ -23,7 +23,9 @@ SERVICE: Final = ServiceSpec(
             "records", "Import and export records.", "myservice.command.records:records_commands"
         ),
         LazyCommand(
-            "ledger", "Prove and feed the ledger.", "myservice.command.ledger:ledger_commands"
+            "ledger",
+            "Audit and credit the ledger.",
+            "myservice.command.ledger:ledger_commands",
         ),
     ),
 )

@@ -1,9 +1,8 @@
 """All settings of the service: one frozen class, read once, when a command starts.
 
 A setting is a flag, a variable ``APP_<NAME>`` of the environment or of ``.env``, or a key of the
-config file, in this order of precedence; the text below each one is its help. Every command reads
-the same settings, so one file or environment serves all. What every service has comes from the
-kit, in groups.
+config file, in this order of precedence; the text below each one is its help. All commands read the
+same settings. Those that every service has come from the kit, in groups.
 """
 
 from typing import Annotated, ClassVar

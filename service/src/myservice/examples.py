@@ -1,4 +1,4 @@
-"""What ``run`` prints to try the service: lines to paste into a shell that has ``$TOKEN``."""
+"""The examples that ``run`` prints: commands to paste into a shell that has ``$TOKEN``."""
 
 from myservice.config import Config
 from paceline.commands import Process

@@ -1,7 +1,7 @@
 """The composition root: the whole service, wired from its parts, one function a resource.
 
-A part is registered where it is built (`Wiring.add`), and so it is started and stopped in order,
-measured, shown to operators and asked whether it is ready. Nothing here does I/O.
+Invariant: a part is registered where it is built (`Wiring.add`), so it is started and stopped in
+order, measured, shown on the admin port, and checked by ``/ready``. Nothing here does I/O.
 """
 
 from dataclasses import dataclass
@@ -16,43 +16,42 @@ from myservice.handler.accounts_grpc import AccountRpc
 from myservice.handler.accounts_http import STATUSES as ACCOUNT_STATUSES
 from myservice.handler.accounts_http import AccountHandler
 from myservice.handler.orders_http import OrderHandler
+from myservice.handler.record_updates_http import UPDATES, RecordUpdateHandler
 from myservice.handler.records_grpc import RecordRpc
 from myservice.handler.records_http import STATUSES as RECORD_STATUSES
 from myservice.handler.records_http import RecordHandler
-from myservice.handler.updates_http import UPDATES, UpdateHandler
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.ledger import PgLedger
 from myservice.repository.orders import PgOrders
 from myservice.repository.payments import CONSUMER
-from myservice.repository.reading import Reads
-from myservice.repository.record_changes import CHANNEL, PgChanges
+from myservice.repository.record_changes import CHANNEL, PgRecordChanges
 from myservice.repository.records import PgRecords
 from myservice.service.accounts import AccountService
-from myservice.service.feed import RecordFeed
 from myservice.service.orders import OrderService
+from myservice.service.record_changes_retention import RecordChangesRetention
+from myservice.service.record_updates import RecordFeed
 from myservice.service.records import RecordRepository, RecordService
-from myservice.service.retention import Retention
-from myservice.worker.orders import ORDERS, OrderProcessor
+from myservice.worker.orders import ORDERS_STREAM, OrderProcessor
 from paceline.commands import Wiring, api_group, new_ingress, serve_grpc, serve_http
 from paceline.http import add_docs
 from paceline.messaging.nats import NatsBus, NatsConsumer, NatsSubscription
-from paceline.postgres import Notifier, Pool, PoolSettings, listening, uuid7
+from paceline.postgres import Notifier, Pool, PoolSettings, ReadPolicy, listening, uuid7
 from paceline.postgres.inbox import InboxCleaner
 from paceline.postgres.outbox import OutboxListener, OutboxRelay
 from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore
 
 _API: Final = "/api/v1"
 _OUTBOX: Final = "outbox"
-"""The channel of PostgreSQL on which `serve` tells `worker` that there is something to send."""
+"""The channel of PostgreSQL on which `serve` notifies `worker` of new messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What the resources share: the database, Redis if it is used, and how reads are bounded."""
+    """What the resources share; ``redis`` if it is used."""
 
     pool: Pool
-    reads: Reads
+    reads: ReadPolicy
     redis: Redis | None
 
 
@@ -78,7 +77,7 @@ def build(config: Config, wiring: Wiring) -> None:
     )
     api = api_group(app, _API, ingress)
     RecordHandler(records).register(api)
-    UpdateHandler(updates, wiring.clock).register(api)
+    RecordUpdateHandler(updates, wiring.clock).register(api)
     AccountHandler(accounts).register(api)
     OrderHandler(orders).register(api)
     add_docs(app, title=wiring.spec.service, version=wiring.spec.version)
@@ -91,12 +90,12 @@ def _base(config: Config, wiring: Wiring) -> Base:
         PoolSettings(max_size=config.max_db_conns, application_name=wiring.spec.name),
     )
     wiring.add(pool, ready={"postgres": pool.ping})
-    # Half of the connections stay for batches, which serve many at once.
-    pages = max(1, config.max_db_conns // 2)
-    reads = wiring.add(Reads(pages=pages))
+    # Half of the connections are left to batches, which serve many callers each.
+    max_pages = max(1, config.max_db_conns // 2)
+    reads = wiring.add(ReadPolicy(max_pages=max_pages))
     wiring.limits["max_db_conns"] = config.max_db_conns
     if wiring.spec.serves:
-        wiring.limits["pages_at_once"] = pages
+        wiring.limits["pages_at_once"] = max_pages
     redis = None
     if wiring.spec.serves and config.uses_redis:
         redis = wiring.add(
@@ -108,7 +107,7 @@ def _base(config: Config, wiring: Wiring) -> Base:
 def _records(config: Config, wiring: Wiring, base: Base) -> RecordService:
     notifier = wiring.add(Notifier(base.pool, CHANNEL))
     records: RecordRepository = wiring.add(
-        PgRecords(base.pool, base.reads, written=notifier.notify, observer=wiring.observer)
+        PgRecords(base.pool, base.reads, on_commit=notifier.notify, observer=wiring.observer)
     )
     if base.redis is not None and config.cache:
         cache = CacheAside(
@@ -119,7 +118,7 @@ def _records(config: Config, wiring: Wiring, base: Base) -> RecordService:
             type=Record,
             settings=CacheSettings(
                 ttl=config.cache_ttl,
-                # A change whose caller was cancelled goes on until the last of its batch times out.
+                # A cancelled caller's change runs until the last call of its batch times out.
                 block_ttl=2 * config.request_timeout,
             ),
             negative=RecordNotFound,
@@ -130,8 +129,8 @@ def _records(config: Config, wiring: Wiring, base: Base) -> RecordService:
 
 
 def _record_updates(config: Config, wiring: Wiring, pool: Pool) -> RecordFeed:
-    changes = PgChanges(pool)
-    wiring.add(Retention(changes, wiring.log))
+    changes = PgRecordChanges(pool)
+    wiring.add(RecordChangesRetention(changes, wiring.log))
     dsn = config.get_database_url()
     return wiring.add_stream_source(
         RecordFeed(changes, lambda: listening(dsn, CHANNEL, wiring.log), wiring.clock, wiring.log)
@@ -147,20 +146,20 @@ def _accounts(base: Base, wiring: Wiring) -> AccountService:
 def _orders(base: Base, wiring: Wiring) -> OrderService:
     notifier = wiring.add(Notifier(base.pool, _OUTBOX))
     orders = wiring.add(
-        PgOrders(base.pool, base.reads, announced=notifier.notify, observer=wiring.observer)
+        PgOrders(base.pool, base.reads, on_commit=notifier.notify, observer=wiring.observer)
     )
     return OrderService(orders, wiring.clock, uuid7)
 
 
 def _order_worker(config: Config, wiring: Wiring, pool: Pool, orders: OrderService) -> None:
-    """The relay of the outbox and the consumer of orders, which lets requests go first."""
+    """The relay of the outbox, and the consumer of orders, which slows down under load."""
     log, dsn = wiring.log, config.get_database_url()
-    stream = msgspec.structs.replace(ORDERS, replicas=config.nats_replicas)
+    stream = msgspec.structs.replace(ORDERS_STREAM, replicas=config.nats_replicas)
     bus = NatsBus(
         config.get_nats_url(), log, name=wiring.spec.service, streams=[stream], tracer=wiring.tracer
     )
     wiring.add(bus, ready={"nats": bus.ping})
-    # It is woken for every message; polling by itself is for a notification that was lost.
+    # It is woken for every message; it polls for the case that a notification is lost.
     relay = wiring.add(OutboxRelay(pool, bus, log, poll_interval=1.0))
     wiring.add(OutboxListener(lambda: listening(dsn, _OUTBOX, log), relay.wake))
     wiring.add(InboxCleaner(pool, log))

@@ -1,14 +1,22 @@
-"""Every scope there is: what a token can allow.
+"""The scopes that a token can have: what its owner may do.
 
-The handlers name what their routes and methods need; a test keeps this list equal to what they
-name. Used where all of them are meant: the settings, whose limits are named by scopes, and the
-token that ``run`` greets with.
+Invariant: `SCOPES` lists exactly the scopes that some route or method needs; a test compares them.
 """
 
 from typing import Final
 
+RECORDS_READ: Final = "records:read"
+RECORDS_WRITE: Final = "records:write"
+ACCOUNTS_READ: Final = "accounts:read"
+ACCOUNTS_WRITE: Final = "accounts:write"
+ACCOUNTS_OPERATE: Final = "accounts:operate"
+"""An operator: may open, read, credit and debit the accounts of others."""
+TRANSFERS_WRITE: Final = "transfers:write"
+ORDERS_READ: Final = "orders:read"
+ORDERS_WRITE: Final = "orders:write"
+
 SCOPES: Final = (
-    "records:read", "records:write",
-    "accounts:read", "accounts:write", "accounts:operate", "transfers:write",
-    "orders:read", "orders:write",
+    RECORDS_READ, RECORDS_WRITE,
+    ACCOUNTS_READ, ACCOUNTS_WRITE, ACCOUNTS_OPERATE, TRANSFERS_WRITE,
+    ORDERS_READ, ORDERS_WRITE,
 )  # fmt: skip

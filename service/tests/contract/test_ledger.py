@@ -12,8 +12,8 @@ from myservice.domain.accounts import MAX_AMOUNT, Account, AccountNotFound, NotT
 from myservice.domain.ledger import (
     BalanceOverflow,
     Entry,
+    IdempotencyKey,
     InsufficientBalance,
-    Key,
     KeyReused,
     Transfer,
 )
@@ -49,7 +49,7 @@ def entry(
     amount: int,
     *,
     debtor: str | None = None,
-    key: Key | None = None,
+    key: IdempotencyKey | None = None,
 ) -> Entry:
     return Entry(uuid7(), source, target, amount, "rent", NOW, debtor, key)
 
@@ -128,23 +128,23 @@ async def test_entries_at_once_are_applied_in_order_of_arrival(bank: Bank) -> No
 
 async def test_a_key_makes_an_entry_take_effect_once(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
-    key = Key("ada", "k1", b"digest")
+    key = IdempotencyKey("ada", "k1", b"digest")
     first = await bank.ledger.enter(entry(a, b, 30, key=key))
     again = await bank.ledger.enter(entry(a, b, 30, key=key))
     assert again == first
     assert await bank.balances(a, b) == [70, 30]
     with pytest.raises(KeyReused):
-        await bank.ledger.enter(entry(a, b, 31, key=Key("ada", "k1", b"other")))
-    await bank.ledger.enter(entry(a, b, 30, key=Key("bob", "k1", b"digest")))
+        await bank.ledger.enter(entry(a, b, 31, key=IdempotencyKey("ada", "k1", b"other")))
+    await bank.ledger.enter(entry(a, b, 30, key=IdempotencyKey("bob", "k1", b"digest")))
     assert await bank.balances(a, b) == [40, 60]
 
 
 async def test_a_refusal_is_the_first_answer_too(bank: Bank) -> None:
     a, b = await bank.open(), await bank.open()
-    poor = Key("ada", "poor", b"1")
+    poor = IdempotencyKey("ada", "poor", b"1")
     with pytest.raises(InsufficientBalance) as first:
         await bank.ledger.enter(entry(a, b, 1, key=poor))
-    nobody = Key("ada", "nobody", b"2")
+    nobody = IdempotencyKey("ada", "nobody", b"2")
     with pytest.raises(AccountNotFound, match=str(MISSING)):
         await bank.ledger.enter(entry(a, MISSING, 1, key=nobody))
     await bank.ledger.enter(entry(None, a, 10))
@@ -158,14 +158,14 @@ async def test_a_refusal_is_the_first_answer_too(bank: Bank) -> None:
 
 async def test_keyed_and_plain_entries_share_a_batch(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
-    old = Key("ada", "old", b"1")
+    old = IdempotencyKey("ada", "old", b"1")
     first = await bank.ledger.enter(entry(a, b, 1, key=old))
     results = await asyncio.gather(
         bank.ledger.enter(entry(a, b, 2)),
         bank.ledger.enter(entry(a, b, 1, key=old)),
-        bank.ledger.enter(entry(a, b, 500, key=Key("ada", "poor", b"2"))),
-        bank.ledger.enter(entry(a, b, 3, key=Key("ada", "new", b"3"))),
-        bank.ledger.enter(entry(a, b, 9, key=Key("ada", "old!", b"4"))),
+        bank.ledger.enter(entry(a, b, 500, key=IdempotencyKey("ada", "poor", b"2"))),
+        bank.ledger.enter(entry(a, b, 3, key=IdempotencyKey("ada", "new", b"3"))),
+        bank.ledger.enter(entry(a, b, 9, key=IdempotencyKey("ada", "old!", b"4"))),
         return_exceptions=True,
     )
     assert results[1] == first

@@ -12,13 +12,13 @@ from memory_accounts import MemoryAccounts
 from memory_orders import MemoryOrders
 
 from myservice.domain.accounts import MAX_AMOUNT, Account, AccountNotFound, NotTheOwner
-from myservice.domain.ledger import Entry, Key, KeyReused
-from myservice.domain.orders import Order, OrderCreated, OrderNotFound, announce
+from myservice.domain.ledger import Entry, IdempotencyKey, KeyReused
+from myservice.domain.orders import Order, OrderCreated, OrderNotFound, order_created
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.ledger import PgLedger
 from myservice.repository.orders import PgOrders
 from myservice.service.accounts import AccountRepository, Ledger
-from myservice.service.orders import Announcement, OrderRepository, Placement
+from myservice.service.orders import OrderRepository, PaymentRequest, Placement
 from paceline.errors import Code, Error
 from paceline.postgres import Pool, uuid7
 
@@ -48,7 +48,7 @@ class Shop:
     async def pay(self, *orders: Order | UUID) -> Sequence[Exception | None]:
         """Each announced by a message named after it."""
         ids = [each if isinstance(each, UUID) else each.id for each in orders]
-        return await self.orders.pay_all([Announcement(f"m-{one}", one) for one in ids], LATER)
+        return await self.orders.pay_all([PaymentRequest(f"m-{one}", one) for one in ids], LATER)
 
     async def state(self, order: Order) -> tuple[str, str | None]:
         found = await self.orders.get(order.id)
@@ -56,7 +56,12 @@ class Shop:
 
 
 def placement(
-    source: UUID, target: UUID, amount: int, *, debtor: str | None = "ada", key: Key | None = None
+    source: UUID,
+    target: UUID,
+    amount: int,
+    *,
+    debtor: str | None = "ada",
+    key: IdempotencyKey | None = None,
 ) -> Placement:
     return Placement(Order(uuid7(), "ada", source, target, amount, "rent", NOW), debtor, key)
 
@@ -93,7 +98,7 @@ async def test_an_order_is_got_back_as_it_was_placed(shop: Shop) -> None:
 async def test_each_order_is_announced_once(shop: Shop) -> None:
     a, b = await shop.open(), await shop.open()
     placed = [await shop.orders.place(placement(a, b, amount)) for amount in (1, 2, 3)]
-    assert await shop.announced() == [announce(order) for order in placed]
+    assert await shop.announced() == [order_created(order) for order in placed]
 
 
 async def test_what_could_never_be_paid_is_refused_at_the_door_and_not_announced(
@@ -161,7 +166,7 @@ async def test_another_message_about_a_decided_order_has_no_effect(shop: Shop) -
     order = await shop.orders.place(placement(a, b, 10))
     await shop.pay(order)
     await shop.ledger.enter(Entry(uuid7(), None, a, 100, "", NOW))
-    twice = [Announcement("other", order.id), Announcement("another", order.id)]
+    twice = [PaymentRequest("other", order.id), PaymentRequest("another", order.id)]
     assert await shop.orders.pay_all(twice, LATER) == [None, None]
     assert await shop.state(order) == ("refused", "insufficient-balance")
     assert await shop.balances(a, b) == [105, 0]
@@ -175,10 +180,10 @@ async def test_a_message_that_cannot_be_handled_harms_no_other_and_may_come_agai
     for _ in range(2):
         unknown, nameless, huge, fine = await shop.orders.pay_all(
             [
-                Announcement("m-1", MISSING),
-                Announcement("", order.id),
-                Announcement("x" * 100_000, order.id),
-                Announcement("m-2", order.id),
+                PaymentRequest("m-1", MISSING),
+                PaymentRequest("", order.id),
+                PaymentRequest("x" * 100_000, order.id),
+                PaymentRequest("m-2", order.id),
             ],
             LATER,
         )
@@ -193,32 +198,32 @@ async def test_a_message_that_cannot_be_handled_harms_no_other_and_may_come_agai
 
 async def test_a_key_makes_one_order_and_gives_the_first_answer_again(shop: Shop) -> None:
     a, b = await shop.open(100), await shop.open()
-    key = Key("ada", "k1", b"digest")
+    key = IdempotencyKey("ada", "k1", b"digest")
     first = await shop.orders.place(placement(a, b, 30, key=key))
     await shop.pay(first)
     again = await shop.orders.place(placement(a, b, 30, key=key))
     assert again == first
     with pytest.raises(KeyReused):
-        await shop.orders.place(placement(a, b, 31, key=Key("ada", "k1", b"other")))
-    assert await shop.announced() == [announce(first)]
+        await shop.orders.place(placement(a, b, 31, key=IdempotencyKey("ada", "k1", b"other")))
+    assert await shop.announced() == [order_created(first)]
 
 
 async def test_a_key_whose_order_was_refused_at_the_door_stays_free(shop: Shop) -> None:
     a, b = await shop.open(100), await shop.open()
     with pytest.raises(AccountNotFound):
-        await shop.orders.place(placement(a, MISSING, 1, key=Key("ada", "k1", b"1")))
-    await shop.orders.place(placement(a, b, 1, key=Key("ada", "k1", b"2")))
+        await shop.orders.place(placement(a, MISSING, 1, key=IdempotencyKey("ada", "k1", b"1")))
+    await shop.orders.place(placement(a, b, 1, key=IdempotencyKey("ada", "k1", b"2")))
 
 
 async def test_keyed_plain_and_refused_orders_share_a_batch(shop: Shop) -> None:
     a, b = await shop.open(100), await shop.open()
-    old = Key("ada", "old", b"1")
+    old = IdempotencyKey("ada", "old", b"1")
     first = await shop.orders.place(placement(a, b, 1, key=old))
     results = await asyncio.gather(
         shop.orders.place(placement(a, b, 2)),
         shop.orders.place(placement(a, b, 1, key=old)),
         shop.orders.place(placement(a, MISSING, 3)),
-        shop.orders.place(placement(a, b, 4, key=Key("ada", "new", b"3"))),
+        shop.orders.place(placement(a, b, 4, key=IdempotencyKey("ada", "new", b"3"))),
         return_exceptions=True,
     )
     assert results[1] == first

@@ -12,15 +12,15 @@ import pytest
 from myservice.domain.accounts import Account
 from myservice.domain.ledger import (
     Entry,
+    IdempotencyKey,
     InsufficientBalance,
-    Key,
     KeyInFlight,
     KeyReused,
     Transfer,
 )
 from myservice.repository.accounts import PgAccounts
-from myservice.repository.audit import PgAudit
 from myservice.repository.ledger import PgLedger
+from myservice.repository.ledger_audit import PgLedgerAudit
 from paceline.postgres import Pool, PoolSettings, connect, uuid7
 from paceline.testing import cancel_at_every_await
 
@@ -29,7 +29,9 @@ pytestmark = pytest.mark.integration
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
-def entry(source: UUID | None, target: UUID, amount: int, key: Key | None = None) -> Entry:
+def entry(
+    source: UUID | None, target: UUID, amount: int, key: IdempotencyKey | None = None
+) -> Entry:
     return Entry(uuid7(), source, target, amount, "", NOW, key=key)
 
 
@@ -60,7 +62,7 @@ async def test_replicas_on_few_accounts_neither_deadlock_nor_lose_anything(
     async def client(ledger: PgLedger, number: int) -> None:
         for turn in range(20):
             source, target = rng.sample(ids, 2)
-            key = Key("ada", f"{number}-{turn}", b"") if turn % 2 else None
+            key = IdempotencyKey("ada", f"{number}-{turn}", b"") if turn % 2 else None
             try:
                 made.append(await ledger.enter(entry(source, target, rng.randint(1, 400), key)))
             except InsufficientBalance:
@@ -70,7 +72,7 @@ async def test_replicas_on_few_accounts_neither_deadlock_nor_lose_anything(
         for number in range(32):
             group.create_task(client(replicas[number % 2], number))
 
-    audit = await PgAudit(pool).run()
+    audit = await PgLedgerAudit(pool).run()
     assert audit.faults == ()
     assert audit.total_balance == 4000
     assert audit.entries == len(made) + len(ids)
@@ -84,7 +86,7 @@ async def test_replicas_on_few_accounts_neither_deadlock_nor_lose_anything(
 
 async def test_one_key_on_two_replicas_takes_effect_once(pool: Pool, other_pool: Pool) -> None:
     a, b = await opened(pool, 2, 100)
-    key = Key("ada", "once", b"digest")
+    key = IdempotencyKey("ada", "once", b"digest")
     first, second = await asyncio.gather(
         PgLedger(pool).enter(entry(a, b, 10, key)), PgLedger(other_pool).enter(entry(a, b, 10, key))
     )
@@ -97,18 +99,18 @@ async def test_one_key_for_two_requests_on_two_replicas_serves_one_of_them(
 ) -> None:
     a, b, c, d = await opened(pool, 4, 100)
     results = await asyncio.gather(
-        PgLedger(pool).enter(entry(a, b, 10, Key("ada", "once", b"one"))),
-        PgLedger(other_pool).enter(entry(c, d, 10, Key("ada", "once", b"two"))),
+        PgLedger(pool).enter(entry(a, b, 10, IdempotencyKey("ada", "once", b"one"))),
+        PgLedger(other_pool).enter(entry(c, d, 10, IdempotencyKey("ada", "once", b"two"))),
         return_exceptions=True,
     )
     assert sorted(type(result).__name__ for result in results) == [KeyReused.__name__, "Transfer"]
-    audit = await PgAudit(pool).run()
+    audit = await PgLedgerAudit(pool).run()
     assert (audit.faults, audit.entries) == ((), 5)
 
 
 async def test_a_key_in_flight_is_told_so_at_once(pool: Pool) -> None:
     a, b = await opened(pool, 2, 100)
-    ledger, key = PgLedger(pool), Key("ada", "once", b"digest")
+    ledger, key = PgLedger(pool), IdempotencyKey("ada", "once", b"digest")
     first, second = await asyncio.gather(
         ledger.enter(entry(a, b, 10, key)),
         ledger.enter(entry(a, b, 10, key)),
@@ -123,14 +125,14 @@ async def test_a_caller_cancelled_anywhere_leaves_entries_whole_and_the_key_usab
     pool: Pool,
 ) -> None:
     a, b = await opened(pool, 2, 1000)
-    ledger, key = PgLedger(pool), Key("ada", "cancelled", b"digest")
+    ledger, key = PgLedger(pool), IdempotencyKey("ada", "cancelled", b"digest")
 
     async def work() -> None:
         await ledger.enter(entry(a, b, 10, key))
         await ledger.enter(entry(a, b, 1))
 
     async def check() -> None:
-        assert (await PgAudit(pool).run()).faults == ()
+        assert (await PgLedgerAudit(pool).run()).faults == ()
         await ledger.enter(entry(a, b, 10, key))
 
     assert await cancel_at_every_await(work, check) >= 2
@@ -217,6 +219,6 @@ async def test_the_audit_finds_what_does_not_add_up(
     connection = await connect(migrated)
     await connection.execute(case.statement)
     await connection.close()
-    audit = await PgAudit(pool).run()
+    audit = await PgLedgerAudit(pool).run()
     assert audit.clean == (case.fault is None)
     assert case.fault is None or any(case.fault in found for found in audit.faults), audit.faults

@@ -12,16 +12,22 @@ from fake_queue import FakeQueue
 from pg_sessions import monitoring
 
 from myservice.domain.accounts import Account
-from myservice.domain.ledger import Entry, InsufficientBalance, Key, KeyInFlight, KeyReused
+from myservice.domain.ledger import (
+    Entry,
+    IdempotencyKey,
+    InsufficientBalance,
+    KeyInFlight,
+    KeyReused,
+)
 from myservice.domain.orders import CREATED_SUBJECT, Order, OrderCreated, OrderDraft
 from myservice.domain.records import RecordDraft
 from myservice.repository.accounts import PgAccounts
-from myservice.repository.audit import PgAudit
 from myservice.repository.ledger import PgLedger
+from myservice.repository.ledger_audit import PgLedgerAudit
 from myservice.repository.orders import PgOrders
 from myservice.repository.records import PgRecords
 from myservice.service.accounts import Actor
-from myservice.service.orders import Announcement, OrderService, Placement
+from myservice.service.orders import OrderService, PaymentRequest, Placement
 from myservice.service.records import RecordService
 from myservice.worker.orders import OrderProcessor
 from paceline.clock import SystemClock
@@ -37,7 +43,9 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 ADA = Actor("ada")
 
 
-def placement(source: UUID, target: UUID, amount: int, key: Key | None = None) -> Placement:
+def placement(
+    source: UUID, target: UUID, amount: int, key: IdempotencyKey | None = None
+) -> Placement:
     return Placement(Order(uuid7(), "ada", source, target, amount, "", NOW), "ada", key)
 
 
@@ -75,7 +83,7 @@ async def test_an_order_goes_through_outbox_queue_and_worker_and_is_paid(pool: P
     a, b = await opened(pool, 2, 100)
     queue = FakeQueue()
     relay = OutboxRelay(pool, queue, RecordingLog(), poll_interval=3600.0)
-    orders = OrderService(PgOrders(pool, announced=relay.wake), SystemClock(), uuid7)
+    orders = OrderService(PgOrders(pool, on_commit=relay.wake), SystemClock(), uuid7)
     await relay.start()
     placed = await orders.place_order(OrderDraft(a, b, 30, "rent"), ADA, None)
     await queue.until(lambda: len(queue.held) == 1)
@@ -98,7 +106,7 @@ async def test_two_workers_with_the_same_messages_at_once_pay_each_order_once(
         pairs = [draw.sample(ids, 2) for _ in range(40)]
         wanted = [placement(one, other, 1) for one, other in pairs]
         placed = await asyncio.gather(*map(workers[0].place, wanted))
-        announcements = [Announcement(f"m-{order.id}", order.id) for order in placed]
+        announcements = [PaymentRequest(f"m-{order.id}", order.id) for order in placed]
         async with asyncio.timeout(20):
             outcomes = await asyncio.gather(
                 workers[0].pay_all(announcements, NOW),
@@ -106,7 +114,7 @@ async def test_two_workers_with_the_same_messages_at_once_pay_each_order_once(
                 workers[1].pay_all(draw.sample(announcements, 30), NOW),
             )
         assert {outcome for each in outcomes for outcome in each} == {None}
-    audit = await PgAudit(pool).run()
+    audit = await PgLedgerAudit(pool).run()
     assert (audit.faults, audit.total_balance, audit.entries) == ((), 4000, 4 + 8 * 40)
     assert await deadlocks(migrated) == 0
 
@@ -115,7 +123,7 @@ async def test_transfers_orders_payments_and_records_together_never_deadlock(
     pool: Pool, other_pool: Pool, migrated: str
 ) -> None:
     ids = await opened(pool, 3, 500)
-    waiting: list[Announcement] = []
+    waiting: list[PaymentRequest] = []
 
     async def client(pool: Pool, seed: int) -> None:
         draw = random.Random(seed)  # noqa: S311 - the same disorder each time
@@ -124,7 +132,11 @@ async def test_transfers_orders_payments_and_records_together_never_deadlock(
         record = await records.create_record(RecordDraft("r"))
         for turn in range(15):
             one, other = draw.sample(ids, 2)
-            key = Key("ada", f"{seed % 3}-{turn}", b"same") if draw.random() < 0.5 else None
+            key = (
+                IdempotencyKey("ada", f"{seed % 3}-{turn}", b"same")
+                if draw.random() < 0.5
+                else None
+            )
             try:
                 match draw.randrange(4):
                     case 0:
@@ -132,7 +144,7 @@ async def test_transfers_orders_payments_and_records_together_never_deadlock(
                         await ledger.enter(Entry(uuid7(), one, other, amount, "", NOW, key=key))
                     case 1:
                         order = await orders.place(placement(one, other, draw.randint(1, 200), key))
-                        waiting.append(Announcement(f"m-{order.id}", order.id))
+                        waiting.append(PaymentRequest(f"m-{order.id}", order.id))
                     case 2:
                         batch = draw.sample(waiting, min(len(waiting), 20))
                         assert set(await orders.pay_all(batch, NOW)) <= {None}
@@ -146,14 +158,14 @@ async def test_transfers_orders_payments_and_records_together_never_deadlock(
             group.create_task(client((pool, other_pool)[number % 2], number))
     await PgOrders(pool).pay_all(waiting, NOW)
     assert await pool.fetchval("SELECT count(*) FROM orders WHERE status = 'pending'") == 0
-    audit = await PgAudit(pool).run()
+    audit = await PgLedgerAudit(pool).run()
     assert (audit.faults, audit.total_balance) == ((), 1500)
     assert await deadlocks(migrated) == 0
 
 
 async def test_one_key_on_two_replicas_makes_one_order(pool: Pool, other_pool: Pool) -> None:
     a, b = await opened(pool, 2, 100)
-    key = Key("ada", "once", b"digest")
+    key = IdempotencyKey("ada", "once", b"digest")
     first, second = await asyncio.gather(
         PgOrders(pool).place(placement(a, b, 10, key)),
         PgOrders(other_pool).place(placement(a, b, 10, key)),
@@ -164,7 +176,7 @@ async def test_one_key_on_two_replicas_makes_one_order(pool: Pool, other_pool: P
 
 async def test_a_key_in_flight_is_told_so_at_once(pool: Pool) -> None:
     a, b = await opened(pool, 2, 100)
-    orders, key = PgOrders(pool), Key("ada", "once", b"digest")
+    orders, key = PgOrders(pool), IdempotencyKey("ada", "once", b"digest")
     first, second = await asyncio.gather(
         orders.place(placement(a, b, 10, key)),
         orders.place(placement(a, b, 10, key)),
@@ -176,7 +188,7 @@ async def test_a_key_in_flight_is_told_so_at_once(pool: Pool) -> None:
 
 async def test_placing_is_cancelled_anywhere_and_no_order_goes_unannounced(pool: Pool) -> None:
     a, b = await opened(pool, 2, 1000)
-    orders, key = PgOrders(pool), Key("ada", "cancelled", b"digest")
+    orders, key = PgOrders(pool), IdempotencyKey("ada", "cancelled", b"digest")
 
     async def work() -> None:
         await orders.place(placement(a, b, 10, key))
@@ -201,18 +213,18 @@ async def test_paying_is_cancelled_anywhere_and_a_redelivery_settles_it(pool: Po
     paid = 0
 
     async def work() -> None:
-        await orders.pay_all([Announcement(f"m-{current}", current)], NOW)
+        await orders.pay_all([PaymentRequest(f"m-{current}", current)], NOW)
 
     async def check() -> None:
         nonlocal current, paid
-        assert (await PgAudit(pool).run()).faults == ()
+        assert (await PgLedgerAudit(pool).run()).faults == ()
         await work()
         paid += 1
         assert (await PgAccounts(pool).get(b)).balance == 1000 + paid
         current = (await orders.place(placement(a, b, 1))).id
 
     assert await cancel_at_every_await(work, check) >= 6
-    assert (await PgAudit(pool).run()).faults == ()
+    assert (await PgLedgerAudit(pool).run()).faults == ()
 
 
 @pytest.mark.parametrize(
@@ -229,7 +241,7 @@ async def test_a_decision_is_for_good(
     a, b = await opened(pool, 2, 100)
     orders = PgOrders(pool)
     order = await orders.place(placement(a, b, 1))
-    await orders.pay_all([Announcement("m", order.id)], NOW)
+    await orders.pay_all([PaymentRequest("m", order.id)], NOW)
     connection = await connect(migrated)
     try:
         with pytest.raises(Exception, match=refusal):

@@ -14,8 +14,8 @@ from myservice.domain.accounts import Account
 from myservice.domain.ledger import Entry
 from myservice.domain.orders import CREATED_SUBJECT, OrderCreated, OrderDraft
 from myservice.repository.accounts import PgAccounts
-from myservice.repository.audit import PgAudit
 from myservice.repository.ledger import PgLedger
+from myservice.repository.ledger_audit import PgLedgerAudit
 from myservice.repository.orders import PgOrders
 from myservice.service.accounts import Actor
 from myservice.service.orders import OrderService
@@ -89,7 +89,7 @@ async def test_orders_that_come_twice_while_workers_come_and_go_are_paid_once(
 ) -> None:
     a, b = await opened(pool, 1000), await opened(pool, 1000)
     relay = OutboxRelay(pool, Twice(bus), RecordingLog(), poll_interval=0.05)
-    orders = OrderService(PgOrders(pool, announced=relay.wake), SystemClock(), uuid7)
+    orders = OrderService(PgOrders(pool, on_commit=relay.wake), SystemClock(), uuid7)
     processor = OrderProcessor(orders)
 
     async def left() -> int:
@@ -115,7 +115,7 @@ async def test_orders_that_come_twice_while_workers_come_and_go_are_paid_once(
         await place(30)
         await becomes(all_are_paid)
     await relay.stop()
-    audit = await PgAudit(pool).run()
+    audit = await PgLedgerAudit(pool).run()
     assert (audit.faults, audit.total_balance) == ((), 2000)
     assert (await PgAccounts(pool).get(b)).balance == 1090
 
@@ -137,7 +137,7 @@ async def test_what_is_no_order_becomes_a_dead_letter(pool: Pool, bus: KafkaBus)
 async def test_a_handler_that_fails_is_given_the_order_again(pool: Pool, bus: KafkaBus) -> None:
     a, b = await opened(pool, 10), await opened(pool, 10)
     relay = OutboxRelay(pool, bus, RecordingLog(), poll_interval=0.05)
-    orders = OrderService(PgOrders(pool, announced=relay.wake), SystemClock(), uuid7)
+    orders = OrderService(PgOrders(pool, on_commit=relay.wake), SystemClock(), uuid7)
     attempts: list[int] = []
 
     await relay.start()

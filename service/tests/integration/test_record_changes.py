@@ -8,13 +8,13 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from feed_replicas import Replica, check_sequence, read_updates, record, replica, summaries
+from record_replicas import Replica, check_sequence, read_updates, record, replica, summaries
 
+from myservice.domain.record_updates import Position, RecordUpdate
 from myservice.domain.records import RecordDraft, RecordNotFound
 from myservice.repository.records import INSERT_RECORDS
-from myservice.service.position import Position, decode_position, encode_position
-from myservice.service.retention import Retention
-from myservice.service.updates import RecordUpdate
+from myservice.service.record_changes_retention import RecordChangesRetention
+from myservice.service.record_updates import decode_position, encode_position
 from paceline.postgres import Connection, DatabaseError, connect
 from paceline.testing import RecordingLog
 
@@ -291,7 +291,7 @@ async def test_what_is_too_old_is_deleted_and_its_position_gives_a_resync(one: R
 async def test_retention_trims_until_nothing_is_old(one: Replica) -> None:
     for _ in range(7):
         await one.records.insert(record())
-    retention = Retention(one.changes, RecordingLog(), keep=0, every=600, batch=2)
+    retention = RecordChangesRetention(one.changes, RecordingLog(), keep=0, every=600, batch=2)
     await retention.stop()
     await retention.start()
     async with asyncio.timeout(10):

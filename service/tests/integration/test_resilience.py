@@ -10,11 +10,10 @@ import pytest
 from http_clients import client_for, running_app
 
 from myservice.domain.records import Record
-from myservice.repository.reading import Reads
 from myservice.repository.records import PgRecords
 from paceline.errors import Overloaded
 from paceline.http import TestClient
-from paceline.postgres import Pool, PoolSettings, uuid7
+from paceline.postgres import Pool, PoolSettings, ReadPolicy, uuid7
 
 pytestmark = pytest.mark.integration
 
@@ -46,7 +45,7 @@ async def wait(pool: Pool, count: int) -> None:
 
 
 @asynccontextmanager
-async def records_in(pool: Pool, reads: Reads) -> AsyncGenerator[tuple[PgRecords, Record]]:
+async def records_in(pool: Pool, reads: ReadPolicy) -> AsyncGenerator[tuple[PgRecords, Record]]:
     """The repository, and one record in it."""
     records = PgRecords(pool, reads)
     now = datetime.now(UTC)
@@ -55,7 +54,7 @@ async def records_in(pool: Pool, reads: Reads) -> AsyncGenerator[tuple[PgRecords
 
 
 async def test_reads_outlive_the_connections_they_are_made_on(migrated: str, pool: Pool) -> None:
-    reads = Reads()
+    reads = ReadPolicy()
     other = Pool(migrated, PoolSettings(min_size=1, max_size=2))
     await other.start()
     try:
@@ -80,7 +79,7 @@ async def test_pages_leave_connections_to_reads_by_key(migrated: str) -> None:
     )
     await pool.start()
     await other.start()
-    reads = Reads(pages=1)
+    reads = ReadPolicy(max_pages=1)
     try:
         async with records_in(pool, reads) as (records, _):
             async with records_locked(other):
@@ -96,7 +95,7 @@ async def test_pages_leave_connections_to_reads_by_key(migrated: str) -> None:
 
 
 async def test_pages_that_wait_are_bounded_too(pool: Pool) -> None:
-    reads = Reads(pages=1)
+    reads = ReadPolicy(max_pages=1)
     async with records_in(pool, reads) as (records, _):
         async with reads.pages:
             tasks = [asyncio.create_task(records.list_after(None, "", 1)) for _ in range(300)]

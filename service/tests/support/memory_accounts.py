@@ -5,7 +5,7 @@ from uuid import UUID
 import msgspec
 
 from myservice.domain.accounts import Account, AccountNotFound
-from myservice.domain.ledger import Book, Entry, KeyReused, Transfer
+from myservice.domain.ledger import Balances, Entry, KeyReused, Transfer
 from paceline.errors import Error
 
 
@@ -41,9 +41,9 @@ class MemoryAccounts:
         return outcome if fingerprint == entry.key.fingerprint else KeyReused()
 
     def _apply(self, entry: Entry) -> Transfer | Error:
-        book = Book({one.id: (one.owner, one.balance) for one in self._accounts.values()})
-        outcome = book.enter(entry)
-        for account_id, balance in book.changed.items():
+        balances = Balances({one.id: (one.owner, one.balance) for one in self._accounts.values()})
+        outcome = balances.apply(entry)
+        for account_id, balance in balances.changed.items():
             changed = msgspec.structs.replace(self._accounts[account_id], balance=balance)
             self._accounts[account_id] = changed
         return outcome

@@ -9,8 +9,8 @@ from memory_accounts import MemoryAccounts
 
 from myservice.domain.accounts import NotTheOwner
 from myservice.domain.ledger import Entry, KeyReused, Transfer
-from myservice.domain.orders import Order, OrderCreated, OrderNotFound, announce, decide
-from myservice.service.orders import Announcement, Placement
+from myservice.domain.orders import Order, OrderCreated, OrderNotFound, decide, order_created
+from myservice.service.orders import PaymentRequest, Placement
 from paceline.errors import Code, Error
 from paceline.postgres.inbox import claimable
 
@@ -40,7 +40,7 @@ class MemoryOrders:
                 return before[1]
         self._orders[order.id] = order
         self._debtors[order.id] = placement.debtor
-        self.announced.append(announce(order))
+        self.announced.append(order_created(order))
         return order
 
     async def get(self, order_id: UUID) -> Order:
@@ -49,11 +49,11 @@ class MemoryOrders:
         return self._orders[order_id]
 
     async def pay_all(
-        self, announcements: Sequence[Announcement], at: datetime
+        self, announcements: Sequence[PaymentRequest], at: datetime
     ) -> Sequence[Exception | None]:
         return [await self._pay(each, at) for each in announcements]
 
-    async def _pay(self, announcement: Announcement, at: datetime) -> Exception | None:
+    async def _pay(self, announcement: PaymentRequest, at: datetime) -> Exception | None:
         if not claimable(announcement.message_id):
             return Error(Code.INVALID_ARGUMENT, "no id")
         if (order := self._orders.get(announcement.order_id)) is None:

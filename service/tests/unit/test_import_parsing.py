@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myservice.domain.imports import Chunk, Format, Layout, Parsed
-from myservice.service.chunks import MAX_LINE, chunks
-from myservice.service.parsing import parse
+from myservice.service.import_chunks import MAX_LINE, read_chunks
+from myservice.service.import_parsing import parse
 from paceline.errors import ValidationError
 
 NAMES = st.text(
@@ -21,7 +21,7 @@ DATA = st.recursive(st.none() | st.integers(-9, 9) | st.text(max_size=5), st.lis
 
 
 def cut(content: bytes, form: Format = "ndjson", layout: Layout | None = None) -> list[Chunk]:
-    return list(chunks(io.BytesIO(content), form, layout or Layout()))
+    return list(read_chunks(io.BytesIO(content), form, layout or Layout()))
 
 
 def read(content: bytes, form: Format = "ndjson") -> list[Parsed]:

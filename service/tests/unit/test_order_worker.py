@@ -12,7 +12,7 @@ from myservice.domain.accounts import Account
 from myservice.domain.ledger import Entry, InsufficientBalance, Transfer
 from myservice.domain.orders import CREATED_SUBJECT, OrderCreated, OrderDraft, OrderNotFound, decide
 from myservice.service.accounts import Actor
-from myservice.service.orders import Announcement, OrderService
+from myservice.service.orders import OrderService, PaymentRequest
 from myservice.worker.orders import OrderProcessor
 from paceline.clock import SystemClock
 from paceline.errors import Code, Error
@@ -66,7 +66,7 @@ async def test_each_message_has_its_own_outcome_in_its_place() -> None:
 async def test_what_goes_wrong_with_a_batch_is_raised() -> None:
     class Away(MemoryOrders):
         async def pay_all(
-            self, announcements: Sequence[Announcement], at: datetime
+            self, announcements: Sequence[PaymentRequest], at: datetime
         ) -> Sequence[Exception | None]:
             raise Error(Code.UNAVAILABLE, "the database is not available")
 

@@ -15,6 +15,7 @@ from paceline._lazy import lazy_exports
 if TYPE_CHECKING:
     from paceline.grpc.app import RpcApp
     from paceline.grpc.call import Call, Endpoint, ErrorStatus, Interceptor, Method
+    from paceline.grpc.fields import convert_field, convert_text, convert_uuid, unix_seconds
     from paceline.grpc.health import HEALTH_METHODS, add_health
     from paceline.grpc.methods import MethodHandler, exchange, stream, unary
     from paceline.grpc.reflection import add_reflection
@@ -39,10 +40,14 @@ else:
             "ShuttingDown": "streams",
             "add_health": "health",
             "add_reflection": "reflection",
+            "convert_field": "fields",
+            "convert_text": "fields",
+            "convert_uuid": "fields",
             "error_status_of": "status",
             "exchange": "methods",
             "stream": "methods",
             "unary": "methods",
+            "unix_seconds": "fields",
         },
         extra="grpc",
     )
@@ -62,8 +67,12 @@ __all__ = [
     "ShuttingDown",
     "add_health",
     "add_reflection",
+    "convert_field",
+    "convert_text",
+    "convert_uuid",
     "error_status_of",
     "exchange",
     "stream",
     "unary",
+    "unix_seconds",
 ]

@@ -4,7 +4,8 @@ Invariant: this is the only room that imports the driver. A repository takes a `
 SQL as literal strings, names `Connection` and `Row` in its signatures, and catches `DatabaseError`
 where a SQLSTATE or a constraint has a meaning of its own; all other failures are translated.
 `connect` opens a connection outside the pool, for migrations, which raises the driver's errors.
-`Notifier` and `listening` are the two ends of a notification; `uuid7` makes primary keys.
+`ReadPolicy` repeats and bounds reads. `Notifier` and `listening` are the two ends of a
+notification; `uuid7` makes primary keys.
 """
 
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from paceline.postgres.listen import Wakeup, listening
     from paceline.postgres.notify import Notifier
     from paceline.postgres.pool import Pool, PoolSettings, PoolStats
+    from paceline.postgres.read_policy import ReadPolicy
     from paceline.postgres.transaction import IsolationLevel
 else:
     __getattr__ = lazy_exports(
@@ -32,6 +34,7 @@ else:
             "Pool": "pool",
             "PoolSettings": "pool",
             "PoolStats": "pool",
+            "ReadPolicy": "read_policy",
             "Row": "connection",
             "Wakeup": "listen",
             "connect": "connector",
@@ -51,6 +54,7 @@ __all__ = [
     "Pool",
     "PoolSettings",
     "PoolStats",
+    "ReadPolicy",
     "Row",
     "Wakeup",
     "connect",

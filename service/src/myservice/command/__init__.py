@@ -1,5 +1,5 @@
-"""The commands of this service's own: one file a group, as the command line names it.
+"""The service's own commands, one module for each group.
 
-A command wires the few parts it needs and runs them for as long as it works; what every service
-has, such as `serve` and `migrate`, is the kit's.
+A command wires the few parts that it needs and stops them when it ends. Commands that every service
+has, such as ``serve`` and ``migrate``, are in the kit.
 """

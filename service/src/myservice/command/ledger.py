@@ -1,8 +1,7 @@
-"""``myservice ledger``: what an operator does with the ledger from the command line.
+"""``myservice ledger``: auditing the ledger, and crediting accounts.
 
-``verify`` proves that the ledger adds up, beside a running service; ``credit`` gives an account an
-amount from outside, by the same code and the same locks as the API. Amounts are as people write
-them (``domain.accounts.parse_amount``).
+``verify`` audits the ledger, also beside a running service; ``credit`` credits an account with the
+same code and the same locks as the API.
 """
 
 from pathlib import Path
@@ -14,8 +13,8 @@ import typer
 from myservice.config import Config
 from myservice.domain.accounts import CreditDraft, parse_amount
 from myservice.repository.accounts import PgAccounts
-from myservice.repository.audit import PgAudit
 from myservice.repository.ledger import PgLedger
+from myservice.repository.ledger_audit import PgLedgerAudit
 from myservice.service.accounts import AccountService, Actor
 from paceline.clock import SystemClock
 from paceline.commands import USAGE, ConfigFile, DatabaseUrl, fail, load_for, run_once
@@ -27,7 +26,7 @@ _OPERATOR = Actor("command line", operator=True)
 
 def ledger_commands() -> typer.Typer:
     """The group of commands."""
-    app = typer.Typer(name="ledger", help="Prove and feed the ledger.", no_args_is_help=True)
+    app = typer.Typer(name="ledger", help="Audit and credit the ledger.", no_args_is_help=True)
     app.command("verify", epilog="Example: APP_DATABASE_URL=… myservice ledger verify")(_verify)
     app.command("credit", epilog="Example: myservice ledger credit 0192f0a0-… 99.99 --key gift-1")(
         _credit
@@ -38,7 +37,7 @@ def ledger_commands() -> typer.Typer:
 def _verify(database_url: DatabaseUrl = None, config_file: ConfigFile = None) -> None:
     """Check that every balance is the sum of its entries. Exit code 1 when it is not."""
     pool = _pool(database_url, config_file)
-    audit = run_once([pool], PgAudit(pool).run)
+    audit = run_once([pool], PgLedgerAudit(pool).run)
     typer.echo(
         f"{audit.accounts} accounts, {audit.entries} entries; "
         f"all balances: {audit.total_balance}, all credits: {audit.total_credited}"

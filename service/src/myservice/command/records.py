@@ -1,8 +1,8 @@
-"""``myservice records``: many records in from a file, all records out into one.
+"""``myservice records``: importing records from a file, and exporting all records.
 
-``import`` may be stopped or killed at any moment: the same command goes on where it was. Progress
-goes to stderr, once a second, also while the database is slow. Lines that are no records end up in
-a reject file, with their numbers and reasons.
+``import`` may be stopped or killed at any moment; the same command continues. Progress is written
+to stderr every second, also while the database is slow. Lines that are not records are written to a
+reject file, with their numbers and the reasons.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import msgspec
 import typer
 
 from myservice.config import Config
-from myservice.domain.imports import Format, Import, Tally
+from myservice.domain.imports import Format, Import, Progress
 from myservice.repository.imports import PgImports
 from myservice.repository.records import PgRecords
 from myservice.service.exports import ExportService
@@ -69,23 +69,23 @@ def _import(
     if not file.is_file():
         fail(f"{file}: there is no such file", code=USAGE)
     wanted = _format_of(file, form)
-    bad = rejects or file.with_name(file.name + ".rejects")
+    rejects_file = rejects or file.with_name(file.name + ".rejects")
     pool = _pool(database_url, config_file)
     imports = ImportService(PgImports(pool), SystemClock(), uuid7, processes=processes)
 
-    async def run() -> Tally:
+    async def run() -> Progress:
         begun = await imports.begin(file, wanted, again=again)
         try:
-            return await _follow(imports, begun, file, wanted)
+            return await _import_with_progress(imports, begun, file, wanted)
         finally:
-            await _write_rejects(imports, begun, bad)
+            await _write_rejects(imports, begun, rejects_file)
 
     try:
-        tally = run_once([pool], run)
+        progress = run_once([pool], run)
     except KeyboardInterrupt:
         fail("stopped; the same command goes on from here", code=_INTERRUPTED)
-    if tally.rejected:
-        fail(f"{tally.rejected} lines were rejected: see {bad}")
+    if progress.rejected:
+        fail(f"{progress.rejected} lines were rejected: see {rejects_file}")
 
 
 def _export(
@@ -125,29 +125,31 @@ def _format_of(file: Path | None, form: str | None) -> Format:
     return found
 
 
-async def _follow(imports: ImportService, begun: Import, file: Path, form: Format) -> Tally:
+async def _import_with_progress(
+    imports: ImportService, begun: Import, file: Path, form: Format
+) -> Progress:
     """Import, and show the progress."""
     size = file.stat().st_size  # noqa: ASYNC240 - nothing else runs on this loop
-    began, tally = monotonic(), begun.tally
-    if tally.resumed:
-        _say(f"going on behind {tally.resumed:,} lines that are in already")
-    work = imports.run(begun, file, form)
-    async with merge(work, _ticks()) as events:
+    began, progress = monotonic(), begun.progress
+    if progress.resumed:
+        _say(f"going on behind {progress.resumed:,} lines that are in already")
+    steps = imports.run(begun, file, form)
+    async with merge(steps, _ticks()) as events:
         async for event in events:
             if event is None:
-                _show(_progress(tally, size, monotonic() - began))
+                _show(_progress_line(progress, size, monotonic() - began))
                 continue
-            tally = event
-            if tally.finished:
+            progress = event
+            if progress.finished:
                 break
     seconds = monotonic() - began
-    new = tally.lines - tally.resumed
+    new = progress.lines - progress.resumed
     _show("")
     _say(
-        f"{tally.lines:,} lines, {tally.records:,} records, {tally.rejected:,} rejected;"
+        f"{progress.lines:,} lines, {progress.records:,} records, {progress.rejected:,} rejected;"
         f" {new:,} lines in {seconds:.1f} s: {new / max(seconds, 0.001):,.0f} lines/s"
     )
-    return tally
+    return progress
 
 
 async def _ticks() -> AsyncGenerator[None]:
@@ -156,17 +158,17 @@ async def _ticks() -> AsyncGenerator[None]:
         yield
 
 
-def _progress(tally: Tally, size: int, seconds: float) -> str:
-    rate = (tally.lines - tally.resumed) / max(seconds, 0.001)
-    share = min(tally.end / size, 1.0) if size else 1.0
+def _progress_line(progress: Progress, size: int, seconds: float) -> str:
+    rate = (progress.lines - progress.resumed) / max(seconds, 0.001)
+    share = min(progress.end / size, 1.0) if size else 1.0
     return (
-        f"{share:4.0%} of {size / _MEBIBYTE:,.1f} MiB, {tally.lines:,} lines,"
-        f" {tally.rejected:,} rejected, {rate:,.0f} lines/s"
+        f"{share:4.0%} of {size / _MEBIBYTE:,.1f} MiB, {progress.lines:,} lines,"
+        f" {progress.rejected:,} rejected, {rate:,.0f} lines/s"
     )
 
 
 async def _write_rejects(imports: ImportService, begun: Import, path: Path) -> None:
-    """The whole reject file anew, from what the database holds: nothing doubled, nothing lost."""
+    """Write the whole reject file from the database, so no line is missing or doubled."""
     part = path.with_name(f"{path.name}.part")
     count = 0
     with part.open("wb") as file:

@@ -1,5 +1,5 @@
 """What the service is about: types, rules and errors.
 
-Imports ``paceline.errors`` and nothing else of the kit; knows no database and no protocol.
-Start with ``records``.
+Invariant: imports ``paceline.errors`` and nothing else of the kit; knows no database and no
+protocol, so every rule here can be tested as a plain function.
 """

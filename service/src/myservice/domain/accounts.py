@@ -1,8 +1,8 @@
-"""Accounts: what one is, who owns it, and the amounts that move between them.
+"""Accounts, their owners, and the amounts that move between them.
 
-Invariant: money is integers in minor units, never negative and never beyond `MAX_AMOUNT`. Limits
-that a schema can express sit in the types, where the API document finds them. How entries are made
-is ``ledger``; who may ask for them is ``myservice.service.accounts``.
+Invariant: money is an integer of minor units, never negative and never beyond `MAX_AMOUNT`. Limits
+that a schema can express are in the types, so the OpenAPI document shows them; the others are in
+the ``check_`` functions.
 """
 
 import re
@@ -40,7 +40,7 @@ class AccountNotFound(NotFound):
 
 
 class NotTheOwner(PermissionDenied):
-    """The account is somebody else's."""
+    """The account belongs to another subject."""
 
     kind = "not-the-owner"
 
@@ -78,14 +78,14 @@ class TransferDraft(
 
 
 class CreditDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an account is to be given from outside."""
+    """What an account is to receive from outside."""
 
     amount: Amount
     reference: Reference = ""
 
 
 def check_transfer(draft: TransferDraft) -> None:
-    """What the types cannot say. Errors: ValidationError."""
+    """The rules that the types cannot express. Errors: ValidationError."""
     if draft.from_id == draft.to_id:
         raise ValidationError("to", "must be another account than `from`")
 

@@ -1,11 +1,11 @@
-"""Importing records: pieces of a file, what is in them, how far an import has come.
+"""Imports of records from files: chunks of a file, what they contain, the progress of an import.
 
-Invariant: a file is always cut into the same chunks (`Layout` is kept with the import), so a chunk
-that is done is done, whoever asks. A line that cannot become a record is a `Reject` and stops
-nothing. ``service.chunks`` cuts, ``service.parsing`` reads the lines, ``service.imports`` goes
-through the file.
+Invariant: a file is always cut into the same chunks (its `Layout` is stored with the import), so
+the number of a chunk that is done means the same in every run. A line that cannot become a record
+is a `Reject` and does not stop the import.
 """
 
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -17,7 +17,7 @@ Format = Literal["ndjson", "csv"]
 
 
 class AlreadyImported(Error):
-    """This very file is in already."""
+    """The same file was imported already."""
 
     kind = "already-imported"
 
@@ -26,7 +26,7 @@ class AlreadyImported(Error):
 
 
 class ImportRunning(Error):
-    """Somebody else is importing the same file right now."""
+    """Another process is importing the same file."""
 
     kind = "import-running"
 
@@ -41,8 +41,18 @@ class Layout(msgspec.Struct, frozen=True):
     chunk_bytes: int = 4 * 1024 * 1024
 
 
+class NewImport(msgspec.Struct, frozen=True):
+    """An import that begins. ``fingerprint``: the format and the SHA-256 of the whole file."""
+
+    id: UUID
+    fingerprint: str
+    file_name: str
+    layout: Layout
+    at: datetime
+
+
 class Chunk(msgspec.Struct, frozen=True):
-    """Some lines, each with its number (from 1). ``end`` is the offset in bytes behind them."""
+    """Some lines, each with its number (from 1). ``end``: the offset in bytes after them."""
 
     number: int
     format: Format
@@ -71,8 +81,8 @@ class Parsed(msgspec.Struct, frozen=True):
     rejects: list[Reject]
 
 
-class Tally(msgspec.Struct, frozen=True):
-    """So much of a file is in. ``end`` is how far in bytes; ``resumed``: lines of earlier runs."""
+class Progress(msgspec.Struct, frozen=True):
+    """How much is imported. ``end``: the offset in bytes; ``resumed``: lines of earlier runs."""
 
     lines: int = 0
     records: int = 0
@@ -83,9 +93,9 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class Import(msgspec.Struct, frozen=True):
-    """An import that is under way, and the chunks of it that are done."""
+    """An import in progress, and the numbers of the chunks that are done."""
 
     id: UUID
     layout: Layout
     done: frozenset[int]
-    tally: Tally
+    progress: Progress

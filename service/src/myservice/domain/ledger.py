@@ -1,8 +1,8 @@
-"""The ledger's rules: entries, what an entry comes to, and the arithmetic that decides.
+"""The ledger's rules: entries, why an entry is refused, and the arithmetic of balances.
 
 Invariant: a balance is never negative, and what leaves one account arrives in another, so the total
-of all balances changes by credits only. `Book` is pure arithmetic: ``repository.ledger`` locks the
-accounts and lets it decide, entry by entry, in order of arrival. An idempotency key makes an entry
+of all balances changes by credits only. `Balances` is pure arithmetic on accounts that its caller
+has locked; entries are applied one by one, in order of arrival. An idempotency key makes an entry
 take effect once; it belongs to its subject and to one request.
 """
 
@@ -72,8 +72,8 @@ class Transfer(msgspec.Struct, frozen=True, rename={"from_id": "from", "to_id": 
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """An idempotency key: whose, which, and a digest of the one request it is good for."""
+class IdempotencyKey:
+    """An idempotency key: its subject, its text, and a digest of the one request it is for."""
 
     subject: str
     text: str
@@ -82,7 +82,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """What is to be entered into the ledger.
+    """A movement of money, before it is decided.
 
     ``debtor`` must own the account that is debited; None when the caller may debit any. A credit
     has no ``from_id``.
@@ -95,20 +95,23 @@ class Entry:
     reference: str
     at: datetime
     debtor: str | None = None
-    key: Key | None = None
+    key: IdempotencyKey | None = None
 
 
-class Book:
-    """Some accounts, locked by the caller: entries are made one by one, each whole or not."""
+class Balances:
+    """Balances of locked accounts, given as owner and balance by id.
+
+    An entry changes both of its balances or none.
+    """
 
     def __init__(self, accounts: Mapping[UUID, tuple[str, int]]) -> None:
         self._owners = {account_id: owner for account_id, (owner, _) in accounts.items()}
         self._balances = {account_id: balance for account_id, (_, balance) in accounts.items()}
         self.changed: dict[UUID, int] = {}
-        """The new balances of the accounts that took part in an entry."""
+        """The new balances of the accounts that an entry changed."""
 
-    def enter(self, entry: Entry) -> Transfer | Error:
-        """Make the entry, or say why not; then nothing has changed."""
+    def apply(self, entry: Entry) -> Transfer | Error:
+        """Apply the entry. Gives the reason when it is refused; then nothing has changed."""
         if (refusal := self._refusal(entry)) is not None:
             return refusal
         source, target = entry.from_id, entry.to_id

@@ -1,10 +1,9 @@
-"""Orders: a payment that is asked for now and made a moment later, by a worker.
+"""Orders: payments that are requested now and made a moment later, by a worker.
 
-Invariant: an order is pending until it is decided, once and for good: paid or refused. It is paid
-by the transfer *with the order's own id*, so the ledger's primary key alone makes a second payment
-impossible, and whether an order was paid can be told from the ledger. What a transfer would be
-refused for at once, an order is refused for later: an outcome, not a failure. `OrderCreated` is
-what the rest of the world hears. Rules of use are ``myservice.service.orders``.
+Invariant: an order is pending until it is decided, once: paid or refused. It is paid by the
+transfer *with the order's own id*, so the ledger's primary key alone makes a second payment
+impossible, and the ledger shows whether an order was paid. What a transfer would be refused for at
+once, an order is refused for later: that is an outcome of the order, not a failure of its message.
 """
 
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ class OrderNotFound(NotFound):
 
 
 class NotYourOrder(PermissionDenied):
-    """Somebody else placed the order."""
+    """Another subject placed the order."""
 
     kind = "not-your-order"
 
@@ -49,7 +48,7 @@ class OrderDraft(
     forbid_unknown_fields=True,
     rename={"from_id": "from", "to_id": "to"},
 ):
-    """What is to be paid, by which account to which."""
+    """How much is to be paid, from which account to which."""
 
     from_id: UUID
     to_id: UUID
@@ -74,7 +73,7 @@ class Order(msgspec.Struct, frozen=True, rename={"from_id": "from", "to_id": "to
 
 
 class OrderCreated(msgspec.Struct, frozen=True, rename={"from_id": "from", "to_id": "to"}):
-    """The event: an order was placed and waits to be paid."""
+    """The event that is published when an order was placed."""
 
     id: UUID
     from_id: UUID
@@ -86,7 +85,7 @@ class OrderCreated(msgspec.Struct, frozen=True, rename={"from_id": "from", "to_i
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of an order; no reason when it was paid."""
+    """The final state of an order; no reason when it was paid."""
 
     order_id: UUID
     reason: Reason | None
@@ -99,22 +98,22 @@ class Decision:
 
 
 def check_order(draft: OrderDraft) -> None:
-    """What the types cannot say. Errors: ValidationError."""
+    """The rules that the types cannot express. Errors: ValidationError."""
     if draft.from_id == draft.to_id:
         raise ValidationError("to", "must be another account than `from`")
 
 
-def announce(order: Order) -> OrderCreated:
-    """The event that tells of a new order."""
+def order_created(order: Order) -> OrderCreated:
+    """The event of a new order."""
     return OrderCreated(
         order.id, order.from_id, order.to_id, order.amount, order.reference, order.created_at
     )
 
 
 def decide(entry: Entry, outcome: Transfer | Exception) -> Decision:
-    """What the ledger's answer to the entry that pays an order makes of it.
+    """The decision about an order, given the outcome of the entry that pays it.
 
-    Raises the answer when it is none that an order can be refused for.
+    Raises the outcome when it is an error that no order is refused for.
     """
     if isinstance(outcome, Transfer):
         return Decision(entry.id, None, entry.at)

@@ -1,10 +1,9 @@
-"""Records: what one is, what makes a draft acceptable, what can go wrong.
+"""Records, the rules for their drafts, and their errors.
 
 Invariant: a `Record` is immutable and its ``version`` grows by one with each replacement, so a
 version names one content for ever; that is what optimistic concurrency compares. ``data`` is any
-JSON value, kept as its text and never parsed on the way out. Limits that a schema can express sit
-in the types, where the API document finds them; the rest is `check_draft`. Business rules live in
-``myservice.service.records``.
+JSON value, kept as its text and never parsed on the way out. Limits that a schema can express are
+in the types, so the OpenAPI document shows them; the rest is `check_draft`.
 """
 
 from datetime import datetime
@@ -36,7 +35,7 @@ class RecordNotFound(NotFound):
 
 
 class StaleVersion(Error):
-    """The record has changed since the caller read it: read it again, then decide."""
+    """The record has changed since the caller read it; the caller has to read it again."""
 
     kind = "stale-version"
 
@@ -45,7 +44,7 @@ class StaleVersion(Error):
 
 
 class RecordDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a caller says about a record: everything but what the service keeps itself."""
+    """The part of a record that a caller writes."""
 
     name: Name
     metadata: Metadata = {}
@@ -65,7 +64,7 @@ class Record(msgspec.Struct, frozen=True):
 
 
 def check_draft(draft: RecordDraft) -> None:
-    """What the types cannot say about ``data``. Errors: ValidationError."""
+    """The rules for ``data`` that the types cannot express. Errors: ValidationError."""
     text = bytes(draft.data)
     if len(text) > MAX_DATA_BYTES:
         raise ValidationError("data", f"must be at most {MAX_DATA_BYTES} bytes of JSON")

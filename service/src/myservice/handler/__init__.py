@@ -1,5 +1,5 @@
-"""The edges: decode, call the service, encode.
+"""HTTP and gRPC handlers: decode a request, call the service, encode the answer.
 
-No business logic and no SQL: what a handler decides is only how a request and an answer look.
-Start with ``http``.
+Invariant: no business logic and no SQL; a handler decides only what a request and an answer look
+like.
 """

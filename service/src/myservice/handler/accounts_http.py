@@ -1,9 +1,9 @@
-"""Accounts and transfers over HTTP: translate, call the service, translate back.
+"""Accounts and transfers over HTTP.
 
-A token's subject owns what it opens; the scope ``accounts:operate`` makes an operator, who opens
-and credits for everybody. ``Idempotency-Key`` (draft-ietf-httpapi-idempotency-key-header) makes a
-transfer or a credit safe to send again: the first answer comes again. Wired in ``main``; next in
-the path of a request is ``service.accounts``.
+The subject of the token owns the accounts that it opens; the scope ``accounts:operate`` makes it an
+operator, who may open and credit accounts for others. ``Idempotency-Key``
+(draft-ietf-httpapi-idempotency-key-header) makes a transfer or a credit safe to send again: the
+answer is the first one.
 """
 
 from typing import Annotated, Final
@@ -26,20 +26,21 @@ from myservice.domain.ledger import (
     KeyReused,
     Transfer,
 )
+from myservice.scopes import (
+    ACCOUNTS_OPERATE,
+    ACCOUNTS_READ,
+    ACCOUNTS_WRITE,
+    TRANSFERS_WRITE,
+)
 from myservice.service.accounts import AccountService, Actor
 from paceline.auth import Principal
 from paceline.errors import Error
 from paceline.http import Body, Header, Path, Provided, Reply, RouteGroup
 
-READ: Final = "accounts:read"
-WRITE: Final = "accounts:write"
-OPERATE: Final = "accounts:operate"
-TRANSFER: Final = "transfers:write"
-
-# What this service's own errors are in HTTP, beside the kit's table.
+# HTTP statuses of errors that differ from those of their code.
 STATUSES: Final[dict[type[Error], int]] = {KeyReused: 422}
 
-IdempotencyKey = Annotated[
+IdempotencyKeyText = Annotated[
     str,
     msgspec.Meta(
         pattern=r"^[\x21-\x7e]{1,255}$",
@@ -56,59 +57,65 @@ class AccountHandler:
 
     def register(self, api: RouteGroup) -> None:
         """Add the routes."""
-        unknown = [AccountNotFound, NotTheOwner]
-        key = [KeyReused, KeyInFlight]
-        api.post("/accounts", self.open_account, status=201, scopes=[WRITE], errors=[NotTheOwner])
-        api.get("/accounts/{id}", self.get_account, scopes=[READ], errors=unknown)
+        account_errors = [AccountNotFound, NotTheOwner]
+        key_errors = [KeyReused, KeyInFlight]
         api.post(
-            "/accounts/{id}/credits", self.credit, status=201, scopes=[OPERATE],
-            errors=[AccountNotFound, BalanceOverflow, *key],
+            "/accounts",
+            self.open_account,
+            status=201,
+            scopes=[ACCOUNTS_WRITE],
+            errors=[NotTheOwner],
+        )
+        api.get("/accounts/{id}", self.get_account, scopes=[ACCOUNTS_READ], errors=account_errors)
+        api.post(
+            "/accounts/{id}/credits", self.credit, status=201, scopes=[ACCOUNTS_OPERATE],
+            errors=[AccountNotFound, BalanceOverflow, *key_errors],
         )  # fmt: skip
         api.post(
-            "/transfers", self.transfer, status=201, scopes=[TRANSFER],
-            errors=[*unknown, InsufficientBalance, BalanceOverflow, *key],
+            "/transfers", self.transfer, status=201, scopes=[TRANSFERS_WRITE],
+            errors=[*account_errors, InsufficientBalance, BalanceOverflow, *key_errors],
         )  # fmt: skip
 
     async def open_account(
-        self, body: Body[AccountDraft], who: Provided[Principal]
+        self, body: Body[AccountDraft], principal: Provided[Principal]
     ) -> Reply[Account]:
         """Open an empty account, for oneself or, as an operator, for another `owner`."""
-        account = await self._service.open_account(body, actor_of(who))
+        account = await self._service.open_account(body, actor_of(principal))
         location = (b"location", b"/api/v1/accounts/%s" % str(account.id).encode())
         return Reply(account, [location])
 
     async def get_account(
         self,
         id: Path[UUID],  # noqa: A002 - the path's name
-        who: Provided[Principal],
+        principal: Provided[Principal],
     ) -> Account:
         """Get one account of one's own; any account, as an operator."""
-        return await self._service.get_account(id, actor_of(who))
+        return await self._service.get_account(id, actor_of(principal))
 
     async def credit(
         self,
         id: Path[UUID],  # noqa: A002 - the path's name
-        idempotency_key: Header[IdempotencyKey | None],
+        idempotency_key: Header[IdempotencyKeyText | None],
         body: Body[CreditDraft],
-        who: Provided[Principal],
+        principal: Provided[Principal],
     ) -> Transfer:
         """Give an account an amount from outside, as an operator."""
-        return await self._service.credit(id, body, actor_of(who), idempotency_key)
+        return await self._service.credit(id, body, actor_of(principal), idempotency_key)
 
     async def transfer(
         self,
-        idempotency_key: Header[IdempotencyKey | None],
+        idempotency_key: Header[IdempotencyKeyText | None],
         body: Body[TransferDraft],
-        who: Provided[Principal],
+        principal: Provided[Principal],
     ) -> Transfer:
         """Move an amount to another account.
 
         All of it is moved or nothing. With an `Idempotency-Key` the request may be sent again
         until it is answered: it takes effect once, and the answer is the first one.
         """
-        return await self._service.transfer(body, actor_of(who), idempotency_key)
+        return await self._service.transfer(body, actor_of(principal), idempotency_key)
 
 
-def actor_of(who: Principal) -> Actor:
-    """On whose behalf a request is."""
-    return Actor(who.subject, OPERATE in who.scopes)
+def actor_of(principal: Principal) -> Actor:
+    """The actor of a request."""
+    return Actor(principal.subject, ACCOUNTS_OPERATE in principal.scopes)

@@ -1,9 +1,8 @@
-"""Records over HTTP: translate, call the service, translate back.
+"""Records over HTTP.
 
-Types say what a request must look like, so there is no checking here; errors leave as they are and
-the application's table makes problems of them. Versions travel as entity tags: what GET and PUT
-return in ``ETag``, PUT and DELETE take in ``If-Match``. Wired in ``main``; next in the path of a
-request is ``service.records``.
+The types of the parameters validate a request, and errors pass through to the application's table.
+Versions are entity tags: GET and PUT return them in ``ETag``, PUT and DELETE compare them in
+``If-Match``.
 """
 
 from typing import Annotated, Final
@@ -12,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
+from myservice.scopes import RECORDS_READ, RECORDS_WRITE
 from myservice.service.records import RecordService
 from paceline.errors import Error
 from paceline.http import (
@@ -27,12 +27,8 @@ from paceline.http import (
     expected_versions,
 )
 
-READ: Final = "records:read"
-WRITE: Final = "records:write"
-
-# What this service's own errors are in HTTP, beside the kit's table.
+# HTTP statuses of errors that differ from those of their code.
 STATUSES: Final[dict[type[Error], int]] = {StaleVersion: 412}
-
 
 Cursor = Annotated[
     str,
@@ -40,8 +36,6 @@ Cursor = Annotated[
         pattern=r"^[A-Za-z0-9_-]{28}$", description="`next_cursor` of the page before, as it is"
     ),
 ]
-
-
 Prefix = Annotated[
     str,
     msgspec.Meta(
@@ -75,13 +69,17 @@ class RecordHandler:
 
     def register(self, api: RouteGroup) -> None:
         """Add the routes."""
-        api.get("/records", self.list_records, scopes=[READ])
-        api.post("/records", self.create_record, status=201, scopes=[WRITE])
+        api.get("/records", self.list_records, scopes=[RECORDS_READ])
+        api.post("/records", self.create_record, status=201, scopes=[RECORDS_WRITE])
         one, missing = "/records/{id}", RecordNotFound
-        api.get(one, self.get_record, scopes=[READ], errors=[missing])
-        api.put(one, self.replace_record, scopes=[WRITE], errors=[missing, StaleVersion])
+        api.get(one, self.get_record, scopes=[RECORDS_READ], errors=[missing])
+        api.put(one, self.replace_record, scopes=[RECORDS_WRITE], errors=[missing, StaleVersion])
         api.delete(
-            one, self.delete_record, status=204, scopes=[WRITE], errors=[missing, StaleVersion]
+            one,
+            self.delete_record,
+            status=204,
+            scopes=[RECORDS_WRITE],
+            errors=[missing, StaleVersion],
         )
 
     async def list_records(self, params: Query[ListParams]) -> RecordList:
@@ -97,12 +95,12 @@ class RecordHandler:
         """Create a record; the service makes its id."""
         record = await self._service.create_record(body)
         location = (b"location", b"/api/v1/records/%s" % str(record.id).encode())
-        return Reply(record, [location, *_tag(record)])
+        return Reply(record, [location, *_etag(record)])
 
     async def get_record(self, id: Path[UUID]) -> Reply[Record]:  # noqa: A002 - the path's name
         """Get one record, with its version as `ETag`."""
         record = await self._service.get_record(id)
-        return Reply(record, _tag(record))
+        return Reply(record, _etag(record))
 
     async def replace_record(
         self,
@@ -116,7 +114,7 @@ class RecordHandler:
         version is.
         """
         record = await self._service.replace_record(id, body, expected_versions(if_match))
-        return Reply(record, _tag(record))
+        return Reply(record, _etag(record))
 
     async def delete_record(
         self,
@@ -127,5 +125,5 @@ class RecordHandler:
         await self._service.delete_record(id, expected_versions(if_match))
 
 
-def _tag(record: Record) -> Headers:
+def _etag(record: Record) -> Headers:
     return [(b"etag", entity_tag(record.version))]

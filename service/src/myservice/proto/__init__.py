@@ -1,6 +1,6 @@
 """The messages of the gRPC API, generated from ``service/api/proto`` by ``make protos``.
 
-Nobody edits what is generated; a test compares it with a fresh run. It is checked in so that an
-installed service needs no compiler, with stubs so that handlers are typed. ``handler.grpc`` is its
-user; ``*_pb2_grpc`` has the client's stubs, which the tests use.
+Not edited by hand; a test compares it with a fresh run. It is checked in so that an installed
+service needs no compiler, with stubs so that handlers are typed. ``*_pb2_grpc`` has the client's
+stubs, which the tests use.
 """

@@ -1,7 +1,7 @@
-"""Accounts in PostgreSQL: opened and looked up, many calls a trip.
+"""Accounts in PostgreSQL: calls that are in flight together share a statement.
 
-Implements ``service.accounts.AccountRepository``. Balances are written by ``ledger`` alone. A read
-that starts after a transfer was acknowledged sees it, as ``paceline.coalesce.read`` explains.
+Invariant: a read that starts after a transfer was acknowledged sees it, which is what
+``paceline.coalesce`` promises. Balances are written by the ledger only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,9 @@ from typing import Final, LiteralString
 from uuid import UUID
 
 from myservice.domain.accounts import Account, AccountNotFound
-from myservice.repository.reading import Reads
 from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
-from paceline.postgres import Pool
+from paceline.postgres import Pool, ReadPolicy
 
 _COLUMNS: Final = "id, owner, balance, created_at"
 _GET: Final[LiteralString] = f"SELECT {_COLUMNS} FROM accounts WHERE id = ANY($1::uuid[])"
@@ -23,18 +22,18 @@ _INSERT: Final[LiteralString] = f"""
 
 
 class PgAccounts:
-    """Accounts in the ``accounts`` table.
+    """The ``accounts`` table.
 
-    *Resources*: tasks for the trips that are out; `stop` waits for them.
+    *Resources*: a task for each batch in flight; `stop` waits for them.
     """
 
     name = "accounts"
 
     def __init__(
-        self, pool: Pool, reads: Reads | None = None, *, observer: Observer | None = None
+        self, pool: Pool, reads: ReadPolicy | None = None, *, observer: Observer | None = None
     ) -> None:
         self._pool = pool
-        self._how = reads or Reads()
+        self._policy = reads or ReadPolicy()
         self._reads: ReadCoalescer[UUID, Account] = ReadCoalescer(
             self._get_all, name="reading accounts", observer=observer
         )
@@ -58,7 +57,7 @@ class PgAccounts:
             return await self._reads.call(account_id)
 
     async def _get_all(self, ids: Sequence[UUID]) -> Mapping[UUID, Account | Exception]:
-        rows = await self._how.trip(lambda: self._pool.fetch(_GET, ids))
+        rows = await self._policy.batch(lambda: self._pool.fetch(_GET, ids))
         found: dict[UUID, Account | Exception] = {
             row["id"]: Account(row["id"], row["owner"], row["balance"], row["created_at"])
             for row in rows

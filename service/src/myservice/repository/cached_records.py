@@ -1,11 +1,9 @@
 """Records by id through a cache, in front of another repository.
 
-Implements ``service.records.RecordRepository``. Invariant, while the cache answers: a record that
-is read after its change was acknowledged is never an older one; ``paceline.redis.cache_aside`` says
-how, and what holds while it does not answer. Listings are not cached: any change of any record
-could touch any page. A new record needs no block, as nothing but "there is none" could be cached of
-it, and that for two seconds only. Built by ``main`` when ``APP_CACHE`` is on; ``records`` is
-beneath.
+Invariant, while the cache answers: a read that starts after a change was acknowledged never gives
+an older record; `paceline.redis.CacheAside` explains how, and what holds while the cache does not
+answer. Listings are not cached, because a change of any record may affect any page. An insertion
+needs no block: only "there is none" can be cached of a new record, and for two seconds at most.
 """
 
 from collections.abc import Collection
@@ -18,7 +16,7 @@ from paceline.redis import CacheAside
 
 
 class CachedRecords:
-    """``records`` with a ``cache`` before `get`."""
+    """``records``, with a ``cache`` for `get`."""
 
     def __init__(self, records: RecordRepository, cache: CacheAside[Record]) -> None:
         self._records = records
@@ -41,7 +39,7 @@ class CachedRecords:
     async def replace(
         self, record_id: UUID, draft: RecordDraft, at: datetime, expected: Collection[int] | None
     ) -> Record:
-        """Put a new content in place, one version up. Errors: RecordNotFound, StaleVersion."""
+        """Replace the content, with the next version. Errors: RecordNotFound, StaleVersion."""
         async with self._cache.invalidating(str(record_id)):
             return await self._records.replace(record_id, draft, at, expected)
 

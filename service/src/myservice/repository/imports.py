@@ -1,8 +1,7 @@
 """Imports in PostgreSQL: a chunk is one transaction.
 
-Implements ``service.imports.ImportRepository``. The primary key of ``import_chunks`` is what makes
-a chunk count once: whoever comes second, a second process on the same file, is rolled back whole.
-Tables: ``migrations/000003_create_imports.up.sql``.
+Invariant: a chunk is stored once. The primary key of ``import_chunks`` ensures it: when a second
+process imports the same file, the later of two transactions is rolled back whole.
 """
 
 from collections.abc import AsyncGenerator
@@ -15,9 +14,10 @@ from myservice.domain.imports import (
     Import,
     ImportRunning,
     Layout,
+    NewImport,
     Parsed,
+    Progress,
     Reject,
-    Tally,
 )
 from myservice.repository.records import INSERT_RECORDS
 from paceline.errors import wrap
@@ -51,28 +51,21 @@ _CHUNK_KEY: Final = "import_chunks_pkey"
 
 
 class PgImports:
-    """Imports and what they have taken in."""
+    """The tables ``imports``, ``import_chunks`` and ``import_rejects``."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def begin(
-        self,
-        new: UUID,
-        fingerprint: str,
-        file_name: str,
-        layout: Layout,
-        at: datetime,
-        *,
-        again: bool,
-    ) -> Import:
-        """The import of this file that is not finished, or a new one. Errors: AlreadyImported."""
-        with wrap("begin import of {}", file_name):
-            found = await self._pool.fetch(_FIND, fingerprint)
+    async def begin(self, new: NewImport, *, again: bool) -> Import:
+        """The unfinished import of the same file, or ``new``. Errors: AlreadyImported."""
+        with wrap("begin import of {}", new.file_name):
+            found = await self._pool.fetch(_FIND, new.fingerprint)
             if not found or (found[0]["finished_at"] is not None and again):
-                lines, size = layout.chunk_lines, layout.chunk_bytes
-                await self._pool.execute(_BEGIN, new, fingerprint, file_name, lines, size, at)
-                found = await self._pool.fetch(_FIND, fingerprint)
+                await self._pool.execute(
+                    _BEGIN, new.id, new.fingerprint, new.file_name, new.layout.chunk_lines,
+                    new.layout.chunk_bytes, new.at,
+                )  # fmt: skip
+                found = await self._pool.fetch(_FIND, new.fingerprint)
             row = found[0]
             if row["finished_at"] is not None:
                 raise AlreadyImported
@@ -84,13 +77,13 @@ class PgImports:
                 row["id"],
                 Layout(row["chunk_lines"], row["chunk_bytes"]),
                 frozenset(chunk["chunk"] for chunk in done),
-                Tally(lines=lines, records=records, rejected=rejected, resumed=lines),
+                Progress(lines=lines, records=records, rejected=rejected, resumed=lines),
             )
 
     async def store(
         self, import_id: UUID, parsed: Parsed, record_ids: list[UUID], at: datetime
     ) -> None:
-        """Add a chunk, whole or not at all. Errors: ImportRunning when it is in already."""
+        """Add a chunk, whole or not at all. Errors: ImportRunning when it is stored already."""
         with wrap("store chunk {}", parsed.number):
             try:
                 await self._store(import_id, parsed, record_ids, at)
@@ -100,12 +93,12 @@ class PgImports:
                 raise
 
     async def finish(self, import_id: UUID, at: datetime) -> None:
-        """Note that all of it is in."""
+        """Mark the import as finished."""
         with wrap("finish import"):
             await self._pool.execute(_FINISH, import_id, at)
 
     async def rejects(self, import_id: UUID) -> AsyncGenerator[Reject]:
-        """What was rejected, by line."""
+        """The rejected lines, in order."""
         last = 0
         while rows := await self._pool.fetch(_REJECTS, import_id, last):
             for row in rows:

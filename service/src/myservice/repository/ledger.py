@@ -1,11 +1,10 @@
 """The ledger in PostgreSQL: a batch of entries is one transaction and one commit.
 
-Implements ``service.accounts.Ledger``. A batch claims its idempotency keys in key order, locks its
-accounts in id order, lets ``domain.ledger.Book`` decide entry by entry in order of arrival, and
-writes balances, entries and what the keys came to. Every batch of every replica takes its locks in
-the one order that ``repository`` tells, so none can deadlock. A key that another replica holds
-makes its batch wait for the other's commit and then gives the same answer. `enter_all` is the same
-within somebody else's transaction, for ``payments``. Proofs: ``verify``.
+A batch claims its idempotency keys in key order, locks its accounts in id order, decides entry by
+entry in order of arrival (`domain.ledger.Balances`), and writes balances, entries and the outcomes
+of the keys. Invariant: every batch of every replica takes its locks in the order given in
+``myservice.repository``, so none can deadlock. When another replica has claimed a key, the batch
+waits for its commit and then gives the same answer.
 """
 
 from collections.abc import Sequence
@@ -15,14 +14,14 @@ from uuid import UUID
 from myservice.domain.accounts import AccountNotFound, NotTheOwner
 from myservice.domain.ledger import (
     BalanceOverflow,
-    Book,
+    Balances,
     Entry,
+    IdempotencyKey,
     InsufficientBalance,
-    Key,
-    KeyInFlight,
     KeyReused,
     Transfer,
 )
+from myservice.repository.keys_in_flight import KeysInFlight
 from paceline.coalesce import Observer, WriteCoalescer
 from paceline.errors import Error, wrap
 from paceline.postgres import Connection, Pool, Row
@@ -33,11 +32,11 @@ _CLAIM: Final[LiteralString] = """
     ON CONFLICT DO NOTHING
     RETURNING transfer_id
 """
-_REMEMBERED: Final[LiteralString] = """
+_FIRST_OUTCOMES: Final[LiteralString] = """
     SELECT
         subject, key, fingerprint, refusal, detail, id, from_id, to_id, amount, reference,
         from_balance, to_balance, transfers.created_at
-    FROM unnest($1::text[], $2::text[]) AS asked (subject, key)
+    FROM unnest($1::text[], $2::text[]) AS requested (subject, key)
     JOIN idempotency_keys USING (subject, key)
     LEFT JOIN transfers ON transfers.id = transfer_id
 """
@@ -77,17 +76,17 @@ _Outcome = Transfer | Exception
 
 
 class PgLedger:
-    """The ``transfers`` table, and the balances that are their sums.
+    """The ``transfers`` table, and the balances, which are the sums of its rows.
 
-    *Resources*: a task for the trip that is out; `stop` waits for it.
+    *Resources*: a task for the batch in flight; `stop` waits for it.
     """
 
     name = "ledger"
 
     def __init__(self, pool: Pool, *, observer: Observer | None = None) -> None:
         self._pool = pool
-        self._in_flight: set[tuple[str, str]] = set()
-        # One batch at a time: on busy accounts a second could only wait for the first one's locks.
+        self._keys = KeysInFlight()
+        # One batch at a time: on busy accounts a second would only wait for the first one's locks.
         self._entries: WriteCoalescer[Entry, Transfer] = WriteCoalescer(
             self._enter_all, name="entering into the ledger", observer=observer
         )
@@ -98,7 +97,7 @@ class PgLedger:
         return (self._entries,)
 
     async def enter(self, entry: Entry) -> Transfer:
-        """Make the entry; with a key that was used for it already, the first answer again.
+        """Apply the entry; with a key that was used for it before, gives the first answer again.
 
         Errors: AccountNotFound, NotTheOwner, InsufficientBalance, BalanceOverflow; KeyReused,
         KeyInFlight.
@@ -106,37 +105,34 @@ class PgLedger:
         with wrap("enter {} of {}", entry.id, entry.amount):
             if entry.key is None:
                 return await self._entries.call(entry)
-            place = (entry.key.subject, entry.key.text)
-            if place in self._in_flight:
-                raise KeyInFlight
-            self._in_flight.add(place)
-            try:
+            with self._keys.hold(entry.key):
                 return await self._entries.call(entry)
-            finally:
-                self._in_flight.discard(place)
 
     async def _enter_all(self, entries: Sequence[Entry]) -> Sequence[_Outcome]:
         return await self._pool.transact(lambda tx: enter_all(tx, entries))
 
 
 async def enter_all(tx: Connection, entries: Sequence[Entry]) -> Sequence[Transfer | Exception]:
-    """Make the entries in the caller's transaction; one outcome each, which hold if it commits.
+    """Apply the entries in the caller's transaction; gives one outcome each, valid if it commits.
 
-    The caller may hold what comes before keys in the order of locks (``repository``), no more.
+    The caller may have locked what comes before keys in the order of locks, and nothing else.
     """
-    known = await _claim(tx, entries)
-    fresh = [entry for entry in entries if entry.id not in known]
-    ids = {account for entry in fresh for account in (entry.from_id, entry.to_id) if account}
+    repeated = await _claim(tx, entries)
+    new = [entry for entry in entries if entry.id not in repeated]
+    ids = {account for entry in new for account in (entry.from_id, entry.to_id) if account}
     locked = await tx.fetch(_LOCK, [*ids])
-    book = Book({row["id"]: (row["owner"], row["balance"]) for row in locked})
-    outcomes: dict[UUID, _Outcome] = {**known, **{entry.id: book.enter(entry) for entry in fresh}}
-    await _write(tx, book, [outcomes[entry.id] for entry in fresh])
-    await _remember_refusals(tx, fresh, outcomes)
+    balances = Balances({row["id"]: (row["owner"], row["balance"]) for row in locked})
+    outcomes: dict[UUID, _Outcome] = {
+        **repeated,
+        **{entry.id: balances.apply(entry) for entry in new},
+    }
+    await _write(tx, balances, [outcomes[entry.id] for entry in new])
+    await _write_refusals(tx, new, outcomes)
     return [outcomes[entry.id] for entry in entries]
 
 
 async def _claim(tx: Connection, entries: Sequence[Entry]) -> dict[UUID, _Outcome]:
-    """Take the keys of the entries; gives what the entries came to whose keys were taken before."""
+    """Claim the keys of the entries; gives the first outcomes of those that were used before."""
     keyed = sorted(
         ((entry.key, entry) for entry in entries if entry.key is not None),
         key=lambda pair: (pair[0].subject, pair[0].text),
@@ -151,19 +147,19 @@ async def _claim(tx: Connection, entries: Sequence[Entry]) -> dict[UUID, _Outcom
         [entry.id for _, entry in keyed],
         [entry.at for _, entry in keyed],
     )
-    ours = {row["transfer_id"] for row in claimed}
-    taken = [(key, entry) for key, entry in keyed if entry.id not in ours]
-    if not taken:
+    new = {row["transfer_id"] for row in claimed}
+    repeated = [(key, entry) for key, entry in keyed if entry.id not in new]
+    if not repeated:
         return {}
     rows = await tx.fetch(
-        _REMEMBERED, [key.subject for key, _ in taken], [key.text for key, _ in taken]
+        _FIRST_OUTCOMES, [key.subject for key, _ in repeated], [key.text for key, _ in repeated]
     )
-    before = {(row["subject"], row["key"]): row for row in rows}
-    return {entry.id: _again(key, before[key.subject, key.text]) for key, entry in taken}
+    first = {(row["subject"], row["key"]): row for row in rows}
+    return {entry.id: _first_outcome(key, first[key.subject, key.text]) for key, entry in repeated}
 
 
-def _again(key: Key, row: Row) -> _Outcome:
-    """The first answer to the request of this key."""
+def _first_outcome(key: IdempotencyKey, row: Row) -> _Outcome:
+    """The outcome of the first request with this key; KeyReused if that was another request."""
     if row["fingerprint"] != key.fingerprint:
         return KeyReused()
     if row["refusal"] is not None:
@@ -174,14 +170,14 @@ def _again(key: Key, row: Row) -> _Outcome:
     )  # fmt: skip
 
 
-async def _write(tx: Connection, book: Book, outcomes: Sequence[_Outcome]) -> None:
+async def _write(tx: Connection, balances: Balances, outcomes: Sequence[_Outcome]) -> None:
     made = [outcome for outcome in outcomes if isinstance(outcome, Transfer)]
     if not made:
         return
     await tx.execute(
         _WRITE,
-        [*book.changed.keys()],
-        [*book.changed.values()],
+        [*balances.changed.keys()],
+        [*balances.changed.values()],
         [transfer.id for transfer in made],
         [transfer.from_id for transfer in made],
         [transfer.to_id for transfer in made],
@@ -193,7 +189,7 @@ async def _write(tx: Connection, book: Book, outcomes: Sequence[_Outcome]) -> No
     )
 
 
-async def _remember_refusals(
+async def _write_refusals(
     tx: Connection, entries: Sequence[Entry], outcomes: dict[UUID, _Outcome]
 ) -> None:
     refused = [

@@ -1,10 +1,9 @@
-"""Orders in PostgreSQL: placed together with their announcements, and looked up.
+"""Orders in PostgreSQL: placed together with their events, and read.
 
-Implements ``service.orders.OrderRepository``. Calls in flight are one transaction, which writes
-their orders and what tells of them (``paceline.postgres.outbox``), so an order is announced if and
-only if it exists. An idempotency key is a column of the order that it made: the unique index makes
-the second of two replicas wait for the first one's commit, and then give the same answer. How
-orders are decided is ``payments``; for the order of locks see ``repository``.
+Calls in flight share one transaction, which writes their orders and their events
+(``paceline.postgres.outbox``). Invariant: an event exists if and only if its order does. An
+idempotency key is a column of the order that it made: the unique index makes the second of two
+replicas wait for the first one's commit, and then give the same answer.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,15 +14,15 @@ from uuid import UUID
 import msgspec
 
 from myservice.domain.accounts import AccountNotFound, NotTheOwner
-from myservice.domain.ledger import KeyInFlight, KeyReused
-from myservice.domain.orders import CREATED_SUBJECT, Order, OrderNotFound, announce
+from myservice.domain.ledger import KeyReused
+from myservice.domain.orders import CREATED_SUBJECT, Order, OrderNotFound, order_created
+from myservice.repository.keys_in_flight import KeysInFlight
 from myservice.repository.payments import pay_all
-from myservice.repository.reading import Reads
-from myservice.service.orders import Announcement, Placement
+from myservice.service.orders import PaymentRequest, Placement
 from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
 from paceline.messaging import Message
-from paceline.postgres import Connection, Pool, Row
+from paceline.postgres import Connection, Pool, ReadPolicy, Row
 from paceline.postgres.outbox import enqueue
 from paceline.trace import propagation_headers
 
@@ -49,31 +48,27 @@ _INSERT: Final[LiteralString] = """
     ON CONFLICT (placed_by, key) WHERE key IS NOT NULL DO NOTHING
     RETURNING id
 """
-_REMEMBERED: Final[LiteralString] = """
+_FIRST_ORDERS: Final[LiteralString] = """
     SELECT
         id, placed_by, key, fingerprint, from_id, to_id, amount, reference, created_at
-    FROM unnest($1::text[], $2::text[]) AS asked (placed_by, key)
+    FROM unnest($1::text[], $2::text[]) AS requested (placed_by, key)
     JOIN orders USING (placed_by, key)
 """
 
 _Outcome = Order | Exception
 
 
-class _Placing(NamedTuple):
-    """An order on its way, and what is told of it when it is there."""
+class _Insertion(NamedTuple):
+    """An order to be inserted, and the message of its event."""
 
     placement: Placement
     message: Message
 
 
-def _nobody() -> None:
-    """No relay in this process."""
-
-
 class PgOrders:
-    """The ``orders`` table. ``announced`` is called when messages of placed orders are committed.
+    """The ``orders`` table. ``on_commit`` is called when orders and their events are committed.
 
-    *Resources*: tasks for the trips that are out; `stop` waits for them.
+    *Resources*: a task for each batch in flight; `stop` waits for them.
     """
 
     name = "orders"
@@ -81,45 +76,39 @@ class PgOrders:
     def __init__(
         self,
         pool: Pool,
-        reads: Reads | None = None,
+        reads: ReadPolicy | None = None,
         *,
-        announced: Callable[[], None] = _nobody,
+        on_commit: Callable[[], None] | None = None,
         observer: Observer | None = None,
     ) -> None:
         self._pool = pool
-        self._how = reads or Reads()
-        self._announced = announced
-        self._in_flight: set[tuple[str, str]] = set()
+        self._policy = reads or ReadPolicy()
+        self._on_commit = on_commit
+        self._keys = KeysInFlight()
         self._reads: ReadCoalescer[UUID, Order] = ReadCoalescer(
             self._get_all, name="reading orders", observer=observer
         )
-        self._placements: WriteCoalescer[_Placing, Order] = WriteCoalescer(
+        self._insertions: WriteCoalescer[_Insertion, Order] = WriteCoalescer(
             self._place_all, name="placing orders", observer=observer
         )
 
     @property
     def parts(self) -> Sequence[object]:
         """What starts, stops and measures its batches."""
-        return (self._reads, self._placements)
+        return (self._reads, self._insertions)
 
     async def place(self, placement: Placement) -> Order:
-        """Add the order and announce it; with a key that was used for it already, the order again.
+        """Add the order and its event; with a key that was used for it before, the order again.
 
         Errors: AccountNotFound, NotTheOwner; KeyReused, KeyInFlight.
         """
         with wrap("place order {}", placement.order.id):
-            # Here, where the caller's trace is ambient: the message is to go on with it.
-            placing = _Placing(placement, _message(placement.order))
+            # The message is made here, in the caller's trace, which it continues.
+            insertion = _Insertion(placement, _message(placement.order))
             if placement.key is None:
-                return await self._placements.call(placing)
-            place = (placement.key.subject, placement.key.text)
-            if place in self._in_flight:
-                raise KeyInFlight
-            self._in_flight.add(place)
-            try:
-                return await self._placements.call(placing)
-            finally:
-                self._in_flight.discard(place)
+                return await self._insertions.call(insertion)
+            with self._keys.hold(placement.key):
+                return await self._insertions.call(insertion)
 
     async def get(self, order_id: UUID) -> Order:
         """One order. Errors: OrderNotFound."""
@@ -127,22 +116,23 @@ class PgOrders:
             return await self._reads.call(order_id)
 
     async def pay_all(
-        self, announcements: Sequence[Announcement], at: datetime
+        self, requests: Sequence[PaymentRequest], at: datetime
     ) -> Sequence[Exception | None]:
-        """Decide what is announced, in one transaction; see ``OrderRepository``."""
-        with wrap("pay {} orders", len(announcements)):
-            return await self._pool.transact(lambda tx: pay_all(tx, announcements, at))
+        """Decide the orders, in one transaction; see ``OrderRepository``."""
+        with wrap("pay {} orders", len(requests)):
+            return await self._pool.transact(lambda tx: pay_all(tx, requests, at))
 
     async def _get_all(self, ids: Sequence[UUID]) -> Mapping[UUID, Order | Exception]:
-        rows = await self._how.trip(lambda: self._pool.fetch(_GET, ids))
+        rows = await self._policy.batch(lambda: self._pool.fetch(_GET, ids))
         found: dict[UUID, Order | Exception] = {row["id"]: _order(row) for row in rows}
         for missing in {*ids} - found.keys() if len(found) < len(ids) else ():
             found[missing] = OrderNotFound()
         return found
 
-    async def _place_all(self, placings: Sequence[_Placing]) -> Sequence[_Outcome]:
-        outcomes = await self._pool.transact(lambda tx: _place_all(tx, placings))
-        self._announced()
+    async def _place_all(self, insertions: Sequence[_Insertion]) -> Sequence[_Outcome]:
+        outcomes = await self._pool.transact(lambda tx: _place_all(tx, insertions))
+        if self._on_commit is not None:
+            self._on_commit()
         return outcomes
 
 
@@ -155,19 +145,19 @@ def _order(row: Row) -> Order:
     )  # fmt: skip
 
 
-async def _place_all(tx: Connection, placings: Sequence[_Placing]) -> Sequence[_Outcome]:
-    placements = [each.placement for each in placings]
+async def _place_all(tx: Connection, insertions: Sequence[_Insertion]) -> Sequence[_Outcome]:
+    placements = [each.placement for each in insertions]
     outcomes = await _refusals(tx, placements)
     accepted = [each for each in placements if each.order.id not in outcomes]
     if accepted:
         outcomes.update(await _insert(tx, accepted))
         new = {each.order.id for each in accepted if outcomes[each.order.id] is each.order}
-        await enqueue(tx, [each.message for each in placings if each.placement.order.id in new])
+        await enqueue(tx, [each.message for each in insertions if each.placement.order.id in new])
     return [outcomes[each.order.id] for each in placements]
 
 
 async def _refusals(tx: Connection, placements: Sequence[Placement]) -> dict[UUID, _Outcome]:
-    """What would never be paid: without a lock, since accounts neither go nor change hands."""
+    """Those that could never be paid. No lock: accounts keep their owners and are never deleted."""
     ids = {one for each in placements for one in (each.order.from_id, each.order.to_id)}
     owners = {row["id"]: row["owner"] for row in await tx.fetch(_OWNERS, [*ids])}
     refused: dict[UUID, _Outcome] = {}
@@ -182,8 +172,8 @@ async def _refusals(tx: Connection, placements: Sequence[Placement]) -> dict[UUI
 
 
 async def _insert(tx: Connection, placements: Sequence[Placement]) -> dict[UUID, _Outcome]:
-    """Add the orders, by key; those whose key was taken come to what it was taken for."""
-    placed = sorted(placements, key=_place_of)
+    """Insert the orders, sorted by key; one whose key was used before gives that first order."""
+    placed = sorted(placements, key=_sort_key)
     rows = await tx.fetch(
         _INSERT,
         [each.order.id for each in placed],
@@ -197,32 +187,32 @@ async def _insert(tx: Connection, placements: Sequence[Placement]) -> dict[UUID,
         [each.key.text if each.key else None for each in placed],
         [each.key.fingerprint if each.key else None for each in placed],
     )
-    ours = {row["id"] for row in rows}
+    new = {row["id"] for row in rows}
     outcomes: dict[UUID, _Outcome] = {
-        each.order.id: each.order for each in placed if each.order.id in ours
+        each.order.id: each.order for each in placed if each.order.id in new
     }
-    taken = [(each.key, each) for each in placed if each.key and each.order.id not in ours]
-    if taken:
-        keys = [key for key, _ in taken]
-        before = {
+    repeated = [(each.key, each) for each in placed if each.key and each.order.id not in new]
+    if repeated:
+        keys = [key for key, _ in repeated]
+        first = {
             (row["placed_by"], row["key"]): row
             for row in await tx.fetch(
-                _REMEMBERED, [key.subject for key in keys], [key.text for key in keys]
+                _FIRST_ORDERS, [key.subject for key in keys], [key.text for key in keys]
             )
         }
-        for key, each in taken:
-            row = before[key.subject, key.text]
+        for key, each in repeated:
+            row = first[key.subject, key.text]
             same = row["fingerprint"] == key.fingerprint
-            outcomes[each.order.id] = _as_placed(row) if same else KeyReused()
+            outcomes[each.order.id] = _order_as_placed(row) if same else KeyReused()
     return outcomes
 
 
-def _place_of(placement: Placement) -> tuple[str, str]:
+def _sort_key(placement: Placement) -> tuple[str, str]:
     return (placement.key.subject, placement.key.text) if placement.key else ("", "")
 
 
-def _as_placed(row: Row) -> Order:
-    """The first answer: the order as it was then, whatever became of it."""
+def _order_as_placed(row: Row) -> Order:
+    """The first answer: the order as it was when it was placed."""
     return Order(
         row["id"], row["placed_by"], row["from_id"], row["to_id"], row["amount"],
         row["reference"], row["created_at"],
@@ -232,7 +222,7 @@ def _as_placed(row: Row) -> Order:
 def _message(order: Order) -> Message:
     return Message(
         CREATED_SUBJECT,
-        msgspec.json.encode(announce(order)),
+        msgspec.json.encode(order_created(order)),
         f"{order.id}.created",
         str(order.id),
         propagation_headers(),

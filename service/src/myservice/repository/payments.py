@@ -1,10 +1,10 @@
-"""Announced orders are paid: a batch is one transaction and one commit.
+"""Payments of orders: a batch is one transaction and one commit.
 
-It locks the orders, claims the messages (``paceline.postgres.inbox``), has the ledger enter the
-payments, and writes what became of the orders; so an order is paid, decided and its message used
-up, or none of it. Three things keep a second delivery from a second effect, each enough by itself:
-the inbox, the order's status under its lock, and the payment's id, which is the order's. A message
-is claimed once its order is known to exist, since a claim is for good. Used by ``orders``.
+It locks the orders, claims the messages in the inbox, applies the payments to the ledger, and
+writes the decisions; so an order is paid and decided and its message claimed, or none of it. Three
+things prevent a second effect of a second delivery, each by itself: the inbox, the order's status
+under its lock, and the payment's id, which is the order's. A message is claimed only when its order
+exists, because a claim is permanent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,13 @@ from uuid import UUID
 from myservice.domain.ledger import Entry
 from myservice.domain.orders import Decision, OrderNotFound, decide
 from myservice.repository.ledger import enter_all
-from myservice.service.orders import Announcement
+from myservice.service.orders import PaymentRequest
 from paceline.errors import Code, Error
 from paceline.postgres import Connection, Row
 from paceline.postgres.inbox import claim, claimable
 
 CONSUMER: Final = "order-processor"
-"""Whose messages are claimed."""
+"""The name of the consumer, in the inbox and in the queue."""
 
 _LOCK: Final[LiteralString] = """
     SELECT id, debtor, from_id, to_id, amount, reference, status FROM orders
@@ -36,22 +36,22 @@ _DECIDE: Final[LiteralString] = """
 
 
 async def pay_all(
-    tx: Connection, announcements: Sequence[Announcement], at: datetime
+    tx: Connection, requests: Sequence[PaymentRequest], at: datetime
 ) -> Sequence[Exception | None]:
-    """Decide what is announced and pending; see ``OrderRepository.pay_all``."""
-    rows = await tx.fetch(_LOCK, [*{each.order_id for each in announcements}])
+    """Decide the pending orders; see ``OrderRepository.pay_all``."""
+    rows = await tx.fetch(_LOCK, [*{each.order_id for each in requests}])
     orders = {row["id"]: row for row in rows}
-    outcomes = [_fault(each, orders) for each in announcements]
-    sound = [each for each, fault in zip(announcements, outcomes, strict=True) if fault is None]
-    new = await claim(tx, CONSUMER, [each.message_id for each in sound])
+    outcomes = [_error(each, orders) for each in requests]
+    valid = [each for each, error in zip(requests, outcomes, strict=True) if error is None]
+    new = await claim(tx, CONSUMER, [each.message_id for each in valid])
     entries: dict[UUID, Entry] = {}
-    for each in sound:
+    for each in valid:
         row = orders[each.order_id]
         if each.message_id in new and row["status"] == "pending":
             entries.setdefault(row["id"], _payment(row, at))
     if entries:
-        made = await enter_all(tx, [*entries.values()])
-        await _decide(tx, [decide(*pair) for pair in zip(entries.values(), made, strict=True)])
+        results = await enter_all(tx, [*entries.values()])
+        await _decide(tx, [decide(*pair) for pair in zip(entries.values(), results, strict=True)])
     return outcomes
 
 
@@ -62,11 +62,11 @@ def _payment(row: Row, at: datetime) -> Entry:
     )  # fmt: skip
 
 
-def _fault(announcement: Announcement, orders: Mapping[UUID, Row]) -> Exception | None:
-    if not claimable(announcement.message_id):
-        return Error(Code.INVALID_ARGUMENT, "the message has an id that cannot be remembered")
-    if announcement.order_id not in orders:
-        return OrderNotFound(f"there is no order {announcement.order_id}")
+def _error(request: PaymentRequest, orders: Mapping[UUID, Row]) -> Exception | None:
+    if not claimable(request.message_id):
+        return Error(Code.INVALID_ARGUMENT, "the inbox cannot store the id of this message")
+    if request.order_id not in orders:
+        return OrderNotFound(f"there is no order {request.order_id}")
     return None
 
 

@@ -1,14 +1,16 @@
 """The log of record changes: written with each change, read once and in order, kept for an hour.
 
-Concurrent transactions commit in any order, so a reader must not pass a row that is yet to appear.
-Each row has ``settled``: the highest transaction id that had ended when its statement began, or its
-own if that is higher. Below the oldest running transaction, X, all rows are there for ever: their
-own transactions are older still, hence over. So "settled < X" is read and nothing is missed.
-In order: who changes a record next holds its lock, so the one before has ended; its settled is
-then at least that one's, and its ``seq``, drawn under the lock, higher. The own id alone would not
-do: an id is taken with a batch's first lock, and the older of two may be the later one on a record.
-A long transaction anywhere in the server delays the stream and loses nothing. Implements
-``service.feed.ChangeLog``; ``repository.records`` writes.
+Concurrent transactions commit in any order, so a reader must not pass a row that is not visible
+yet. Each row has ``settled``: the highest transaction id that had ended when its statement began,
+or its own if that is higher. Let X be the oldest running transaction. No row with ``settled`` below
+X can appear any more: its own transaction is older than X, hence over. So reading "settled < X"
+misses nothing.
+
+The changes of one record come in order: a later change holds the record's lock, so the earlier
+transaction has ended; the later ``settled`` is at least the earlier one, and the later ``seq``,
+drawn under the lock, is higher. Rejected: the own transaction id alone, because an id is taken at a
+batch's first lock, and the older of two transactions may be the later one on a record. A long
+transaction anywhere in the server delays the stream and loses nothing.
 """
 
 from dataclasses import dataclass
@@ -17,18 +19,17 @@ from uuid import UUID
 
 import msgspec
 
+from myservice.domain.record_updates import END_OF_SEQ, Position, RecordUpdate
 from myservice.domain.records import Record
-from myservice.service.feed import Change, Page
-from myservice.service.position import END_OF_SEQ, Position, encode_position
-from myservice.service.updates import RecordUpdate
+from myservice.service.record_updates import Change, ChangePage, encode_position
 from paceline.errors import wrap
 from paceline.postgres import Pool, Row
 
 CHANNEL: Final = "record_changes"
-"""Notified after commits, never inside: that would queue all commits of the database up."""
+"""Notified after commits: a NOTIFY inside takes a lock that serializes all commits."""
 
-# To be computed in a statement that begins when the records are locked; an insertion locks nobody's
-# record, for an id is never used twice. Numbers, not xid8: that type knows no subtraction.
+# Computed in a statement that begins when the records are locked. An insertion needs no lock, as an
+# id is never used twice. Numbers, not xid8, because that type has no subtraction.
 SETTLED: Final[LiteralString] = """
     SELECT greatest(
         pg_current_xact_id()::text::bigint,
@@ -56,11 +57,11 @@ _READ: Final[LiteralString] = f"""
     ) AS c ON true
     ORDER BY c.settled, c.seq
 """
-# One process trims at a time; the others need not even look.
-_MY_TURN: Final[LiteralString] = """
+# One process trims at a time; the others skip this turn.
+_TRY_LOCK: Final[LiteralString] = """
     SELECT pg_try_advisory_xact_lock(hashtextextended('record_changes', 0))
 """
-# Among the oldest by position only: nothing is indexed by time, and the log is long.
+# Looks only at the oldest by position, because there is no index by time.
 _EDGE: Final[LiteralString] = """
     SELECT settled, seq FROM (
         SELECT settled, seq, changed_at FROM record_changes ORDER BY settled, seq LIMIT $2
@@ -72,12 +73,12 @@ _TRIM: Final[LiteralString] = "DELETE FROM record_changes WHERE (settled, seq) <
 _RAISE_FLOOR: Final[LiteralString] = """
     UPDATE record_changes_floor SET settled = $1, seq = $2 WHERE (settled, seq) < ($1, $2)
 """
-_BESIDE: Final = 512  # bytes that an update takes beside its texts
+_OVERHEAD: Final = 512  # bytes that an update takes besides its texts
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedChange:
-    """A replacement or, without ``record``, a deletion; ``name_before`` only if it was another."""
+    """A replacement, or without ``record`` a deletion. ``name_before``: if the name changed."""
 
     record_id: UUID
     version: int
@@ -86,34 +87,34 @@ class LoggedChange:
     record: Record | None
 
 
-class PgChanges:
-    """The table ``record_changes``, read."""
+class PgRecordChanges:
+    """The table ``record_changes``: reading and trimming."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 
     async def now(self) -> Position:
-        """The position after everything that is final; what is under way comes after it."""
+        """The position after all changes that are final; changes in progress come after it."""
         with wrap("position of record changes"):
-            return _before(await self._pool.fetchval(_NOW))
+            return _position_before(await self._pool.fetchval(_NOW))
 
-    async def read(self, after: Position, limit: int) -> Page:
+    async def read(self, after: Position, limit: int) -> ChangePage:
         """Up to ``limit`` changes after a position."""
         with wrap("read record changes"):
             rows = await self._pool.fetch(_READ, after.settled, after.seq, limit)
-            now = _before(rows[0]["open"])
+            now = _position_before(rows[0]["open"])
             if rows[0]["gap"]:
-                return Page([], now, more=False, gap=True)
+                return ChangePage([], now, more=False, gap=True)
             changes = [self._change(row) for row in rows if row["seq"] is not None]
             more = len(changes) == limit
-            return Page(changes, changes[-1].position if more else max(after, now), more=more)
+            return ChangePage(changes, changes[-1].position if more else max(after, now), more=more)
 
     async def trim(self, keep: float, limit: int) -> int:
-        """Delete up to ``limit`` changes older than ``keep`` seconds; how many that were."""
+        """Delete up to ``limit`` changes older than ``keep`` seconds; gives how many."""
         with wrap("trim record changes"):
             async with self._pool.transaction() as tx:
-                if not await tx.fetchval(_MY_TURN):
+                if not await tx.fetchval(_TRY_LOCK):
                     return 0
                 edge = await tx.fetchrow(_EDGE, keep, limit)
                 if edge is None:
@@ -125,7 +126,7 @@ class PgChanges:
     def _change(self, row: Row) -> Change:
         position = Position(row["settled"], row["seq"])
         metadata: str | None = row["metadata"]
-        record, size = None, _BESIDE
+        record, size = None, _OVERHEAD
         if metadata is not None:
             size += len(metadata) + len(row["data"])
             record = Record(
@@ -148,6 +149,6 @@ class PgChanges:
         return Change(position, row["name"], row["name_before"], size, update)
 
 
-def _before(running: int) -> Position:
-    """Where everything below the transaction ``running`` has been seen."""
+def _position_before(running: int) -> Position:
+    """The position after all changes that settled before the transaction ``running``."""
     return Position(running - 1, END_OF_SEQ)

@@ -1,12 +1,9 @@
-"""Records in PostgreSQL, many calls a trip.
+"""Records in PostgreSQL: calls that are in flight together share a statement or a transaction.
 
-Implements ``service.records.RecordRepository``. Reads, inserts and changes that are in flight
-together share a statement or a transaction (``paceline.coalesce``). A batch of changes locks its
-rows in id order, so two replicas cannot deadlock, then decides one by one in order of arrival, so
-"not found" and "stale" are told apart for certain and each change succeeds or fails by itself.
-Every change leaves a row in the log of changes, in its own transaction (``changes``).
-Columns are always listed by name, in one place. The schema is ``migrations/``; one contract suite
-runs against this and against the in-memory fake.
+A batch of changes locks its rows in id order, so two replicas cannot deadlock, then decides one by
+one in order of arrival, so "not found" and "stale" are distinguished reliably and each change
+succeeds or fails by itself. Invariant: every change adds a row to the log of changes, in its own
+transaction.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,11 +15,10 @@ from uuid import UUID
 import msgspec
 
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
-from myservice.repository.reading import Reads
 from myservice.repository.record_changes import SETTLED, LoggedChange
 from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import AlreadyExists, wrap
-from paceline.postgres import Connection, DatabaseError, Pool, Row
+from paceline.postgres import Connection, DatabaseError, Pool, ReadPolicy, Row
 
 _COLUMNS: Final = "id, name, metadata, data, version, created_at, updated_at"
 _GET: Final[LiteralString] = f"SELECT {_COLUMNS} FROM records WHERE id = ANY($1::uuid[])"
@@ -33,7 +29,7 @@ _LIST: Final[LiteralString] = f"""
     WHERE ($1::uuid IS NULL OR id > $1) AND starts_with(name, $2)
     ORDER BY id LIMIT $3
 """
-# The log of changes takes its rows in the same statement: no trip more, nothing sent twice.
+# The log's rows are inserted by the same statement: one round trip, and nothing is sent twice.
 INSERT_RECORDS: Final[LiteralString] = f"""
     WITH new AS (
         INSERT INTO records ({_COLUMNS})
@@ -73,8 +69,8 @@ _LOG_CHANGES: Final[LiteralString] = f"""
     )
 """
 _PRIMARY_KEY: Final = "records_pkey"
-# While one batch waits for the disk or the wire the next one can be under way; more would only make
-# each of them smaller.
+# While one batch waits for the disk or the network a second can run; more would only make batches
+# smaller.
 _MAX_IN_FLIGHT: Final = 2
 
 
@@ -90,7 +86,7 @@ class _Change:
 
 @dataclass(slots=True)
 class _Locked:
-    """What a locked record has become so far in its batch."""
+    """The state of a locked record after the changes of its batch so far."""
 
     name: str
     version: int
@@ -99,14 +95,10 @@ class _Locked:
     deleted: bool = False
 
 
-def _nobody_waits() -> None:
-    pass
-
-
 class PgRecords:
-    """Records in the ``records`` table. ``written`` is called after each commit.
+    """The ``records`` table. ``on_commit`` is called after each commit that changed it.
 
-    *Resources*: tasks for the trips that are out; `stop` waits for them.
+    *Resources*: a task for each batch in flight; `stop` waits for them.
     """
 
     name = "records"
@@ -114,14 +106,14 @@ class PgRecords:
     def __init__(
         self,
         pool: Pool,
-        reads: Reads | None = None,
+        reads: ReadPolicy | None = None,
         *,
-        written: Callable[[], None] = _nobody_waits,
+        on_commit: Callable[[], None] | None = None,
         observer: Observer | None = None,
     ) -> None:
         self._pool = pool
-        self._how = reads or Reads()
-        self._written = written
+        self._policy = reads or ReadPolicy()
+        self._on_commit = on_commit
         self._encode = msgspec.json.Encoder().encode
         self._decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
         self._reads: ReadCoalescer[UUID, Record] = ReadCoalescer(
@@ -133,7 +125,7 @@ class PgRecords:
             max_in_flight=_MAX_IN_FLIGHT,
             observer=observer,
         )
-        # One batch at a time: two could only wait for each other's locks.
+        # One batch at a time: a second would only wait for the first one's locks.
         self._changes: WriteCoalescer[_Change, Record | None] = WriteCoalescer(
             self._change_all, name="changing records", observer=observer
         )
@@ -151,7 +143,7 @@ class PgRecords:
     async def list_after(self, after: UUID | None, prefix: str, limit: int) -> list[Record]:
         """Up to ``limit`` records whose name starts with ``prefix``, by id, after ``after``."""
         with wrap("list records"):
-            rows = await self._how.page(lambda: self._pool.fetch(_LIST, after, prefix, limit))
+            rows = await self._policy.page(lambda: self._pool.fetch(_LIST, after, prefix, limit))
             return [self._record(row) for row in rows]
 
     async def insert(self, record: Record) -> Record:
@@ -167,7 +159,7 @@ class PgRecords:
     async def replace(
         self, record_id: UUID, draft: RecordDraft, at: datetime, expected: Collection[int] | None
     ) -> Record:
-        """Put a new content in place, one version up. Errors: RecordNotFound, StaleVersion."""
+        """Replace the content, with the next version. Errors: RecordNotFound, StaleVersion."""
         with wrap("replace record {}", record_id):
             record = await self._changes.call(_Change(record_id, draft, at, expected))
             if record is None:
@@ -181,9 +173,9 @@ class PgRecords:
 
     async def _get_all(self, ids: Sequence[UUID]) -> Mapping[UUID, Record | Exception]:
         if len(ids) == 1:
-            rows = await self._how.trip(lambda: self._pool.fetch(_GET_ONE, ids[0]))
+            rows = await self._policy.batch(lambda: self._pool.fetch(_GET_ONE, ids[0]))
         else:
-            rows = await self._how.trip(lambda: self._pool.fetch(_GET, ids))
+            rows = await self._policy.batch(lambda: self._pool.fetch(_GET, ids))
         found: dict[UUID, Record | Exception] = {row["id"]: self._record(row) for row in rows}
         for missing in {*ids} - found.keys() if len(found) < len(ids) else ():
             found[missing] = RecordNotFound()
@@ -200,7 +192,7 @@ class PgRecords:
             [record.created_at for record in records],
             [record.updated_at for record in records],
         )
-        self._written()
+        self._committed()
         return records
 
     async def _change_all(self, changes: Sequence[_Change]) -> Sequence[Record | Exception | None]:
@@ -219,7 +211,7 @@ class PgRecords:
             if logged:
                 await self._log_all(tx, logged)
         if logged:
-            self._written()
+            self._committed()
         return outcomes
 
     async def _log_all(self, tx: Connection, changes: Sequence[LoggedChange]) -> None:
@@ -250,6 +242,10 @@ class PgRecords:
             [record.updated_at for record in records],
         )
 
+    def _committed(self) -> None:
+        if self._on_commit is not None:
+            self._on_commit()
+
     def _json(self, value: object) -> str:
         return self._encode(value).decode()
 
@@ -268,7 +264,7 @@ class PgRecords:
 def _change(
     row: _Locked | None, change: _Change, logged: list[LoggedChange]
 ) -> Record | Exception | None:
-    """Apply one change to what the changes before it have made of its record."""
+    """Apply one change to its record, as the earlier changes of the batch have left it."""
     if row is None or row.deleted:
         return RecordNotFound()
     if change.expected is not None and row.version not in change.expected:
@@ -285,6 +281,8 @@ def _change(
         change.record_id, draft.name, draft.metadata, draft.data,
         row.version, row.created_at, change.at,
     )  # fmt: skip
-    moved = before if before != draft.name else None
-    logged.append(LoggedChange(change.record_id, row.version, draft.name, moved, row.replaced))
+    name_before = before if before != draft.name else None
+    logged.append(
+        LoggedChange(change.record_id, row.version, draft.name, name_before, row.replaced)
+    )
     return row.replaced

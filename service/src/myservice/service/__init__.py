@@ -1,4 +1,4 @@
-"""Business logic, and the interfaces it needs, each declared beside its one user.
+"""Use cases, and the interfaces that they need, each declared beside its user.
 
-Knows the domain and nothing of HTTP or SQL. Start with ``records``.
+Invariant: knows the domain, and neither HTTP nor gRPC nor SQL.
 """

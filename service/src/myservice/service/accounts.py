@@ -1,10 +1,9 @@
-"""The account service: open, look at and credit accounts, move money between them.
+"""The account service: open, read and credit accounts, move money between them.
 
-Who may do what is decided by the `Actor`, an explicit argument: an owner works on his own accounts,
-an operator on all. Whether an account is the caller's is told by the ledger, which holds its lock,
-so ownership and balance are judged at the same moment. An idempotency key belongs to its subject
-and to one request, told by a digest of what was decoded. Called by ``handler.accounts``;
-``repository.accounts`` and ``repository.ledger`` implement the Protocols.
+The `Actor`, an explicit argument, decides what is allowed: an owner uses their own accounts, an
+operator all. For a transfer the ledger checks the owner while it holds the account's lock, so owner
+and balance are checked at the same moment. An idempotency key belongs to its subject and to one
+request, identified by a digest of the decoded request.
 """
 
 import hashlib
@@ -25,13 +24,13 @@ from myservice.domain.accounts import (
     check_owner,
     check_transfer,
 )
-from myservice.domain.ledger import Entry, Key, Transfer
+from myservice.domain.ledger import Entry, IdempotencyKey, Transfer
 from paceline.clock import Clock
 from paceline.errors import wrap
 
 
 class AccountRepository(Protocol):
-    """Where accounts are kept."""
+    """Stores accounts."""
 
     async def insert(self, account: Account) -> Account:
         """Add an account."""
@@ -43,10 +42,10 @@ class AccountRepository(Protocol):
 
 
 class Ledger(Protocol):
-    """Where money moves: each entry takes effect whole or not at all, and once for each key."""
+    """Moves money: each entry takes effect whole or not at all, and once for each key."""
 
     async def enter(self, entry: Entry) -> Transfer:
-        """Make the entry.
+        """Apply the entry.
 
         Errors: AccountNotFound, NotTheOwner, InsufficientBalance, BalanceOverflow; KeyReused,
         KeyInFlight.
@@ -56,13 +55,13 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """On whose behalf: a subject, and whether it may work on everybody's accounts."""
+    """The subject that a request acts for, and whether it may use the accounts of others."""
 
     subject: str
     operator: bool = False
 
     def may_see(self, account: Account) -> bool:
-        """Whether the account is this actor's business."""
+        """Whether it owns the account or is an operator."""
         return self.operator or account.owner == self.subject
 
 
@@ -100,7 +99,7 @@ class AccountService:
     async def credit(
         self, account_id: UUID, draft: CreditDraft, actor: Actor, key: str | None
     ) -> Transfer:
-        """Give an account something from outside; for operators, who the edge lets through.
+        """Credit an account from outside. The edge has checked that the actor is an operator.
 
         Errors: AccountNotFound, BalanceOverflow, KeyReused, KeyInFlight.
         """
@@ -108,7 +107,7 @@ class AccountService:
             return await self._ledger.enter(
                 Entry(
                     self._new_id(), None, account_id, draft.amount, draft.reference, self._now(),
-                    key=key_of(actor, key, ("credit", account_id, draft)),
+                    key=idempotency_key(actor, key, ("credit", account_id, draft)),
                 )
             )  # fmt: skip
 
@@ -124,7 +123,7 @@ class AccountService:
                 Entry(
                     self._new_id(), draft.from_id, draft.to_id, draft.amount, draft.reference,
                     self._now(), debtor=None if actor.operator else actor.subject,
-                    key=key_of(actor, key, ("transfer", draft)),
+                    key=idempotency_key(actor, key, ("transfer", draft)),
                 )
             )  # fmt: skip
 
@@ -132,8 +131,10 @@ class AccountService:
         return datetime.fromtimestamp(self._clock.time(), UTC)
 
 
-def key_of(actor: Actor, text: str | None, request: object) -> Key | None:
+def idempotency_key(actor: Actor, text: str | None, request: object) -> IdempotencyKey | None:
     """The actor's key for this request; None without one."""
     if text is None:
         return None
-    return Key(actor.subject, text, hashlib.sha256(msgspec.json.encode(request)).digest())
+    return IdempotencyKey(
+        actor.subject, text, hashlib.sha256(msgspec.json.encode(request)).digest()
+    )

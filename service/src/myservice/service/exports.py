@@ -1,8 +1,9 @@
-"""Exporting all records, in order of creation, as an import reads them.
+"""Export of all records, in order of creation, in the formats that an import reads.
 
-Memory is flat: one page is held at a time. Each record that is there throughout is written once;
-one that comes, goes or changes meanwhile is written as its page found it, for no snapshot is held
-open against a busy database.
+Invariant: memory is flat, because one page is held at a time. A record that exists throughout is
+written once; one that is created, changed or deleted meanwhile is written as it was when its page
+was read. Rejected: one snapshot for the whole export, which would hold back vacuum in a busy
+database.
 """
 
 import csv
@@ -17,13 +18,13 @@ from myservice.domain.records import Record
 from myservice.service.records import RecordReader
 from paceline.errors import wrap
 
-PAGE: Final = 2000
+PAGE_SIZE: Final = 2000
 _COLUMNS: Final = ("id", "name", "metadata", "data", "version", "created_at", "updated_at")
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Page(msgspec.Struct, frozen=True):
-    """Some records, written out."""
+class ExportPage(msgspec.Struct, frozen=True):
+    """Some records, encoded."""
 
     records: int
     content: bytes
@@ -35,20 +36,20 @@ class ExportService:
     def __init__(self, records: RecordReader) -> None:
         self._records = records
 
-    async def run(self, form: Format) -> AsyncGenerator[Page]:
-        """All of it, page by page; a CSV file begins with a page for its header."""
+    async def run(self, form: Format) -> AsyncGenerator[ExportPage]:
+        """All records, page by page; CSV begins with a page that has the header only."""
         write = _csv if form == "csv" else _ndjson
         if form == "csv":
-            yield Page(0, ",".join(_COLUMNS).encode() + b"\n")
+            yield ExportPage(0, ",".join(_COLUMNS).encode() + b"\n")
         after = None
         with wrap("service.export"):
-            while page := await self._records.list_after(after, "", PAGE):
-                yield Page(len(page), write(page))
+            while page := await self._records.list_after(after, "", PAGE_SIZE):
+                yield ExportPage(len(page), write(page))
                 after = page[-1].id
 
 
 def _ndjson(records: Iterable[Record]) -> bytes:
-    # A pretty value may span lines in what was sent, and here a line is a record.
+    # A client may have sent a value that spans lines, and here a line is a record.
     return b"".join(msgspec.json.format(_encode(record), indent=-1) + b"\n" for record in records)
 
 

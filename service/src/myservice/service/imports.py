@@ -1,9 +1,9 @@
-"""Importing a file of records: resumable, bounded, exactly once.
+"""Imports of records from a file: resumable, bounded in memory, exactly once.
 
-Invariant: a chunk's records, its rejects and the note that it is done are one transaction, so at
-any moment, also after a ``kill -9``, each chunk is in or not in; the same command on the same file
-goes on with what is missing. Lines are parsed in other processes while the chunk before them is
-stored.
+Invariant: a chunk's records, its rejects and the row that marks it as done are one transaction, so
+at any moment, also after a ``kill -9``, a chunk is stored whole or not at all; the same command on
+the same file continues with the missing chunks. Lines are parsed in other processes while the chunk
+before them is stored.
 """
 
 import hashlib
@@ -15,42 +15,33 @@ from uuid import UUID
 
 import msgspec
 
-from myservice.domain.imports import Format, Import, Layout, Parsed, Reject, Tally
-from myservice.service.chunks import chunks
-from myservice.service.parsing import parse
+from myservice.domain.imports import Format, Import, Layout, NewImport, Parsed, Progress, Reject
+from myservice.service.import_chunks import read_chunks
+from myservice.service.import_parsing import parse
 from paceline.clock import Clock
 from paceline.concurrency import process_pool
 from paceline.errors import wrap
 
 
 class ImportRepository(Protocol):
-    """Where imports are kept."""
+    """Stores imports."""
 
-    async def begin(
-        self,
-        new: UUID,
-        fingerprint: str,
-        file_name: str,
-        layout: Layout,
-        at: datetime,
-        *,
-        again: bool,
-    ) -> Import:
-        """The import of this file that is not finished, or a new one. Errors: AlreadyImported."""
+    async def begin(self, new: NewImport, *, again: bool) -> Import:
+        """The unfinished import of the same file, or ``new``. Errors: AlreadyImported."""
         ...
 
     async def store(
         self, import_id: UUID, parsed: Parsed, record_ids: list[UUID], at: datetime
     ) -> None:
-        """Add a chunk, whole or not at all. Errors: ImportRunning when it is in already."""
+        """Add a chunk, whole or not at all. Errors: ImportRunning when it is stored already."""
         ...
 
     async def finish(self, import_id: UUID, at: datetime) -> None:
-        """Note that all of it is in."""
+        """Mark the import as finished."""
         ...
 
     def rejects(self, import_id: UUID) -> AsyncIterator[Reject]:
-        """What was rejected, by line."""
+        """The rejected lines, in order."""
         ...
 
 
@@ -73,41 +64,43 @@ class ImportService:
         self._layout = layout or Layout()
 
     async def begin(self, path: Path, form: Format, *, again: bool = False) -> Import:
-        """Find out how far this file has come. Errors: OSError, AlreadyImported."""
+        """Begin or resume the import of a file. Errors: OSError, AlreadyImported."""
         with wrap("service.begin_import"):
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return await self._repository.begin(
-                self._new_id(), f"{form}:{digest}", path.name, self._layout, self._now(),
-                again=again,
-            )  # fmt: skip
+            new = NewImport(
+                self._new_id(), f"{form}:{digest}", path.name, self._layout, self._now()
+            )
+            return await self._repository.begin(new, again=again)
 
-    async def run(self, begun: Import, path: Path, form: Format) -> AsyncGenerator[Tally]:
-        """Import what is missing; a `Tally` after each chunk, the last one ``finished``.
+    async def run(self, begun: Import, path: Path, form: Format) -> AsyncGenerator[Progress]:
+        """Import the missing chunks; gives the progress after each one, at last as ``finished``.
 
         Errors: OSError, ImportRunning, ValidationError for a CSV file without a header.
         """
-        tally = begun.tally
+        progress = begun.progress
         with path.open("rb") as file:
-            todo = (c for c in chunks(file, form, begun.layout) if c.number not in begun.done)
-            async with process_pool(parse, todo, processes=self._processes) as results:
+            missing = (
+                c for c in read_chunks(file, form, begun.layout) if c.number not in begun.done
+            )
+            async with process_pool(parse, missing, processes=self._processes) as results:
                 async for result in results:
                     parsed = result.unwrap()
                     ids = [self._new_id() for _ in parsed.names]
                     await self._repository.store(begun.id, parsed, ids, self._now())
-                    tally = msgspec.structs.replace(
-                        tally,
-                        lines=tally.lines + parsed.lines,
-                        records=tally.records + len(parsed.names),
-                        rejected=tally.rejected + len(parsed.rejects),
-                        end=max(tally.end, parsed.end),
+                    progress = msgspec.structs.replace(
+                        progress,
+                        lines=progress.lines + parsed.lines,
+                        records=progress.records + len(parsed.names),
+                        rejected=progress.rejected + len(parsed.rejects),
+                        end=max(progress.end, parsed.end),
                     )
-                    yield tally
+                    yield progress
         await self._repository.finish(begun.id, self._now())
-        yield msgspec.structs.replace(tally, finished=True)
+        yield msgspec.structs.replace(progress, finished=True)
 
     def rejects(self, begun: Import) -> AsyncIterator[Reject]:
-        """What was rejected so far, by line."""
+        """The lines rejected so far, in order."""
         return self._repository.rejects(begun.id)
 
     def _now(self) -> datetime:

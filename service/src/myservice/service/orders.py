@@ -1,11 +1,10 @@
-"""The order service: place an order, look at it, and pay those that are announced.
+"""The order service: place an order, read it, and pay the orders of incoming events.
 
-Ownership is judged twice. When an order is placed, by a look without a lock, so that a mistake is
-told at once: an account neither disappears nor changes hands, so what is refused here would never
-be paid. And when it is paid, under the accounts' locks, because only there it is decided. Balances
-are judged when it is paid only. An idempotency key works as for transfers (``service.accounts``),
-but one whose order was refused at the door stays free: nothing was taken on.
-Called by ``handler.orders`` and ``worker.orders``; ``repository.orders`` implements the Protocol.
+The owner is checked twice. When an order is placed, without a lock, so that a mistake is reported
+at once: an account is never deleted and never changes its owner, so what is refused here could
+never be paid. And when it is paid, under the accounts' locks, which decides. Balances are checked
+only when it is paid. An idempotency key works as for transfers, but one whose order was refused
+when it was placed stays unused, because no order was made.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,35 +13,35 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-from myservice.domain.ledger import Key
+from myservice.domain.ledger import IdempotencyKey
 from myservice.domain.orders import NotYourOrder, Order, OrderCreated, OrderDraft, check_order
-from myservice.service.accounts import Actor, key_of
+from myservice.service.accounts import Actor, idempotency_key
 from paceline.clock import Clock
 from paceline.errors import wrap
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placement:
-    """An order to be taken on. ``debtor`` must own the debited account; None: any will do."""
+    """An order to be placed. ``debtor`` must own the account that pays; None: no check."""
 
     order: Order
     debtor: str | None
-    key: Key | None
+    key: IdempotencyKey | None
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
-    """That an order was created, as it came from the queue: by which message, which order."""
+class PaymentRequest:
+    """An order to be paid, and the message that its event came in."""
 
     message_id: str
     order_id: UUID
 
 
 class OrderRepository(Protocol):
-    """Where orders are kept, announced, and decided."""
+    """Stores orders with their events, and decides them."""
 
     async def place(self, placement: Placement) -> Order:
-        """Add the order and announce it, both or neither; the same key gives the same order.
+        """Add the order and its event, both or neither; the same key gives the same order.
 
         Errors: AccountNotFound, NotTheOwner; KeyReused, KeyInFlight.
         """
@@ -53,12 +52,12 @@ class OrderRepository(Protocol):
         ...
 
     async def pay_all(
-        self, announcements: Sequence[Announcement], at: datetime
+        self, requests: Sequence[PaymentRequest], at: datetime
     ) -> Sequence[Exception | None]:
-        """Decide every order that is announced and pending, in order, in one transaction.
+        """Decide every pending order, in the order of the requests, in one transaction.
 
-        Gives None for each whose order is decided when this returns, by whomever;
-        OrderNotFound, and INVALID_ARGUMENT for a message that cannot be taken on.
+        Gives None for each order that is decided when this returns, now or before; OrderNotFound;
+        INVALID_ARGUMENT for a message id that the inbox cannot store.
         """
         ...
 
@@ -72,7 +71,7 @@ class OrderService:
         self._new_id = new_id
 
     async def place_order(self, draft: OrderDraft, actor: Actor, key: str | None) -> Order:
-        """Take an order on; it is paid or refused soon.
+        """Accept an order, which is paid or refused soon afterwards.
 
         Errors: ValidationError, AccountNotFound, NotTheOwner, KeyReused, KeyInFlight.
         """
@@ -84,7 +83,7 @@ class OrderService:
             )  # fmt: skip
             debtor = None if actor.operator else actor.subject
             return await self._orders.place(
-                Placement(order, debtor, key_of(actor, key, ("order", draft)))
+                Placement(order, debtor, idempotency_key(actor, key, ("order", draft)))
             )
 
     async def get_order(self, order_id: UUID, actor: Actor) -> Order:
@@ -100,12 +99,12 @@ class OrderService:
     ) -> Sequence[Exception | None]:
         """Pay the orders of these events, each given with its message's id.
 
-        One outcome each: None when the order is paid or refused, now or before. Errors, for all of
-        them together, in which case nothing was done: those of the repository.
+        One outcome each: None when the order is paid or refused, now or before. Errors: those of
+        the repository, for the whole batch, of which nothing was done then.
         """
         with wrap("service.pay_orders({} events)", len(events)):
-            announcements = [Announcement(message_id, event.id) for message_id, event in events]
-            return await self._orders.pay_all(announcements, self._now())
+            requests = [PaymentRequest(message_id, event.id) for message_id, event in events]
+            return await self._orders.pay_all(requests, self._now())
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.time(), UTC)

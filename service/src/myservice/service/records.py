@@ -1,25 +1,29 @@
 """The record service: create, read, list, replace, delete.
 
-Ids are made here (UUIDv7, so that they sort by time of creation) and so are versions and times:
-a caller cannot choose them. Every method adds its name to what goes wrong, as Go's wrapped errors
-do. Called by ``handler.http``; the repository Protocols below are its own, and
-``repository.records`` implements them.
+Invariant: ids (UUIDv7, so that they sort by time of creation), versions and times are made here; a
+caller cannot choose them. Every method adds its name to the errors that pass through it, as Go's
+wrapped errors do. The cursor of a listing is the last id that was seen, checked together with the
+filter, so a record that exists throughout is listed exactly once.
 """
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from myservice.domain.records import Record, RecordDraft, check_draft
-from myservice.service.cursor import decode_cursor, encode_cursor
 from paceline.clock import Clock
+from paceline.cursor import CursorCodec
 from paceline.errors import wrap
+
+_CURSORS: Final = CursorCodec(
+    16, field="cursor", message="not a cursor of this listing: start again without one"
+)
 
 
 class RecordReader(Protocol):
-    """Where records are read."""
+    """Reads records."""
 
     async def get(self, record_id: UUID) -> Record:
         """One record. Errors: RecordNotFound."""
@@ -31,7 +35,7 @@ class RecordReader(Protocol):
 
 
 class RecordWriter(Protocol):
-    """Where records are written; each call takes effect whole or not at all."""
+    """Writes records; each call takes effect whole or not at all."""
 
     async def insert(self, record: Record) -> Record:
         """Add a record. Errors: AlreadyExists."""
@@ -40,9 +44,9 @@ class RecordWriter(Protocol):
     async def replace(
         self, record_id: UUID, draft: RecordDraft, at: datetime, expected: Collection[int] | None
     ) -> Record:
-        """Put a new content in place, one version up. Errors: RecordNotFound, StaleVersion.
+        """Replace the content, with the next version. Errors: RecordNotFound, StaleVersion.
 
-        ``expected``: the versions the caller is ready to replace; None for any.
+        ``expected``: the versions that may be replaced; None for any.
         """
         ...
 
@@ -52,12 +56,12 @@ class RecordWriter(Protocol):
 
 
 class RecordRepository(RecordReader, RecordWriter, Protocol):
-    """Both sides, as one adapter gives them."""
+    """A repository that reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordPage:
-    """Some records in order, and the cursor of the next page if there may be one."""
+    """Some records in order, and the cursor of the next page if there is one."""
 
     records: list[Record]
     next_cursor: str | None
@@ -90,11 +94,12 @@ class RecordService:
     async def list_records(self, prefix: str, cursor: str | None, limit: int) -> RecordPage:
         """A page in order of creation. Errors: ValidationError for a bad cursor."""
         with wrap("service.list_records({!r})", prefix):
-            after = None if cursor is None else decode_cursor(cursor, prefix)
+            after = None if cursor is None else UUID(bytes=_CURSORS.decode(cursor, scope=prefix))
             found = await self._repository.list_after(after, prefix, limit + 1)
             page = found[:limit]
-            more = len(found) > limit
-            return RecordPage(page, encode_cursor(page[-1].id, prefix) if more else None)
+            if len(found) <= limit:
+                return RecordPage(page, None)
+            return RecordPage(page, _CURSORS.encode(page[-1].id.bytes, scope=prefix))
 
     async def replace_record(
         self, record_id: UUID, draft: RecordDraft, expected: Collection[int] | None

@@ -1,4 +1,4 @@
-"""What comes through the queue: translate, call the service, translate back.
+"""Consumers of the queue: decode messages, call the service, report an outcome for each.
 
-The counterpart of ``myservice.handler``: no business logic, no SQL. Start with ``orders``.
+Invariant: no business logic and no SQL, as in the handlers of requests.
 """

@@ -1,9 +1,9 @@
-"""The consumer of announced orders: a batch of events in, one outcome each out.
+"""The consumer of order events: a batch of events in, one outcome for each out.
 
-Invariant: None says that the effect is committed, so the message may be acknowledged; an exception
-that it is not, so it must come again. What is raised is about the whole batch, and nothing was
-done. That an order cannot be paid is its outcome, not the message's: such an order is refused and
-the message done with.
+Invariant: the outcome None means that the effect is committed, so the message may be acknowledged;
+an exception means that it is not, so the message must be delivered again. An exception that is
+raised is about the whole batch, of which nothing was done. An order that cannot be paid is refused,
+and its message is acknowledged.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from paceline.errors import Code, Error
 from paceline.messaging import Incoming
 from paceline.messaging.nats import Stream
 
-ORDERS: Final = Stream("ORDERS", ("orders.>",))
-"""The stream of the orders' messages."""
+ORDERS_STREAM: Final = Stream("ORDERS", ("orders.>",))
+"""The stream of the events."""
 
 
 class OrderProcessor:
@@ -26,14 +26,17 @@ class OrderProcessor:
         self._service = service
 
     async def process(self, batch: Sequence[Incoming[OrderCreated]]) -> Sequence[Exception | None]:
-        """Decide the orders that the batch announces."""
-        ours = [each for each in batch if each.subject == CREATED_SUBJECT]
-        outcomes = await self._service.pay_orders([(each.id, each.value) for each in ours])
-        if len(ours) == len(batch):
+        """Pay the orders of the batch."""
+        created = [each for each in batch if each.subject == CREATED_SUBJECT]
+        outcomes = await self._service.pay_orders([(each.id, each.value) for each in created])
+        if len(created) == len(batch):
             return outcomes
-        told = iter(outcomes)
-        return [next(told) if each.subject == CREATED_SUBJECT else _foreign(each) for each in batch]
+        remaining = iter(outcomes)
+        return [
+            next(remaining) if each.subject == CREATED_SUBJECT else _unhandled(each)
+            for each in batch
+        ]
 
 
-def _foreign(message: Incoming[OrderCreated]) -> Error:
+def _unhandled(message: Incoming[OrderCreated]) -> Error:
     return Error(Code.INVALID_ARGUMENT, f"nothing here handles {message.subject!r}")

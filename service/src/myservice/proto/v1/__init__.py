@@ -1,4 +1,4 @@
 """Version 1 of the API: package ``myservice.v1`` on the wire.
 
-Generated files only; see the package above. A field keeps its number for ever.
+Generated files only. A field keeps its number for ever.
 """

@@ -1,9 +1,8 @@
 """A file of records, cut into chunks of whole lines.
 
-Invariant: memory is bounded by the layout and `MAX_LINE`, whatever the file holds: of a longer
+Invariant: memory is bounded by the layout and `MAX_LINE`, whatever the file contains: of a longer
 line only the start is kept, to be rejected. A CSV row may span lines as long as a quote is open.
-Line numbers are those an editor shows; a row has the number of its first line. Called by
-``service.imports``; the lines are read by ``service.parsing``.
+Line numbers are those an editor shows; a row has the number of its first line.
 """
 
 import csv
@@ -19,22 +18,25 @@ _BOM: Final = b"\xef\xbb\xbf"
 _Line = tuple[int, bytes]
 
 
-def chunks(file: BinaryIO, form: Format, layout: Layout) -> Iterator[Chunk]:
-    """Errors: ValidationError when a CSV file's first row does not name its columns."""
+def read_chunks(file: BinaryIO, form: Format, layout: Layout) -> Iterator[Chunk]:
+    """The chunks in order.
+
+    Errors: ValidationError when a CSV file's first row does not name its columns.
+    """
     lines = _lines(file)
     columns: tuple[str, ...] = ()
     if form == "csv":
         lines = _rows(lines)
         columns = _header(lines)
-    number, held, size = 0, list[_Line](), 0
+    number, chunk, size = 0, list[_Line](), 0
     for line in lines:
-        held.append(line)
+        chunk.append(line)
         size += len(line[1])
-        if len(held) >= layout.chunk_lines or size >= layout.chunk_bytes:
-            yield Chunk(number, form, columns, held, file.tell())
-            number, held, size = number + 1, [], 0
-    if held:
-        yield Chunk(number, form, columns, held, file.tell())
+        if len(chunk) >= layout.chunk_lines or size >= layout.chunk_bytes:
+            yield Chunk(number, form, columns, chunk, file.tell())
+            number, chunk, size = number + 1, [], 0
+    if chunk:
+        yield Chunk(number, form, columns, chunk, file.tell())
 
 
 def _lines(file: BinaryIO) -> Iterator[_Line]:
@@ -54,7 +56,7 @@ def _skip_rest(file: BinaryIO) -> None:
 def _rows(lines: Iterator[_Line]) -> Iterator[_Line]:
     """Join the lines of a row whose quotes are still open."""
     for number, first in lines:
-        # Counted and joined once: a quote that nobody closes may gather a hundred thousand lines.
+        # Counted and joined once: an unclosed quote may span a hundred thousand lines.
         parts, size, quotes = [first], len(first), first.count(b'"')
         while quotes % 2 and size <= MAX_LINE:
             following = next(lines, None)

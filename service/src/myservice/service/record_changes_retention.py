@@ -1,7 +1,7 @@
-"""How long the log of changes is kept: a task that trims it from time to time.
+"""Retention of the log of record changes: a task that deletes old changes from time to time.
 
-Every replica runs it and the log sees to it that one trims at a time (``repository.changes``). It
-goes on through failures: a log that is kept for longer harms nobody. Built by ``main``.
+Every replica runs it; the log lets one of them delete at a time. It continues after failures,
+because changes that are kept for longer do no harm.
 """
 
 import asyncio
@@ -12,16 +12,16 @@ from paceline.errors import Error
 from paceline.log import Logger
 
 
-class Trimmer(Protocol):
-    """What can be trimmed."""
+class TrimmableLog(Protocol):
+    """A log whose oldest changes can be deleted."""
 
     async def trim(self, keep: float, limit: int) -> int:
-        """Delete up to ``limit`` changes older than ``keep`` seconds; how many that were."""
+        """Delete up to ``limit`` changes older than ``keep`` seconds; gives how many."""
         ...
 
 
-class Retention(BackgroundService):
-    """Trims ``log``. Settings, in seconds: ``keep``; ``every``, between two looks; and ``batch``.
+class RecordChangesRetention(BackgroundService):
+    """Deletes changes older than ``keep`` seconds, every ``every`` seconds, ``batch`` at a time.
 
     *Resources*: a task from `start` to `stop`.
     """
@@ -30,7 +30,7 @@ class Retention(BackgroundService):
 
     def __init__(
         self,
-        log: Trimmer,
+        log: TrimmableLog,
         logger: Logger,
         *,
         keep: float = 3600.0,
@@ -45,7 +45,7 @@ class Retention(BackgroundService):
         self._batch = batch
 
     async def run(self) -> None:
-        """Trim for ever."""
+        """Delete old changes until cancelled."""
         while True:
             try:
                 while await self._log.trim(self._keep, self._batch) == self._batch:

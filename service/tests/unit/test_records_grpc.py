@@ -1,6 +1,5 @@
-"""Values between protobuf and the domain: what HTTP refuses is refused, and named as in the proto."""
+"""Records as protobuf messages: what HTTP refuses is refused, and named as in the proto."""
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import get_args, get_type_hints
@@ -11,19 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from myservice.domain.record_updates import RecordUpdate
 from myservice.domain.records import Record, RecordDraft, check_draft
-from myservice.handler.grpc_values import (
+from myservice.handler.records_grpc import (
     KINDS,
     draft_of,
     expected_version,
+    how_many_fit,
     prefix_of,
     record_message,
     update_message,
-    uuid_of,
 )
-from myservice.handler.records_grpc import how_many_fit
 from myservice.proto.v1 import records_pb2 as pb
-from myservice.service.updates import RecordUpdate
 from paceline.errors import ValidationError
 
 ID = UUID("0192f0a0-0000-7000-8000-000000000001")
@@ -91,12 +89,6 @@ def test_no_data_is_null() -> None:
     assert bytes(draft.data) == b"null"
 
 
-@given(st.text())
-def test_a_text_is_an_id_or_is_refused(text: str) -> None:
-    with suppress(ValidationError):
-        assert uuid_of(text, "id") == UUID(text)
-
-
 @pytest.mark.parametrize("text", ["x" * 201, "a\0"])
 def test_a_prefix_that_no_name_has_is_refused(text: str) -> None:
     with pytest.raises(ValidationError) as caught:
@@ -110,7 +102,7 @@ def test_any_version_is_expected_unless_one_is_given() -> None:
     assert expected_version(pb.UpdateRecordRequest(expected_version=7)) == {7}
 
 
-def test_a_record_is_told_whole() -> None:
+def test_a_record_becomes_a_whole_message() -> None:
     record = Record(ID, "n", {"k": "v"}, msgspec.Raw(b'{"a":1}'), 3, AT, AT)
     seconds = int(AT.timestamp())
     assert record_message(record) == pb.Record(
@@ -123,12 +115,12 @@ def test_a_record_is_told_whole() -> None:
     assert update.at.ToDatetime(UTC) == AT
 
 
-def test_a_resync_tells_of_no_record() -> None:
+def test_a_resync_has_no_record() -> None:
     update = update_message(RecordUpdate("p1", "resync", None, None, None, AT))
     assert (update.id, update.version, update.HasField("record")) == ("", 0, False)
 
 
-def test_every_kind_of_update_has_its_number() -> None:
+def test_every_kind_of_update_has_its_enum_value() -> None:
     assert set(KINDS) == set(get_args(get_type_hints(RecordUpdate)["kind"]))
     assert set(KINDS.values()) == set(pb.RecordUpdate.Kind.values()) - {0}
 
@@ -136,5 +128,5 @@ def test_every_kind_of_update_has_its_number() -> None:
 @pytest.mark.parametrize(("sizes", "fit"), [
     ([], 1), ([10], 1), ([5_000_000], 1), ([1_000_000] * 5, 3), ([100] * 100, 100),
 ], ids=str)  # fmt: skip
-def test_an_answer_holds_what_clients_accept(sizes: list[int], fit: int) -> None:
+def test_a_page_holds_no_more_than_clients_accept(sizes: list[int], fit: int) -> None:
     assert how_many_fit(sizes) == fit

@@ -1,15 +1,14 @@
-"""What an audit of the ledger tells: the totals, and whatever does not add up.
+"""The result of an audit of the ledger: the totals, and whatever does not add up.
 
 A ledger is clean when every balance is the sum of its account's entries, when all balances
 together are what was credited from outside, when every idempotency key that names an entry names
 one that exists, and when each paid order has the entry that pays it and no other order has one.
-Made by ``repository.audit``.
 """
 
 import msgspec
 
 
-class Audit(msgspec.Struct, frozen=True):
+class LedgerAudit(msgspec.Struct, frozen=True):
     """The result; amounts in minor units. ``faults`` are sentences, empty when all adds up."""
 
     accounts: int

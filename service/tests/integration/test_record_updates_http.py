@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from event_stream import EventStream
-from feed_replicas import wait_until
+from record_replicas import wait_until
 from wired_service import config_on, http_server_of, wire_service
 
 from paceline.commands import Process

@@ -1,18 +1,17 @@
-"""The audit of the ledger: balances against entries, all in one snapshot.
+"""The audit of the ledger: balances compared with entries, in one snapshot.
 
-Reads everything in one read-only transaction at repeatable read, so it may run beside a busy
-service and tells of one moment. Each question is a statement that gives the rows that should not
-be. For ``myservice ledger verify`` and for the tests that kill things; the invariant itself is kept
-by ``ledger``.
+Invariant: everything is read in one read-only transaction at repeatable read, so the audit may run
+beside a busy service and is about one moment. Each check is a statement that returns the rows that
+violate it.
 """
 
 from typing import Final, LiteralString
 
-from myservice.domain.audit import Audit
+from myservice.domain.ledger_audit import LedgerAudit
 from paceline.errors import wrap
 from paceline.postgres import Connection, Pool
 
-_MOST_FAULTS: Final = 20
+_MAX_FAULTS: Final = 20
 _TOTALS: Final[LiteralString] = """
     SELECT
         (SELECT count(*) FROM accounts) AS accounts,
@@ -52,36 +51,36 @@ _WRONG_ORDERS: Final[LiteralString] = """
 """
 
 
-class PgAudit:
-    """Looks the whole ledger over; takes seconds for millions of entries."""
+class PgLedgerAudit:
+    """Reads the whole ledger, which takes seconds for millions of entries."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def run(self) -> Audit:
-        """The audit of this moment, with up to twenty faults of each kind."""
+    async def run(self) -> LedgerAudit:
+        """Audit the ledger as it is now; gives up to twenty faults of each kind."""
         with wrap("audit the ledger"):
             async with self._pool.transaction(isolation="repeatable_read", read_only=True) as tx:
                 return await _audit(tx)
 
 
-async def _audit(tx: Connection) -> Audit:
+async def _audit(tx: Connection) -> LedgerAudit:
     (totals,) = await tx.fetch(_TOTALS)
     balance, credited = int(totals["total_balance"]), int(totals["total_credited"])
     faults = [
         f"account {row['id']} does not exist and its entries come to {row['entered']}"
         if row["balance"] is None
         else f"account {row['id']} holds {row['balance']} and its entries come to {row['entered']}"
-        for row in await tx.fetch(_WRONG_BALANCES, _MOST_FAULTS)
+        for row in await tx.fetch(_WRONG_BALANCES, _MAX_FAULTS)
     ]
     faults += [
         f"the idempotency key {row['key']!r} of {row['subject']!r} names no entry"
-        for row in await tx.fetch(_DANGLING_KEYS, _MOST_FAULTS)
+        for row in await tx.fetch(_DANGLING_KEYS, _MAX_FAULTS)
     ]
-    for row in await tx.fetch(_WRONG_ORDERS, _MOST_FAULTS):
+    for row in await tx.fetch(_WRONG_ORDERS, _MAX_FAULTS):
         entry = "another entry than it says" if row["entered"] else "no entry"
         found = f"has {entry}" if row["status"] == "paid" else "has an entry"
         faults.append(f"order {row['id']} is {row['status']} and {found}")
     if balance != credited:
         faults.append(f"all balances come to {balance} and all credits to {credited}")
-    return Audit(totals["accounts"], totals["entries"], balance, credited, tuple(faults))
+    return LedgerAudit(totals["accounts"], totals["entries"], balance, credited, tuple(faults))

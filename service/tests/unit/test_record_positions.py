@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myservice.service.position import END_OF_SEQ, Position, decode_position, encode_position
+from myservice.domain.record_updates import END_OF_SEQ, Position
+from myservice.service.record_updates import decode_position, encode_position
 from paceline.errors import ValidationError
 
 numbers = st.integers(0, END_OF_SEQ)

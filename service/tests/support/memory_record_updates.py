@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
-from myservice.service.updates import RecordUpdate
+from myservice.domain.record_updates import RecordUpdate
 
 
 class MemoryUpdates:
-    """Implements ``myservice.service.updates.RecordUpdates`` for one subscriber at a time."""
+    """Implements ``myservice.domain.record_updates.RecordUpdates`` for one subscriber at a time."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str | None]] = []

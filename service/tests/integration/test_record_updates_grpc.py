@@ -12,15 +12,15 @@ import msgspec
 import pytest
 from grpc import aio
 from grpc_clients import bearer_metadata
+from memory_record_updates import MemoryUpdates
 from memory_records import MemoryRecords
-from memory_updates import MemoryUpdates
 
+from myservice.domain.record_updates import RecordUpdate
 from myservice.domain.records import Record
 from myservice.handler.records_grpc import RecordRpc
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.proto.v1 import records_pb2_grpc
 from myservice.service.records import RecordService
-from myservice.service.updates import RecordUpdate
 from paceline.auth import HmacSecrets, JwtVerifier
 from paceline.clock import SystemClock
 from paceline.grpc import RpcApp, RpcServer, interceptors

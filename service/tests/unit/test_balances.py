@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myservice.domain.accounts import MAX_AMOUNT, AccountNotFound, NotTheOwner
-from myservice.domain.ledger import BalanceOverflow, Book, Entry, InsufficientBalance, Transfer
+from myservice.domain.ledger import BalanceOverflow, Balances, Entry, InsufficientBalance, Transfer
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 IDS = [UUID(int=n) for n in range(5)]
@@ -51,21 +51,21 @@ def expected(balances: dict[UUID, int], entry: Entry) -> type[object]:
 def test_each_entry_succeeds_or_fails_by_itself_and_the_total_is_kept(
     start: list[int], wanted: list[Entry]
 ) -> None:
-    balances = dict(zip(IDS, start, strict=True))
-    book = Book({one: (owner_of(one), balance) for one, balance in balances.items()})
+    naive = dict(zip(IDS, start, strict=True))
+    balances = Balances({one: (owner_of(one), balance) for one, balance in naive.items()})
     credited = 0
     for entry in wanted:
-        kind = expected(balances, entry)
-        outcome = book.enter(entry)
+        kind = expected(naive, entry)
+        outcome = balances.apply(entry)
         assert type(outcome) is kind
         if isinstance(outcome, Transfer):
             if entry.from_id is None:
                 credited += entry.amount
             else:
-                balances[entry.from_id] -= entry.amount
-            balances[entry.to_id] += entry.amount
-            assert outcome.to_balance == balances[entry.to_id]
-            assert outcome.from_balance == (entry.from_id and balances[entry.from_id])
-    assert {**dict(zip(IDS, start, strict=True)), **book.changed} == balances
-    assert sum(balances.values()) == sum(start) + credited
-    assert min(balances.values()) >= 0
+                naive[entry.from_id] -= entry.amount
+            naive[entry.to_id] += entry.amount
+            assert outcome.to_balance == naive[entry.to_id]
+            assert outcome.from_balance == (entry.from_id and naive[entry.from_id])
+    assert {**dict(zip(IDS, start, strict=True)), **balances.changed} == naive
+    assert sum(naive.values()) == sum(start) + credited
+    assert min(naive.values()) >= 0

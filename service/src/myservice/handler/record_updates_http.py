@@ -1,8 +1,8 @@
-"""The stream of record changes over HTTP, as server-sent events.
+"""Updates of records over HTTP, as server-sent events.
 
-An event's ``id`` is the update's position, so a browser or a library that comes back with
-``Last-Event-ID`` goes on exactly where it was. The stream ends when the caller's token does. One
-update goes to many: its bytes are made once. Wired in ``main``; next is ``service.feed``.
+An event's ``id`` is the update's position, so a client that reconnects with ``Last-Event-ID``
+continues exactly where it was. The stream ends when the caller's token expires. An update goes to
+many subscribers and is encoded once.
 """
 
 from collections import OrderedDict
@@ -10,8 +10,9 @@ from typing import Annotated, Final
 
 import msgspec
 
-from myservice.handler.records_http import READ
-from myservice.service.updates import RecordUpdate, RecordUpdates
+from myservice.domain.record_updates import RecordUpdate
+from myservice.scopes import RECORDS_READ
+from myservice.service.record_updates import RecordUpdates
 from paceline.auth import Principal
 from paceline.clock import Clock
 from paceline.http import Events, Header, Provided, Query, RouteGroup, event
@@ -25,7 +26,7 @@ Position = Annotated[
 ]
 UPDATES: Final = "/records/updates"
 """The path of the stream, below the API's prefix."""
-_REMEMBERED: Final = 512
+_MAX_ENCODED: Final = 512
 
 
 class UpdateParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,8 +43,8 @@ class UpdateParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: Position | None = None
 
 
-class UpdateHandler:
-    """The one operation of the stream."""
+class RecordUpdateHandler:
+    """The operation that streams updates."""
 
     def __init__(self, updates: RecordUpdates, clock: Clock) -> None:
         self._updates = updates
@@ -53,13 +54,13 @@ class UpdateHandler:
 
     def register(self, api: RouteGroup) -> None:
         """Add the route."""
-        api.get(UPDATES, self.stream_updates, scopes=[READ])
+        api.get(UPDATES, self.stream_updates, scopes=[RECORDS_READ])
 
     async def stream_updates(
         self,
         params: Query[UpdateParams],
         last_event_id: Header[Position | None],
-        who: Provided[Principal],
+        principal: Provided[Principal],
     ) -> Events[RecordUpdate]:
         """Follow the changes of records as they happen (server-sent events).
 
@@ -70,7 +71,7 @@ class UpdateHandler:
         return Events(
             self._updates.subscribe(params.prefix, last_event_id or params.after),
             self._event,
-            lifetime=max(0.0, who.expires_at - self._clock.time()),
+            lifetime=max(0.0, principal.expires_at - self._clock.time()),
         )
 
     def _event(self, update: RecordUpdate) -> bytes:
@@ -79,6 +80,6 @@ class UpdateHandler:
         if encoded is None:
             encoded = event(self._json(update), name=update.kind, id=update.position)
             self._encoded[key] = encoded
-            if len(self._encoded) > _REMEMBERED:
+            if len(self._encoded) > _MAX_ENCODED:
                 self._encoded.popitem(last=False)
         return encoded

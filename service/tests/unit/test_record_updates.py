@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from feed_replicas import read_updates, wait_until
+from record_replicas import read_updates, wait_until
 
-from myservice.service.feed import Change, Page, RecordFeed
-from myservice.service.position import Position, encode_position
-from myservice.service.updates import RecordUpdate
+from myservice.domain.record_updates import Position, RecordUpdate
+from myservice.service.record_updates import (
+    Change,
+    ChangePage,
+    RecordFeed,
+    encode_position,
+)
 from paceline.errors import Code, Error, ValidationError
 from paceline.postgres import Wakeup, uuid7
 from paceline.testing import ManualClock, RecordingLog
@@ -42,14 +46,14 @@ class MemoryLog:
             raise Error(Code.UNAVAILABLE, "broken")
         return Position(len(self.changes), 9)
 
-    async def read(self, after: Position, limit: int) -> Page:
+    async def read(self, after: Position, limit: int) -> ChangePage:
         self.reads += 1
         now = await self.now()
         if after.settled < self.floor:
-            return Page([], now, more=False, gap=True)
+            return ChangePage([], now, more=False, gap=True)
         found = [change for change in self.changes if change.position > after][:limit]
         more = len(found) == limit
-        return Page(found, found[-1].position if more else now, more=more)
+        return ChangePage(found, found[-1].position if more else now, more=more)
 
     @asynccontextmanager
     async def listen(self) -> AsyncGenerator[Wakeup]:
@@ -68,18 +72,18 @@ class Fed:
 
 
 @asynccontextmanager
-async def feeding(*, max_waiting: int = 10, max_bytes: int = 1000, linger: float = 0.0, page: int = 3) -> AsyncGenerator[Fed]:  # fmt: skip
+async def feeding(*, max_queued: int = 10, max_bytes: int = 1000, linger: float = 0.0, page: int = 3) -> AsyncGenerator[Fed]:  # fmt: skip
     log, told = MemoryLog(), RecordingLog()
     feed = RecordFeed(
         log, log.listen, ManualClock(), told, poll=0.01, page=page, linger=linger,
-        max_waiting=max_waiting, max_bytes=max_bytes, max_followers=3,
+        max_queued=max_queued, max_bytes=max_bytes, max_subscribers=3,
     )  # fmt: skip
     await feed.start()
     try:
         yield Fed(log, feed, told)
     finally:
         await feed.stop()
-    assert (feed.followers, log.bells) == (0, 0)
+    assert (feed.subscribers, log.bells) == (0, 0)
 
 
 async def versions(updates: AsyncIterator[RecordUpdate], count: int) -> list[int | None]:
@@ -121,7 +125,7 @@ async def test_a_slow_follower_loses_what_waits_and_is_told_once(size: int) -> N
 
 
 async def test_resuming_goes_on_exactly_after_the_last_update_that_was_seen() -> None:
-    async with feeding(max_waiting=100) as fed:
+    async with feeding(max_queued=100) as fed:
         async with fed.feed.subscribe("", None) as updates:
             for _ in range(4):
                 fed.log.write()
@@ -159,7 +163,7 @@ async def test_who_is_past_the_end_of_the_log_while_it_is_read_is_resynced() -> 
 
 
 async def test_an_update_is_never_given_twice_to_who_read_ahead_of_the_common_task() -> None:
-    async with feeding(max_waiting=100) as fed, fed.feed.subscribe("", None) as first:
+    async with feeding(max_queued=100) as fed, fed.feed.subscribe("", None) as first:
         start = encode_position(Position(0, 0))
         for number in range(1, 20):
             fed.log.write()
@@ -199,7 +203,7 @@ async def test_there_is_a_limit_to_followers() -> None:
                     pass
             assert caught.value.code is Code.RESOURCE_EXHAUSTED
         async with fed.feed.subscribe("", None):
-            assert fed.feed.followers == 3
+            assert fed.feed.subscribers == 3
 
 
 async def test_what_is_no_position_is_refused() -> None:
@@ -259,8 +263,8 @@ async def test_a_follower_that_is_cancelled_leaves_nothing_behind() -> None:
                 await read_updates(updates, 1)
 
         tasks = [asyncio.create_task(follow()) for _ in range(3)]
-        await wait_until(lambda: fed.feed.followers == 3)
+        await wait_until(lambda: fed.feed.subscribers == 3)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert fed.feed.followers == 0
+        assert fed.feed.subscribers == 0

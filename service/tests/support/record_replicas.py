@@ -9,11 +9,11 @@ from uuid import UUID
 
 import msgspec
 
+from myservice.domain.record_updates import RecordUpdate
 from myservice.domain.records import Record
-from myservice.repository.record_changes import CHANNEL, PgChanges
+from myservice.repository.record_changes import CHANNEL, PgRecordChanges
 from myservice.repository.records import PgRecords
-from myservice.service.feed import RecordFeed
-from myservice.service.updates import RecordUpdate
+from myservice.service.record_updates import RecordFeed
 from paceline.clock import SystemClock
 from paceline.lifecycle import Lifecycle
 from paceline.postgres import Notifier, Pool, PoolSettings, listening, uuid7
@@ -28,21 +28,21 @@ class Replica:
 
     pool: Pool
     records: PgRecords
-    changes: PgChanges
+    changes: PgRecordChanges
     feed: RecordFeed
     log: RecordingLog
 
 
 @asynccontextmanager
 async def replica(
-    dsn: str, *, poll: float = 0.2, max_waiting: int = 100_000, page: int = 50
+    dsn: str, *, poll: float = 0.2, max_queued: int = 100_000, page: int = 50
 ) -> AsyncGenerator[Replica]:
     """A started replica, with small pages so that there are many."""
     log = RecordingLog()
     pool = Pool(dsn, PoolSettings(min_size=1, max_size=6))
     notifier = Notifier(pool, CHANNEL)
-    records = PgRecords(pool, written=notifier.notify)
-    changes = PgChanges(pool)
+    records = PgRecords(pool, on_commit=notifier.notify)
+    changes = PgRecordChanges(pool)
     feed = RecordFeed(
         changes,
         lambda: listening(dsn, CHANNEL, log, reconnect_delay=0.01),
@@ -50,7 +50,7 @@ async def replica(
         log,
         poll=poll,
         page=page,
-        max_waiting=max_waiting,
+        max_queued=max_queued,
         linger=0.0,
     )
     async with Lifecycle([pool, notifier, feed], log):

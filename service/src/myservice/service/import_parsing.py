@@ -1,9 +1,8 @@
-"""Lines into records, with the same rules as the API's: what it would refuse is rejected here.
+"""Lines of a file parsed into records, by the same rules as the API's.
 
-Runs in processes of its own (`parse` is given to ``paceline.concurrency.workers.process_pool``), so
-it holds no state and takes and gives plain data. What the service gives a record itself (id,
-version, times) may stand in a line, as an export writes it, and is not used: an import makes new
-records. Called by ``service.imports``.
+`parse` runs in other processes, so it has no state, and takes and returns plain data. The fields
+that the service sets itself (id, version, times) may be in a line, as an export writes them, and
+are ignored: an import makes new records.
 """
 
 import csv
@@ -14,16 +13,16 @@ import msgspec
 
 from myservice.domain.imports import Chunk, Parsed, Reject
 from myservice.domain.records import Metadata, RecordDraft, check_draft
-from myservice.service.chunks import MAX_LINE
+from myservice.service.import_chunks import MAX_LINE
 from paceline.errors import ValidationError
 
-_OURS: Final = frozenset({"id", "version", "created_at", "updated_at"})
-_SHOWN_OF_TOO_LONG: Final = 1000
+_IGNORED: Final = frozenset({"id", "version", "created_at", "updated_at"})
+_KEPT_OF_LONG_LINE: Final = 1000
 _NULL: Final = b"null"
 
 
 class _Line(RecordDraft, frozen=True, forbid_unknown_fields=True):
-    """A draft, and what is read over."""
+    """A draft, and the fields that are ignored."""
 
     id: msgspec.Raw = msgspec.Raw()
     version: msgspec.Raw = msgspec.Raw()
@@ -36,7 +35,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def parse(chunk: Chunk) -> Parsed:
-    """The records and the rejects of a chunk; blank lines are neither."""
+    """The records and the rejects of a chunk. Blank lines are neither."""
     parsed = Parsed(chunk.number, len(chunk.lines), chunk.end, [], [], [], [])
     for number, line in chunk.lines:
         if line.isspace():
@@ -52,7 +51,7 @@ def parse(chunk: Chunk) -> Parsed:
             csv.Error,
             RecursionError,
         ) as exc:
-            parsed.rejects.append(Reject(number, _reason(exc), _shown(line)))
+            parsed.rejects.append(Reject(number, _reason(exc), _printable(line)))
             continue
         parsed.names.append(draft.name)
         parsed.metadata.append(_encode(draft.metadata).decode())
@@ -72,7 +71,7 @@ def _row(columns: tuple[str, ...], line: bytes) -> RecordDraft:
         found = len(rows[0]) if rows else 0
         raise ValueError(f"the row has {found} columns, the header {len(columns)}")
     values = dict(zip(columns, rows[0], strict=True))
-    if unknown := values.keys() - _OURS - {"name", "metadata", "data"}:
+    if unknown := values.keys() - _IGNORED - {"name", "metadata", "data"}:
         raise ValueError(f"unknown columns: {', '.join(sorted(unknown))}")
     metadata = msgspec.json.decode(values.get("metadata") or "{}", type=Metadata)
     data = values.get("data", "").encode() or _NULL
@@ -93,8 +92,8 @@ def _reason(exc: Exception) -> str:
             return str(exc)
 
 
-def _shown(line: bytes) -> str:
-    """The line as a text that PostgreSQL can hold."""
+def _printable(line: bytes) -> str:
+    """The line as a text that PostgreSQL can store."""
     if len(line) > MAX_LINE:
-        line = line[:_SHOWN_OF_TOO_LONG] + "…".encode()
+        line = line[:_KEPT_OF_LONG_LINE] + "…".encode()
     return line.decode("utf-8", "replace").rstrip("\r\n").replace("\0", "\ufffd")
