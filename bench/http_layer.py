@@ -25,8 +25,7 @@ from typing import IO
 
 from load import Plan, Result
 
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
+from paceline.testing import make_token
 
 HERE = Path(__file__).parent
 SECRET = b"a-benchmark-secret-of-at-least-32-bytes"
@@ -158,7 +157,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="in seconds, nothing written")
     options = parser.parse_args()
     rounds, seconds = (1, 0.3) if options.quick else (options.rounds, options.seconds)
-    token = issue_token(SECRET, subject="bench", scopes=["bench"], expiry=3600, clock=SystemClock())
+    token = make_token("bench", "bench", secret=SECRET.decode())
     results: dict[Case, list[dict[str, float]]] = {case: [] for case in CASES}
     with ExitStack() as stack:
         ports = {case: stack.enter_context(serving(case, token)) for case in CASES}

@@ -28,8 +28,7 @@ from load import Plan, Result
 from open_load import BIN
 from servers import FASTAPI, GO, OURS, PEERS, Failed, Peer, Server, Skipped, cpu_seconds, started
 
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
+from paceline.testing import make_token
 
 HERE = Path(__file__).parent
 SHEDDING = replace(OURS, settings=(("APP_SHED_DELAY", "50ms"),))
@@ -124,10 +123,7 @@ class Overload:
         self._world = world
         self._seconds = seconds
         self._secret = secrets.token_urlsafe(48)
-        self._token = issue_token(
-            self._secret.encode(), subject=OWNER, scopes=["records:read"], expiry=7200,
-            clock=SystemClock(),
-        )  # fmt: skip
+        self._token = make_token(OWNER, "records:read", secret=self._secret, expiry=7200)
 
     async def run(self, peer: Peer) -> Run:
         """Measure one server, alone. Errors: `Skipped`."""

@@ -27,8 +27,7 @@ from grpc import aio
 from servers import Failed, Skipped, build_go, cpu_seconds, free_port
 
 from myservice.proto.v1 import records_pb2, records_pb2_grpc
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
+from paceline.testing import make_token
 
 HERE = Path(__file__).parent
 PROTO = HERE.parent / "service/api/proto/myservice/v1/records.proto"
@@ -168,9 +167,7 @@ def check_alike(plan: Plan, ours: Server, theirs: Server) -> None:
 async def measure(rounds: int, seconds: float, folder: Path, records: int = RECORDS) -> str:
     """The whole bench; gives the report. Errors: `Skipped` without Go, `Failed`."""
     ghz, secret = find_ghz(), secrets.token_urlsafe(48)
-    token = issue_token(
-        secret.encode(), subject=OWNER, scopes=["records:read"], expiry=3600, clock=SystemClock()
-    )
+    token = make_token(OWNER, "records:read", secret=secret)
     async with running_database(folder / "db") as database:
         world = await database.seed(records)
         step = max(1, len(world.records) // _IDS)

@@ -29,8 +29,7 @@ from database import OWNER, RECORDS, Database, running_database, say, scratch
 from load import Result
 from servers import ALONE, OURS, PEERS, Failed, Server, Skipped, cpu_seconds, started
 
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
+from paceline.testing import make_token
 
 HERE = Path(__file__).parent
 SCOPES = ["records:read", "records:write", "transfers:write"]
@@ -109,9 +108,7 @@ class Bench:
         self.size = size
         self.world = world
         self.secret = secrets.token_urlsafe(48)
-        self.token = issue_token(
-            self.secret.encode(), subject=OWNER, scopes=SCOPES, expiry=7200, clock=SystemClock()
-        )
+        self.token = make_token(OWNER, *SCOPES, secret=self.secret, expiry=7200)
         self.servers: list[Server] = []
         self.findings = Findings()
 

@@ -26,8 +26,7 @@ from database import OWNER, RECORDS, Database, running_database, say, scratch
 from load import Result
 from servers import FASTAPI, GO, OURS_TWO, Peer, Server, Skipped, started
 
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
+from paceline.testing import make_token
 
 HERE = Path(__file__).parent
 PEERS = (OURS_TWO, GO, FASTAPI)
@@ -88,10 +87,7 @@ class Contest:
         self._database = database
         self._world = world
         self._secret = secret
-        self._token = issue_token(
-            secret.encode(), subject=OWNER, scopes=["records:read"], expiry=7200,
-            clock=SystemClock(),
-        )  # fmt: skip
+        self._token = make_token(OWNER, "records:read", secret=secret, expiry=7200)
         self.entrants: list[Entrant] = []
         self.skipped: list[str] = []
 

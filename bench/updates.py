@@ -29,10 +29,9 @@ from myservice.domain.records import Record
 from myservice.proto.v1 import records_pb2, records_pb2_grpc
 from myservice.repository.record_changes import CHANNEL
 from myservice.repository.records import PgRecords
-from paceline.auth import issue_token
-from paceline.clock import SystemClock
 from paceline.postgres import Notifier, Pool, PoolSettings, uuid7
 from paceline.postgres.migrate import SchemaUpgrade
+from paceline.testing import make_token
 
 HERE = Path(__file__).parent
 _CHANNELS = 20
@@ -156,9 +155,7 @@ def report(audience: Audience, changes: int, options: argparse.Namespace) -> str
 async def run(options: argparse.Namespace, folder: Path) -> str:
     """Start everything, measure, and give the line."""
     secret = secrets.token_urlsafe(48)
-    token = issue_token(
-        secret.encode(), subject=OWNER, scopes=["records:read"], expiry=7200, clock=SystemClock()
-    )
+    token = make_token(OWNER, "records:read", secret=secret, expiry=7200)
     async with running_database(folder / "db") as database:
         await SchemaUpgrade(database.dsn, SERVICE.get_migrations()).start()
         command: list[str | Path] = [Path(sys.executable).with_name("myservice"), "serve"]

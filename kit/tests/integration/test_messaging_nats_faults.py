@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -301,6 +301,32 @@ async def test_a_publish_that_is_cancelled_anywhere_leaves_nothing_behind(
         await broker.publish("check")
 
     assert await cancel_at_every_await(publish, check) > 0
+
+
+async def test_opening_a_connection_that_is_refused_can_be_cancelled_anywhere() -> None:
+    url = f"nats://127.0.0.1:{free_port()}"
+
+    async def work() -> None:
+        with suppress(QueueError):
+            await NatsConnection.open([url], RecordingLog(), name="test")
+
+    async def check() -> None:
+        return
+
+    for _ in range(5):  # what is refused in the moment of the cancellation is up to chance
+        assert await cancel_at_every_await(work, check) > 1
+
+
+async def test_a_connection_can_be_cancelled_anywhere(server: NatsServer) -> None:
+    bus = NatsBus(server.url, RecordingLog())
+    await bus.start()  # the server is up
+
+    async def work() -> None:
+        connection = await NatsConnection.open([server.url], RecordingLog(), name="test")
+        await connection.close()
+
+    assert await cancel_at_every_await(work, bus.ping) > 1
+    await bus.stop()
 
 
 async def test_a_bus_that_is_stopped_refuses(broker: NatsBroker) -> None:

@@ -3,14 +3,15 @@
 Invariant: once `NatsConnection.lost` is set, everything that waits for it has failed with
 UNAVAILABLE, and nothing more is sent. Rejected: the client's own reconnection, which sends what it
 buffered long ago to a new server, stops trying after some errors, and does not notice a server that
-hangs. So it is switched off, and the bus opens the next connection. Two more of the client's
-faults are avoided: an unawaited pong ends its reader, so a ping is never abandoned; and closing
-towards a frozen server waits without end, so the transport is aborted instead.
+hangs. So it is switched off, and the bus opens the next connection. Three more of the client's
+faults are avoided: an unawaited pong ends its reader, so a ping is never abandoned; closing towards
+a frozen server waits without end, so the transport is aborted instead; and cancellations that it
+swallows are raised again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final, Self
 
 import nats.errors
@@ -25,7 +26,7 @@ from paceline.messaging.errors import QueueError
 from paceline.messaging.nats.errors import translate
 
 _NO_RESPONDERS: Final = "503"
-_CLOSE_GRACE: Final = 1.0
+_CLOSE_TIMEOUT: Final = 1.0
 _CONNECT_TIMEOUT: Final = 2.0
 _MAX_PENDING: Final = 1 << 20
 _MAX_PENDING_BYTES: Final = 1 << 28
@@ -65,6 +66,7 @@ class NatsConnection:
         self._inbox = ""
         self._last_token = 0
         self._ping_task: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._drain_tasks: set[asyncio.Task[None]] = set()
         self._failure: Exception | None = None
 
@@ -83,7 +85,8 @@ class NatsConnection:
         """
         connection = cls(log, ping_timeout=ping_timeout)
         try:
-            await connection._connect(servers, name)
+            with _keeping_cancellation():
+                await connection._connect(servers, name)
         except BaseException:
             await connection.close()
             raise
@@ -272,20 +275,26 @@ class NatsConnection:
     async def close(self) -> None:
         """Close it. Takes a second at most, and may be repeated."""
         self._mark_lost(nats.errors.ConnectionClosedError())
-        client = self._client
+        # In a task of its own: the client, cancelled while it closes, would leave tasks behind.
+        self._closing = self._closing or asyncio.create_task(self._close(), name="queue close")
+        tasks = [*self._drain_tasks, *([self._ping_task] if self._ping_task else [])]
         try:
-            async with asyncio.timeout(_CLOSE_GRACE):
+            await asyncio.wait([self._closing])
+        finally:
+            for task in tasks:
+                task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
                 with suppress(Exception):  # that it ends matters, not how
-                    await client.close()
+                    await self._client.close()
         except TimeoutError:
             pass
         finally:
-            client.tcp.abort()
-        tasks = [*self._drain_tasks, *([self._ping_task] if self._ping_task else [])]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+            self._client.tcp.abort()
 
     async def _on_error(self, error: Exception) -> None:
         self._failure = error
@@ -314,6 +323,25 @@ class NatsConnection:
             future.set_exception(QueueError(Code.UNAVAILABLE, "no stream takes this subject"))
         else:
             future.set_result(message)
+
+
+@contextmanager
+def _keeping_cancellation() -> Generator[None]:
+    """Raise the cancellation that was swallowed in the block.
+
+    The client swallows some, and so does `asyncio.wait_for` before Python 3.12 when what it waits
+    for ends in the same moment; a task that replaces lost connections would then never end.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    try:
+        yield
+    except Exception as exc:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError from exc
+        raise
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 async def _drain(subscription: Subscription) -> None:
