@@ -14,7 +14,7 @@ from paceline.commands import (
 )
 from paceline.messaging.nats import Stream
 from paceline.redis import Redis
-from paceline.testing import SilentLog
+from paceline.testing import RecordingLog
 
 
 class Config(PostgresSettings, NatsSettings, RedisSettings):
@@ -32,7 +32,7 @@ def config_with(**settings: object) -> Config:
 
 def wiring_of(config: Config, *, serves: bool = True) -> Wiring:
     spec = ProcessSpec(service="small", version="1", serves=serves, listens=False)
-    return Wiring(config, SilentLog(), spec)
+    return Wiring(config, RecordingLog(), spec)
 
 
 async def checks_of(wiring: Wiring) -> list[str]:

@@ -49,18 +49,18 @@ class MemoryOrders:
         return self._orders[order_id]
 
     async def pay_all(
-        self, announcements: Sequence[PaymentRequest], at: datetime
+        self, requests: Sequence[PaymentRequest], at: datetime
     ) -> Sequence[Exception | None]:
-        return [await self._pay(each, at) for each in announcements]
+        return [await self._pay(each, at) for each in requests]
 
-    async def _pay(self, announcement: PaymentRequest, at: datetime) -> Exception | None:
-        if not claimable(announcement.message_id):
+    async def _pay(self, request: PaymentRequest, at: datetime) -> Exception | None:
+        if not claimable(request.message_id):
             return Error(Code.INVALID_ARGUMENT, "no id")
-        if (order := self._orders.get(announcement.order_id)) is None:
+        if (order := self._orders.get(request.order_id)) is None:
             return OrderNotFound()
-        if announcement.message_id in self._claimed or order.status != "pending":
+        if request.message_id in self._claimed or order.status != "pending":
             return None
-        self._claimed.add(announcement.message_id)
+        self._claimed.add(request.message_id)
         entry = Entry(
             order.id, order.from_id, order.to_id, order.amount, order.reference, at,
             debtor=self._debtors[order.id],

@@ -4,7 +4,7 @@ Invariant: a key is held by one request at a time, so a batch never contains a k
 replicas the unique index on the keys decides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from myservice.domain.ledger import IdempotencyKey, KeyInFlight
@@ -17,7 +17,7 @@ class KeysInFlight:
         self._keys: set[tuple[str, str]] = set()
 
     @contextmanager
-    def hold(self, key: IdempotencyKey) -> Iterator[None]:
+    def hold(self, key: IdempotencyKey) -> Generator[None]:
         """Hold ``key`` for the block. Errors: KeyInFlight when another request holds it."""
         held = (key.subject, key.text)
         if held in self._keys:
