@@ -23,8 +23,8 @@ class ReadPolicy:
     """
 
     def __init__(self, *, max_pages: int = 12) -> None:
-        self.retry = Retry(RetryBudget())
-        self.pages = Bulkhead("pages", limit=max_pages)
+        self.retry: Retry = Retry(RetryBudget())
+        self.pages: Bulkhead = Bulkhead("pages", limit=max_pages)
 
     async def batch(self, read: Callable[[], Awaitable[T]]) -> T:
         """A read by keys, which serves many callers. Errors: those of ``read``."""
