@@ -59,7 +59,7 @@ class RequestDeadline:
 
     def __init__(self, seconds: float, name: str, *, set_by: str | None = None) -> None:
         self._shared = SharedDeadline(seconds, name, set_by=set_by)
-        self.block = self._shared.scope
+        self.block: Callable[[], DeadlineScope] = self._shared.scope
         """Makes the block of a request whose client set no deadline."""
 
     def block_for(self, seconds: float, header: str) -> DeadlineScope:

@@ -45,7 +45,7 @@ class RpcApp(grpc.GenericRpcHandler):
 
     def __init__(self, *interceptors: Interceptor, max_streams: int = 5_000) -> None:
         self.services: list[str] = []
-        self.streams = OpenStreams(limit=max_streams)
+        self.streams: OpenStreams = OpenStreams(limit=max_streams)
         self._interceptors = (*interceptors, self.streams.intercept)
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._in_flight = 0

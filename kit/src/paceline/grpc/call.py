@@ -74,9 +74,9 @@ class Call:
     )  # fmt: skip
 
     def __init__(self, method: Method, request: Any, context: Context) -> None:
-        self.method = method
-        self.request = request
-        self.request_id = ""
+        self.method: Method = method
+        self.request: Any = request
+        self.request_id: str = ""
         self.error: ErrorStatus | None = None
         self.trailing: Metadata = []
         self._context = context

@@ -22,8 +22,8 @@ class ResponseTracker:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.headers: Headers = []
-        self.status = 0
-        self.size = 0
+        self.status: int = 0
+        self.size: int = 0
 
     @property
     def started(self) -> bool:

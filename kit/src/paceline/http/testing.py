@@ -19,7 +19,7 @@ from paceline.http.asgi import ASGIApp, Headers, Message, Scope
 class TestResponse:
     """One answer of the application."""
 
-    __test__: ClassVar = False  # pytest: this is not a class of tests
+    __test__: ClassVar[bool] = False  # pytest: this is not a class of tests
 
     status: int
     header_list: Headers
@@ -41,7 +41,7 @@ class TestClient:
     Example: ``answer = await TestClient(app).get("/things")``, then ``answer.status``.
     """
 
-    __test__: ClassVar = False  # pytest: this is not a class of tests
+    __test__: ClassVar[bool] = False  # pytest: this is not a class of tests
 
     def __init__(
         self,

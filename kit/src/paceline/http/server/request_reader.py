@@ -32,6 +32,10 @@ _FRAMING_HEADERS: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"
 class RequestReader(HttpToolsProtocol):
     """The state of a connection that belongs to the request being read."""
 
+    parser: httptools.HttpRequestParser
+    url: bytes
+    headers: list[tuple[bytes, bytes]]
+
     def __init__(self, config: Config, state: SharedState, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(config, state, {}, loop)
         self.state = state

@@ -40,9 +40,9 @@ class SharedState(ServerState):
         self.limits = limits
         self.admission_check = admission_check
         self.date_line = b""
-        self.write_buffer = WriteBuffer()
+        self.write_buffer: WriteBuffer = WriteBuffer()
         self.stopping = False
-        self.changed = asyncio.Event()
+        self.changed: asyncio.Event = asyncio.Event()
         """Set whenever a connection or a kept task has ended."""
 
     def keep(self, task: asyncio.Task[None]) -> None:
