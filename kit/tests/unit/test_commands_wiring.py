@@ -1,5 +1,6 @@
 """Parts of a process are registered once: started, stopped, measured and checked by that."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -52,8 +53,10 @@ class Repository:
         self.parts: Sequence[object] = (Part("reads", story), Part("writes", story))
 
 
-def wiring(log: RecordingLog, *, listens: bool = False, works: bool = False) -> Wiring:
-    config = HttpSettings(admin_port=0)
+def wiring(
+    log: RecordingLog, *, listens: bool = False, works: bool = False, max_in_flight: int = 1024
+) -> Wiring:
+    config = HttpSettings(admin_port=0, max_in_flight=max_in_flight)
     process = ProcessSpec(
         service="things", version="1", listens=listens, serves=not works, works=works
     )
@@ -129,11 +132,42 @@ def test_what_can_be_neither_started_nor_measured_nor_checked_is_refused() -> No
         wiring(RecordingLog()).add(object())
 
 
-async def test_load_shedding_runs_in_every_process() -> None:
+async def test_load_shedding_is_shown_of_every_process() -> None:
     process = wiring(RecordingLog(), listens=True, works=True).finish()
     async with process.lifecycle:
         (shown,) = (await state_of(process))["shedders"]
     assert shown["in_flight"] == 0
+
+
+async def test_a_worker_under_load_slows_its_fetching() -> None:
+    made = wiring(RecordingLog(), works=True, max_in_flight=1)
+    process = made.finish()
+
+    async def has_capacity() -> bool:
+        waiting = asyncio.create_task(made.shedder.wait_for_capacity())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        return waiting.done() and not waiting.cancelled()
+
+    async with process.lifecycle:
+        assert await has_capacity()
+        permit = made.shedder.admit_background()
+        async with asyncio.timeout(5):
+            while await has_capacity():  # noqa: ASYNC110 - a timer closes it
+                await asyncio.sleep(0.005)
+        permit.release()
+        async with asyncio.timeout(5):
+            while not await has_capacity():  # noqa: ASYNC110 - a timer opens it
+                await asyncio.sleep(0.005)
+
+
+def test_nothing_is_added_to_a_finished_wiring() -> None:
+    made = wiring(RecordingLog())
+    made.finish()
+    with pytest.raises(RuntimeError, match="register every part before"):
+        made.add(Part("late", []))
+    with pytest.raises(RuntimeError, match="register every part before"):
+        made.add_server(Listening("late", []))
 
 
 def test_a_process_tells_the_limits_that_it_has_and_no_others() -> None:

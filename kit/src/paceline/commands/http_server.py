@@ -40,8 +40,9 @@ def serve_http(
     statuses: Statuses | None = None,
     background: Collection[str] = (),
 ) -> App:
-    """An application under the usual middleware, with probes and docs, and a server for it.
+    """An application under the usual middleware, with probes, and a server for it.
 
+    Its routes are the service's to add, then `paceline.http.add_docs`, which describes them.
     ``statuses``: HTTP's for own types of error. ``background``: paths that are refused first when
     there is no room, such as streams.
     """

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable
-from typing import Never, TypeVar
+from typing import Never
 
 import uvloop
 
@@ -15,8 +15,6 @@ from paceline.commands.spec import ServiceSpec
 from paceline.commands.wiring import Process, ProcessSpec, Wiring
 from paceline.errors import Error
 from paceline.log import Log, setup_logging
-
-T = TypeVar("T")
 
 
 def wire(

@@ -153,8 +153,10 @@ class Wiring:
 
         ``ready``: checks by name; the process is ready when all pass.
 
-        Errors: TypeError for what can be neither started nor measured, and has no checks.
+        Errors: TypeError for what can be neither started nor measured, and has no checks;
+        RuntimeError after `finish`.
         """
+        self._check_open()
         known = bool(ready)
         if isinstance(part, Composite):
             known = True
@@ -170,11 +172,18 @@ class Wiring:
         for name, check in (ready or {}).items():
             self.health.add(name, check)
         if not known:
-            raise TypeError(f"{type(part).__name__} cannot be started, measured or checked")
+            raise TypeError(
+                f"{type(part).__name__} cannot be started, measured or checked: it has no start and"
+                " stop, no stats_entries and no parts, and no check was given (ready=)"
+            )
         return part
 
     def add_server(self, server: ServerT) -> ServerT:
-        """Register a server: started after all parts, stopped before them."""
+        """Register a server: started after all parts, stopped before them.
+
+        Errors: RuntimeError after `finish`.
+        """
+        self._check_open()
         self._servers[server.name] = server
         return server
 
@@ -206,6 +215,10 @@ class Wiring:
             shutdown_timeout=self._config.shutdown_timeout,
         )
         return Process(self.app, lifecycle, self.admin, self.link, self._servers, self.limits)
+
+    def _check_open(self) -> None:
+        if self._lifecycle is not None:
+            raise RuntimeError("the wiring is finished: register every part before")
 
     def _get_lifecycle(self) -> Lifecycle:
         if self._lifecycle is None:
