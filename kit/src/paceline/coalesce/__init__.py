@@ -14,12 +14,11 @@ after a write was acknowledged sees that write.
 
 from paceline.coalesce.observer import BatchStart, Observer
 from paceline.coalesce.read import ReadCoalescer
-from paceline.coalesce.stats import Coalescer, CoalescerStats
+from paceline.coalesce.stats import CoalescerStats
 from paceline.coalesce.write import WriteCoalescer, WriteOutcomeUnknown
 
 __all__ = [
     "BatchStart",
-    "Coalescer",
     "CoalescerStats",
     "Observer",
     "ReadCoalescer",

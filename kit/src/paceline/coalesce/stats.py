@@ -1,11 +1,6 @@
-"""What can be read of a coalescer while it runs: its name and its counters.
-
-A repository lists its coalescers as `Coalescer`, so that metrics can show them without knowing
-which kind each one is, or what it reads or writes.
-"""
+"""The counters of a coalescer, the same for reads and for writes."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +19,3 @@ class CoalescerStats:
     largest_batch: int
     waiting: int
     in_flight: int
-
-
-class Coalescer(Protocol):
-    """A `ReadCoalescer` or a `WriteCoalescer`."""
-
-    @property
-    def name(self) -> str:
-        """What it does, as errors, metrics and spans call it: "reading records"."""
-        ...
-
-    @property
-    def stats(self) -> CoalescerStats:
-        """The counters."""
-        ...
