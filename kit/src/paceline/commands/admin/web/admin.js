@@ -127,7 +127,7 @@ function checks(ready) {
     ["check", "name", "name"],
     ["", (row) => (row.ok ? tag("passes", "good") : tag("fails", "bad"))],
     ["took", (row) => figure("milliseconds", row.milliseconds), "number"],
-    ["reason", (row) => row.reason || ""],
+    ...(rows.some((row) => row.reason) ? [["reason", "reason"]] : []),
   ], rows)] : [];
   for (const [number, one] of Object.entries(ready.workers || {})) {
     parts.push(h("h2", {}, `worker ${number} `, tag(one.status, READINESS[one.status])), checks(one));
