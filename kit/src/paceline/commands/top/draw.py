@@ -59,6 +59,8 @@ def _column(stack: Sequence[float], styles: Sequence[Style], top: float, rows: i
     for row in range(rows):
         filled = min(max(reached - row * 8, 0), 8)
         upper = row * 8 + filled
-        highest = (s for s, height in zip(styles, heights, strict=True) if height >= upper)
-        cells.append(Span(_LEVELS[filled], next(highest) if filled else ""))
+        style: Style = ""
+        if filled:
+            style = next(s for s, height in zip(styles, heights, strict=True) if height >= upper)
+        cells.append(Span(_LEVELS[filled], style))
     return cells
