@@ -80,3 +80,8 @@ def test_a_few_failures_among_many_requests_are_seen() -> None:
 def test_a_stack_has_the_colour_of_each_part_at_its_height() -> None:
     lines: list[Line] = chart([(4.0, 4.0)], ("fast", "slow"), top=8, width=1, rows=2)
     assert [each[-1].style for each in lines] == ["slow", "fast"]
+
+
+def test_a_cell_has_what_is_lowest_in_it_before_what_is_highest() -> None:
+    (cells,) = chart([(2.0, 6.0)], ("fast", "slow"), top=8, width=1, rows=1)
+    assert cells[-1] == ("▂", "fast", "slow")

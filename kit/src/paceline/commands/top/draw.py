@@ -35,9 +35,9 @@ def chart(
 ) -> list[Line]:
     """The last ``width`` stacks as columns, the newest on the right; ``top`` is full height.
 
-    A stack has a value for each style, the lowest first. A cell has the style of what is highest in
-    it, and what is there takes an eighth of a cell at least, so a few failures among many requests
-    are seen.
+    A stack has a value for each style, the lowest first, and what is there takes an eighth of a
+    cell at least, so a few failures among many requests are seen. A cell has two styles at most:
+    the lowest and the highest in it.
     """
     shown = stacks[-width:] if width > 0 else ()
     columns = [_column(stack, styles, top, rows) for stack in shown]
@@ -55,12 +55,17 @@ def _column(stack: Sequence[float], styles: Sequence[Style], top: float, rows: i
             round(min(total / top, 1.0) * rows * 8), reached + 1 if value > 0 else reached
         )
         heights.append(min(reached, rows * 8))
-    cells: list[Span] = []
-    for row in range(rows):
-        filled = min(max(reached - row * 8, 0), 8)
-        upper = row * 8 + filled
-        style: Style = ""
-        if filled:
-            style = next(s for s, height in zip(styles, heights, strict=True) if height >= upper)
-        cells.append(Span(_LEVELS[filled], style))
-    return cells
+    return [_cell(heights, styles, row * 8) for row in range(rows)]
+
+
+def _cell(heights: Sequence[int], styles: Sequence[Style], base: int) -> Span:
+    """The cell from ``base`` on; ``heights`` in eighths, from the lowest."""
+    filled = min(max(max(heights, default=0) - base, 0), 8)
+    if not filled:
+        return Span(" ")
+    by_height = [*zip(heights, styles, strict=True)]
+    highest = next(style for height, style in by_height if height >= base + filled)
+    end, lowest = next((height, style) for height, style in by_height if height > base)
+    if filled < 8 or end - base >= filled:  # noqa: PLR2004 - above the highest there is nothing
+        return Span(_LEVELS[filled], highest)
+    return Span(_LEVELS[end - base], lowest, highest)

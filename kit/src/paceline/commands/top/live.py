@@ -157,5 +157,6 @@ class TopApp(App[None]):
 def _text(spans: Line) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis", end="")
     for span in spans:
-        text.append(span.text, _COLOURS[span.style])
+        behind = f" on {_COLOURS[span.behind]}" if span.behind else ""
+        text.append(span.text, _COLOURS[span.style] + behind)
     return text

@@ -58,7 +58,7 @@ def _of_record(record: dict[str, object], width: int | None) -> Line:
         if level != "info":
             parts.append(Span(f"{level}  ", style or "dim"))
         parts.append(Span(message, style))
-    rest = " ".join(f"{key}={value}" for key, value in record.items())
+    rest = " ".join(f"{key}={value}" for key, value in record.items() if value is not None)
     ends = f"{request_id[:_ID_END]}…{request_id[-_ID_END:]}" if request_id else ""
     parts.append(Span(clean("".join(f"  {each}" for each in (rest, ends) if each)), "dim"))
     return tuple(parts)

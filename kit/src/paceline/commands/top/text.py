@@ -18,10 +18,11 @@ _LEAST: Final = 8
 
 
 class Span(NamedTuple):
-    """A text in one style."""
+    """A text in one style; ``behind``: that of the rest of its cell."""
 
     text: str
     style: Style = ""
+    behind: Style = ""
 
 
 Line: TypeAlias = tuple[Span, ...]
@@ -55,13 +56,13 @@ def fit(spans: Line, width: int) -> Line:
     """The line in exactly ``width`` characters: cut, or filled with blanks."""
     left = width
     fitted: list[Span] = []
-    for text, style in spans:
-        if len(text) > left:
+    for span in spans:
+        if len(span.text) > left:
             if left > 0:
-                fitted.append(Span(text[: left - 1] + _ELLIPSIS, style))
+                fitted.append(span._replace(text=span.text[: left - 1] + _ELLIPSIS))
             return tuple(fitted)
-        fitted.append(Span(text, style))
-        left -= len(text)
+        fitted.append(span)
+        left -= len(span.text)
     return (*fitted, Span(" " * left))
 
 

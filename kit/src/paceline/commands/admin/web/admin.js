@@ -249,7 +249,7 @@ function logLine(record) {
     if (took !== undefined) rest.duration_ms = took;
     for (const [name, value] of Object.entries({ method, path, status, code })) if (value !== undefined) rest[name] = value;
   }
-  const more = Object.entries(rest).map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : value}`).join(" ");
+  const more = Object.entries(rest).filter(([, value]) => value !== null).map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : value}`).join(" ");
   return h("div", { class: level }, parts, h("span", { class: "dim" }, `  ${more}`));
 }
 
