@@ -85,7 +85,7 @@ dashboards: .venv/.dev ## Hold dashboard, alerts and metrics against a real Prom
 	$(BIN)/pytest -q -s service/tests/e2e/test_prometheus.py
 
 protos: .venv/.dev ## Generate the gRPC messages from service/api/proto
-	$(BIN)/python tools/protos.py
+	$(BIN)/python service/tools/protos.py
 
 lock: .venv/.dev ## Lock the newest allowed versions again, with hashes
 	$(BIN)/python tools/lock.py --upgrade
