@@ -14,7 +14,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PLACE = "paceline/scaffold/template"
 
 
-class TemplateHook(BuildHookInterface):
+class TemplateHook(BuildHookInterface[Any]):
     """Adds the files to what is built."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

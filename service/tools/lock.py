@@ -18,14 +18,14 @@ OPTIONS = [
 
 
 def main() -> None:
-    """Write the locks. Options that are not ours go to uv: ``--upgrade`` for the newest versions."""
+    """Write the locks. Other options go to uv: ``--upgrade`` for the newest versions."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--wheels", default="wheels", help="the folder that has paceline's wheel")
     ours, others = parser.parse_known_args()
     for name in ("dev", "run"):
         constraint = [] if name == "dev" else ["--constraint=requirements/dev.txt"]
         command = [
-            Path(sys.executable).with_name("uv"), "pip", "compile", *OPTIONS,
+            str(Path(sys.executable).with_name("uv")), "pip", "compile", *OPTIONS,
             f"--find-links={ours.wheels}", *constraint, *others,
             "pyproject.toml", f"requirements/{name}.in", f"--output-file=requirements/{name}.txt",
         ]  # fmt: skip

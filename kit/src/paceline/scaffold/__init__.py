@@ -1,4 +1,4 @@
-"""The program ``paceline``: makes a service of the template in this distribution, and keeps it current.
+"""The program ``paceline``: makes services of the template in this distribution, and updates them.
 
 The template is a whole service, which runs and is tested as it is; there is no template engine. A
 project is that service with another name, less what was not asked for: whole files, and lines that
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from paceline.scaffold.naming import ResourceName, ServiceName, rename_resource, rename_service
     from paceline.scaffold.program import main, new_program
     from paceline.scaffold.project import Project, find_project
-    from paceline.scaffold.render import Choices, Rendered, render
+    from paceline.scaffold.rendering import Choices, Rendered, render
     from paceline.scaffold.template import Template, running_template, template_of_wheel
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
-            "Choices": "render",
+            "Choices": "rendering",
             "Marks": "markers",
             "Project": "project",
-            "Rendered": "render",
+            "Rendered": "rendering",
             "ResourceName": "naming",
             "ScaffoldError": "errors",
             "ServiceName": "naming",
@@ -36,11 +36,10 @@ else:
             "pare": "markers",
             "rename_resource": "naming",
             "rename_service": "naming",
-            "render": "render",
+            "render": "rendering",
             "running_template": "template",
             "template_of_wheel": "template",
         },
-        extra="scaffold",
     )
 
 __all__ = [

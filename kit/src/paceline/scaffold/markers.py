@@ -89,7 +89,7 @@ class Marks:
 
 
 def pare(path: str, text: str, features: Collection[str]) -> str:
-    """``text``, the content of ``path``, with what ``features`` ask for and without marks of choices.
+    """The ``text`` of ``path`` with what ``features`` ask for, and without marks of choices.
 
     Errors: ScaffoldError for a block that has no end, or an end without a block.
     """

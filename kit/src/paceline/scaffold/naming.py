@@ -101,7 +101,7 @@ def pluralize(word: str) -> str:
 
 
 def article_of(word: str) -> str:
-    """"a" or "an", by how the word sounds."""
+    """Give "a" or "an", by how the word sounds."""
     if word.startswith(_SILENT_H):
         return "an"
     vowel = word[:1] in set("aeiou") and not word.startswith(_SOUNDS_LIKE_A_CONSONANT)
@@ -123,9 +123,7 @@ def rename_service(text: str, old: ServiceName, new: ServiceName) -> str:
         word = rf"(?<![A-Za-z0-9]){re.escape(spelling)}(?=v\d|(?![A-Za-z0-9]))"
         text = re.sub(rf"(?:{_AFTER}){word}|{word}{_BEFORE}", new.package, text)
         text = re.sub(word, new.distribution, text)
-    return re.sub(
-        rf"(?<![A-Z0-9]){old.package.upper()}(?![A-Z0-9])", new.package.upper(), text
-    )
+    return re.sub(rf"(?<![A-Z0-9]){old.package.upper()}(?![A-Z0-9])", new.package.upper(), text)
 
 
 def rename_resource(text: str, old: ResourceName, new: ResourceName) -> str:

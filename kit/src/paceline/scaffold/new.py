@@ -7,7 +7,6 @@ command that fails or is stopped leaves nothing behind.
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Annotated, Final
@@ -16,7 +15,7 @@ import typer
 
 from paceline.scaffold.errors import ScaffoldError
 from paceline.scaffold.naming import ResourceName, ServiceName
-from paceline.scaffold.render import FULL, Choices, Rendered, render
+from paceline.scaffold.rendering import FULL, Choices, Rendered, render
 from paceline.scaffold.template import Rules, Template, running_template
 from paceline.scaffold.tools import (
     check_tools,
@@ -50,7 +49,8 @@ def _new(
         bool, typer.Option("--full", help="The whole reference service, renamed.")
     ] = False,
     without: Annotated[
-        str, typer.Option("--without", metavar="FEATURES", help="Of grpc, nats and redis: grpc,nats.")
+        str,
+        typer.Option("--without", metavar="FEATURES", help="Leave out: grpc,nats,redis."),
     ] = "",
     resource: Annotated[
         str, typer.Option("--resource", metavar="NAME", help="The first resource: invoice.")
@@ -62,7 +62,7 @@ def _new(
         bool, typer.Option("--no-git", help="Make no repository and no first commit.")
     ] = False,
 ) -> None:
-    """Make a new service: sources, tests, locks, deployment, in a folder that needs nothing else."""
+    """Make a new service: sources, tests, locks and deployment, in a folder of its own."""
     template = running_template()
     rules = template.rules
     choices = _choices(rules, name, full=full, without=without, resource=resource)
@@ -76,7 +76,8 @@ def _new(
     target.resolve().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.resolve().parent, prefix=".paceline-") as scratch:
         root = Path(scratch) / "project"
-        write_files(root, rendered.files)
+        for path, content in rendered.files.items():
+            write_file(root, path, content)
         if changed:
             finish_files(root, rendered)
         say("packing paceline …")
@@ -87,9 +88,7 @@ def _new(
     _tell(target, choices, len(rendered.files))
 
 
-def _choices(
-    rules: Rules, name: str, *, full: bool, without: str, resource: str
-) -> Choices:
+def _choices(rules: Rules, name: str, *, full: bool, without: str, resource: str) -> Choices:
     left_out = sorted({part.strip() for part in without.split(",") if part.strip()})
     possible = [feature for feature in rules.features if feature != FULL]
     if unknown := [feature for feature in left_out if feature not in possible]:
@@ -143,21 +142,20 @@ def _check_target(target: Path) -> None:
         )
 
 
-def write_files(root: Path, files: Mapping[str, bytes]) -> None:
-    """Write a project's files; scripts can be called."""
-    for path, content in files.items():
-        file = root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-        if content.startswith(b"#!"):
-            file.chmod(_EXECUTABLE)
+def write_file(root: Path, path: str, content: bytes) -> None:
+    """Write a file of a project; a script can be called."""
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    if content.startswith(b"#!"):
+        file.chmod(_EXECUTABLE)
 
 
-def finish_files(root: Path, rendered: Rendered) -> None:
+def finish_files(root: Path, rendered: Rendered, *, messages: bool = True) -> None:
     """Sort, format and generate what follows from other names and from what was taken out."""
     unwrap(root, [path for path in rendered.pared if path.endswith(".py")])
     tidy(root)
-    if rendered.lacks_messages:
+    if messages and rendered.lacks_messages:
         say("generating messages …")
         generate_messages(root)
 

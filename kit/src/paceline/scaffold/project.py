@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from paceline.scaffold.errors import ScaffoldError
 from paceline.scaffold.naming import ResourceName, ServiceName
-from paceline.scaffold.render import Choices
+from paceline.scaffold.rendering import Choices
 from paceline.scaffold.template import PROJECT_FILE
 
 _WHEELS: Final = "wheels"

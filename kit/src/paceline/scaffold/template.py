@@ -63,9 +63,7 @@ class Rules:
             name, resource = str(table["name"]), str(table["resource"])
         except KeyError as exc:
             raise ScaffoldError(f"this is no template: {PROJECT_FILE} has no {exc}") from exc
-        return cls(
-            ServiceName(name), ResourceName.parse(resource), tuple(files), files, renamed
-        )
+        return cls(ServiceName(name), ResourceName.parse(resource), tuple(files), files, renamed)
 
 
 def running_template() -> Template:
@@ -84,11 +82,11 @@ def running_template() -> Template:
     return Template(files, __version__)
 
 
-def _tracked_files(folder: Path) -> Mapping[str, bytes]:
+def _tracked_files(folder: Path) -> dict[str, bytes]:
     """The files of a checkout that git knows, as they are now."""
     if not (folder / PROJECT_FILE).is_file():
         return {}
-    listed = subprocess.run(  # noqa: S603 - git, found by its name
+    listed = subprocess.run(
         ["git", "ls-files", "-z", "."],  # noqa: S607 - as above
         cwd=folder, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip

@@ -63,7 +63,7 @@ def _packed(installed: Distribution, folder: Path) -> Path:
         and not (file.parts[0] == info and file.name in _OF_THE_INSTALLER)
     ]
     if not paths:
-        raise ScaffoldError("this installation of paceline has no list of its files: install it anew")
+        raise ScaffoldError("this paceline has no list of its files: install it anew")
     target = folder / f"paceline-{installed.version}-py3-none-any.whl"
     rows: list[str] = []
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -71,7 +71,7 @@ def _packed(installed: Distribution, folder: Path) -> Path:
             content = (root / path).read_bytes()
             _write(archive, path, content)
             digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
-            rows.append(f'{_quoted(path)},sha256={digest.decode()},{len(content)}')
+            rows.append(f"{_quoted(path)},sha256={digest.decode()},{len(content)}")
         record = f"{info}/RECORD"
         _write(archive, record, "\n".join([*rows, f"{record},,", ""]).encode())
     return target

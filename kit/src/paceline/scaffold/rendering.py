@@ -129,7 +129,7 @@ def _with_choices(text: str, choices: Choices, version: str) -> str:
         "without": f"[{without}]",
     }
     for key, value in values.items():
-        rest = re.sub(rf"^{key} = .*$", lambda _, line=f"{key} = {value}": line, rest, count=1, flags=re.MULTILINE)
+        rest = re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", rest, count=1)
     return head + table + rest
 
 
