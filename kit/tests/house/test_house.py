@@ -40,7 +40,7 @@ ROOMS = {
     "pytest": {"paceline.testing"},
     "redis": {"paceline.redis"},
     "textual": {"paceline.commands"},
-    "typer": {"paceline.commands", "myservice.command"},
+    "typer": {"paceline.commands", "paceline.scaffold", "myservice.command"},
     "uuid_utils": {"paceline.postgres"},
     "uvicorn": {"paceline.http"},
     "uvloop": {"paceline.commands", "paceline.testing"},
@@ -113,6 +113,7 @@ def inner_imports(path: Path) -> list[str]:
 OUTSIDE = [
     *SOURCES,
     *sorted((ROOT / "service/tests").rglob("*.py")),
+    *sorted((ROOT / "tests").rglob("*.py")),
     *sorted(path for path in (ROOT / "bench").rglob("*.py")),
 ]
 
@@ -145,9 +146,11 @@ def test_a_front_door_lists_what_it_exports_once_and_for_all(name: str) -> None:
 def test_every_module_of_the_kit_is_used_by_the_service_its_commands_or_the_bench() -> None:
     reached: set[str] = set()
     waiting = [
+        ROOT / "kit/src/paceline/scaffold/program.py",  # of the kit's own program
         *(ROOT / "service/src").rglob("*.py"),
         *(ROOT / "bench").rglob("*.py"),
         *(ROOT / "service/tests").rglob("*.py"),
+        *(ROOT / "tests").rglob("*.py"),
     ]
     paths = {module_of(path): path for path in SOURCES}
     while waiting:
