@@ -79,7 +79,7 @@ def new_cli(spec: ServiceSpec) -> typer.Typer:
     """
     app = typer.Typer(
         name=spec.name,
-        help=f"{spec.help} Start with: {spec.name} run",
+        help=f"{spec.help} Start with: {spec.program} run",
         cls=lazy_group(list_commands(spec)),
         no_args_is_help=True,
         rich_markup_mode=None,

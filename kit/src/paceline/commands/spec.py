@@ -7,6 +7,8 @@ without the servers. A text that leads nowhere is found when it is used, so a se
 them all. Rejected: a base class to derive from, which hides what is called when.
 """
 
+import shlex
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -57,6 +59,14 @@ class ServiceSpec(Generic[C]):
     examples: "Callable[[C, Process], str] | str" = ""
     commands: Sequence[LazyCommand | Command] = ()
     works: bool = False
+
+    @property
+    def program(self) -> str:
+        """How it is called, for texts that people paste: "myservice", or "python app.py"."""
+        module = getattr(sys.modules["__main__"], "__spec__", None)
+        if sys.argv[0].endswith(".py") and module is None:
+            return f"python {shlex.quote(sys.argv[0])}"
+        return self.name
 
     def get_config(self) -> "type[C]":
         """The class of its settings."""
