@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from paceline.commands.cli import list_commands, new_cli
     from paceline.commands.clients import add_nats, add_postgres, add_redis
     from paceline.commands.gc import tune_gc
-    from paceline.commands.grpc_server import serve_grpc
-    from paceline.commands.http_server import api_group, serve_http
+    from paceline.commands.grpc_server import RpcHandler, serve_grpc
+    from paceline.commands.http_server import HttpHandler, api_group, serve_api, serve_http
     from paceline.commands.ingress import Ingress, new_ingress
     from paceline.commands.lazy import LazyCommand, lazy_group
     from paceline.commands.one_off import get_settings, load_for, run_once
@@ -50,6 +50,7 @@ else:
             "Development": "run",
             "GrpcSettings": "settings",
             "HttpSettings": "settings",
+            "HttpHandler": "http_server",
             "Ingress": "ingress",
             "LazyCommand": "lazy",
             "NatsSettings": "settings",
@@ -57,6 +58,7 @@ else:
             "Process": "wiring",
             "ProcessSpec": "wiring",
             "RedisSettings": "settings",
+            "RpcHandler": "grpc_server",
             "ServiceSettings": "settings",
             "ServiceSpec": "spec",
             "USAGE": "options",
@@ -78,6 +80,7 @@ else:
             "new_token": "token",
             "run_once": "one_off",
             "run_process": "process",
+            "serve_api": "http_server",
             "serve_grpc": "grpc_server",
             "serve_http": "http_server",
             "tune_gc": "gc",
@@ -92,6 +95,7 @@ __all__ = [
     "DatabaseUrl",
     "Development",
     "GrpcSettings",
+    "HttpHandler",
     "HttpSettings",
     "Ingress",
     "LazyCommand",
@@ -100,6 +104,7 @@ __all__ = [
     "Process",
     "ProcessSpec",
     "RedisSettings",
+    "RpcHandler",
     "ServiceSettings",
     "ServiceSpec",
     "Wiring",
@@ -119,6 +124,7 @@ __all__ = [
     "new_token",
     "run_once",
     "run_process",
+    "serve_api",
     "serve_grpc",
     "serve_http",
     "tune_gc",

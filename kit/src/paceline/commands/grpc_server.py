@@ -62,6 +62,7 @@ def serve_grpc(
     )
     for handler in handlers:
         handler.register(app)
+    wiring.needed_scopes |= {f"gRPC {each.path}": each.scopes for each in app.methods}
     add_health(app, wiring.health)
     if config.grpc_reflection:
         add_reflection(app)  # last: it knows the services that are there

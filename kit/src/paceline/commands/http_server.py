@@ -6,13 +6,21 @@ for it. A service that wants another order builds its `App` itself.
 """
 
 from collections.abc import Collection
-from typing import Final
+from typing import Final, Protocol
 
 from paceline.commands.ingress import Ingress
 from paceline.commands.settings import HttpSettings
 from paceline.commands.wiring import Wiring
 from paceline.config import Settings, format_duration
-from paceline.http import App, HttpServer, RouteGroup, ServerLimits, Statuses, add_probes
+from paceline.http import (
+    App,
+    HttpServer,
+    RouteGroup,
+    ServerLimits,
+    Statuses,
+    add_docs,
+    add_probes,
+)
 from paceline.http.middleware import (
     PreAdmission,
     access_log,
@@ -30,6 +38,40 @@ from paceline.http.middleware import (
 
 PROBES: Final = ("/health", "/ready")
 _DOCS: Final = ("/docs", "/openapi.json")
+
+
+class HttpHandler(Protocol):
+    """The routes of one resource."""
+
+    def register(self, api: RouteGroup, /) -> None:
+        """Add them."""
+        ...
+
+
+def serve_api(
+    wiring: Wiring,
+    config: HttpSettings,
+    ingress: Ingress,
+    *handlers: HttpHandler,
+    prefix: str = "/api/v1",
+    statuses: Statuses | None = None,
+    background: Collection[str] = (),
+) -> App:
+    """`serve_http`, the routes of ``handlers`` in the `api_group` below ``prefix``, and the docs.
+
+    The docs are ``/docs`` and ``/openapi.json``. For ``statuses`` and ``background`` see
+    `serve_http`; a service that wants several groups calls these functions itself.
+
+    Example::
+
+        serve_api(wiring, config, new_ingress(wiring, config), NoteHandler(notes))
+    """
+    app = serve_http(wiring, config, ingress, statuses=statuses, background=background)
+    api = api_group(app, prefix, ingress)
+    for handler in handlers:
+        handler.register(api)
+    add_docs(app, title=wiring.spec.service, version=wiring.spec.version)
+    return app
 
 
 def serve_http(

@@ -13,6 +13,7 @@ from paceline.commands.options import USAGE, fail
 from paceline.commands.settings import ServiceSettings
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.wiring import Process, ProcessSpec, Wiring
+from paceline.edge import RegistrationError
 from paceline.errors import Error
 from paceline.log import Log, setup_logging
 
@@ -22,21 +23,35 @@ def wire(
 ) -> Process:
     """The process, wired and not yet started.
 
-    Errors: those of `Wiring` and of the service's own wiring, when settings do not go together.
+    Errors: those of `Wiring` and of the service's own wiring, when settings do not go together;
+    `RegistrationError` for a scope that no token can have.
     """
     wiring = Wiring(config, log, process)
     spec.get_build()(config, wiring)
-    return wiring.finish()
+    wired = wiring.finish()
+    _check_scopes(spec, wired)
+    return wired
 
 
 def wire_or_fail(
     spec: ServiceSpec, config: ServiceSettings, log: Log, process: ProcessSpec
 ) -> Process:
-    """As `wire`; ends the command with exit code 2 when settings do not go together."""
+    """As `wire`; ends the command with exit code 2 when something does not go together."""
     try:
         return wire(spec, config, log, process)
-    except Error as exc:
+    except (Error, RegistrationError) as exc:
         fail(str(exc), code=USAGE)
+
+
+def _check_scopes(spec: ServiceSpec, process: Process) -> None:
+    """A token can have only the scopes that the service states, so a route may need no other."""
+    stated = spec.get_scopes()
+    for operation, needed in process.needed_scopes.items():
+        for scope in sorted(needed):
+            if scope not in stated:
+                raise RegistrationError(
+                    operation, None, f"it needs the scope {scope}; add it to scopes of ServiceSpec"
+                )
 
 
 def run_process(process: Process, log: Log, on_ready: Callable[[], None]) -> Never:

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 import typer
 
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
-from paceline.commands.options import fail, with_flags
+from paceline.commands.options import SettingsCommand, fail, with_flags
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import (
     AuthSettings,
@@ -49,9 +49,9 @@ def run_commands(spec: ServiceSpec) -> typer.Typer:
     """The command."""
     config = spec.get_config()
     app = typer.Typer()
-    app.command("run", epilog=f"Example: {spec.name} run --port 0 --data-dir /tmp/try")(
-        with_flags(config, partial(_run, spec), needed=partial(config.needed_by, "run"))
-    )
+    app.command(
+        "run", cls=SettingsCommand, epilog=f"Example: {spec.name} run --port 0 --data-dir /tmp/try"
+    )(with_flags(config, partial(_run, spec), needed=partial(config.needed_by, "run")))
     return app
 
 

@@ -23,6 +23,7 @@ _POLICY: Final = (
 def add_docs(app: App, *, title: str, version: str, description: str = "") -> None:
     """Serve the OpenAPI document of ``app``'s routes and the page; call it last."""
     spec = openapi_document(app, title=title, version=version, description=description)
+    app.described = True
     page = files("paceline.http").joinpath("docs.html").read_bytes()
     app.router.add("GET", "/openapi.json", _static(msgspec.json.encode(spec), b"application/json"))
     app.router.add("GET", "/docs", _static(page, b"text/html; charset=utf-8"))

@@ -22,7 +22,7 @@ def top_commands(spec: ServiceSpec) -> typer.Typer:
     variable = spec.get_config().variable("admin_token")
     app = typer.Typer()
 
-    @app.command("top", epilog=f"Example: {spec.name} top http://127.0.0.1:9090, or top --once")
+    @app.command("top", epilog=f"Example: {spec.program} top http://127.0.0.1:9090, or top --once")
     def top(
         url: Annotated[
             str, typer.Argument(metavar="[URL]", help="The instance's admin port.")
