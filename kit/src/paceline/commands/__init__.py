@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from paceline.commands.clients import add_nats, add_postgres, add_redis
     from paceline.commands.gc import tune_gc
     from paceline.commands.grpc_server import serve_grpc
-    from paceline.commands.http_server import api_group, serve_http
+    from paceline.commands.http_server import api_group, serve_docs, serve_http
     from paceline.commands.ingress import Ingress, new_ingress
     from paceline.commands.lazy import LazyCommand, lazy_group
     from paceline.commands.one_off import get_settings, load_for, run_once
@@ -78,6 +78,7 @@ else:
             "new_token": "token",
             "run_once": "one_off",
             "run_process": "process",
+            "serve_docs": "http_server",
             "serve_grpc": "grpc_server",
             "serve_http": "http_server",
             "tune_gc": "gc",
@@ -119,6 +120,7 @@ __all__ = [
     "new_token",
     "run_once",
     "run_process",
+    "serve_docs",
     "serve_grpc",
     "serve_http",
     "tune_gc",
