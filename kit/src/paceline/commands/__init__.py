@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from paceline.commands.clients import add_nats, add_postgres, add_redis
     from paceline.commands.gc import tune_gc
     from paceline.commands.grpc_server import RpcHandler, serve_grpc
-    from paceline.commands.http_server import HttpHandler, api_group, serve_api, serve_http
+    from paceline.commands.http_server import (
+        HttpHandler,
+        api_group,
+        serve_api,
+        serve_docs,
+        serve_http,
+    )
     from paceline.commands.ingress import Ingress, new_ingress
     from paceline.commands.lazy import LazyCommand, lazy_group
     from paceline.commands.one_off import get_settings, load_for, run_once
@@ -81,6 +87,7 @@ else:
             "run_once": "one_off",
             "run_process": "process",
             "serve_api": "http_server",
+            "serve_docs": "http_server",
             "serve_grpc": "grpc_server",
             "serve_http": "http_server",
             "tune_gc": "gc",
@@ -125,6 +132,7 @@ __all__ = [
     "run_once",
     "run_process",
     "serve_api",
+    "serve_docs",
     "serve_grpc",
     "serve_http",
     "tune_gc",
