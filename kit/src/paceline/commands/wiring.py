@@ -268,6 +268,8 @@ class Wiring:
             state=self._metrics.stats_collector.state,
             tasks=tasks,
             profiler=profiler,
+            limits=self.limits,
+            package=type(config).__module__.partition(".")[0],
         )
         self.app = admin_app(context, self.log, token=token)
         server = HttpServer(
