@@ -6,6 +6,7 @@ and these functions, so both treat the same request the same way. Invariant: not
 protocol's messages, and nothing adds an await to a request.
 """
 
+from paceline.edge.access_lines import AccessLines, EndedRequest, Grade, access_lines
 from paceline.edge.access_log import AccessLog
 from paceline.edge.bearer import Caller, MissingToken, TokenVerifier, bearer_token
 from paceline.edge.deadline import TIMEOUT_HEADERS, RequestDeadline
@@ -16,12 +17,16 @@ from paceline.edge.request_id import is_plain_id, new_ids
 
 __all__ = [
     "TIMEOUT_HEADERS",
+    "AccessLines",
     "AccessLog",
     "Caller",
+    "EndedRequest",
+    "Grade",
     "MissingToken",
     "RateLimited",
     "RequestDeadline",
     "TokenVerifier",
+    "access_lines",
     "bearer_token",
     "failure_log",
     "is_plain_id",
