@@ -88,6 +88,8 @@ class TelemetrySettings(Settings):
     """The least important records that are logged."""
     log_format: Format = "auto"
     """json, pretty, or auto: pretty on a terminal."""
+    log_source: bool = False
+    """Show file and line with every line of a pretty log, and not only from warning on."""
     otel_endpoint: OtlpEndpoint | None = None
     """Where traces are sent (OTLP): grpc://host:4317 or http://host:4318, with an s for TLS."""
     trace_ratio: Ratio = 0.1
