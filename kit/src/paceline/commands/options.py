@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Never, TypeAlias, TypeVar
 
 import typer
-from pydantic.fields import FieldInfo
 from typer.core import TyperCommand
 
 from paceline.config import (
@@ -79,7 +78,7 @@ def with_flags(
     for group in settings.groups():
         heading = _OWN if group.own else group.heading
         for name in group.fields:
-            option = _option(name, settings.model_fields[name], heading)
+            option = _option(settings, name, heading)
             parameters.append(_parameter(name, Annotated[str | None, option]))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -116,7 +115,8 @@ class SettingsCommand(TyperCommand):
                 formatter.write_dl([(f"{first:{_WIDTH}}", text), *rows[1:]], col_max=_WIDTH)
 
 
-def _option(name: str, field: FieldInfo, heading: str) -> Any:
+def _option(settings: type[Settings], name: str, heading: str) -> Any:
+    field = settings.model_fields[name]
     choices = choices_of(field)
     default = None if field.is_required() else show_value(field, field.default)
     return typer.Option(

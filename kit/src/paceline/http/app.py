@@ -194,7 +194,7 @@ class RouteGroup:
             options.get("status", 200),
             frozenset(texts_of(options, "scopes", "notes:read")),
             tuple(options.get("errors", ())),
-            options.get("tag") or _tag_of(path, self._prefix),
+            options.get("tag") or _tag_of(pattern.removeprefix(self._prefix), self._prefix),
         )
         check_body(method, signature)
         check_answer(signature.returns, route.status)
