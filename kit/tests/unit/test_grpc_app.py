@@ -56,7 +56,7 @@ MISTAKES = [
     Mistake("a stream that is unary", "Count", unary(say), "in the proto it is one message in, many out; write stream(...) and not unary(...)"),
     Mistake("an exchange that is a stream", "Chat", stream(count), "in the proto it is many messages in, many out; write exchange(...) and not stream(...)"),
     Mistake("a unary that is a stream", "Say", stream(count), "in the proto it is one message in, one out; write unary(...) and not stream(...)"),
-    Mistake("no call", "Say", unary(cast("Any", one_argument)), "it takes 1 arguments; write (request, call: Call)"),
+    Mistake("no call", "Say", unary(cast("Any", one_argument)), "it takes 1 of the two arguments; write (request, call: Call)"),
     Mistake("a function that is not async", "Say", unary(cast("Any", not_async)), "it is not async; write async def not_async"),
     Mistake("another request", "Say", unary(takes_another), "it takes google.protobuf.BoolValue; the proto has google.protobuf.StringValue"),
     Mistake("another answer", "Count", stream(answers_with_another), "it answers with google.protobuf.BoolValue; the proto has google.protobuf.StringValue"),

@@ -3,6 +3,7 @@
 Made from a `ServiceSpec`. What a command needs is imported when it is called (``lazy``).
 """
 
+import sys
 from collections.abc import Collection, Sequence
 from typing import Annotated, Final
 
@@ -11,6 +12,7 @@ import typer
 from paceline.commands.lazy import LazyCommand, lazy_group
 from paceline.commands.spec import ServiceSpec
 
+USAGE: Final = 2  # as in `options`, which --help can spare
 _BEFORE: Final = (
     (
         "run",
@@ -70,13 +72,18 @@ def _of_no_use(spec: ServiceSpec) -> Collection[str]:
 
 
 def new_cli(spec: ServiceSpec) -> typer.Typer:
-    """The whole command line.
+    """The whole command line. Ends the program when ``spec`` cannot be that of a service.
 
     Example::
 
         def main() -> None:
             new_cli(SERVICE)()
     """
+    try:
+        spec.check()
+    except TypeError as exc:
+        sys.stderr.write(f"ServiceSpec of {spec.name}: {exc}\n")
+        raise SystemExit(USAGE) from exc
     app = typer.Typer(
         name=spec.name,
         help=f"{spec.help} Start with: {spec.program} run",

@@ -7,8 +7,8 @@ ended inside all of them.
 from typing import Protocol
 
 from paceline.commands.http_server import set_by_service
-from paceline.commands.ingress import Ingress
-from paceline.commands.settings import GrpcSettings
+from paceline.commands.ingress import Ingress, require_ingress
+from paceline.commands.settings import GrpcSettings, require_settings
 from paceline.commands.wiring import Wiring
 from paceline.grpc import (
     HEALTH_METHODS,
@@ -50,6 +50,8 @@ def serve_grpc(
     With the health service, and with reflection if the settings say so. `serve_docs` lists the
     methods.
     """
+    require_settings(config, "serve_grpc", GrpcSettings)
+    require_ingress(ingress)
     service = wiring.spec.service
     app = RpcApp(
         # The first is the outermost.

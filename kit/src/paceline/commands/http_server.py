@@ -8,8 +8,8 @@ for it. A service that wants another order builds its `App` itself.
 from collections.abc import Collection
 from typing import Final, Protocol
 
-from paceline.commands.ingress import Ingress
-from paceline.commands.settings import HttpSettings
+from paceline.commands.ingress import Ingress, require_ingress
+from paceline.commands.settings import HttpSettings, require_settings
 from paceline.commands.wiring import Wiring
 from paceline.config import Settings, format_duration
 from paceline.http import (
@@ -88,6 +88,8 @@ def serve_http(
     ``statuses``: HTTP's for own types of error. ``background``: paths that are refused first when
     there is no room, such as streams.
     """
+    require_settings(config, "serve_http", HttpSettings)
+    require_ingress(ingress)
     priority = classify_by_method(health=PROBES, background=(*DOCS_PATHS, *background))
     app = App(
         # The first is the outermost.

@@ -27,6 +27,7 @@ from paceline.config import (
     checked_by,
     parsed_by,
 )
+from paceline.errors import Code, Error
 from paceline.log import Format
 from paceline.trace import OTLP_ENDPOINT_FORMAT, parse_otlp_endpoint
 
@@ -236,6 +237,22 @@ class RedisSettings(ServiceSettings):
     def get_redis_url(self) -> str:
         """Redis. Errors: ValueError without one."""
         return _given(self, "redis_url", self.redis_url)
+
+
+def require_settings(config: object, caller: str, *groups: type[ServiceSettings]) -> None:
+    """Refuse settings that lack one of ``groups``, of which ``caller`` reads the fields.
+
+    Type checkers see it, too. Errors: Error(FAILED_PRECONDITION).
+    """
+    name = type(config).__name__
+    for group in groups:
+        if isinstance(config, group):
+            continue
+        if isinstance(config, ServiceSettings):
+            problem = f"add {group.__name__} to the bases of {name}"
+        else:
+            problem = f"it got {name}; write {caller}(wiring, config)"
+        raise Error(Code.FAILED_PRECONDITION, f"{caller} needs {group.__name__}: {problem}")
 
 
 _ON_A_DATABASE: Final = ("serve", "worker", "migrate")

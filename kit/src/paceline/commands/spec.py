@@ -49,8 +49,8 @@ class ServiceSpec(Generic[C]):
     """
 
     name: str
-    version: str
-    help: str
+    version: str = "0.0.0"
+    help: str = ""
     config: "type[C] | str"
     build: "Callable[[C, Wiring], None] | str"
     migrations: "Traversable | str" = ""
@@ -59,6 +59,23 @@ class ServiceSpec(Generic[C]):
     examples: "Callable[[C, Process], str] | str" = ""
     commands: Sequence[LazyCommand | Command] = ()
     works: bool = False
+
+    def check(self) -> None:
+        """Refuse a configuration that is no class of settings. Errors: TypeError."""
+        if isinstance(self.config, str):
+            return
+        from paceline.commands.settings import ServiceSettings  # noqa: PLC0415 - as for --help
+
+        given: object = self.config
+        if isinstance(given, ServiceSettings):
+            name = type(given).__name__
+            raise TypeError(f"config is an instance; write the class itself: config={name}")
+        if not (isinstance(given, type) and issubclass(given, ServiceSettings)):
+            name = getattr(given, "__name__", "Config")
+            raise TypeError(
+                f"config is {given!r}; write a class of settings, such as"
+                f" class {name}(HttpSettings, AuthSettings)"
+            )
 
     @property
     def program(self) -> str:

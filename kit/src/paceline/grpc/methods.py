@@ -107,7 +107,7 @@ def _signature_problem(handler: MethodHandler, descriptor: MethodDescriptor) -> 
     parameters = parameters_of(run)
     positional = [p for p in parameters if p.kind in _POSITIONAL]
     if len(positional) != _ARGUMENTS and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return f"it takes {len(positional)} arguments; write ({request}, call: Call)"
+        return f"it takes {len(positional)} of the two arguments; write ({request}, call: Call)"
     return _type_problem(handler, descriptor, positional)
 
 
