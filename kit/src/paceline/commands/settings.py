@@ -31,7 +31,9 @@ from paceline.trace import OTLP_ENDPOINT_FORMAT, parse_otlp_endpoint
 
 TokenSecret = Annotated[Secret, checked_by(secret_weakness, expected="at least 32 random bytes")]
 OtlpEndpoint = Annotated[str, parsed_by(parse_otlp_endpoint, expected=OTLP_ENDPOINT_FORMAT)]
-Command: TypeAlias = Literal["run", "serve", "worker", "migrate", "token", "config"]
+Command: TypeAlias = Literal[
+    "run", "serve", "worker", "migrate", "dead", "token", "psql", "seed", "config"
+]
 """A command that reads the settings."""
 
 
@@ -73,7 +75,7 @@ class ServiceSettings(Settings):
     trace_ratio: Ratio = 0.1
     """The part of the traces that begin here which is recorded, 0 to 1; others keep their own."""
     data_dir: Path = Path(".data")
-    """Where `run` keeps its own engines and secret."""
+    """Where `run` keeps its own engines and secret, and where other commands find it."""
 
     @classmethod
     def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
@@ -176,9 +178,9 @@ class NatsSettings(ServiceSettings):
 
     @classmethod
     def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
-        """The queue, for a worker."""
+        """The queue, for a worker and for dead letters."""
         needed = super().needed_by(command, given)
-        return (*needed, "nats_url") if command == "worker" else needed
+        return (*needed, "nats_url") if command in _ON_A_QUEUE else needed
 
     def get_nats_url(self) -> str:
         """The queue. Errors: ValueError without one."""
@@ -214,7 +216,8 @@ class RedisSettings(ServiceSettings):
         return _given(self, "redis_url", self.redis_url)
 
 
-_ON_A_DATABASE: Final = ("serve", "worker", "migrate")
+_ON_A_DATABASE: Final = ("serve", "worker", "migrate", "psql", "seed")
+_ON_A_QUEUE: Final = ("worker", "dead")
 
 
 def _given(settings: Settings, field: str, value: Secret | SecretUrl | None) -> str:

@@ -13,7 +13,7 @@ import typer
 import paceline.auth as auth_room  # its names are imported when they are used
 from paceline.clock import SystemClock
 from paceline.commands.one_off import get_settings, load_for
-from paceline.commands.options import USAGE, ConfigFile, fail
+from paceline.commands.options import USAGE, ConfigFile, DataDir, fail
 from paceline.commands.settings import AuthSettings
 from paceline.commands.spec import ServiceSpec
 from paceline.errors import Error
@@ -38,9 +38,11 @@ def token_commands(spec: ServiceSpec) -> typer.Typer:
         expiry: Annotated[
             str | None, typer.Option("--expiry", metavar="DURATION", help="How long it is good.")
         ] = None,
+        data_dir: DataDir = None,
         config_file: ConfigFile = None,
     ) -> None:
-        config = load_for(settings, "token", {"token_expiry": expiry}, config_file)
+        flags = {"token_expiry": expiry, "data_dir": data_dir}
+        config = load_for(settings, "token", flags, config_file)
         try:
             typer.echo(new_token(config, sub, scope or []))
         except Error as exc:
