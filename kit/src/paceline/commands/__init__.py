@@ -22,12 +22,14 @@ if TYPE_CHECKING:
         serve_http,
     )
     from paceline.commands.ingress import Ingress, new_ingress
+    from paceline.commands.instance import Instance, find_instance
     from paceline.commands.lazy import LazyCommand, lazy_group
     from paceline.commands.one_off import get_settings, load_for, run_once
     from paceline.commands.options import (
         USAGE,
         ConfigFile,
         DatabaseUrl,
+        DataDir,
         fail,
         load_or_fail,
         with_flags,
@@ -52,12 +54,14 @@ else:
         {
             "AuthSettings": "settings",
             "ConfigFile": "options",
+            "DataDir": "options",
             "DatabaseUrl": "options",
             "Development": "run",
             "GrpcSettings": "settings",
             "HttpSettings": "settings",
             "HttpHandler": "http_server",
             "Ingress": "ingress",
+            "Instance": "instance",
             "LazyCommand": "lazy",
             "NatsSettings": "settings",
             "PostgresSettings": "settings",
@@ -75,6 +79,7 @@ else:
             "api_group": "http_server",
             "wire": "process",
             "fail": "options",
+            "find_instance": "instance",
             "get_settings": "one_off",
             "lazy_group": "lazy",
             "list_commands": "cli",
@@ -99,12 +104,14 @@ __all__ = [
     "USAGE",
     "AuthSettings",
     "ConfigFile",
+    "DataDir",
     "DatabaseUrl",
     "Development",
     "GrpcSettings",
     "HttpHandler",
     "HttpSettings",
     "Ingress",
+    "Instance",
     "LazyCommand",
     "NatsSettings",
     "PostgresSettings",
@@ -120,6 +127,7 @@ __all__ = [
     "add_redis",
     "api_group",
     "fail",
+    "find_instance",
     "get_settings",
     "lazy_group",
     "list_commands",
