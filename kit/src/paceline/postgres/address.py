@@ -124,8 +124,8 @@ def _pop_target(others: dict[str, str]) -> str | None:
     target = others.pop("target_session_attrs", None)
     if target is not None and target not in TARGETS:
         raise ValueError(f"target_session_attrs is not one of {', '.join(TARGETS)}")
-    balance = others.pop("load_balance_hosts", "disable")
-    if balance != "disable":
+    spread = others.pop("load_balance_hosts", "disable")
+    if spread != "disable":
         raise ValueError("load_balance_hosts can only be disable here")
     return target
 
