@@ -181,7 +181,7 @@ def names_imported(path: Path) -> set[str]:
 
 DOMAIN = {"transfer", "transfers", "order", "orders", "balance", "balances", "ledger"}
 # What SQL and protocols say, which is no word of a domain.
-TECHNICAL = re.compile(r"ORDER BY|byte order|transfer coding", re.IGNORECASE)
+TECHNICAL = re.compile(r"ORDER BY|byte order|transfer coding|load_balance_hosts", re.IGNORECASE)
 
 
 def test_the_kit_holds_no_domain_word() -> None:
