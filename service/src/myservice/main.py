@@ -13,6 +13,7 @@ from myservice.handler.accounts_grpc import AccountRpc
 from myservice.handler.accounts_http import STATUSES as ACCOUNT_STATUSES
 from myservice.handler.accounts_http import AccountHandler
 from myservice.handler.orders_http import OrderHandler
+from myservice.handler.record_updates_grpc import RecordUpdateRpc
 from myservice.handler.record_updates_http import UPDATES, RecordUpdateHandler
 from myservice.handler.records_grpc import RecordRpc
 from myservice.handler.records_http import RecordHandler
@@ -78,7 +79,13 @@ def build(config: Config, wiring: Wiring) -> None:
     AccountHandler(accounts).register(api)
     OrderHandler(orders).register(api)
     add_docs(app, title=wiring.spec.service, version=wiring.spec.version)
-    serve_grpc(wiring, config, ingress, RecordRpc(records, updates), AccountRpc(accounts))
+    serve_grpc(
+        wiring,
+        config,
+        ingress,
+        RecordRpc(records, RecordUpdateRpc(updates).stream_updates),
+        AccountRpc(accounts),
+    )
 
 
 def _records(
