@@ -13,10 +13,10 @@ from myservice.handler.accounts_grpc import AccountRpc  # paceline: only full
 from myservice.handler.accounts_http import STATUSES as ACCOUNT_STATUSES  # paceline: only full
 from myservice.handler.accounts_http import AccountHandler  # paceline: only full
 from myservice.handler.orders_http import OrderHandler  # paceline: only full
+from myservice.handler.record_updates_grpc import RecordUpdateRpc  # paceline: only full
 from myservice.handler.record_updates_http import PATH as UPDATES  # paceline: only full
 from myservice.handler.record_updates_http import RecordUpdateHandler  # paceline: only full
 from myservice.handler.records_grpc import RecordRpc  # paceline: only grpc
-from myservice.handler.records_http import STATUSES as RECORD_STATUSES
 from myservice.handler.records_http import RecordHandler
 from myservice.repository.accounts import PgAccounts  # paceline: only full
 from myservice.repository.cached_records import CachedRecords  # paceline: only redis
@@ -97,7 +97,7 @@ def build(config: Config, wiring: Wiring) -> None:
         wiring,
         config,
         ingress,
-        statuses={**RECORD_STATUSES, **ACCOUNT_STATUSES},  # paceline: only full
+        statuses=ACCOUNT_STATUSES,  # paceline: only full
         background=[f"{_API}{UPDATES}"],  # paceline: only full
     )
     api = api_group(app, _API, ingress)
@@ -114,7 +114,7 @@ def build(config: Config, wiring: Wiring) -> None:
         ingress,
         RecordRpc(
             records,
-            updates,  # paceline: only full
+            RecordUpdateRpc(updates).stream_updates,  # paceline: only full
         ),
         AccountRpc(accounts),  # paceline: only full
         # paceline: rpcs

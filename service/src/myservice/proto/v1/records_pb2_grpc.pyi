@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RecordServiceStub:
-    """Records: a name, some metadata, and any JSON value.
+    """Records, each with a version that grows with every update.
 
     Every call needs the metadata "authorization: Bearer <token>"; the scope is said at each method.
     What goes wrong has google.rpc details: ErrorInfo names the failure, BadRequest the field.
@@ -48,14 +48,16 @@ class RecordServiceStub:
     DeleteRecord: _grpc.UnaryUnaryMultiCallable[_records_pb2.DeleteRecordRequest, _records_pb2.DeleteRecordResponse]
     """Delete a record. Scope: records:write. Errors: NOT_FOUND, ABORTED for another version."""
     StreamUpdates: _grpc.UnaryStreamMultiCallable[_records_pb2.StreamRequest, _records_pb2.RecordUpdate]
-    """Every committed change of a record, once and in order, until the caller leaves.
+    """paceline: only full {
+
+    Every committed change of a record, once and in order, until the caller leaves.
     Scope: records:read. It ends with UNAVAILABLE when the server stops and with UNAUTHENTICATED
     when the token expires: call again with the last position.
     """
 
 @_typing.type_check_only
 class RecordServiceAsyncStub(RecordServiceStub):
-    """Records: a name, some metadata, and any JSON value.
+    """Records, each with a version that grows with every update.
 
     Every call needs the metadata "authorization: Bearer <token>"; the scope is said at each method.
     What goes wrong has google.rpc details: ErrorInfo names the failure, BadRequest the field.
@@ -73,13 +75,15 @@ class RecordServiceAsyncStub(RecordServiceStub):
     DeleteRecord: _aio.UnaryUnaryMultiCallable[_records_pb2.DeleteRecordRequest, _records_pb2.DeleteRecordResponse]  # type: ignore[assignment]
     """Delete a record. Scope: records:write. Errors: NOT_FOUND, ABORTED for another version."""
     StreamUpdates: _aio.UnaryStreamMultiCallable[_records_pb2.StreamRequest, _records_pb2.RecordUpdate]  # type: ignore[assignment]
-    """Every committed change of a record, once and in order, until the caller leaves.
+    """paceline: only full {
+
+    Every committed change of a record, once and in order, until the caller leaves.
     Scope: records:read. It ends with UNAVAILABLE when the server stops and with UNAUTHENTICATED
     when the token expires: call again with the last position.
     """
 
 class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Records: a name, some metadata, and any JSON value.
+    """Records, each with a version that grows with every update.
 
     Every call needs the metadata "authorization: Bearer <token>"; the scope is said at each method.
     What goes wrong has google.rpc details: ErrorInfo names the failure, BadRequest the field.
@@ -131,7 +135,9 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _records_pb2.StreamRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_records_pb2.RecordUpdate], _abc.AsyncIterator[_records_pb2.RecordUpdate]]:
-        """Every committed change of a record, once and in order, until the caller leaves.
+        """paceline: only full {
+
+        Every committed change of a record, once and in order, until the caller leaves.
         Scope: records:read. It ends with UNAVAILABLE when the server stops and with UNAUTHENTICATED
         when the token expires: call again with the last position.
         """
