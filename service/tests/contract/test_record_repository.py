@@ -13,6 +13,7 @@ from myservice.repository.cached_records import CachedRecords  # paceline: only 
 from myservice.repository.records import PgRecords
 from myservice.service.records import RecordRepository
 from paceline.errors import AlreadyExists
+from paceline.postgres import Pool
 
 
 @pytest.fixture(
@@ -26,12 +27,12 @@ def repository(request: pytest.FixtureRequest) -> RecordRepository:
     """Each implementation in turn."""
     if request.param == "memory":
         return MemoryRecords()
-    records = PgRecords(request.getfixturevalue("pool"))
+    pool: Pool = request.getfixturevalue("pool")
     # paceline: only redis {
     if request.param == "cached":
-        return CachedRecords(records, request.getfixturevalue("cache"))
+        return CachedRecords(PgRecords(pool), request.getfixturevalue("cache"))
     # paceline: }
-    return records
+    return PgRecords(pool)
 
 
 async def test_what_was_inserted_is_got_back(repository: RecordRepository) -> None:
