@@ -42,7 +42,8 @@ class Rules:
     """``[tool.paceline]`` of the template's project file.
 
     ``features``: what a project can have; ``files``: globs, in which ``*`` matches slashes, too, of
-    the files that a feature needs; ``renamed``: parts of paths that are called otherwise in a
+    the files that a feature needs; ``slice``: globs of those that a resource is cloned of;
+    ``renamed``: parts of paths that are called otherwise in a
     project that is not full.
     """
 
@@ -51,6 +52,7 @@ class Rules:
     features: Sequence[str]
     files: Mapping[str, Sequence[str]]
     renamed: Mapping[str, str]
+    slice: Sequence[str] = ()
 
     @classmethod
     def read(cls, text: str) -> "Rules":
@@ -63,7 +65,10 @@ class Rules:
             name, resource = str(table["name"]), str(table["resource"])
         except KeyError as exc:
             raise ScaffoldError(f"this is no template: {PROJECT_FILE} has no {exc}") from exc
-        return cls(ServiceName(name), ResourceName.parse(resource), tuple(files), files, renamed)
+        clones: Sequence[str] = template.get("slice", ())
+        return cls(
+            ServiceName(name), ResourceName.parse(resource), tuple(files), files, renamed, clones
+        )
 
 
 def running_template() -> Template:
