@@ -48,7 +48,8 @@ class Rules:
 
     ``features``: what a project can have, of which ``optional`` can be left out; ``files``: globs,
     in which ``*`` matches slashes, too, of the files that a feature needs; ``renamed``: parts of
-    paths that are called otherwise in a project that is not full.
+    paths that are called otherwise in a project that is not full; ``slice``: globs of the files
+    that a resource is cloned of.
     """
 
     name: ServiceName
@@ -56,6 +57,7 @@ class Rules:
     features: Sequence[str]
     files: Mapping[str, Sequence[str]]
     renamed: Mapping[str, str]
+    slice: Sequence[str] = ()
 
     @property
     def optional(self) -> Sequence[str]:
@@ -74,7 +76,12 @@ class Rules:
         except KeyError as exc:
             raise ScaffoldError(f"this is no template: {PROJECT_FILE} has no {exc}") from exc
         return cls(
-            ServiceName(name), ResourceName.parse(resource), (SAMPLE, *files), files, renamed
+            ServiceName(name),
+            ResourceName.parse(resource),
+            (SAMPLE, *files),
+            files,
+            renamed,
+            template.get("slice", ()),
         )
 
 

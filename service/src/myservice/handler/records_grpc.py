@@ -9,11 +9,12 @@ from collections.abc import AsyncGenerator, Callable  # paceline: only full
 from itertools import accumulate
 from typing import Final
 
-# paceline: fields imports {
+# paceline: fields rpc imports {
 import msgspec
 
-# paceline: }
 from myservice.domain.records import Metadata, Name, Record, RecordDraft
+
+# paceline: }
 from myservice.handler.records_http import Prefix  # paceline: only sample
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.scopes import RECORDS_READ, RECORDS_WRITE
@@ -40,7 +41,7 @@ _StreamUpdates = Callable[[pb.StreamRequest, Call], AsyncGenerator[pb.RecordUpda
 # paceline: }
 
 
-# paceline: fields rules {
+# paceline: fields rpc rules {
 class DraftFields(msgspec.Struct, frozen=True):
     """The rules for the fields of a draft other than its data."""
 

@@ -54,7 +54,6 @@ class Record(_message.Message):
     id: _builtins.str
     """A UUID."""
     name: _builtins.str
-    """paceline: fields message {"""
     created_at: _builtins.int
     """In seconds since the Unix epoch."""
     data: _builtins.str
@@ -114,10 +113,7 @@ class RecordDraft(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """paceline: fields draft message {
-
-    1 to 200 characters.
-    """
+    """1 to 200 characters."""
     data: _builtins.str
     """A JSON value, as text, of at most 64 KiB; "null" when absent."""
     @_builtins.property
@@ -186,10 +182,7 @@ class ListRecordsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     prefix: _builtins.str
-    """paceline: fields page {
-
-    Only records whose name starts with this; all when empty.
-    """
+    """Only records whose name starts with this; all when empty."""
     page_size: _builtins.int
     """At most so many records, up to 100; 20 when 0. A page of large records is shorter."""
     page_token: _builtins.str
@@ -364,8 +357,6 @@ Global___DeleteRecordResponse: _TypeAlias = DeleteRecordResponse  # noqa: Y015
 
 @_typing.final
 class StreamRequest(_message.Message):
-    """paceline: only full {"""
-
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int

@@ -113,9 +113,7 @@ class RecordServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamUpdates(self, request, context):
-        """paceline: only full {
-
-        Every committed change of a record, once and in order, until the caller leaves.
+        """Every committed change of a record, once and in order, until the caller leaves.
         Scope: records:read. It ends with UNAVAILABLE when the server stops and with UNAUTHENTICATED
         when the token expires: call again with the last position.
         """

@@ -48,9 +48,7 @@ class RecordServiceStub:
     DeleteRecord: _grpc.UnaryUnaryMultiCallable[_records_pb2.DeleteRecordRequest, _records_pb2.DeleteRecordResponse]
     """Delete a record. Scope: records:write. Errors: NOT_FOUND, ABORTED for another version."""
     StreamUpdates: _grpc.UnaryStreamMultiCallable[_records_pb2.StreamRequest, _records_pb2.RecordUpdate]
-    """paceline: only full {
-
-    Every committed change of a record, once and in order, until the caller leaves.
+    """Every committed change of a record, once and in order, until the caller leaves.
     Scope: records:read. It ends with UNAVAILABLE when the server stops and with UNAUTHENTICATED
     when the token expires: call again with the last position.
     """
@@ -75,9 +73,7 @@ class RecordServiceAsyncStub(RecordServiceStub):
     DeleteRecord: _aio.UnaryUnaryMultiCallable[_records_pb2.DeleteRecordRequest, _records_pb2.DeleteRecordResponse]  # type: ignore[assignment]
     """Delete a record. Scope: records:write. Errors: NOT_FOUND, ABORTED for another version."""
     StreamUpdates: _aio.UnaryStreamMultiCallable[_records_pb2.StreamRequest, _records_pb2.RecordUpdate]  # type: ignore[assignment]
-    """paceline: only full {
-
-    Every committed change of a record, once and in order, until the caller leaves.
+    """Every committed change of a record, once and in order, until the caller leaves.
     Scope: records:read. It ends with UNAVAILABLE when the server stops and with UNAUTHENTICATED
     when the token expires: call again with the last position.
     """
@@ -135,9 +131,7 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _records_pb2.StreamRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_records_pb2.RecordUpdate], _abc.AsyncIterator[_records_pb2.RecordUpdate]]:
-        """paceline: only full {
-
-        Every committed change of a record, once and in order, until the caller leaves.
+        """Every committed change of a record, once and in order, until the caller leaves.
         Scope: records:read. It ends with UNAVAILABLE when the server stops and with UNAUTHENTICATED
         when the token expires: call again with the last position.
         """
