@@ -36,10 +36,10 @@ from paceline.commands import (
     add_redis,
     api_group,
     new_ingress,
+    serve_docs,
     serve_grpc,
     serve_http,
 )
-from paceline.http import add_docs
 from paceline.messaging.nats import NatsConsumer, NatsSubscription
 from paceline.postgres import Notifier, Pool, ReadPolicy, listening, uuid7
 from paceline.postgres.inbox import InboxCleaner
@@ -77,7 +77,7 @@ def build(config: Config, wiring: Wiring) -> None:
     RecordUpdateHandler(updates, wiring.clock).register(api)
     AccountHandler(accounts).register(api)
     OrderHandler(orders).register(api)
-    add_docs(app, title=wiring.spec.service, version=wiring.spec.version)
+    serve_docs(wiring, app)
     serve_grpc(wiring, config, ingress, RecordRpc(records, updates), AccountRpc(accounts))
 
 

@@ -17,6 +17,7 @@ from paceline.grpc import (
     RpcServer,
     add_health,
     add_reflection,
+    describe,
 )
 from paceline.grpc.interceptors import (
     access_log,
@@ -30,6 +31,7 @@ from paceline.grpc.interceptors import (
     shed,
     trace,
 )
+from paceline.http import sample_id
 
 
 class RpcHandler(Protocol):
@@ -45,7 +47,8 @@ def serve_grpc(
 ) -> RpcApp:
     """An application of ``handlers`` under the usual interceptors, and a server for it.
 
-    With the health service, and with reflection if the settings say so.
+    With the health service, and with reflection if the settings say so. `serve_docs` lists the
+    methods.
     """
     require_settings(config, "serve_grpc", GrpcSettings)
     require_ingress(ingress)
@@ -69,7 +72,7 @@ def serve_grpc(
     if config.grpc_reflection:
         add_reflection(app)  # last: it knows the services that are there
     if wiring.spec.listens:
-        wiring.add_server(
+        server = wiring.add_server(
             RpcServer(
                 app,
                 host=config.host,
@@ -81,4 +84,9 @@ def serve_grpc(
                 ),
             )
         )
+        wiring.docs_extensions["x-grpc"] = lambda: {
+            "port": server.port,
+            "reflection": config.grpc_reflection,
+            "services": describe(app, sample_id=sample_id),
+        }
     return app

@@ -13,6 +13,7 @@ from paceline.commands.settings import HttpSettings, require_settings
 from paceline.commands.wiring import Wiring
 from paceline.config import Settings, format_duration
 from paceline.http import (
+    DOCS_PATHS,
     App,
     HttpServer,
     RouteGroup,
@@ -37,7 +38,6 @@ from paceline.http.middleware import (
 )
 
 PROBES: Final = ("/health", "/ready")
-_DOCS: Final = ("/docs", "/openapi.json")
 
 
 class HttpHandler(Protocol):
@@ -70,7 +70,7 @@ def serve_api(
     api = api_group(app, prefix, ingress)
     for handler in handlers:
         handler.register(api)
-    add_docs(app, title=wiring.spec.service, version=wiring.spec.version)
+    serve_docs(wiring, app)
     return app
 
 
@@ -84,13 +84,13 @@ def serve_http(
 ) -> App:
     """An application under the usual middleware, with probes, and a server for it.
 
-    Its routes are the service's to add, then `paceline.http.add_docs`, which describes them.
+    Its routes are the service's to add, then `serve_docs`, which describes them.
     ``statuses``: HTTP's for own types of error. ``background``: paths that are refused first when
     there is no room, such as streams.
     """
     require_settings(config, "serve_http", HttpSettings)
     require_ingress(ingress)
-    priority = classify_by_method(health=PROBES, background=(*_DOCS, *background))
+    priority = classify_by_method(health=PROBES, background=(*DOCS_PATHS, *background))
     app = App(
         # The first is the outermost.
         shed(ingress.http, priority),
@@ -133,6 +133,20 @@ def serve_http(
 def api_group(app: App, prefix: str, ingress: Ingress) -> RouteGroup:
     """Routes below ``prefix`` for callers with a good token, within their limits."""
     return app.group(prefix, authenticate(ingress.verifier), rate_limit(ingress.limits))
+
+
+def serve_docs(wiring: Wiring, app: App, *, description: str = "") -> None:
+    """Describe the routes of ``app``, and the gRPC methods, at ``/docs``; call it after the routes.
+
+    ``description``: of the API, as Markdown.
+    """
+    add_docs(
+        app,
+        title=wiring.spec.service,
+        version=wiring.spec.version,
+        description=description,
+        extensions=wiring.docs_extensions,
+    )
 
 
 def set_by_service(config: Settings) -> str:

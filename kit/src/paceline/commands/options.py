@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Never, TypeAlias, TypeVar
 
 import typer
-from pydantic.fields import FieldInfo
 from typer.core import TyperCommand
 
+from paceline.commands.instance import KEPT, InstanceSettings, say_dimly
 from paceline.config import (
     ConfigError,
+    Layer,
     Loaded,
     Needed,
     Settings,
@@ -29,6 +30,7 @@ from paceline.config import (
     metavar_of,
     show_value,
 )
+from paceline.errors import Error
 
 S = TypeVar("S", bound=Settings)
 
@@ -40,6 +42,14 @@ DatabaseUrl: TypeAlias = Annotated[
 ]
 _OWN: Final = "This service"
 _WIDTH: Final = 28
+DataDir: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--data-dir",
+        metavar="FOLDER",
+        help="Of a `run`, for what is not given; .data by default.".replace("`", ""),
+    ),
+]
 USAGE: Final = 2
 """The exit code of a command that was told wrongly: arguments or configuration."""
 
@@ -56,15 +66,51 @@ def load_or_fail(
     file: Path | None,
     *,
     needed: Needed | None = None,
+    running: bool = False,
 ) -> Loaded[S]:
-    """Load from flags, environment, ``./.env`` and ``file``; list every problem and exit 2."""
+    """Load from flags, environment, ``./.env`` and ``file``; list every problem and exit 2.
+
+    ``running``: what these do not give is taken from the development instance on the data folder,
+    if one runs there (`find_instance`), which a terminal is told.
+    """
+    found = InstanceSettings(settings) if running else None
     try:
-        loaded = load(settings, flags=flags, dotenv=Path(".env"), file=file, needed=needed)
+        loaded = load(
+            settings,
+            flags=flags,
+            dotenv=Path(".env"),
+            file=file,
+            needed=needed,
+            fallback=found,
+        )
     except ConfigError as exc:
-        fail(f"The configuration cannot be used:\n{exc}", code=USAGE)
+        hint = ""
+        lacking = {each.variable for each in exc.problems if each.origin is None}
+        if found is not None and lacking & {settings.variable(field) for field in KEPT}:
+            hint = f"\nGive it, or start `run`, whose own is used then: {found.explain()}."
+        fail(f"The configuration cannot be used:\n{exc}{hint}", code=USAGE)
+    except Error as exc:
+        fail(str(exc), code=USAGE)
     for warning in loaded.warnings:
         sys.stderr.write(f"warning: {warning}\n")
+    for line in _taken(loaded, needed):
+        say_dimly(line)
     return loaded
+
+
+def _taken(loaded: Loaded[Settings], needed: Needed | None) -> Sequence[str]:
+    """What the command needs and takes from an instance, one line for each origin."""
+    origins = loaded.origins
+    given = {
+        name: getattr(loaded.config, name)
+        for name, origin in origins.items()
+        if origin.layer is not Layer.DEFAULT
+    }
+    taken: dict[str, list[str]] = {}
+    for name in needed(given) if needed is not None else ():
+        if origins[name].layer is Layer.FALLBACK:
+            taken.setdefault(str(origins[name]), []).append(loaded.config.variable(name))
+    return [f"{', '.join(names)}: that of {where}" for where, names in taken.items()]
 
 
 def with_flags(
@@ -79,7 +125,7 @@ def with_flags(
     for group in settings.groups():
         heading = _OWN if group.own else group.heading
         for name in group.fields:
-            option = _option(name, settings.model_fields[name], heading)
+            option = _option(settings, name, heading)
             parameters.append(_parameter(name, Annotated[str | None, option]))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -116,7 +162,8 @@ class SettingsCommand(TyperCommand):
                 formatter.write_dl([(f"{first:{_WIDTH}}", text), *rows[1:]], col_max=_WIDTH)
 
 
-def _option(name: str, field: FieldInfo, heading: str) -> Any:
+def _option(settings: type[Settings], name: str, heading: str) -> Any:
+    field = settings.model_fields[name]
     choices = choices_of(field)
     default = None if field.is_required() else show_value(field, field.default)
     return typer.Option(

@@ -93,4 +93,4 @@ def run_process(process: Process, log: Log, on_ready: Callable[[], None]) -> Nev
 
 def new_log(config: ServiceSettings) -> Log:
     """The log as configured, for the standard library's loggers, too."""
-    return setup_logging(config.log_level, format=config.log_format)
+    return setup_logging(config.log_level, format=config.log_format, source=config.log_source)

@@ -138,6 +138,7 @@ def _become_supervisor(spec: ServiceSpec, config: ServiceSettings) -> None:
                 admin_token=token,
                 log_level=config.log_level,
                 log_format=config.log_format,
+                log_source=config.log_source,
             )
         )
     except Error as exc:

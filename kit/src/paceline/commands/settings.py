@@ -35,7 +35,9 @@ TokenSecret = Annotated[Secret, checked_by(secret_weakness, expected="at least 3
 OtlpEndpoint = Annotated[
     str, parsed_by(parse_otlp_endpoint, expected=OTLP_ENDPOINT_FORMAT, metavar="URL")
 ]
-Command: TypeAlias = Literal["run", "serve", "worker", "migrate", "token", "config"]
+Command: TypeAlias = Literal[
+    "run", "serve", "worker", "migrate", "dead", "token", "psql", "seed", "config"
+]
 """A command that reads the settings."""
 
 
@@ -53,7 +55,7 @@ class ProcessSettings(Settings):
     drain_delay: Duration = 0.0
     """From not being ready any more to not accepting: time for load balancers to notice."""
     data_dir: Path = Path(".data")
-    """Where `run` keeps its own engines and secret."""
+    """Where `run` keeps its own engines and secret, and where other commands find it."""
 
 
 class LimitSettings(Settings):
@@ -89,6 +91,8 @@ class TelemetrySettings(Settings):
     """The least important records that are logged."""
     log_format: Format = "auto"
     """json, pretty, or auto: pretty on a terminal."""
+    log_source: bool = False
+    """Show file and line with every line of a pretty log, and not only from warning on."""
     otel_endpoint: OtlpEndpoint | None = None
     """Where traces are sent (OTLP): grpc://host:4317 or http://host:4318, with an s for TLS."""
     trace_ratio: Ratio = 0.1
@@ -199,9 +203,9 @@ class NatsSettings(ServiceSettings):
 
     @classmethod
     def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
-        """The queue, for a worker."""
+        """The queue, for a worker and for dead letters."""
         needed = super().needed_by(command, given)
-        return (*needed, "nats_url") if command == "worker" else needed
+        return (*needed, "nats_url") if command in _ON_A_QUEUE else needed
 
     def get_nats_url(self) -> str:
         """The queue. Errors: ValueError without one."""
@@ -253,7 +257,8 @@ def require_settings(config: object, caller: str, *groups: type[ServiceSettings]
         raise Error(Code.FAILED_PRECONDITION, f"{caller} needs {group.__name__}: {problem}")
 
 
-_ON_A_DATABASE: Final = ("serve", "worker", "migrate")
+_ON_A_DATABASE: Final = ("serve", "worker", "migrate", "psql", "seed")
+_ON_A_QUEUE: Final = ("worker", "dead")
 
 
 def _given(settings: Settings, field: str, value: Secret | SecretUrl | None) -> str:

@@ -79,7 +79,7 @@ class ServiceSpec(Generic[C]):
 
     @property
     def program(self) -> str:
-        """How it is called, for texts that people paste: "myservice", or "python app.py"."""
+        """How it is called, for texts that people paste: "shop", or "python app.py"."""
         module = getattr(sys.modules["__main__"], "__spec__", None)
         if sys.argv[0].endswith(".py") and module is None:
             return f"python {shlex.quote(sys.argv[0])}"

@@ -14,7 +14,7 @@ import typer
 import paceline.auth as auth_room  # its names are imported when they are used
 from paceline.clock import SystemClock
 from paceline.commands.one_off import get_settings, load_for
-from paceline.commands.options import USAGE, ConfigFile, complete_from, fail
+from paceline.commands.options import USAGE, ConfigFile, DataDir, complete_from, fail
 from paceline.commands.settings import AuthSettings
 from paceline.commands.spec import ServiceSpec
 from paceline.edge import suggestion
@@ -56,11 +56,13 @@ def token_commands(spec: ServiceSpec) -> typer.Typer:
                 help=f"How long it is good; {settings.variable('token_expiry')} without.",
             ),
         ] = None,
+        data_dir: DataDir = None,
         config_file: ConfigFile = None,
     ) -> None:
         wanted = scopes if all_scopes else scope or []
         _check_scopes(wanted, scopes)
-        config = load_for(settings, "token", {"token_expiry": expiry}, config_file)
+        flags = {"token_expiry": expiry, "data_dir": data_dir}
+        config = load_for(settings, "token", flags, config_file)
         try:
             typer.echo(new_token(config, sub, wanted))
         except Error as exc:

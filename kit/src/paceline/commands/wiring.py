@@ -7,7 +7,7 @@ while a request can still come. Nothing is looked up here: a part is given what 
 builds it. Rejected: lists of services, checks and figures side by side, which drift apart.
 """
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, runtime_checkable
@@ -109,6 +109,7 @@ class Wiring:
 
     For the parts' constructors: ``clock``, ``log``, ``tracer``, ``observer`` (of batches; None when
     nothing is traced), ``shedder``, ``health``, ``metrics`` (None when requests are not measured).
+    ``docs_extensions``: what is added to the OpenAPI document, see `paceline.http.add_docs`.
 
     Errors: Error(FAILED_PRECONDITION) when the admin port needs a token and there is none.
     """
@@ -120,6 +121,7 @@ class Wiring:
         self.app: App = App()
         self.limits: dict[str, object] = {}
         self.needed_scopes: dict[str, Collection[str]] = {}
+        self.docs_extensions: dict[str, Callable[[], object]] = {}
         self._config = config
         self._services: list[Service] = []
         self._servers: dict[str, Server] = {}
@@ -266,6 +268,8 @@ class Wiring:
             state=self._metrics.stats_collector.state,
             tasks=tasks,
             profiler=profiler,
+            limits=self.limits,
+            package=type(config).__module__.partition(".")[0],
         )
         self.app = admin_app(context, self.log, token=token)
         server = HttpServer(

@@ -1,9 +1,9 @@
-"""Typed configuration: one frozen class, five layers, every problem reported at once.
+"""Typed configuration: one frozen class in several layers, every problem reported at once.
 
-flag > environment > ``.env`` > config file (TOML or YAML) > default. Invariants: every layer is
-text in one grammar, so "15s" means the same everywhere; `load` records where each value came from;
-a secret's value is in no error, no repr and no report. pydantic validates; the layers are read
-here.
+flag > environment > ``.env`` > config file (TOML or YAML) > fallback > default. Invariants: every
+layer is text in one grammar, so "15s" means the same everywhere; `load` records where each value
+came from; a secret's value is in no error, no repr and no report. pydantic validates; the layers
+are read here.
 
     class Config(Settings):
         port: Port = 8080
@@ -13,7 +13,7 @@ here.
 """
 
 from paceline.config.duration import format_duration, parse_duration
-from paceline.config.load import Loaded, Needed, load
+from paceline.config.load import FindFallback, Loaded, Needed, load
 from paceline.config.problem import ConfigError, Layer, Origin, SettingProblem
 from paceline.config.report import (
     EffectiveSetting,
@@ -46,6 +46,7 @@ __all__ = [
     "CsvList",
     "Duration",
     "EffectiveSetting",
+    "FindFallback",
     "Layer",
     "Loaded",
     "LogLevel",

@@ -6,6 +6,7 @@ only translate between their protocol and these functions, so both treat the sam
 way. Invariant: nothing here knows a protocol's messages, and nothing adds an await to a request.
 """
 
+from paceline.edge.access_lines import AccessLines, EndedRequest, Grade, access_lines
 from paceline.edge.access_log import AccessLog
 from paceline.edge.bearer import Caller, MissingToken, TokenVerifier, bearer_token
 from paceline.edge.deadline import TIMEOUT_HEADERS, RequestDeadline
@@ -22,13 +23,17 @@ from paceline.edge.request_id import is_plain_id, new_ids
 
 __all__ = [
     "TIMEOUT_HEADERS",
+    "AccessLines",
     "AccessLog",
     "Caller",
+    "EndedRequest",
+    "Grade",
     "MissingToken",
     "RateLimited",
     "RegistrationError",
     "RequestDeadline",
     "TokenVerifier",
+    "access_lines",
     "bearer_token",
     "describe_handler",
     "failure_log",

@@ -47,6 +47,7 @@ class RpcApp(grpc.GenericRpcHandler):
     def __init__(self, *interceptors: Interceptor, max_streams: int = 5_000) -> None:
         self.services: list[str] = []
         self.methods: list[Method] = []
+        self.described: list[tuple[ServiceDescriptor, Mapping[str, MethodHandler]]] = []
         self.streams: OpenStreams = OpenStreams(limit=max_streams)
         self._interceptors = (*interceptors, self.streams.intercept)
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
@@ -77,6 +78,7 @@ class RpcApp(grpc.GenericRpcHandler):
             self._methods[path] = self._served(handler.kind, method, endpoint)
             self.methods.append(method)
         self.services.append(service)
+        self.described.append((descriptor, handlers))
 
     def service(self, handler_call_details: Any) -> "grpc.RpcMethodHandler[Any, Any]":
         """Find the method of a call; grpcio's interface."""

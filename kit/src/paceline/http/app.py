@@ -44,14 +44,20 @@ class Route:
     status: int
     scopes: frozenset[str]
     errors: tuple[type[Error], ...]
+    tag: str
 
 
 class RouteOptions(TypedDict, total=False):
-    """``status``: of a success. ``scopes``: the caller needs. ``errors``: the handler may raise."""
+    """``status``: of a success. ``scopes``: the caller needs. ``errors``: the handler may raise.
+
+    ``tag``: the operation's group in the documentation; without, the first word of its path below
+    the group's prefix.
+    """
 
     status: int
     scopes: Sequence[str]
     errors: Sequence[type[Error]]
+    tag: str
 
 
 @asynccontextmanager
@@ -188,6 +194,7 @@ class RouteGroup:
             options.get("status", 200),
             frozenset(texts_of(options, "scopes", "notes:read")),
             tuple(options.get("errors", ())),
+            options.get("tag") or _tag_of(pattern.removeprefix(self._prefix), self._prefix),
         )
         check_body(method, signature)
         check_answer(signature.returns, route.status)
@@ -244,6 +251,13 @@ def _instead(name: str, group: str) -> str:
 def compose(middleware: Sequence[Middleware], app: ASGIApp) -> ASGIApp:
     """Wrap ``app``; the first middleware is the outermost."""
     return reduce(lambda inner, wrap: wrap(inner), reversed(middleware), app)
+
+
+def _tag_of(path: str, prefix: str) -> str:
+    """The first literal segment of ``path``, or else the last one of ``prefix``."""
+    words = [word for word in path.split("/") if word and not word.startswith("{")]
+    outer = [word for word in prefix.split("/") if word and not word.startswith("{")]
+    return (words or outer[-1:] or ["root"])[0]
 
 
 async def _unrouted(scope: Scope, send: Send) -> None:

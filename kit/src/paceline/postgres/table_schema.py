@@ -146,8 +146,8 @@ class TableSchema(Generic[ItemT, DraftT]):
         wanted = (*_BEFORE, *_names(self.draft), *_BEHIND)
         if _names(self.item) != wanted:
             raise TypeError(
-                f"{self.item.__name__} must have the fields {', '.join(wanted)}, one after the other: id,"
-                f" those of {self.draft.__name__}, and {', '.join(_BEHIND)}"
+                f"{self.item.__name__} must have the fields {', '.join(wanted)}, one after the"
+                f" other: id, those of {self.draft.__name__}, and {', '.join(_BEHIND)}"
             )
         if unknown := [name for name in self.columns if name not in wanted]:
             raise TypeError(f"{self.item.__name__} has no field {unknown[0]}, for its column")
