@@ -38,17 +38,6 @@ from paceline.commands import (
     add_redis,  # paceline: only redis
     api_group,
     new_ingress,
-<<<<<<< HEAD
-    serve_docs,
-    serve_grpc,
-    serve_http,
-)
-from paceline.messaging.nats import NatsConsumer, NatsSubscription
-from paceline.postgres import Notifier, Pool, ReadPolicy, listening, uuid7
-from paceline.postgres.inbox import InboxCleaner
-from paceline.postgres.outbox import OutboxListener, OutboxRelay
-from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore
-=======
     serve_docs,
     serve_grpc,  # paceline: only grpc
     serve_http,
@@ -64,7 +53,6 @@ from paceline.postgres import (
 from paceline.postgres.inbox import InboxCleaner  # paceline: only nats
 from paceline.postgres.outbox import OutboxListener, OutboxRelay  # paceline: only nats
 from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore  # paceline: only redis
->>>>>>> h-new
 
 _API: Final = "/api/v1"
 # paceline: only nats {
@@ -114,13 +102,6 @@ def build(config: Config, wiring: Wiring) -> None:
     )
     api = api_group(app, _API, ingress)
     RecordHandler(records).register(api)
-<<<<<<< HEAD
-    RecordUpdateHandler(updates, wiring.clock).register(api)
-    AccountHandler(accounts).register(api)
-    OrderHandler(orders).register(api)
-    serve_docs(wiring, app)
-    serve_grpc(wiring, config, ingress, RecordRpc(records, updates), AccountRpc(accounts))
-=======
     RecordUpdateHandler(updates, wiring.clock).register(api)  # paceline: only full
     AccountHandler(accounts).register(api)  # paceline: only full
     OrderHandler(orders).register(api)  # paceline: only full
@@ -139,7 +120,6 @@ def build(config: Config, wiring: Wiring) -> None:
         # paceline: rpcs
     )
     # paceline: }
->>>>>>> h-new
 
 
 def _records(
