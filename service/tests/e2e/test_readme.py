@@ -1,6 +1,7 @@
 """The README's tour, as a reader would do it: its commands are run, its answers compared.
 
-What differs from one run to the next (ids, times) is ``<id>`` in the README.
+What differs from one run to the next (ids, times) is ``<id>`` in the README. The token is for the
+service on the folder `.data`; here it is on another one, whose secret is passed.
 """
 
 import re
@@ -9,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from service_process import running_service
+from service_process import MYSERVICE, environment, running_service
 
 pytestmark = pytest.mark.e2e
 
@@ -34,11 +35,13 @@ def tour() -> list[tuple[str, str]]:
 def test_the_tour_of_the_readme_is_true(tmp_path: Path) -> None:
     mark = "next answer"
     with running_service(tmp_path / "data") as service:
-        lines = [f"TOKEN={service.token}"]
+        lines: list[str] = []
         for command, _ in tour():
-            lines += [command.replace("http://127.0.0.1:8080", service.url), f"echo '{mark}'"]
+            here = command.replace("http://127.0.0.1:8080", service.url)
+            lines += [here.replace("./myservice", str(MYSERVICE)), f"echo '{mark}'"]
+        secret = (tmp_path / "data" / "jwt-secret").read_text()
         shell = subprocess.run(
-            ["bash", "-c", "\n".join(lines)],
+            ["bash", "-c", "\n".join(lines)], env=environment(APP_JWT_SECRET=secret),
             cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
     answers = shell.stdout.replace("\r", "").split(f"{mark}\n")[:-1]

@@ -14,9 +14,11 @@ from typing import Annotated
 
 import typer
 
+from paceline.commands.clients import postgres_server
 from paceline.commands.one_off import get_settings, load_for
 from paceline.commands.settings import PostgresSettings
 from paceline.commands.spec import ServiceSpec
+from paceline.commands.start_report import named_server
 from paceline.errors import Error
 from paceline.postgres.migrate import (
     MigrationFailed,
@@ -48,7 +50,8 @@ def migrate_commands(spec: ServiceSpec) -> typer.Typer:
 
     def connect(progress: Progress) -> AbstractAsyncContextManager[Migrator]:
         config = load_for(settings, "migrate", {}, None)
-        return open_migrator(config.get_database_url(), spec.get_migrations(), progress)
+        connection = open_migrator(config.get_database_url(), spec.get_migrations(), progress)
+        return named_server(postgres_server(config), connection)
 
     return migrator_commands(connect, lambda: Path(str(spec.get_migrations())))
 

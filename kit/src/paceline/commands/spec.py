@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from paceline.commands.doctor import Check, DoctorRun
     from paceline.commands.settings import ServiceSettings
-    from paceline.commands.wiring import Process, Wiring
+    from paceline.commands.wiring import Wiring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,7 @@ class ServiceSpec:
     ``Callable[[Config, Wiring], None]``. ``migrations``: the folder of its migrations, as
     ``"package:folder"``; "" when it has no database. ``scopes``: all that its tokens can have.
     ``checks``: what ``doctor`` looks at beside the usual, of type
-    ``Callable[[Config, DoctorRun], Mapping[str, Check]]``. ``examples``: what ``run`` prints to
-    try with ``$TOKEN``, of type ``Callable[[Config, Process], str]``.
+    ``Callable[[Config, DoctorRun], Mapping[str, Check]]``.
     ``commands``: its own, which come after `run`, `serve`, `worker` and `migrate`.
     """
 
@@ -43,7 +42,6 @@ class ServiceSpec:
     migrations: str = ""
     scopes: str = ""
     checks: str = ""
-    examples: str = ""
     commands: Sequence[LazyCommand] = ()
 
     def get_config(self) -> "type[ServiceSettings]":
@@ -74,13 +72,6 @@ class ServiceSpec:
         """What makes its own checks."""
         found: Callable[[Any, DoctorRun], Mapping[str, Check]] | None = (
             load_object(self.checks) if self.checks else None
-        )
-        return found
-
-    def get_examples(self) -> "Callable[[Any, Process], str] | None":
-        """What makes the text to try it."""
-        found: Callable[[Any, Process], str] | None = (
-            load_object(self.examples) if self.examples else None
         )
         return found
 
