@@ -68,7 +68,8 @@ def _serve(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             process.link.report_ready()
         log.info("ready", **_addresses(process, config), version=spec.version)
 
-    run_process(process, log, ready, StartReport(spec.name, config, log))
+    told = handoff is None or handoff.tells_people
+    run_process(process, log, ready, StartReport(spec.name, config, log) if told else None)
 
 
 def _work(spec: ServiceSpec, loaded: Loaded[Any]) -> None:

@@ -11,13 +11,15 @@ import errno
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from paceline.commands.settings import ServiceSettings
 from paceline.errors import Code, Error
 from paceline.health import HealthCheck
 from paceline.log import masked
+
+if TYPE_CHECKING:
+    from paceline.commands.settings import ServiceSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +49,11 @@ def server_at(
     """The server that ``url`` names. Of a URL that cannot be read only the variable is told."""
     try:
         parts = [urlsplit(each if "//" in each else f"//{each}") for each in url.split(",")]
-        places = [part.netloc.rpartition("@")[2] or part.path for part in parts]
     except ValueError:
-        places = []
-    if any("@" in place for place in places):
-        places = []  # a password with an unescaped "/": where it ends is not known
+        parts = []
+    if any("@" in part.path + part.query + part.fragment for part in parts):
+        parts = []  # a password with an unescaped "/", "?" or "#": where it ends is not known
+    places = [part.netloc.rpartition("@")[2] or part.path for part in parts]
     return ExternalServer(
         kind=kind, address=", ".join(places), variable=variable, optional=optional
     )
@@ -150,21 +152,23 @@ _PORTS: Final = {"http": _Port("host", "port"), "grpc": _Port("host", "grpc_port
 _ADMIN: Final = _Port("admin_host", "admin_port")
 
 
-def explain_start(service: str, exc: BaseException, config: ServiceSettings) -> Sequence[str]:
+def explain_start(service: str, exc: BaseException, config: "ServiceSettings") -> Sequence[str]:
     """Why a part called ``service`` could not start, in the error's own words or better ones."""
     fields = _ADMIN if service.startswith("admin server") else _PORTS.get(service)
-    if fields is not None and _is_in_use(exc, service):
+    if fields is not None and _is_in_use(exc):
         host, port = getattr(config, fields.host), getattr(config, fields.port)
         flag = f"--{fields.port.replace('_', '-')}"
         return (
             f"port {port} on {host} is in use by another process.",
             f"Stop that one, or choose another port: {flag} or {config.variable(fields.port)}.",
         )
+    if service == "engines" and "data folder" in _own_words(exc):
+        return explain_data_dir(exc, config)
     return (f"{_own_words(exc)}.", *getattr(exc, "explanation", ()))
 
 
-def explain_data_dir(exc: BaseException, config: ServiceSettings) -> Sequence[str]:
-    """Why the engines of ``run`` cannot be prepared in the data folder."""
+def explain_data_dir(exc: BaseException, config: "ServiceSettings") -> Sequence[str]:
+    """Why the engines of ``run`` cannot use the data folder."""
     return (
         f"{_own_words(exc)}.",
         f"Another data folder can be chosen with --data-dir or {config.variable('data_dir')}.",
@@ -176,10 +180,10 @@ def told_in_sentences(exc: BaseException) -> bool:
     return isinstance(exc, Error | OSError)
 
 
-def _is_in_use(exc: BaseException, service: str) -> bool:
-    if any(isinstance(each, OSError) and each.errno == errno.EADDRINUSE for each in _causes(exc)):
-        return True
-    return service == "grpc" and isinstance(exc.__cause__, RuntimeError)  # grpcio says no more
+def _is_in_use(exc: BaseException) -> bool:
+    return any(
+        isinstance(each, OSError) and each.errno == errno.EADDRINUSE for each in _causes(exc)
+    )
 
 
 def _own_words(exc: BaseException) -> str:

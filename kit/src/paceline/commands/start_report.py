@@ -29,7 +29,7 @@ from paceline.lifecycle import Service
 from paceline.log import Log, columns_of, shows_colours, styled
 
 T = TypeVar("T")
-_PATIENCE: Final = 1.5
+_PATIENCE: Final = 1.0
 _TICK: Final = 0.1
 _SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _CLEAR: Final = "\r\x1b[2K"
@@ -161,7 +161,8 @@ class StartReport:
             await server.optional()
         except Exception as exc:  # noqa: BLE001 - that it is away is all there is to tell
             what, _ = explain_server(server, exc)
-            self.say(f"{what[:1].upper()}{what[1:]} The service works without it for now.")
+            what = f"{what[:1].upper()}{what[1:]}"
+            self.say(f"{what} The service works without it for now ({server.variable}).")
 
 
 @asynccontextmanager
