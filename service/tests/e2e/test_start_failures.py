@@ -67,7 +67,7 @@ FAILURES = [
     ),
     Failure(
         "run, a data folder that is a file", ("run", "--data-dir", "file"),
-        "myservice could not start: cannot use the data folder {folder}/file/postgres: Not a directory.\n"
+        "myservice could not start: cannot use the data folder file: File exists.\n"
         "  Another data folder can be chosen with --data-dir or APP_DATA_DIR.\n",
         records=0,
     ),
@@ -86,7 +86,6 @@ def test_a_start_that_fails_says_why_in_sentences(
         "user": dsn.replace("postgres@", "nobody@"),
         "database": postgres.dsn("nothere"),
         "migrated": migrated,
-        "folder": str(tmp_path),
         "queue": urlsplit(nats.url).netloc.rpartition("@")[2],
     }
     env = {name: value.format(**names) for name, value in case.env.items()}

@@ -5,10 +5,12 @@ kept in the data folder, readable by its owner only, so tokens outlive a restart
 for people goes to stderr; stdout is the log's.
 """
 
+import os
 import secrets
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +18,8 @@ import typer
 
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
 from paceline.commands.banner import BannerStyle, banner, shows_links
-from paceline.commands.options import fail, with_flags
+from paceline.commands.instance import Instance, InstanceLock, InstanceRunning, describe, publish
+from paceline.commands.options import SettingsCommand, fail, with_flags
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import (
     AuthSettings,
@@ -39,6 +42,7 @@ from paceline.engines import (
     RedisEngine,
     read_or_create_text,
 )
+from paceline.errors import Error
 from paceline.lifecycle import ExitCode, Service
 from paceline.log import Logger, shows_colours
 
@@ -49,14 +53,24 @@ def run_commands(spec: ServiceSpec) -> typer.Typer:
     """The command."""
     config = spec.get_config()
     app = typer.Typer()
-    app.command("run", epilog=f"Example: {spec.name} run --port 0 --data-dir /tmp/try")(
-        with_flags(config, partial(_run, spec), needed=partial(config.needed_by, "run"))
-    )
+    app.command(
+        "run", cls=SettingsCommand, epilog=f"Example: {spec.name} run --port 0 --data-dir /tmp/try"
+    )(with_flags(config, partial(_run, spec), needed=partial(config.needed_by, "run")))
     return app
 
 
 def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     """Start everything in one process, on engines of our own: for development."""
+    instance = Instance(
+        program=spec.name, version=spec.version, pid=os.getpid(), started=datetime.now(UTC)
+    )
+    lock = InstanceLock(loaded.config.data_dir)
+    try:
+        lock.acquire(instance)
+    except InstanceRunning as exc:
+        fail(str(exc), code=ExitCode.FAILED)
+    except Error as exc:
+        fail(could_not_start(spec.name, explain_data_dir(exc, loaded.config)), code=ExitCode.FAILED)
     log = new_log(loaded.config)
     report = StartReport(spec.name, loaded.config, log)
     try:
@@ -80,9 +94,13 @@ def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     style = BannerStyle(colours=shows_colours(sys.stderr), links=shows_links(sys.stderr))
 
     def ready() -> None:
+        publish(config.data_dir, describe(instance, config, process))
         report.say(banner(spec, config, process, seconds=report.seconds, style=style))
 
-    run_process(process, log, ready, report)
+    try:
+        run_process(process, log, ready, report)
+    finally:
+        lock.release()
 
 
 class Development(Generic[C]):
