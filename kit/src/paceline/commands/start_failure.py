@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from paceline.errors import Code, Error
 from paceline.health import HealthCheck
-from paceline.log import masked
+from paceline.log import masked, styled
 
 if TYPE_CHECKING:
     from paceline.commands.settings import ServiceSettings
@@ -204,7 +204,9 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
         link = link.__cause__
 
 
-def could_not_start(program: str, sentences: Iterable[str]) -> str:
+def could_not_start(program: str, sentences: Iterable[str], *, colours: bool = False) -> str:
     """The sentences as lines for stderr: what is wrong, and below it what to do."""
     first, *others = sentences
-    return "\n".join((f"{program} could not start: {first}", *(f"  {line}" for line in others)))
+    head = f"{program} could not start:"
+    head = styled(head, "bold red") if colours else head
+    return "\n".join((f"{head} {first}", *(f"  {line}" for line in others)))

@@ -68,6 +68,7 @@ class StartReport:
         self._checks: set[asyncio.Task[None]] = set()
         if self._line is not None:
             log.before_write(self._line.clear)
+            self._line.phase(f"starting {program}")
 
     def step(self, text: str) -> None:
         """A step that engines or migrations report: "starting NATS 2.15"."""
@@ -101,7 +102,8 @@ class StartReport:
         sentences = explain_start(service.name, exc, self._config)
         if server is not None and is_about_server(exc):
             sentences = explain_server(server, exc)
-        self.say(could_not_start(self._program, sentences))
+        colours = shows_colours(self._stream)
+        self.say(could_not_start(self._program, sentences, colours=colours))
         return read_here
 
     @property
@@ -207,10 +209,11 @@ class _Line:
         self._timer: asyncio.TimerHandle | None = None
 
     def phase(self, text: str) -> None:
-        """What is done now, until the next phase."""
+        """What is done now, until the next phase. Most are too short to be seen."""
         self._steps.clear()
         self._phase = text
-        self._draw()
+        if not self._drawn or self._timer is None:
+            self._draw()
 
     def step(self, text: str) -> None:
         """What goes on within it: several at once, each until it is ready."""
