@@ -21,7 +21,6 @@ SERVICE: Final = ServiceSpec(
     migrations="myservice:migrations",
     scopes="myservice.scopes:SCOPES",
     checks="myservice.checks:checks",  # paceline: only full
-    examples="myservice.examples:examples",
     commands=(
         # paceline: only full {
         LazyCommand(
