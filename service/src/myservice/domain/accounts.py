@@ -21,6 +21,8 @@ _NO_NUL: Final = r"^[^\u0000]*$"
 _MINOR: Final = re.compile(r"[0-9]{1,16}")
 _MAJOR_AND_MINOR: Final = re.compile(r"([0-9]{1,14})\.([0-9]{2})")
 
+AccountId = Annotated[UUID, msgspec.Meta(extra_json_schema={"x-id-of": "accounts"})]
+"""The id of an account in a body; `/docs` fills in those that were opened there."""
 Amount = Annotated[
     int, msgspec.Meta(ge=1, le=MAX_AMOUNT, description="in minor units, such as cents")
 ]
@@ -71,8 +73,8 @@ class TransferDraft(
 ):
     """What is to be moved, and between which accounts."""
 
-    from_id: UUID
-    to_id: UUID
+    from_id: AccountId
+    to_id: AccountId
     amount: Amount
     reference: Reference = ""
 
