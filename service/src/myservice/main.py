@@ -15,7 +15,6 @@ from myservice.handler.accounts_http import AccountHandler
 from myservice.handler.orders_http import OrderHandler
 from myservice.handler.record_updates_http import UPDATES, RecordUpdateHandler
 from myservice.handler.records_grpc import RecordRpc
-from myservice.handler.records_http import STATUSES as RECORD_STATUSES
 from myservice.handler.records_http import RecordHandler
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.cached_records import CachedRecords
@@ -70,7 +69,7 @@ def build(config: Config, wiring: Wiring) -> None:
         wiring,
         config,
         ingress,
-        statuses={**RECORD_STATUSES, **ACCOUNT_STATUSES},
+        statuses=ACCOUNT_STATUSES,
         background=[f"{_API}{UPDATES}"],
     )
     api = api_group(app, _API, ingress)

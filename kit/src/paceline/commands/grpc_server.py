@@ -7,8 +7,8 @@ ended inside all of them.
 from typing import Protocol
 
 from paceline.commands.http_server import set_by_service
-from paceline.commands.ingress import Ingress
-from paceline.commands.settings import GrpcSettings
+from paceline.commands.ingress import Ingress, require_ingress
+from paceline.commands.settings import GrpcSettings, require_settings
 from paceline.commands.wiring import Wiring
 from paceline.grpc import (
     HEALTH_METHODS,
@@ -50,6 +50,8 @@ def serve_grpc(
     With the health service, and with reflection if the settings say so. `serve_docs` lists the
     methods.
     """
+    require_settings(config, "serve_grpc", GrpcSettings)
+    require_ingress(ingress)
     service = wiring.spec.service
     app = RpcApp(
         # The first is the outermost.
@@ -65,6 +67,7 @@ def serve_grpc(
     )
     for handler in handlers:
         handler.register(app)
+    wiring.needed_scopes |= {f"gRPC {each.path}": each.scopes for each in app.methods}
     add_health(app, wiring.health)
     if config.grpc_reflection:
         add_reflection(app)  # last: it knows the services that are there

@@ -6,10 +6,10 @@ for it. A service that wants another order builds its `App` itself.
 """
 
 from collections.abc import Collection
-from typing import Final
+from typing import Final, Protocol
 
-from paceline.commands.ingress import Ingress
-from paceline.commands.settings import HttpSettings
+from paceline.commands.ingress import Ingress, require_ingress
+from paceline.commands.settings import HttpSettings, require_settings
 from paceline.commands.wiring import Wiring
 from paceline.config import Settings, format_duration
 from paceline.http import (
@@ -40,6 +40,40 @@ from paceline.http.middleware import (
 PROBES: Final = ("/health", "/ready")
 
 
+class HttpHandler(Protocol):
+    """The routes of one resource."""
+
+    def register(self, api: RouteGroup, /) -> None:
+        """Add them."""
+        ...
+
+
+def serve_api(
+    wiring: Wiring,
+    config: HttpSettings,
+    ingress: Ingress,
+    *handlers: HttpHandler,
+    prefix: str = "/api/v1",
+    statuses: Statuses | None = None,
+    background: Collection[str] = (),
+) -> App:
+    """`serve_http`, the routes of ``handlers`` in the `api_group` below ``prefix``, and the docs.
+
+    The docs are ``/docs`` and ``/openapi.json``. For ``statuses`` and ``background`` see
+    `serve_http`; a service that wants several groups calls these functions itself.
+
+    Example::
+
+        serve_api(wiring, config, new_ingress(wiring, config), NoteHandler(notes))
+    """
+    app = serve_http(wiring, config, ingress, statuses=statuses, background=background)
+    api = api_group(app, prefix, ingress)
+    for handler in handlers:
+        handler.register(api)
+    serve_docs(wiring, app)
+    return app
+
+
 def serve_http(
     wiring: Wiring,
     config: HttpSettings,
@@ -54,6 +88,8 @@ def serve_http(
     ``statuses``: HTTP's for own types of error. ``background``: paths that are refused first when
     there is no room, such as streams.
     """
+    require_settings(config, "serve_http", HttpSettings)
+    require_ingress(ingress)
     priority = classify_by_method(health=PROBES, background=(*DOCS_PATHS, *background))
     app = App(
         # The first is the outermost.

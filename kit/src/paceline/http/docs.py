@@ -59,6 +59,7 @@ def add_docs(
     if wrong := [name for name in added if not name.startswith("x-")]:
         raise ValueError(f"an extension's name starts with x-: {', '.join(wrong)}")
     spec = openapi_document(app, title=title, version=version, description=description)
+    app.described = True
 
     def document() -> bytes:
         return msgspec.json.encode({**spec, **{name: make() for name, make in added.items()}})

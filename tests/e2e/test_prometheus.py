@@ -28,7 +28,7 @@ from paceline.metrics import merge_expositions
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
-DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
+DEPLOYMENTS = Path(__file__).parents[2] / "service/deployments"
 RULES = DEPLOYMENTS / "prometheus/alerts.yaml"
 DASHBOARD = json.loads((DEPLOYMENTS / "grafana/myservice.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if "targets" in panel]

@@ -1,4 +1,4 @@
-"""A queue for tests of the outbox: drops a second message with the same id, and fails on request."""
+"""A queue for tests of the outbox: drops a second message of one id, and fails on request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -34,6 +34,7 @@ class FakeQueue:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def publish_all(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
+        """Take the messages; one outcome for each."""
         self.calls += 1
         self._changed.set()
         await self.before()

@@ -22,7 +22,7 @@ from steady_load import SteadyLoad, steady_load
 from paceline.testing import TEST_SECRET
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
-K6_SCRIPT = Path(__file__).parents[2] / "deployments/k6/records.js"
+K6_SCRIPT = Path(__file__).parents[2] / "service/deployments/k6/records.js"
 
 
 def myservice(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from service_process import ServiceProcess, running_service
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 TOOLS = Path(__file__).parents[1] / "tools"
-PROTO = Path(__file__).parents[2] / "api/proto/myservice/v1/records.proto"
+PROTO = Path(__file__).parents[2] / "service/api/proto/myservice/v1/records.proto"
 RECORDS = "myservice.v1.RecordService"
 MISSING = "0192f0a0-0000-7000-8000-00000000dead"
 

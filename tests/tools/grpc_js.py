@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 PACKAGES = ("@grpc/grpc-js@1.12.6", "@grpc/proto-loader@0.7.13")
-_FOLDER = Path(__file__).resolve().parents[3] / "bench" / ".cache" / "grpc-js-1.12.6"
+_FOLDER = Path(__file__).resolve().parents[2] / "bench" / ".cache" / "grpc-js-1.12.6"
 _TIMEOUT = 300.0
 
 

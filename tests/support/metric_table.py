@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_text import read_text
 
-DOCUMENT: Final = Path(__file__).parents[3] / "docs/metrics.md"
+DOCUMENT: Final = Path(__file__).parents[2] / "docs/metrics.md"
 _ROW: Final = re.compile(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \| (.+) \|$", re.MULTILINE)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from metric_table import documented
 
-DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
+DEPLOYMENTS = Path(__file__).parents[2] / "service/deployments"
 RULES = (DEPLOYMENTS / "prometheus/alerts.yaml").read_text()
 PANELS: list[dict[str, Any]] = json.loads((DEPLOYMENTS / "grafana/myservice.json").read_text())[
     "panels"

@@ -1,4 +1,4 @@
-"""Generate the Python of service/api/proto into the package myservice.proto, with stubs.
+"""Generate the Python of api/proto into the package myservice.proto, with stubs.
 
 ``make protos``, or with a folder as argument, as the test does that compares. The files are given
 to protoc under a virtual path, so the imports in what it writes are right as they are.
@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PROTOS = ROOT / "service/api/proto/myservice/v1"
+PROTOS = ROOT / "api/proto/myservice/v1"
 VIRTUAL = "myservice/proto/v1"
 KINDS = ("python_out", "grpc_python_out", "mypy_out", "mypy_grpc_out")
 
 
 def main() -> None:
     """Write the generated files below the folder that is given, or into the package."""
-    out = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "service/src")
+    out = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "src")
     bin_folder = Path(sys.executable).parent
     plugins = [
         f"--plugin=protoc-gen-{name}={bin_folder / f'protoc-gen-{name}'}"

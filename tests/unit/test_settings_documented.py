@@ -7,7 +7,7 @@ import pytest
 from myservice.config import Config
 from paceline.config import EffectiveSetting, effective_settings, load
 
-SETTINGS = (Path(__file__).parents[3] / "docs/settings.md").read_text()
+SETTINGS = (Path(__file__).parents[2] / "docs/settings.md").read_text()
 
 
 @pytest.mark.parametrize(
