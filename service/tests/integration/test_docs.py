@@ -1,4 +1,4 @@
-"""The OpenAPI document of the whole service: its examples are true, and every method is listed.
+"""The OpenAPI document of the whole service: its groups, and examples that are true.
 
 The examples name sample ids; with data that has these ids each of them succeeds as it is.
 """
@@ -9,7 +9,6 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from google.protobuf import descriptor_pool
 from wired_service import config_on, wire_service
 
 from myservice.scopes import SCOPES
@@ -66,7 +65,7 @@ async def documented(migrated: str) -> AsyncGenerator[Documented]:
             await connection.execute(_OPEN_ACCOUNTS, sample_id(number), "developer", 1000)
     finally:
         await connection.close()
-    process = wire_service(config_on(migrated, grpc_reflection=True), RecordingLog(), listens=True)
+    process = wire_service(config_on(migrated), RecordingLog())
     async with process.lifecycle:
         bearer = {"authorization": f"Bearer {make_token('developer', *SCOPES)}"}
         client = TestClient(process.app, headers=bearer)
@@ -103,18 +102,3 @@ async def test_every_listing_succeeds_as_it_is(documented: Documented) -> None:
         streams = "text/event-stream" in str(operation.spec["responses"])
         if operation.method == "get" and "{" not in operation.path and not streams:
             assert (await documented.client.get(operation.target)).status == 200, operation
-
-
-async def test_every_method_of_grpc_is_listed_with_the_port_to_call(
-    documented: Documented,
-) -> None:
-    found = documented.spec["x-grpc"]
-    assert found["port"] > 0
-    assert found["reflection"] is True
-    assert {each["name"] for each in found["services"]} >= {"myservice.v1.RecordService"}
-    for service in found["services"]:
-        descriptor = descriptor_pool.Default().FindServiceByName(service["name"])
-        assert [one["name"] for one in service["methods"]] == list(descriptor.methods_by_name)
-        for method in service["methods"]:
-            assert method["summary"], method
-            assert method["scopes"], method
