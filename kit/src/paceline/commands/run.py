@@ -54,7 +54,9 @@ def run_commands(spec: ServiceSpec) -> typer.Typer:
     config = spec.get_config()
     app = typer.Typer()
     app.command(
-        "run", cls=SettingsCommand, epilog=f"Example: {spec.name} run --port 0 --data-dir /tmp/try"
+        "run",
+        cls=SettingsCommand,
+        epilog=f"Example: {spec.program} run --port 0 --data-dir /tmp/try",
     )(with_flags(config, partial(_run, spec), needed=partial(config.needed_by, "run")))
     return app
 
@@ -62,7 +64,7 @@ def run_commands(spec: ServiceSpec) -> typer.Typer:
 def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     """Start everything in one process, on engines of our own: for development."""
     instance = Instance(
-        program=spec.name, version=spec.version, pid=os.getpid(), started=datetime.now(UTC)
+        program=spec.program, version=spec.version, pid=os.getpid(), started=datetime.now(UTC)
     )
     lock = InstanceLock(loaded.config.data_dir)
     try:
