@@ -9,18 +9,27 @@ import os
 import secrets
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Final, Generic, Never, TypeVar
 
 import typer
 
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
+from paceline.commands.debugger import use_debugger
 from paceline.commands.instance import Instance, InstanceLock, describe, publish
 from paceline.commands.options import fail, with_flags
 from paceline.commands.process import new_log, run_process, wire_or_fail
+from paceline.commands.reload import (
+    ReloadHandoff,
+    libraries_line,
+    supervise,
+    take_handoff,
+    watched_files,
+)
 from paceline.commands.settings import (
     AuthSettings,
     GrpcSettings,
@@ -32,7 +41,7 @@ from paceline.commands.settings import (
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.token import new_token
 from paceline.commands.wiring import Process, ProcessSpec
-from paceline.config import Loaded, effective_settings, format_duration
+from paceline.config import Layer, Loaded, effective_settings, format_duration
 from paceline.engines import (
     EngineError,
     EngineGroup,
@@ -43,7 +52,7 @@ from paceline.engines import (
 )
 from paceline.errors import Error
 from paceline.lifecycle import ExitCode, Service
-from paceline.log import Logger
+from paceline.log import Log, Logger
 
 C = TypeVar("C", bound=ServiceSettings)
 _SUBJECT: Final = "developer"
@@ -54,26 +63,66 @@ def run_commands(spec: ServiceSpec) -> typer.Typer:
     config = spec.get_config()
     app = typer.Typer()
     app.command("run", epilog=f"Example: {spec.name} run --port 0 --data-dir /tmp/try")(
-        with_flags(config, partial(_run, spec), needed=partial(config.needed_by, "run"))
+        with_flags(
+            config,
+            partial(_run, spec),
+            needed=partial(config.needed_by, "run"),
+            switches={"reload": "Restart when source, migrations or settings are saved."},
+        )
     )
     return app
 
 
-def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
+def _run(spec: ServiceSpec, loaded: Loaded[Any], *, reload: bool) -> None:
     """Start everything in one process, on engines of our own: for development."""
+    if (handoff := take_handoff()) is not None:
+        _run_child(spec, loaded, handoff)
+    config: ServiceSettings = loaded.config
     instance = Instance(
         program=spec.name, version=spec.version, pid=os.getpid(), started=datetime.now(UTC)
     )
-    lock = InstanceLock(loaded.config.data_dir)
+    lock = InstanceLock(config.data_dir)
     try:
         lock.acquire(instance)
-    except Error as exc:
+        log = new_log(_quieter(config) if reload else config)
+        development = Development(spec, config, log)
+        if reload:
+            given = {
+                Path(each.where) for each in loaded.origins.values() if each.layer is Layer.FILE
+            }
+            files = watched_files(spec, [Path(".env"), *given])
+            code = supervise(
+                config,
+                instance,
+                log,
+                engines=development.engines,
+                engine_urls=development.engine_urls,
+                files=files,
+                say=say,
+            )
+            sys.exit(code)
+        _run_here(spec, loaded, development, log, instance=instance)
+    except (Error, EngineError) as exc:
         fail(str(exc), code=ExitCode.FAILED)
-    log = new_log(loaded.config)
-    try:
-        development = Development(spec, loaded.config, log)
-    except EngineError as exc:
-        fail(str(exc), code=ExitCode.FAILED)
+    finally:
+        lock.release()
+
+
+def _quieter(config: ServiceSettings) -> ServiceSettings:
+    """For a supervisor, whose child says the same."""
+    return config.replaced(log_level="warning") if config.log_level == "info" else config
+
+
+def _run_here(
+    spec: ServiceSpec,
+    loaded: Loaded[Any],
+    development: "Development[Any]",
+    log: Log,
+    *,
+    instance: Instance,
+    handoff: ReloadHandoff | None = None,
+) -> Never:
+    """Run the service in this process, alone or as a child of a supervisor."""
     config = development.config
     process = wire_or_fail(
         spec,
@@ -85,27 +134,53 @@ def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             works=True,
             settings=effective_settings(replace(loaded, config=config)),
             before=development.services,
+            handoff=None if handoff is None else handoff.worker,
         ),
     )
 
     def ready() -> None:
         publish(config.data_dir, describe(instance, config, process))
-        say(development.greeting(process))
+        if handoff is None or handoff.first:
+            say(development.greeting(process))
+        if handoff is not None and process.link is not None:
+            process.link.report(libraries_line(handoff))
+            process.link.report_ready()
 
+    use_debugger()
+    run_process(process, log, ready)
+
+
+def _run_child(spec: ServiceSpec, loaded: Loaded[Any], handoff: ReloadHandoff) -> Never:
+    """Run the service for a supervisor, on its engines and sockets."""
+    config: ServiceSettings = handoff.adapt(loaded.config)
+    log = new_log(config)
     try:
-        run_process(process, log, ready)
-    finally:
-        lock.release()
+        development = Development(spec, config, log, engine_urls=handoff.engine_urls)
+    except EngineError as exc:
+        fail(str(exc), code=ExitCode.FAILED)
+    _run_here(spec, loaded, development, log, instance=handoff.instance, handoff=handoff)
 
 
 class Development(Generic[C]):
-    """The settings of ``run``, and what they need: engines, then the schema."""
+    """The settings of ``run``, and what they need: engines, then the schema.
+
+    ``engine_urls``: of engines that another process keeps up; with these none is started here.
+
+    Errors: `EngineError` when the data folder cannot be used, or an engine is not among those.
+    """
 
     config: C
 
-    def __init__(self, spec: ServiceSpec, config: C, log: Logger) -> None:
+    def __init__(
+        self,
+        spec: ServiceSpec,
+        config: C,
+        log: Logger,
+        *,
+        engine_urls: Mapping[str, str] | None = None,
+    ) -> None:
         self._spec = spec
-        self._engines = _OwnEngines(config, log)
+        self._engines = _OwnEngines(config, log, engine_urls)
         changes: dict[str, object] = {}
         if isinstance(config, GrpcSettings):
             changes["grpc_reflection"] = True
@@ -121,10 +196,20 @@ class Development(Generic[C]):
         self.config = config.replaced(**changes)
 
     @property
+    def engine_urls(self) -> Mapping[str, str]:
+        """The addresses of its own engines, by field."""
+        return self._engines.urls
+
+    @property
+    def engines(self) -> Sequence[Service]:
+        """Its own engines."""
+        engines = self._engines.engines
+        return [EngineGroup(engines)] if engines else []
+
+    @property
     def services(self) -> Sequence[Service]:
         """What must be up before the service."""
-        engines = self._engines.engines
-        found: list[Service] = [EngineGroup(engines)] if engines else []
+        found: list[Service] = [*self.engines]
         if self._spec.migrations and isinstance(self.config, PostgresSettings):
             dsn = self.config.get_database_url()
             found.append(
@@ -162,29 +247,58 @@ class Development(Generic[C]):
 
 
 class _OwnEngines:
-    """Engines in the data folder: each method adds one, not started, and gives its URL."""
+    """Engines in the data folder: each method adds one, not started, and gives its URL.
 
-    def __init__(self, config: ServiceSettings, log: Logger) -> None:
+    ``known``: URLs by field of those that another process has started; then none is added.
+    """
+
+    def __init__(
+        self, config: ServiceSettings, log: Logger, known: Mapping[str, str] | None
+    ) -> None:
         self._folder = config.data_dir
         self._log = log
+        self._known = known
         self.engines: list[PostgresEngine | NatsEngine | RedisEngine] = []
+        self.urls: dict[str, str] = {}
 
     def postgres(self, config: PostgresSettings) -> str:
-        engine = PostgresEngine(
-            self._log, data_dir=self._folder / "postgres", port=config.pg_port, progress=say
-        )
-        self.engines.append(engine)
-        return engine.dsn()
+        def add() -> str:
+            engine = PostgresEngine(
+                self._log, data_dir=self._folder / "postgres", port=config.pg_port, progress=say
+            )
+            self.engines.append(engine)
+            return engine.dsn()
+
+        return self._url("database_url", add)
 
     def nats(self) -> str:
-        engine = NatsEngine(self._log, data_dir=self._folder / "nats", progress=say)
-        self.engines.append(engine)
-        return engine.url
+        def add() -> str:
+            engine = NatsEngine(self._log, data_dir=self._folder / "nats", progress=say)
+            self.engines.append(engine)
+            return engine.url
+
+        return self._url("nats_url", add)
 
     def redis(self) -> str:
-        engine = RedisEngine(self._log, data_dir=self._folder / "redis", progress=say)
-        self.engines.append(engine)
-        return engine.url
+        def add() -> str:
+            engine = RedisEngine(self._log, data_dir=self._folder / "redis", progress=say)
+            self.engines.append(engine)
+            return engine.url
+
+        return self._url("redis_url", add)
+
+    def _url(self, field: str, add: Callable[[], str]) -> str:
+        if self._known is None:
+            url = add()
+        elif field in self._known:
+            url = self._known[field]
+        else:
+            message = (
+                f"no engine is up for {field}, which is needed now: stop `run`, start it again"
+            )
+            raise EngineError(message)
+        self.urls[field] = url
+        return url
 
 
 class _MigrationOutput:
