@@ -18,6 +18,7 @@ SERVICE: Final = ServiceSpec(
     scopes="myservice.scopes:SCOPES",
     checks="myservice.checks:checks",
     examples="myservice.examples:examples",
+    seed="myservice.seed:seed",
     commands=(
         LazyCommand(
             "records", "Import and export records.", "myservice.command.records:records_commands"

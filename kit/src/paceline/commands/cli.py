@@ -22,7 +22,9 @@ _BEFORE: Final = (
 )
 _MIGRATE: Final = (
     ("migrate", "Move the schema up or down.", "paceline.commands.migrate:migrate_commands"),
+    ("psql", "Open psql on the database.", "paceline.commands.psql:psql_commands"),
 )
+_SEED: Final = (("seed", "Make sample data.", "paceline.commands.seed:seed_commands"),)
 _AFTER: Final = (
     ("dead", "Look after dead letters.", "paceline.commands.dead:dead_commands"),
     ("token", "Make a bearer token.", "paceline.commands.token:token_commands"),
@@ -42,7 +44,7 @@ _AFTER: Final = (
 
 def list_commands(spec: ServiceSpec) -> Sequence[LazyCommand]:
     """The commands in the order of ``--help``; the service's own are in the middle."""
-    before = _BEFORE + (_MIGRATE if spec.migrations else ())
+    before = _BEFORE + (_MIGRATE if spec.migrations else ()) + (_SEED if spec.seed else ())
     return (
         *(LazyCommand(name, text, where, spec) for name, text, where in before),
         *spec.commands,

@@ -32,6 +32,8 @@ class ServiceSpec:
     ``checks``: what ``doctor`` looks at beside the usual, of type
     ``Callable[[Config, DoctorRun], Mapping[str, Check]]``. ``examples``: what ``run`` prints to
     try with ``$TOKEN``, of type ``Callable[[Config, Process], str]``.
+    ``seed``: makes sample data and returns how many, by kind; called again it makes none; of type
+    ``Callable[[Config], Mapping[str, int]]``.
     ``commands``: its own, which come after `run`, `serve`, `worker` and `migrate`.
     """
 
@@ -44,6 +46,7 @@ class ServiceSpec:
     scopes: str = ""
     checks: str = ""
     examples: str = ""
+    seed: str = ""
     commands: Sequence[LazyCommand] = ()
 
     def get_config(self) -> "type[ServiceSettings]":
@@ -82,6 +85,13 @@ class ServiceSpec:
         found: Callable[[Any, Process], str] | None = (
             load_object(self.examples) if self.examples else None
         )
+        return found
+
+    def get_seed(self) -> "Callable[[Any], Mapping[str, int]]":
+        """What makes sample data. Errors: ValueError when it has none."""
+        if not self.seed:
+            raise ValueError(f"{self.name} states no seed")
+        found: Callable[[Any], Mapping[str, int]] = load_object(self.seed)
         return found
 
 
