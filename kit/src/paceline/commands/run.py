@@ -213,7 +213,9 @@ class Development(Generic[C]):
         if self._spec.migrations and isinstance(self.config, PostgresSettings):
             dsn = self.config.get_database_url()
             found.append(
-                migrate_room.SchemaUpgrade(dsn, self._spec.get_migrations(), _MigrationOutput())
+                migrate_room.SchemaUpgrade(
+                    dsn, self._spec.get_migrations(), _MigrationOutput(), retry=True
+                )
             )
         return found
 
