@@ -132,8 +132,8 @@ def test_a_mistake_is_shown_with_its_place_and_the_next_save_heals(tmp_path: Pat
         assert service.get("/api/v1/records")[0] == 200, "what was there goes on"
         service.handler.write_text(original)
         main = service.source / "main.py"
-        shown = service.save(main, main.read_text() + "\nnowhere()\n", "not reloaded: main.py")
-        assert "main.py:" in shown
+        shown = service.save(main, main.read_text() + "\nnowhere()\n", "main.py; what was there")
+        assert "myservice/main.py:" in shown
         assert "NameError: name 'nowhere' is not defined" in shown
         whole = main.read_text().replace("\nnowhere()\n", "")
         service.save(main, whole, "reloaded in")

@@ -154,12 +154,13 @@ class Reloading:
         self._alive: set[Child] = set()
         self._ending: set[Child] = set()
         self._served = False
+        self._watching: asyncio.Task[None] | None = None
         self._restore: Callable[[], None] = _terminal_restorer()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Start the first child; whether it gets ready is told to people."""
-        self._go(self._watch(self._files.snapshot()))
+        self._watching = self._go(self._watch(self._files.snapshot()))
 
     async def stop(self) -> None:
         """End all children, those that do not end in time by force."""
@@ -199,7 +200,18 @@ class Reloading:
             replacing = self._go(self._replace(changed, _saved_at(now, new)))
             seen = now
 
+    async def wait(self) -> None:
+        """Look at the files, for ever. Errors: what keeps it from doing so."""
+        if self._watching is not None:
+            await asyncio.shield(self._watching)
+
     async def _replace(self, changed: Sequence[str], saved_at: float) -> None:
+        try:
+            await self._try_to_replace(changed, saved_at)
+        except OSError as exc:
+            self._say(f"a process could not be started ({exc}); the next save tries again")
+
+    async def _try_to_replace(self, changed: Sequence[str], saved_at: float) -> None:
         """Put a new child in the place of the one that serves, if it gets ready."""
         if problem := find_syntax_error(changed):
             self._say(problem + self._failure(changed))
