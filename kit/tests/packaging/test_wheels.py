@@ -111,6 +111,6 @@ def test_a_wheel_has_its_types_its_licence_and_its_metadata(
     if name == "paceline":
         readme = (ROOT / "kit/README.md").read_text()
         assert metadata.get_payload(decode=True) == readme.encode()
-        extras = {"all", "testing", *ALL}
+        extras = {"all", "scaffold", "testing", *ALL}
         assert set(metadata.get_all("Provides-Extra") or []) == extras
         assert set(re.findall(r"^\| `(\w+)` \| [^|]+ \|$", readme, re.MULTILINE)) == extras

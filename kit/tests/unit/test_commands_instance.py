@@ -39,7 +39,7 @@ def test_what_runs_is_found_while_it_runs(tmp_path: Path) -> None:
     with running_instance(tmp_path, {"database_url": "postgresql://a@b/c"}, url="http://h:1"):
         found = find_instance(tmp_path)
         assert found is not None
-        assert (found.pid, found.url, [*found.ports]) == (os.getpid(), "http://h:1", [1])
+        assert (found.pid, found.url, found.ports) == (os.getpid(), "http://h:1", frozenset({1}))
         assert found.settings == {"database_url": "postgresql://a@b/c"}
         assert stat.S_IMODE((tmp_path / "instance.json").stat().st_mode) == 0o600
     assert find_instance(tmp_path) is None

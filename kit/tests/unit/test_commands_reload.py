@@ -98,8 +98,8 @@ def test_what_is_below_the_source_is_no_library() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["app.py", "run"], Program((), "script", str(Path("app.py").absolute()), ("run",))),
-        (["-X", "dev", "app.py"], Program(("-X", "dev"), "script", str(Path("app.py").absolute()), ())),
+        (["app.py", "run"], Program((), "script", "app.py", ("run",))),
+        (["-X", "dev", "app.py"], Program(("-X", "dev"), "script", "app.py", ())),
         (["-m", "app", "run"], Program((), "module", "app", ("run",))),
     ],
     ids=["script", "options", "module"],

@@ -15,7 +15,6 @@ from myservice.handler.accounts_http import AccountHandler
 from myservice.handler.orders_http import OrderHandler
 from myservice.handler.record_updates_http import UPDATES, RecordUpdateHandler
 from myservice.handler.records_grpc import RecordRpc
-from myservice.handler.records_http import STATUSES as RECORD_STATUSES
 from myservice.handler.records_http import RecordHandler
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.cached_records import CachedRecords
@@ -37,10 +36,10 @@ from paceline.commands import (
     add_redis,
     api_group,
     new_ingress,
+    serve_docs,
     serve_grpc,
     serve_http,
 )
-from paceline.http import add_docs
 from paceline.messaging.nats import NatsConsumer, NatsSubscription
 from paceline.postgres import Notifier, Pool, ReadPolicy, listening, uuid7
 from paceline.postgres.inbox import InboxCleaner
@@ -70,7 +69,7 @@ def build(config: Config, wiring: Wiring) -> None:
         wiring,
         config,
         ingress,
-        statuses={**RECORD_STATUSES, **ACCOUNT_STATUSES},
+        statuses=ACCOUNT_STATUSES,
         background=[f"{_API}{UPDATES}"],
     )
     api = api_group(app, _API, ingress)
@@ -78,7 +77,7 @@ def build(config: Config, wiring: Wiring) -> None:
     RecordUpdateHandler(updates, wiring.clock).register(api)
     AccountHandler(accounts).register(api)
     OrderHandler(orders).register(api)
-    add_docs(app, title=wiring.spec.service, version=wiring.spec.version)
+    serve_docs(wiring, app)
     serve_grpc(wiring, config, ingress, RecordRpc(records, updates), AccountRpc(accounts))
 
 

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from processes import ServiceCommand, child_pids, fetch_rows, free_port
+from processes import ServiceCommand, fetch_rows, free_port
 from steady_load import OK, SteadyLoad, steady_load
+
+from paceline.testing import child_pids
 
 FULL = os.environ.get("ROLLING_TEST") == "full"
 RELOADS, KILLS, CLIENTS = (10, 5, 8) if FULL else (2, 1, 3)

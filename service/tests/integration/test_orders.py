@@ -7,9 +7,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from fake_queue import FakeQueue
 from funded_accounts import NOW, open_funded_accounts
-from pg_sessions import monitoring
 
 from myservice.domain.ledger import (
     Entry,
@@ -34,7 +32,7 @@ from paceline.messaging import Incoming, Message
 from paceline.postgres import Pool, connect, uuid7
 from paceline.postgres.inbox import INBOX_SCHEMA
 from paceline.postgres.outbox import OUTBOX_SCHEMA, OutboxRelay
-from paceline.testing import RecordingLog, cancel_at_every_await
+from paceline.testing import FakeQueue, RecordingLog, cancel_at_every_await, monitor_sessions
 
 pytestmark = pytest.mark.integration
 
@@ -56,7 +54,7 @@ def as_incoming(messages: Sequence[Message]) -> list[Incoming[OrderCreated]]:
 
 
 async def deadlocks(dsn: str) -> object:
-    async with monitoring(dsn) as monitor:
+    async with monitor_sessions(dsn) as monitor:
         return await monitor.deadlocks()
 
 

@@ -12,7 +12,6 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc import aio
 from grpc_clients import GrpcService, bearer_metadata, error_details, running_grpc_service
-from rpc_wire import both
 
 from myservice.proto.v1 import records_pb2 as pb
 from paceline.http import TestClient
@@ -210,6 +209,7 @@ async def nothing() -> AsyncGenerator[bytes]:
 async def test_reflection_is_off_unless_a_setting_turns_it_on(migrated: str) -> None:
     path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
     async with running_grpc_service(migrated) as world:
+        call: aio.StreamStreamMultiCallable[bytes, bytes] = world.channel.stream_stream(path)
         with pytest.raises(aio.AioRpcError) as caught:
-            await anext(aiter(both(world.channel, path)(nothing())))
+            await anext(aiter(call(nothing())))
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

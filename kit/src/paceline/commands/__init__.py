@@ -13,8 +13,14 @@ if TYPE_CHECKING:
     from paceline.commands.cli import list_commands, new_cli
     from paceline.commands.clients import add_nats, add_postgres, add_redis
     from paceline.commands.gc import tune_gc
-    from paceline.commands.grpc_server import serve_grpc
-    from paceline.commands.http_server import api_group, serve_http
+    from paceline.commands.grpc_server import RpcHandler, serve_grpc
+    from paceline.commands.http_server import (
+        HttpHandler,
+        api_group,
+        serve_api,
+        serve_docs,
+        serve_http,
+    )
     from paceline.commands.ingress import Ingress, new_ingress
     from paceline.commands.instance import Instance, find_instance
     from paceline.commands.lazy import LazyCommand, lazy_group
@@ -53,6 +59,7 @@ else:
             "Development": "run",
             "GrpcSettings": "settings",
             "HttpSettings": "settings",
+            "HttpHandler": "http_server",
             "Ingress": "ingress",
             "Instance": "instance",
             "LazyCommand": "lazy",
@@ -61,6 +68,7 @@ else:
             "Process": "wiring",
             "ProcessSpec": "wiring",
             "RedisSettings": "settings",
+            "RpcHandler": "grpc_server",
             "ServiceSettings": "settings",
             "ServiceSpec": "spec",
             "USAGE": "options",
@@ -83,6 +91,8 @@ else:
             "new_token": "token",
             "run_once": "one_off",
             "run_process": "process",
+            "serve_api": "http_server",
+            "serve_docs": "http_server",
             "serve_grpc": "grpc_server",
             "serve_http": "http_server",
             "tune_gc": "gc",
@@ -98,6 +108,7 @@ __all__ = [
     "DatabaseUrl",
     "Development",
     "GrpcSettings",
+    "HttpHandler",
     "HttpSettings",
     "Ingress",
     "Instance",
@@ -107,6 +118,7 @@ __all__ = [
     "Process",
     "ProcessSpec",
     "RedisSettings",
+    "RpcHandler",
     "ServiceSettings",
     "ServiceSpec",
     "Wiring",
@@ -127,6 +139,8 @@ __all__ = [
     "new_token",
     "run_once",
     "run_process",
+    "serve_api",
+    "serve_docs",
     "serve_grpc",
     "serve_http",
     "tune_gc",

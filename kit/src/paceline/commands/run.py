@@ -21,7 +21,7 @@ import typer
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
 from paceline.commands.debugger import use_debugger
 from paceline.commands.instance import Instance, InstanceLock, describe, publish
-from paceline.commands.options import fail, with_flags
+from paceline.commands.options import SettingsCommand, fail, with_flags
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.reload import (
     ReloadHandoff,
@@ -62,7 +62,9 @@ def run_commands(spec: ServiceSpec) -> typer.Typer:
     """The command."""
     config = spec.get_config()
     app = typer.Typer()
-    app.command("run", epilog=f"Example: {spec.name} run --port 0 --data-dir /tmp/try")(
+    app.command(
+        "run", cls=SettingsCommand, epilog=f"Example: {spec.name} run --port 0 --data-dir /tmp/try"
+    )(
         with_flags(
             config,
             partial(_run, spec),

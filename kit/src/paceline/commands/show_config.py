@@ -18,7 +18,7 @@ def config_commands(spec: ServiceSpec) -> typer.Typer:
     """The command, for `list_commands`."""
     settings = spec.get_config()
     app = typer.Typer()
-    example = f"Example: {settings.variable('admin_port')}=9000 {spec.name} config"
+    example = f"Example: {settings.variable('admin_port')}=9000 {spec.program} config"
 
     @app.command("config", epilog=example)
     def config(

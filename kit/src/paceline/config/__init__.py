@@ -20,9 +20,10 @@ from paceline.config.report import (
     effective_settings,
     settings_as_json,
     settings_as_text,
+    show_value,
 )
 from paceline.config.secret import Secret, SecretUrl, checked_by
-from paceline.config.settings import Settings
+from paceline.config.settings import SettingGroup, Settings
 from paceline.config.size import format_size, parse_size
 from paceline.config.types import (
     ByteSize,
@@ -37,7 +38,7 @@ from paceline.config.types import (
     numbers_by_name,
     parsed_by,
 )
-from paceline.config.value_format import ValueFormat
+from paceline.config.value_format import ValueFormat, choices_of, metavar_of
 
 __all__ = [
     "ByteSize",
@@ -58,18 +59,22 @@ __all__ = [
     "Ratio",
     "Secret",
     "SecretUrl",
+    "SettingGroup",
     "SettingProblem",
     "Settings",
     "ValueFormat",
     "checked_by",
+    "choices_of",
     "effective_settings",
     "format_duration",
     "format_size",
     "load",
+    "metavar_of",
     "numbers_by_name",
     "parse_duration",
     "parse_size",
     "parsed_by",
     "settings_as_json",
     "settings_as_text",
+    "show_value",
 ]

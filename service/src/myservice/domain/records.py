@@ -12,7 +12,8 @@ from uuid import UUID
 
 import msgspec
 
-from paceline.errors import Code, Error, NotFound, ValidationError
+from paceline import errors
+from paceline.errors import NotFound, ValidationError
 
 MAX_DATA_BYTES: Final = 64 * 1024
 MAX_DATA_DEPTH: Final = 32
@@ -34,13 +35,11 @@ class RecordNotFound(NotFound):
         super().__init__(message)
 
 
-class StaleVersion(Error):
+class StaleVersion(errors.StaleVersion):
     """The record has changed since the caller read it; the caller has to read it again."""
 
-    kind = "stale-version"
-
     def __init__(self, message: str = "the record has changed since it was read") -> None:
-        super().__init__(Code.ABORTED, message)
+        super().__init__(message)
 
 
 class RecordDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,7 +5,7 @@ Versions are entity tags: GET and PUT return them in ``ETag``, PUT and DELETE co
 ``If-Match``.
 """
 
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,6 @@ import msgspec
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
 from myservice.scopes import RECORDS_READ, RECORDS_WRITE
 from myservice.service.records import RecordService
-from paceline.errors import Error
 from paceline.http import (
     Body,
     Header,
@@ -26,9 +25,6 @@ from paceline.http import (
     entity_tag,
     expected_versions,
 )
-
-# HTTP statuses of errors that differ from those of their code.
-STATUSES: Final[dict[type[Error], int]] = {StaleVersion: 412}
 
 Cursor = Annotated[
     str,

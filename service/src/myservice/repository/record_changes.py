@@ -13,9 +13,7 @@ batch's first lock, and the older of two transactions may be the later one on a 
 transaction anywhere in the server delays the stream and loses nothing.
 """
 
-from dataclasses import dataclass
 from typing import Final, LiteralString
-from uuid import UUID
 
 import msgspec
 
@@ -74,17 +72,6 @@ _RAISE_FLOOR: Final[LiteralString] = """
     UPDATE record_changes_floor SET settled = $1, seq = $2 WHERE (settled, seq) < ($1, $2)
 """
 _OVERHEAD: Final = 512  # bytes that an update takes besides its texts
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedChange:
-    """A replacement, or without ``record`` a deletion. ``name_before``: if the name changed."""
-
-    record_id: UUID
-    version: int
-    name: str
-    name_before: str | None
-    record: Record | None
 
 
 class PgRecordChanges:

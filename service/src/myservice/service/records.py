@@ -25,7 +25,7 @@ _CURSORS: Final = CursorCodec(
 class RecordReader(Protocol):
     """Reads records."""
 
-    async def get(self, record_id: UUID) -> Record:
+    async def get(self, record_id: UUID, /) -> Record:
         """One record. Errors: RecordNotFound."""
         ...
 
@@ -37,12 +37,12 @@ class RecordReader(Protocol):
 class RecordWriter(Protocol):
     """Writes records; each call takes effect whole or not at all."""
 
-    async def insert(self, record: Record) -> Record:
+    async def insert(self, record: Record, /) -> Record:
         """Add a record. Errors: AlreadyExists."""
         ...
 
     async def replace(
-        self, record_id: UUID, draft: RecordDraft, at: datetime, expected: Collection[int] | None
+        self, record_id: UUID, draft: RecordDraft, at: datetime, expected: Collection[int] | None, /
     ) -> Record:
         """Replace the content, with the next version. Errors: RecordNotFound, StaleVersion.
 
@@ -50,7 +50,7 @@ class RecordWriter(Protocol):
         """
         ...
 
-    async def delete(self, record_id: UUID, expected: Collection[int] | None) -> None:
+    async def delete(self, record_id: UUID, expected: Collection[int] | None, /) -> None:
         """Remove a record. Errors: RecordNotFound, StaleVersion."""
         ...
 

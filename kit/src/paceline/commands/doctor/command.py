@@ -55,7 +55,7 @@ def doctor_commands(spec: ServiceSpec) -> typer.Typer:
     """The command, for `list_commands`."""
     app = typer.Typer()
 
-    @app.command("doctor", epilog=f"Example: {spec.name} doctor --for serve")
+    @app.command("doctor", epilog=f"Example: {spec.program} doctor --for serve")
     def command(
         *,
         purpose: Annotated[
@@ -145,7 +145,10 @@ def _machine_checks(spec: ServiceSpec) -> dict[str, Check]:
     """What can be checked without any settings."""
     return {
         "python": blocking(lambda: [check_python()]),
-        "packages": blocking(lambda: check_packages(spec.name, "paceline")),
+        # A script is in no package whose requirements could be looked at.
+        "packages": blocking(
+            lambda: check_packages(*([spec.name] if spec.program == spec.name else []), "paceline")
+        ),
         "open files": blocking(lambda: [check_open_files()]),
         "container": blocking(check_container),
     }
@@ -168,7 +171,7 @@ def _check_settings(
     try:
         loaded = load_layers(needed=needed)
     except ConfigError as exc:
-        mend = f"{spec.name} serve --help describes every setting"
+        mend = f"{spec.program} serve --help describes every setting"
         wrong = [fail(each.variable, each.message, mend) for each in exc.problems]
         env = {k: v for k, v in os.environ.items() if k not in {f.name for f in wrong}}
         try:
@@ -177,7 +180,7 @@ def _check_settings(
             return wrong, None
     given = sum(origin.layer is not Layer.DEFAULT for origin in loaded.origins.values())
     found = [ok(_SETTINGS, f"{given} given, {len(loaded.origins) - given} by default")]
-    found += [warn(_SETTINGS, each, f"see: {spec.name} config") for each in loaded.warnings]
+    found += [warn(_SETTINGS, each, f"see: {spec.program} config") for each in loaded.warnings]
     if (instance := find_instance(running.folder)) is not None:
         saw = f"{instance.label} on {running.folder}, whose settings serve where none is given"
         found.append(ok("instance", saw))

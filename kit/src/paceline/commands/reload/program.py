@@ -41,7 +41,7 @@ class Program:
             raise Error(Code.FAILED_PRECONDITION, message)
         if options and options[-1] == "-m":
             return cls(tuple(options[:-1]), "module", target, tuple(arguments))
-        return cls(tuple(options), "script", str(Path(target).absolute()), tuple(arguments))
+        return cls(tuple(options), "script", target, tuple(arguments))
 
     @property
     def command(self) -> Sequence[str]:

@@ -28,7 +28,7 @@ def top_commands(spec: ServiceSpec) -> typer.Typer:
     variable, folder_variable = settings.variable("admin_token"), settings.variable("data_dir")
     app = typer.Typer()
 
-    @app.command("top", epilog=f"Example: {spec.name} top http://127.0.0.1:9090, or top --once")
+    @app.command("top", epilog=f"Example: {spec.program} top http://127.0.0.1:9090, or top --once")
     def top(
         url: Annotated[
             str | None,
