@@ -17,7 +17,6 @@ SERVICE: Final = ServiceSpec(
     migrations="myservice:migrations",
     scopes="myservice.scopes:SCOPES",
     checks="myservice.checks:checks",
-    examples="myservice.examples:examples",
     seed="myservice.seed:seed",
     commands=(
         LazyCommand(

@@ -56,16 +56,16 @@ class ServiceProcess:
         return self.process.wait(PATIENCE)
 
     def until_ready(self) -> None:
-        """Wait for its greeting. Errors: AssertionError with the output instead."""
+        """Wait for its banner. Errors: AssertionError with the output instead."""
         deadline = time.monotonic() + PATIENCE
-        while "\ngrpcurl " not in self.stderr():
+        while "\nStop " not in self.stderr():
             over = self.process.poll() is not None or time.monotonic() > deadline
             assert not over, self.stderr() + self.log()
             time.sleep(0.05)
-        self.url = re.findall(r"ready on (http://\S+)", self.stderr())[-1]
-        self.grpc = re.findall(r"\ngrpcurl .* (\S+:\d+) ", self.stderr())[-1]
-        self.admin = re.findall(r"operators: (http://\S+)/metrics", self.stderr())[-1]
-        self.token = re.findall(r"TOKEN=(\S+)", self.stderr())[-1]
+        self.url = re.findall(r"\nAPI +(http://[^\s,]+)", self.stderr())[-1]
+        self.grpc = re.findall(r"gRPC at (\S+:\d+)", self.stderr())[-1]
+        self.admin = re.findall(r"\nAdmin +(http://\S+)", self.stderr())[-1]
+        self.token = re.findall(r"\nDocs +\S+#token=(\S+)", self.stderr())[-1]
 
 
 def start_service(data_dir: Path, **variables: str) -> ServiceProcess:

@@ -7,20 +7,20 @@ for people goes to stderr; stdout is the log's.
 
 import os
 import secrets
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic, Never, TypeVar
+from typing import Any, Generic, Never, TypeVar
 
 import typer
 
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
+from paceline.commands.banner import BannerStyle, banner, shows_links
 from paceline.commands.debugger import use_debugger
-from paceline.commands.instance import Instance, InstanceLock, describe, publish
+from paceline.commands.instance import Instance, InstanceLock, InstanceRunning, describe, publish
 from paceline.commands.options import SettingsCommand, fail, with_flags
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.reload import (
@@ -39,9 +39,10 @@ from paceline.commands.settings import (
     ServiceSettings,
 )
 from paceline.commands.spec import ServiceSpec
-from paceline.commands.token import new_token
-from paceline.commands.wiring import Process, ProcessSpec
-from paceline.config import Layer, Loaded, effective_settings, format_duration
+from paceline.commands.start_failure import could_not_start, explain_data_dir
+from paceline.commands.start_report import StartReport
+from paceline.commands.wiring import ProcessSpec
+from paceline.config import Layer, Loaded, effective_settings
 from paceline.engines import (
     EngineError,
     EngineGroup,
@@ -52,10 +53,9 @@ from paceline.engines import (
 )
 from paceline.errors import Error
 from paceline.lifecycle import ExitCode, Service
-from paceline.log import Log, Logger
+from paceline.log import Log, Logger, shows_colours
 
 C = TypeVar("C", bound=ServiceSettings)
-_SUBJECT: Final = "developer"
 
 
 def run_commands(spec: ServiceSpec) -> typer.Typer:
@@ -78,53 +78,38 @@ def run_commands(spec: ServiceSpec) -> typer.Typer:
 def _run(spec: ServiceSpec, loaded: Loaded[Any], *, reload: bool) -> None:
     """Start everything in one process, on engines of our own: for development."""
     if (handoff := take_handoff()) is not None:
-        _run_child(spec, loaded, handoff)
-    config: ServiceSettings = loaded.config
+        _run_service(spec, loaded, handoff.instance, handoff)
     instance = Instance(
         program=spec.name, version=spec.version, pid=os.getpid(), started=datetime.now(UTC)
     )
-    lock = InstanceLock(config.data_dir)
+    lock = InstanceLock(loaded.config.data_dir)
     try:
         lock.acquire(instance)
-        log = new_log(_quieter(config) if reload else config)
-        development = Development(spec, config, log)
-        if reload:
-            given = {
-                Path(each.where) for each in loaded.origins.values() if each.layer is Layer.FILE
-            }
-            files = watched_files(spec, [Path(".env"), *given])
-            code = supervise(
-                config,
-                instance,
-                log,
-                engines=development.engines,
-                engine_urls=development.engine_urls,
-                files=files,
-                say=say,
-            )
-            sys.exit(code)
-        _run_here(spec, loaded, development, log, instance=instance)
-    except (Error, EngineError) as exc:
+    except InstanceRunning as exc:
         fail(str(exc), code=ExitCode.FAILED)
+    except Error as exc:
+        fail(could_not_start(spec.name, explain_data_dir(exc, loaded.config)), code=ExitCode.FAILED)
+    try:
+        if reload:
+            _supervise(spec, loaded, instance)
+        _run_service(spec, loaded, instance)
     finally:
         lock.release()
 
 
-def _quieter(config: ServiceSettings) -> ServiceSettings:
-    """For a supervisor, whose child says the same."""
-    return config.replaced(log_level="warning") if config.log_level == "info" else config
-
-
-def _run_here(
+def _run_service(
     spec: ServiceSpec,
     loaded: Loaded[Any],
-    development: "Development[Any]",
-    log: Log,
-    *,
     instance: Instance,
     handoff: ReloadHandoff | None = None,
 ) -> Never:
     """Run the service in this process, alone or as a child of a supervisor."""
+    if handoff is not None:
+        loaded = replace(loaded, config=handoff.adapt(loaded.config))
+    log = new_log(loaded.config)
+    report = StartReport(spec.name, loaded.config, log)
+    engine_urls = None if handoff is None else handoff.engine_urls
+    development = _development(spec, loaded, log, report, engine_urls=engine_urls)
     config = development.config
     process = wire_or_fail(
         spec,
@@ -139,36 +124,67 @@ def _run_here(
             handoff=None if handoff is None else handoff.worker,
         ),
     )
+    style = BannerStyle(colours=shows_colours(sys.stderr), links=shows_links(sys.stderr))
 
     def ready() -> None:
         publish(config.data_dir, describe(instance, config, process))
         if handoff is None or handoff.first:
-            say(development.greeting(process))
+            seconds = (datetime.now(UTC) - instance.started).total_seconds()
+            report.say(banner(spec, config, process, seconds=seconds, style=style))
         if handoff is not None and process.link is not None:
             process.link.report(libraries_line(handoff))
             process.link.report_ready()
 
     use_debugger()
-    run_process(process, log, ready)
+    run_process(process, log, ready, report)
 
 
-def _run_child(spec: ServiceSpec, loaded: Loaded[Any], handoff: ReloadHandoff) -> Never:
-    """Run the service for a supervisor, on its engines and sockets."""
-    config: ServiceSettings = handoff.adapt(loaded.config)
-    log = new_log(config)
+def _supervise(spec: ServiceSpec, loaded: Loaded[Any], instance: Instance) -> Never:
+    """Keep the engines up, and run the service in a child that is replaced when it changes."""
+    config: ServiceSettings = loaded.config
+    # A child says what there is to say.
+    quiet = config.replaced(log_level="warning") if config.log_level == "info" else config
+    log = new_log(quiet)
+    report = StartReport(spec.name, config, log)
+    development = _development(spec, loaded, log, report)
+    given = {Path(each.where) for each in loaded.origins.values() if each.layer is Layer.FILE}
     try:
-        development = Development(spec, config, log, engine_urls=handoff.engine_urls)
-    except EngineError as exc:
-        fail(str(exc), code=ExitCode.FAILED)
-    _run_here(spec, loaded, development, log, instance=handoff.instance, handoff=handoff)
+        code = supervise(
+            config,
+            instance,
+            log,
+            engines=development.engines,
+            engine_urls=development.engine_urls,
+            files=watched_files(spec, [Path(".env"), *given]),
+            report=report,
+        )
+    except Error as exc:
+        report.close()
+        fail(could_not_start(spec.name, [str(exc)]), code=ExitCode.FAILED)
+    sys.exit(code)
+
+
+def _development(
+    spec: ServiceSpec,
+    loaded: Loaded[Any],
+    log: Log,
+    report: StartReport,
+    *,
+    engine_urls: Mapping[str, str] | None = None,
+) -> "Development[Any]":
+    try:
+        return Development(spec, loaded.config, log, progress=report.step, engine_urls=engine_urls)
+    except (EngineError, OSError) as exc:
+        report.close()
+        fail(could_not_start(spec.name, explain_data_dir(exc, loaded.config)), code=ExitCode.FAILED)
 
 
 class Development(Generic[C]):
     """The settings of ``run``, and what they need: engines, then the schema.
 
-    ``engine_urls``: of engines that another process keeps up; with these none is started here.
-
-    Errors: `EngineError` when the data folder cannot be used, or an engine is not among those.
+    ``progress``: receives the steps of their start. ``engine_urls``: of engines that another
+    process keeps up; with these none is started here. Errors: `EngineError`, ``OSError`` when the
+    data folder cannot be used; `EngineError` for an engine that is not among those.
     """
 
     config: C
@@ -179,10 +195,12 @@ class Development(Generic[C]):
         config: C,
         log: Logger,
         *,
+        progress: Callable[[str], None],
         engine_urls: Mapping[str, str] | None = None,
     ) -> None:
         self._spec = spec
-        self._engines = _OwnEngines(config, log, engine_urls)
+        self._progress = progress
+        self._engines = _OwnEngines(config, log, progress, engine_urls)
         changes: dict[str, object] = {}
         if isinstance(config, GrpcSettings):
             changes["grpc_reflection"] = True
@@ -190,8 +208,7 @@ class Development(Generic[C]):
             changes["jwt_secret"] = read_or_create_text(config.data_dir / "jwt-secret", _new_secret)
         if isinstance(config, PostgresSettings) and config.database_url is None:
             changes["database_url"] = self._engines.postgres(config)
-        self._own_nats = isinstance(config, NatsSettings) and config.nats_url is None
-        if self._own_nats:
+        if isinstance(config, NatsSettings) and config.nats_url is None:
             changes["nats_url"] = self._engines.nats()
         if isinstance(config, RedisSettings) and config.uses_redis and config.redis_url is None:
             changes["redis_url"] = self._engines.redis()
@@ -214,40 +231,10 @@ class Development(Generic[C]):
         found: list[Service] = [*self.engines]
         if self._spec.migrations and isinstance(self.config, PostgresSettings):
             dsn = self.config.get_database_url()
-            found.append(
-                migrate_room.SchemaUpgrade(
-                    dsn, self._spec.get_migrations(), _MigrationOutput(), retry=True
-                )
-            )
+            steps = _MigrationOutput(self._progress)
+            folder = self._spec.get_migrations()
+            found.append(migrate_room.SchemaUpgrade(dsn, folder, steps, retry=True))
         return found
-
-    def greeting(self, process: Process) -> str:
-        """Where the service is and how to try it."""
-        config, name = self.config, self._spec.name
-        lines = [""]
-        if (http := process.servers.get("http")) is not None:
-            url = f"http://{config.host}:{http.port}"
-            lines.append(f"{name} is ready on {url}")
-            lines.append(
-                f"Ctrl-C stops it. Its data stays in {config.data_dir}; the API is at {url}/docs"
-            )
-        else:
-            lines.append(f"{name} is ready. Ctrl-C stops it. Its data stays in {config.data_dir}")
-        if process.admin is not None:
-            admin = process.admin.url
-            lines.append(
-                f"For operators: {admin}/metrics, {admin}/debug/state, {admin}/debug/profile"
-            )
-        if self._own_nats:
-            where = shlex.quote(str(config.data_dir))
-            lines.append(f"What could not be handled: {name} dead list --data-dir {where}")
-        examples = self._spec.get_examples()
-        if examples is not None and isinstance(config, AuthSettings):
-            token = new_token(config, _SUBJECT, self._spec.get_scopes())
-            lifetime = format_duration(config.token_expiry)
-            lines += ["", f"Try it (this token is good for {lifetime}):", "", f"TOKEN={token}"]
-            lines.append(examples(config, process))
-        return "\n".join(lines)
 
 
 class _OwnEngines:
@@ -257,10 +244,15 @@ class _OwnEngines:
     """
 
     def __init__(
-        self, config: ServiceSettings, log: Logger, known: Mapping[str, str] | None
+        self,
+        config: ServiceSettings,
+        log: Logger,
+        progress: Callable[[str], None],
+        known: Mapping[str, str] | None,
     ) -> None:
         self._folder = config.data_dir
         self._log = log
+        self._progress = progress
         self._known = known
         self.engines: list[PostgresEngine | NatsEngine | RedisEngine] = []
         self.urls: dict[str, str] = {}
@@ -268,7 +260,10 @@ class _OwnEngines:
     def postgres(self, config: PostgresSettings) -> str:
         def add() -> str:
             engine = PostgresEngine(
-                self._log, data_dir=self._folder / "postgres", port=config.pg_port, progress=say
+                self._log,
+                data_dir=self._folder / "postgres",
+                port=config.pg_port,
+                progress=self._progress,
             )
             self.engines.append(engine)
             return engine.dsn()
@@ -277,7 +272,8 @@ class _OwnEngines:
 
     def nats(self) -> str:
         def add() -> str:
-            engine = NatsEngine(self._log, data_dir=self._folder / "nats", progress=say)
+            folder = self._folder / "nats"
+            engine = NatsEngine(self._log, data_dir=folder, progress=self._progress)
             self.engines.append(engine)
             return engine.url
 
@@ -285,7 +281,8 @@ class _OwnEngines:
 
     def redis(self) -> str:
         def add() -> str:
-            engine = RedisEngine(self._log, data_dir=self._folder / "redis", progress=say)
+            folder = self._folder / "redis"
+            engine = RedisEngine(self._log, data_dir=folder, progress=self._progress)
             self.engines.append(engine)
             return engine.url
 
@@ -297,25 +294,20 @@ class _OwnEngines:
         elif field in self._known:
             url = self._known[field]
         else:
-            message = (
-                f"no engine is up for {field}, which is needed now: stop `run`, start it again"
-            )
+            message = f"{field}: no engine is up for it; stop `run` and start it again"
             raise EngineError(message)
         self.urls[field] = url
         return url
 
 
 class _MigrationOutput:
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self._progress = progress
+
     def applied(self, step: "migrate_room.Step", seconds: float) -> None:
         """Show one migration."""
-        say(f"migrated {step} in {seconds * 1000:.0f} ms")
+        self._progress(f"migrated {step} in {seconds * 1000:.0f} ms")
 
 
 def _new_secret() -> str:
     return secrets.token_urlsafe(32)
-
-
-def say(line: str) -> None:
-    """A line for people."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()

@@ -41,6 +41,7 @@ from paceline.commands.reload.handoff import (
 )
 from paceline.commands.reload.program import Program, find_syntax_error
 from paceline.commands.settings import ServiceSettings
+from paceline.commands.start_report import StartReport
 from paceline.lifecycle import Lifecycle, Service
 from paceline.log import Logger
 
@@ -85,9 +86,9 @@ def supervise(
     engines: Sequence[Service],
     engine_urls: Mapping[str, str],
     files: WatchedFiles,
-    say: Callable[[str], None],
+    report: StartReport,
 ) -> int:
-    """Run the service in children until a signal; the exit code.
+    """Run the service in children until a signal; the exit code. ``report``: of the engines' start.
 
     Errors: Error(FAILED_PRECONDITION) when a port is in use, or for a program without a file.
     """
@@ -116,11 +117,11 @@ def supervise(
             ),
         )  # fmt: skip
         stack.callback(_terminal_restorer())
-        return asyncio.run(_run([*engines, Reloading(spawn, files, say)], log))
+        return asyncio.run(_run([*engines, Reloading(spawn, files, report.say)], log, report))
 
 
-async def _run(services: Sequence[Service], log: Logger) -> int:
-    return await Lifecycle(services, log, start_timeout=60.0).run()
+async def _run(services: Sequence[Service], log: Logger, report: StartReport) -> int:
+    return await Lifecycle(services, log, start_timeout=60.0).run(report.close, report)
 
 
 class Reloading:
