@@ -1,7 +1,7 @@
 """``myservice run``: started, its printed examples run, stopped, started again, killed."""
 
 import json
-import shlex
+import shlex  # paceline: only nats
 import shutil
 import signal
 import subprocess
@@ -14,9 +14,9 @@ from threading import Thread
 
 import pytest
 from service_process import (
-    MYSERVICE,
+    MYSERVICE,  # paceline: only nats
     ServiceProcess,
-    environment,
+    environment,  # paceline: only nats
     postgres_pids,
     running_service,
     start_service,
@@ -62,20 +62,24 @@ def test_what_it_prints_works_as_pasted_and_the_data_stays(tmp_path: Path) -> No
     data = tmp_path / "data"
     with running_service(data) as first:
         if shutil.which("curl"):
-            # What needs grpcurl is tried where that is: test_grpc_tools.
-            script = "TOKEN=" + first.stderr().split("\nTOKEN=")[1].split("\ngrpcurl ")[0]
+            script = "TOKEN=" + first.stderr().split("\nTOKEN=")[1]
+            # paceline: only grpc {
+            script = script.split("\ngrpcurl ")[0]
+            # paceline: }
             pasted = subprocess.run(
                 ["bash", "-c", script], capture_output=True, text=True, timeout=60, check=True
             ).stdout
             assert "201 Created" in pasted
             assert '"next_cursor":null' in pasted
-            assert '"status":"paid"' in pasted
+            assert '"status":"paid"' in pasted  # paceline: only full
+        # paceline: only nats {
         hint = first.stderr().split("could not be handled: ")[1].split("\n")[0]
         letters = subprocess.run(
             [MYSERVICE, *shlex.split(hint)[1:]], env=environment(), capture_output=True, text=True,
             timeout=60, check=True,
         )  # fmt: skip
         assert letters.stderr.endswith("No dead letters.\n")
+        # paceline: }
         status, headers, _ = call(first, "POST", "/api/v1/records", {"name": "kept"})
         assert (status, headers["etag"]) == (201, '"1"')
         place = headers["location"]

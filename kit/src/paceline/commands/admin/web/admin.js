@@ -127,7 +127,7 @@ function checks(ready) {
     ["check", "name", "name"],
     ["", (row) => (row.ok ? tag("passes", "good") : tag("fails", "bad"))],
     ["took", (row) => figure("milliseconds", row.milliseconds), "number"],
-    ["reason", (row) => row.reason || ""],
+    ...(rows.some((row) => row.reason) ? [["reason", "reason"]] : []),
   ], rows)] : [];
   for (const [number, one] of Object.entries(ready.workers || {})) {
     parts.push(h("h2", {}, `worker ${number} `, tag(one.status, READINESS[one.status])), checks(one));
@@ -249,7 +249,7 @@ function logLine(record) {
     if (took !== undefined) rest.duration_ms = took;
     for (const [name, value] of Object.entries({ method, path, status, code })) if (value !== undefined) rest[name] = value;
   }
-  const more = Object.entries(rest).map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : value}`).join(" ");
+  const more = Object.entries(rest).filter(([, value]) => value !== null).map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : value}`).join(" ");
   return h("div", { class: level }, parts, h("span", { class: "dim" }, `  ${more}`));
 }
 
