@@ -26,12 +26,12 @@ def repository(request: pytest.FixtureRequest) -> RecordRepository:
     """Each implementation in turn."""
     if request.param == "memory":
         return MemoryRecords()
-    records = PgRecords(request.getfixturevalue("pool"))
     # paceline: only redis {
     if request.param == "cached":
-        return CachedRecords(records, request.getfixturevalue("cache"))
+        stored = PgRecords(request.getfixturevalue("pool"))
+        return CachedRecords(stored, request.getfixturevalue("cache"))
     # paceline: }
-    return records
+    return PgRecords(request.getfixturevalue("pool"))
 
 
 async def test_what_was_inserted_is_got_back(repository: RecordRepository) -> None:

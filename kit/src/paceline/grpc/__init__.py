@@ -15,7 +15,14 @@ from paceline._lazy import lazy_exports
 if TYPE_CHECKING:
     from paceline.grpc.app import RpcApp
     from paceline.grpc.call import Call, Endpoint, ErrorStatus, Interceptor, Method
-    from paceline.grpc.fields import convert_field, convert_text, convert_uuid, unix_seconds
+    from paceline.grpc.fields import (
+        convert_field,
+        convert_text,
+        convert_time,
+        convert_uuid,
+        timestamp,
+        unix_seconds,
+    )
     from paceline.grpc.health import HEALTH_METHODS, add_health
     from paceline.grpc.methods import MethodHandler, exchange, stream, unary
     from paceline.grpc.reflection import add_reflection
@@ -42,10 +49,12 @@ else:
             "add_reflection": "reflection",
             "convert_field": "fields",
             "convert_text": "fields",
+            "convert_time": "fields",
             "convert_uuid": "fields",
             "error_status_of": "status",
             "exchange": "methods",
             "stream": "methods",
+            "timestamp": "fields",
             "unary": "methods",
             "unix_seconds": "fields",
         },
@@ -69,10 +78,12 @@ __all__ = [
     "add_reflection",
     "convert_field",
     "convert_text",
+    "convert_time",
     "convert_uuid",
     "error_status_of",
     "exchange",
     "stream",
+    "timestamp",
     "unary",
     "unix_seconds",
 ]
