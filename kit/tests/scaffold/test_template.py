@@ -19,7 +19,7 @@ from paceline.scaffold import (
 
 TEMPLATE = running_template()
 RULES = TEMPLATE.rules
-FEATURES = [feature for feature in RULES.features if feature != "full"]
+FEATURES = RULES.optional
 OWN = Choices(RULES.name, RULES.resource, full=True)
 SHOP = ServiceName("shop")
 LEFT_OUT = [left for count in range(len(FEATURES) + 1) for left in combinations(FEATURES, count)]

@@ -48,6 +48,8 @@ def make_project(folder: Path, name: str, *options: str) -> MadeProject:
     (packages,) = (root / ".venv/lib").glob("python*/site-packages")
     borrowed = sysconfig.get_path("purelib")
     (packages / "borrowed.pth").write_text(f"import site; site.addsitedir({borrowed!r})\n")
+    for plugin in Path(sys.executable).parent.glob("protoc-gen-*"):
+        (root / ".venv/bin" / plugin.name).symlink_to(plugin)
     install = ["--no-deps", "--no-build-isolation", "--python", ".venv", "-e", "."]
     run([UV, "--quiet", "pip", "install", *install], root)
     return MadeProject(root, name)

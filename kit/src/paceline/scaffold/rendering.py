@@ -14,11 +14,8 @@ from typing import Final
 
 from paceline.scaffold.markers import pare
 from paceline.scaffold.naming import ResourceName, ServiceName, rename_resource, rename_service
-from paceline.scaffold.template import PROJECT_FILE, Rules, Template
+from paceline.scaffold.template import FULL, PROJECT_FILE, Rules, Template
 
-FULL: Final = "full"
-SAMPLE: Final = "sample"
-"""What only the template's own resource has, and its clones do not."""
 _MIGRATION: Final = re.compile(r"(?P<folder>.*/migrations/)(?P<number>\d+)_(?P<name>[^/]*)")
 _GENERATED: Final = "*_pb2*.py*"
 
@@ -89,8 +86,7 @@ def is_generated(path: str) -> bool:
 def _features(rules: Rules, choices: Choices) -> Collection[str]:
     if choices.full:
         return rules.features
-    chosen = [name for name in rules.features if name != FULL and name not in choices.without]
-    return [*chosen, SAMPLE]
+    return [name for name in rules.features if name != FULL and name not in choices.without]
 
 
 def _is_wanted(path: str, rules: Rules, features: Collection[str]) -> bool:
