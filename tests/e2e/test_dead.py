@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from nats_running import NatsServer
 from processes import running_engine
+from running_instance import running_instance
 from service_process import MYSERVICE, environment
 
 from paceline.engines import NatsEngine
@@ -98,7 +99,7 @@ async def test_letters_are_listed_shown_sent_again_and_dropped(
     assert [each.number for each in left] == [3]
 
 
-async def test_without_an_address_it_uses_the_queue_in_the_data_folder_of_run(
+async def test_without_an_address_it_uses_the_queue_of_the_instance_on_the_data_folder(
     tmp_path: Path,
 ) -> None:
     engine = NatsEngine(SilentLog(), data_dir=tmp_path / "nats", progress=lambda _: None)
@@ -107,11 +108,11 @@ async def test_without_an_address_it_uses_the_queue_in_the_data_folder_of_run(
         await bus.start()
         await store_dead_letter(bus, "m1")
         await bus.stop()
-        listed = await dead("list", "--data-dir", str(tmp_path))
-        assert listed.stdout.split("\t")[3] == "m1"
-        assert "the queue of `myservice run`" in listed.stderr
-        dropped = await dead("drop", "1", APP_DATA_DIR=str(tmp_path))
-        assert dropped.stdout == "1: dropped\n"
+        with running_instance(tmp_path, {"nats_url": engine.url}):
+            listed = await dead("list", "--data-dir", str(tmp_path))
+            assert listed.stdout.split("\t")[3] == "m1"
+            dropped = await dead("drop", "1", APP_DATA_DIR=str(tmp_path))
+            assert dropped.stdout == "1: dropped\n"
 
 
 async def test_without_a_queue_it_says_what_is_missing(tmp_path: Path) -> None:

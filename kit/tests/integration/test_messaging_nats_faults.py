@@ -1,11 +1,13 @@
 """The NATS bus and consumer while a real server is killed, frozen, and loses its state."""
 
 import asyncio
+import shutil
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 from consuming import (
     NatsBroker,
@@ -23,7 +25,7 @@ from nats.aio.msg import Msg
 from nats_running import NatsServer, free_port
 
 from paceline.errors import Code, Error, NotFound
-from paceline.messaging import ConsumerSettings, Message, QueueError
+from paceline.messaging import ConsumerSettings, Incoming, Message, QueueError
 from paceline.messaging.nats import (
     DeadLetters,
     NatsBus,
@@ -168,6 +170,194 @@ async def test_a_stream_that_was_deleted_is_waited_for(broker: NatsBroker) -> No
         await broker.publish("m2")
         await recorder.until(lambda: "m2" in recorder.done)
         await becomes(lambda: passes(consumer.ready()))
+
+
+async def test_a_stream_that_was_made_anew_is_consumed_from_its_beginning(
+    broker: NatsBroker,
+) -> None:
+    recorder = RecordingHandler()
+    old, new = [f"old{n}" for n in range(22)], [f"new{n}" for n in range(30)]
+    consumer = _with_a_fresh_floor(broker, recorder)
+    async with consuming(consumer):
+        for name in old:
+            await broker.publish(name)
+        await recorder.until(lambda: len(recorder.done) == len(old))
+        await _acknowledged(broker, consumer)
+        await broker.bus.call_api(f"STREAM.DELETE.{broker.stream.name}", None, Success)
+        await broker.bus.ensure_stream(broker.stream)
+        for name in new:
+            await broker.publish(name)
+        await recorder.until(lambda: set(new) <= set(recorder.done))
+        await becomes(lambda: passes(consumer.ready()))
+
+
+async def test_an_acknowledgement_for_a_stream_that_is_gone_settles_nothing_of_the_new_one(
+    broker: NatsBroker,
+) -> None:
+    release = {"old1": asyncio.Event(), "new1": asyncio.Event()}
+
+    async def before(items: Sequence[Incoming[Thing]]) -> None:
+        await release[items[0].id].wait()
+
+    recorder = RecordingHandler(before=before)
+    consumer = _with_a_fresh_floor(broker, recorder)
+    async with consuming(consumer):
+        await broker.publish("old1", key="a")
+        await recorder.until(lambda: len(recorder.seen) == 1)
+        await broker.bus.call_api(f"STREAM.DELETE.{broker.stream.name}", None, Success)
+        await broker.bus.ensure_stream(broker.stream)
+        await broker.publish("new1", key="d")  # another of the two workers than "a" has
+        await recorder.until(lambda: len(recorder.seen) == 2)
+        release["old1"].set()
+
+        async def one_is_acknowledged() -> bool:
+            return consumer.stats.acknowledged == 1
+
+        await becomes(one_is_acknowledged)
+        await broker.bus.ping()
+        assert (await consumer.backlog()).unsettled == 1
+        release["new1"].set()
+
+
+async def test_a_message_that_failed_while_its_stream_was_lost_becomes_a_dead_letter(
+    broker: NatsBroker,
+) -> None:
+    release = asyncio.Event()
+
+    async def before(items: Sequence[Incoming[Thing]]) -> None:
+        del items
+        await release.wait()
+
+    failing = RecordingHandler(lambda item: Error(Code.INTERNAL, "no"), before)
+    consumer = _with_a_fresh_floor(broker, failing)
+    async with consuming(consumer):
+        await broker.publish("old1")
+        await failing.until(lambda: len(failing.seen) == 1)
+        await becomes(lambda: passes(consumer.ready()))
+        await broker.bus.call_api(f"STREAM.DELETE.{broker.stream.name}", None, Success)
+        await becomes(lambda: fails(consumer.ready()))
+        await broker.bus.ensure_stream(broker.stream)
+        await becomes(lambda: passes(consumer.ready()))
+        release.set()
+        await becomes(lambda: _has_dead(broker, "old1"))
+
+
+async def test_ids_that_the_consumer_makes_are_not_those_of_another_stream_of_the_name(
+    broker: NatsBroker,
+) -> None:
+    recorder = RecordingHandler()
+    connection = await broker.bus.connection(5)
+    subject = broker.stream.subjects[0].replace(">", "made")
+    async with consuming(broker.consumer(recorder)) as consumer:
+        await connection.send(subject, b'{"n":1}')
+        await recorder.until(lambda: len(recorder.done) == 1)
+        await broker.bus.call_api(f"STREAM.DELETE.{broker.stream.name}", None, Success)
+        await becomes(lambda: fails(consumer.ready()))
+        await broker.bus.ensure_stream(broker.stream)
+        await connection.send(subject, b'{"n":2}')
+        await recorder.until(lambda: len(recorder.done) == 2)
+    assert len(set(recorder.done)) == 2
+
+
+async def test_a_server_that_is_back_with_an_empty_store_is_given_its_streams_again(
+    server: NatsServer,
+) -> None:
+    async with nats_broker(server.url) as broker:
+        log = broker.log
+        settings = NatsBusSettings(ping_interval=0.5, ping_timeout=1.0)
+        bus = NatsBus(server.url, log, streams=[broker.stream], settings=settings)
+        await bus.start()
+        again = NatsBroker(bus, log, broker.token)
+        recorder = RecordingHandler()
+        async with consuming(again.consumer(recorder)) as consumer:
+            await again.publish("m1")
+            await recorder.until(lambda: recorder.done == ["m1"])
+            await server.kill()
+            shutil.rmtree(server.folder)
+            server.start()
+            await becomes(lambda: fails(consumer.ready()))
+            await becomes(lambda: passes(consumer.ready()))
+            await becomes(lambda: passes(again.publish("m2")))
+            await recorder.until(lambda: "m2" in recorder.done)
+        await bus.stop()
+        assert "stream created again" in log.events("warning")
+
+
+async def test_a_publisher_declares_its_stream_again_when_nothing_takes_the_subject(
+    broker: NatsBroker, server: NatsServer
+) -> None:
+    bus = NatsBus(server.url, broker.log, streams=[broker.stream])
+    await bus.start()
+    again = NatsBroker(bus, broker.log, broker.token)
+    await bus.call_api(f"STREAM.DELETE.{broker.stream.name}", None, Success)
+    with pytest.raises(QueueError, match="no stream takes this subject"):
+        await again.publish("m1")
+    await becomes(lambda: passes(again.publish("m2")))
+    await bus.stop()
+
+
+async def test_a_stream_of_dead_letters_that_was_deleted_is_created_again(
+    broker: NatsBroker,
+) -> None:
+    final = RecordingHandler(lambda item: Error(Code.INVALID_ARGUMENT, "never"))
+    async with consuming(broker.consumer(final, ack_wait=0.5)) as consumer:
+        await becomes(lambda: passes(consumer.ready()))
+        await broker.bus.call_api(f"STREAM.DELETE.{dead_letter_stream().name}", None, Success)
+        await broker.publish("m1")
+
+        async def is_stored() -> bool:
+            answer = await broker.bus.call_api(
+                f"STREAM.INFO.{dead_letter_stream().name}", None, _Stored
+            )
+            return answer.state.messages == 1
+
+        await becomes(lambda: passes(_succeeds(is_stored)))
+
+
+def _with_a_fresh_floor(broker: NatsBroker, handler: RecordingHandler) -> NatsConsumer[Thing]:
+    """A consumer with calls of one message, that asks for its acknowledgements at each fetch."""
+    return NatsConsumer(
+        broker.bus,
+        handler,
+        broker.log,
+        type=Thing,
+        subscription=NatsSubscription(
+            broker.stream.name,
+            broker.stream.subjects,
+            durable="maker",
+            ack_wait=6.0,
+            position_interval=0.0,
+        ),
+        settings=consumer_settings(batch=1, retry_delay=0.02),
+    )
+
+
+async def _acknowledged(broker: NatsBroker, consumer: NatsConsumer[Thing]) -> None:
+    """Wait until the server has all acknowledgements, and the consumer has seen that it has."""
+
+    async def nothing_is_left() -> bool:
+        return (await consumer.backlog()).unsettled == 0
+
+    await becomes(nothing_is_left)
+    await broker.publish("last")  # so that there is another fetch
+    await becomes(nothing_is_left)
+
+
+class _State(msgspec.Struct, frozen=True):
+    messages: int
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    state: _State
+
+
+async def _succeeds(condition: Callable[[], Awaitable[bool]]) -> None:
+    if not await condition():
+        raise Error(Code.NOT_FOUND, "not yet")
+
+
+async def _has_dead(broker: NatsBroker, ident: str) -> bool:
+    return any(name == ident for name, _, _ in await broker.dead())
 
 
 async def test_a_request_without_a_reply_is_sent_again(server: NatsServer) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pg_sessions import monitoring, started
+from pg_sessions import started
 
 from paceline.errors import AlreadyExists, Code, Error, NotFound, StaleVersion, chain
 from paceline.postgres import (
@@ -26,7 +26,7 @@ from paceline.postgres import (
     VersionedTable,
     uuid7,
 )
-from paceline.testing import ManualClock
+from paceline.testing import ManualClock, monitor_sessions
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = pytest.mark.integration
@@ -408,7 +408,7 @@ async def test_two_replicas_that_change_the_same_rows_do_not_deadlock(
     ids = [uuid7() for _ in range(30)]
     async with (
         started(Pool(database, PoolSettings(max_size=2, min_size=0))) as other,
-        monitoring(database) as monitor,
+        monitor_sessions(database) as monitor,
     ):
         replicas = [VersionedTable(each, NOTES) for each in (pool, other)]
         for item_id in ids:

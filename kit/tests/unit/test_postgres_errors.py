@@ -7,7 +7,15 @@ import pytest
 from asyncpg import exceptions
 
 from paceline.errors import Code, Error, NotFound
-from paceline.postgres.errors import CLASSES, MESSAGES, STATES, DatabaseError, code_of, translate
+from paceline.postgres.errors import (
+    CLASSES,
+    MESSAGES,
+    STATES,
+    DatabaseError,
+    code_of,
+    leaves_connection_usable,
+    translate,
+)
 
 # Appendix A of the PostgreSQL 18 manual.
 STANDARD = """
@@ -107,6 +115,32 @@ CLIENT_CASES = (
 def test_a_failure_of_the_client_has_a_code_too(case: ClientCase) -> None:
     error = translate(case.exc)
     assert (error.code, error.message) == (case.code, MESSAGES[case.code])
+
+
+@dataclass(frozen=True)
+class End:
+    sqlstate: str
+    severity: str
+    ends: bool
+
+
+ENDS = (
+    End("57P01", "FATAL", ends=True),
+    End("57P01", "ERROR", ends=True),  # a pooler's report
+    End("57P03", "FATAL", ends=True),
+    End("25P03", "FATAL", ends=True),
+    End("08006", "ERROR", ends=True),
+    End("53300", "FATAL", ends=True),
+    End("25006", "ERROR", ends=False),  # it still reads; the pool finds out whether it is replaced
+    End("57014", "ERROR", ends=False),
+    End("23505", "ERROR", ends=False),
+)
+
+
+@pytest.mark.parametrize("case", ENDS, ids=lambda case: f"{case.sqlstate} {case.severity}")
+def test_a_connection_that_the_server_ends_is_not_used_again(case: End) -> None:
+    error = asyncpg.PostgresError.new({"C": case.sqlstate, "M": "x", "V": case.severity})
+    assert leaves_connection_usable(error) is not case.ends
 
 
 def test_an_error_of_the_kit_is_its_own_translation() -> None:

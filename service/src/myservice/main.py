@@ -38,10 +38,10 @@ from paceline.commands import (
     add_redis,  # paceline: only redis
     api_group,
     new_ingress,
+    serve_docs,
     serve_grpc,  # paceline: only grpc
     serve_http,
 )
-from paceline.http import add_docs
 from paceline.messaging.nats import NatsConsumer, NatsSubscription  # paceline: only full
 from paceline.postgres import (
     Notifier,  # paceline: only full
@@ -106,7 +106,7 @@ def build(config: Config, wiring: Wiring) -> None:
     AccountHandler(accounts).register(api)  # paceline: only full
     OrderHandler(orders).register(api)  # paceline: only full
     # paceline: routes
-    add_docs(app, title=wiring.spec.service, version=wiring.spec.version)
+    serve_docs(wiring, app)
     # paceline: only grpc {
     serve_grpc(
         wiring,

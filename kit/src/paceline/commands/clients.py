@@ -12,7 +12,12 @@ import msgspec
 import paceline.messaging.nats as nats_room
 import paceline.postgres as postgres_room
 import paceline.redis as redis_room
-from paceline.commands.settings import NatsSettings, PostgresSettings, RedisSettings
+from paceline.commands.settings import (
+    NatsSettings,
+    PostgresSettings,
+    RedisSettings,
+    require_settings,
+)
 from paceline.commands.wiring import Wiring
 
 
@@ -23,6 +28,7 @@ def add_postgres(
 
     Errors: ValueError without ``database_url``.
     """
+    require_settings(config, "add_postgres", PostgresSettings)
     settings = postgres_room.PoolSettings(
         max_size=config.max_db_conns, application_name=wiring.spec.name
     )
@@ -41,6 +47,7 @@ def add_redis(wiring: Wiring, config: RedisSettings) -> "redis_room.Redis | None
 
     A process is ready without it. Errors: ValueError without ``redis_url``.
     """
+    require_settings(config, "add_redis", RedisSettings)
     if not (wiring.spec.serves and config.uses_redis):
         return None
     return wiring.add(
@@ -57,6 +64,7 @@ def add_nats(
 
     Errors: ValueError without ``nats_url``.
     """
+    require_settings(config, "add_nats", NatsSettings)
     replicated = [
         msgspec.structs.replace(stream, replicas=config.nats_replicas) for stream in streams
     ]

@@ -3,7 +3,7 @@
 ``list`` and ``show`` read; ``retry`` sends messages again to where they came from, once the cause
 is mended; ``drop`` removes them for good. Dead letters have numbers, which ``list`` prints. Of
 several numbers each is tried; failures are reported at the end, exit code 1. Without an address in
-the settings the commands use the server that ``run`` keeps in the data folder, and say so.
+the settings the commands use the server of the ``run`` on the data folder.
 """
 
 import sys
@@ -14,11 +14,10 @@ from typing import Annotated, TypeVar
 import msgspec
 import typer
 
-from paceline.commands.one_off import get_settings, run_once
-from paceline.commands.options import USAGE, ConfigFile, fail, load_or_fail
+from paceline.commands.one_off import get_settings, load_for, run_once
+from paceline.commands.options import ConfigFile, DataDir, fail
 from paceline.commands.settings import NatsSettings
 from paceline.commands.spec import ServiceSpec
-from paceline.engines import EngineError, find_nats_url
 from paceline.errors import Error, chain
 from paceline.log import new_logger
 from paceline.messaging.nats import DeadLetters, NatsBus, StoredDeadLetter, dead_letter_stream
@@ -40,10 +39,7 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
     url_option = typer.Option(
         "--nats-url",
         metavar="URL",
-        help=f"NATS, as for the worker; without, that of `{spec.name} run` in --data-dir.",
-    )
-    folder_option = typer.Option(
-        "--data-dir", metavar="FOLDER", help=f"Of a `{spec.name} run`; .data by default."
+        help="NATS, as for the worker; without, that of run in --data-dir.",
     )
 
     @app.command("list", epilog=f"Example: {spec.name} dead list --limit 20 --data-dir .data")
@@ -53,7 +49,7 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
         limit: Limit = 100,
         as_data: AsData = False,
         nats_url: Annotated[str | None, url_option] = None,
-        data_dir: Annotated[str | None, folder_option] = None,
+        data_dir: DataDir = None,
         config_file: ConfigFile = None,
     ) -> None:
         """List the letters, the oldest first."""
@@ -72,7 +68,7 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
         *,
         as_data: AsData = False,
         nats_url: Annotated[str | None, url_option] = None,
-        data_dir: Annotated[str | None, folder_option] = None,
+        data_dir: DataDir = None,
         config_file: ConfigFile = None,
     ) -> None:
         """Show everything that is known of a letter, and its message."""
@@ -84,7 +80,7 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
     def retry(
         numbers: Numbers,
         nats_url: Annotated[str | None, url_option] = None,
-        data_dir: Annotated[str | None, folder_option] = None,
+        data_dir: DataDir = None,
         config_file: ConfigFile = None,
     ) -> None:
         """Send messages again to where they came from, and remove their letters."""
@@ -99,7 +95,7 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
     def drop(
         numbers: Numbers,
         nats_url: Annotated[str | None, url_option] = None,
-        data_dir: Annotated[str | None, folder_option] = None,
+        data_dir: DataDir = None,
         config_file: ConfigFile = None,
     ) -> None:
         """Remove letters for good."""
@@ -123,21 +119,7 @@ class _Queue:
     def load(self, nats_url: str | None, data_dir: str | None, file: Path | None) -> NatsSettings:
         """The settings, with the address of a queue; ends the command when there is none."""
         flags = {"nats_url": nats_url, "data_dir": data_dir}
-        config = load_or_fail(self.settings, flags, file).config
-        if config.nats_url is not None:
-            return config
-        folder = config.data_dir / "nats"
-        program = f"`{self._name} run`"
-        try:
-            kept = find_nats_url(folder)
-        except (EngineError, OSError) as exc:
-            fail(f"cannot see what {program} keeps in {folder}: {exc}")
-        if kept is None:
-            variable = self.settings.variable("nats_url")
-            message = f"{variable}: required, not set; nor has {program} kept any in {folder}"
-            fail(message, code=USAGE)
-        typer.echo(f"asking the queue of {program} in {folder}", err=True)
-        return config.replaced(nats_url=kept)
+        return load_for(self.settings, "dead", flags, file)
 
     def use(self, config: NatsSettings, work: Callable[[DeadLetters], Awaitable[T]]) -> T:
         """Do ``work`` while connected."""

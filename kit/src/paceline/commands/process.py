@@ -1,6 +1,7 @@
 """One process of a service, from its wiring to its end: for ``run``, ``serve`` and ``worker``."""
 
 import asyncio
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Never
@@ -13,6 +14,7 @@ from paceline.commands.options import USAGE, fail
 from paceline.commands.settings import ServiceSettings
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.wiring import Process, ProcessSpec, Wiring
+from paceline.edge import RegistrationError, parameters_of
 from paceline.errors import Error
 from paceline.log import Log, setup_logging
 
@@ -22,21 +24,55 @@ def wire(
 ) -> Process:
     """The process, wired and not yet started.
 
-    Errors: those of `Wiring` and of the service's own wiring, when settings do not go together.
+    Errors: those of `Wiring` and of the service's own wiring, when settings do not go together;
+    `RegistrationError` for a scope that no token can have, and for a ``build`` that is none.
     """
     wiring = Wiring(config, log, process)
-    spec.get_build()(config, wiring)
-    return wiring.finish()
+    build = spec.get_build()
+    _check_build(build, type(config).__name__)
+    build(config, wiring)
+    wired = wiring.finish()
+    _check_scopes(spec, wired)
+    return wired
 
 
 def wire_or_fail(
     spec: ServiceSpec, config: ServiceSettings, log: Log, process: ProcessSpec
 ) -> Process:
-    """As `wire`; ends the command with exit code 2 when settings do not go together."""
+    """As `wire`; ends the command with exit code 2 when something does not go together."""
     try:
         return wire(spec, config, log, process)
-    except Error as exc:
+    except (Error, RegistrationError) as exc:
         fail(str(exc), code=USAGE)
+
+
+def _check_build(build: object, config: str) -> None:
+    """Refuse what does not take the settings and the wiring, in this order."""
+    right = f"write def build(config: {config}, wiring: Wiring) -> None"
+    if not callable(build):
+        raise RegistrationError("build", None, f"it is {build!r}; {right}, and give build itself")
+    if inspect.iscoroutinefunction(build):
+        raise RegistrationError("build", build, f"it is async, but it only wires; {right}")
+    parameters = parameters_of(build)
+    try:
+        inspect.Signature(parameters).bind(None, None)
+    except TypeError as exc:
+        raise RegistrationError(
+            "build", build, f"it takes {len(parameters)} of the two arguments; {right}"
+        ) from exc
+    if parameters[0].annotation in {Wiring, Wiring.__name__}:
+        raise RegistrationError("build", build, f"the settings come first; {right}")
+
+
+def _check_scopes(spec: ServiceSpec, process: Process) -> None:
+    """A token can have only the scopes that the service states, so a route may need no other."""
+    stated = spec.get_scopes()
+    for operation, needed in process.needed_scopes.items():
+        for scope in sorted(needed):
+            if scope not in stated:
+                raise RegistrationError(
+                    operation, None, f"it needs the scope {scope}; add it to scopes of ServiceSpec"
+                )
 
 
 def run_process(process: Process, log: Log, on_ready: Callable[[], None]) -> Never:
@@ -57,4 +93,4 @@ def run_process(process: Process, log: Log, on_ready: Callable[[], None]) -> Nev
 
 def new_log(config: ServiceSettings) -> Log:
     """The log as configured, for the standard library's loggers, too."""
-    return setup_logging(config.log_level, format=config.log_format)
+    return setup_logging(config.log_level, format=config.log_format, source=config.log_source)

@@ -5,18 +5,21 @@ kept in the data folder, readable by its owner only, so tokens outlive a restart
 for people goes to stderr; stdout is the log's.
 """
 
+import os
 import secrets
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 import typer
 
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
-from paceline.commands.options import fail, with_flags
+from paceline.commands.instance import Instance, InstanceLock, describe, publish
+from paceline.commands.options import SettingsCommand, fail, with_flags
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import (
     AuthSettings,
@@ -38,6 +41,7 @@ from paceline.engines import (
     RedisEngine,
     read_or_create_text,
 )
+from paceline.errors import Error
 from paceline.lifecycle import ExitCode, Service
 from paceline.log import Logger
 
@@ -49,14 +53,22 @@ def run_commands(spec: ServiceSpec) -> typer.Typer:
     """The command."""
     config = spec.get_config()
     app = typer.Typer()
-    app.command("run", epilog=f"Example: {spec.name} run --port 0 --data-dir /tmp/try")(
-        with_flags(config, partial(_run, spec), needed=partial(config.needed_by, "run"))
-    )
+    app.command(
+        "run", cls=SettingsCommand, epilog=f"Example: {spec.name} run --port 0 --data-dir /tmp/try"
+    )(with_flags(config, partial(_run, spec), needed=partial(config.needed_by, "run")))
     return app
 
 
 def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     """Start everything in one process, on engines of our own: for development."""
+    instance = Instance(
+        program=spec.name, version=spec.version, pid=os.getpid(), started=datetime.now(UTC)
+    )
+    lock = InstanceLock(loaded.config.data_dir)
+    try:
+        lock.acquire(instance)
+    except Error as exc:
+        fail(str(exc), code=ExitCode.FAILED)
     log = new_log(loaded.config)
     try:
         development = Development(spec, loaded.config, log)
@@ -75,7 +87,15 @@ def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             before=development.services,
         ),
     )
-    run_process(process, log, lambda: say(development.greeting(process)))
+
+    def ready() -> None:
+        publish(config.data_dir, describe(instance, config, process))
+        say(development.greeting(process))
+
+    try:
+        run_process(process, log, ready)
+    finally:
+        lock.release()
 
 
 class Development(Generic[C]):

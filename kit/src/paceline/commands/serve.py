@@ -12,7 +12,7 @@ import typer
 
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
 from paceline.commands.admin import require_token
-from paceline.commands.options import USAGE, fail, with_flags
+from paceline.commands.options import USAGE, SettingsCommand, fail, with_flags
 from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, supervise, take_handoff
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import PostgresSettings, ServiceSettings
@@ -30,12 +30,16 @@ def serve_commands(spec: ServiceSpec) -> typer.Typer:
     """Both."""
     config = spec.get_config()
     app = typer.Typer()
-    app.command("serve", epilog=f"Example: APP_DATABASE_URL=… APP_JWT_SECRET=… {spec.name} serve")(
-        with_flags(config, partial(_serve, spec), needed=partial(config.needed_by, "serve"))
-    )
-    app.command("worker", epilog=f"Example: APP_DATABASE_URL=… APP_NATS_URL=… {spec.name} worker")(
-        with_flags(config, partial(_work, spec), needed=partial(config.needed_by, "worker"))
-    )
+    app.command(
+        "serve",
+        cls=SettingsCommand,
+        epilog=f"Example: APP_DATABASE_URL=… APP_JWT_SECRET=… {spec.program} serve",
+    )(with_flags(config, partial(_serve, spec), needed=partial(config.needed_by, "serve")))
+    app.command(
+        "worker",
+        cls=SettingsCommand,
+        epilog=f"Example: APP_DATABASE_URL=… APP_NATS_URL=… {spec.program} worker",
+    )(with_flags(config, partial(_work, spec), needed=partial(config.needed_by, "worker")))
     return app
 
 
@@ -100,7 +104,7 @@ def schema_check(spec: ServiceSpec, config: ServiceSettings) -> Sequence[Service
         return ()
     return (
         migrate_room.SchemaCheck(
-            config.get_database_url(), spec.get_migrations(), program=spec.name
+            config.get_database_url(), spec.get_migrations(), program=spec.program
         ),
     )
 
@@ -134,6 +138,7 @@ def _become_supervisor(spec: ServiceSpec, config: ServiceSettings) -> None:
                 admin_token=token,
                 log_level=config.log_level,
                 log_format=config.log_format,
+                log_source=config.log_source,
             )
         )
     except Error as exc:

@@ -7,7 +7,7 @@ while a request can still come. Nothing is looked up here: a part is given what 
 builds it. Rejected: lists of services, checks and figures side by side, which drift apart.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, runtime_checkable
@@ -92,6 +92,7 @@ class Process:
     """A process, wired and not yet started.
 
     ``app`` is what an ASGI server would run. ``servers`` by their names: "http", "grpc".
+    ``needed_scopes``: of each route and method.
     """
 
     app: App
@@ -100,6 +101,7 @@ class Process:
     link: SupervisorLink | None = None
     servers: Mapping[str, Server] = field(default_factory=dict[str, Server])
     limits: Mapping[str, object] = field(default_factory=dict[str, object])
+    needed_scopes: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
 
 
 class Wiring:
@@ -107,6 +109,7 @@ class Wiring:
 
     For the parts' constructors: ``clock``, ``log``, ``tracer``, ``observer`` (of batches; None when
     nothing is traced), ``shedder``, ``health``, ``metrics`` (None when requests are not measured).
+    ``docs_extensions``: what is added to the OpenAPI document, see `paceline.http.add_docs`.
 
     Errors: Error(FAILED_PRECONDITION) when the admin port needs a token and there is none.
     """
@@ -117,6 +120,8 @@ class Wiring:
         self.clock: SystemClock = SystemClock()
         self.app: App = App()
         self.limits: dict[str, object] = {}
+        self.needed_scopes: dict[str, Collection[str]] = {}
+        self.docs_extensions: dict[str, Callable[[], object]] = {}
         self._config = config
         self._services: list[Service] = []
         self._servers: dict[str, Server] = {}
@@ -214,7 +219,16 @@ class Wiring:
             drain_delay=self._config.drain_delay,
             shutdown_timeout=self._config.shutdown_timeout,
         )
-        return Process(self.app, lifecycle, self.admin, self.link, self._servers, self.limits)
+        routes = {f"{each.method} {each.pattern}": each.scopes for each in self.app.routes}
+        return Process(
+            self.app,
+            lifecycle,
+            self.admin,
+            self.link,
+            self._servers,
+            self.limits,
+            self.needed_scopes | routes,
+        )
 
     def _check_open(self) -> None:
         if self._lifecycle is not None:
@@ -254,6 +268,8 @@ class Wiring:
             state=self._metrics.stats_collector.state,
             tasks=tasks,
             profiler=profiler,
+            limits=self.limits,
+            package=type(config).__module__.partition(".")[0],
         )
         self.app = admin_app(context, self.log, token=token)
         server = HttpServer(

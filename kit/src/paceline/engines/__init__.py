@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from paceline.engines.errors import EngineError
     from paceline.engines.folder import read_or_create_text
     from paceline.engines.group import Engine, EngineGroup
-    from paceline.engines.nats import NatsEngine, find_nats_url
+    from paceline.engines.nats import NatsEngine
     from paceline.engines.nats_config import NatsNode
     from paceline.engines.ports import free_ports
     from paceline.engines.postgres import PostgresEngine
@@ -32,7 +32,6 @@ else:
             "RedisEngine": "redis",
             "free_ports": "ports",
             "read_or_create_text": "folder",
-            "find_nats_url": "nats",
         },
     )
 
@@ -44,7 +43,6 @@ __all__ = [
     "NatsNode",
     "PostgresEngine",
     "RedisEngine",
-    "find_nats_url",
     "free_ports",
     "read_or_create_text",
 ]

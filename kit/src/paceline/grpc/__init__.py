@@ -15,6 +15,11 @@ from paceline._lazy import lazy_exports
 if TYPE_CHECKING:
     from paceline.grpc.app import RpcApp
     from paceline.grpc.call import Call, Endpoint, ErrorStatus, Interceptor, Method
+    from paceline.grpc.description import (
+        RpcMethodDescription,
+        RpcServiceDescription,
+        describe,
+    )
     from paceline.grpc.fields import (
         convert_field,
         convert_text,
@@ -42,7 +47,9 @@ else:
             "MethodHandler": "methods",
             "RpcApp": "app",
             "RpcLimits": "server",
+            "RpcMethodDescription": "description",
             "RpcServer": "server",
+            "RpcServiceDescription": "description",
             "STATUS": "status",
             "ShuttingDown": "streams",
             "add_health": "health",
@@ -51,6 +58,7 @@ else:
             "convert_text": "fields",
             "convert_time": "fields",
             "convert_uuid": "fields",
+            "describe": "description",
             "error_status_of": "status",
             "exchange": "methods",
             "stream": "methods",
@@ -72,7 +80,9 @@ __all__ = [
     "MethodHandler",
     "RpcApp",
     "RpcLimits",
+    "RpcMethodDescription",
     "RpcServer",
+    "RpcServiceDescription",
     "ShuttingDown",
     "add_health",
     "add_reflection",
@@ -80,6 +90,7 @@ __all__ = [
     "convert_text",
     "convert_time",
     "convert_uuid",
+    "describe",
     "error_status_of",
     "exchange",
     "stream",

@@ -69,6 +69,8 @@ class Checkout:
                 await _reset(connection)
         finally:
             connection.detach()
+            if connection.read_only:
+                self._slots.read_only.set()
             if usable and not connection.interrupted:
                 self._slots.release(self._pooled)
             else:

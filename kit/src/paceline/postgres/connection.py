@@ -2,8 +2,9 @@
 
 Invariant: every statement ends by the ambient deadline at the latest, and its failure is an
 `Error`. The connection records what the pool needs at the end of the checkout: whether a statement
-was interrupted before its answer was complete (the connection is then closed) and whether one
-changed the session (it is then reset). Values of json and jsonb go in and out as text, unparsed.
+was interrupted before its answer was complete (the connection is then closed), whether one changed
+the session (it is then reset), and whether the server refused a write as read-only. Values of json
+and jsonb go in and out as text, unparsed.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from paceline.postgres import spans
 from paceline.postgres.errors import (
     DRIVER_ERRORS,
     DatabaseError,
+    is_read_only,
     leaves_connection_usable,
     translate,
 )
@@ -38,7 +40,14 @@ class Connection:
     ambient deadline expires; the statement is then cancelled in the server, too.
     """
 
-    __slots__ = ("_command_timeout", "_raw", "interrupted", "needs_reset")
+    __slots__ = (
+        "_command_timeout",
+        "_raw",
+        "expects_read_only",
+        "interrupted",
+        "needs_reset",
+        "read_only",
+    )
 
     def __init__(
         self, raw: asyncpg.Connection, command_timeout: float, *, needs_reset: bool = False
@@ -47,6 +56,8 @@ class Connection:
         self._command_timeout = command_timeout
         self.needs_reset: bool = needs_reset
         self.interrupted: bool = False
+        self.read_only: bool = False
+        self.expects_read_only: bool = False
 
     async def fetch(self, sql: LiteralString, *args: object) -> list[Row]:
         """All rows."""
@@ -144,6 +155,8 @@ class _Statement:
             self._connection.interrupted = True
             if isinstance(exc, asyncio.CancelledError):
                 name_timeout(_QUERY)
+        if is_read_only(exc) and not self._connection.expects_read_only:
+            self._connection.read_only = True
         failure = self._translated(exc)
         if self._span is not None:
             sqlstate = failure.sqlstate if isinstance(failure, DatabaseError) else None

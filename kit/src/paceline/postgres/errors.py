@@ -91,6 +91,12 @@ MESSAGES: Final[Mapping[Code, str]] = {
     Code.DATA_LOSS: "the database reports damaged data",
 }
 
+READ_ONLY: Final = "25006"
+_FATAL: Final = ("FATAL", "PANIC")
+# Shutdown, crash, "cannot connect now", database dropped, idle session, idle in transaction,
+# transaction_timeout: a pooler in between may report them as plain errors.
+_SESSION_ENDED: Final = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"})
+
 DRIVER_ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -134,8 +140,22 @@ class OutcomeUnknown(DatabaseError):
 
 
 def leaves_connection_usable(exc: BaseException) -> bool:
-    """Whether the statement was answered completely, or never sent."""
-    return isinstance(exc, asyncpg.PostgresError | Error) or _is_bad_argument(exc)
+    """Whether the statement was answered completely, or never sent, and the session goes on."""
+    if isinstance(exc, asyncpg.PostgresError):
+        return not ends_session(exc)
+    return isinstance(exc, Error) or _is_bad_argument(exc)
+
+
+def ends_session(exc: asyncpg.PostgresError) -> bool:
+    """Whether the server ends the session with this error; the end itself may arrive later."""
+    severity = str(getattr(exc, "severity_en", None) or getattr(exc, "severity", None) or "")
+    sqlstate = exc.sqlstate or ""
+    return severity in _FATAL or sqlstate in _SESSION_ENDED or sqlstate.startswith("08")
+
+
+def is_read_only(exc: BaseException) -> bool:
+    """Whether the server took no write, since it is a standby or was made read-only."""
+    return isinstance(exc, asyncpg.PostgresError) and exc.sqlstate == READ_ONLY
 
 
 def translate(exc: BaseException) -> Error:

@@ -15,7 +15,7 @@ import asyncpg
 
 from paceline.errors import Error
 from paceline.log import Logger
-from paceline.postgres.connector import wait_for_server
+from paceline.postgres.connector import Connector, wait_for_server
 from paceline.postgres.errors import DRIVER_ERRORS
 
 _CLOSE_TIMEOUT = 2.0
@@ -100,7 +100,7 @@ class _ListenConnection:
         self, dsn: str, channel: str, wakeup: Wakeup, *, check_interval: float, timeout: float
     ) -> None:
         self.channel = channel
-        self._dsn = dsn
+        self._connector = Connector(dsn)
         self._wakeup = wakeup
         self._check_interval = check_interval
         self._timeout = timeout
@@ -109,8 +109,8 @@ class _ListenConnection:
     async def opened(self) -> AsyncGenerator[asyncpg.Connection]:
         """A connection that listens. Errors: the driver's, `Error`."""
         raw = await wait_for_server(
-            lambda: asyncpg.connect(self._dsn, command_timeout=self._timeout),
-            self._dsn,
+            lambda: self._connector.open(command_timeout=self._timeout),
+            self._connector.dsn,
             self._timeout,
         )
         try:
@@ -130,5 +130,8 @@ class _ListenConnection:
                 async with asyncio.timeout(self._check_interval):
                     await ended.wait()
             if not ended.is_set():
-                await raw.execute("SELECT 1")
+                read_only = await raw.fetchval("SHOW transaction_read_only")
+                if read_only == "on" and self._connector.address.expects_writable:
+                    # Nobody notifies on a server that takes no writes.
+                    raise ConnectionResetError("the server takes no writes any more")
         raise ConnectionResetError("the connection was lost")

@@ -5,11 +5,16 @@ One whose statement was interrupted (cancelled, timed out) is closed instead, in
 after the server was asked to cancel that statement; unwinding waits for nothing. Rejected: the
 driver's own pool, which starts a task and resets the session for every statement, at twice the
 cost of the statement itself, and has no maximum age of a connection.
+
+After a failover a connection may be left on a server that takes no more writes. It is told by what
+the server answers to a write (25006), or to `Pool.ping`; then the pool asks, once a second, whether
+the address leads to a server that does, and replaces the connections to the others as soon as one
+does. Until then reads are served by what there is.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString, TypeVar
 
@@ -19,8 +24,8 @@ from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.postgres.checkout import Checkout
 from paceline.postgres.connection import Connection, Row
-from paceline.postgres.connector import wait_for_server
-from paceline.postgres.errors import DRIVER_ERRORS
+from paceline.postgres.connector import Connector, wait_for_server
+from paceline.postgres.errors import DRIVER_ERRORS, READ_ONLY, DatabaseError
 from paceline.postgres.slots import Slots, pool_stopped
 from paceline.postgres.transaction import IsolationLevel, is_conflict, open_transaction
 from paceline.resilience import Retry, RetryBudget, RetryStats
@@ -30,6 +35,11 @@ T = TypeVar("T")
 
 _MIN_SIZE: Final = 5
 _STATEMENT_CACHE_SIZE: Final = 100
+_READ_ONLY_PAUSE: Final = 1.0
+_IS_READ_ONLY: Final = "SELECT pg_catalog.current_setting('transaction_read_only')"
+_READ_ONLY: Final = (
+    "the database takes no writes (if none are meant, say target_session_attrs=any in its URL)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +97,18 @@ class Pool:
         await pool.start()
         rows = await pool.fetch("SELECT id, name FROM records WHERE owner = $1", owner)
 
+    The address may name several servers; one of them that takes writes is used, unless its
+    ``target_session_attrs`` says otherwise. Errors: ``DatabaseError(INVALID_ARGUMENT)`` for an
+    invalid address.
+
     *Resources*: `start` opens ``min_size`` connections and a task; `stop` ends all of them.
     """
 
     name = "database"
 
     def __init__(self, dsn: str, settings: PoolSettings | None = None) -> None:
-        self._dsn = dsn
         self._settings = settings or PoolSettings()
-        name = self._settings.application_name
-        self._server_settings = {"application_name": name} if name else None
+        self._connector = Connector(dsn, application_name=self._settings.application_name)
         # A conflict is not an outage, so its retries have a budget of their own: every transaction
         # may be retried, but not all of them twice.
         self._retry = Retry(
@@ -137,7 +149,7 @@ class Pool:
         """Open the first connections.
 
         Errors: ``DatabaseError(UNAVAILABLE)`` with host, port, database and the reason, when the
-        server is not reachable in time or refuses; INVALID_ARGUMENT for an invalid address.
+        server is not reachable in time or refuses.
         """
         if self._slots is not None:
             raise RuntimeError("the database pool is started already")
@@ -148,7 +160,8 @@ class Pool:
             max_idle=self._settings.max_idle,
         )
         first = max(1, self._settings.kept_open)
-        await wait_for_server(lambda: slots.fill(first), self._dsn, self._settings.start_timeout)
+        dsn = self._connector.dsn
+        await wait_for_server(lambda: slots.fill(first), dsn, self._settings.start_timeout)
         self._maintenance = asyncio.create_task(
             self._maintain(slots), name="database pool maintenance"
         )
@@ -174,8 +187,17 @@ class Pool:
             raise Error(Code.ABORTED, f"{cut_off} database connections were still in use")
 
     async def ping(self) -> None:
-        """Run a statement that does nothing. Errors: `DatabaseError`."""
-        await self.fetchval("SELECT 1")
+        """Whether the server answers and takes writes.
+
+        Only whether it answers, if the address says so: ``target_session_attrs`` any, standby,
+        prefer-standby or read-only. Errors: `DatabaseError`; UNAVAILABLE when it is read-only.
+        """
+        async with self._checkout() as connection:
+            if not self._connector.address.expects_writable:
+                await connection.fetchval("SELECT 1")
+            elif await connection.fetchval(_IS_READ_ONLY) == "on":
+                connection.read_only = True
+                raise DatabaseError(Code.UNAVAILABLE, _READ_ONLY, sqlstate=READ_ONLY)
 
     async def fetch(self, sql: LiteralString, *args: object) -> list[Row]:
         """All rows of one statement."""
@@ -254,20 +276,45 @@ class Pool:
         )
 
     async def _connect(self) -> asyncpg.Connection:
-        return await asyncpg.connect(
-            self._dsn,
+        return await self._connector.open(
             command_timeout=self._settings.command_timeout,
             statement_cache_size=_STATEMENT_CACHE_SIZE,
-            server_settings=self._server_settings,
         )
 
     async def _maintain(self, slots: Slots) -> None:
         interval, min_size = self._settings.maintenance_interval, self._settings.kept_open
+        loop = asyncio.get_running_loop()
+        due = loop.time() + interval
         while True:
-            await asyncio.sleep(interval)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await slots.read_only.wait()
+            if slots.read_only.is_set() and self._connector.address.expects_writable:
+                slots.read_only.clear()
+                if not await self._replace_read_only(slots):
+                    slots.read_only.set()
+                await asyncio.sleep(min(_READ_ONLY_PAUSE, interval))
+            if loop.time() < due:
+                continue
+            due = loop.time() + interval
             slots.trim(min_size)
             try:
                 async with asyncio.timeout(interval):
                     await slots.fill(min_size)
             except DRIVER_ERRORS:
                 continue  # the server is unreachable: checkouts say so, the next round tries again
+
+    async def _replace_read_only(self, slots: Slots) -> bool:
+        """Let go of connections that take no writes, if a new one does; gives whether one does."""
+        try:
+            async with asyncio.timeout(self._settings.acquire_timeout):
+                probe = await self._connector.open(target="read-write")
+        except (*DRIVER_ERRORS, DatabaseError):
+            return False
+        probe.terminate()
+        await slots.check_idle(self._takes_writes)
+        return True
+
+    async def _takes_writes(self, raw: asyncpg.Connection) -> bool:
+        answer: object = await raw.fetchval(_IS_READ_ONLY, timeout=_READ_ONLY_PAUSE)
+        return answer == "off"

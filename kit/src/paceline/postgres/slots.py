@@ -35,6 +35,8 @@ class PooledConnection:
 class Slots:
     """At most ``max_size`` connections. Ages in seconds; a lifetime is shortened by up to a tenth.
 
+    ``read_only`` is set by who has found that a connection takes no writes.
+
     *Resources*: owns the connections and the tasks that close them, until `close`.
     """
 
@@ -57,6 +59,7 @@ class Slots:
         self._closers: set[asyncio.Task[None]] = set()
         self._closing = False
         self._slot_freed = asyncio.Event()
+        self.read_only: asyncio.Event = asyncio.Event()
 
     @property
     def size(self) -> int:
@@ -137,6 +140,23 @@ class Slots:
                 self._close_in_background(connection)
             else:
                 self._idle.append(connection)
+
+    async def check_idle(self, is_good: Callable[[asyncpg.Connection], Awaitable[bool]]) -> None:
+        """Close the idle connections that are not good; one that fails is not."""
+        for connection in tuple(self._idle):
+            if connection not in self._idle:
+                continue  # in use meanwhile
+            self._idle.remove(connection)
+            self._in_use.add(connection)
+            good = False
+            try:
+                with suppress(*DRIVER_ERRORS):
+                    good = await is_good(connection.raw)
+            finally:
+                if good:
+                    self.release(connection)
+                else:
+                    self.discard(connection)
 
     async def close(self, grace: float) -> int:
         """Close all connections, those in use after ``grace`` seconds.

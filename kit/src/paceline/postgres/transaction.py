@@ -35,6 +35,7 @@ async def open_transaction(
     """Run the block in a transaction; see ``Pool.transaction``."""
     begin = _LEVELS[isolation]
     await connection.control(f"{begin} READ ONLY" if read_only else begin)
+    connection.expects_read_only = read_only
     try:
         yield connection
     except Exception:

@@ -112,10 +112,10 @@ class Removal:
         stem = up.name.removesuffix(".up.sql")
         if not self._is_committed(paths):
             before = int(stem.partition("_")[0]) - 1
-            self.notes += [
-                f"a database that ran {stem} still has the table; in it:",
-                f"DROP TABLE {table}; UPDATE schema_migrations SET version = {before};",
-            ]
+            self.notes.append(
+                f"a database that ran {stem} still has the table: there, DROP TABLE {table}, then"
+                f" ./{self._project.choices.name.distribution} migrate force {before}"
+            )
             return {}, paths
         number = next_migration(folder)
         self.notes.append(

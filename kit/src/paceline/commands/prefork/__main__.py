@@ -42,7 +42,8 @@ def main() -> int:
 
 def run_supervisor(spec: SupervisorSpec, command: list[str]) -> int:
     """Run ``command`` in each worker; the exit code."""
-    log = setup_logging(spec.log_level, format=spec.log_format).bind(component="supervisor")
+    log = setup_logging(spec.log_level, format=spec.log_format, source=spec.log_source)
+    log = log.bind(component="supervisor")
     with ExitStack() as stack:
         try:
             listener = open_listener(spec.host, spec.port, reuse_port=spec.reuse_port)

@@ -40,6 +40,7 @@ class SupervisorSpec(msgspec.Struct, frozen=True, kw_only=True):
     admin_token: str | None = None
     log_level: Level = "info"
     log_format: Format = "auto"
+    log_source: bool = False
 
 
 class WorkerHandoff(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,9 @@
 Invariant: a message counts as published when JetStream has acknowledged it. One whose connection
 was lost is sent again under the same id, which the stream's duplicate window of two minutes makes
 one message. Messages of one `NatsBus.publish_all` are stored in their order; what is in flight is
-bounded, in number and in bytes. A server that does not answer a ping counts as lost.
+bounded, in number and in bytes. A server that does not answer a ping counts as lost. A stream that
+the bus was made with is kept in existence: a server that comes back with an empty store, or whose
+stream was deleted, is given it again.
 """
 
 import asyncio
@@ -18,6 +20,7 @@ from paceline.log import Logger
 from paceline.messaging.errors import QueueError
 from paceline.messaging.message import Message
 from paceline.messaging.nats.connection import NatsConnection
+from paceline.messaging.nats.errors import NoStream
 from paceline.messaging.nats.jetstream import Stream, call_api, ensure_stream
 from paceline.messaging.nats.publish_batch import PublishBatch
 from paceline.messaging.spans import PublishSpans
@@ -28,6 +31,7 @@ T = TypeVar("T")
 
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
+_RESTORE_PAUSE: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +57,13 @@ class NatsBus:
 
     ``url``: one server or several, separated by commas. ``name``: the client's name in the server's
     monitoring. ``streams`` are created at the start, or given the subjects that they lack; nothing
-    else of them is changed. ``tracer``: continues the traces in which messages were made.
+    else of them is changed. One that is missing later, since the server lost its store or somebody
+    deleted it, is created again when that is noticed. ``tracer``: continues the traces in which
+    messages were made.
 
     Example: ``NatsBus("nats://127.0.0.1:4222", log, streams=[Stream("THINGS", ("things.>",))])``.
 
-    *Resources*: a connection and a task from `start` to `stop`.
+    *Resources*: a connection and two tasks from `start` to `stop`.
     """
 
     def __init__(
@@ -75,12 +81,14 @@ class NatsBus:
         self._servers = self._configured
         self._log = log
         self._streams = tuple(streams)
+        self._check_streams = asyncio.Event()
         self._settings = settings or NatsBusSettings()
         self._slots = asyncio.Semaphore(self._settings.max_in_flight)
         self._tracer = tracer
         self._connection: NatsConnection | None = None
         self._connected = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._restorer: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect, waiting for a server that is coming up, and ensure that the streams exist.
@@ -94,16 +102,19 @@ class NatsBus:
         self._keeper = asyncio.create_task(self._keep(connection), name=f"{self.name} keeper")
         for stream in self._streams:
             await self.ensure_stream(stream)
+        self._restorer = asyncio.create_task(self._restore_forever(), name=f"{self.name} streams")
 
     async def stop(self) -> None:
         """Send what is under way and close. May be repeated, and called without a `start`."""
-        keeper, self._keeper = self._keeper, None
+        tasks = [each for each in (self._keeper, self._restorer) if each is not None]
+        self._keeper = self._restorer = None
         connection, self._connection = self._connection, None
         self._connected.clear()
         try:
-            if keeper is not None:
-                keeper.cancel()
-                await asyncio.wait([keeper])
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
             if connection is not None:
                 with suppress(Error):
                     await connection.ping()
@@ -161,7 +172,10 @@ class NatsBus:
                     batch.fail_pending(exc)
                 else:
                     await batch.send(connection, until)
-            return spans.record(batch.outcomes())
+            outcomes = batch.outcomes()
+            if any(isinstance(each, NoStream) for each in outcomes):
+                self._check_streams.set()
+            return spans.record(outcomes)
 
     async def ensure_stream(self, stream: Stream) -> None:
         """Create the stream, or add the subjects it lacks; nothing else of it is changed.
@@ -170,6 +184,17 @@ class NatsBus:
         """
         seconds = within_deadline(self._settings.publish_timeout)
         await ensure_stream(await self.connection(seconds), stream, seconds)
+
+    async def restore_streams(self) -> None:
+        """Create again those of the bus's ``streams`` that are missing.
+
+        Errors: as `ensure_stream`.
+        """
+        seconds = within_deadline(self._settings.publish_timeout)
+        connection = await self.connection(seconds)
+        for stream in self._streams:
+            if await ensure_stream(connection, stream, seconds):
+                self._log.warning("stream created again", stream=stream.name)
 
     async def call_api(self, subject: str, request: object, kind: type[T]) -> T:
         """Call JetStream's API with what may be done more than once; gives its decoded answer.
@@ -208,6 +233,7 @@ class NatsBus:
             self._use(connection)
             seconds = asyncio.get_running_loop().time() - lost_at
             self._log.info("queue reconnected", seconds=round(seconds, 3))
+            self._check_streams.set()  # the server may have lost its store
 
     async def _watch(self, connection: NatsConnection) -> None:
         while not connection.lost.is_set():
@@ -216,6 +242,22 @@ class NatsBus:
                     await connection.lost.wait()
             with suppress(Error):
                 await connection.ping()
+
+    async def _restore_forever(self) -> None:
+        """Create missing streams again, after a reconnection and when nothing takes a subject."""
+        logged = ""
+        while True:
+            await self._check_streams.wait()
+            self._check_streams.clear()
+            try:
+                await self.restore_streams()
+                logged = ""
+            except Error as exc:
+                self._check_streams.set()
+                if exc.message != logged:
+                    logged = exc.message
+                    self._log.warning("cannot create the streams again", error=exc)
+            await asyncio.sleep(_RESTORE_PAUSE)
 
     async def _reconnect(self) -> NatsConnection:
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)

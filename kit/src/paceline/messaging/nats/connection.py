@@ -23,7 +23,7 @@ from nats.aio.transport import TcpTransport
 from paceline.errors import Code
 from paceline.log import Logger
 from paceline.messaging.errors import QueueError
-from paceline.messaging.nats.errors import translate
+from paceline.messaging.nats.errors import NoStream, translate
 
 _NO_RESPONDERS: Final = "503"
 _CLOSE_TIMEOUT: Final = 1.0
@@ -320,7 +320,7 @@ class NatsConnection:
         if future is None or future.done():
             return
         if message.headers and message.headers.get("Status") == _NO_RESPONDERS:
-            future.set_exception(QueueError(Code.UNAVAILABLE, "no stream takes this subject"))
+            future.set_exception(NoStream())
         else:
             future.set_result(message)
 

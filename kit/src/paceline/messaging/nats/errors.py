@@ -62,6 +62,13 @@ class JetStreamError(QueueError):
         self.number = number
 
 
+class NoStream(QueueError):
+    """Nobody answered, since no stream takes the subject."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.UNAVAILABLE, "no stream takes this subject")
+
+
 def translate(exc: Exception) -> Error:
     """The `Error` to raise ``from`` what the client raised; an `Error` is its own translation."""
     if isinstance(exc, Error):

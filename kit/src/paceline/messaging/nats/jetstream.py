@@ -77,6 +77,27 @@ class _StreamInfo(msgspec.Struct, frozen=True):
     config: dict[str, Any]  # a decode point: settings that are not ours are sent back as they came
 
 
+class _StreamState(msgspec.Struct, frozen=True):
+    last_seq: int = 0
+
+
+class StreamIdentity(msgspec.Struct, frozen=True):
+    """Which stream has the name: one that was deleted and made anew has another ``created``."""
+
+    created: str
+    state: _StreamState = _StreamState()
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence of the message that was stored last."""
+        return self.state.last_seq
+
+    def continues(self, earlier: "StreamIdentity") -> bool:
+        """Whether it is the same stream, and was not set back to a time before ``earlier``."""
+        same = self.created == earlier.created
+        return same and self.last_sequence >= earlier.last_sequence
+
+
 def decode_answer(data: bytes, kind: type[T]) -> T:
     """Decode an answer. Errors: `JetStreamError` for a refusal; INTERNAL if it cannot be read."""
     try:
@@ -129,14 +150,19 @@ async def call_api(
     return decode_answer(message.data, kind)
 
 
-async def ensure_stream(connection: NatsConnection, stream: Stream, seconds: float) -> None:
-    """Create it, or add the subjects that it lacks."""
+async def find_stream(connection: NatsConnection, name: str, seconds: float) -> StreamIdentity:
+    """Errors: as `call_api`; `STREAM_NOT_FOUND` is the number when there is none."""
+    return await call_api(connection, f"STREAM.INFO.{name}", None, StreamIdentity, seconds)
+
+
+async def ensure_stream(connection: NatsConnection, stream: Stream, seconds: float) -> bool:
+    """Create it, or add the subjects that it lacks; gives whether it was created."""
     try:
         config = await _find_config(connection, stream.name, seconds)
         if config is None:
             new = _new_config(stream)
             await call_api(connection, f"STREAM.CREATE.{stream.name}", new, _StreamInfo, seconds)
-            return
+            return True
     except JetStreamError as exc:
         if exc.number != STREAM_NAME_IN_USE:
             raise
@@ -147,6 +173,7 @@ async def ensure_stream(connection: NatsConnection, stream: Stream, seconds: flo
     if missing:
         config = {**config, "subjects": [*subjects, *missing]}
         await call_api(connection, f"STREAM.UPDATE.{stream.name}", config, _StreamInfo, seconds)
+    return False
 
 
 async def _find_config(

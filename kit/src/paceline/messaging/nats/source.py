@@ -6,6 +6,10 @@ small message for each message that failed, written before that goes back and re
 delivered again. Acknowledgements are plain and pipelined: a lost one costs a redelivery, which the
 inbox makes harmless, where a confirmed one would cost every message a round trip. Settings of an
 existing consumer that are not this module's stay as they are.
+
+Positions and receipts are worth nothing for another stream of the same name, whose sequences begin
+again: a position is kept together with the stream it belongs to, and what was delivered by a stream
+that is gone is never acknowledged to the next.
 """
 
 import asyncio
@@ -25,13 +29,15 @@ from paceline.messaging.message import Message
 from paceline.messaging.nats.bus import NatsBus
 from paceline.messaging.nats.connection import NatsConnection, size_of
 from paceline.messaging.nats.dead_letters import dead_letter_stream
-from paceline.messaging.nats.errors import CONSUMER_NOT_FOUND, JetStreamError
+from paceline.messaging.nats.errors import CONSUMER_NOT_FOUND, JetStreamError, NoStream
 from paceline.messaging.nats.jetstream import (
     API,
     KEY,
     MESSAGE_ID,
     Stream,
+    StreamIdentity,
     call_api,
+    find_stream,
     nanoseconds,
     parse_ack_subject,
 )
@@ -43,7 +49,6 @@ _NAK: Final = b"-NAK"
 _TIMEOUT: Final = 5.0
 _MAX_FETCH_BYTES: Final = 16 << 20
 _FAILURES_MAX_AGE: Final = 7 * 86400.0
-_ACK_FLOOR_INTERVAL: Final = 10.0
 
 
 class _Sequences(msgspec.Struct, frozen=True):
@@ -78,6 +83,8 @@ class NatsSubscription:
     """Deliveries that are not settled, of all processes together, at most."""
     replicas: int = 1
     """Of the streams that the consumer creates: dead letters, and counts of failures."""
+    position_interval: float = 10.0
+    """How often the consumer's position is noted, in seconds, to go on there if it is deleted."""
 
 
 class NatsSource:
@@ -104,8 +111,10 @@ class NatsSource:
         )
         self._pull: PullSubscription | None = None
         self._opened = False
+        self._stream: StreamIdentity | None = None
         self._ack_floor: int | None = None
         self._ack_floor_at = 0.0
+        self._receipts: set[str] = set()
 
     async def fetch(self, limit: int) -> Sequence[Delivery]:
         """See `MessageSource`. Errors: UNAVAILABLE.
@@ -132,11 +141,20 @@ class NatsSource:
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """See `MessageSource`. A dead letter that cannot be stored is delivered again."""
-        connection = await self._bus.connection(_TIMEOUT)
+        try:
+            await self._settle(await self._bus.connection(_TIMEOUT), settlements)
+        finally:
+            self._receipts.difference_update(each.delivery.receipt for each in settlements)
+
+    async def _settle(self, connection: NatsConnection, settlements: Sequence[Settlement]) -> None:
         retried: list[Settlement] = []
         dead: list[Settlement] = []
+        lost: list[Settlement] = []
         for each in settlements:
-            if each.disposition is Disposition.ACK:
+            if each.delivery.receipt not in self._receipts:
+                if each.disposition is not Disposition.ACK:
+                    lost.append(each)
+            elif each.disposition is Disposition.ACK:
                 await connection.send(each.delivery.receipt, _ACK)
             elif each.disposition is Disposition.REQUEUE:
                 await connection.send(each.delivery.receipt, _NAK)
@@ -146,12 +164,15 @@ class NatsSource:
             await self._retry(connection, retried)
         if dead:
             await self._store_dead_letters(connection, dead)
+        if lost:
+            await self._store_lost(connection, lost)
 
     async def extend(self, deliveries: Sequence[Delivery]) -> None:
         """See `MessageSource`. Errors: UNAVAILABLE."""
         connection = await self._bus.connection(_TIMEOUT)
         for delivery in deliveries:
-            await connection.send(delivery.receipt, _PROGRESS)
+            if delivery.receipt in self._receipts:
+                await connection.send(delivery.receipt, _PROGRESS)
 
     async def backlog(self) -> Backlog:
         """How far all processes with this durable consumer are behind. Errors: UNAVAILABLE."""
@@ -197,8 +218,10 @@ class NatsSource:
             "max_ack_pending": subscription.max_ack_pending,
             "filter_subjects": [*subscription.subjects],
         }
+        await self._bus.restore_streams()
         await self._bus.ensure_stream(self._failures)
         await self._bus.ensure_stream(self._dead_letters)
+        await self._identify_stream(connection)
         info = await self._find_info(connection)
         if info is None:
             config = {**self._start_position(), **ours, "durable_name": subscription.durable}
@@ -238,11 +261,25 @@ class NatsSource:
                 return None
             raise
 
+    async def _identify_stream(self, connection: NatsConnection) -> None:
+        """Forget the position and the deliveries of a stream that is gone."""
+        stream = await find_stream(connection, self._subscription.stream, _TIMEOUT)
+        if self._stream is not None and not stream.continues(self._stream):
+            self._log.warning(
+                "stream replaced: consuming from its beginning",
+                stream=self._subscription.stream,
+                created=stream.created,
+            )
+            self._ack_floor = None
+            self._receipts = set()
+        self._stream = stream
+
     async def _read_ack_floor(self, connection: NatsConnection) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._ack_floor_at < _ACK_FLOOR_INTERVAL:
+        if now - self._ack_floor_at < self._subscription.position_interval:
             return
         self._ack_floor_at = now
+        await self._identify_stream(connection)  # first: the floor is then of this stream, or lower
         info = await self._find_info(connection)
         if info is not None:
             self._ack_floor = info.ack_floor.stream_seq
@@ -252,13 +289,16 @@ class NatsSource:
     ) -> Sequence[Delivery]:
         again = [each for each in messages if parse_ack_subject(each.reply).deliveries > 1]
         failures = await self._count_failures(connection, again) if again else {}
-        return [self._delivery(message, failures.get(message.reply, 0)) for message in messages]
+        deliveries = [self._delivery(each, failures.get(each.reply, 0)) for each in messages]
+        self._receipts.update(message.reply for message in messages)
+        return deliveries
 
     def _delivery(self, message: Msg, failures: int) -> Delivery:
         headers = message.headers or {}
         ack = parse_ack_subject(message.reply)
         return Delivery(
-            id=headers.get(MESSAGE_ID) or f"{self._subscription.stream}:{ack.sequence}",
+            id=headers.get(MESSAGE_ID)
+            or f"{self._subscription.stream}:{ack.sequence}-{ack.timestamp}",
             subject=message.subject,
             data=message.data,
             receipt=message.reply,
@@ -301,7 +341,7 @@ class NatsSource:
             attempt = each.delivery.attempt
             counts.append(Message(subject, str(attempt).encode(), f"{subject}.{attempt}"))
         # A count that cannot be stored costs one attempt more than the policy allows.
-        await self._bus.publish_all(counts)
+        await self._restore(await self._bus.publish_all(counts))
         for each in settlements:
             await connection.send(each.delivery.receipt, _nak(each.delay))
 
@@ -316,6 +356,29 @@ class NatsSource:
             else:
                 self._log.error("cannot dead-letter", id=each.delivery.id, error=outcome)
                 await connection.send(each.delivery.receipt, _nak(self._subscription.ack_wait))
+        await self._restore(outcomes)
+
+    async def _restore(self, outcomes: Sequence[Exception | None]) -> None:
+        """Create our own streams again when one of them was deleted while we ran."""
+        if any(isinstance(each, NoStream) for each in outcomes):
+            for stream in (self._failures, self._dead_letters):
+                with suppress(Error):  # the next failure tries again
+                    await self._bus.ensure_stream(stream)
+
+    async def _store_lost(
+        self, connection: NatsConnection, settlements: Sequence[Settlement]
+    ) -> None:
+        """Keep as dead letters what is to be handled again, but went with its stream."""
+        letters: list[Message] = []
+        for each in settlements:
+            error = Error(Code.DATA_LOSS, "its stream was deleted before it was handled")
+            error.__cause__ = each.error
+            settlement = Settlement(each.delivery, Disposition.DEAD_LETTER, error=error)
+            letters.append(self._letter(settlement, connection.max_payload))
+        self._log.error("messages lost with their stream", count=len(letters))
+        for each, outcome in zip(settlements, await self._bus.publish_all(letters), strict=True):
+            if outcome is not None:
+                self._log.error("cannot dead-letter", id=each.delivery.id, error=outcome)
 
     def _letter(self, settlement: Settlement, max_payload: int) -> Message:
         ident = self._failure_subject(settlement.delivery.receipt)
