@@ -1,17 +1,22 @@
 """``paceline add``: a resource, a consumer, a command or a migration, in the project one is in."""
 
+import keyword
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from paceline.errors import ValidationError
+from paceline.postgres.migrate import SourceError, create_migration
 from paceline.scaffold.changes import Changes
+from paceline.scaffold.consumers import Consumer
 from paceline.scaffold.errors import ScaffoldError
 from paceline.scaffold.fields import FieldLines, is_sql_word, parse_fields
 from paceline.scaffold.naming import ResourceName
+from paceline.scaffold.one_command import command_files, command_insertions
 from paceline.scaffold.project import Project, find_project
 from paceline.scaffold.slicing import GRPC, Slice, generated_files
 from paceline.scaffold.template import running_template
@@ -19,6 +24,7 @@ from paceline.scaffold.tools import check_tools, told
 from paceline.scaffold.wiring_edits import Insertion, resource_insertions
 
 _DIGITS: Final = 6
+NATS: Final = "nats"
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the diff, and change nothing.")]
 
 
@@ -29,6 +35,13 @@ def add_commands() -> typer.Typer:
         "resource",
         epilog="Example: paceline add resource invoice number:str amount:int due:date?",
     )(told(_add_resource))
+    app.command(
+        "consumer", epilog="Example: paceline add consumer payments --subject payments.received"
+    )(told(_add_consumer))
+    app.command("command", epilog="Example: paceline add command reindex")(told(_add_command))
+    app.command("migration", epilog="Example: paceline add migration index_invoices")(
+        told(_add_migration)
+    )
     return app
 
 
@@ -95,7 +108,7 @@ def inserted(project: Project, insertions: Sequence[Insertion]) -> dict[str, str
     return edited
 
 
-def check_free(project: Project, made: Sequence[str] | dict[str, str]) -> None:
+def check_free(project: Project, made: Iterable[str]) -> None:
     """Errors: ScaffoldError when a file to be made exists."""
     for path in made:
         if (project.root / path).exists():
@@ -122,3 +135,80 @@ def next_migration(folder: Path) -> str:
         int(found[0]) for path in folder.glob("*.sql") if (found := re.match(r"\d+", path.name))
     ]
     return f"{max(used, default=0) + 1:0{_DIGITS}d}"
+
+
+def _add_consumer(
+    name: Annotated[str, typer.Argument(help="What it handles, in lower case: payments.")],
+    *,
+    subject: Annotated[str, typer.Option("--subject", help="Of its messages.")],
+    dry_run: DryRun = False,
+) -> None:
+    """Add a consumer of the queue, whose messages have their effect exactly once."""
+    project = find_project(Path.cwd())
+    _check_word(name)
+    if NATS in project.choices.without:
+        raise ScaffoldError(
+            "this project was made without nats, so it has no worker and no inbox: make one with"
+            " nats (paceline new), and take over what you need",
+            usage=True,
+        )
+    consumer = Consumer(name, subject, project)
+    check_tools(protos=False)
+    changes = _changes(project, consumer.files(), consumer.insertions())
+    if dry_run:
+        sys.stdout.writelines(changes.diff())
+        return
+    changes.apply()
+    package = project.choices.name.package
+    typer.echo(f"{name}: {len(changes.made)} files made, main.py changed")
+    typer.echo(f"  the message's fields: src/{package}/domain/{name}_message.py")
+    typer.echo(f"  its effect:           src/{package}/repository/{name}_effects.py")
+
+
+def _add_command(
+    name: Annotated[str, typer.Argument(help="What is typed, in lower case: reindex.")],
+    *,
+    dry_run: DryRun = False,
+) -> None:
+    """Add a command to the service's program."""
+    project = find_project(Path.cwd())
+    name = name.replace("-", "_")
+    _check_word(name)
+    check_tools(protos=False)
+    service = project.choices.name
+    files = command_files(service.package, service.distribution, name)
+    changes = _changes(project, files, command_insertions(service.package, name))
+    if dry_run:
+        sys.stdout.writelines(changes.diff())
+        return
+    changes.apply()
+    typer.echo(f"{name}: {len(changes.made)} files made, cli.py changed")
+    typer.echo(f"  what it does: src/{service.package}/command/{name}.py; its help: cli.py")
+    typer.echo(f"  ./{service.distribution} {name.replace('_', '-')}")
+
+
+def _add_migration(
+    name: Annotated[str, typer.Argument(help="What it does: index_invoices.")],
+) -> None:
+    """Add a pair of migration files with the next number."""
+    project = find_project(Path.cwd())
+    try:
+        paths = create_migration(project.package / "migrations", name)
+    except (ValidationError, SourceError) as exc:
+        raise ScaffoldError(str(exc), usage=True) from exc
+    for path in paths:
+        typer.echo(path.relative_to(project.root).as_posix())
+
+
+def _changes(project: Project, made: Mapping[str, str], insertions: Sequence[Insertion]) -> Changes:
+    check_free(project, [*made])
+    return Changes(project, made=made, edited=inserted(project, insertions))
+
+
+def _check_word(name: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*", name) or keyword.iskeyword(name):
+        raise ScaffoldError(
+            f"{name!r} cannot be a name here: write lower-case letters, digits and underscores, and"
+            " no keyword of Python",
+            usage=True,
+        )

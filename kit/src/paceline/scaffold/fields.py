@@ -26,13 +26,13 @@ _MAX_TEXT: Final = 200
 _EXAMPLE: Final = "for example number:str amount:int due:date?"
 _SQL_WORDS: Final = frozenset(
     """
-    all analyse analyze and any array as asc asymmetric both case cast check collate column
-    constraint create current_catalog current_date current_role current_time
-    current_timestamp current_user default deferrable desc distinct do else end except false
-    fetch for foreign from grant group having in initially intersect into lateral leading
-    limit localtime localtimestamp not null offset on only or order placing primary
-    references returning select session_user some symmetric system_user table then to
-    trailing true union unique user using variadic when where window with
+    ALL ANALYSE ANALYZE AND ANY ARRAY AS ASC ASYMMETRIC BOTH CASE CAST CHECK COLLATE COLUMN
+    CONSTRAINT CREATE CURRENT_CATALOG CURRENT_DATE CURRENT_ROLE CURRENT_TIME
+    CURRENT_TIMESTAMP CURRENT_USER DEFAULT DEFERRABLE DESC DISTINCT DO ELSE END EXCEPT FALSE
+    FETCH FOR FOREIGN FROM GRANT GROUP HAVING IN INITIALLY INTERSECT INTO LATERAL LEADING
+    LIMIT LOCALTIME LOCALTIMESTAMP NOT NULL OFFSET ON ONLY OR ORDER BY PLACING PRIMARY
+    REFERENCES RETURNING SELECT SESSION_USER SOME SYMMETRIC SYSTEM_USER TABLE THEN TO
+    TRAILING TRUE UNION UNIQUE USER USING VARIADIC WHEN WHERE WINDOW WITH
     """.split()  # noqa: SIM905 - one a line would be a page
 )
 
@@ -324,7 +324,7 @@ class FieldLines:
     def _columns(self) -> Sequence[str]:
         lines: list[str] = []
         for each in self._fields:
-            name = f'"{each.name}"' if each.name in _SQL_WORDS else each.name
+            name = f'"{each.name}"' if is_sql_word(each.name) else each.name
             null = "" if each.optional else " NOT NULL"
             check = ""
             if each.kind == "str":
@@ -393,4 +393,4 @@ def _has_presence(field: Field) -> bool:
 
 def is_sql_word(name: str) -> bool:
     """Whether a table cannot have this name unless it is quoted."""
-    return name in _SQL_WORDS
+    return name.upper() in _SQL_WORDS
