@@ -24,7 +24,7 @@ import pytest
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(400),
     pytest.mark.skipif(shutil.which("curl") is None, reason="the page needs curl"),
 ]
 
@@ -173,7 +173,14 @@ def script(tmp_path: Path) -> Script:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
-    return Script(tmp_path, free_port(), {"APP_JWT_SECRET": SECRET})
+    return Script(tmp_path, free_port())
+
+
+@pytest.fixture
+def deployed(script: Script, database: str) -> Script:
+    """The same, with the variables that production needs."""
+    script.variables |= {"APP_DATABASE_URL": database, "APP_JWT_SECRET": SECRET}
+    return script
 
 
 def steps(kind: str) -> list[tuple[str, str]]:
@@ -239,8 +246,8 @@ def commands_of(environment: Mapping[str, str]) -> list[list[str]]:
     return [line.split()[2:] for line in code if line.startswith("python app.py ")]
 
 
-def test_the_file_serves_in_production(script: Script, database: str) -> None:
-    script.variables["APP_DATABASE_URL"] = database
+def test_the_file_serves_in_production(deployed: Script) -> None:
+    script = deployed
     migrate, doctor, serve = commands_of(script.variables)
     assert script.run(*serve).returncode != 0, "the schema is not there yet"
     assert re.match(r"000001/u create_notes ", script.run(*migrate).stdout)
@@ -260,23 +267,22 @@ def test_the_file_serves_in_production(script: Script, database: str) -> None:
         assert service.stop(signal.SIGTERM) == 0
 
 
-def test_the_file_is_an_application_for_a_foreign_server(script: Script, database: str) -> None:
-    script.variables["APP_DATABASE_URL"] = database
+def test_the_file_is_an_application_for_a_foreign_server(deployed: Script) -> None:
     code = (
         "from app import SERVICE; from paceline.commands import new_asgi_app;"
         " print(len(new_asgi_app(SERVICE).routes))"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=script.folder, env=script.environment, capture_output=True, text=True, check=False,
+        cwd=deployed.folder, env=deployed.environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert shown.stdout == "4\n", shown.stderr
 
 
-def test_a_mistake_is_told_as_the_page_says(script: Script) -> None:
+def test_a_mistake_is_told_as_the_page_says(deployed: Script) -> None:
+    script = deployed
     app = script.folder / "app.py"
     app.write_text(app.read_text().replace("id: Path[UUID]", "id: UUID"))
-    script.variables["APP_DATABASE_URL"] = "postgresql://app@127.0.0.1:1/app"
     wrong = script.run("serve")
     assert wrong.returncode == 2
     assert "does not say where it comes from" in wrong.stderr
