@@ -39,7 +39,6 @@ ROOMS = {
     "pydantic_core": {"paceline.config"},
     "pytest": {"paceline.testing"},
     "redis": {"paceline.redis"},
-    "rich": {"paceline.commands"},  # textual's own text
     "rich": {"paceline.commands"},  # the text of textual, which depends on it
     "textual": {"paceline.commands"},
     "typer": {"paceline.commands", "paceline.scaffold", "myservice.command"},
