@@ -64,8 +64,8 @@ def _cell(heights: Sequence[int], styles: Sequence[Style], base: int) -> Span:
     if not filled:
         return Span(" ")
     by_height = [*zip(heights, styles, strict=True)]
-    highest = next(style for height, style in by_height if height >= base + filled)
-    end, lowest = next((height, style) for height, style in by_height if height > base)
+    highest: Style = next(style for height, style in by_height if height >= base + filled)
+    end, lowest = next(pair for pair in by_height if pair[0] > base)
     if filled < 8 or end - base >= filled:  # noqa: PLR2004 - above the highest there is nothing
         return Span(_LEVELS[filled], highest)
     return Span(_LEVELS[end - base], lowest, highest)
