@@ -63,7 +63,9 @@ def run_commands(spec: ServiceSpec) -> typer.Typer:
     config = spec.get_config()
     app = typer.Typer()
     app.command(
-        "run", cls=SettingsCommand, epilog=f"Example: {spec.name} run --port 0 --data-dir /tmp/try"
+        "run",
+        cls=SettingsCommand,
+        epilog=f"Example: {spec.program} run --port 0 --data-dir /tmp/try",
     )(
         with_flags(
             config,
@@ -80,7 +82,7 @@ def _run(spec: ServiceSpec, loaded: Loaded[Any], *, reload: bool) -> None:
     if (handoff := take_handoff()) is not None:
         _run_service(spec, loaded, handoff.instance, handoff)
     instance = Instance(
-        program=spec.name, version=spec.version, pid=os.getpid(), started=datetime.now(UTC)
+        program=spec.program, version=spec.version, pid=os.getpid(), started=datetime.now(UTC)
     )
     lock = InstanceLock(loaded.config.data_dir)
     try:

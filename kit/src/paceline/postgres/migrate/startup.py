@@ -15,6 +15,7 @@ from paceline.errors import Code, Error
 from paceline.postgres.connector import connect
 from paceline.postgres.migrate.errors import DirtyDatabase
 from paceline.postgres.migrate.failure import MigrationFailed
+from paceline.postgres.migrate.lock_wait import LockWait
 from paceline.postgres.migrate.migrator import Migrator, Progress
 from paceline.postgres.migrate.source import read_source
 from paceline.postgres.migrate.statements import is_one_transaction
@@ -22,7 +23,11 @@ from paceline.postgres.migrate.statements import is_one_transaction
 
 @asynccontextmanager
 async def open_migrator(
-    dsn: str, folder: Traversable, progress: Progress | None = None
+    dsn: str,
+    folder: Traversable,
+    progress: Progress | None = None,
+    *,
+    lock_wait: LockWait | None = None,
 ) -> AsyncGenerator[Migrator, None]:
     """A migrator for the files in ``folder``, on a connection of its own.
 
@@ -36,7 +41,7 @@ async def open_migrator(
     source = read_source(folder)
     connection = await connect(dsn)
     try:
-        yield Migrator(connection, source, progress=progress)
+        yield Migrator(connection, source, progress=progress, lock_wait=lock_wait)
     finally:
         await connection.close()
 
