@@ -7,18 +7,18 @@ for people goes to stderr; stdout is the log's.
 
 import os
 import secrets
-import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import typer
 
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
-from paceline.commands.instance import Instance, InstanceLock, describe, publish
+from paceline.commands.banner import BannerStyle, banner, shows_links
+from paceline.commands.instance import Instance, InstanceLock, InstanceRunning, describe, publish
 from paceline.commands.options import SettingsCommand, fail, with_flags
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import (
@@ -30,9 +30,10 @@ from paceline.commands.settings import (
     ServiceSettings,
 )
 from paceline.commands.spec import ServiceSpec
-from paceline.commands.token import new_token
-from paceline.commands.wiring import Process, ProcessSpec
-from paceline.config import Loaded, effective_settings, format_duration
+from paceline.commands.start_failure import could_not_start, explain_data_dir
+from paceline.commands.start_report import StartReport
+from paceline.commands.wiring import ProcessSpec
+from paceline.config import Loaded, effective_settings
 from paceline.engines import (
     EngineError,
     EngineGroup,
@@ -43,10 +44,9 @@ from paceline.engines import (
 )
 from paceline.errors import Error
 from paceline.lifecycle import ExitCode, Service
-from paceline.log import Logger
+from paceline.log import Logger, shows_colours
 
 C = TypeVar("C", bound=ServiceSettings)
-_SUBJECT: Final = "developer"
 
 
 def run_commands(spec: ServiceSpec) -> typer.Typer:
@@ -54,7 +54,9 @@ def run_commands(spec: ServiceSpec) -> typer.Typer:
     config = spec.get_config()
     app = typer.Typer()
     app.command(
-        "run", cls=SettingsCommand, epilog=f"Example: {spec.name} run --port 0 --data-dir /tmp/try"
+        "run",
+        cls=SettingsCommand,
+        epilog=f"Example: {spec.program} run --port 0 --data-dir /tmp/try",
     )(with_flags(config, partial(_run, spec), needed=partial(config.needed_by, "run")))
     return app
 
@@ -62,18 +64,22 @@ def run_commands(spec: ServiceSpec) -> typer.Typer:
 def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     """Start everything in one process, on engines of our own: for development."""
     instance = Instance(
-        program=spec.name, version=spec.version, pid=os.getpid(), started=datetime.now(UTC)
+        program=spec.program, version=spec.version, pid=os.getpid(), started=datetime.now(UTC)
     )
     lock = InstanceLock(loaded.config.data_dir)
     try:
         lock.acquire(instance)
+    except InstanceRunning as exc:
+        fail(str(exc), code=ExitCode.FAILED)
     except Error as exc:
-        fail(str(exc), code=ExitCode.FAILED)
+        fail(could_not_start(spec.name, explain_data_dir(exc, loaded.config)), code=ExitCode.FAILED)
     log = new_log(loaded.config)
+    report = StartReport(spec.name, loaded.config, log)
     try:
-        development = Development(spec, loaded.config, log)
-    except EngineError as exc:
-        fail(str(exc), code=ExitCode.FAILED)
+        development = Development(spec, loaded.config, log, progress=report.step)
+    except (EngineError, OSError) as exc:
+        report.close()
+        fail(could_not_start(spec.name, explain_data_dir(exc, loaded.config)), code=ExitCode.FAILED)
     config = development.config
     process = wire_or_fail(
         spec,
@@ -87,25 +93,33 @@ def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             before=development.services,
         ),
     )
+    style = BannerStyle(colours=shows_colours(sys.stderr), links=shows_links(sys.stderr))
 
     def ready() -> None:
         publish(config.data_dir, describe(instance, config, process))
-        say(development.greeting(process))
+        report.say(banner(spec, config, process, seconds=report.seconds, style=style))
 
     try:
-        run_process(process, log, ready)
+        run_process(process, log, ready, report)
     finally:
         lock.release()
 
 
 class Development(Generic[C]):
-    """The settings of ``run``, and what they need: engines, then the schema."""
+    """The settings of ``run``, and what they need: engines, then the schema.
+
+    ``progress``: receives the steps of their start. Errors: `EngineError`, ``OSError`` when the
+    data folder cannot be used.
+    """
 
     config: C
 
-    def __init__(self, spec: ServiceSpec, config: C, log: Logger) -> None:
+    def __init__(
+        self, spec: ServiceSpec, config: C, log: Logger, *, progress: Callable[[str], None]
+    ) -> None:
         self._spec = spec
-        self._engines = _OwnEngines(config, log)
+        self._progress = progress
+        self._engines = _OwnEngines(config, log, progress)
         changes: dict[str, object] = {}
         if isinstance(config, GrpcSettings):
             changes["grpc_reflection"] = True
@@ -113,8 +127,7 @@ class Development(Generic[C]):
             changes["jwt_secret"] = read_or_create_text(config.data_dir / "jwt-secret", _new_secret)
         if isinstance(config, PostgresSettings) and config.database_url is None:
             changes["database_url"] = self._engines.postgres(config)
-        self._own_nats = isinstance(config, NatsSettings) and config.nats_url is None
-        if self._own_nats:
+        if isinstance(config, NatsSettings) and config.nats_url is None:
             changes["nats_url"] = self._engines.nats()
         if isinstance(config, RedisSettings) and config.uses_redis and config.redis_url is None:
             changes["redis_url"] = self._engines.redis()
@@ -127,77 +140,51 @@ class Development(Generic[C]):
         found: list[Service] = [EngineGroup(engines)] if engines else []
         if self._spec.migrations and isinstance(self.config, PostgresSettings):
             dsn = self.config.get_database_url()
-            found.append(
-                migrate_room.SchemaUpgrade(dsn, self._spec.get_migrations(), _MigrationOutput())
-            )
+            steps = _MigrationOutput(self._progress)
+            found.append(migrate_room.SchemaUpgrade(dsn, self._spec.get_migrations(), steps))
         return found
-
-    def greeting(self, process: Process) -> str:
-        """Where the service is and how to try it."""
-        config, name = self.config, self._spec.name
-        lines = [""]
-        if (http := process.servers.get("http")) is not None:
-            url = f"http://{config.host}:{http.port}"
-            lines.append(f"{name} is ready on {url}")
-            lines.append(
-                f"Ctrl-C stops it. Its data stays in {config.data_dir}; the API is at {url}/docs"
-            )
-        else:
-            lines.append(f"{name} is ready. Ctrl-C stops it. Its data stays in {config.data_dir}")
-        if process.admin is not None:
-            admin = process.admin.url
-            lines.append(
-                f"For operators: {admin}/metrics, {admin}/debug/state, {admin}/debug/profile"
-            )
-        if self._own_nats:
-            where = shlex.quote(str(config.data_dir))
-            lines.append(f"What could not be handled: {name} dead list --data-dir {where}")
-        examples = self._spec.get_examples()
-        if examples is not None and isinstance(config, AuthSettings):
-            token = new_token(config, _SUBJECT, self._spec.get_scopes())
-            lifetime = format_duration(config.token_expiry)
-            lines += ["", f"Try it (this token is good for {lifetime}):", "", f"TOKEN={token}"]
-            lines.append(examples(config, process))
-        return "\n".join(lines)
 
 
 class _OwnEngines:
     """Engines in the data folder: each method adds one, not started, and gives its URL."""
 
-    def __init__(self, config: ServiceSettings, log: Logger) -> None:
+    def __init__(
+        self, config: ServiceSettings, log: Logger, progress: Callable[[str], None]
+    ) -> None:
         self._folder = config.data_dir
         self._log = log
+        self._progress = progress
         self.engines: list[PostgresEngine | NatsEngine | RedisEngine] = []
 
     def postgres(self, config: PostgresSettings) -> str:
         engine = PostgresEngine(
-            self._log, data_dir=self._folder / "postgres", port=config.pg_port, progress=say
+            self._log,
+            data_dir=self._folder / "postgres",
+            port=config.pg_port,
+            progress=self._progress,
         )
         self.engines.append(engine)
         return engine.dsn()
 
     def nats(self) -> str:
-        engine = NatsEngine(self._log, data_dir=self._folder / "nats", progress=say)
+        engine = NatsEngine(self._log, data_dir=self._folder / "nats", progress=self._progress)
         self.engines.append(engine)
         return engine.url
 
     def redis(self) -> str:
-        engine = RedisEngine(self._log, data_dir=self._folder / "redis", progress=say)
+        engine = RedisEngine(self._log, data_dir=self._folder / "redis", progress=self._progress)
         self.engines.append(engine)
         return engine.url
 
 
 class _MigrationOutput:
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self._progress = progress
+
     def applied(self, step: "migrate_room.Step", seconds: float) -> None:
         """Show one migration."""
-        say(f"migrated {step} in {seconds * 1000:.0f} ms")
+        self._progress(f"migrated {step} in {seconds * 1000:.0f} ms")
 
 
 def _new_secret() -> str:
     return secrets.token_urlsafe(32)
-
-
-def say(line: str) -> None:
-    """A line for people."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()

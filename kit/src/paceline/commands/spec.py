@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from paceline.commands.doctor import Check, DoctorRun
     from paceline.commands.settings import ServiceSettings
-    from paceline.commands.wiring import Process, Wiring
+    from paceline.commands.wiring import Wiring
 
     C = TypeVar("C", bound=ServiceSettings, default=Any)
 else:
@@ -42,9 +42,9 @@ class ServiceSpec(Generic[C]):
     migrations, such as ``pathlib.Path(__file__).with_name("migrations")``, or
     ``"package:folder"``; "" when it has no database. ``scopes``: all that its tokens can have, or
     where they are; a route or method that needs another one is refused when it is wired.
-    ``checks``: what ``doctor`` looks at beside the usual. ``examples``: what ``run`` prints to try
-    with ``$TOKEN``. ``commands``: its own, which come after `run`, `serve`, `worker` and `migrate`;
-    a function is a command of its name with the first line of its docstring as help, as in Typer.
+    ``checks``: what ``doctor`` looks at beside the usual.
+    ``commands``: its own, which come after `run`, `serve`, `worker` and `migrate`; a function is a
+    command of its name with the first line of its docstring as help, as in Typer.
     ``works``: it has something to do for ``worker`` although its settings name no queue.
     """
 
@@ -56,7 +56,6 @@ class ServiceSpec(Generic[C]):
     migrations: "Traversable | str" = ""
     scopes: Collection[str] = ()
     checks: "Callable[[C, DoctorRun], Mapping[str, Check]] | str" = ""
-    examples: "Callable[[C, Process], str] | str" = ""
     commands: Sequence[LazyCommand | Command] = ()
     works: bool = False
 
@@ -117,13 +116,6 @@ class ServiceSpec(Generic[C]):
         """What makes its own checks."""
         found: Callable[[C, DoctorRun], Mapping[str, Check]] | None = (
             _loaded(self.checks) if self.checks else None
-        )
-        return found
-
-    def get_examples(self) -> "Callable[[C, Process], str] | None":
-        """What makes the text to try it."""
-        found: Callable[[C, Process], str] | None = (
-            _loaded(self.examples) if self.examples else None
         )
         return found
 

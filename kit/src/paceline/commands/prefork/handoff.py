@@ -48,6 +48,8 @@ class WorkerHandoff(msgspec.Struct, frozen=True, kw_only=True):
 
     worker: int
     """Its number among the workers, from 1; its successor has the same."""
+    tells_people: bool = False
+    """Whether it says on stderr why it could not start: one does, for all that fail alike."""
     link: int
     listener: int
     port: int

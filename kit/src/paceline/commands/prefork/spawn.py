@@ -105,13 +105,15 @@ class Spawner:
     def __call__(self, number: int) -> WorkerProcess:
         """Start worker ``number``. Errors: OSError."""
         ours, theirs = socket.socketpair()
-        path = self._folder / f"{number}-{next(self._started)}"
+        started = next(self._started)
+        path = self._folder / f"{number}-{started}"
         admin = socket.socket(socket.AF_UNIX)
         admin.bind(str(path))
         admin.listen()
         handles = (theirs.fileno(), self._listener.fileno(), admin.fileno())
         handoff = WorkerHandoff(
             worker=number,
+            tells_people=started == 1,
             link=handles[0],
             listener=handles[1],
             admin=handles[2],

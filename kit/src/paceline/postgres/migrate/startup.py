@@ -14,13 +14,18 @@ from importlib.resources.abc import Traversable
 from paceline.errors import Code, Error
 from paceline.postgres.connector import connect
 from paceline.postgres.migrate.errors import DirtyDatabase
+from paceline.postgres.migrate.lock_wait import LockWait
 from paceline.postgres.migrate.migrator import Migrator, Progress
 from paceline.postgres.migrate.source import read_source
 
 
 @asynccontextmanager
 async def open_migrator(
-    dsn: str, folder: Traversable, progress: Progress | None = None
+    dsn: str,
+    folder: Traversable,
+    progress: Progress | None = None,
+    *,
+    lock_wait: LockWait | None = None,
 ) -> AsyncGenerator[Migrator, None]:
     """A migrator for the files in ``folder``, on a connection of its own.
 
@@ -34,7 +39,7 @@ async def open_migrator(
     source = read_source(folder)
     connection = await connect(dsn)
     try:
-        yield Migrator(connection, source, progress=progress)
+        yield Migrator(connection, source, progress=progress, lock_wait=lock_wait)
     finally:
         await connection.close()
 
