@@ -21,6 +21,7 @@ SERVICE: Final = ServiceSpec(
     migrations="myservice:migrations",
     scopes="myservice.scopes:SCOPES",
     checks="myservice.checks:checks",  # paceline: only full
+    seed="myservice.seed:seed",
     commands=(
         # paceline: only full {
         LazyCommand(
