@@ -66,12 +66,12 @@ class ServiceSpec(Generic[C]):
             return
         from paceline.commands.settings import ServiceSettings  # noqa: PLC0415 - as for --help
 
-        given: object = self.config
+        given: Any = self.config
+        name = getattr(given, "__name__", "Config")
         if isinstance(given, ServiceSettings):
-            name = type(given).__name__
-            raise TypeError(f"config is an instance; write the class itself: config={name}")
+            itself = type(given).__name__
+            raise TypeError(f"config is an instance; write the class itself: config={itself}")
         if not (isinstance(given, type) and issubclass(given, ServiceSettings)):
-            name = getattr(given, "__name__", "Config")
             raise TypeError(
                 f"config is {given!r}; write a class of settings, such as"
                 f" class {name}(HttpSettings, AuthSettings)"
