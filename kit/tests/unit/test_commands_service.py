@@ -34,8 +34,8 @@ from paceline.commands import (
 )
 from paceline.commands.doctor import Check, DoctorRun
 from paceline.commands.doctor.command import list_checks
-from paceline.commands.process import new_log, wire_or_fail
-from paceline.commands.settings import PostgresSettings, RedisSettings
+from paceline.commands.process import new_log, wire, wire_or_fail
+from paceline.commands.settings import PostgresSettings, RedisSettings, require_own_ports
 from paceline.errors import Code, Error
 
 
@@ -201,6 +201,14 @@ def test_a_wiring_that_cannot_be_is_told_in_a_sentence(
     assert line.count("\n") == 1
     if "def build" in says and wrong is not None:
         assert line.startswith(f"build ({wrong.__name__}, test_commands_service.py:")
+
+
+def test_servers_of_one_process_cannot_share_a_port() -> None:
+    config = Single(port=9000, admin_port=9000)
+    process = ProcessSpec(service="single", version="1")
+    with pytest.raises(Error, match="APP_PORT and APP_ADMIN_PORT are both 9000; give each server"):
+        wire(SINGLE, config, new_log(config), process)
+    require_own_ports(Single(port=0, admin_port=0))
 
 
 def test_a_script_is_named_as_it_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
