@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from service_process import running_service
+from service_process import MYSERVICE, environment, running_service
 
 pytestmark = pytest.mark.e2e
 
@@ -33,12 +33,13 @@ def tour() -> list[tuple[str, str]]:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the README's tour needs curl")
 def test_the_tour_of_the_readme_is_true(tmp_path: Path) -> None:
     mark = "next answer"
-    with running_service(tmp_path / "data") as service:
-        lines = [f"TOKEN={service.token}"]
+    with running_service(tmp_path / ".data") as service:
+        lines: list[str] = []
         for command, _ in tour():
-            lines += [command.replace("http://127.0.0.1:8080", service.url), f"echo '{mark}'"]
+            here = command.replace("http://127.0.0.1:8080", service.url)
+            lines += [here.replace("./myservice", str(MYSERVICE)), f"echo '{mark}'"]
         shell = subprocess.run(
-            ["bash", "-c", "\n".join(lines)],
+            ["bash", "-c", "\n".join(lines)], env=environment(),
             cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
     answers = shell.stdout.replace("\r", "").split(f"{mark}\n")[:-1]

@@ -21,7 +21,6 @@ from paceline.commands import (
     AuthSettings,
     HttpSettings,
     LazyCommand,
-    Process,
     ProcessSpec,
     ServiceSpec,
     Wiring,
@@ -49,10 +48,6 @@ def build(config: Single, wiring: Wiring) -> None:
 
 def no_checks(config: Single, run: DoctorRun) -> Mapping[str, Check]:
     return {}
-
-
-def example(config: Single, process: Process) -> str:
-    return "try it"
 
 
 def paint_all(colour: str = "blue") -> None:
@@ -113,13 +108,12 @@ def test_a_list_has_no_command_that_the_settings_have_no_use_for() -> None:
 
 
 def test_a_service_is_stated_in_objects_as_well_as_in_texts(tmp_path: Path) -> None:
-    spec = replace(SINGLE, migrations=tmp_path, checks=no_checks, examples=example)
+    spec = replace(SINGLE, migrations=tmp_path, checks=no_checks)
     assert spec.get_config() is Single
     assert spec.get_build() is build
     assert spec.get_migrations() == tmp_path
     assert spec.get_scopes() == ("walls:paint",)
     assert spec.get_checks() is no_checks
-    assert spec.get_examples() is example
     assert SERVICE.get_config() is Config
     assert SERVICE.get_scopes() == small_service.SCOPES
 

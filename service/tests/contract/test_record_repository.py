@@ -13,7 +13,6 @@ from myservice.repository.cached_records import CachedRecords  # paceline: only 
 from myservice.repository.records import PgRecords
 from myservice.service.records import RecordRepository
 from paceline.errors import AlreadyExists
-from paceline.postgres import Pool
 
 
 @pytest.fixture(
@@ -27,12 +26,12 @@ def repository(request: pytest.FixtureRequest) -> RecordRepository:
     """Each implementation in turn."""
     if request.param == "memory":
         return MemoryRecords()
-    pool: Pool = request.getfixturevalue("pool")
     # paceline: only redis {
     if request.param == "cached":
-        return CachedRecords(PgRecords(pool), request.getfixturevalue("cache"))
+        stored = PgRecords(request.getfixturevalue("pool"))
+        return CachedRecords(stored, request.getfixturevalue("cache"))
     # paceline: }
-    return PgRecords(pool)
+    return PgRecords(request.getfixturevalue("pool"))
 
 
 async def test_what_was_inserted_is_got_back(repository: RecordRepository) -> None:

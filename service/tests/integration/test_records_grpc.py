@@ -16,7 +16,11 @@ from myservice.domain.records import RecordDraft
 from myservice.handler.records_grpc import draft_of
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.proto.v1 import records_pb2_grpc
+
+# paceline: fields test imports {
 from paceline.http import TestClient
+
+# paceline: }
 
 pytestmark = pytest.mark.integration
 

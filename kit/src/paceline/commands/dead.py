@@ -34,7 +34,7 @@ Limit = Annotated[int, typer.Option("--limit", min=1, help="How many at most.")]
 def dead_commands(spec: ServiceSpec) -> typer.Typer:
     """The group of commands, for `list_commands`."""
     queue = _Queue(spec)
-    variable = queue.settings.variable("nats_url")
+    variable = spec.get_config().variable("nats_url")
     app = typer.Typer(name="dead", help="Look after dead letters.", no_args_is_help=True)
     url_option = typer.Option(
         "--nats-url",
@@ -113,13 +113,14 @@ class _Queue:
     """The service's dead letters, as its settings say where they are."""
 
     def __init__(self, spec: ServiceSpec) -> None:
-        self.settings = get_settings(spec, NatsSettings)
+        self._spec = spec
         self._name = spec.name
 
     def load(self, nats_url: str | None, data_dir: str | None, file: Path | None) -> NatsSettings:
         """The settings, with the address of a queue; ends the command when there is none."""
+        settings = get_settings(self._spec, NatsSettings)
         flags = {"nats_url": nats_url, "data_dir": data_dir}
-        return load_for(self.settings, "dead", flags, file)
+        return load_for(settings, "dead", flags, file)
 
     def use(self, config: NatsSettings, work: Callable[[DeadLetters], Awaitable[T]]) -> T:
         """Do ``work`` while connected."""

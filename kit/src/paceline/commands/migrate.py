@@ -15,10 +15,12 @@ from typing import Annotated
 
 import typer
 
+from paceline.commands.clients import postgres_server
 from paceline.commands.one_off import get_settings, load_for
 from paceline.commands.options import ConfigFile, DatabaseUrl, DataDir
 from paceline.commands.settings import PostgresSettings
 from paceline.commands.spec import ServiceSpec
+from paceline.commands.start_report import named_server
 from paceline.errors import Error
 from paceline.postgres.migrate import (
     LockWait,
@@ -65,9 +67,10 @@ def migrate_commands(spec: ServiceSpec) -> typer.Typer:
         flags = {"database_url": options.database_url, "data_dir": options.data_dir}
         config = load_for(settings, "migrate", flags, options.config_file)
         lock_wait = LockWait(config.migrate_lock_timeout, config.migrate_lock_wait)
-        return open_migrator(
+        connection = open_migrator(
             config.get_database_url(), spec.get_migrations(), progress, lock_wait=lock_wait
         )
+        return named_server(postgres_server(config), connection)
 
     return migrator_commands(connect, lambda: Path(str(spec.get_migrations())))
 

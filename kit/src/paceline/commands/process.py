@@ -13,6 +13,7 @@ from paceline.commands.gc import tune_gc
 from paceline.commands.options import USAGE, fail
 from paceline.commands.settings import ServiceSettings, require_own_ports
 from paceline.commands.spec import ServiceSpec
+from paceline.commands.start_report import StartReport
 from paceline.commands.wiring import Process, ProcessSpec, Wiring
 from paceline.edge import RegistrationError, parameters_of
 from paceline.errors import Error
@@ -77,19 +78,27 @@ def _check_scopes(spec: ServiceSpec, process: Process) -> None:
                 )
 
 
-def run_process(process: Process, log: Log, on_ready: Callable[[], None]) -> Never:
+def run_process(
+    process: Process, log: Log, on_ready: Callable[[], None], report: StartReport | None = None
+) -> Never:
     """Run it until it is told to stop, and exit with the lifecycle's code.
 
-    ``on_ready`` is called once everything is up and the limits are logged.
+    ``on_ready`` is called once everything is up and the limits are logged. ``report``: what people
+    see of the start.
     """
+    if report is not None:
+        report.watch(process)
 
     def ready() -> None:
-        log.info("limits", **process.limits)
+        if report is not None:
+            report.ready()
+        # A person can ask for them: they are in `config` and on the admin port.
+        (log.debug if log.is_for_people else log.info)("limits", **process.limits)
         on_ready()
         tune_gc()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = runner.run(process.lifecycle.run(ready))
+        code = runner.run(process.lifecycle.run(ready, report))
     sys.exit(code)
 
 

@@ -17,6 +17,7 @@ from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, supervise, 
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import PostgresSettings, ServiceSettings, require_own_ports
 from paceline.commands.spec import ServiceSpec
+from paceline.commands.start_report import StartReport
 from paceline.commands.wiring import Process, ProcessSpec
 from paceline.config import Loaded, effective_settings
 from paceline.errors import Error
@@ -71,7 +72,8 @@ def _serve(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             process.link.report_ready()
         log.info("ready", **_addresses(process, config), version=spec.version)
 
-    run_process(process, log, ready)
+    told = handoff is None or handoff.tells_people
+    run_process(process, log, ready, StartReport(spec.name, config, log) if told else None)
 
 
 def _work(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
@@ -95,7 +97,7 @@ def _work(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     def ready() -> None:
         log.info("ready", admin=process.admin and process.admin.url, version=spec.version)
 
-    run_process(process, log, ready)
+    run_process(process, log, ready, StartReport(spec.name, config, log))
 
 
 def schema_check(spec: ServiceSpec, config: ServiceSettings) -> Sequence[Service]:

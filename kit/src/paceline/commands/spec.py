@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from paceline.commands.doctor import Check, DoctorRun
     from paceline.commands.settings import ServiceSettings
-    from paceline.commands.wiring import Process, Wiring
+    from paceline.commands.wiring import Wiring
 
     C = TypeVar("C", bound=ServiceSettings, default=Any)
 else:
@@ -42,9 +42,10 @@ class ServiceSpec(Generic[C]):
     migrations, such as ``pathlib.Path(__file__).with_name("migrations")``, or
     ``"package:folder"``; "" when it has no database. ``scopes``: all that its tokens can have, or
     where they are; a route or method that needs another one is refused when it is wired.
-    ``checks``: what ``doctor`` looks at beside the usual. ``examples``: what ``run`` prints to try
-    with ``$TOKEN``. ``commands``: its own, which come after `run`, `serve`, `worker` and `migrate`;
-    a function is a command of its name with the first line of its docstring as help, as in Typer.
+    ``checks``: what ``doctor`` looks at beside the usual. ``seed``: makes sample data and returns
+    how many, by kind; called again it makes none.
+    ``commands``: its own, which come after `run`, `serve`, `worker` and `migrate`; a function is a
+    command of its name with the first line of its docstring as help, as in Typer.
     ``works``: it has something to do for ``worker`` although its settings name no queue.
     """
 
@@ -56,7 +57,7 @@ class ServiceSpec(Generic[C]):
     migrations: "Traversable | str" = ""
     scopes: Collection[str] = ()
     checks: "Callable[[C, DoctorRun], Mapping[str, Check]] | str" = ""
-    examples: "Callable[[C, Process], str] | str" = ""
+    seed: "Callable[[C], Mapping[str, int]] | str" = ""
     commands: Sequence[LazyCommand | Command] = ()
     works: bool = False
 
@@ -120,11 +121,11 @@ class ServiceSpec(Generic[C]):
         )
         return found
 
-    def get_examples(self) -> "Callable[[C, Process], str] | None":
-        """What makes the text to try it."""
-        found: Callable[[C, Process], str] | None = (
-            _loaded(self.examples) if self.examples else None
-        )
+    def get_seed(self) -> "Callable[[C], Mapping[str, int]]":
+        """What makes sample data. Errors: ValueError when it has none."""
+        if not self.seed:
+            raise ValueError(f"{self.name} states no seed")
+        found: Callable[[C], Mapping[str, int]] = _loaded(self.seed)
         return found
 
     def get_commands(self) -> Sequence[LazyCommand]:

@@ -1,4 +1,4 @@
-"""Records and their updates over gRPC, by the rules of HTTP.
+"""Records over gRPC, by the rules of HTTP.
 
 Invariant: a draft passes the same types as over HTTP, so what one refuses the other refuses; a
 wrong field is named as in the proto. Times are whole seconds, as the proto says. Versions are

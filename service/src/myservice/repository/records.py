@@ -1,4 +1,4 @@
-"""Records in PostgreSQL: a versioned table of the kit, with what is special to it."""
+"""Records in PostgreSQL: a versioned table, whose statements the kit makes of their fields."""
 
 from collections.abc import Callable  # paceline: only full
 from typing import Final

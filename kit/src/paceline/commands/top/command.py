@@ -67,7 +67,7 @@ def top_commands(spec: ServiceSpec) -> typer.Typer:
             url = instance.admin
             token = token or kept.get("admin_token", (None,))[0]
         elif url is None:
-            nobody = f"No `{spec.name} run` is on {found.folder}, and "
+            nobody = f"No `{spec.program} run` is on {found.folder}, and "
             url = f"http://127.0.0.1:{os.environ.get(port_variable) or _DEFAULT_PORT}"
         try:
             client = AdminClient(url, token=token)

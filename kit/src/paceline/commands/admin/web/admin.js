@@ -236,10 +236,15 @@ function parsed(line) {
   return { text: line, level: found || "info" };
 }
 
+function timeOfDay(moment) {
+  const time = new Date(moment);
+  return Number.isNaN(time.valueOf()) ? String(moment).slice(11, 23) : `${time.toTimeString().slice(0, 8)}.${String(time.getMilliseconds()).padStart(3, "0")}`;
+}
+
 function logLine(record) {
   if (record.text !== undefined) return h("div", { class: record.level }, record.text);
   const { time = "", level = "", msg = "", source, method, path, status, code, duration_ms: took, ...rest } = record;
-  const parts = [h("span", { class: "dim" }, String(time).slice(11, 23)), "  "];
+  const parts = [h("span", { class: "dim" }, timeOfDay(time)), "  "];
   const outcome = status ?? code;
   if (method !== undefined && outcome !== undefined) {
     const kind = outcome >= 500 ? "bad" : outcome === 429 ? "refused" : outcome >= 400 ? "warn" : "good";
