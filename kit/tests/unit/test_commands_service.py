@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -211,8 +212,8 @@ def test_a_script_is_named_as_it_was_called(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "__main__", main)
     monkeypatch.setattr(sys, "argv", ["my app.py", "run"])
     assert SINGLE.program == "python 'my app.py'"
-    monkeypatch.setattr(sys, "argv", ["/usr/bin/single", "run"])
-    assert SINGLE.program == "single"
+    main.__spec__ = ModuleSpec("my.app", None)
+    assert SINGLE.program == "single", "after python -m the file is not how it was called"
 
 
 def test_the_version_is_printed(run: Callable[..., Outcome]) -> None:
