@@ -11,7 +11,7 @@ import uvloop
 from paceline.commands.admin import AdminLog
 from paceline.commands.gc import tune_gc
 from paceline.commands.options import USAGE, fail
-from paceline.commands.settings import ServiceSettings
+from paceline.commands.settings import ServiceSettings, require_own_ports
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.start_report import StartReport
 from paceline.commands.wiring import Process, ProcessSpec, Wiring
@@ -28,6 +28,8 @@ def wire(
     Errors: those of `Wiring` and of the service's own wiring, when settings do not go together;
     `RegistrationError` for a scope that no token can have, and for a ``build`` that is none.
     """
+    if process.listens and process.handoff is None:
+        require_own_ports(config)
     wiring = Wiring(config, log, process)
     build = spec.get_build()
     _check_build(build, type(config).__name__)
