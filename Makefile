@@ -4,13 +4,16 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint types unit bench bench-quick layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
+.PHONY: help run new test test-all lint types unit bench bench-quick layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-run: .venv/.run ## Start the service with its own PostgreSQL and NATS (Ctrl-C ends it; the data stays in .data)
+run: .venv/.run ## Start the service with its own PostgreSQL and NATS (Ctrl-C ends it; the data stays in .data; ARGS=--reload restarts it on a save)
 	@exec $(BIN)/myservice run $(ARGS)
+
+new: .venv/.dev ## Make a service: make new NAME=shop DEST=../shop [ARGS="--full"]
+	@$(BIN)/paceline new $(NAME) --directory $(DEST) $(ARGS)
 
 test: .venv/.dev lint types ## Everything CI checks: lint, types, imports, all tests
 	$(BIN)/pytest -n 2 $(PYTEST_FLAGS)

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: real servers, a migrated database, and each repository of records.
+"""Fixtures for all tests: real servers, and a migrated database.
 
 hypothesis takes the time it takes, because the machine may be busy: a slow example says nothing
 about the code.
@@ -6,16 +6,11 @@ about the code.
 
 import gc
 
-import pytest
 from databases import migrated, other_pool, pool, template
 from hypothesis import HealthCheck, settings
 from hypothesis.strategies import text
-from memory_records import MemoryRecords
 from record_cache import cache  # paceline: only redis
 
-from myservice.repository.cached_records import CachedRecords  # paceline: only redis
-from myservice.repository.records import PgRecords
-from myservice.service.records import RecordRepository
 from paceline.testing import (
     database,
     nats,  # paceline: only nats
@@ -32,7 +27,6 @@ __all__ = [
     "pool",
     "postgres",
     "redis",  # paceline: only redis
-    "repository",
     "template",
 ]
 
@@ -51,22 +45,3 @@ def pytest_collection_finish() -> None:
     text().validate()
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(
-    params=[
-        "memory",
-        pytest.param("postgres", marks=pytest.mark.integration),
-        pytest.param("cached", marks=pytest.mark.integration),  # paceline: only redis
-    ]
-)
-def repository(request: pytest.FixtureRequest) -> RecordRepository:
-    """Each implementation in turn."""
-    if request.param == "memory":
-        return MemoryRecords()
-    records = PgRecords(request.getfixturevalue("pool"))
-    # paceline: only redis {
-    if request.param == "cached":
-        return CachedRecords(records, request.getfixturevalue("cache"))
-    # paceline: }
-    return records

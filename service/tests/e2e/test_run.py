@@ -71,11 +71,13 @@ def test_what_it_prints_works_as_pasted_and_the_data_stays(tmp_path: Path) -> No
             capture_output=True, text=True, timeout=60, check=True,
         )  # fmt: skip
         assert call(replace(first, token=made.stdout.strip()), "GET", "/api/v1/records")[0] == 200
+        # paceline: only nats {
         letters = subprocess.run(
             [MYSERVICE, "dead", "list", "--data-dir", data], env=environment(),
             capture_output=True, text=True, timeout=60, check=True,
         )  # fmt: skip
         assert letters.stderr.endswith("No dead letters.\n")
+        # paceline: }
         status, headers, _ = call(first, "POST", "/api/v1/records", {"name": "kept"})
         assert (status, headers["etag"]) == (201, '"1"')
         place = headers["location"]

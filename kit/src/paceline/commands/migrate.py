@@ -23,6 +23,7 @@ from paceline.commands.spec import ServiceSpec
 from paceline.commands.start_report import named_server
 from paceline.errors import Error
 from paceline.postgres.migrate import (
+    LockWait,
     MigrationFailed,
     Migrator,
     Progress,
@@ -65,7 +66,10 @@ def migrate_commands(spec: ServiceSpec) -> typer.Typer:
     ) -> AbstractAsyncContextManager[Migrator]:
         flags = {"database_url": options.database_url, "data_dir": options.data_dir}
         config = load_for(settings, "migrate", flags, options.config_file)
-        connection = open_migrator(config.get_database_url(), spec.get_migrations(), progress)
+        lock_wait = LockWait(config.migrate_lock_timeout, config.migrate_lock_wait)
+        connection = open_migrator(
+            config.get_database_url(), spec.get_migrations(), progress, lock_wait=lock_wait
+        )
         return named_server(postgres_server(config), connection)
 
     return migrator_commands(connect, lambda: Path(str(spec.get_migrations())))
@@ -162,6 +166,10 @@ class _Printer:
 
     def applied(self, step: Step, seconds: float) -> None:
         typer.echo(f"{step} ({seconds * 1000:.1f}ms)")
+
+    def waiting(self, step: Step, seconds: float, oldest: str | None) -> None:
+        holder = f": the oldest transaction is of {oldest}" if oldest else ""
+        typer.echo(f"{step} waits for a lock since {seconds:.0f}s, trying again{holder}", err=True)
 
 
 async def _report(steps: Awaitable[tuple[Step, ...]]) -> None:

@@ -8,19 +8,28 @@ for people goes to stderr; stdout is the log's.
 import os
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Never, TypeVar
 
 import typer
 
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
 from paceline.commands.banner import BannerStyle, banner, shows_links
+from paceline.commands.debugger import use_debugger
 from paceline.commands.instance import Instance, InstanceLock, InstanceRunning, describe, publish
 from paceline.commands.options import SettingsCommand, fail, with_flags
 from paceline.commands.process import new_log, run_process, wire_or_fail
+from paceline.commands.reload import (
+    ReloadHandoff,
+    libraries_line,
+    supervise,
+    take_handoff,
+    watched_files,
+)
 from paceline.commands.settings import (
     AuthSettings,
     GrpcSettings,
@@ -33,7 +42,7 @@ from paceline.commands.spec import ServiceSpec
 from paceline.commands.start_failure import could_not_start, explain_data_dir
 from paceline.commands.start_report import StartReport
 from paceline.commands.wiring import ProcessSpec
-from paceline.config import Loaded, effective_settings
+from paceline.config import Layer, Loaded, effective_settings
 from paceline.engines import (
     EngineError,
     EngineGroup,
@@ -44,7 +53,7 @@ from paceline.engines import (
 )
 from paceline.errors import Error
 from paceline.lifecycle import ExitCode, Service
-from paceline.log import Logger, shows_colours
+from paceline.log import Log, Logger, shows_colours
 
 C = TypeVar("C", bound=ServiceSettings)
 
@@ -54,15 +63,26 @@ def run_commands(spec: ServiceSpec) -> typer.Typer:
     config = spec.get_config()
     app = typer.Typer()
     app.command(
-        "run", cls=SettingsCommand, epilog=f"Example: {spec.name} run --port 0 --data-dir /tmp/try"
-    )(with_flags(config, partial(_run, spec), needed=partial(config.needed_by, "run")))
+        "run",
+        cls=SettingsCommand,
+        epilog=f"Example: {spec.program} run --port 0 --data-dir /tmp/try",
+    )(
+        with_flags(
+            config,
+            partial(_run, spec),
+            needed=partial(config.needed_by, "run"),
+            switches={"reload": "Restart when source, migrations or settings are saved."},
+        )
+    )
     return app
 
 
-def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
+def _run(spec: ServiceSpec, loaded: Loaded[Any], *, reload: bool) -> None:
     """Start everything in one process, on engines of our own: for development."""
+    if (handoff := take_handoff()) is not None:
+        _run_service(spec, loaded, handoff.instance, handoff)
     instance = Instance(
-        program=spec.name, version=spec.version, pid=os.getpid(), started=datetime.now(UTC)
+        program=spec.program, version=spec.version, pid=os.getpid(), started=datetime.now(UTC)
     )
     lock = InstanceLock(loaded.config.data_dir)
     try:
@@ -71,13 +91,27 @@ def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
         fail(str(exc), code=ExitCode.FAILED)
     except Error as exc:
         fail(could_not_start(spec.name, explain_data_dir(exc, loaded.config)), code=ExitCode.FAILED)
+    try:
+        if reload:
+            _supervise(spec, loaded, instance)
+        _run_service(spec, loaded, instance)
+    finally:
+        lock.release()
+
+
+def _run_service(
+    spec: ServiceSpec,
+    loaded: Loaded[Any],
+    instance: Instance,
+    handoff: ReloadHandoff | None = None,
+) -> Never:
+    """Run the service in this process, alone or as a child of a supervisor."""
+    if handoff is not None:
+        loaded = replace(loaded, config=handoff.adapt(loaded.config))
     log = new_log(loaded.config)
     report = StartReport(spec.name, loaded.config, log)
-    try:
-        development = Development(spec, loaded.config, log, progress=report.step)
-    except (EngineError, OSError) as exc:
-        report.close()
-        fail(could_not_start(spec.name, explain_data_dir(exc, loaded.config)), code=ExitCode.FAILED)
+    engine_urls = None if handoff is None else handoff.engine_urls
+    development = _development(spec, loaded, log, report, engine_urls=engine_urls)
     config = development.config
     process = wire_or_fail(
         spec,
@@ -89,35 +123,86 @@ def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             works=True,
             settings=effective_settings(replace(loaded, config=config)),
             before=development.services,
+            handoff=None if handoff is None else handoff.worker,
         ),
     )
     style = BannerStyle(colours=shows_colours(sys.stderr), links=shows_links(sys.stderr))
 
     def ready() -> None:
         publish(config.data_dir, describe(instance, config, process))
-        report.say(banner(spec, config, process, seconds=report.seconds, style=style))
+        if handoff is None or handoff.first:
+            seconds = (datetime.now(UTC) - instance.started).total_seconds()
+            report.say(banner(spec, config, process, seconds=seconds, style=style))
+        if handoff is not None and process.link is not None:
+            process.link.report(libraries_line(handoff))
+            process.link.report_ready()
 
+    use_debugger()
+    run_process(process, log, ready, report)
+
+
+def _supervise(spec: ServiceSpec, loaded: Loaded[Any], instance: Instance) -> Never:
+    """Keep the engines up, and run the service in a child that is replaced when it changes."""
+    config: ServiceSettings = loaded.config
+    # A child says what there is to say.
+    quiet = config.replaced(log_level="warning") if config.log_level == "info" else config
+    log = new_log(quiet)
+    report = StartReport(spec.name, config, log)
+    development = _development(spec, loaded, log, report)
+    given = {Path(each.where) for each in loaded.origins.values() if each.layer is Layer.FILE}
     try:
-        run_process(process, log, ready, report)
-    finally:
-        lock.release()
+        code = supervise(
+            config,
+            instance,
+            log,
+            engines=development.engines,
+            engine_urls=development.engine_urls,
+            files=watched_files(spec, [Path(".env"), *given]),
+            report=report,
+        )
+    except Error as exc:
+        report.close()
+        fail(could_not_start(spec.name, [str(exc)]), code=ExitCode.FAILED)
+    sys.exit(code)
+
+
+def _development(
+    spec: ServiceSpec,
+    loaded: Loaded[Any],
+    log: Log,
+    report: StartReport,
+    *,
+    engine_urls: Mapping[str, str] | None = None,
+) -> "Development[Any]":
+    try:
+        return Development(spec, loaded.config, log, progress=report.step, engine_urls=engine_urls)
+    except (EngineError, OSError) as exc:
+        report.close()
+        fail(could_not_start(spec.name, explain_data_dir(exc, loaded.config)), code=ExitCode.FAILED)
 
 
 class Development(Generic[C]):
     """The settings of ``run``, and what they need: engines, then the schema.
 
-    ``progress``: receives the steps of their start. Errors: `EngineError`, ``OSError`` when the
-    data folder cannot be used.
+    ``progress``: receives the steps of their start. ``engine_urls``: of engines that another
+    process keeps up; with these none is started here. Errors: `EngineError`, ``OSError`` when the
+    data folder cannot be used; `EngineError` for an engine that is not among those.
     """
 
     config: C
 
     def __init__(
-        self, spec: ServiceSpec, config: C, log: Logger, *, progress: Callable[[str], None]
+        self,
+        spec: ServiceSpec,
+        config: C,
+        log: Logger,
+        *,
+        progress: Callable[[str], None],
+        engine_urls: Mapping[str, str] | None = None,
     ) -> None:
         self._spec = spec
         self._progress = progress
-        self._engines = _OwnEngines(config, log, progress)
+        self._engines = _OwnEngines(config, log, progress, engine_urls)
         changes: dict[str, object] = {}
         if isinstance(config, GrpcSettings):
             changes["grpc_reflection"] = True
@@ -132,47 +217,89 @@ class Development(Generic[C]):
         self.config = config.replaced(**changes)
 
     @property
+    def engine_urls(self) -> Mapping[str, str]:
+        """The addresses of its own engines, by field."""
+        return self._engines.urls
+
+    @property
+    def engines(self) -> Sequence[Service]:
+        """Its own engines."""
+        engines = self._engines.engines
+        return [EngineGroup(engines)] if engines else []
+
+    @property
     def services(self) -> Sequence[Service]:
         """What must be up before the service."""
-        engines = self._engines.engines
-        found: list[Service] = [EngineGroup(engines)] if engines else []
+        found: list[Service] = [*self.engines]
         if self._spec.migrations and isinstance(self.config, PostgresSettings):
             dsn = self.config.get_database_url()
             steps = _MigrationOutput(self._progress)
-            found.append(migrate_room.SchemaUpgrade(dsn, self._spec.get_migrations(), steps))
+            folder = self._spec.get_migrations()
+            found.append(migrate_room.SchemaUpgrade(dsn, folder, steps, retry=True))
         return found
 
 
 class _OwnEngines:
-    """Engines in the data folder: each method adds one, not started, and gives its URL."""
+    """Engines in the data folder: each method adds one, not started, and gives its URL.
+
+    ``known``: URLs by field of those that another process has started; then none is added.
+    """
 
     def __init__(
-        self, config: ServiceSettings, log: Logger, progress: Callable[[str], None]
+        self,
+        config: ServiceSettings,
+        log: Logger,
+        progress: Callable[[str], None],
+        known: Mapping[str, str] | None,
     ) -> None:
         self._folder = config.data_dir
         self._log = log
         self._progress = progress
+        self._known = known
         self.engines: list[PostgresEngine | NatsEngine | RedisEngine] = []
+        self.urls: dict[str, str] = {}
 
     def postgres(self, config: PostgresSettings) -> str:
-        engine = PostgresEngine(
-            self._log,
-            data_dir=self._folder / "postgres",
-            port=config.pg_port,
-            progress=self._progress,
-        )
-        self.engines.append(engine)
-        return engine.dsn()
+        def add() -> str:
+            engine = PostgresEngine(
+                self._log,
+                data_dir=self._folder / "postgres",
+                port=config.pg_port,
+                progress=self._progress,
+            )
+            self.engines.append(engine)
+            return engine.dsn()
+
+        return self._url("database_url", add)
 
     def nats(self) -> str:
-        engine = NatsEngine(self._log, data_dir=self._folder / "nats", progress=self._progress)
-        self.engines.append(engine)
-        return engine.url
+        def add() -> str:
+            folder = self._folder / "nats"
+            engine = NatsEngine(self._log, data_dir=folder, progress=self._progress)
+            self.engines.append(engine)
+            return engine.url
+
+        return self._url("nats_url", add)
 
     def redis(self) -> str:
-        engine = RedisEngine(self._log, data_dir=self._folder / "redis", progress=self._progress)
-        self.engines.append(engine)
-        return engine.url
+        def add() -> str:
+            folder = self._folder / "redis"
+            engine = RedisEngine(self._log, data_dir=folder, progress=self._progress)
+            self.engines.append(engine)
+            return engine.url
+
+        return self._url("redis_url", add)
+
+    def _url(self, field: str, add: Callable[[], str]) -> str:
+        if self._known is None:
+            url = add()
+        elif field in self._known:
+            url = self._known[field]
+        else:
+            message = f"{field}: no engine is up for it; stop `run` and start it again"
+            raise EngineError(message)
+        self.urls[field] = url
+        return url
 
 
 class _MigrationOutput:

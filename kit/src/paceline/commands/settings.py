@@ -179,6 +179,10 @@ class PostgresSettings(ServiceSettings):
     """PostgreSQL, as postgresql://user:password@host:port/name. `run` starts its own without."""
     max_db_conns: PositiveInt = 25
     """The most connections to PostgreSQL; several workers share them."""
+    migrate_lock_timeout: Duration = 1.0
+    """How long a migration waits for a lock before it gives way and tries again; 0s for ever."""
+    migrate_lock_wait: Duration = 600.0
+    """How long a migration tries again before it gives up, with nothing changed."""
     pg_port: Port | None = None
     """`run`: a port of 127.0.0.1 on which PostgreSQL clients can connect, too."""
 

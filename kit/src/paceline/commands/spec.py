@@ -42,7 +42,8 @@ class ServiceSpec(Generic[C]):
     migrations, such as ``pathlib.Path(__file__).with_name("migrations")``, or
     ``"package:folder"``; "" when it has no database. ``scopes``: all that its tokens can have, or
     where they are; a route or method that needs another one is refused when it is wired.
-    ``checks``: what ``doctor`` looks at beside the usual.
+    ``checks``: what ``doctor`` looks at beside the usual. ``seed``: makes sample data and returns
+    how many, by kind; called again it makes none.
     ``commands``: its own, which come after `run`, `serve`, `worker` and `migrate`; a function is a
     command of its name with the first line of its docstring as help, as in Typer.
     ``works``: it has something to do for ``worker`` although its settings name no queue.
@@ -56,6 +57,7 @@ class ServiceSpec(Generic[C]):
     migrations: "Traversable | str" = ""
     scopes: Collection[str] = ()
     checks: "Callable[[C, DoctorRun], Mapping[str, Check]] | str" = ""
+    seed: "Callable[[C], Mapping[str, int]] | str" = ""
     commands: Sequence[LazyCommand | Command] = ()
     works: bool = False
 
@@ -117,6 +119,13 @@ class ServiceSpec(Generic[C]):
         found: Callable[[C, DoctorRun], Mapping[str, Check]] | None = (
             _loaded(self.checks) if self.checks else None
         )
+        return found
+
+    def get_seed(self) -> "Callable[[C], Mapping[str, int]]":
+        """What makes sample data. Errors: ValueError when it has none."""
+        if not self.seed:
+            raise ValueError(f"{self.name} states no seed")
+        found: Callable[[C], Mapping[str, int]] = _loaded(self.seed)
         return found
 
     def get_commands(self) -> Sequence[LazyCommand]:

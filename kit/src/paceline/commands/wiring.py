@@ -269,8 +269,9 @@ class Wiring:
     def _admin_server(self) -> HttpServer:
         config, handoff = self._config, self.spec.handoff
         # One of several workers listens to its supervisor only, which has the port and the token.
-        token = config.get_admin_token() if handoff is None else None
-        if handoff is None:
+        is_public = handoff is None or handoff.public_admin
+        token = config.get_admin_token() if is_public else None
+        if is_public:
             require_token(config.admin_host, token, variable=config.variable("admin_token"))
         tasks, profiler = TaskAges(), Profiler()
         context = AdminContext(

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
         RpcServiceDescription,
         describe,
     )
-    from paceline.grpc.fields import convert_field, convert_text, convert_uuid, unix_seconds
+    from paceline.grpc.fields import (
+        convert_field,
+        convert_text,
+        convert_time,
+        convert_uuid,
+        timestamp,
+        unix_seconds,
+    )
     from paceline.grpc.health import HEALTH_METHODS, add_health
     from paceline.grpc.methods import MethodHandler, exchange, stream, unary
     from paceline.grpc.reflection import add_reflection
@@ -49,11 +56,13 @@ else:
             "add_reflection": "reflection",
             "convert_field": "fields",
             "convert_text": "fields",
+            "convert_time": "fields",
             "convert_uuid": "fields",
             "describe": "description",
             "error_status_of": "status",
             "exchange": "methods",
             "stream": "methods",
+            "timestamp": "fields",
             "unary": "methods",
             "unix_seconds": "fields",
         },
@@ -79,11 +88,13 @@ __all__ = [
     "add_reflection",
     "convert_field",
     "convert_text",
+    "convert_time",
     "convert_uuid",
     "describe",
     "error_status_of",
     "exchange",
     "stream",
+    "timestamp",
     "unary",
     "unix_seconds",
 ]

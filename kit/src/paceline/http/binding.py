@@ -359,6 +359,8 @@ def struct_errors(
             if field.required:
                 errors.append(FieldError("required", pointer=f"#/{_escape(name)}"))
             continue
+        if field.type is msgspec.Raw:
+            continue  # any value is right, and one that is parsed is no Raw any more
         try:
             msgspec.convert(given[name], field.type, strict=strict)
         except msgspec.ValidationError as exc:

@@ -21,11 +21,11 @@ _MAX_LENGTH: Final = 40
 _AFTER: Final = "|".join(
     rf"(?<={re.escape(text)})"
     for text in (
-        "from ", "import ", "src/", "proto/",
+        "from ", "import ", "def ", "src/", "proto/",
         '_packages = ["', 'containers = ["', 'first-party = ["',
     )
 )  # fmt: skip
-_BEFORE: Final = r"(?=\.[a-z_]|/[a-z_]|:migrations|v\d|_)"
+_BEFORE: Final = r"(?=\.[a-z_]|/[a-z_]|:migrations|v\d|_|\()"
 _SOUNDS_LIKE_A_CONSONANT: Final = ("eu", "one", "uni", "use", "usa")
 _SILENT_H: Final = ("heir", "honest", "honour", "honor", "hour")
 

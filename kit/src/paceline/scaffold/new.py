@@ -15,7 +15,7 @@ import typer
 
 from paceline.scaffold.errors import ScaffoldError
 from paceline.scaffold.naming import ResourceName, ServiceName
-from paceline.scaffold.rendering import FULL, Choices, Rendered, render
+from paceline.scaffold.rendering import Choices, Rendered, render
 from paceline.scaffold.template import Rules, Template, running_template
 from paceline.scaffold.tools import (
     check_tools,
@@ -90,10 +90,9 @@ def _new(
 
 def _choices(rules: Rules, name: str, *, full: bool, without: str, resource: str) -> Choices:
     left_out = sorted({part.strip() for part in without.split(",") if part.strip()})
-    possible = [feature for feature in rules.features if feature != FULL]
-    if unknown := [feature for feature in left_out if feature not in possible]:
+    if unknown := [feature for feature in left_out if feature not in rules.optional]:
         raise ScaffoldError(
-            f"--without {','.join(unknown)}: what can be left out is {', '.join(possible)}",
+            f"--without {','.join(unknown)}: what can be left out is {', '.join(rules.optional)}",
             usage=True,
         )
     if full and (left_out or resource):

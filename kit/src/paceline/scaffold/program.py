@@ -9,6 +9,8 @@ from paceline.commands import LazyCommand, lazy_group
 
 COMMANDS: Final = (
     LazyCommand("new", "Make a new service.", "paceline.scaffold.new:new_commands"),
+    LazyCommand("add", "Add to a service.", "paceline.scaffold.add:add_commands"),
+    LazyCommand("remove", "Remove what was added.", "paceline.scaffold.remove:remove_commands"),
     LazyCommand(
         "update",
         "Bring a service's files up to this version.",

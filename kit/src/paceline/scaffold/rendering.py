@@ -14,9 +14,8 @@ from typing import Final
 
 from paceline.scaffold.markers import pare
 from paceline.scaffold.naming import ResourceName, ServiceName, rename_resource, rename_service
-from paceline.scaffold.template import PROJECT_FILE, Rules, Template
+from paceline.scaffold.template import FULL, PROJECT_FILE, Rules, Template
 
-FULL: Final = "full"
 _MIGRATION: Final = re.compile(r"(?P<folder>.*/migrations/)(?P<number>\d+)_(?P<name>[^/]*)")
 _GENERATED: Final = "*_pb2*.py*"
 

@@ -18,6 +18,11 @@ from paceline.scaffold.errors import ScaffoldError
 from paceline.scaffold.naming import ResourceName, ServiceName
 
 PROJECT_FILE: Final = "pyproject.toml"
+FULL: Final = "full"
+"""The feature of all that goes beyond one resource."""
+SAMPLE: Final = "sample"
+"""The feature of what the template's resource has for its fields alone: every project has it, and
+a resource that `paceline add` makes has not."""
 _PACKED: Final = "paceline/scaffold/template/"
 _HERE: Final = Path(__file__).parent
 _CHECKOUT: Final = _HERE.parents[3]
@@ -41,9 +46,10 @@ class Template:
 class Rules:
     """``[tool.paceline]`` of the template's project file.
 
-    ``features``: what a project can have; ``files``: globs, in which ``*`` matches slashes, too, of
-    the files that a feature needs; ``renamed``: parts of paths that are called otherwise in a
-    project that is not full.
+    ``features``: what a project can have, of which ``optional`` can be left out; ``files``: globs,
+    in which ``*`` matches slashes, too, of the files that a feature needs; ``renamed``: parts of
+    paths that are called otherwise in a project that is not full; ``slice``: globs of the files
+    that a resource is cloned of.
     """
 
     name: ServiceName
@@ -51,6 +57,12 @@ class Rules:
     features: Sequence[str]
     files: Mapping[str, Sequence[str]]
     renamed: Mapping[str, str]
+    slice: Sequence[str] = ()
+
+    @property
+    def optional(self) -> Sequence[str]:
+        """What ``--without`` takes."""
+        return [feature for feature in self.features if feature not in (FULL, SAMPLE)]
 
     @classmethod
     def read(cls, text: str) -> "Rules":
@@ -63,7 +75,14 @@ class Rules:
             name, resource = str(table["name"]), str(table["resource"])
         except KeyError as exc:
             raise ScaffoldError(f"this is no template: {PROJECT_FILE} has no {exc}") from exc
-        return cls(ServiceName(name), ResourceName.parse(resource), tuple(files), files, renamed)
+        return cls(
+            ServiceName(name),
+            ResourceName.parse(resource),
+            (SAMPLE, *files),
+            files,
+            renamed,
+            template.get("slice", ()),
+        )
 
 
 def running_template() -> Template:

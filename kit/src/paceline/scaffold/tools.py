@@ -71,7 +71,9 @@ def unwrap(root: Path, paths: Sequence[str]) -> None:
 
 
 def _ruff(root: Path, *words: str) -> None:
-    _run([sys.executable, "-m", "ruff", *words, "--quiet", "--no-cache"], root, "ruff")
+    program = shutil.which("ruff", path=str(Path(sys.executable).parent))
+    command = [program] if program else [sys.executable, "-m", "ruff"]
+    _run([*command, *words, "--quiet", "--no-cache"], root, "ruff")
 
 
 def generate_messages(root: Path) -> None:

@@ -49,21 +49,30 @@ def _update() -> None:
     """Merge what the template has gained since this project was made of it."""
     project = find_project(Path.cwd())
     old, new = _templates(project)
+    say(f"from paceline {old.version} to {new.version} …")
+    merge = update_project(project, old, new)
+    for wheel in project.wheels:
+        wheel.unlink()
+    pack_running_wheel(project.root / "wheels")
+    _tell(merge)
+
+
+def update_project(project: Project, old: Template, new: Template) -> "Merge":
+    """Merge what changed from the old template to the new one into the project's files.
+
+    Errors: ScaffoldError when the project's tree is not clean.
+    """
     _check_clean(project.root)
-    say(f"from paceline {old.version} to {new.version}")
     with tempfile.TemporaryDirectory(prefix="paceline-") as scratch:
         base = _laid_out(Path(scratch) / "old", old, project.choices)
         theirs = _laid_out(Path(scratch) / "new", new, project.choices)
     merge = Merge(project.root, f"paceline {old.version}", f"paceline {new.version}")
     merge.run(base, theirs)
-    for wheel in project.wheels:
-        wheel.unlink()
-    pack_running_wheel(project.root / "wheels")
     protos = {path for path in {*base, *theirs} if path.endswith(".proto")}
     if any(base.get(path) != theirs.get(path) for path in protos) and not merge.conflicts:
         say("generating messages …")
         generate_messages(project.root)
-    _tell(merge)
+    return merge
 
 
 def _templates(project: Project) -> tuple[Template, Template]:

@@ -27,7 +27,7 @@ def pack_running_wheel(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     installed = distribution("paceline")
     source = _editable_source(installed)
-    return _built(source, folder) if source else _packed(installed, folder)
+    return _built(source, folder) if source else pack_wheel(installed, folder)
 
 
 def _editable_source(installed: Distribution) -> Path | None:
@@ -52,7 +52,12 @@ def _built(source: Path, folder: Path) -> Path:
     return made[0] if made else next(folder.glob("paceline-*.whl"))
 
 
-def _packed(installed: Distribution, folder: Path) -> Path:
+def pack_wheel(installed: Distribution, folder: Path) -> Path:
+    """Write the wheel of an installed distribution into ``folder``, by its list of files.
+
+    Errors: ScaffoldError when it has no such list.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     root = Path(str(installed.locate_file("")))
     info = f"paceline-{installed.version}.dist-info"
     paths = [

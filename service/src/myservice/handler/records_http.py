@@ -32,6 +32,7 @@ Cursor = Annotated[
         pattern=r"^[A-Za-z0-9_-]{28}$", description="`next_cursor` of the page before, as it is"
     ),
 ]
+# paceline: only sample {
 Prefix = Annotated[
     str,
     msgspec.Meta(
@@ -40,12 +41,13 @@ Prefix = Annotated[
         description="only records whose name starts with this",
     ),
 ]
+# paceline: }
 
 
 class ListParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The query of a listing."""
 
-    prefix: Prefix = ""
+    prefix: Prefix = ""  # paceline: only sample
     cursor: Cursor | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=100, description="records a page")] = 20
 
@@ -84,7 +86,11 @@ class RecordHandler:
         Records that are there throughout are seen exactly once, whatever is created or deleted
         meanwhile.
         """
-        page = await self._service.list_records(params.prefix, params.cursor, params.limit)
+        page = await self._service.list_records(
+            params.cursor,
+            params.limit,
+            params.prefix,  # paceline: only sample
+        )
         return RecordList(page.records, page.next_cursor)
 
     async def create_record(self, body: Body[RecordDraft]) -> Reply[Record]:

@@ -127,7 +127,7 @@ function checks(ready) {
     ["check", "name", "name"],
     ["", (row) => (row.ok ? tag("passes", "good") : tag("fails", "bad"))],
     ["took", (row) => figure("milliseconds", row.milliseconds), "number"],
-    ["reason", (row) => row.reason || ""],
+    ...(rows.some((row) => row.reason) ? [["reason", "reason"]] : []),
   ], rows)] : [];
   for (const [number, one] of Object.entries(ready.workers || {})) {
     parts.push(h("h2", {}, `worker ${number} `, tag(one.status, READINESS[one.status])), checks(one));
@@ -236,10 +236,15 @@ function parsed(line) {
   return { text: line, level: found || "info" };
 }
 
+function timeOfDay(moment) {
+  const time = new Date(moment);
+  return Number.isNaN(time.valueOf()) ? String(moment).slice(11, 23) : `${time.toTimeString().slice(0, 8)}.${String(time.getMilliseconds()).padStart(3, "0")}`;
+}
+
 function logLine(record) {
   if (record.text !== undefined) return h("div", { class: record.level }, record.text);
   const { time = "", level = "", msg = "", source, method, path, status, code, duration_ms: took, ...rest } = record;
-  const parts = [h("span", { class: "dim" }, String(time).slice(11, 23)), "  "];
+  const parts = [h("span", { class: "dim" }, timeOfDay(time)), "  "];
   const outcome = status ?? code;
   if (method !== undefined && outcome !== undefined) {
     const kind = outcome >= 500 ? "bad" : outcome === 429 ? "refused" : outcome >= 400 ? "warn" : "good";
@@ -249,7 +254,7 @@ function logLine(record) {
     if (took !== undefined) rest.duration_ms = took;
     for (const [name, value] of Object.entries({ method, path, status, code })) if (value !== undefined) rest[name] = value;
   }
-  const more = Object.entries(rest).map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : value}`).join(" ");
+  const more = Object.entries(rest).filter(([, value]) => value !== null).map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : value}`).join(" ");
   return h("div", { class: level }, parts, h("span", { class: "dim" }, `  ${more}`));
 }
 
