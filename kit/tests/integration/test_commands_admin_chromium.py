@@ -28,6 +28,11 @@ pytestmark = [
 ]
 HOSTILE = '{"level":"info","msg":"<img src=x onerror=alert(1)>\\u001b[2J\\u202e"}\n'
 
+FOR_PEOPLE = (
+    b"21:35:14.560  POST /things  503  9.5 ms  ada\n",
+    b"21:35:14.561  error  it failed\n    ValueError: why\n",
+)
+
 
 async def passes() -> None: ...
 
@@ -35,7 +40,7 @@ async def passes() -> None: ...
 @pytest.fixture
 async def admin() -> AsyncGenerator[str]:
     log, metrics = RecordingLog(), Metrics(version="7")
-    log.tail.add([HOSTILE.encode()])
+    log.tail.add([HOSTILE.encode(), *FOR_PEOPLE])
     context = AdminContext(
         "shop", "7", Health({"postgres": passes}, log, draining=lambda: False), metrics=metrics,
         settings=[EffectiveSetting("APP_PORT", "<b>8080</b>", "flag --port", "Port.")],
@@ -72,6 +77,8 @@ async def test_a_page_shows_what_the_process_says_as_text(admin: str, tmp_path: 
     page = await shown(f"{admin}/debug/logs#token={TOKEN}", tmp_path)
     assert "&lt;img src=x onerror=alert(1)&gt;\\x1b[2J\\u202e" in page
     assert "<img" not in page
+    assert 'POST /things  <span class="bad">503</span>' in page
+    assert '<span class="bad">    ValueError: why</span>' in page
 
 
 async def test_the_front_page_takes_the_token_of_its_address_or_asks_for_one(
