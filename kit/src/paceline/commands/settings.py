@@ -100,7 +100,7 @@ class HttpSettings(ServiceSettings):
     keep_alive_grace: Duration = 2.0
     """At shutdown: how long idle connections stay open, for requests on their way."""
     trusted_proxies: NetworkList = ()
-    """Addresses or networks of proxies whose X-Forwarded-For is believed."""
+    """Addresses or networks of proxies whose X-Forwarded-For (or Forwarded) is believed."""
 
 
 class GrpcSettings(ServiceSettings):
