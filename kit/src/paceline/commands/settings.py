@@ -69,7 +69,7 @@ class ServiceSettings(Settings):
     log_format: Format = "auto"
     """json, pretty, or auto: pretty on a terminal."""
     otel_endpoint: OtlpEndpoint | None = None
-    """Where traces are sent (OTLP): grpc://host:4317 or http://host:4318/base, with an s for TLS."""
+    """Where traces are sent (OTLP): grpc://host:4317 or http://host:4318, an s for TLS."""
     trace_ratio: Ratio = 0.1
     """The part of the traces that begin here which is recorded, 0 to 1; others keep their own."""
     data_dir: Path = Path(".data")

@@ -16,7 +16,7 @@ from paceline.log.level import Level
 from paceline.log.logger import Log, logger_on
 from paceline.log.output import Format, Output
 
-
+_STACK: Final = 4_000
 # What the standard library itself puts into a record; the rest was passed as ``extra``.
 _OWN: Final = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 
@@ -69,7 +69,7 @@ class _Bridge(logging.Handler):
         if record.exc_info:
             fields["exc_info"] = record.exc_info
         if record.stack_info:
-            fields["stack_info"] = record.stack_info
+            fields["stack_info"] = record.stack_info[-_STACK:]  # its end is what is looked for
         self._output.write(_level(record.levelno), call_site, message, {}, fields)
 
 

@@ -1,9 +1,9 @@
 """The address of an OTLP collector: ``grpc://host:4317`` or ``http://host:4318``.
 
 The scheme selects which of OTLP's two protocols is used, so there is one setting and no default to
-guess; ``grpcs`` and ``https`` are the same over TLS. A path is the base of ``/v1/traces``. Headers, certificates and compression are the
-exporters' own settings, read from the standard's ``OTEL_EXPORTER_OTLP_*`` variables. Invariant: the
-SDK is not imported before an export starts.
+guess; ``grpcs`` and ``https`` are the same over TLS. A path is the base of ``/v1/traces``. Headers,
+certificates and compression are the exporters' own settings, read from the standard's
+``OTEL_EXPORTER_OTLP_*`` variables. Invariant: the SDK is not imported before an export starts.
 """
 
 from collections.abc import Callable
