@@ -55,7 +55,8 @@ def seed(config: Config) -> Mapping[str, int]:
 
 
 async def _make_all(pool: Pool) -> Mapping[str, int]:
-    made = {"records": await _make_records(pool)}
+    made: dict[str, int] = {}
+    made["records"] = await _make_records(pool)
     # paceline: only full {
     made["accounts"] = await _make_accounts(pool)
     made["orders"] = await _make_orders(pool)
