@@ -1,14 +1,13 @@
 """Sample data for development: what ``myservice seed`` makes.
 
-Everything has a fixed id, and is made only if there is nothing of this id, by the same code as the
-API; so running it twice changes nothing, and what was deleted comes back.
+Everything has a sample id, and is made only if there is nothing of this id, by the same code as the
+API; so running it twice changes nothing, and what was deleted comes back. The examples of `/docs`
+name these ids, so they are true then.
 """
 
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
-from uuid import UUID
-from zlib import crc32
 
 import msgspec
 
@@ -26,9 +25,13 @@ from myservice.service.records import RecordService
 from paceline.clock import SystemClock
 from paceline.commands import run_once
 from paceline.errors import NotFound
-from paceline.postgres import Pool, PoolSettings
+from paceline.http import sample_id
+from paceline.postgres import (
+    Pool,
+    PoolSettings,
+    uuid7,  # paceline: only full
+)
 
-_FIRST_ID: Final = UUID("0190c2c0-0000-7000-8000-000000000000").int
 _RECORDS: Final[tuple[tuple[str, dict[str, str], object], ...]] = (
     ("alpha", {"colour": "blue", "size": "small"}, {"n": 1}),
     ("beta", {"colour": "red"}, {"n": 2, "tags": ["new", "checked"]}),
@@ -39,7 +42,7 @@ _RECORDS: Final[tuple[tuple[str, dict[str, str], object], ...]] = (
 # paceline: only full {
 _OPERATOR: Final = Actor("seed", operator=True)
 _ACCOUNTS: Final = (("ada", 100_000), ("grace", 25_000), ("linus", 0))
-_ORDERS: Final = ((0, 1, 2_500), (1, 2, 999))
+_ORDERS: Final = ((1, 2, 2_500), (2, 3, 999))
 # paceline: }
 
 
@@ -61,8 +64,8 @@ async def _make_all(pool: Pool) -> Mapping[str, int]:
 
 async def _make_records(pool: Pool) -> int:
     made = 0
-    for number, (name, metadata, data) in enumerate(_RECORDS):
-        new_id = partial(_fixed_id, "records", number)
+    for number, (name, metadata, data) in enumerate(_RECORDS, start=1):
+        new_id = partial(sample_id, number)
         service = RecordService(PgRecords(pool), SystemClock(), new_id)
         try:
             await service.get_record(new_id())
@@ -76,8 +79,8 @@ async def _make_records(pool: Pool) -> int:
 # paceline: only full {
 async def _make_accounts(pool: Pool) -> int:
     made = 0
-    for number, (owner, amount) in enumerate(_ACCOUNTS):
-        new_id = partial(_fixed_id, "accounts", number)
+    for number, (owner, amount) in enumerate(_ACCOUNTS, start=1):
+        new_id = partial(sample_id, number)
         service = AccountService(PgAccounts(pool), PgLedger(pool), SystemClock(), new_id)
         try:
             await service.get_account(new_id(), _OPERATOR)
@@ -85,31 +88,26 @@ async def _make_accounts(pool: Pool) -> int:
             await service.open_account(AccountDraft(owner), _OPERATOR)
             made += 1
         if amount:
-            # Its key makes it happen once, also when the last run ended between the two.
+            # Its key makes it happen once, also when the last run ended between the two. Its entry
+            # must not have an order's id: an order is paid by the entry with its own.
             draft = CreditDraft(amount, "sample")
-            await service.credit(new_id(), draft, _OPERATOR, f"seed-{number}")
+            credits_ = AccountService(PgAccounts(pool), PgLedger(pool), SystemClock(), uuid7)
+            await credits_.credit(new_id(), draft, _OPERATOR, f"seed-{number}")
     return made
 
 
 async def _make_orders(pool: Pool) -> int:
     made = 0
-    for number, (payer, payee, amount) in enumerate(_ORDERS):
-        new_id = partial(_fixed_id, "orders", number)
+    for number, (payer, payee, amount) in enumerate(_ORDERS, start=1):
+        new_id = partial(sample_id, number)
         service = OrderService(PgOrders(pool), SystemClock(), new_id)
         try:
             await service.get_order(new_id(), _OPERATOR)
         except NotFound:
-            draft = OrderDraft(
-                _fixed_id("accounts", payer), _fixed_id("accounts", payee), amount, "sample"
-            )
+            draft = OrderDraft(sample_id(payer), sample_id(payee), amount, "sample")
             await service.place_order(draft, _OPERATOR, None)
             made += 1
     return made
 
 
 # paceline: }
-
-
-def _fixed_id(kind: str, number: int) -> UUID:
-    """The same at every run, different for each kind."""
-    return UUID(int=_FIRST_ID + (crc32(kind.encode()) << 16) + number)
