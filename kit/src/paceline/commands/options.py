@@ -170,7 +170,8 @@ class SettingsCommand(TyperCommand):
                 heading = getattr(parameter, "rich_help_panel", None) or "Options"
                 groups.setdefault(heading, []).append(row)
         for heading, rows in groups.items():
-            with formatter.section(heading):
+            # Styles are left out where the output is no terminal.
+            with formatter.section(typer.style(heading, bold=True)):
                 # The first one sets the width of the column.
                 first, text = rows[0]
                 formatter.write_dl([(f"{first:{_WIDTH}}", text), *rows[1:]], col_max=_WIDTH)

@@ -220,6 +220,9 @@ def test_the_page_is_true(script: Script) -> None:
     with script.running("run") as service:
         service.until(lambda: listening(script))
         assert script.answers(steps("run")) == expected("run")
+        banner = block("", section("Run it").split("says where everything is:")[1])
+        labels = [line.split("  ")[0] for line in banner.splitlines() if "  " in line]
+        assert re.findall(r"^([A-Z]\w+)  ", service.log.read_text(), re.MULTILINE) == labels
         assert script.ask("/docs")[0] == 200
         document = json.loads(script.ask("/openapi.json")[1])
         assert {"/api/v1/notes", "/api/v1/notes/{id}"} <= {*document["paths"]}
