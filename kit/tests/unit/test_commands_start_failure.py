@@ -319,7 +319,9 @@ async def test_a_server_that_one_can_do_without_is_named_when_it_is_away() -> No
 
     async def ping() -> None:
         asked.set()
-        raise Error(Code.UNAVAILABLE, "redis is away") from ConnectionRefusedError()
+        away = RuntimeError("as a client raises it")
+        away.__context__ = ConnectionRefusedError()
+        raise Error(Code.UNAVAILABLE, "redis is away") from away
 
     redis = Part("redis")
     server = server_at("Redis", "redis://cache:6379", "APP_REDIS_URL", optional=ping)

@@ -201,7 +201,8 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
         if isinstance(link, BaseExceptionGroup):
             for member in link.exceptions:
                 yield from _causes(member)
-        link = link.__cause__
+        # A library may raise its own error while it handles the system's, without naming it.
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
 
 
 def could_not_start(program: str, sentences: Iterable[str], *, colours: bool = False) -> str:

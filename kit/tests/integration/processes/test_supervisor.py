@@ -93,15 +93,15 @@ async def supervisor(
     """A supervisor, not waited for; at the end none of its processes may be left."""
     (folder / "mood").write_text(mood)
     spec = SupervisorSpec(
-        workers=workers, host="127.0.0.1", port=port, reserved_port=0, stop_timeout=stop_timeout,
+        service="small", workers=workers, host="127.0.0.1", port=port, reserved_port=0, stop_timeout=stop_timeout,
         log_format="json",
     )  # fmt: skip
     command = [sys.executable, str(TESTS / "tools/worker_program.py"), str(folder)]
-    with (folder / "log").open("wb") as log:
+    with (folder / "log").open("wb") as log, (folder / "stderr").open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "paceline.commands.prefork", *command,
             env={SUPERVISOR_VARIABLE: msgspec.json.encode(spec).decode(), "PYTHONPATH": str(TESTS / "support")},
-            stdout=log, stderr=log,
+            stdout=log, stderr=errors,
         )  # fmt: skip
     started = Supervisor(process, folder)
     try:
@@ -216,3 +216,6 @@ async def test_a_port_in_use_is_reported_at_once(tmp_path: Path) -> None:
         async with supervisor(tmp_path, port=taken.getsockname()[1]) as running:
             assert await running.process.wait() == 1
             assert "is in use" in str(running.lines("could not start"))
+            said = (tmp_path / "stderr").read_text()
+            assert said.startswith("small could not start: port ")
+            assert "is in use" in said
