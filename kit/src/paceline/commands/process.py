@@ -10,8 +10,9 @@ import uvloop
 
 from paceline.commands.admin import AdminLog
 from paceline.commands.gc import tune_gc
+from paceline.commands.open_files import raise_open_files
 from paceline.commands.options import USAGE, fail
-from paceline.commands.settings import ServiceSettings
+from paceline.commands.settings import ServiceSettings, require_own_ports
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.start_report import StartReport
 from paceline.commands.wiring import Process, ProcessSpec, Wiring
@@ -23,12 +24,16 @@ from paceline.log import Log, setup_logging
 def wire(
     spec: ServiceSpec, config: ServiceSettings, log: AdminLog, process: ProcessSpec
 ) -> Process:
-    """The process, wired and not yet started.
+    """The process, wired and not yet started, with its limit of open files raised.
 
     Errors: those of `Wiring` and of the service's own wiring, when settings do not go together;
     `RegistrationError` for a scope that no token can have, and for a ``build`` that is none.
     """
+    if process.listens and process.handoff is None:
+        require_own_ports(config)
+    open_files = raise_open_files()
     wiring = Wiring(config, log, process)
+    wiring.limits["open_files"] = open_files
     build = spec.get_build()
     _check_build(build, type(config).__name__)
     build(config, wiring)

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from paceline.clock import SystemClock
+from paceline.commands.open_files import raise_open_files
 from paceline.commands.prefork.admin import supervisor_app
 from paceline.commands.prefork.handoff import SupervisorSpec, take_spec
 from paceline.commands.prefork.sockets import open_listener, port_of, reserve
@@ -43,6 +44,7 @@ def main() -> int:
 
 def run_supervisor(spec: SupervisorSpec, command: list[str]) -> int:
     """Run ``command`` in each worker; the exit code."""
+    raise_open_files()  # the workers inherit it
     log = setup_logging(spec.log_level, format=spec.log_format, source=spec.log_source)
     log = log.bind(component="supervisor")
     with ExitStack() as stack:
