@@ -123,7 +123,7 @@ class InstanceSettings:
 
     def __init__(self, settings: type[Settings]) -> None:
         field = settings.model_fields.get("data_dir")
-        self.folder = Path(str(field.default)) if field is not None else Path(".data")
+        self.folder: Path = Path(str(field.default)) if field is not None else Path(".data")
 
     def __call__(self, given: Mapping[str, object]) -> Mapping[str, tuple[str, str]]:
         """Settings by field, each with where it is from. Errors: as `find_instance`."""

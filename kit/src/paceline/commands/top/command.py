@@ -9,7 +9,6 @@ for it while it is away.
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
 from shutil import get_terminal_size
 from typing import Annotated, Final
 
@@ -60,14 +59,13 @@ def top_commands(spec: ServiceSpec) -> typer.Typer:
         """
         given = {"data_dir": data_dir or os.environ.get(folder_variable)}
         found = InstanceSettings(settings)
-        kept: Mapping[str, tuple[str, str]] = found(given) if url is None else {}
+        found(given)
         instance = find_instance(found.folder) if url is None else None
         nobody = ""
         if instance is not None and instance.admin is not None:
             say_dimly(f"watching {instance.label} on {found.folder}")
             url = instance.admin
-            if token is None and "admin_token" in kept:
-                token, _ = kept["admin_token"]
+            token = token or instance.settings.get("admin_token")
         elif url is None:
             nobody = f"No `{spec.program} run` is on {found.folder}, and "
             url = f"http://127.0.0.1:{os.environ.get(port_variable) or _DEFAULT_PORT}"
