@@ -21,7 +21,7 @@ from paceline.config.report import (
     settings_as_json,
     settings_as_text,
 )
-from paceline.config.secret import Secret, SecretUrl, checked_by
+from paceline.config.secret import Secret, SecretUrl, checked_by, checked_url
 from paceline.config.settings import Settings
 from paceline.config.size import format_size, parse_size
 from paceline.config.types import (
@@ -61,6 +61,7 @@ __all__ = [
     "Settings",
     "ValueFormat",
     "checked_by",
+    "checked_url",
     "effective_settings",
     "format_duration",
     "format_size",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paceline.postgres.address import check_database_url
     from paceline.postgres.connection import Connection, Row
     from paceline.postgres.connector import connect, describe_dsn
     from paceline.postgres.errors import DatabaseError, OutcomeUnknown
@@ -37,6 +38,7 @@ else:
             "ReadPolicy": "read_policy",
             "Row": "connection",
             "Wakeup": "listen",
+            "check_database_url": "address",
             "connect": "connector",
             "describe_dsn": "connector",
             "listening": "listen",
@@ -57,6 +59,7 @@ __all__ = [
     "ReadPolicy",
     "Row",
     "Wakeup",
+    "check_database_url",
     "connect",
     "describe_dsn",
     "listening",
