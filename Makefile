@@ -4,13 +4,16 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint types unit bench bench-quick layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
+.PHONY: help run new test test-all lint types unit bench bench-quick layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-run: .venv/.run ## Start the service with its own PostgreSQL and NATS (Ctrl-C ends it; the data stays in .data)
+run: .venv/.run ## Start the service with its own PostgreSQL and NATS (Ctrl-C ends it; the data stays in .data; ARGS=--reload restarts it on a save)
 	@exec $(BIN)/myservice run $(ARGS)
+
+new: .venv/.dev ## Make a service: make new NAME=shop DEST=../shop [ARGS="--full"]
+	@$(BIN)/paceline new $(NAME) --directory $(DEST) $(ARGS)
 
 test: .venv/.dev lint types ## Everything CI checks: lint, types, imports, all tests
 	$(BIN)/pytest -n 2 $(PYTEST_FLAGS)
@@ -32,7 +35,7 @@ types: .venv/.dev ## Every public name of the kit has a complete type
 	@grep "completeness score" .venv/types.txt
 
 unit: .venv/.dev ## The fast tests only
-	$(BIN)/pytest -q kit/tests/unit kit/tests/house service/tests/unit $(PYTEST_FLAGS)
+	$(BIN)/pytest -q kit/tests/unit kit/tests/house service/tests/unit tests/unit $(PYTEST_FLAGS)
 
 bench: .venv/.bench ## Measure the service against Go, FastAPI and Litestar, side by side (half an hour)
 	$(BIN)/python bench/service.py $(ARGS)
@@ -55,7 +58,7 @@ bank: .venv/.dev ## The bank test in full: service killed ten times, PostgreSQL 
 	BANK_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_bank.py
 
 orders: .venv/.dev ## The order tests in full: everything killed three times, replicas that leave, engines that freeze
-	ORDERS_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_orders_killed.py service/tests/e2e/test_replicas.py service/tests/e2e/test_redis_away.py
+	ORDERS_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_orders_killed.py service/tests/e2e/test_replicas.py tests/e2e/test_redis_away.py
 
 rolling: .venv/.dev ## Reloads, kills and rolling restarts under load, in full: no request fails
 	ROLLING_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_reload.py service/tests/e2e/test_rolling.py
@@ -74,7 +77,7 @@ bench-telemetry: .venv/.bench ## Measure GET by id with traces and metrics on, a
 
 trace: .venv/.dev ## Show one order's trace, from HTTP to the worker's commit, out of Jaeger (builds it, with Go)
 	@$(BIN)/python kit/tests/tools/go_tool.py jaeger
-	$(BIN)/pytest -q -s service/tests/e2e/test_traces.py
+	$(BIN)/pytest -q -s tests/e2e/test_traces.py
 
 overload: .venv/.bench ## Ask the service and its peers for five times what they can do
 	$(BIN)/python bench/overload.py $(ARGS)
@@ -82,10 +85,10 @@ overload: .venv/.bench ## Ask the service and its peers for five times what they
 
 dashboards: .venv/.dev ## Hold dashboard, alerts and metrics against a real Prometheus (builds it, with Go)
 	@for tool in promtool prometheus; do $(BIN)/python kit/tests/tools/go_tool.py $$tool >/dev/null || exit 1; done
-	$(BIN)/pytest -q -s service/tests/e2e/test_prometheus.py
+	$(BIN)/pytest -q -s tests/e2e/test_prometheus.py
 
 protos: .venv/.dev ## Generate the gRPC messages from service/api/proto
-	$(BIN)/python tools/protos.py
+	$(BIN)/python service/tools/protos.py
 
 lock: .venv/.dev ## Lock the newest allowed versions again, with hashes
 	$(BIN)/python tools/lock.py --upgrade

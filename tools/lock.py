@@ -2,13 +2,14 @@
 
 requirements/*.txt are made of ``kit/pyproject.toml`` (run: with the extras that the service asks
 for; dev and bench: with all) and of requirements/*.in, which has only what no distribution needs to
-run. No registry's address goes into a lock. bench.txt is made first and constrains the others, so
-all hold the same version of what they share.
+run. No registry's address goes into a lock. bench.txt is made first and constrains the others, the
+service's own in service/requirements too, so all hold the same version of what they share.
 """
 
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -31,13 +32,28 @@ def main() -> None:
             *(f"--extra={extra}" for extra in chosen), *sources,
         ]  # fmt: skip
         subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603 - our own tool, our own files
+    lock_service()
+
+
+def lock_service() -> None:
+    """The locks that the service has when it stands alone, by its own tool."""
+    with tempfile.TemporaryDirectory() as wheels:
+        commands = [
+            [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", wheels],
+            [
+                sys.executable, "tools/lock.py", f"--wheels={wheels}",
+                "--constraint=../requirements/bench.txt", *sys.argv[1:],
+            ],
+        ]  # fmt: skip
+        for folder, command in zip(("kit", "service"), commands, strict=True):
+            subprocess.run(command, cwd=ROOT / folder, check=True)  # noqa: S603 - as above
 
 
 def extras_of_service() -> list[str]:
     """The kit's extras that the service depends on."""
     project = tomllib.loads((ROOT / "service/pyproject.toml").read_text())["project"]
-    (asked,) = re.findall(r"paceline\[([^]]*)\]", " ".join(project["dependencies"]))
-    return asked.split(",")
+    asked: list[str] = re.findall(r"paceline\[([^]]*)\]", " ".join(project["dependencies"]))
+    return ",".join(asked).split(",")
 
 
 if __name__ == "__main__":

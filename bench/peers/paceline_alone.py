@@ -24,7 +24,7 @@ class Alone(PgRecords):
         row = await self._pool.fetchrow(_GET, record_id)
         if row is None:
             raise RecordNotFound
-        return self._record(row)
+        return self._item(row)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,15 @@ class AlreadyExists(Error):
         super().__init__(Code.ALREADY_EXISTS, message)
 
 
+class StaleVersion(Error):
+    """What was to be changed has changed since the caller read it; it has to be read again."""
+
+    kind = "stale-version"
+
+    def __init__(self, message: str = "has changed since it was read") -> None:
+        super().__init__(Code.ABORTED, message)
+
+
 class Unauthorized(Error):
     """The caller is not authenticated."""
 

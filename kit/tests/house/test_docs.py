@@ -21,7 +21,10 @@ DOCS = sorted(
     ]
 )
 # Where the path of a file may begin; a name without a folder may be anywhere in the sources.
-STARTS = [ROOT, ROOT / "kit/src", KIT, ROOT / "service/src/myservice", ROOT / "service/tests"]
+STARTS = [
+    ROOT, ROOT / "kit/src", KIT, ROOT / "service", ROOT / "service/src/myservice",
+    ROOT / "service/tests",
+]  # fmt: skip
 CODE = re.compile(r"`([^`\n]+)`")
 FILE = re.compile(r"[\w/.-]*\w\.(?:py|js|toml|in)|[\w.-]+/(?:[\w.-]+/)*")
 DOTTED = re.compile(r"paceline(?:\.\w+)+")

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import uvloop
-from pg_sessions import SessionMonitor, monitoring, started
+from pg_sessions import started
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error
 from paceline.postgres import Connection, DatabaseError, Pool, PoolSettings
+from paceline.testing import SessionMonitor, monitor_sessions
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = pytest.mark.integration
@@ -35,7 +36,7 @@ def test_work_cancelled_at_every_wait_leaves_the_pool_intact(
 async def cancel_everything(database: str, max_lifetime: float) -> int:
     pool = Pool(database, PoolSettings(max_size=2, min_size=0, max_lifetime=max_lifetime))
 
-    async with monitoring(database) as monitor:
+    async with monitor_sessions(database) as monitor:
         places = await _cancel_everything(pool, monitor)
         await monitor.wait_until(monitor.connections, 0)
     return places
@@ -95,7 +96,7 @@ async def cancel_in_the_queue(database: str) -> int:
             group.create_task(pool.ping())
             assert await pool.fetchval("SELECT 1") == 1
 
-    async with started(pool), monitoring(database) as monitor:
+    async with started(pool), monitor_sessions(database) as monitor:
 
         async def intact() -> None:
             assert pool.in_use == 0
@@ -122,7 +123,7 @@ async def cancel_at_random(database: str) -> None:
         async with pool.transaction() as tx:
             return await tx.fetchval("SELECT pg_sleep($1)", seconds)
 
-    async with started(pool), monitoring(database) as monitor:
+    async with started(pool), monitor_sessions(database) as monitor:
         for _ in range(20):
             crowd = [asyncio.create_task(work(chance.random() / 200)) for _ in range(20)]
             loop = asyncio.get_running_loop()
@@ -147,7 +148,7 @@ def test_a_cancelled_statement_stops_in_the_server_without_delaying_its_caller(
 async def cancel_a_long_statement(database: str) -> None:
     async with (
         started(Pool(database, PoolSettings(max_size=2, min_size=0))) as pool,
-        monitoring(database) as monitor,
+        monitor_sessions(database) as monitor,
     ):
         tasks = [asyncio.create_task(pool.fetchval("SELECT pg_sleep(600)")) for _ in range(2)]
         await monitor.wait_until(monitor.busy, 2)
@@ -165,7 +166,7 @@ async def test_a_statement_ends_at_the_deadline_in_the_server_too(
 ) -> None:
     async with (
         started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool,
-        monitoring(database) as monitor,
+        monitor_sessions(database) as monitor,
     ):
         with pytest.raises(
             Error, match=r"a database query exceeded the 0\.05s limit of request"
@@ -180,7 +181,7 @@ async def test_a_statement_ends_at_the_deadline_in_the_server_too(
 async def test_a_child_task_observes_the_deadline_of_its_parent(database: str) -> None:
     async with (
         started(Pool(database, PoolSettings(max_size=1, min_size=1))) as pool,
-        monitoring(database) as monitor,
+        monitor_sessions(database) as monitor,
     ):
         async with fail_after(0.05, "request"):
             children = [
@@ -197,7 +198,7 @@ async def test_a_child_task_observes_the_deadline_of_its_parent(database: str) -
 
 async def test_the_command_timeout_bounds_every_statement(database: str) -> None:
     pool = Pool(database, PoolSettings(max_size=1, min_size=1, command_timeout=0.05))
-    async with started(pool), monitoring(database) as monitor:
+    async with started(pool), monitor_sessions(database) as monitor:
         async with pool.connection() as connection:
             with pytest.raises(DatabaseError, match="the database took too long") as caught:
                 await connection.fetchval("SELECT pg_sleep(600)")

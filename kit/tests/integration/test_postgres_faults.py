@@ -4,11 +4,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from pg_sessions import monitoring, started
+from pg_sessions import started
 
 from paceline.engines import PostgresEngine, free_ports
 from paceline.errors import Code
 from paceline.postgres import DatabaseError, Pool, PoolSettings
+from paceline.testing import monitor_sessions
 from paceline.testing.logs import SilentLog
 from paceline.testing.postgres_servers import new_test_postgres
 
@@ -31,7 +32,7 @@ async def all_answers(pool: Pool) -> set[Code]:
 async def test_lost_connections_are_replaced(database: str) -> None:
     async with (
         started(Pool(database, PoolSettings(max_size=3, min_size=3))) as pool,
-        monitoring(database) as monitor,
+        monitor_sessions(database) as monitor,
     ):
         for _ in range(5):
             await monitor.terminate_all()
@@ -42,7 +43,7 @@ async def test_lost_connections_are_replaced(database: str) -> None:
 async def test_a_statement_whose_connection_is_lost_is_unavailable(database: str) -> None:
     async with (
         started(Pool(database, PoolSettings(max_size=1, min_size=0))) as pool,
-        monitoring(database) as monitor,
+        monitor_sessions(database) as monitor,
     ):
         running = asyncio.create_task(pool.fetchval("SELECT pg_sleep(600)"))
         queued = asyncio.create_task(pool.fetchval("SELECT 1"))
@@ -64,7 +65,7 @@ async def test_a_pool_recovers_after_a_restart_of_the_server(tmp_path: Path) -> 
         )
         async with started(pool):
             running = asyncio.create_task(pool.fetchval("SELECT pg_sleep(600)"))
-            async with monitoring(engine.dsn()) as monitor:
+            async with monitor_sessions(engine.dsn()) as monitor:
                 await monitor.wait_until(monitor.busy, 1)
             await engine.stop()
             for late in (running, asyncio.create_task(pool.ping())):
@@ -72,7 +73,7 @@ async def test_a_pool_recovers_after_a_restart_of_the_server(tmp_path: Path) -> 
                     await late
                 assert caught.value.code is Code.UNAVAILABLE
             await engine.start()
-            async with monitoring(engine.dsn()) as monitor:
+            async with monitor_sessions(engine.dsn()) as monitor:
                 await monitor.wait_until(monitor.connections, 2)
             assert await asyncio.gather(*(pool.fetchval("SELECT 1") for _ in range(9))) == [1] * 9
             assert pool.in_use == 0

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
-from pg_sessions import monitoring, started
+from pg_sessions import started
 
 from paceline.errors import Code, Error
 from paceline.postgres import Pool, PoolSettings
 from paceline.postgres.inbox import INBOX_SCHEMA, InboxCleaner, claim
-from paceline.testing import RecordingLog
+from paceline.testing import RecordingLog, monitor_sessions
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = pytest.mark.integration
@@ -65,7 +65,7 @@ async def test_two_workers_with_the_same_messages_at_once_share_them_without_dea
         assert sum(map(len, found)) == len(batch)
         assert set().union(*found) == set(batch)
     assert len(await effects(pool)) == 2000
-    async with monitoring(database) as monitor:
+    async with monitor_sessions(database) as monitor:
         assert await monitor.deadlocks() == 0
 
 

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from pg_sessions import monitoring, started
+from pg_sessions import started
 
 from paceline.postgres import Notifier, Pool, PoolSettings, Wakeup, connect, listening
-from paceline.testing import RecordingLog
+from paceline.testing import RecordingLog, monitor_sessions
 from paceline.testing.postgres_servers import new_test_postgres
 
 pytestmark = pytest.mark.integration
@@ -64,7 +64,7 @@ async def test_a_notification_requested_before_the_stop_is_sent(database: str) -
 async def test_a_notifier_continues_after_a_lost_connection(database: str) -> None:
     async with (
         started(Pool(database, PoolSettings(min_size=1))) as pool,
-        monitoring(database) as monitor,
+        monitor_sessions(database) as monitor,
     ):
         notifier = Notifier(pool, "news", interval=0.001)
         await notifier.start()
@@ -85,7 +85,7 @@ async def test_a_notifier_continues_after_a_lost_connection(database: str) -> No
 
 async def test_a_lost_connection_is_replaced_and_wakes(database: str) -> None:
     log = RecordingLog()
-    async with following(database, log) as wakeup, monitoring(database) as monitor:
+    async with following(database, log) as wakeup, monitor_sessions(database) as monitor:
         for _ in range(3):
             await monitor.terminate_all()
             await woken(wakeup)
@@ -99,7 +99,7 @@ async def test_a_lost_connection_is_replaced_and_wakes(database: str) -> None:
 
 async def test_nothing_is_left_after_the_block(database: str) -> None:
     before = asyncio.all_tasks()
-    async with monitoring(database) as monitor:
+    async with monitor_sessions(database) as monitor:
         for _ in range(5):
             async with listening(database, "news", RecordingLog()):
                 await asyncio.sleep(0)

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from pg_sessions import monitoring, started
+from pg_sessions import started
 
 from paceline.coalesce import WriteCoalescer
 from paceline.errors import Code
 from paceline.postgres import DatabaseError, OutcomeUnknown, Pool, PoolSettings
-from paceline.testing import FlowDirection, StallingProxy, stalling_proxy
+from paceline.testing import FlowDirection, StallingProxy, monitor_sessions, stalling_proxy
 
 pytestmark = pytest.mark.integration
 
@@ -40,7 +40,7 @@ async def lose_reply(
     """Silence the way back, call, wait until the server has so many rows, and break the line."""
     proxy.stall(FlowDirection.TO_CLIENT, 0)
     calling = asyncio.ensure_future(call())
-    async with monitoring(dsn) as monitor:
+    async with monitor_sessions(dsn) as monitor:
 
         async def stored() -> object:
             return await monitor.value("SELECT count(*) FROM things")
@@ -121,7 +121,7 @@ async def test_a_write_in_a_transaction_that_was_not_committed_is_unavailable(
             async with pool.transaction() as tx:
                 proxy.stall(FlowDirection.TO_CLIENT, 0)
                 writing = asyncio.ensure_future(tx.execute("INSERT INTO things VALUES ($1)", 1))
-                async with monitoring(database) as monitor:
+                async with monitor_sessions(database) as monitor:
                     inserted = (
                         "SELECT count(*) FROM pg_stat_activity"
                         " WHERE state = 'idle in transaction' AND query LIKE 'INSERT%'"

@@ -13,7 +13,7 @@ import pytest
 from gated_migration import AT_GATE, WAIT_AT_GATE, close_gate, open_gate, until
 from typer.testing import CliRunner
 
-from paceline.commands.migrate import migrator_commands
+from paceline.commands.migrate import DatabaseOptions, migrator_commands
 from paceline.postgres.migrate import Migrator, Progress, read_source
 
 pytestmark = pytest.mark.integration
@@ -29,7 +29,7 @@ from paceline.commands.migrate import migrator_commands
 dsn, folder = sys.argv.pop(1), Path(sys.argv.pop(1))
 
 @asynccontextmanager
-async def connected(progress):
+async def connected(progress, options):
     connection = await asyncpg.connect(dsn)
     try:
         yield Migrator(connection, read_source(folder), progress=progress)
@@ -58,7 +58,9 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(database: str, folder: Path) -> Run:
     @asynccontextmanager
-    async def connected(progress: Progress) -> AsyncGenerator[Migrator, None]:
+    async def connected(
+        progress: Progress, options: DatabaseOptions
+    ) -> AsyncGenerator[Migrator, None]:
         connection = await asyncpg.connect(database)
         try:
             yield Migrator(connection, read_source(folder), progress=progress, lock_timeout=0.05)

@@ -5,15 +5,14 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-from fake_queue import FakeQueue
-from pg_sessions import monitoring, started
+from pg_sessions import started
 
 from paceline.errors import Code, Error
 from paceline.messaging import Message
 from paceline.postgres import Pool, PoolSettings
 from paceline.postgres.outbox import OUTBOX_SCHEMA, OutboxRelay, OutboxStats, enqueue
 from paceline.postgres.outbox.relay import PollResult
-from paceline.testing import RecordingLog
+from paceline.testing import FakeQueue, RecordingLog, monitor_sessions
 from paceline.testing.cancel import cancel_at_every_await
 
 pytestmark = pytest.mark.integration
@@ -181,7 +180,7 @@ async def test_a_queue_that_hangs_is_tried_again_after_the_timeout(pool: Pool) -
 async def test_a_process_that_dies_before_its_commit_leaves_the_same_messages_to_be_sent_again(
     pool: Pool, database: str
 ) -> None:
-    async with monitoring(database) as monitor:
+    async with monitor_sessions(database) as monitor:
         deaths = 3
 
         async def die() -> None:
@@ -204,7 +203,7 @@ async def test_a_relay_survives_a_database_that_ends_its_sessions(
 ) -> None:
     queue, log = FakeQueue(), RecordingLog()
     async with (
-        monitoring(database) as monitor,
+        monitor_sessions(database) as monitor,
         running(OutboxRelay(pool, queue, log, poll_interval=0.005)),
     ):
         for turn in range(10):

@@ -11,15 +11,14 @@ from contextlib import AsyncExitStack
 from typing import LiteralString
 
 import pytest
-from fake_queue import FakeQueue
-from pg_sessions import SessionMonitor, monitoring, started
+from pg_sessions import started
 
 from paceline.errors import Code, Error
 from paceline.lifecycle import Lifecycle
 from paceline.messaging import Message
 from paceline.postgres import Pool, PoolSettings
 from paceline.postgres.outbox import OUTBOX_SCHEMA, OutboxRelay, enqueue
-from paceline.testing import RecordingLog
+from paceline.testing import FakeQueue, RecordingLog, SessionMonitor, monitor_sessions
 
 pytestmark = pytest.mark.integration
 
@@ -89,7 +88,7 @@ async def test_each_key_arrives_whole_and_in_order_whatever_happens(
 ) -> None:
     draw = random.Random(seed)  # noqa: S311 - reproducible
     async with AsyncExitStack() as stack:
-        monitor = await stack.enter_async_context(monitoring(database))
+        monitor = await stack.enter_async_context(monitor_sessions(database))
         faults = Faults(seed, monitor)
         queue = FakeQueue(faults.fault, faults.interfere, faults.interfere)
         relays: list[OutboxRelay] = []

@@ -4,11 +4,12 @@ import asyncio
 from uuid import UUID
 
 import pytest
-from pg_sessions import monitoring, size_of, started
+from pg_sessions import size_of, started
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error
 from paceline.postgres import Connection, DatabaseError, Pool, PoolSettings, connect
+from paceline.testing import monitor_sessions
 
 pytestmark = pytest.mark.integration
 
@@ -92,7 +93,7 @@ async def test_a_connection_cannot_be_used_after_its_block(database: str) -> Non
 
 
 async def test_concurrent_statements_on_one_connection_are_an_error(database: str) -> None:
-    async with started(Pool(database)) as pool, monitoring(database) as monitor:
+    async with started(Pool(database)) as pool, monitor_sessions(database) as monitor:
         async with pool.connection() as connection, asyncio.TaskGroup() as group:
             slow = group.create_task(connection.fetchval("SELECT 7 FROM pg_sleep(0.1)"))
             await monitor.wait_until(monitor.busy, 1)
@@ -155,7 +156,7 @@ async def _with_deadline_of_parent(pool: Pool, seconds: float) -> None:
 async def test_a_connection_past_its_lifetime_is_replaced_at_its_release(database: str) -> None:
     async with (
         started(Pool(database, PoolSettings(max_size=1, min_size=0, max_lifetime=0.0))) as pool,
-        monitoring(database) as monitor,
+        monitor_sessions(database) as monitor,
     ):
         pids = {await pool.fetchval("SELECT pg_backend_pid()") for _ in range(5)}
         assert len(pids) == 5
@@ -167,7 +168,7 @@ async def test_idle_connections_are_closed_down_to_min_size(database: str) -> No
     pool = Pool(
         database, PoolSettings(max_size=10, min_size=2, max_idle=0.05, maintenance_interval=0.02)
     )
-    async with started(pool), monitoring(database) as monitor:
+    async with started(pool), monitor_sessions(database) as monitor:
         assert pool.size == 2
         await asyncio.gather(*(pool.fetchval("SELECT pg_sleep(0.02)") for _ in range(8)))
         assert pool.size > 2
@@ -193,7 +194,7 @@ async def test_sessions_carry_the_application_name(database: str) -> None:
 async def test_stop_waits_for_connections_in_use(database: str) -> None:
     pool = Pool(database)
     await pool.start()
-    async with monitoring(database) as monitor:
+    async with monitor_sessions(database) as monitor:
         work = asyncio.create_task(pool.fetchval("SELECT 7 FROM pg_sleep(0.05)"))
         await monitor.wait_until(monitor.busy, 1)
         await pool.stop()
@@ -206,7 +207,7 @@ async def test_stop_waits_for_connections_in_use(database: str) -> None:
 async def test_stop_interrupts_what_is_in_use_after_its_timeout(database: str) -> None:
     pool = Pool(database, PoolSettings(max_size=2, min_size=0, stop_timeout=0.05))
     await pool.start()
-    async with monitoring(database) as monitor:
+    async with monitor_sessions(database) as monitor:
         work = asyncio.create_task(pool.fetchval("SELECT pg_sleep(600)"))
         held, idle = asyncio.Event(), asyncio.Event()
 
@@ -234,7 +235,7 @@ async def test_stop_interrupts_what_is_in_use_after_its_timeout(database: str) -
 
 async def test_a_pool_can_be_started_and_stopped_repeatedly(database: str) -> None:
     pool = Pool(database, PoolSettings(min_size=2))
-    async with monitoring(database) as monitor:
+    async with monitor_sessions(database) as monitor:
         for _ in range(10):
             await pool.start()
             await pool.ping()

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import LiteralString
 
 import pytest
-from pg_sessions import monitoring, started
+from pg_sessions import started
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error
@@ -18,6 +18,7 @@ from paceline.postgres import (
     Pool,
     PoolSettings,
 )
+from paceline.testing import monitor_sessions
 
 pytestmark = pytest.mark.integration
 
@@ -214,7 +215,7 @@ async def test_a_commit_that_takes_too_long_is_an_unknown_outcome_too(
         with pytest.raises(OutcomeUnknown):
             async with hasty.transaction() as tx:
                 await tx.execute("INSERT INTO t VALUES (3)")
-    async with monitoring(database) as monitor:
+    async with monitor_sessions(database) as monitor:
         await monitor.wait_until(monitor.busy, 0)
 
 
@@ -230,7 +231,7 @@ async def test_a_commit_that_the_server_refuses_is_known_not_to_have_happened(po
 async def test_a_connection_lost_before_commit_is_a_known_outcome(
     database: str, pool: Pool
 ) -> None:
-    async with monitoring(database) as monitor:
+    async with monitor_sessions(database) as monitor:
         with pytest.raises(DatabaseError) as caught:
             async with pool.transaction() as tx:
                 await tx.execute("INSERT INTO t VALUES (3)")

@@ -17,7 +17,11 @@ EAGER = "paceline.grpc.interceptors"
 def rooms() -> list[str]:
     """The packages, and the modules beside them that users import."""
     root = Path(paceline.__file__).parent
-    packages = [path.parent.relative_to(root).parts for path in root.rglob("__init__.py")]
+    packages = [
+        path.parent.relative_to(root).parts
+        for path in root.rglob("__init__.py")
+        if "template" not in path.parts  # whose packages are those of another project
+    ]
     modules = [(path.stem,) for path in root.glob("*.py") if not path.stem.startswith("_")]
     names = [".".join(("paceline", *parts)) for parts in [*packages, *modules]]
     return sorted(names, key=lambda name: (name == EAGER, name))

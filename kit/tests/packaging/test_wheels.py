@@ -6,6 +6,9 @@ extra brings it.
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 import zipfile
 from dataclasses import dataclass
 from email import message_from_bytes
@@ -14,6 +17,8 @@ from pathlib import Path
 
 import pytest
 from environments import ROOMS, ROOT, Environment
+
+from paceline.scaffold import template_of_wheel
 
 PROBE = Path(__file__).with_name("probe.py")
 
@@ -94,6 +99,30 @@ def test_the_service_brings_what_its_modules_import(
     assert "myservice.main" in imported
 
 
+def tracked_service() -> dict[str, bytes]:
+    folder = ROOT / "service"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "."],
+        cwd=folder, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    return {path: (folder / path).read_bytes() for path in filter(None, listed.split("\0"))}
+
+
+def test_the_wheel_has_the_service_as_its_template(wheels: dict[str, Path]) -> None:
+    assert template_of_wheel(wheels["paceline"]).files == tracked_service()
+
+
+def test_a_wheel_of_the_source_distribution_has_the_template_too(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build"]
+    subprocess.run([*build, "-t", "sdist", "-d", tmp_path], cwd=ROOT / "kit", check=True)
+    (source,) = tmp_path.glob("*.tar.gz")
+    shutil.unpack_archive(source, tmp_path, filter="data")
+    unpacked = tmp_path / source.name.removesuffix(".tar.gz")
+    subprocess.run([*build, "-t", "wheel", "-d", tmp_path], cwd=unpacked, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert template_of_wheel(wheel).files == tracked_service()
+
+
 @pytest.mark.parametrize("name", ["paceline", "myservice"])
 def test_a_wheel_has_its_types_its_licence_and_its_metadata(
     name: str, wheels: dict[str, Path]
@@ -111,6 +140,6 @@ def test_a_wheel_has_its_types_its_licence_and_its_metadata(
     if name == "paceline":
         readme = (ROOT / "kit/README.md").read_text()
         assert metadata.get_payload(decode=True) == readme.encode()
-        extras = {"all", "testing", *ALL}
+        extras = {"all", "scaffold", "testing", *ALL}
         assert set(metadata.get_all("Provides-Extra") or []) == extras
         assert set(re.findall(r"^\| `(\w+)` \| [^|]+ \|$", readme, re.MULTILINE)) == extras

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from paceline.commands.migrate import migrator_commands
+from paceline.commands.migrate import DatabaseOptions, migrator_commands
 from paceline.postgres.migrate import Migrator, Progress
 
 
-def no_database(progress: Progress) -> AbstractAsyncContextManager[Migrator]:
+def no_database(
+    progress: Progress, options: DatabaseOptions
+) -> AbstractAsyncContextManager[Migrator]:
     raise NotImplementedError("this command needs no database")
 
 

@@ -288,6 +288,12 @@ async def test_a_client_that_accepts_no_json_gets_406(client: TestClient) -> Non
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+async def test_an_answer_without_content_suits_every_client(client: TestClient) -> None:
+    headers = {"accept": "application/problem+json", "if-match": "*"}
+    answer = await client.request("DELETE", ITEM, headers=headers)
+    assert answer.status == 204
+
+
 async def test_a_validation_error_names_its_field(client: TestClient) -> None:
     parameter = await client.get("/v1/invalid")
     assert parameter.json()["errors"] == [
@@ -433,40 +439,6 @@ async def test_a_route_with_scopes_refuses_callers_without_them() -> None:
     refused = await answer_to(Caller("ada", frozenset({"a:read"})))
     assert (refused.status, refused.json()["detail"]) == (403, "this needs the scope a:write")
     assert (await answer_to(Caller("ada", frozenset({"a:read", "a:write", "x"})))).status == 200
-
-
-async def no_marker(id: UUID) -> None:  # noqa: A002
-    raise AssertionError(id)
-
-
-async def two_bodies(a: Body[Item], b: Body[Item]) -> None:
-    raise AssertionError(a, b)
-
-
-async def undecodable(id: Path[Annotated[int, msgspec.Meta(pattern="x")]]) -> None:  # noqa: A002
-    raise AssertionError(id)
-
-
-def not_async() -> None:
-    return None
-
-
-@pytest.mark.parametrize(
-    ("path", "handler", "message"),
-    [
-        ("/{id}", no_marker, "parameter id needs exactly one of"),
-        ("/{id}", undecodable, "Can only set `pattern` on a str type"),
-        ("/", two_bodies, "only one body"),
-        ("/", get_item, r"the path has \[\], the handler takes \['id'\]"),
-        ("/{other}", get_item, r"the path has \['other'\], the handler takes \['id'\]"),
-        ("/", not_async, "must be an async function"),
-    ],
-)
-def test_a_handler_that_could_not_be_served_is_refused_at_start_up(
-    path: str, handler: Any, message: str
-) -> None:
-    with pytest.raises(TypeError, match=message):
-        App().group().get(path, handler)
 
 
 async def run_lifespan(app: App) -> list[str]:

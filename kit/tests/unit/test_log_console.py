@@ -4,10 +4,15 @@ import io
 import logging
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from time import tzset
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from paceline.log import context_fields, new_logger, setup_logging
+from paceline.log import Format, context_fields, new_logger, setup_logging
+from paceline.log.console import Console
 from paceline.log.output import Output
 from paceline.log.stdlib import route_standard_logging
 from paceline.testing.clock import ManualClock
@@ -29,9 +34,20 @@ def test_a_line_shows_time_level_message_and_fields() -> None:
     with context_fields(request_id="r-1"):
         log.warning("slow", path="/a b", empty="", n=1, group={"a": {"b": 2}, "c": "d"})
     line = written(stream)
-    assert line.startswith("22:13:20.000 [warning  ] slow ")
-    assert line.rstrip().endswith("request_id=r-1 path='/a b' empty='' n=1 group.a.b=2 group.c=d")
-    assert "(kit/tests/unit/test_log_console.py:" in line
+    assert line.startswith("22:13:20.000  warning  slow  request_id=r-1 path='/a b' empty='' n=1")
+    assert " group.a.b=2 group.c=d  (kit/tests/unit/test_log_console.py:" in line
+
+
+def test_the_source_is_shown_from_warning_on_or_when_asked_for() -> None:
+    for source in (False, True):
+        stream = io.TextIOWrapper(io.BytesIO())
+        log = new_logger(stream=stream, format="pretty", source=source)
+        log.info("a")
+        log.warning("b")
+        shown = [
+            "(kit/tests/unit/test_log_console.py:" in line for line in written(stream).splitlines()
+        ]
+        assert shown == [source, True]
 
 
 def test_a_traceback_stands_below_its_line() -> None:
@@ -42,7 +58,7 @@ def test_a_traceback_stands_below_its_line() -> None:
     except ValueError as exc:
         log.error("failed", error=exc)
     first, second = written(stream).splitlines()
-    assert "error=boom error_type=ValueError" in first
+    assert first.endswith("  error  failed  error=boom error_type=ValueError")
     assert second.startswith("    kit/tests/unit/test_log_console.py:")
 
 
@@ -51,17 +67,123 @@ def test_a_field_of_any_name_is_shown_as_a_field() -> None:
     log = new_logger(stream=stream, format="pretty")
     log.info("x", exception="a\nb\x1b[2J", stack=["a"], event="e", exc=1, msg="m")
     (line,) = written(stream).splitlines()
-    assert line.endswith(r"exception='a\nb\x1b[2J' stack=['a'] event=e exc=1 fields.msg=m")
+    assert line.endswith(r"  x  exception='a\nb\x1b[2J' stack=['a'] event=e exc=1 fields.msg=m")
 
 
-def test_each_column_has_its_colour_and_values_cannot_add_any() -> None:
+def test_each_part_has_its_colour_and_values_cannot_add_any() -> None:
     stream = Terminal(io.BytesIO())
     log = new_logger(stream=stream, format="pretty", clock=ManualClock())
     log.error("\x1b[31mred", name="\x1b[5m")
-    time, rest = written(stream).split(" ", 1)
-    assert time == "\x1b[2m22:13:20.000\x1b[0m"
-    assert rest.startswith("[\x1b[31merror    \x1b[0m] \x1b[1m\\x1b[31mred ")
-    assert rest.endswith(" \x1b[36mname\x1b[0m=\x1b[35m'\\x1b[5m'\x1b[0m\n")
+    assert written(stream).splitlines()[0] == (
+        "\x1b[2m22:13:20.000\x1b[0m  \x1b[1;31merror\x1b[0m  \x1b[1;31m\\x1b[31mred\x1b[0m"
+        "  \x1b[2mname='\\x1b[5m'\x1b[0m"
+    )
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_no_colours_where_they_are_not_wanted(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    stream = Terminal(io.BytesIO())
+    new_logger(stream=stream).error("x", name="y")
+    assert "\x1b" not in written(stream)
+    monkeypatch.setenv(name, "")
+    stream = Terminal(io.BytesIO())
+    new_logger(stream=stream).error("x", name="y")
+    assert "\x1b" in written(stream)
+
+
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Kolkata")
+        tzset()
+        yield
+    tzset()
+
+
+@pytest.mark.usefixtures("far_east")
+def test_the_time_is_local_on_a_terminal_and_utc_elsewhere() -> None:
+    ways: list[tuple[type[io.TextIOWrapper], Format, str]] = [
+        (Terminal, "pretty", "03:43:20.000"),
+        (Terminal, "json", "2023-11-14T22:13:20.000000Z"),
+        (io.TextIOWrapper, "pretty", "22:13:20.000"),
+        (io.TextIOWrapper, "json", "2023-11-14T22:13:20.000000Z"),
+    ]
+    for kind, form, time in ways:
+        stream = kind(io.BytesIO())
+        new_logger(stream=stream, format=form, clock=ManualClock()).info("x")
+        assert time in written(stream)
+
+
+def at_80(**settings: bool) -> Console:
+    return Console(colours=False, columns=lambda: 80, **settings)
+
+
+TIME = "2026-11-24T21:35:14.560123Z"
+LONG = {f"field{number}": "value" for number in range(9)}
+
+
+@dataclass(frozen=True)
+class Case:
+    id: str
+    record: dict[str, object]
+    shown: str
+
+
+RECORDS = [
+    Case(
+        "an ordinary record is cut at the width of the terminal",
+        {"level": "info", "msg": "limits", **LONG},
+        "21:35:14.560  limits  field0=value field1=value field2=value field3=value field…\n",
+    ),
+    Case(
+        "the id is short and last, and stays when the rest is cut",
+        {"level": "debug", "msg": "hello", "request_id": "c5f2d6a8b3e1f704-000042",
+         "trace_id": "0" * 32, "span_id": "0" * 16, **LONG},
+        "21:35:14.560  debug  hello  field0=value field1=value field2=value f…  c5f2…0042\n",
+    ),
+    Case(
+        "a warning is never cut: the rest goes below",
+        {"level": "warning", "msg": "look", **LONG},
+        "21:35:14.560  warning  look  field0=value field1=value field2=value field3=value\n"
+        "    field4=value field5=value field6=value field7=value field8=value\n",
+    ),
+    Case(
+        "an error stands below its line, and its traceback below that",
+        {"level": "error", "msg": "failed", "error": "no such thing", "error_type": "a.b.NotThere",
+         "traceback": ["app/main.py:3 in main"], "n": 1},
+        "21:35:14.560  error  failed  n=1\n    NotThere: no such thing\n    app/main.py:3 in main\n",
+    ),
+    Case(
+        "a message that is too long by itself is cut",
+        {"level": "info", "msg": "m" * 90},
+        f"21:35:14.560  {'m' * 65}…\n",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RECORDS, ids=lambda case: case.id)
+def test_a_record_fits_its_terminal(case: Case) -> None:
+    assert at_80()({"time": TIME, **case.record}).decode() == case.shown
+
+
+@given(
+    st.dictionaries(st.text("ab", min_size=1, max_size=9), st.text(max_size=30), max_size=6),
+    st.text("m", max_size=100),
+    st.integers(40, 200),
+)
+def test_an_ordinary_record_is_one_line_that_fits_whatever_it_holds(
+    fields: dict[str, object], message: str, columns: int
+) -> None:
+    console = Console(colours=False, columns=lambda: columns)
+    line = console(
+        {"time": TIME, "level": "info", "msg": message, **fields, "request_id": "r" * 30}
+    )
+    text = line.decode()
+    assert text.count("\n") == 1
+    assert len(text) <= columns + 1
 
 
 @pytest.mark.parametrize("kind", [Terminal, io.TextIOWrapper])

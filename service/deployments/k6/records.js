@@ -2,7 +2,7 @@
 // has its moment whatever the service does, so a slow service cannot slow the load that measures it.
 //
 //   TOKEN=$(myservice token --sub load --scope records:read --scope records:write) \
-//     k6 run -e URL=http://127.0.0.1:8080 -e RATE=500 -e DURATION=30s service/deployments/k6/records.js
+//     k6 run -e URL=http://127.0.0.1:8080 -e RATE=500 -e DURATION=30s deployments/k6/records.js
 //
 // The service limits each caller to APP_RATE_LIMIT requests a second (1,000): set 0 to measure more.
 // The exit code is 99 when a threshold is missed; load only what is yours.

@@ -1,4 +1,4 @@
-"""The reference service of paceline, and a template for new ones: records, accounts, orders.
+"""The service and its resources.
 
 Each resource has a module of its name in ``handler``, ``service``, ``repository`` and ``domain``,
 and a function in ``main``, where the service is wired.

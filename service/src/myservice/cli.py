@@ -6,7 +6,11 @@ Parts are named as text and imported by the commands that need them, so ``--help
 from typing import Final
 
 from myservice import __version__
-from paceline.commands import LazyCommand, ServiceSpec, new_cli
+from paceline.commands import (
+    LazyCommand,  # paceline: only full
+    ServiceSpec,
+    new_cli,
+)
 
 SERVICE: Final = ServiceSpec(
     name="myservice",
@@ -16,9 +20,10 @@ SERVICE: Final = ServiceSpec(
     build="myservice.main:build",
     migrations="myservice:migrations",
     scopes="myservice.scopes:SCOPES",
-    checks="myservice.checks:checks",
-    examples="myservice.examples:examples",
+    checks="myservice.checks:checks",  # paceline: only full
+    seed="myservice.seed:seed",
     commands=(
+        # paceline: only full {
         LazyCommand(
             "records", "Import and export records.", "myservice.command.records:records_commands"
         ),
@@ -27,6 +32,8 @@ SERVICE: Final = ServiceSpec(
             "Audit and credit the ledger.",
             "myservice.command.ledger:ledger_commands",
         ),
+        # paceline: }
+        # paceline: commands
     ),
 )
 

@@ -5,32 +5,46 @@ config file, in this order of precedence; the text below each one is its help. A
 same settings. Those that every service has come from the kit, in groups.
 """
 
-from typing import Annotated, ClassVar
+from typing import (
+    Annotated,
+    ClassVar,  # paceline: only redis
+)
 
 from myservice.scopes import SCOPES
 from paceline.commands import (
     AuthSettings,
-    GrpcSettings,
+    GrpcSettings,  # paceline: only grpc
     HttpSettings,
-    NatsSettings,
+    NatsSettings,  # paceline: only nats
     PostgresSettings,
-    RedisSettings,
+    RedisSettings,  # paceline: only redis
 )
-from paceline.config import Duration, PositiveInt, numbers_by_name
+from paceline.config import (
+    Duration,  # paceline: only redis
+    PositiveInt,
+    numbers_by_name,
+)
 
 ScopeLimits = Annotated[tuple[tuple[str, PositiveInt], ...], numbers_by_name(SCOPES)]
 
 
 class Config(
-    HttpSettings, GrpcSettings, PostgresSettings, NatsSettings, RedisSettings, AuthSettings
+    HttpSettings,
+    GrpcSettings,  # paceline: only grpc
+    PostgresSettings,
+    NatsSettings,  # paceline: only nats
+    RedisSettings,  # paceline: only redis
+    AuthSettings,
 ):
     """The settings."""
 
-    kept_in_redis: ClassVar = ("rate_limit_shared", "cache")
+    kept_in_redis: ClassVar = ("rate_limit_shared", "cache")  # paceline: only redis
 
     rate_limits: ScopeLimits = ()
-    """Separate limits by scope, HTTP and gRPC alike: orders:write=100,transfers:write=50."""
+    """Separate limits by scope, over all ways in: records:write=100,records:read=500."""
+    # paceline: only redis {
     cache: bool = False
     """Cache records in Redis."""
     cache_ttl: Duration = 60.0
     """How long a record may stay in the cache."""
+    # paceline: }

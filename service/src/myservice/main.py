@@ -7,88 +7,138 @@ order, measured, shown on the admin port, and checked by ``/ready``. Nothing her
 from typing import Final
 
 from myservice.config import Config
-from myservice.domain.orders import OrderCreated
-from myservice.domain.records import Record, RecordNotFound
-from myservice.handler.accounts_grpc import AccountRpc
-from myservice.handler.accounts_http import STATUSES as ACCOUNT_STATUSES
-from myservice.handler.accounts_http import AccountHandler
-from myservice.handler.orders_http import OrderHandler
-from myservice.handler.record_updates_http import UPDATES, RecordUpdateHandler
-from myservice.handler.records_grpc import RecordRpc
-from myservice.handler.records_http import STATUSES as RECORD_STATUSES
+from myservice.domain.orders import OrderCreated  # paceline: only full
+from myservice.domain.records import Record, RecordNotFound  # paceline: only redis
+from myservice.handler.accounts_grpc import AccountRpc  # paceline: only full
+from myservice.handler.accounts_http import STATUSES as ACCOUNT_STATUSES  # paceline: only full
+from myservice.handler.accounts_http import AccountHandler  # paceline: only full
+from myservice.handler.orders_http import OrderHandler  # paceline: only full
+from myservice.handler.record_updates_grpc import RecordUpdateRpc  # paceline: only full
+from myservice.handler.record_updates_http import PATH as UPDATES  # paceline: only full
+from myservice.handler.record_updates_http import RecordUpdateHandler  # paceline: only full
+from myservice.handler.records_grpc import RecordRpc  # paceline: only grpc
 from myservice.handler.records_http import RecordHandler
-from myservice.repository.accounts import PgAccounts
-from myservice.repository.cached_records import CachedRecords
-from myservice.repository.ledger import PgLedger
-from myservice.repository.orders import PgOrders
-from myservice.repository.payments import CONSUMER
-from myservice.repository.record_changes import CHANNEL, PgRecordChanges
+from myservice.repository.accounts import PgAccounts  # paceline: only full
+from myservice.repository.cached_records import CachedRecords  # paceline: only redis
+from myservice.repository.ledger import PgLedger  # paceline: only full
+from myservice.repository.orders import PgOrders  # paceline: only full
+from myservice.repository.payments import CONSUMER  # paceline: only full
+from myservice.repository.record_changes import CHANNEL, PgRecordChanges  # paceline: only full
 from myservice.repository.records import PgRecords
-from myservice.service.accounts import AccountService
-from myservice.service.orders import OrderService
-from myservice.service.record_changes_retention import RecordChangesRetention
-from myservice.service.record_updates import RecordFeed
+from myservice.service.accounts import AccountService  # paceline: only full
+from myservice.service.orders import OrderService  # paceline: only full
+from myservice.service.record_changes_retention import RecordChangesRetention  # paceline: only full
+from myservice.service.record_updates import RecordFeed  # paceline: only full
 from myservice.service.records import RecordRepository, RecordService
-from myservice.worker.orders import ORDERS_STREAM, OrderProcessor
+from myservice.worker.orders import ORDERS_STREAM, OrderProcessor  # paceline: only full
 from paceline.commands import (
     Wiring,
-    add_nats,
+    add_nats,  # paceline: only nats
     add_postgres,
-    add_redis,
+    add_redis,  # paceline: only redis
     api_group,
     new_ingress,
-    serve_grpc,
+    serve_docs,
+    serve_grpc,  # paceline: only grpc
     serve_http,
 )
-from paceline.http import add_docs
-from paceline.messaging.nats import NatsConsumer, NatsSubscription
-from paceline.postgres import Notifier, Pool, ReadPolicy, listening, uuid7
-from paceline.postgres.inbox import InboxCleaner
-from paceline.postgres.outbox import OutboxListener, OutboxRelay
-from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore
+from paceline.messaging.nats import NatsConsumer, NatsSubscription  # paceline: only full
+from paceline.postgres import (
+    Notifier,  # paceline: only full
+    Pool,
+    ReadPolicy,
+    listening,  # paceline: only nats
+    uuid7,
+)
+from paceline.postgres.inbox import InboxCleaner  # paceline: only nats
+from paceline.postgres.outbox import OutboxListener, OutboxRelay  # paceline: only nats
+from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore  # paceline: only redis
 
 _API: Final = "/api/v1"
+# paceline: only nats {
 _OUTBOX: Final = "outbox"
 """The channel of PostgreSQL on which `serve` notifies `worker` of new messages."""
+# paceline: }
 
 
 def build(config: Config, wiring: Wiring) -> None:
-    """Wire a process: `serve` answers requests, `worker` pays orders, `run` does both."""
+    """Wire a process, by what it is for: answering requests, working off the queue, or both."""
     pool, reads = add_postgres(wiring, config)
-    redis = add_redis(wiring, config)
-    orders = _orders(wiring, pool, reads)
+    redis = add_redis(wiring, config)  # paceline: only redis
+    orders = _orders(wiring, pool, reads)  # paceline: only full
+    # paceline: only nats {
     if wiring.spec.works:
-        _order_worker(config, wiring, pool, orders)
+        _worker(
+            config,
+            wiring,
+            pool,
+            orders,  # paceline: only full
+        )
+    # paceline: }
     if not wiring.spec.serves:
         return
-    accounts = _accounts(wiring, pool, reads)
-    records = _records(config, wiring, pool, reads, redis)
-    updates = _record_updates(config, wiring, pool)
-    shared = redis if config.rate_limit_shared else None
-    ingress = new_ingress(wiring, config, scope_limits=config.rate_limits, redis=shared)
+    accounts = _accounts(wiring, pool, reads)  # paceline: only full
+    records = _records(
+        wiring,
+        pool,
+        reads,
+        config,  # paceline: only redis
+        redis,  # paceline: only redis
+    )
+    updates = _record_updates(config, wiring, pool)  # paceline: only full
+    # paceline: resources
+    ingress = new_ingress(
+        wiring,
+        config,
+        scope_limits=config.rate_limits,
+        redis=redis if config.rate_limit_shared else None,  # paceline: only redis
+    )
     app = serve_http(
         wiring,
         config,
         ingress,
-        statuses={**RECORD_STATUSES, **ACCOUNT_STATUSES},
-        background=[f"{_API}{UPDATES}"],
+        statuses=ACCOUNT_STATUSES,  # paceline: only full
+        background=[f"{_API}{UPDATES}"],  # paceline: only full
     )
     api = api_group(app, _API, ingress)
     RecordHandler(records).register(api)
-    RecordUpdateHandler(updates, wiring.clock).register(api)
-    AccountHandler(accounts).register(api)
-    OrderHandler(orders).register(api)
-    add_docs(app, title=wiring.spec.service, version=wiring.spec.version)
-    serve_grpc(wiring, config, ingress, RecordRpc(records, updates), AccountRpc(accounts))
+    RecordUpdateHandler(updates, wiring.clock).register(api)  # paceline: only full
+    AccountHandler(accounts).register(api)  # paceline: only full
+    OrderHandler(orders).register(api)  # paceline: only full
+    # paceline: routes
+    serve_docs(wiring, app)
+    # paceline: only grpc {
+    serve_grpc(
+        wiring,
+        config,
+        ingress,
+        RecordRpc(
+            records,
+            RecordUpdateRpc(updates).stream_updates,  # paceline: only full
+        ),
+        AccountRpc(accounts),  # paceline: only full
+        # paceline: rpcs
+    )
+    # paceline: }
 
 
 def _records(
-    config: Config, wiring: Wiring, pool: Pool, reads: ReadPolicy, redis: Redis | None
+    wiring: Wiring,
+    pool: Pool,
+    reads: ReadPolicy,
+    config: Config,  # paceline: only redis
+    redis: Redis | None,  # paceline: only redis
 ) -> RecordService:
-    notifier = wiring.add(Notifier(pool, CHANNEL))
+    notifier = wiring.add(Notifier(pool, CHANNEL))  # paceline: only full
     records: RecordRepository = wiring.add(
-        PgRecords(pool, reads, on_commit=notifier.notify, observer=wiring.observer)
+        PgRecords(
+            pool,
+            reads,
+            on_commit=notifier.notify,  # paceline: only full
+            observer=wiring.observer,
+        )
     )
+    # paceline: only redis {
     if redis is not None and config.cache:
         cache = CacheAside(
             RedisStore(redis, name="records"),
@@ -96,18 +146,16 @@ def _records(
             wiring.clock,
             name="records",
             type=Record,
-            settings=CacheSettings(
-                ttl=config.cache_ttl,
-                # A cancelled caller's change runs until the last call of its batch times out.
-                block_ttl=2 * config.request_timeout,
-            ),
+            settings=CacheSettings(ttl=config.cache_ttl),
             negative=RecordNotFound,
             observer=wiring.observer,
         )
         records = CachedRecords(records, wiring.add(cache))
+    # paceline: }
     return RecordService(records, wiring.clock, uuid7)
 
 
+# paceline: only full {
 def _record_updates(config: Config, wiring: Wiring, pool: Pool) -> RecordFeed:
     changes = PgRecordChanges(pool)
     wiring.add(RecordChangesRetention(changes, wiring.log))
@@ -129,14 +177,29 @@ def _orders(wiring: Wiring, pool: Pool, reads: ReadPolicy) -> OrderService:
     return OrderService(orders, wiring.clock, uuid7)
 
 
-def _order_worker(config: Config, wiring: Wiring, pool: Pool, orders: OrderService) -> None:
-    """The relay of the outbox, and the consumer of orders, which slows down under load."""
+# paceline: }
+# paceline: only nats {
+def _worker(
+    config: Config,
+    wiring: Wiring,
+    pool: Pool,
+    orders: OrderService,  # paceline: only full
+) -> None:
+    """The relay of the outbox, and the consumers, which slow down under load."""
     log, dsn = wiring.log, config.get_database_url()
-    bus = add_nats(wiring, config, [ORDERS_STREAM])
+    bus = add_nats(
+        wiring,
+        config,
+        [
+            ORDERS_STREAM,  # paceline: only full
+            # paceline: streams
+        ],
+    )
     # It is woken for every message; it polls for the case that a notification is lost.
     relay = wiring.add(OutboxRelay(pool, bus, log, poll_interval=1.0))
     wiring.add(OutboxListener(lambda: listening(dsn, _OUTBOX, log), relay.wake))
     wiring.add(InboxCleaner(pool, log))
+    # paceline: only full {
     consumer = NatsConsumer(
         bus, OrderProcessor(orders).process, log, type=OrderCreated,
         subscription=NatsSubscription(
@@ -146,3 +209,9 @@ def _order_worker(config: Config, wiring: Wiring, pool: Pool, orders: OrderServi
         tracer=wiring.tracer, backpressure=wiring.shedder,
     )  # fmt: skip
     wiring.add(consumer, ready={"orders": consumer.ready})
+    # paceline: }
+    # paceline: consumers
+
+
+# paceline: }
+# paceline: builders

@@ -7,6 +7,7 @@ from typing import Final
 
 RECORDS_READ: Final = "records:read"
 RECORDS_WRITE: Final = "records:write"
+# paceline: only full {
 ACCOUNTS_READ: Final = "accounts:read"
 ACCOUNTS_WRITE: Final = "accounts:write"
 ACCOUNTS_OPERATE: Final = "accounts:operate"
@@ -14,9 +15,19 @@ ACCOUNTS_OPERATE: Final = "accounts:operate"
 TRANSFERS_WRITE: Final = "transfers:write"
 ORDERS_READ: Final = "orders:read"
 ORDERS_WRITE: Final = "orders:write"
+# paceline: }
+# paceline: scopes
 
 SCOPES: Final = (
-    RECORDS_READ, RECORDS_WRITE,
-    ACCOUNTS_READ, ACCOUNTS_WRITE, ACCOUNTS_OPERATE, TRANSFERS_WRITE,
-    ORDERS_READ, ORDERS_WRITE,
-)  # fmt: skip
+    RECORDS_READ,
+    RECORDS_WRITE,
+    # paceline: only full {
+    ACCOUNTS_READ,
+    ACCOUNTS_WRITE,
+    ACCOUNTS_OPERATE,
+    TRANSFERS_WRITE,
+    ORDERS_READ,
+    ORDERS_WRITE,
+    # paceline: }
+    # paceline: all-scopes
+)

@@ -28,7 +28,7 @@ MISSING = UUID("0192f0a0-0000-7000-8000-00000000dead")
 
 
 @dataclass
-class Shop:
+class Store:
     """Orders, and the accounts that pay them."""
 
     accounts: AccountRepository
@@ -67,7 +67,7 @@ def placement(
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.integration)])
-def shop(request: pytest.FixtureRequest) -> Shop:
+def store(request: pytest.FixtureRequest) -> Store:
     """Each implementation in turn."""
     if request.param == "memory":
         memory = MemoryAccounts()
@@ -76,35 +76,35 @@ def shop(request: pytest.FixtureRequest) -> Shop:
         async def events_in_memory() -> Sequence[OrderCreated]:
             return orders.events
 
-        return Shop(memory, memory, orders, events_in_memory)
+        return Store(memory, memory, orders, events_in_memory)
     pool: Pool = request.getfixturevalue("pool")
 
     async def events_in_outbox() -> Sequence[OrderCreated]:
         rows = await pool.fetch("SELECT data FROM outbox ORDER BY position")
         return [msgspec.json.decode(row["data"], type=OrderCreated) for row in rows]
 
-    return Shop(PgAccounts(pool), PgLedger(pool), PgOrders(pool), events_in_outbox)
+    return Store(PgAccounts(pool), PgLedger(pool), PgOrders(pool), events_in_outbox)
 
 
-async def test_an_order_is_got_back_as_it_was_placed(shop: Shop) -> None:
-    wanted = placement(await shop.open(), await shop.open(), 30)
-    placed = await shop.orders.place(wanted)
+async def test_an_order_is_got_back_as_it_was_placed(store: Store) -> None:
+    wanted = placement(await store.open(), await store.open(), 30)
+    placed = await store.orders.place(wanted)
     assert placed == wanted.order
-    assert await shop.orders.get(placed.id) == placed
+    assert await store.orders.get(placed.id) == placed
     with pytest.raises(OrderNotFound):
-        await shop.orders.get(MISSING)
+        await store.orders.get(MISSING)
 
 
-async def test_each_order_has_one_event(shop: Shop) -> None:
-    a, b = await shop.open(), await shop.open()
-    placed = [await shop.orders.place(placement(a, b, amount)) for amount in (1, 2, 3)]
-    assert await shop.events() == [order_created(order) for order in placed]
+async def test_each_order_has_one_event(store: Store) -> None:
+    a, b = await store.open(), await store.open()
+    placed = [await store.orders.place(placement(a, b, amount)) for amount in (1, 2, 3)]
+    assert await store.events() == [order_created(order) for order in placed]
 
 
 async def test_what_could_never_be_paid_is_refused_when_placed_and_has_no_event(
-    shop: Shop,
+    store: Store,
 ) -> None:
-    a, b = await shop.open(9), await shop.open()
+    a, b = await store.open(9), await store.open()
     refused = [
         (placement(a, MISSING, 1), AccountNotFound),
         (placement(MISSING, b, 1), AccountNotFound),
@@ -113,72 +113,72 @@ async def test_what_could_never_be_paid_is_refused_when_placed_and_has_no_event(
     ]
     for wanted, kind in refused:
         with pytest.raises(kind):
-            await shop.orders.place(wanted)
+            await store.orders.place(wanted)
         with pytest.raises(OrderNotFound):
-            await shop.orders.get(wanted.order.id)
-    assert await shop.events() == []
-    await shop.orders.place(placement(a, b, 1, debtor=None))
+            await store.orders.get(wanted.order.id)
+    assert await store.events() == []
+    await store.orders.place(placement(a, b, 1, debtor=None))
 
 
-async def test_a_paid_order_names_its_transfer_and_the_money_has_moved(shop: Shop) -> None:
-    a, b = await shop.open(100), await shop.open()
-    order = await shop.orders.place(placement(a, b, 30))
-    assert await shop.pay(order) == [None]
-    assert await shop.orders.get(order.id) == msgspec.structs.replace(
+async def test_a_paid_order_names_its_transfer_and_the_money_has_moved(store: Store) -> None:
+    a, b = await store.open(100), await store.open()
+    order = await store.orders.place(placement(a, b, 30))
+    assert await store.pay(order) == [None]
+    assert await store.orders.get(order.id) == msgspec.structs.replace(
         order, status="paid", transfer_id=order.id, decided_at=LATER
     )
-    assert await shop.balances(a, b) == [70, 30]
+    assert await store.balances(a, b) == [70, 30]
 
 
-async def test_an_order_that_cannot_be_paid_is_refused_with_the_reason(shop: Shop) -> None:
-    poor, full, b = await shop.open(10), await shop.open(MAX_AMOUNT), await shop.open()
-    first = await shop.orders.place(placement(poor, b, 11))
-    second = await shop.orders.place(placement(poor, full, 1))
-    assert await shop.pay(first, second) == [None, None]
-    assert await shop.state(first) == ("refused", "insufficient-balance")
-    assert await shop.state(second) == ("refused", "balance-overflow")
-    refused = await shop.orders.get(first.id)
+async def test_an_order_that_cannot_be_paid_is_refused_with_the_reason(store: Store) -> None:
+    poor, full, b = await store.open(10), await store.open(MAX_AMOUNT), await store.open()
+    first = await store.orders.place(placement(poor, b, 11))
+    second = await store.orders.place(placement(poor, full, 1))
+    assert await store.pay(first, second) == [None, None]
+    assert await store.state(first) == ("refused", "insufficient-balance")
+    assert await store.state(second) == ("refused", "balance-overflow")
+    refused = await store.orders.get(first.id)
     assert (refused.transfer_id, refused.decided_at) == (None, LATER)
-    assert await shop.balances(poor, full, b) == [10, MAX_AMOUNT, 0]
+    assert await store.balances(poor, full, b) == [10, MAX_AMOUNT, 0]
 
 
-async def test_a_batch_is_decided_in_the_order_of_its_messages(shop: Shop) -> None:
-    a, b, c = await shop.open(10), await shop.open(), await shop.open()
+async def test_a_batch_is_decided_in_the_order_of_its_messages(store: Store) -> None:
+    a, b, c = await store.open(10), await store.open(), await store.open()
     wanted = [placement(b, c, 10), placement(a, b, 10), placement(b, c, 7), placement(a, c, 1)]
-    orders = [await shop.orders.place(each) for each in wanted]
-    assert await shop.pay(*orders) == [None] * 4
-    assert [(await shop.state(order))[0] for order in orders] == [
+    orders = [await store.orders.place(each) for each in wanted]
+    assert await store.pay(*orders) == [None] * 4
+    assert [(await store.state(order))[0] for order in orders] == [
         "refused", "paid", "paid", "refused",
     ]  # fmt: skip
-    assert await shop.balances(a, b, c) == [0, 3, 7]
+    assert await store.balances(a, b, c) == [0, 3, 7]
 
 
-async def test_a_redelivered_message_has_no_second_effect(shop: Shop) -> None:
-    a, b = await shop.open(100), await shop.open()
-    orders = [await shop.orders.place(placement(a, b, amount)) for amount in (1, 2)]
+async def test_a_redelivered_message_has_no_second_effect(store: Store) -> None:
+    a, b = await store.open(100), await store.open()
+    orders = [await store.orders.place(placement(a, b, amount)) for amount in (1, 2)]
     for _ in range(3):
-        assert await shop.pay(*orders, orders[0]) == [None, None, None]
-    assert await shop.balances(a, b) == [97, 3]
+        assert await store.pay(*orders, orders[0]) == [None, None, None]
+    assert await store.balances(a, b) == [97, 3]
 
 
-async def test_another_message_about_a_decided_order_has_no_effect(shop: Shop) -> None:
-    a, b = await shop.open(5), await shop.open()
-    order = await shop.orders.place(placement(a, b, 10))
-    await shop.pay(order)
-    await shop.ledger.enter(Entry(uuid7(), None, a, 100, "", NOW))
+async def test_another_message_about_a_decided_order_has_no_effect(store: Store) -> None:
+    a, b = await store.open(5), await store.open()
+    order = await store.orders.place(placement(a, b, 10))
+    await store.pay(order)
+    await store.ledger.enter(Entry(uuid7(), None, a, 100, "", NOW))
     twice = [PaymentRequest("other", order.id), PaymentRequest("another", order.id)]
-    assert await shop.orders.pay_all(twice, LATER) == [None, None]
-    assert await shop.state(order) == ("refused", "insufficient-balance")
-    assert await shop.balances(a, b) == [105, 0]
+    assert await store.orders.pay_all(twice, LATER) == [None, None]
+    assert await store.state(order) == ("refused", "insufficient-balance")
+    assert await store.balances(a, b) == [105, 0]
 
 
 async def test_a_message_that_cannot_be_handled_affects_no_other_and_may_be_redelivered(
-    shop: Shop,
+    store: Store,
 ) -> None:
-    a, b = await shop.open(100), await shop.open()
-    order = await shop.orders.place(placement(a, b, 30))
+    a, b = await store.open(100), await store.open()
+    order = await store.orders.place(placement(a, b, 30))
     for _ in range(2):
-        unknown, nameless, huge, fine = await shop.orders.pay_all(
+        unknown, nameless, huge, fine = await store.orders.pay_all(
             [
                 PaymentRequest("m-1", MISSING),
                 PaymentRequest("", order.id),
@@ -192,40 +192,40 @@ async def test_a_message_that_cannot_be_handled_affects_no_other_and_may_be_rede
         assert isinstance(huge, Error)
         assert nameless.code is huge.code is Code.INVALID_ARGUMENT
         assert fine is None
-    assert await shop.balances(a, b) == [70, 30]
-    assert await shop.pay() == []
+    assert await store.balances(a, b) == [70, 30]
+    assert await store.pay() == []
 
 
-async def test_a_key_makes_one_order_and_gives_the_first_answer_again(shop: Shop) -> None:
-    a, b = await shop.open(100), await shop.open()
+async def test_a_key_makes_one_order_and_gives_the_first_answer_again(store: Store) -> None:
+    a, b = await store.open(100), await store.open()
     key = IdempotencyKey("ada", "k1", b"digest")
-    first = await shop.orders.place(placement(a, b, 30, key=key))
-    await shop.pay(first)
-    again = await shop.orders.place(placement(a, b, 30, key=key))
+    first = await store.orders.place(placement(a, b, 30, key=key))
+    await store.pay(first)
+    again = await store.orders.place(placement(a, b, 30, key=key))
     assert again == first
     with pytest.raises(KeyReused):
-        await shop.orders.place(placement(a, b, 31, key=IdempotencyKey("ada", "k1", b"other")))
-    assert await shop.events() == [order_created(first)]
+        await store.orders.place(placement(a, b, 31, key=IdempotencyKey("ada", "k1", b"other")))
+    assert await store.events() == [order_created(first)]
 
 
-async def test_a_key_whose_order_was_refused_at_the_door_stays_free(shop: Shop) -> None:
-    a, b = await shop.open(100), await shop.open()
+async def test_a_key_whose_order_was_refused_at_the_door_stays_free(store: Store) -> None:
+    a, b = await store.open(100), await store.open()
     with pytest.raises(AccountNotFound):
-        await shop.orders.place(placement(a, MISSING, 1, key=IdempotencyKey("ada", "k1", b"1")))
-    await shop.orders.place(placement(a, b, 1, key=IdempotencyKey("ada", "k1", b"2")))
+        await store.orders.place(placement(a, MISSING, 1, key=IdempotencyKey("ada", "k1", b"1")))
+    await store.orders.place(placement(a, b, 1, key=IdempotencyKey("ada", "k1", b"2")))
 
 
-async def test_keyed_plain_and_refused_orders_share_a_batch(shop: Shop) -> None:
-    a, b = await shop.open(100), await shop.open()
+async def test_keyed_plain_and_refused_orders_share_a_batch(store: Store) -> None:
+    a, b = await store.open(100), await store.open()
     old = IdempotencyKey("ada", "old", b"1")
-    first = await shop.orders.place(placement(a, b, 1, key=old))
+    first = await store.orders.place(placement(a, b, 1, key=old))
     results = await asyncio.gather(
-        shop.orders.place(placement(a, b, 2)),
-        shop.orders.place(placement(a, b, 1, key=old)),
-        shop.orders.place(placement(a, MISSING, 3)),
-        shop.orders.place(placement(a, b, 4, key=IdempotencyKey("ada", "new", b"3"))),
+        store.orders.place(placement(a, b, 2)),
+        store.orders.place(placement(a, b, 1, key=old)),
+        store.orders.place(placement(a, MISSING, 3)),
+        store.orders.place(placement(a, b, 4, key=IdempotencyKey("ada", "new", b"3"))),
         return_exceptions=True,
     )
     assert results[1] == first
     assert isinstance(results[2], AccountNotFound)
-    assert [event.amount for event in await shop.events()] == [1, 2, 4]
+    assert [event.amount for event in await store.events()] == [1, 2, 4]

@@ -15,13 +15,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from order_load import READY, UNREADY, OrderLoad, running_order_load, start_clients, verify_orders
-from processes import crash, frozen, running_engine
+from processes import crash, running_engine
 from update_subscriber import UpdateSubscriber, create_records
 
 from paceline.engines import NatsEngine, PostgresEngine
 from paceline.log import setup_logging
 from paceline.messaging.nats import NatsBus, NatsBusSettings
-from paceline.testing import SilentLog, nats_cluster
+from paceline.testing import SilentLog, frozen, nats_cluster
 
 FULL = os.environ.get("ORDERS_TEST") == "full"
 CLIENTS = 32 if FULL else 8

@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
-from http_clients import OPERATOR, ada, app, bob, client_for, open_account, operator, problem_of
+from account_clients import OPERATOR, ada, bob, open_account, operator
+from http_clients import app, client_for, problem_of
 from wired_service import config_on, wire_service
 
 from myservice.domain.accounts import MAX_AMOUNT

@@ -8,26 +8,30 @@ from uuid import UUID
 
 import pytest
 from http_clients import client_for, running_app
-from valkey import Valkey
 
 from myservice.domain.records import Record, RecordDraft, RecordNotFound
 from myservice.repository.cached_records import CachedRecords
 from myservice.repository.records import PgRecords
+from paceline.engines import RedisEngine
 from paceline.http import TestClient
 from paceline.postgres import Pool, uuid7
 from paceline.redis import CacheAside
+from paceline.testing import frozen
 
 pytestmark = pytest.mark.integration
+
+CALLER = f"caller-{uuid7()}"
+"""With a budget of its own in a server that the session shares."""
 
 
 @asynccontextmanager
 async def replica(dsn: str, redis_url: str, **settings: object) -> AsyncGenerator[TestClient]:
     async with running_app(dsn, redis_url=redis_url, redis_timeout=0.2, **settings) as app:
-        yield client_for(app, "s", "records:read", "records:write")
+        yield client_for(app, CALLER, "records:read", "records:write")
 
 
 async def test_two_replicas_with_a_cache_agree_after_every_change(
-    migrated: str, redis: Valkey
+    migrated: str, redis: RedisEngine
 ) -> None:
     async with (
         replica(migrated, redis.url, cache=True) as one,
@@ -40,7 +44,7 @@ async def test_two_replicas_with_a_cache_agree_after_every_change(
             assert [answer.json()["version"] for answer in answers] == [number + 1] * 4
             put = await (one, two)[number % 2].request("PUT", target, json={"name": f"{number}"})
             assert put.status == 200
-        with redis.frozen():
+        with frozen(redis):
             assert (await one.request("PUT", target, json={"name": "frozen"})).status == 200
             assert (await one.get(target)).json()["name"] == "frozen"
         assert (await two.request("DELETE", target)).status == 204
@@ -48,10 +52,9 @@ async def test_two_replicas_with_a_cache_agree_after_every_change(
 
 
 async def test_replicas_share_a_limit_and_without_redis_each_has_its_own(
-    migrated: str, redis: Valkey
+    migrated: str, redis: RedisEngine
 ) -> None:
     settings = {"rate_limit": 1, "rate_limit_shared": True}
-    redis.restart()
     async with (
         replica(migrated, redis.url, **settings) as one,
         replica(migrated, redis.url, **settings) as two,

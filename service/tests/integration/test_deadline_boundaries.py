@@ -11,16 +11,15 @@ import grpc
 import pytest
 from grpc import aio
 from grpc_clients import bearer_metadata, running_grpc_service
-from pg_sessions import monitoring
-from valkey import Valkey
 from wired_service import config_on, http_server_of, wire_service
 
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.scopes import SCOPES
 from paceline.commands import Process
+from paceline.engines import RedisEngine
 from paceline.http import TestClient
 from paceline.postgres import connect
-from paceline.testing import RecordingLog, make_token
+from paceline.testing import RecordingLog, frozen, make_token, monitor_sessions
 
 pytestmark = pytest.mark.integration
 
@@ -62,7 +61,7 @@ async def record_of(client: TestClient) -> str:
 
 
 async def test_a_statement_that_waits_for_a_lock_is_cancelled_in_the_server(migrated: str) -> None:
-    async with service(migrated) as (client, _), monitoring(migrated) as monitor:
+    async with service(migrated) as (client, _), monitor_sessions(migrated) as monitor:
         path = await record_of(client)
         async with locked(migrated):
             for method, json in (("GET", None), ("PUT", {"name": "two"})):
@@ -76,7 +75,7 @@ async def test_a_statement_that_waits_for_a_lock_is_cancelled_in_the_server(migr
 async def test_a_statement_ends_with_the_deadline_of_a_grpc_client(migrated: str) -> None:
     async with (
         running_grpc_service(migrated) as world,
-        monitoring(migrated) as monitor,
+        monitor_sessions(migrated) as monitor,
         locked(migrated),
     ):
         request = pb.ListRecordsRequest()
@@ -91,7 +90,7 @@ async def test_a_request_that_waits_to_read_a_page_ends_with_its_deadline(
 ) -> None:
     async with (
         service(migrated, max_db_conns=1) as (client, _),
-        monitoring(migrated) as monitor,
+        monitor_sessions(migrated) as monitor,
         locked(migrated),
         asyncio.TaskGroup() as group,
     ):
@@ -104,11 +103,11 @@ async def test_a_request_that_waits_to_read_a_page_ends_with_its_deadline(
 
 
 async def test_a_frozen_cache_does_not_delay_a_request_beyond_its_deadline(
-    migrated: str, redis: Valkey
+    migrated: str, redis: RedisEngine
 ) -> None:
     async with service(migrated, redis_url=redis.url, cache=True, redis_timeout=5.0) as (client, _):
         path = await record_of(client)
-        with redis.frozen():
+        with frozen(redis):
             answer = await client.get(path, headers=HURRY)
         assert (answer.status, answer.json()["detail"]) == (
             504,
@@ -117,12 +116,12 @@ async def test_a_frozen_cache_does_not_delay_a_request_beyond_its_deadline(
 
 
 async def test_a_frozen_limiter_does_not_delay_a_request_beyond_its_deadline(
-    migrated: str, redis: Valkey
+    migrated: str, redis: RedisEngine
 ) -> None:
     async with service(
         migrated, redis_url=redis.url, rate_limit=100, rate_limit_shared=True, redis_timeout=5.0
     ) as (client, _):
-        with redis.frozen():
+        with frozen(redis):
             answer = await client.get("/api/v1/records", headers=HURRY)
         assert answer.status == 504
         assert f"asking the shared limit {CLIENTS}" in answer.json()["detail"]
@@ -131,7 +130,7 @@ async def test_a_frozen_limiter_does_not_delay_a_request_beyond_its_deadline(
 async def test_a_disconnected_clients_statement_is_cancelled_in_the_server(migrated: str) -> None:
     async with (
         service(migrated, listens=True) as (client, process),
-        monitoring(migrated) as monitor,
+        monitor_sessions(migrated) as monitor,
     ):
         path = await record_of(client)
         async with locked(migrated):

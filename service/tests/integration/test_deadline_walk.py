@@ -15,7 +15,6 @@ from uuid import uuid4
 
 import pytest
 from msgspec import UNSET
-from pg_sessions import SessionMonitor, monitoring
 from wired_service import wire_service
 
 from myservice.config import Config
@@ -26,8 +25,10 @@ from paceline.testing import (
     TEST_SECRET,
     FlowDirection,
     RecordingLog,
+    SessionMonitor,
     StallingProxy,
     make_token,
+    monitor_sessions,
     stalling_proxy,
 )
 
@@ -133,7 +134,7 @@ async def proxied_service(postgres: PostgresEngine, dsn: str) -> AsyncGenerator[
         return await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{port}")
 
     user = dsn.partition("//")[2].partition("@")[0]
-    async with stalling_proxy(connect) as proxy, monitoring(dsn) as monitor:
+    async with stalling_proxy(connect) as proxy, monitor_sessions(dsn) as monitor:
         config = Config.model_validate({
             "database_url": f"postgresql://{user}@127.0.0.1:{proxy.port}/{name}?sslmode=disable",
             "jwt_secret": TEST_SECRET, "max_db_conns": 4, "rate_limit": 0,

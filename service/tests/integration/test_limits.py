@@ -4,9 +4,9 @@ import grpc
 import pytest
 from grpc import aio
 from grpc_clients import GrpcService, bearer_metadata, running_grpc_service
-from valkey import Valkey
 
 from myservice.proto.v1 import records_pb2 as pb
+from paceline.engines import RedisEngine
 from paceline.http import TestClient, TestResponse
 
 pytestmark = pytest.mark.integration
@@ -42,7 +42,7 @@ async def test_both_doors_take_from_the_budget_of_a_scope(migrated: str) -> None
         assert (read.status, read.headers["ratelimit-limit"]) == (200, "2000")
 
 
-async def test_replicas_take_from_one_budget_of_a_scope(migrated: str, redis: Valkey) -> None:
+async def test_replicas_take_from_one_budget_of_a_scope(migrated: str, redis: RedisEngine) -> None:
     settings: dict[str, object] = {
         "redis_url": redis.url,
         "redis_timeout": 5.0,

@@ -7,10 +7,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from fake_queue import FakeQueue
 from funded_accounts import NOW, open_funded_accounts
-from memory_source import MemorySource
-from pg_sessions import monitoring
 
 from myservice.domain.ledger import (
     Entry,
@@ -31,12 +28,11 @@ from myservice.service.orders import OrderService, PaymentRequest, Placement
 from myservice.service.records import RecordService
 from myservice.worker.orders import OrderProcessor
 from paceline.clock import SystemClock
-from paceline.errors import Error
-from paceline.messaging import Consumer, ConsumerSettings, DeliveryPolicy, Incoming, Message
-from paceline.postgres import Pool, PoolSettings, connect, uuid7
+from paceline.messaging import Incoming, Message
+from paceline.postgres import Pool, connect, uuid7
 from paceline.postgres.inbox import INBOX_SCHEMA
 from paceline.postgres.outbox import OUTBOX_SCHEMA, OutboxRelay
-from paceline.testing import RecordingLog, cancel_at_every_await
+from paceline.testing import FakeQueue, RecordingLog, cancel_at_every_await, monitor_sessions
 
 pytestmark = pytest.mark.integration
 
@@ -58,7 +54,7 @@ def as_incoming(messages: Sequence[Message]) -> list[Incoming[OrderCreated]]:
 
 
 async def deadlocks(dsn: str) -> object:
-    async with monitoring(dsn) as monitor:
+    async with monitor_sessions(dsn) as monitor:
         return await monitor.deadlocks()
 
 
@@ -77,45 +73,6 @@ async def test_an_order_goes_through_outbox_queue_and_worker_and_is_paid(pool: P
     found = await orders.get_order(placed.id, ADA)
     assert (found.status, found.transfer_id) == ("paid", placed.id)
     assert (await PgAccounts(pool).get(b)).balance == 130
-
-
-async def test_orders_wait_for_a_locked_table_and_none_is_buried(pool: Pool, migrated: str) -> None:
-    a, b = await open_funded_accounts(pool, 2, 100)
-    queue, source = FakeQueue(), MemorySource()
-    relay = OutboxRelay(pool, queue, RecordingLog(), poll_interval=3600.0)
-    placed = [
-        await PgOrders(pool, on_commit=relay.wake).place(placement(a, b, 1)) for _ in range(3)
-    ]
-    await relay.start()
-    await queue.until(lambda: len(queue.held) == len(placed))
-    await relay.stop()
-    impatient = Pool(migrated, PoolSettings(min_size=1, max_size=2, command_timeout=0.1))
-    await impatient.start()
-    orders = OrderService(PgOrders(impatient), SystemClock(), uuid7)
-    consumer = Consumer(
-        source, OrderProcessor(orders).process, RecordingLog(), type=OrderCreated,
-        settings=ConsumerSettings(policy=DeliveryPolicy(max_attempts=5, retry_delay=0.01)),
-    )  # fmt: skip
-    holder = await connect(migrated)
-    async with holder.transaction():
-        await holder.execute("LOCK TABLE accounts IN EXCLUSIVE MODE")
-        for message in queue.held.values():
-            await source.publish(message)
-        await consumer.start()
-        async with asyncio.timeout(20):
-            while consumer.stats.calls < 7:  # noqa: ASYNC110 - what counts them sets no event
-                await asyncio.sleep(0.01)
-        with pytest.raises(Error, match="cannot handle"):
-            await consumer.ready()
-    await holder.close()
-    async with asyncio.timeout(20):
-        while consumer.stats.acknowledged < len(placed):  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.01)
-    await consumer.ready()
-    await consumer.stop()
-    await impatient.stop()
-    assert source.dead == []
-    assert (await PgAccounts(pool).get(b)).balance == 103
 
 
 async def test_two_workers_with_the_same_messages_at_once_pay_each_order_once(

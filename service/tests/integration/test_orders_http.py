@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import pytest
-from http_clients import ada, app, bob, client_for, open_account, operator, problem_of
+from account_clients import ada, bob, open_account, operator
+from http_clients import app, client_for, problem_of
 
 from myservice.domain.accounts import MAX_AMOUNT
 from paceline.http import App, TestClient, TestResponse

@@ -12,7 +12,7 @@ from record_replicas import Replica, check_sequence, read_updates, record, repli
 
 from myservice.domain.record_updates import Position, RecordUpdate
 from myservice.domain.records import RecordDraft, RecordNotFound
-from myservice.repository.records import INSERT_RECORDS
+from myservice.repository.record_changes import INSERT_RECORDS
 from myservice.service.record_changes_retention import RecordChangesRetention
 from myservice.service.record_updates import decode_position, encode_position
 from paceline.postgres import Connection, DatabaseError, connect

@@ -17,6 +17,7 @@ from memory_records import MemoryRecords
 
 from myservice.domain.record_updates import RecordUpdate
 from myservice.domain.records import Record
+from myservice.handler.record_updates_grpc import RecordUpdateRpc
 from myservice.handler.records_grpc import RecordRpc
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.proto.v1 import records_pb2_grpc
@@ -64,7 +65,8 @@ async def started() -> AsyncGenerator[World]:
         interceptors.deadline(0.2),
         interceptors.authenticate(JwtVerifier([HmacSecrets(TEST_SECRET.encode())], clock), clock),
     )
-    RecordRpc(RecordService(MemoryRecords(), clock, uuid7), updates).register(app)
+    records = RecordService(MemoryRecords(), clock, uuid7)
+    RecordRpc(records, RecordUpdateRpc(updates).stream_updates).register(app)
     server = RpcServer(app, host="127.0.0.1", port=0)
     await server.start()
     try:

@@ -61,7 +61,7 @@ async def test_reads_are_repeated_when_their_connection_is_lost(migrated: str, p
         async with records_in(pool, reads) as (records, record):
             async with records_locked(other):
                 gets = [asyncio.create_task(records.get(record.id)) for _ in range(10)]
-                page = asyncio.create_task(records.list_after(None, "", 10))
+                page = asyncio.create_task(records.list_after(None, 10))
                 await wait_for_locks(other, 2)
                 await other.execute(_END_WAITING)
             assert {each.id for each in await asyncio.gather(*gets)} == {record.id}
@@ -83,7 +83,7 @@ async def test_pages_leave_connections_to_reads_by_key(migrated: str) -> None:
     try:
         async with records_in(pool, reads) as (records, _):
             async with records_locked(other):
-                pages = [asyncio.create_task(records.list_after(None, "", 1)) for _ in range(5)]
+                pages = [asyncio.create_task(records.list_after(None, 1)) for _ in range(5)]
                 await wait_for_locks(other, 1)
                 assert (reads.pages.stats.active, reads.pages.stats.waiting) == (1, 4)
                 async with asyncio.timeout(PATIENCE):
@@ -98,7 +98,7 @@ async def test_waiting_pages_are_bounded(pool: Pool) -> None:
     reads = ReadPolicy(max_pages=1)
     async with records_in(pool, reads) as (records, _):
         async with reads.pages:
-            tasks = [asyncio.create_task(records.list_after(None, "", 1)) for _ in range(300)]
+            tasks = [asyncio.create_task(records.list_after(None, 1)) for _ in range(300)]
             await asyncio.sleep(0)
         found = await asyncio.gather(*tasks, return_exceptions=True)
     refused = [each for each in found if isinstance(each, Overloaded)]

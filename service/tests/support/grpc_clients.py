@@ -10,7 +10,10 @@ from google.rpc.status_pb2 import Status
 from grpc import aio
 from wired_service import config_on, wire_service
 
-from myservice.proto.v1 import accounts_pb2_grpc, records_pb2_grpc
+from myservice.proto.v1 import (
+    accounts_pb2_grpc,  # paceline: only full
+    records_pb2_grpc,
+)
 from paceline.commands import Process
 from paceline.testing import RecordingLog, make_token
 
@@ -34,9 +37,12 @@ class GrpcService:
     def records(self) -> "records_pb2_grpc.RecordServiceAsyncStub":
         return records_pb2_grpc.RecordServiceStub(self.channel)
 
+    # paceline: only full {
     @property
     def accounts(self) -> "accounts_pb2_grpc.AccountServiceAsyncStub":
         return accounts_pb2_grpc.AccountServiceStub(self.channel)
+
+    # paceline: }
 
 
 @asynccontextmanager

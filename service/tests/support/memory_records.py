@@ -22,10 +22,17 @@ class MemoryRecords:
             raise RecordNotFound
         return record
 
-    async def list_after(self, after: UUID | None, prefix: str, limit: int) -> list[Record]:
-        found = [r for r in self._records.values() if r.name.startswith(prefix)]
-        page = sorted(found, key=lambda record: record.id)
-        return [r for r in page if after is None or r.id > after][:limit]
+    async def list_after(
+        self,
+        after: UUID | None,
+        limit: int,
+        prefix: str = "",  # paceline: only sample
+    ) -> list[Record]:
+        found = sorted(self._records.values(), key=lambda record: record.id)
+        # paceline: only sample {
+        found = [record for record in found if record.name.startswith(prefix)]
+        # paceline: }
+        return [record for record in found if after is None or record.id > after][:limit]
 
     async def insert(self, record: Record) -> Record:
         if record.id in self._records:
@@ -37,14 +44,8 @@ class MemoryRecords:
         self, record_id: UUID, draft: RecordDraft, at: datetime, expected: Collection[int] | None
     ) -> Record:
         old = await self._checked(record_id, expected)
-        new = msgspec.structs.replace(
-            old,
-            name=draft.name,
-            metadata=draft.metadata,
-            data=draft.data,
-            version=old.version + 1,
-            updated_at=at,
-        )
+        written = msgspec.structs.asdict(draft)
+        new = msgspec.structs.replace(old, **written, version=old.version + 1, updated_at=at)
         self._records[record_id] = new
         return new
 

@@ -11,8 +11,8 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,34 +176,6 @@ async def crash(engine: PostgresEngine | NatsEngine) -> None:
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGKILL)
     await engine.stop()
-
-
-@contextmanager
-def frozen(engine: PostgresEngine | NatsEngine) -> Generator[None]:
-    """All of the server's processes are stopped for this block: connections stay open, unanswered."""
-    assert engine.pid is not None
-    os.kill(engine.pid, signal.SIGSTOP)  # first, so that it starts no more children
-    pids = [engine.pid, *child_pids(engine.pid)]
-    try:
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        yield
-    finally:
-        for pid in reversed(pids):
-            os.kill(pid, signal.SIGCONT)
-
-
-def child_pids(parent: int) -> list[int]:
-    """The ids of the running children of ``parent``."""
-    found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):  # gone meanwhile
-                # After the name, which may contain anything and ends at the last parenthesis.
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[1]) == parent:
-                    found.append(int(entry.name))
-    return found
 
 
 def free_port() -> int:

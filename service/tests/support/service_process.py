@@ -17,6 +17,13 @@ from pathlib import Path
 
 MYSERVICE = Path(sys.executable).with_name("myservice")
 PATIENCE = 60.0
+PRINTED = {
+    "url": r"\nAPI +(http://[^\s,]+)",
+    "grpc": r"gRPC at (\S+:\d+)",  # paceline: only grpc
+    "admin": r"\nAdmin +(http://\S+)",
+    "token": r"\nDocs +\S+#token=(\S+)",
+}
+"""What its banner tells, by attribute of `ServiceProcess`."""
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -25,7 +32,7 @@ def environment(**variables: str) -> dict[str, str]:
     return {
         **kept,
         "APP_LOG_FORMAT": "json",
-        "APP_GRPC_PORT": "0",
+        "APP_GRPC_PORT": "0",  # paceline: only grpc
         "APP_ADMIN_PORT": "0",
         **variables,
     }
@@ -38,7 +45,7 @@ class ServiceProcess:
     process: subprocess.Popen[bytes]
     folder: Path
     url: str = ""
-    grpc: str = ""
+    grpc: str = ""  # paceline: only grpc
     admin: str = ""
     token: str = ""
 
@@ -56,16 +63,14 @@ class ServiceProcess:
         return self.process.wait(PATIENCE)
 
     def until_ready(self) -> None:
-        """Wait for its greeting. Errors: AssertionError with the output instead."""
+        """Wait for its banner. Errors: AssertionError with the output instead."""
         deadline = time.monotonic() + PATIENCE
-        while "\ngrpcurl " not in self.stderr():
+        while "\nStop " not in self.stderr():
             over = self.process.poll() is not None or time.monotonic() > deadline
             assert not over, self.stderr() + self.log()
             time.sleep(0.05)
-        self.url = re.findall(r"ready on (http://\S+)", self.stderr())[-1]
-        self.grpc = re.findall(r"\ngrpcurl .* (\S+:\d+) ", self.stderr())[-1]
-        self.admin = re.findall(r"operators: (http://\S+)/metrics", self.stderr())[-1]
-        self.token = re.findall(r"TOKEN=(\S+)", self.stderr())[-1]
+        for name, pattern in PRINTED.items():
+            setattr(self, name, re.findall(pattern, self.stderr())[-1])
 
 
 def start_service(data_dir: Path, **variables: str) -> ServiceProcess:

@@ -9,7 +9,13 @@ from paceline.testing import TEST_SECRET, RecordingLog
 
 def config_on(dsn: str, **settings: object) -> Config:
     """Settings on a database, with a few connections and free ports."""
-    given = {"max_db_conns": 5, "port": 0, "grpc_port": 0, "admin_port": 0, **settings}
+    given = {
+        "max_db_conns": 5,
+        "port": 0,
+        "grpc_port": 0,  # paceline: only grpc
+        "admin_port": 0,
+        **settings,
+    }
     return Config.model_validate({"database_url": dsn, "jwt_secret": TEST_SECRET, **given})
 
 

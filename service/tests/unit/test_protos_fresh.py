@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PACKAGE = Path("myservice/proto/v1")
 
 
@@ -15,7 +15,7 @@ def test_the_generated_files_are_fresh(tmp_path: Path) -> None:
     made = {path.name: path.read_text() for path in (tmp_path / PACKAGE).iterdir()}
     kept = {
         path.name: path.read_text()
-        for path in (ROOT / "service/src" / PACKAGE).iterdir()
+        for path in (ROOT / "src" / PACKAGE).iterdir()
         if "_pb2" in path.name and path.is_file()
     }
     assert set(made) == set(kept), "run: make protos"

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import get_args, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -10,16 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myservice.domain.record_updates import RecordUpdate
 from myservice.domain.records import Record, RecordDraft, check_draft
 from myservice.handler.records_grpc import (
-    KINDS,
     draft_of,
     expected_version,
     how_many_fit,
     prefix_of,
     record_message,
-    update_message,
 )
 from myservice.proto.v1 import records_pb2 as pb
 from paceline.errors import ValidationError
@@ -109,20 +105,6 @@ def test_a_record_becomes_a_whole_message() -> None:
         id=str(ID), name="n", metadata={"k": "v"}, created_at=seconds, data='{"a":1}', version=3,
         updated_at=seconds,
     )  # fmt: skip
-    update = update_message(RecordUpdate("p1", "replaced", ID, 3, record, AT))
-    assert (update.kind, update.position, update.id) == (pb.RecordUpdate.REPLACED, "p1", str(ID))
-    assert update.record == record_message(record)
-    assert update.at.ToDatetime(UTC) == AT
-
-
-def test_a_resync_has_no_record() -> None:
-    update = update_message(RecordUpdate("p1", "resync", None, None, None, AT))
-    assert (update.id, update.version, update.HasField("record")) == ("", 0, False)
-
-
-def test_every_kind_of_update_has_its_enum_value() -> None:
-    assert set(KINDS) == set(get_args(get_type_hints(RecordUpdate)["kind"]))
-    assert set(KINDS.values()) == set(pb.RecordUpdate.Kind.values()) - {0}
 
 
 @pytest.mark.parametrize(("sizes", "fit"), [

@@ -13,15 +13,23 @@ if TYPE_CHECKING:
     from paceline.commands.cli import list_commands, new_cli
     from paceline.commands.clients import add_nats, add_postgres, add_redis
     from paceline.commands.gc import tune_gc
-    from paceline.commands.grpc_server import serve_grpc
-    from paceline.commands.http_server import api_group, serve_http
+    from paceline.commands.grpc_server import RpcHandler, serve_grpc
+    from paceline.commands.http_server import (
+        HttpHandler,
+        api_group,
+        serve_api,
+        serve_docs,
+        serve_http,
+    )
     from paceline.commands.ingress import Ingress, new_ingress
+    from paceline.commands.instance import Instance, find_instance
     from paceline.commands.lazy import LazyCommand, lazy_group
     from paceline.commands.one_off import get_settings, load_for, run_once
     from paceline.commands.options import (
         USAGE,
         ConfigFile,
         DatabaseUrl,
+        DataDir,
         fail,
         load_or_fail,
         with_flags,
@@ -46,17 +54,21 @@ else:
         {
             "AuthSettings": "settings",
             "ConfigFile": "options",
+            "DataDir": "options",
             "DatabaseUrl": "options",
             "Development": "run",
             "GrpcSettings": "settings",
             "HttpSettings": "settings",
+            "HttpHandler": "http_server",
             "Ingress": "ingress",
+            "Instance": "instance",
             "LazyCommand": "lazy",
             "NatsSettings": "settings",
             "PostgresSettings": "settings",
             "Process": "wiring",
             "ProcessSpec": "wiring",
             "RedisSettings": "settings",
+            "RpcHandler": "grpc_server",
             "ServiceSettings": "settings",
             "ServiceSpec": "spec",
             "USAGE": "options",
@@ -67,6 +79,7 @@ else:
             "api_group": "http_server",
             "wire": "process",
             "fail": "options",
+            "find_instance": "instance",
             "get_settings": "one_off",
             "lazy_group": "lazy",
             "list_commands": "cli",
@@ -78,6 +91,8 @@ else:
             "new_token": "token",
             "run_once": "one_off",
             "run_process": "process",
+            "serve_api": "http_server",
+            "serve_docs": "http_server",
             "serve_grpc": "grpc_server",
             "serve_http": "http_server",
             "tune_gc": "gc",
@@ -89,17 +104,21 @@ __all__ = [
     "USAGE",
     "AuthSettings",
     "ConfigFile",
+    "DataDir",
     "DatabaseUrl",
     "Development",
     "GrpcSettings",
+    "HttpHandler",
     "HttpSettings",
     "Ingress",
+    "Instance",
     "LazyCommand",
     "NatsSettings",
     "PostgresSettings",
     "Process",
     "ProcessSpec",
     "RedisSettings",
+    "RpcHandler",
     "ServiceSettings",
     "ServiceSpec",
     "Wiring",
@@ -108,6 +127,7 @@ __all__ = [
     "add_redis",
     "api_group",
     "fail",
+    "find_instance",
     "get_settings",
     "lazy_group",
     "list_commands",
@@ -119,6 +139,8 @@ __all__ = [
     "new_token",
     "run_once",
     "run_process",
+    "serve_api",
+    "serve_docs",
     "serve_grpc",
     "serve_http",
     "tune_gc",

@@ -3,7 +3,8 @@
 Made from a `ServiceSpec`. What a command needs is imported when it is called (``lazy``).
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Sequence
 from typing import Annotated, Final
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from paceline.commands.lazy import LazyCommand, lazy_group
 from paceline.commands.spec import ServiceSpec
 
+USAGE: Final = 2  # as in `options`, which --help can spare
 _BEFORE: Final = (
     (
         "run",
@@ -22,7 +24,9 @@ _BEFORE: Final = (
 )
 _MIGRATE: Final = (
     ("migrate", "Move the schema up or down.", "paceline.commands.migrate:migrate_commands"),
+    ("psql", "Open psql on the database.", "paceline.commands.psql:psql_commands"),
 )
+_SEED: Final = (("seed", "Make sample data.", "paceline.commands.seed:seed_commands"),)
 _AFTER: Final = (
     ("dead", "Look after dead letters.", "paceline.commands.dead:dead_commands"),
     ("token", "Make a bearer token.", "paceline.commands.token:token_commands"),
@@ -42,25 +46,50 @@ _AFTER: Final = (
 
 def list_commands(spec: ServiceSpec) -> Sequence[LazyCommand]:
     """The commands in the order of ``--help``; the service's own are in the middle."""
-    before = _BEFORE + (_MIGRATE if spec.migrations else ())
+    listed = _BEFORE + (_MIGRATE if spec.migrations else ()) + (_SEED if spec.seed else ())
+    before = [LazyCommand(*each, spec) for each in listed]
+    after = [LazyCommand(*each, spec) for each in _AFTER]
+    without = _of_no_use(spec)
     return (
-        *(LazyCommand(name, text, where, spec) for name, text, where in before),
-        *spec.commands,
-        *(LazyCommand(name, text, where, spec) for name, text, where in _AFTER),
+        *(each for each in before if each.name not in without),
+        *spec.get_commands(),
+        *(each for each in after if each.name not in without),
     )
 
 
+def _of_no_use(spec: ServiceSpec) -> Collection[str]:
+    """Commands that need settings which the service has not; settings named as text may have all.
+
+    They are not imported for a list.
+    """
+    if isinstance(spec.config, str):
+        return ()
+    from paceline.commands.settings import AuthSettings, NatsSettings  # noqa: PLC0415 - as above
+
+    found: list[str] = []
+    if not issubclass(spec.config, NatsSettings):
+        found += ["dead"] if spec.works else ["dead", "worker"]
+    if not issubclass(spec.config, AuthSettings):
+        found.append("token")
+    return found
+
+
 def new_cli(spec: ServiceSpec) -> typer.Typer:
-    """The whole command line.
+    """The whole command line. Ends the program when ``spec`` cannot be that of a service.
 
     Example::
 
         def main() -> None:
             new_cli(SERVICE)()
     """
+    try:
+        spec.check()
+    except TypeError as exc:
+        sys.stderr.write(f"ServiceSpec of {spec.name}: {exc}\n")
+        raise SystemExit(USAGE) from exc
     app = typer.Typer(
         name=spec.name,
-        help=f"{spec.help} Start with: {spec.name} run",
+        help=f"{spec.help} Start with: {spec.program} run",
         cls=lazy_group(list_commands(spec)),
         no_args_is_help=True,
         rich_markup_mode=None,

@@ -3,7 +3,7 @@
 ``list`` and ``show`` read; ``retry`` sends messages again to where they came from, once the cause
 is mended; ``drop`` removes them for good. Dead letters have numbers, which ``list`` prints. Of
 several numbers each is tried; failures are reported at the end, exit code 1. Without an address in
-the settings the commands use the server that ``run`` keeps in the data folder, and say so.
+the settings the commands use the server of the ``run`` on the data folder.
 """
 
 import sys
@@ -14,11 +14,10 @@ from typing import Annotated, TypeVar
 import msgspec
 import typer
 
-from paceline.commands.one_off import get_settings, run_once
-from paceline.commands.options import USAGE, ConfigFile, fail, load_or_fail
+from paceline.commands.one_off import get_settings, load_for, run_once
+from paceline.commands.options import ConfigFile, DataDir, fail
 from paceline.commands.settings import NatsSettings
 from paceline.commands.spec import ServiceSpec
-from paceline.engines import EngineError, find_nats_url
 from paceline.errors import Error, chain
 from paceline.log import new_logger
 from paceline.messaging.nats import DeadLetters, NatsBus, StoredDeadLetter, dead_letter_stream
@@ -35,25 +34,22 @@ Limit = Annotated[int, typer.Option("--limit", min=1, help="How many at most.")]
 def dead_commands(spec: ServiceSpec) -> typer.Typer:
     """The group of commands, for `list_commands`."""
     queue = _Queue(spec)
-    variable = queue.settings.variable("nats_url")
+    variable = spec.get_config().variable("nats_url")
     app = typer.Typer(name="dead", help="Look after dead letters.", no_args_is_help=True)
     url_option = typer.Option(
         "--nats-url",
         metavar="URL",
-        help=f"NATS, as for the worker; without, that of `{spec.name} run` in --data-dir.",
-    )
-    folder_option = typer.Option(
-        "--data-dir", metavar="FOLDER", help=f"Of a `{spec.name} run`; .data by default."
+        help="NATS, as for the worker; without, that of run in --data-dir.",
     )
 
-    @app.command("list", epilog=f"Example: {spec.name} dead list --limit 20 --data-dir .data")
+    @app.command("list", epilog=f"Example: {spec.program} dead list --limit 20 --data-dir .data")
     def list_letters(
         *,
         after: After = 0,
         limit: Limit = 100,
         as_data: AsData = False,
         nats_url: Annotated[str | None, url_option] = None,
-        data_dir: Annotated[str | None, folder_option] = None,
+        data_dir: DataDir = None,
         config_file: ConfigFile = None,
     ) -> None:
         """List the letters, the oldest first."""
@@ -64,15 +60,15 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
         if not as_data and not found:
             typer.echo("No dead letters.", err=True)
         if not as_data and len(found) == limit:
-            typer.echo(f"More: {spec.name} dead list --after {found[-1].number}", err=True)
+            typer.echo(f"More: {spec.program} dead list --after {found[-1].number}", err=True)
 
-    @app.command("show", epilog=f"Example: {variable}=… {spec.name} dead show 7")
+    @app.command("show", epilog=f"Example: {variable}=… {spec.program} dead show 7")
     def show(
         number: Number,
         *,
         as_data: AsData = False,
         nats_url: Annotated[str | None, url_option] = None,
-        data_dir: Annotated[str | None, folder_option] = None,
+        data_dir: DataDir = None,
         config_file: ConfigFile = None,
     ) -> None:
         """Show everything that is known of a letter, and its message."""
@@ -80,11 +76,11 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
         found = queue.use(config, lambda letters: letters.show(number))
         typer.echo(_as_json(found) if as_data else _as_page(found))
 
-    @app.command("retry", epilog=f"Example: {variable}=… {spec.name} dead retry 7 9")
+    @app.command("retry", epilog=f"Example: {variable}=… {spec.program} dead retry 7 9")
     def retry(
         numbers: Numbers,
         nats_url: Annotated[str | None, url_option] = None,
-        data_dir: Annotated[str | None, folder_option] = None,
+        data_dir: DataDir = None,
         config_file: ConfigFile = None,
     ) -> None:
         """Send messages again to where they came from, and remove their letters."""
@@ -95,11 +91,11 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
 
         queue.each(numbers, queue.load(nats_url, data_dir, config_file), retry_one)
 
-    @app.command("drop", epilog=f"Example: {variable}=… {spec.name} dead drop 7")
+    @app.command("drop", epilog=f"Example: {variable}=… {spec.program} dead drop 7")
     def drop(
         numbers: Numbers,
         nats_url: Annotated[str | None, url_option] = None,
-        data_dir: Annotated[str | None, folder_option] = None,
+        data_dir: DataDir = None,
         config_file: ConfigFile = None,
     ) -> None:
         """Remove letters for good."""
@@ -117,27 +113,14 @@ class _Queue:
     """The service's dead letters, as its settings say where they are."""
 
     def __init__(self, spec: ServiceSpec) -> None:
-        self.settings = get_settings(spec, NatsSettings)
+        self._spec = spec
         self._name = spec.name
 
     def load(self, nats_url: str | None, data_dir: str | None, file: Path | None) -> NatsSettings:
         """The settings, with the address of a queue; ends the command when there is none."""
+        settings = get_settings(self._spec, NatsSettings)
         flags = {"nats_url": nats_url, "data_dir": data_dir}
-        config = load_or_fail(self.settings, flags, file).config
-        if config.nats_url is not None:
-            return config
-        folder = config.data_dir / "nats"
-        program = f"`{self._name} run`"
-        try:
-            kept = find_nats_url(folder)
-        except (EngineError, OSError) as exc:
-            fail(f"cannot see what {program} keeps in {folder}: {exc}")
-        if kept is None:
-            variable = self.settings.variable("nats_url")
-            message = f"{variable}: required, not set; nor has {program} kept any in {folder}"
-            fail(message, code=USAGE)
-        typer.echo(f"asking the queue of {program} in {folder}", err=True)
-        return config.replaced(nats_url=kept)
+        return load_for(settings, "dead", flags, file)
 
     def use(self, config: NatsSettings, work: Callable[[DeadLetters], Awaitable[T]]) -> T:
         """Do ``work`` while connected."""

@@ -7,8 +7,8 @@ ended inside all of them.
 from typing import Protocol
 
 from paceline.commands.http_server import set_by_service
-from paceline.commands.ingress import Ingress
-from paceline.commands.settings import GrpcSettings
+from paceline.commands.ingress import Ingress, require_ingress
+from paceline.commands.settings import GrpcSettings, require_settings
 from paceline.commands.wiring import Wiring
 from paceline.grpc import (
     HEALTH_METHODS,
@@ -17,6 +17,7 @@ from paceline.grpc import (
     RpcServer,
     add_health,
     add_reflection,
+    describe,
 )
 from paceline.grpc.interceptors import (
     access_log,
@@ -30,6 +31,7 @@ from paceline.grpc.interceptors import (
     shed,
     trace,
 )
+from paceline.http import sample_id
 
 
 class RpcHandler(Protocol):
@@ -45,8 +47,11 @@ def serve_grpc(
 ) -> RpcApp:
     """An application of ``handlers`` under the usual interceptors, and a server for it.
 
-    With the health service, and with reflection if the settings say so.
+    With the health service, and with reflection if the settings say so. `serve_docs` lists the
+    methods.
     """
+    require_settings(config, "serve_grpc", GrpcSettings)
+    require_ingress(ingress)
     service = wiring.spec.service
     app = RpcApp(
         # The first is the outermost.
@@ -62,11 +67,12 @@ def serve_grpc(
     )
     for handler in handlers:
         handler.register(app)
+    wiring.needed_scopes |= {f"gRPC {each.path}": each.scopes for each in app.methods}
     add_health(app, wiring.health)
     if config.grpc_reflection:
         add_reflection(app)  # last: it knows the services that are there
     if wiring.spec.listens:
-        wiring.add_server(
+        server = wiring.add_server(
             RpcServer(
                 app,
                 host=config.host,
@@ -78,4 +84,9 @@ def serve_grpc(
                 ),
             )
         )
+        wiring.docs_extensions["x-grpc"] = lambda: {
+            "port": server.port,
+            "reflection": config.grpc_reflection,
+            "services": describe(app, sample_id=sample_id),
+        }
     return app

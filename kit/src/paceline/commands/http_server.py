@@ -7,14 +7,23 @@ for it. A service that wants another order builds its `App` itself.
 
 import resource
 from collections.abc import Collection
-from typing import Final
+from typing import Final, Protocol
 
-from paceline.commands.ingress import Ingress
+from paceline.commands.ingress import Ingress, require_ingress
 from paceline.commands.open_files import max_connections
-from paceline.commands.settings import HttpSettings
+from paceline.commands.settings import HttpSettings, require_settings
 from paceline.commands.wiring import Wiring
 from paceline.config import Settings, format_duration
-from paceline.http import App, HttpServer, RouteGroup, ServerLimits, Statuses, add_probes
+from paceline.http import (
+    DOCS_PATHS,
+    App,
+    HttpServer,
+    RouteGroup,
+    ServerLimits,
+    Statuses,
+    add_docs,
+    add_probes,
+)
 from paceline.http.middleware import (
     PreAdmission,
     access_log,
@@ -31,7 +40,40 @@ from paceline.http.middleware import (
 )
 
 PROBES: Final = ("/health", "/ready")
-_DOCS: Final = ("/docs", "/openapi.json")
+
+
+class HttpHandler(Protocol):
+    """The routes of one resource."""
+
+    def register(self, api: RouteGroup, /) -> None:
+        """Add them."""
+        ...
+
+
+def serve_api(
+    wiring: Wiring,
+    config: HttpSettings,
+    ingress: Ingress,
+    *handlers: HttpHandler,
+    prefix: str = "/api/v1",
+    statuses: Statuses | None = None,
+    background: Collection[str] = (),
+) -> App:
+    """`serve_http`, the routes of ``handlers`` in the `api_group` below ``prefix``, and the docs.
+
+    The docs are ``/docs`` and ``/openapi.json``. For ``statuses`` and ``background`` see
+    `serve_http`; a service that wants several groups calls these functions itself.
+
+    Example::
+
+        serve_api(wiring, config, new_ingress(wiring, config), NoteHandler(notes))
+    """
+    app = serve_http(wiring, config, ingress, statuses=statuses, background=background)
+    api = api_group(app, prefix, ingress)
+    for handler in handlers:
+        handler.register(api)
+    serve_docs(wiring, app)
+    return app
 
 
 def serve_http(
@@ -44,11 +86,13 @@ def serve_http(
 ) -> App:
     """An application under the usual middleware, with probes, and a server for it.
 
-    Its routes are the service's to add, then `paceline.http.add_docs`, which describes them.
+    Its routes are the service's to add, then `serve_docs`, which describes them.
     ``statuses``: HTTP's for own types of error. ``background``: paths that are refused first when
     there is no room, such as streams.
     """
-    priority = classify_by_method(health=PROBES, background=(*_DOCS, *background))
+    require_settings(config, "serve_http", HttpSettings)
+    require_ingress(ingress)
+    priority = classify_by_method(health=PROBES, background=(*DOCS_PATHS, *background))
     app = App(
         # The first is the outermost.
         shed(ingress.http, priority),
@@ -94,6 +138,20 @@ def serve_http(
 def api_group(app: App, prefix: str, ingress: Ingress) -> RouteGroup:
     """Routes below ``prefix`` for callers with a good token, within their limits."""
     return app.group(prefix, authenticate(ingress.verifier), rate_limit(ingress.limits))
+
+
+def serve_docs(wiring: Wiring, app: App, *, description: str = "") -> None:
+    """Describe the routes of ``app``, and the gRPC methods, at ``/docs``; call it after the routes.
+
+    ``description``: of the API, as Markdown.
+    """
+    add_docs(
+        app,
+        title=wiring.spec.service,
+        version=wiring.spec.version,
+        description=description,
+        extensions=wiring.docs_extensions,
+    )
 
 
 def set_by_service(config: Settings) -> str:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 # Rooms of extras: their names are imported when they are used.
 import paceline.auth as auth_room
 import paceline.redis as redis_room
-from paceline.commands.settings import AuthSettings
+from paceline.commands.settings import AuthSettings, require_settings
 from paceline.commands.wiring import Wiring
+from paceline.errors import Code, Error
 from paceline.resilience import Admission, Limiter, RateLimiter, RateLimits
 
 _GROUP = "api"
@@ -39,6 +40,7 @@ def new_ingress(
     ``scope_limits``: requests a second for operations that need a scope, apart from the general
     limit. ``redis``: where replicas share the limits; without, each process counts for itself.
     """
+    require_settings(config, "new_ingress", AuthSettings)
 
     def limiter(rate: int, name: str) -> Limiter:
         local = RateLimiter(wiring.clock, rate=rate)
@@ -59,6 +61,16 @@ def new_ingress(
         wiring.add(Admission(wiring.shedder, "http")),
         wiring.add(Admission(wiring.shedder, "grpc")),
     )
+
+
+def require_ingress(given: object) -> None:
+    """Refuse anything else in its place. Errors: Error(FAILED_PRECONDITION)."""
+    if not isinstance(given, Ingress):
+        raise Error(
+            Code.FAILED_PRECONDITION,
+            f"a server needs an Ingress and got {type(given).__name__}; write"
+            " new_ingress(wiring, config) after config",
+        )
 
 
 def _verifier(wiring: Wiring, config: AuthSettings) -> "auth_room.JwtVerifier":

@@ -7,26 +7,29 @@ which hide what a module needs. A path that leads nowhere is found when the comm
 service tests that every command loads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
+Command: TypeAlias = Callable[..., None]
+"""A function with Typer's parameters: a command of its name."""
+
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
-    """One command or group. ``where`` is "module:function"; the function gives a `typer.Typer`.
+    """One command or group. ``where`` is a function that gives a `typer.Typer`, or where it is.
 
-    ``argument``: what the function is called with, if anything.
+    As text it is "module:function". ``argument``: what the function is called with, if anything.
     """
 
     name: str
     help: str
-    where: str
+    where: str | Callable[..., typer.Typer]
     argument: object = None
 
     def load(self) -> Any:
@@ -34,11 +37,35 @@ class LazyCommand:
 
         Errors: ``LookupError`` when there is no such command at ``where``.
         """
-        module, _, function = self.where.partition(":")
-        make = getattr(import_module(module), function)
+        make = self.where
+        if isinstance(make, str):
+            module, _, function = make.partition(":")
+            make = getattr(import_module(module), function)
         holder = typer.Typer(rich_markup_mode=None, add_completion=False)
         holder.add_typer(make() if self.argument is None else make(self.argument))
         return get_group(holder).commands[self.name]
+
+
+def as_lazy(command: LazyCommand | Command) -> LazyCommand:
+    """A function as the command it is: "import_notes" is ``import-notes``.
+
+    Errors: ValueError for a function without a docstring, which is the command's help.
+    """
+    if isinstance(command, LazyCommand):
+        return command
+    name = command.__name__.strip("_").replace("_", "-")
+    summary = (command.__doc__ or "").strip().partition("\n")[0]
+    if not summary:
+        raise ValueError(
+            f"{command.__qualname__}: a command's docstring is its help; write at least one line"
+        )
+
+    def make() -> typer.Typer:
+        app = typer.Typer(rich_markup_mode=None)
+        app.command(name)(command)
+        return app
+
+    return LazyCommand(name, summary, make)
 
 
 class _Placeholder(TyperCommand):

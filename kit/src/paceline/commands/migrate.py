@@ -9,14 +9,18 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from paceline.commands.clients import postgres_server
 from paceline.commands.one_off import get_settings, load_for
+from paceline.commands.options import ConfigFile, DatabaseUrl, DataDir
 from paceline.commands.settings import PostgresSettings
 from paceline.commands.spec import ServiceSpec
+from paceline.commands.start_report import named_server
 from paceline.errors import Error
 from paceline.postgres.migrate import (
     LockWait,
@@ -29,7 +33,17 @@ from paceline.postgres.migrate import (
     open_migrator,
 )
 
-OpenMigrator = Callable[[Progress], AbstractAsyncContextManager[Migrator]]
+
+@dataclass(frozen=True, slots=True)
+class DatabaseOptions:
+    """The options of a command that say where the database is."""
+
+    database_url: str | None = None
+    data_dir: str | None = None
+    config_file: Path | None = None
+
+
+OpenMigrator = Callable[[Progress, DatabaseOptions], AbstractAsyncContextManager[Migrator]]
 """Opens a connection for one command; the migrator must report to the `Progress` it gets."""
 
 _Action = Callable[[Migrator], Awaitable[object]]
@@ -47,12 +61,16 @@ def migrate_commands(spec: ServiceSpec) -> typer.Typer:
     """The group of commands, for `list_commands`."""
     settings = get_settings(spec, PostgresSettings)
 
-    def connect(progress: Progress) -> AbstractAsyncContextManager[Migrator]:
-        config = load_for(settings, "migrate", {}, None)
+    def connect(
+        progress: Progress, options: DatabaseOptions
+    ) -> AbstractAsyncContextManager[Migrator]:
+        flags = {"database_url": options.database_url, "data_dir": options.data_dir}
+        config = load_for(settings, "migrate", flags, options.config_file)
         lock_wait = LockWait(config.migrate_lock_timeout, config.migrate_lock_wait)
-        return open_migrator(
+        connection = open_migrator(
             config.get_database_url(), spec.get_migrations(), progress, lock_wait=lock_wait
         )
+        return named_server(postgres_server(config), connection)
 
     return migrator_commands(connect, lambda: Path(str(spec.get_migrations())))
 
@@ -67,35 +85,69 @@ def migrator_commands(connect: OpenMigrator, folder: Callable[[], Path]) -> type
     )
 
     @app.command(epilog="Example: migrate up, or migrate up 1 for the next one only.")
-    def up(limit: _Limit = None) -> None:
+    def up(
+        limit: _Limit = None,
+        *,
+        database_url: DatabaseUrl = None,
+        data_dir: DataDir = None,
+        config_file: ConfigFile = None,
+    ) -> None:
         """Apply all migrations that are not applied yet, or the next N of them."""
-        _run(connect, lambda migrator: _report(migrator.up(limit)))
+        options = DatabaseOptions(database_url, data_dir, config_file)
+        _run(connect, options, lambda migrator: _report(migrator.up(limit)))
 
     @app.command(epilog="Example: migrate down 1 undoes the last one.")
-    def down(limit: _Limit = None, *, all_: _All = False) -> None:
+    def down(
+        limit: _Limit = None,
+        *,
+        all_: _All = False,
+        database_url: DatabaseUrl = None,
+        data_dir: DataDir = None,
+        config_file: ConfigFile = None,
+    ) -> None:
         """Undo the last N migrations, or all of them."""
         _confirm_down(limit, all_=all_)
-        _run(connect, lambda migrator: _report(migrator.down(limit)))
+        options = DatabaseOptions(database_url, data_dir, config_file)
+        _run(connect, options, lambda migrator: _report(migrator.down(limit)))
 
     @app.command(epilog="Example: migrate goto 3")
-    def goto(version: _Version) -> None:
+    def goto(
+        version: _Version,
+        *,
+        database_url: DatabaseUrl = None,
+        data_dir: DataDir = None,
+        config_file: ConfigFile = None,
+    ) -> None:
         """Migrate up or down to version V."""
-        _run(connect, lambda migrator: _report(migrator.goto(version)))
+        options = DatabaseOptions(database_url, data_dir, config_file)
+        _run(connect, options, lambda migrator: _report(migrator.goto(version)))
 
     # A version of -1 must not be taken for an option.
     @app.command(
         context_settings={"ignore_unknown_options": True},
         epilog="Example: migrate force 2, after repairing by hand; migrate force -1 for none.",
     )
-    def force(version: _Forced) -> None:
+    def force(
+        version: _Forced,
+        *,
+        database_url: DatabaseUrl = None,
+        data_dir: DataDir = None,
+        config_file: ConfigFile = None,
+    ) -> None:
         """Say that the schema is at version V and clean; run nothing. -1 means no version."""
         target = None if version == _NO_VERSION else version
-        _run(connect, lambda migrator: migrator.force(target))
+        options = DatabaseOptions(database_url, data_dir, config_file)
+        _run(connect, options, lambda migrator: migrator.force(target))
 
     @app.command(epilog="Example: migrate version prints 3, or 3 (dirty) after a failure.")
-    def version() -> None:
+    def version(
+        *,
+        database_url: DatabaseUrl = None,
+        data_dir: DataDir = None,
+        config_file: ConfigFile = None,
+    ) -> None:
         """Print the version the database is at."""
-        _run(connect, _print_version)
+        _run(connect, DatabaseOptions(database_url, data_dir, config_file), _print_version)
 
     @app.command(epilog="Example: migrate new add_colour makes 000004_add_colour.{up,down}.sql")
     def new(name: Annotated[str, typer.Argument(help="Such as create_records.")]) -> None:
@@ -141,9 +193,9 @@ def _confirm_down(limit: int | None, *, all_: bool) -> None:
     typer.confirm("Undo all migrations?", abort=True)
 
 
-def _run(connect: OpenMigrator, action: _Action) -> None:
+def _run(connect: OpenMigrator, options: DatabaseOptions, action: _Action) -> None:
     async def session() -> None:
-        async with connect(_Printer()) as migrator:
+        async with connect(_Printer(), options) as migrator:
             _stop_on_signals(migrator)
             await action(migrator)
 

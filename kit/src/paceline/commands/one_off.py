@@ -34,8 +34,12 @@ def get_settings(spec: ServiceSpec, group: type[G]) -> type[G]:
 def load_for(
     settings: type[G], command: Command, flags: Mapping[str, object], file: Path | None
 ) -> G:
-    """The settings of a command, with all that it needs; every problem is listed, exit code 2."""
-    return load_or_fail(settings, flags, file, needed=partial(settings.needed_by, command)).config
+    """The settings of a command, with all that it needs; every problem is listed, exit code 2.
+
+    What is not given is taken from the development instance on the data folder, if one runs there.
+    """
+    needed = partial(settings.needed_by, command)
+    return load_or_fail(settings, flags, file, needed=needed, running=True).config
 
 
 def run_once(services: Sequence[Service], work: Callable[[], Awaitable[T]]) -> T:

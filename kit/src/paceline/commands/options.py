@@ -3,19 +3,35 @@
 `with_flags` gives a Typer command one option for each field of its `Settings`, with the field's
 own help, and hands the command the loaded configuration. So there is no second list of settings
 to keep in step, and ``--help`` is as complete as the class. Values are text and mean the same as
-in any other layer. Used by a service's command line; `fail` is how its commands end badly.
+in any other layer; the shell completes those of a field that takes only a few. `SettingsCommand`
+shows the options under the headings of the groups that they come from. `fail` is how commands end
+badly. Rejected: Typer's panels, for which every ``--help`` would import rich.
 """
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Never, TypeAlias, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
-from paceline.config import ConfigError, Loaded, Needed, Settings, load
+from paceline.commands.instance import KEPT, InstanceSettings, say_dimly
+from paceline.config import (
+    ConfigError,
+    Layer,
+    Loaded,
+    Needed,
+    Settings,
+    choices_of,
+    load,
+    metavar_of,
+    show_value,
+)
+from paceline.errors import Error
 
 S = TypeVar("S", bound=Settings)
 
@@ -25,8 +41,19 @@ ConfigFile: TypeAlias = Annotated[
 DatabaseUrl: TypeAlias = Annotated[
     str | None, typer.Option("--database-url", metavar="URL", help="PostgreSQL, as for serve.")
 ]
+_OWN: Final = "This service"
+_WIDTH: Final = 28
+DataDir: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--data-dir",
+        metavar="FOLDER",
+        help="Of a `run`, for what is not given; .data by default.".replace("`", ""),
+    ),
+]
 USAGE: Final = 2
 """The exit code of a command that was told wrongly: arguments or configuration."""
+_NO_SWITCHES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def fail(message: str, *, code: int = 1) -> Never:
@@ -41,39 +68,128 @@ def load_or_fail(
     file: Path | None,
     *,
     needed: Needed | None = None,
+    running: bool = False,
 ) -> Loaded[S]:
-    """Load from flags, environment, ``./.env`` and ``file``; list every problem and exit 2."""
+    """Load from flags, environment, ``./.env`` and ``file``; list every problem and exit 2.
+
+    ``running``: what these do not give is taken from the development instance on the data folder,
+    if one runs there (`find_instance`), which a terminal is told.
+    """
+    found = InstanceSettings(settings) if running else None
     try:
-        loaded = load(settings, flags=flags, dotenv=Path(".env"), file=file, needed=needed)
+        loaded = load(
+            settings,
+            flags=flags,
+            dotenv=Path(".env"),
+            file=file,
+            needed=needed,
+            fallback=found,
+        )
     except ConfigError as exc:
-        fail(f"The configuration cannot be used:\n{exc}", code=USAGE)
+        hint = ""
+        lacking = {each.variable for each in exc.problems if each.origin is None}
+        if found is not None and lacking & {settings.variable(field) for field in KEPT}:
+            hint = f"\nGive it, or start `run`, whose own is used then: {found.explain()}."
+        fail(f"The configuration cannot be used:\n{exc}{hint}", code=USAGE)
+    except Error as exc:
+        fail(str(exc), code=USAGE)
     for warning in loaded.warnings:
         sys.stderr.write(f"warning: {warning}\n")
+    for line in _taken(loaded, needed):
+        say_dimly(line)
     return loaded
 
 
+def _taken(loaded: Loaded[Settings], needed: Needed | None) -> Sequence[str]:
+    """What the command needs and takes from an instance, one line for each origin."""
+    origins = loaded.origins
+    given = {
+        name: getattr(loaded.config, name)
+        for name, origin in origins.items()
+        if origin.layer is not Layer.DEFAULT
+    }
+    taken: dict[str, list[str]] = {}
+    for name in needed(given) if needed is not None else ():
+        if origins[name].layer is Layer.FALLBACK:
+            taken.setdefault(str(origins[name]), []).append(loaded.config.variable(name))
+    return [f"{', '.join(names)}: that of {where}" for where, names in taken.items()]
+
+
 def with_flags(
-    settings: type[S], command: Callable[[Loaded[S]], None], *, needed: Needed | None = None
+    settings: type[S],
+    command: Callable[..., None],
+    *,
+    needed: Needed | None = None,
+    switches: Mapping[str, str] = _NO_SWITCHES,
 ) -> Callable[..., None]:
-    """``command`` as a Typer command that takes every field of ``settings`` as an option."""
+    """``command`` as a Typer command that takes every field of ``settings`` as an option.
+
+    It is called with what was loaded, a `Loaded`. ``switches``: options that are no settings, by
+    name, with their help; it gets them as keywords.
+    """
 
     def run(config_file: Path | None = None, **flags: Any) -> None:
-        command(load_or_fail(settings, flags, config_file, needed=needed))
+        switched = {name: flags.pop(name) for name in switches}
+        command(load_or_fail(settings, flags, config_file, needed=needed), **switched)
 
     parameters = [_parameter("config_file", ConfigFile)]
-    for name, field in settings.model_fields.items():
-        option = typer.Option(
-            f"--{name.replace('_', '-')}",
-            metavar="TEXT",
-            help=(field.description or "").replace("`", ""),
-        )
-        parameters.append(_parameter(name, Annotated[str | None, option]))
+    for name, text in switches.items():
+        switch = typer.Option(f"--{name.replace('_', '-')}", help=text)
+        parameters.append(_parameter(name, Annotated[bool, switch], default=False))
+    for group in settings.groups():
+        heading = _OWN if group.own else group.heading
+        for name in group.fields:
+            option = _option(settings, name, heading)
+            parameters.append(_parameter(name, Annotated[str | None, option]))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
-    run.__doc__ = (command.func if isinstance(command, partial) else command).__doc__
+    about = (command.func if isinstance(command, partial) else command).__doc__
+    variable = settings.variable("log_level")
+    run.__doc__ = f"{about}\n\nEach option is a variable, too: --log-level is {variable}."
     return run
 
 
-def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+def complete_from(values: Sequence[str]) -> Callable[[str], list[str]]:
+    """What ``typer.Option(autocompletion=…)`` takes, for an option that takes one of these."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [each for each in values if each.startswith(incomplete)]
+
+    return complete
+
+
+class SettingsCommand(TyperCommand):
+    """A command whose ``--help`` has a heading for each group of settings."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write all options; the columns of all groups are the same."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            row = parameter.get_help_record(ctx)
+            if row is not None:
+                heading = getattr(parameter, "rich_help_panel", None) or "Options"
+                groups.setdefault(heading, []).append(row)
+        for heading, rows in groups.items():
+            with formatter.section(heading):
+                # The first one sets the width of the column.
+                first, text = rows[0]
+                formatter.write_dl([(f"{first:{_WIDTH}}", text), *rows[1:]], col_max=_WIDTH)
+
+
+def _option(settings: type[Settings], name: str, heading: str) -> Any:
+    field = settings.model_fields[name]
+    choices = choices_of(field)
+    default = None if field.is_required() else show_value(field, field.default)
+    return typer.Option(
+        f"--{name.replace('_', '-')}",
+        metavar=metavar_of(field),
+        help=(field.description or "").replace("`", "")
+        + (f" [default: {default}]" if default else ""),
+        rich_help_panel=heading,
+        autocompletion=complete_from(choices) if choices else None,
+    )
+
+
+def _parameter(name: str, annotation: Any, *, default: object = None) -> inspect.Parameter:
     kind = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, kind, default=None, annotation=annotation)
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)

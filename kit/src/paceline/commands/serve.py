@@ -12,11 +12,12 @@ import typer
 
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
 from paceline.commands.admin import require_token
-from paceline.commands.options import USAGE, fail, with_flags
+from paceline.commands.options import USAGE, SettingsCommand, fail, with_flags
 from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, supervise, take_handoff
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import PostgresSettings, ServiceSettings
 from paceline.commands.spec import ServiceSpec
+from paceline.commands.start_report import StartReport
 from paceline.commands.wiring import Process, ProcessSpec
 from paceline.config import Loaded, effective_settings
 from paceline.errors import Error
@@ -30,12 +31,16 @@ def serve_commands(spec: ServiceSpec) -> typer.Typer:
     """Both."""
     config = spec.get_config()
     app = typer.Typer()
-    app.command("serve", epilog=f"Example: APP_DATABASE_URL=… APP_JWT_SECRET=… {spec.name} serve")(
-        with_flags(config, partial(_serve, spec), needed=partial(config.needed_by, "serve"))
-    )
-    app.command("worker", epilog=f"Example: APP_DATABASE_URL=… APP_NATS_URL=… {spec.name} worker")(
-        with_flags(config, partial(_work, spec), needed=partial(config.needed_by, "worker"))
-    )
+    app.command(
+        "serve",
+        cls=SettingsCommand,
+        epilog=f"Example: APP_DATABASE_URL=… APP_JWT_SECRET=… {spec.program} serve",
+    )(with_flags(config, partial(_serve, spec), needed=partial(config.needed_by, "serve")))
+    app.command(
+        "worker",
+        cls=SettingsCommand,
+        epilog=f"Example: APP_DATABASE_URL=… APP_NATS_URL=… {spec.program} worker",
+    )(with_flags(config, partial(_work, spec), needed=partial(config.needed_by, "worker")))
     return app
 
 
@@ -67,7 +72,8 @@ def _serve(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             process.link.report_ready()
         log.info("ready", **_addresses(process, config), version=spec.version)
 
-    run_process(process, log, ready)
+    told = handoff is None or handoff.tells_people
+    run_process(process, log, ready, StartReport(spec.name, config, log) if told else None)
 
 
 def _work(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
@@ -91,7 +97,7 @@ def _work(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     def ready() -> None:
         log.info("ready", admin=process.admin and process.admin.url, version=spec.version)
 
-    run_process(process, log, ready)
+    run_process(process, log, ready, StartReport(spec.name, config, log))
 
 
 def schema_check(spec: ServiceSpec, config: ServiceSettings) -> Sequence[Service]:
@@ -100,7 +106,7 @@ def schema_check(spec: ServiceSpec, config: ServiceSettings) -> Sequence[Service
         return ()
     return (
         migrate_room.SchemaCheck(
-            config.get_database_url(), spec.get_migrations(), program=spec.name
+            config.get_database_url(), spec.get_migrations(), program=spec.program
         ),
     )
 
@@ -134,6 +140,7 @@ def _become_supervisor(spec: ServiceSpec, config: ServiceSettings) -> None:
                 admin_token=token,
                 log_level=config.log_level,
                 log_format=config.log_format,
+                log_source=config.log_source,
             )
         )
     except Error as exc:

@@ -3,7 +3,8 @@
 ``class Config(RunSettings, HttpSettings, PostgresSettings, ServiceSettings)`` has the fields of all
 groups it names, and adds its own. What a command cannot do without is said by the group that has
 the field (`ServiceSettings.needed_by`), so a command lists everything that is missing at once, and
-a service without a queue is never asked for one. Docstrings below fields are their help texts.
+a service without a queue is never asked for one. Docstrings below fields are their help texts, the
+beginning of a class's docstring is the heading of its options in ``--help``.
 """
 
 from collections.abc import Collection, Mapping
@@ -28,11 +29,14 @@ from paceline.config import (
     checked_url,
     parsed_by,
 )
+from paceline.errors import Code, Error
 from paceline.log import Format
 from paceline.trace import OTLP_ENDPOINT_FORMAT, parse_otlp_endpoint
 
 TokenSecret = Annotated[Secret, checked_by(secret_weakness, expected="at least 32 random bytes")]
-OtlpEndpoint = Annotated[str, parsed_by(parse_otlp_endpoint, expected=OTLP_ENDPOINT_FORMAT)]
+OtlpEndpoint = Annotated[
+    str, parsed_by(parse_otlp_endpoint, expected=OTLP_ENDPOINT_FORMAT, metavar="URL")
+]
 
 
 def _check_database_url(url: str) -> None:
@@ -69,12 +73,14 @@ RedisUrl = Annotated[
         " (of Valkey, too)",
     ),
 ]
-Command: TypeAlias = Literal["run", "serve", "worker", "migrate", "token", "config"]
+Command: TypeAlias = Literal[
+    "run", "serve", "worker", "migrate", "dead", "token", "psql", "seed", "config"
+]
 """A command that reads the settings."""
 
 
-class ServiceSettings(Settings):
-    """What every process of a service has: limits, stopping, logs, traces, admin port."""
+class ProcessSettings(Settings):
+    """The processes."""
 
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for all."""
@@ -82,6 +88,17 @@ class ServiceSettings(Settings):
     """Share the ports with other processes of this service; the kernel spreads the connections."""
     workers: PositiveInt = 1
     """`serve`: processes behind the same ports, about one a core; SIGHUP replaces them."""
+    shutdown_timeout: Duration = 30.0
+    """How long requests in flight may take to finish at shutdown."""
+    drain_delay: Duration = 0.0
+    """From not being ready any more to not accepting: time for load balancers to notice."""
+    data_dir: Path = Path(".data")
+    """Where `run` keeps its own engines and secret, and where other commands find it."""
+
+
+class LimitSettings(Settings):
+    """Limits."""
+
     request_timeout: Duration = 30.0
     """How long a request may take before it is answered with 504; a client may ask for less."""
     max_body: ByteSize = 1024 * 1024
@@ -90,10 +107,11 @@ class ServiceSettings(Settings):
     """The most requests at once, HTTP and gRPC together; what is beyond is refused with 503."""
     shed_delay: Duration = 0.05
     """How long requests may wait on average before some are refused with 503; 0 for ever."""
-    shutdown_timeout: Duration = 30.0
-    """How long requests in flight may take to finish at shutdown."""
-    drain_delay: Duration = 0.0
-    """From not being ready any more to not accepting: time for load balancers to notice."""
+
+
+class AdminSettings(Settings):
+    """The admin port."""
+
     admin_port: Port = 9090
     """Port of the admin server: metrics, probes, the log's level; 0 takes a free one."""
     admin_host: str = "127.0.0.1"
@@ -102,16 +120,25 @@ class ServiceSettings(Settings):
     """The bearer token that the admin server requires: 32 random bytes or more."""
     enable_metrics: bool = True
     """Measure requests, and serve /metrics on the admin port."""
+
+
+class TelemetrySettings(Settings):
+    """Logs and traces."""
+
     log_level: LogLevel = "info"
     """The least important records that are logged."""
     log_format: Format = "auto"
     """json, pretty, or auto: pretty on a terminal."""
+    log_source: bool = False
+    """Show file and line with every line of a pretty log, and not only from warning on."""
     otel_endpoint: OtlpEndpoint | None = None
     """Where traces are sent (OTLP): grpc://host:4317 or http://host:4318, an s for TLS."""
     trace_ratio: Ratio = 0.1
     """The part of the traces that begin here which is recorded, 0 to 1; others keep their own."""
-    data_dir: Path = Path(".data")
-    """Where `run` keeps its own engines and secret."""
+
+
+class ServiceSettings(ProcessSettings, LimitSettings, AdminSettings, TelemetrySettings):
+    """What every process of a service has: limits, stopping, logs, traces, admin port."""
 
     @classmethod
     def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
@@ -153,7 +180,7 @@ class GrpcSettings(ServiceSettings):
 
 
 class AuthSettings(ServiceSettings):
-    """Tokens: who signs them, and what they must say."""
+    """Tokens and rate limits: who signs, what tokens must say, how often their owners may call."""
 
     jwt_secret: TokenSecret | None = None
     """Signs and verifies tokens (HS256): 32 random bytes or more. `run` makes its own without."""
@@ -218,9 +245,9 @@ class NatsSettings(ServiceSettings):
 
     @classmethod
     def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
-        """The queue, for a worker."""
+        """The queue, for a worker and for dead letters."""
         needed = super().needed_by(command, given)
-        return (*needed, "nats_url") if command == "worker" else needed
+        return (*needed, "nats_url") if command in _ON_A_QUEUE else needed
 
     def get_nats_url(self) -> str:
         """The queue. Errors: ValueError without one."""
@@ -256,7 +283,24 @@ class RedisSettings(ServiceSettings):
         return _given(self, "redis_url", self.redis_url)
 
 
-_ON_A_DATABASE: Final = ("serve", "worker", "migrate")
+def require_settings(config: object, caller: str, *groups: type[ServiceSettings]) -> None:
+    """Refuse settings that lack one of ``groups``, of which ``caller`` reads the fields.
+
+    Type checkers see it, too. Errors: Error(FAILED_PRECONDITION).
+    """
+    name = type(config).__name__
+    for group in groups:
+        if isinstance(config, group):
+            continue
+        if isinstance(config, ServiceSettings):
+            problem = f"add {group.__name__} to the bases of {name}"
+        else:
+            problem = f"it got {name}; write {caller}(wiring, config)"
+        raise Error(Code.FAILED_PRECONDITION, f"{caller} needs {group.__name__}: {problem}")
+
+
+_ON_A_DATABASE: Final = ("serve", "worker", "migrate", "psql", "seed")
+_ON_A_QUEUE: Final = ("worker", "dead")
 
 
 def _given(settings: Settings, field: str, value: Secret | SecretUrl | None) -> str:

@@ -1,63 +1,105 @@
 """What a service states of itself; every command that services have is made from that.
 
-Whatever needs a library is named as text, ``"package.module:name"``, as entry points are, and
-imported by the command that uses it: ``--help``, ``token`` and ``migrate`` start without the
-servers. A name that leads nowhere is found when it is used, so a service's tests use them all.
-Rejected: a base class to derive from, which hides what is called when.
+A part is given as itself (a class, a function, a folder), or as text, ``"package.module:name"``, as
+entry points are. A service in one file gives objects. One whose libraries are slow to import gives
+texts, which the command that uses them imports: ``--help``, ``token`` and ``migrate`` then start
+without the servers. A text that leads nowhere is found when it is used, so a service's tests use
+them all. Rejected: a base class to derive from, which hides what is called when.
 """
 
+import shlex
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
-from paceline.commands.lazy import LazyCommand
+from paceline.commands.lazy import Command, LazyCommand, as_lazy
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
+    from typing_extensions import TypeVar
+
     from paceline.commands.doctor import Check, DoctorRun
     from paceline.commands.settings import ServiceSettings
-    from paceline.commands.wiring import Process, Wiring
+    from paceline.commands.wiring import Wiring
+
+    C = TypeVar("C", bound=ServiceSettings, default=Any)
+else:
+    # The library that has defaults for type variables is one that --help can spare.
+    from typing import TypeVar
+
+    C = TypeVar("C")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceSpec:
-    """A service, for `new_cli`.
+class ServiceSpec(Generic[C]):
+    """A service, for `new_cli`: all but ``name``, ``version`` and ``help`` as object or as text.
 
     ``name``: of its program and in logs, traces and errors. ``help``: one sentence on it.
-    ``config``: its class of settings, a `ServiceSettings`. ``build``: wires a process, of type
-    ``Callable[[Config, Wiring], None]``. ``migrations``: the folder of its migrations, as
-    ``"package:folder"``; "" when it has no database. ``scopes``: all that its tokens can have.
-    ``checks``: what ``doctor`` looks at beside the usual, of type
-    ``Callable[[Config, DoctorRun], Mapping[str, Check]]``. ``examples``: what ``run`` prints to
-    try with ``$TOKEN``, of type ``Callable[[Config, Process], str]``.
-    ``commands``: its own, which come after `run`, `serve`, `worker` and `migrate`.
+    ``config``: its class of settings. ``build``: wires a process. ``migrations``: the folder of its
+    migrations, such as ``pathlib.Path(__file__).with_name("migrations")``, or
+    ``"package:folder"``; "" when it has no database. ``scopes``: all that its tokens can have, or
+    where they are; a route or method that needs another one is refused when it is wired.
+    ``checks``: what ``doctor`` looks at beside the usual. ``seed``: makes sample data and returns
+    how many, by kind; called again it makes none.
+    ``commands``: its own, which come after `run`, `serve`, `worker` and `migrate`; a function is a
+    command of its name with the first line of its docstring as help, as in Typer.
+    ``works``: it has something to do for ``worker`` although its settings name no queue.
     """
 
     name: str
-    version: str
-    help: str
-    config: str
-    build: str
-    migrations: str = ""
-    scopes: str = ""
-    checks: str = ""
-    examples: str = ""
-    commands: Sequence[LazyCommand] = ()
+    version: str = "0.0.0"
+    help: str = ""
+    config: "type[C] | str"
+    build: "Callable[[C, Wiring], None] | str"
+    migrations: "Traversable | str" = ""
+    scopes: Collection[str] = ()
+    checks: "Callable[[C, DoctorRun], Mapping[str, Check]] | str" = ""
+    seed: "Callable[[C], Mapping[str, int]] | str" = ""
+    commands: Sequence[LazyCommand | Command] = ()
+    works: bool = False
 
-    def get_config(self) -> "type[ServiceSettings]":
+    def check(self) -> None:
+        """Refuse a configuration that is no class of settings. Errors: TypeError."""
+        if isinstance(self.config, str):
+            return
+        from paceline.commands.settings import ServiceSettings  # noqa: PLC0415 - as for --help
+
+        given: object = self.config
+        if isinstance(given, ServiceSettings):
+            name = type(given).__name__
+            raise TypeError(f"config is an instance; write the class itself: config={name}")
+        if not (isinstance(given, type) and issubclass(given, ServiceSettings)):
+            name = getattr(given, "__name__", "Config")
+            raise TypeError(
+                f"config is {given!r}; write a class of settings, such as"
+                f" class {name}(HttpSettings, AuthSettings)"
+            )
+
+    @property
+    def program(self) -> str:
+        """How it is called, for texts that people paste: "shop", or "python app.py"."""
+        module = getattr(sys.modules["__main__"], "__spec__", None)
+        if sys.argv[0].endswith(".py") and module is None:
+            return f"python {shlex.quote(sys.argv[0])}"
+        return self.name
+
+    def get_config(self) -> "type[C]":
         """The class of its settings."""
-        found: type[ServiceSettings] = load_object(self.config)
+        found: type[C] = _loaded(self.config)
         return found
 
-    def get_build(self) -> "Callable[[Any, Wiring], None]":
+    def get_build(self) -> "Callable[[C, Wiring], None]":
         """What wires it."""
-        found: Callable[[Any, Wiring], None] = load_object(self.build)
+        found: Callable[[C, Wiring], None] = _loaded(self.build)
         return found
 
     def get_migrations(self) -> "Traversable":
         """The folder of its migrations. Errors: ValueError when it has none."""
+        if not isinstance(self.migrations, str):
+            return self.migrations
         from importlib.resources import files  # noqa: PLC0415 - ten modules that --help can spare
 
         package, _, folder = self.migrations.partition(":")
@@ -67,22 +109,28 @@ class ServiceSpec:
 
     def get_scopes(self) -> Collection[str]:
         """Every scope; none when it states none."""
-        found: Collection[str] = load_object(self.scopes) if self.scopes else ()
+        if not isinstance(self.scopes, str):
+            return self.scopes
+        found: Collection[str] = _loaded(self.scopes) if self.scopes else ()
         return found
 
-    def get_checks(self) -> "Callable[[Any, DoctorRun], Mapping[str, Check]] | None":
+    def get_checks(self) -> "Callable[[C, DoctorRun], Mapping[str, Check]] | None":
         """What makes its own checks."""
-        found: Callable[[Any, DoctorRun], Mapping[str, Check]] | None = (
-            load_object(self.checks) if self.checks else None
+        found: Callable[[C, DoctorRun], Mapping[str, Check]] | None = (
+            _loaded(self.checks) if self.checks else None
         )
         return found
 
-    def get_examples(self) -> "Callable[[Any, Process], str] | None":
-        """What makes the text to try it."""
-        found: Callable[[Any, Process], str] | None = (
-            load_object(self.examples) if self.examples else None
-        )
+    def get_seed(self) -> "Callable[[C], Mapping[str, int]]":
+        """What makes sample data. Errors: ValueError when it has none."""
+        if not self.seed:
+            raise ValueError(f"{self.name} states no seed")
+        found: Callable[[C], Mapping[str, int]] = _loaded(self.seed)
         return found
+
+    def get_commands(self) -> Sequence[LazyCommand]:
+        """Its own commands."""
+        return [as_lazy(each) for each in self.commands]
 
 
 def load_object(path: str) -> Any:
@@ -92,3 +140,7 @@ def load_object(path: str) -> Any:
     """
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
+
+
+def _loaded(part: object) -> Any:
+    return load_object(part) if isinstance(part, str) else part

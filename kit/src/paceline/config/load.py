@@ -1,8 +1,8 @@
 """Loading: the layers merged, validated once, every problem reported, every origin recorded.
 
-flag > environment > ``.env`` > config file > default. The validation library decides what is valid;
-its messages are replaced by one wording, "expected …, got …", made from the field's own type
-(``value_format``).
+flag > environment > ``.env`` > config file > fallback > default. The validation library decides
+what is valid; its messages are replaced by one wording, "expected …, got …", made from the field's
+own type (``value_format``).
 """
 
 import json
@@ -29,6 +29,8 @@ from paceline.config.secret import WEAK, mask_url
 from paceline.config.settings import Settings
 from paceline.config.value_format import expectation, is_optional, is_secret
 
+FindFallback: TypeAlias = Callable[[Mapping[str, object]], Mapping[str, tuple[str, str]]]
+"""Gets the values that are given; returns others by field, each with where it came from."""
 Needed: TypeAlias = Callable[[Mapping[str, object]], Collection[str]]
 S = TypeVar("S", bound=Settings)
 S_co = TypeVar("S_co", bound=Settings, covariant=True)
@@ -53,6 +55,7 @@ def load(
     dotenv: Path | None = None,
     file: Path | None = None,
     needed: Needed | None = None,
+    fallback: FindFallback | None = None,
 ) -> Loaded[S]:
     """Load all layers into an instance of ``settings``.
 
@@ -61,6 +64,9 @@ def load(
 
     ``needed`` names the fields that must be given, in view of those that are: it gets their values,
     as text those that are not valid.
+
+    ``fallback`` finds values for what no layer gives, in view of what they give, such as those of
+    an instance that runs; names that are not fields are ignored.
 
     An empty text means None for a field that may be None; for any other it is a value.
 
@@ -76,6 +82,11 @@ def load(
         read_flags(variables, flags or {}),
     ]
     given = {name: value for layer in layers for name, value in layer.values.items()}
+    if fallback is not None:
+        others = fallback({name: value.value for name, value in given.items()})
+        for name, (value, where) in others.items():
+            if name in variables and name not in given:
+                given[name] = LayerValue(value, Origin(Layer.FALLBACK, where))
     config, invalid = _validate(settings, given)
     problems = [problem for layer in layers for problem in layer.problems] + invalid
     problems += _missing(settings, given, config, needed)

@@ -18,6 +18,7 @@ class Layer(StrEnum):
     ENVIRONMENT = "environment"
     DOTENV = "dotenv"
     FILE = "file"
+    FALLBACK = "fallback"
     DEFAULT = "default"
 
 

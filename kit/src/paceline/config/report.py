@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from pydantic.fields import FieldInfo
+
 from paceline.config.load import Loaded
 from paceline.config.secret import mask_url
 from paceline.config.settings import Settings
@@ -24,16 +26,18 @@ class EffectiveSetting:
 
 
 def effective_settings(loaded: Loaded[Settings]) -> list[EffectiveSetting]:
-    """Each setting, in the order of the class."""
+    """Each setting, in the order of `Settings.groups`."""
     config = loaded.config
+    fields = type(config).model_fields
     return [
         EffectiveSetting(
             variable=config.variable(name),
             value=_shown(config, name),
             origin=str(loaded.origins[name]),
-            help=" ".join((field.description or "").split()),
+            help=" ".join((fields[name].description or "").split()),
         )
-        for name, field in type(config).model_fields.items()
+        for group in config.groups()
+        for name in group.fields
     ]
 
 
@@ -51,8 +55,11 @@ def settings_as_json(settings: Sequence[EffectiveSetting]) -> str:
 
 
 def _shown(config: Settings, name: str) -> str | None:
-    value: object = getattr(config, name)
-    field = type(config).model_fields[name]
+    return show_value(type(config).model_fields[name], getattr(config, name))
+
+
+def show_value(field: FieldInfo, value: object) -> str | None:
+    """The value of a field as an operator would write it; a secret is masked."""
     if value is None:
         return None
     if isinstance(value, bool):

@@ -28,6 +28,7 @@ class Secret(SecretStr):
     """A text that is shown as ``***``."""
 
     expected: ClassVar[str] = "a secret text"
+    metavar: ClassVar[str] = "SECRET"
 
     def reveal(self) -> str:
         """The value. Do not log it."""
@@ -44,6 +45,7 @@ class SecretUrl(Secret):
     """
 
     expected: ClassVar[str] = 'a URL like "scheme://user:password@host:port/name"'
+    metavar: ClassVar[str] = "URL"
 
     def __init__(self, secret_value: str) -> None:
         if _SCHEME.fullmatch(secret_value) is None:

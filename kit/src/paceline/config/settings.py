@@ -7,9 +7,26 @@ Rejected: pydantic-settings, whose sources read while constructing and do not re
 came from.
 """
 
-from typing import ClassVar, Self, Unpack
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, Self, Unpack
 
 from pydantic import BaseModel, ConfigDict
+
+_HEADING: Final = re.compile(r"(?:The )?(\w[^:.;,\n]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class SettingGroup:
+    """Settings that belong together. ``own``: those of the class that was asked, not of a base.
+
+    ``heading``: the beginning of its class's docstring, "HTTP server" of "The HTTP server.".
+    """
+
+    heading: str
+    own: bool
+    fields: tuple[str, ...]
 
 
 class Settings(BaseModel):
@@ -36,6 +53,26 @@ class Settings(BaseModel):
         return type(self).model_validate({**dict(self), **changes})
 
     @classmethod
+    def groups(cls) -> "Sequence[SettingGroup]":
+        """The fields by the class that introduced them: its own first, then those it joins."""
+        found: dict[type[Settings], list[str]] = {
+            base: [] for base in cls.__mro__ if issubclass(base, Settings)
+        }
+        for name in cls.model_fields:
+            found[[base for base in found if name in base.model_fields][-1]].append(name)
+        return [
+            SettingGroup(_heading_of(base), base is cls, tuple(fields))
+            for base, fields in found.items()
+            if fields
+        ]
+
+    @classmethod
     def variable(cls, field: str) -> str:
         """The environment variable of a field: ``port`` → ``APP_PORT``."""
         return f"{cls._prefix}{field.upper()}"
+
+
+def _heading_of(settings: type[Settings]) -> str:
+    found = _HEADING.match((settings.__doc__ or "").strip())
+    text = found[1].strip() if found else settings.__name__
+    return text[:1].upper() + text[1:] if text[1:2].islower() else text

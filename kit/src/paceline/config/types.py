@@ -59,12 +59,16 @@ def _to_lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-def parsed_by(parse: Callable[[str], object], *, expected: str) -> ValueFormat:
+def parsed_by(
+    parse: Callable[[str], object], *, expected: str, metavar: str = "TEXT"
+) -> ValueFormat:
     """Refuse a text for which ``parse`` raises ValueError; the value stays the text.
+
+    ``metavar``: what stands for it in ``--help``.
 
     For an annotation: ``Annotated[str, parsed_by(parse_url, expected='like "grpc://…"')]``.
     """
-    return _Parsed(expected, parse=parse)
+    return _Parsed(expected, metavar=metavar, parse=parse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,39 +137,43 @@ def numbers_by_name(names: Collection[str]) -> ValueFormat:
     For an annotation: ``Annotated[tuple[tuple[str, PositiveInt], ...], numbers_by_name(NAMES)]``.
     """
     expected = f'"NAME=NUMBER", several with commas, the names among {", ".join(sorted(names))}'
-    return _NumbersByName(expected, _show_pairs, frozenset(names))
+    return _NumbersByName(expected, _show_pairs, "NAME=NUMBER,…", frozenset(names))
 
 
 Duration = Annotated[
     float,
     _text_parser(duration.parse_duration, duration.EXPECTED),
     Field(ge=0, allow_inf_nan=False),
-    ValueFormat(duration.EXPECTED, _show_duration),
+    ValueFormat(duration.EXPECTED, _show_duration, "DURATION"),
 ]
 """Seconds; written as in Go, "1m30s"."""
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[
+    int,
+    Field(ge=0, le=65535),
+    ValueFormat("an integer between 0 and 65535", metavar="PORT"),
+]
 """A TCP port; 0 lets the system choose."""
 
 ByteSize = Annotated[
     int,
     _text_parser(size.parse_size, size.EXPECTED),
     Field(ge=0),
-    ValueFormat(size.EXPECTED, _show_size),
+    ValueFormat(size.EXPECTED, _show_size, "BYTES"),
 ]
 """Bytes; written "1MiB", "512KiB" or "1048576"."""
 
 CsvList = Annotated[
     tuple[str, ...],
     BeforeValidator(_to_members),
-    ValueFormat('a list like "a,b,c"', _show_members),
+    ValueFormat('a list like "a,b,c"', _show_members, "LIST"),
 ]
 """Texts; written with commas between, without blanks around them, or as a list of the file."""
 
 NetworkList = Annotated[
     tuple[str, ...],
     BeforeValidator(lambda value: _check_networks(_to_members(value))),
-    ValueFormat(_NETWORKS, _show_members),
+    ValueFormat(_NETWORKS, _show_members, "NETWORKS"),
 ]
 """Addresses and networks, written as a `CsvList`: "10.0.0.0/8,192.0.2.1"."""
 

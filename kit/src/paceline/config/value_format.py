@@ -17,10 +17,14 @@ from pydantic.fields import FieldInfo
 
 @dataclass(frozen=True, slots=True)
 class ValueFormat:
-    """What is ``expected`` (a phrase to follow that word), and how to ``show`` a value."""
+    """What is ``expected`` (a phrase to follow that word), and how to ``show`` a value.
+
+    ``metavar``: what stands for a value in ``--help``.
+    """
 
     expected: str
     show: Callable[[object], str] = str
+    metavar: str = "TEXT"
 
 
 def value_format_of(field: FieldInfo) -> ValueFormat | None:
@@ -39,6 +43,28 @@ def expectation(field: FieldInfo) -> str:
     return " or ".join(
         _describe(kind, marks) for kind, marks in _parts(field) if kind is not NoneType
     )
+
+
+def choices_of(field: FieldInfo) -> Sequence[str]:
+    """The only values that the field takes; none if there are others."""
+    kinds = [kind for kind, _ in _parts(field) if kind is not NoneType]
+    found = [_choices(kind) for kind in kinds]
+    return [choice for each in found for choice in each] if all(found) else []
+
+
+def metavar_of(field: FieldInfo) -> str:
+    """What stands for a value of the field: "[true|false]", "DURATION", "PORT"."""
+    if choices := choices_of(field):
+        return f"[{'|'.join(choices)}]"
+    kinds = [kind for kind, _ in _parts(field) if isinstance(kind, type) and kind is not NoneType]
+    for kind in kinds:
+        if issubclass(kind, SecretStr):
+            return getattr(kind, "metavar", "SECRET")
+    value_format = value_format_of(field)
+    if value_format is not None:
+        return value_format.metavar
+    names = {"int": "NUMBER", "float": "NUMBER", "Path": "PATH"}
+    return names.get(kinds[0].__name__, "TEXT") if kinds else "TEXT"
 
 
 def is_optional(field: FieldInfo) -> bool:
@@ -69,22 +95,24 @@ def _split(kind: object, marks: tuple[object, ...]) -> Iterator[tuple[object, Se
 
 
 def _describe(kind: object, marks: Sequence[object]) -> str:
-    if get_origin(kind) is Literal:
-        return _one_of([str(choice) for choice in get_args(kind)])
+    if isinstance(kind, type) and issubclass(kind, bool):
+        return '"true" or "false"'
+    if choices := _choices(kind):
+        return "one of " + ", ".join(f'"{choice}"' for choice in choices)
     if not isinstance(kind, type):
         return "a valid value"
-    if issubclass(kind, Enum):
-        return _one_of([str(member.value) for member in kind])
     if issubclass(kind, SecretStr):
         return getattr(kind, "expected", "a secret text")
-    if issubclass(kind, bool):
-        return '"true" or "false"'
     names = {"int": "an integer", "float": "a number", "str": "a text", "Path": "a path"}
     return names.get(kind.__name__, "a valid value") + _bounds(marks)
 
 
-def _one_of(choices: list[str]) -> str:
-    return "one of " + ", ".join(f'"{choice}"' for choice in choices)
+def _choices(kind: object) -> list[str]:
+    if get_origin(kind) is Literal:
+        return [str(choice) for choice in get_args(kind)]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [str(member.value) for member in kind]
+    return ["true", "false"] if kind is bool else []
 
 
 def _bounds(marks: Sequence[object]) -> str:

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from paceline.engines.errors import EngineError
     from paceline.engines.folder import read_or_create_text
     from paceline.engines.group import Engine, EngineGroup
-    from paceline.engines.nats import NatsEngine, find_nats_url
+    from paceline.engines.nats import NatsEngine
     from paceline.engines.nats_config import NatsNode
     from paceline.engines.ports import free_ports
     from paceline.engines.postgres import PostgresEngine
+    from paceline.engines.programs import find_psql
     from paceline.engines.redis import RedisEngine
 else:
     __getattr__ = lazy_exports(
@@ -30,9 +31,9 @@ else:
             "NatsNode": "nats_config",
             "PostgresEngine": "postgres",
             "RedisEngine": "redis",
+            "find_psql": "programs",
             "free_ports": "ports",
             "read_or_create_text": "folder",
-            "find_nats_url": "nats",
         },
     )
 
@@ -44,7 +45,7 @@ __all__ = [
     "NatsNode",
     "PostgresEngine",
     "RedisEngine",
-    "find_nats_url",
+    "find_psql",
     "free_ports",
     "read_or_create_text",
 ]

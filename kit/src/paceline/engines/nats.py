@@ -54,18 +54,6 @@ def get_nats(
     return get_first(finders, ways)
 
 
-def find_nats_url(data_dir: Path) -> str | None:
-    """The `NatsEngine.url` of a server that was started on ``data_dir`` before, or None.
-
-    Creates nothing, and does not check whether the server is up. Errors: `EngineError` for a
-    damaged folder, ``OSError`` for one of another account.
-    """
-    ports, password = data_dir / _PORTS, data_dir / _PASSWORD
-    if not (ports.exists() and password.exists()):
-        return None
-    return _url(password.read_text(encoding="utf-8"), read_or_choose_ports(ports, 2)[0])
-
-
 def _url(password: str, port: int) -> str:
     return f"nats://{USER}:{password}@127.0.0.1:{port}"
 

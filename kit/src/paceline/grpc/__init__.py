@@ -15,7 +15,19 @@ from paceline._lazy import lazy_exports
 if TYPE_CHECKING:
     from paceline.grpc.app import RpcApp
     from paceline.grpc.call import Call, Endpoint, ErrorStatus, Interceptor, Method
-    from paceline.grpc.fields import convert_field, convert_text, convert_uuid, unix_seconds
+    from paceline.grpc.description import (
+        RpcMethodDescription,
+        RpcServiceDescription,
+        describe,
+    )
+    from paceline.grpc.fields import (
+        convert_field,
+        convert_text,
+        convert_time,
+        convert_uuid,
+        timestamp,
+        unix_seconds,
+    )
     from paceline.grpc.health import HEALTH_METHODS, add_health
     from paceline.grpc.methods import MethodHandler, exchange, stream, unary
     from paceline.grpc.reflection import add_reflection
@@ -35,17 +47,22 @@ else:
             "MethodHandler": "methods",
             "RpcApp": "app",
             "RpcLimits": "server",
+            "RpcMethodDescription": "description",
             "RpcServer": "server",
+            "RpcServiceDescription": "description",
             "STATUS": "status",
             "ShuttingDown": "streams",
             "add_health": "health",
             "add_reflection": "reflection",
             "convert_field": "fields",
             "convert_text": "fields",
+            "convert_time": "fields",
             "convert_uuid": "fields",
+            "describe": "description",
             "error_status_of": "status",
             "exchange": "methods",
             "stream": "methods",
+            "timestamp": "fields",
             "unary": "methods",
             "unix_seconds": "fields",
         },
@@ -63,16 +80,21 @@ __all__ = [
     "MethodHandler",
     "RpcApp",
     "RpcLimits",
+    "RpcMethodDescription",
     "RpcServer",
+    "RpcServiceDescription",
     "ShuttingDown",
     "add_health",
     "add_reflection",
     "convert_field",
     "convert_text",
+    "convert_time",
     "convert_uuid",
+    "describe",
     "error_status_of",
     "exchange",
     "stream",
+    "timestamp",
     "unary",
     "unix_seconds",
 ]

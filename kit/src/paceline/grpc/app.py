@@ -16,9 +16,10 @@ import grpc
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
+from paceline.edge import RegistrationError, suggestion
 from paceline.errors import Code, Error
 from paceline.grpc.call import Call, Context, Endpoint, Interceptor, Metadata, Method
-from paceline.grpc.methods import MethodHandler, endpoint_of
+from paceline.grpc.methods import MethodHandler, check_handler, endpoint_of
 from paceline.grpc.status import DETAILS, STATUS, error_status_of
 from paceline.grpc.streams import OpenStreams
 
@@ -45,6 +46,8 @@ class RpcApp(grpc.GenericRpcHandler):
 
     def __init__(self, *interceptors: Interceptor, max_streams: int = 5_000) -> None:
         self.services: list[str] = []
+        self.methods: list[Method] = []
+        self.described: list[tuple[ServiceDescriptor, Mapping[str, MethodHandler]]] = []
         self.streams: OpenStreams = OpenStreams(limit=max_streams)
         self._interceptors = (*interceptors, self.streams.intercept)
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
@@ -62,18 +65,20 @@ class RpcApp(grpc.GenericRpcHandler):
     ) -> None:
         """Add a service by its full name; the module of its messages must have been imported.
 
-        ``without``: methods that stay unimplemented. Errors: ValueError unless ``handlers`` has
-        all the others.
+        ``without``: methods that stay unimplemented. Errors: `RegistrationError` unless
+        ``handlers`` has all the others, and each can be a handler of its method.
         """
-        descriptor: ServiceDescriptor = descriptor_pool.Default().FindServiceByName(service)
-        if wrong := set(handlers) ^ (set(descriptor.methods_by_name) - set(without)):
-            raise ValueError(f"{service}: missing or unknown: {', '.join(sorted(wrong))}")
+        descriptor = _find_service(service)
+        _check_names(descriptor, handlers, without)
         for name, handler in handlers.items():
             path = f"/{service}/{name}"
+            check_handler(handler, descriptor.methods_by_name[name])
             method = Method(path, handler.kind != "unary", handler.scopes, handler.public)
             endpoint = self._wrapped(endpoint_of(handler, descriptor.methods_by_name[name]), method)
             self._methods[path] = self._served(handler.kind, method, endpoint)
+            self.methods.append(method)
         self.services.append(service)
+        self.described.append((descriptor, handlers))
 
     def service(self, handler_call_details: Any) -> "grpc.RpcMethodHandler[Any, Any]":
         """Find the method of a call; grpcio's interface."""
@@ -131,6 +136,39 @@ class RpcApp(grpc.GenericRpcHandler):
         if kind == "stream":
             return grpc.unary_stream_rpc_method_handler(many)
         return grpc.stream_stream_rpc_method_handler(many)
+
+
+def _find_service(service: str) -> ServiceDescriptor:
+    try:
+        found: ServiceDescriptor = descriptor_pool.Default().FindServiceByName(service)
+    except KeyError as exc:
+        raise RegistrationError(
+            f"gRPC {service}",
+            None,
+            "there is no such service; import the module that protoc made of its proto (…_pb2),"
+            " and write the full name, package.Service",
+        ) from exc
+    return found
+
+
+def _check_names(
+    service: ServiceDescriptor, handlers: Collection[str], without: Collection[str]
+) -> None:
+    known = list(service.methods_by_name)
+    for name in handlers:
+        if name not in known:
+            raise RegistrationError(
+                f"gRPC {service.full_name}",
+                None,
+                f"its proto has no method {name}"
+                f"{suggestion(name, known) or '; it has ' + ', '.join(known)}",
+            )
+    if missing := sorted({*known} - {*handlers} - {*without}):
+        raise RegistrationError(
+            f"gRPC {service.full_name}",
+            None,
+            f"{', '.join(missing)} has no handler; add one for each method, or name it in without",
+        )
 
 
 async def _unknown(call: Call) -> bytes | None:

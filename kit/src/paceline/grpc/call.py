@@ -65,12 +65,13 @@ class Call:
     """One call. ``request``: its bytes, or an iterator of them when the client streams.
 
     ``trailing``: metadata to send with the status. ``error``: how the call failed, if ``recover``
-    has dealt with it.
+    has dealt with it. ``failures``: where it is a list, what the server failed with goes there and
+    not into the log.
     """
 
     __slots__ = (
         "_caller", "_context", "_metadata",
-        "error", "method", "request", "request_id", "trailing",
+        "error", "failures", "method", "request", "request_id", "trailing",
     )  # fmt: skip
 
     def __init__(self, method: Method, request: Any, context: Context) -> None:
@@ -78,6 +79,7 @@ class Call:
         self.request: Any = request
         self.request_id: str = ""
         self.error: ErrorStatus | None = None
+        self.failures: list[Exception] | None = None
         self.trailing: Metadata = []
         self._context = context
         self._caller: Caller | None = None

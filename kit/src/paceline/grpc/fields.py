@@ -5,11 +5,12 @@ into the types that HTTP decodes into. Invariant: what passes satisfies the same
 over HTTP, and a field that does not is named as in the proto.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar, cast
 from uuid import UUID
 
 import msgspec
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from paceline.errors import ValidationError
 
@@ -40,6 +41,21 @@ def convert_text(text: str, rule: object, field: str) -> str:
 def convert_uuid(text: str, field: str) -> UUID:
     """An id. Errors: ValidationError."""
     return convert_field(text, UUID, field)
+
+
+def convert_time(moment: Timestamp, field: str) -> datetime:
+    """A time, in UTC. Errors: ValidationError for one before the year 1 or after 9999."""
+    try:
+        return moment.ToDatetime(UTC)
+    except (ValueError, OverflowError) as exc:
+        raise ValidationError(field, "is out of range") from exc
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    """A time as a message."""
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
 
 
 def unix_seconds(moment: datetime) -> int:

@@ -6,15 +6,17 @@ INVALID_ARGUMENT. A stream's next message is not produced before the client has 
 one, so a slow client holds its generator back.
 """
 
+import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args, get_type_hints
 
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from paceline.edge import RegistrationError, parameters_of
 from paceline.errors import Code, Error
 from paceline.grpc.call import Call, Endpoint
 from paceline.trace import span
@@ -27,6 +29,16 @@ _STREAMING: Final[dict[Kind, tuple[bool, bool]]] = {
     "stream": (False, True),
     "exchange": (True, True),
 }
+_WORDS: Final[dict[Kind, str]] = {
+    "unary": "one message in, one out",
+    "stream": "one message in, many out",
+    "exchange": "many messages in, many out",
+}
+_POSITIONAL: Final = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)
+_ARGUMENTS: Final = 2  # the request and the call
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +78,69 @@ def exchange(
     return MethodHandler("exchange", run, frozenset(scopes), public)
 
 
+def check_handler(handler: MethodHandler, descriptor: MethodDescriptor) -> None:
+    """Refuse a handler that cannot be one of this method. Errors: `RegistrationError`."""
+    problem = _kind_problem(handler, descriptor) or _signature_problem(handler, descriptor)
+    if problem is not None:
+        raise RegistrationError(f"gRPC {descriptor.full_name}", handler.run, problem)
+
+
+def _kind_problem(handler: MethodHandler, descriptor: MethodDescriptor) -> str | None:
+    streaming = (descriptor.client_streaming, descriptor.server_streaming)
+    if streaming == _STREAMING[handler.kind]:
+        return None
+    fitting = [kind for kind, each in _STREAMING.items() if each == streaming]
+    if not fitting:
+        return "a stream of requests with one answer is not supported; let the answer stream, too"
+    kind = fitting[0]
+    return f"in the proto it is {_WORDS[kind]}; write {kind}(...) and not {handler.kind}(...)"
+
+
+def _signature_problem(handler: MethodHandler, descriptor: MethodDescriptor) -> str | None:
+    run, request = handler.run, "requests" if handler.kind == "exchange" else "request"
+    if inspect.iscoroutinefunction(run) and handler.kind != "unary":
+        return "it answers once; a stream is an async generator, which yields each message"
+    if inspect.isasyncgenfunction(run) and handler.kind == "unary":
+        return "it yields; an answer that is one message is returned"
+    if inspect.isfunction(run) and not _is_async(run):
+        return f"it is not async; write async def {run.__name__}"
+    parameters = parameters_of(run)
+    positional = [p for p in parameters if p.kind in _POSITIONAL]
+    if len(positional) != _ARGUMENTS and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return f"it takes {len(positional)} of the two arguments; write ({request}, call: Call)"
+    return _type_problem(handler, descriptor, positional)
+
+
+def _type_problem(
+    handler: MethodHandler, descriptor: MethodDescriptor, parameters: Sequence[inspect.Parameter]
+) -> str | None:
+    """Messages that are annotated must be the proto's; what cannot be resolved is not looked at."""
+    try:
+        hints = get_type_hints(handler.run)
+    except (NameError, TypeError):
+        return None
+    first = hints.get(parameters[0].name) if parameters else None
+    pairs = [
+        ("takes", first, descriptor.input_type),
+        ("answers with", hints.get("return"), descriptor.output_type),
+    ]
+    for verb, hint, expected in pairs:
+        found = next((each for each in (hint, *get_args(hint)) if _is_message(each)), None)
+        if found is not None and found.DESCRIPTOR.full_name != expected.full_name:
+            return f"it {verb} {found.DESCRIPTOR.full_name}; the proto has {expected.full_name}"
+    return None
+
+
+def _is_message(kind: Any) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, Message) and kind is not Message
+
+
+def _is_async(run: object) -> bool:
+    return inspect.iscoroutinefunction(run) or inspect.isasyncgenfunction(run)
+
+
 def endpoint_of(handler: MethodHandler, descriptor: MethodDescriptor) -> Endpoint:
-    """The handler on bytes. Errors: ValueError when its kind is not the proto's."""
-    if (descriptor.client_streaming, descriptor.server_streaming) != _STREAMING[handler.kind]:
-        raise ValueError(f"{descriptor.full_name} is not {handler.kind}")
+    """The handler on bytes; its kind is the proto's."""
     parse = _parser_of(descriptor)
     if handler.kind == "unary":
         return _unary(handler.run, parse)

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from paceline.http.binding import Body, Header, Path, Provided, Query, provide
     from paceline.http.body import read_body
     from paceline.http.conditional import IfMatch, entity_tag, expected_versions
-    from paceline.http.docs import add_docs
+    from paceline.http.docs import DOCS_PATHS, add_docs
     from paceline.http.endpoint import Reply
     from paceline.http.events import Events, event
+    from paceline.http.examples import sample_id
     from paceline.http.openapi import openapi_document
     from paceline.http.pages import Page, add_page, query_reader
     from paceline.http.probes import add_probes
@@ -57,6 +58,7 @@ else:
             "App": "app",
             "Body": "binding",
             "ClientDisconnected": "problem",
+            "DOCS_PATHS": "docs",
             "Events": "events",
             "FieldError": "problem",
             "Header": "binding",
@@ -99,12 +101,14 @@ else:
             "query_reader": "pages",
             "read_body": "body",
             "route_of": "asgi",
+            "sample_id": "examples",
             "send_problem": "problem",
             "track_response": "response_tracker",
         },
     )
 
 __all__ = [
+    "DOCS_PATHS",
     "STATUS",
     "ASGIApp",
     "AdmissionCheck",
@@ -152,6 +156,7 @@ __all__ = [
     "query_reader",
     "read_body",
     "route_of",
+    "sample_id",
     "send_problem",
     "track_response",
 ]

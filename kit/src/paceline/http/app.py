@@ -12,14 +12,22 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import reduce
 from http import HTTPStatus
-from typing import Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
+from paceline.edge import RegistrationError, describe_handler
 from paceline.errors import Code, Error, NotFound
 from paceline.http.asgi import ASGIApp, Message, Middleware, Receive, Scope, Send, at_route
 from paceline.http.binding import PATH_VALUES, Handler, Signature, signature_of
 from paceline.http.endpoint import endpoint_of
 from paceline.http.problem import HttpError, Statuses, is_server_error, send_problem
-from paceline.http.routing import Router, find_route, names_in
+from paceline.http.registration import (
+    check_answer,
+    check_body,
+    check_errors,
+    check_method,
+    texts_of,
+)
+from paceline.http.routing import Router, find_route, names_in, shape_of
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 DEFAULT_MAX_BODY: Final = 1024 * 1024
@@ -36,14 +44,20 @@ class Route:
     status: int
     scopes: frozenset[str]
     errors: tuple[type[Error], ...]
+    tag: str
 
 
 class RouteOptions(TypedDict, total=False):
-    """``status``: of a success. ``scopes``: the caller needs. ``errors``: the handler may raise."""
+    """``status``: of a success. ``scopes``: the caller needs. ``errors``: the handler may raise.
+
+    ``tag``: the operation's group in the documentation; without, the first word of its path below
+    the group's prefix.
+    """
 
     status: int
     scopes: Sequence[str]
     errors: Sequence[type[Error]]
+    tag: str
 
 
 @asynccontextmanager
@@ -71,6 +85,8 @@ class App:
         lifespan: Lifespan = _nothing,
     ) -> None:
         self.routes: list[Route] = []
+        self.described: bool = False
+        """Whether its documents are made; then no route can be added."""
         self.statuses: Statuses = statuses or {}
         self.max_body = max_body
         self.router: Router[ASGIApp] = Router()
@@ -80,6 +96,24 @@ class App:
     def group(self, prefix: str = "", *middleware: Middleware) -> "RouteGroup":
         """Routes under ``prefix`` that share ``middleware``, inside the application's own."""
         return RouteGroup(self, prefix, middleware)
+
+    def check_addition(self, route: Route) -> None:
+        """Refuse a route that would be in no document, or is there. Errors: ValueError."""
+        if self.described:
+            raise ValueError("it is added after add_docs, which describes it; call add_docs last")
+        shape = shape_of(route.pattern)
+        for each in self.routes:
+            if each.method == route.method and shape_of(each.pattern) == shape:
+                raise ValueError(
+                    f"{each.method} {each.pattern} is there ({describe_handler(each.handler)});"
+                    " give one of them another path"
+                )
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Routes are a group's: it decides who may come in."""
+            raise AttributeError(f"an App has no {name}{_instead(name, 'app.group()')}")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -139,21 +173,36 @@ class RouteGroup:
     def route(
         self, method: str, path: str, handler: Handler, **options: Unpack[RouteOptions]
     ) -> None:
-        """Register a typed handler. Errors: TypeError or ValueError if it cannot be served."""
+        """Register a typed handler. Errors: `RegistrationError` that says what to write instead."""
         pattern = self._prefix + path
+        try:
+            self._add(method, pattern, handler, options)
+        except RegistrationError:
+            raise
+        except (TypeError, ValueError) as exc:
+            raise RegistrationError(f"{method} {pattern}", handler, str(exc)) from exc
+
+    def _add(self, method: str, pattern: str, handler: Handler, options: RouteOptions) -> None:
+        check_method(method)
         names = names_in(pattern)
+        signature = signature_of(handler, names)
         route = Route(
             method,
             pattern,
             handler,
-            signature_of(handler, names),
+            signature,
             options.get("status", 200),
-            frozenset(options.get("scopes", ())),
+            frozenset(texts_of(options, "scopes", "notes:read")),
             tuple(options.get("errors", ())),
+            options.get("tag") or _tag_of(pattern.removeprefix(self._prefix), self._prefix),
         )
+        check_body(method, signature)
+        check_answer(signature.returns, route.status)
+        check_errors(route.errors)
+        self._app.check_addition(route)
         endpoint = endpoint_of(
             handler,
-            route.signature,
+            signature,
             names,
             status=route.status,
             scopes=route.scopes,
@@ -162,6 +211,12 @@ class RouteGroup:
         routed = at_route(pattern, route.scopes, compose(self._middleware, endpoint))
         self._app.router.add(method, pattern, routed)
         self._app.routes.append(route)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """What other frameworks have is named with what there is instead."""
+            raise AttributeError(f"a RouteGroup has no {name}{_instead(name, 'api')}")
 
     def get(self, path: str, handler: Handler, **options: Unpack[RouteOptions]) -> None:
         """Register a GET handler; HEAD comes with it."""
@@ -180,9 +235,29 @@ class RouteGroup:
         self.route("DELETE", path, handler, **options)
 
 
+def _instead(name: str, group: str) -> str:
+    """What to write instead of a method that other frameworks have."""
+    if name in {"get", "post", "put", "delete"}:
+        return f'; routes are added to a group: {group}.{name}("/path", handler)'
+    if name in {"patch", "head", "options"}:
+        return f'; write {group}.route("{name.upper()}", "/path", handler)'
+    if name in {"add_route", "add_api_route", "api_route"}:
+        return f'; write {group}.route("GET", "/path", handler)'
+    if name in {"include_router", "mount", "add_middleware", "middleware"}:
+        return f'; write {group}.group("/prefix", *middleware)'
+    return ""
+
+
 def compose(middleware: Sequence[Middleware], app: ASGIApp) -> ASGIApp:
     """Wrap ``app``; the first middleware is the outermost."""
     return reduce(lambda inner, wrap: wrap(inner), reversed(middleware), app)
+
+
+def _tag_of(path: str, prefix: str) -> str:
+    """The first literal segment of ``path``, or else the last one of ``prefix``."""
+    words = [word for word in path.split("/") if word and not word.startswith("{")]
+    outer = [word for word in prefix.split("/") if word and not word.startswith("{")]
+    return (words or outer[-1:] or ["root"])[0]
 
 
 async def _unrouted(scope: Scope, send: Send) -> None:

@@ -91,49 +91,149 @@ def provide(scope: Scope, value: object) -> None:
 
 
 def signature_of(handler: Handler, path_names: Sequence[str]) -> Signature:
-    """Read a handler's signature. Errors: TypeError that names the handler and what to change."""
-    if not inspect.iscoroutinefunction(handler):
-        raise TypeError(f"{_name(handler)} must be an async function")
-    hints = get_type_hints(handler, include_extras=True)
-    parameters = tuple(
-        _parameter(handler, p, hints) for p in inspect.signature(handler).parameters.values()
-    )
-    named = {p.name for p in parameters if p.location is ParameterLocation.PATH}
-    if named != set(path_names):
-        expected, got = sorted(path_names), sorted(named)
-        raise TypeError(f"{_name(handler)}: the path has {expected}, the handler takes {got}")
-    if sum(p.location is ParameterLocation.BODY for p in parameters) > 1:
-        raise TypeError(f"{_name(handler)}: there is only one body")
-    return Signature(parameters, hints.get("return"))
+    """Read a handler's signature. Errors: TypeError that says what to write instead."""
+    _check_async(handler)
+    try:
+        hints = get_type_hints(handler, include_extras=True)
+    except NameError as exc:
+        raise TypeError(
+            f"{exc.name} cannot be found: types of a handler are needed at run time, so import"
+            " it outside of TYPE_CHECKING"
+        ) from exc
+    taken = inspect.signature(handler).parameters.values()
+    parameters = tuple(_parameter(p, hints, path_names) for p in taken)
+    _check_path(parameters, path_names)
+    bodies = [p.name for p in parameters if p.location is ParameterLocation.BODY]
+    if len(bodies) > 1:
+        raise TypeError(
+            f"{' and '.join(bodies)} are both the body; write one msgspec.Struct with the fields"
+            " of both"
+        )
+    if "return" not in hints:
+        raise TypeError("it has no return type; write -> and the type of its answer, or -> None")
+    return Signature(parameters, hints["return"])
 
 
-def _parameter(handler: Handler, p: inspect.Parameter, hints: dict[str, Any]) -> Parameter:
+def _check_async(handler: object) -> None:
+    if inspect.iscoroutinefunction(handler):
+        return
+    if inspect.iscoroutine(handler):
+        handler.close()
+        raise TypeError("it was called; pass the function itself, without ()")
+    if inspect.isclass(handler) or not callable(handler):
+        raise TypeError("it is not a function; pass an async function or method")
+    name = getattr(handler, "__name__", "handler")
+    if inspect.isasyncgenfunction(handler):
+        raise TypeError(f"it yields; a handler of a stream returns Events: async def {name}")
+    raise TypeError(f"it is not async; write async def {name}")
+
+
+def _check_path(parameters: Sequence[Parameter], path_names: Sequence[str]) -> None:
+    taken = [p.name for p in parameters if p.location is ParameterLocation.PATH]
+    if missing := [name for name in path_names if name not in taken]:
+        name = missing[0]
+        raise TypeError(
+            f"no argument takes {{{name}}} of the path; write {name}: Path[str], or the type it has"
+        )
+    if extra := [name for name in taken if name not in path_names]:
+        name = extra[0]
+        has = " and ".join(f"{{{each}}}" for each in path_names) or "no names"
+        raise TypeError(
+            f"{name} comes from the path, which has {has}; write {{{name}}} into the path, or"
+            f" take {name} from the query"
+        )
+
+
+def _parameter(p: inspect.Parameter, hints: dict[str, Any], path_names: Sequence[str]) -> Parameter:
     hint = hints.get(p.name)
+    _check_kind(p)
     markers = (
         [m for m in get_args(hint)[1:] if isinstance(m, ParameterLocation)]
         if _annotated(hint)
         else []
     )
     if len(markers) != 1:
-        raise TypeError(
-            f"{_name(handler)}: parameter {p.name} needs exactly one of "
-            "Path[...], Query[...], Header[...], Body[...], Provided[...]"
-        )
+        raise TypeError(_where_from(p.name, hint, path_names))
     inner, *metadata = get_args(hint)
     rest = tuple(m for m in metadata if not isinstance(m, ParameterLocation))
     kind = Annotated[(inner, *rest)] if rest else inner
     if markers[0] is not ParameterLocation.PROVIDED:
-        msgspec.json.Decoder(kind)  # refuses a type that could not be decoded
+        check_type(p.name, kind)
+    if markers[0] is ParameterLocation.QUERY and not _is_struct(kind):
+        raise TypeError(
+            f"{p.name}: Query[...] takes all parameters of the query; write a msgspec.Struct with"
+            f" the field {p.name}: {_shown(kind)}, and Query[...] of it"
+        )
     default = msgspec.NODEFAULT if p.default is inspect.Parameter.empty else p.default
     return Parameter(p.name, markers[0], kind, default)
 
 
+def _check_kind(p: inspect.Parameter) -> None:
+    """Arguments are passed by position, one for each parameter."""
+    if p.kind in {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
+        stars = "*" if p.kind is inspect.Parameter.VAR_POSITIONAL else "**"
+        raise TypeError(f"{stars}{p.name} takes anything; name each argument that it needs")
+    if p.kind is inspect.Parameter.KEYWORD_ONLY:
+        raise TypeError(f"{p.name} is keyword-only; remove the * before it")
+
+
+def _where_from(name: str, hint: Any, path_names: Sequence[str]) -> str:
+    shown = "..." if hint is None else _shown(hint)
+    missing = f"{name} does not say where it comes from; write {name}: "
+    if _annotated(hint):
+        return f"{missing}one of Path, Query, Header, Body and Provided, not several"
+    if name in path_names:
+        return f"{missing}Path[{'str' if hint is None else shown}]"
+    if _is_struct(hint):
+        return f"{missing}Body[{shown}], or Query[{shown}]"
+    if find_foreign(hint) is not None:
+        check_type(name, hint)
+    return f"{missing}Path[{shown}], Header[{shown}], Body[...], Query[...] or Provided[...]"
+
+
+def check_type(name: str, kind: Any) -> None:
+    """Refuse a type that JSON can neither be decoded to nor made of.
+
+    Errors: TypeError.
+    """
+    foreign = find_foreign(kind)
+    if foreign is not None:
+        what = "a pydantic model" if hasattr(foreign, "__pydantic_fields__") else "no type of JSON"
+        raise TypeError(
+            f"{name} has {foreign.__name__}, which is {what}; write it as a struct:"
+            f" class {foreign.__name__}(msgspec.Struct)"
+        )
+    msgspec.json.Decoder(kind)  # refuses what it could not decode
+
+
+def find_foreign(kind: Any) -> type | None:
+    """The first class in ``kind`` that msgspec does not know; None when it knows all."""
+    if kind is None or kind is inspect.Parameter.empty:
+        return None
+    seen: set[int] = set()
+    waiting: list[object] = [msgspec.inspect.type_info(kind)]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, msgspec.inspect.CustomType):
+            if node.cls is not object:
+                return node.cls
+        elif isinstance(node, tuple):
+            waiting += cast("tuple[object, ...]", node)
+        elif isinstance(node, msgspec.inspect.Type | msgspec.inspect.Field):
+            waiting += [getattr(node, name) for name in node.__struct_fields__]
+    return None
+
+
+def _shown(kind: Any) -> str:
+    """A type as one writes it."""
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+
+
 def _annotated(hint: object) -> bool:
     return get_origin(hint) is Annotated
-
-
-def _name(handler: Handler) -> str:
-    return getattr(handler, "__qualname__", repr(handler))
 
 
 def extractor_of(parameter: Parameter, path_names: Sequence[str]) -> Extractor:
@@ -259,6 +359,8 @@ def struct_errors(
             if field.required:
                 errors.append(FieldError("required", pointer=f"#/{_escape(name)}"))
             continue
+        if field.type is msgspec.Raw:
+            continue  # any value is right, and one that is parsed is no Raw any more
         try:
             msgspec.convert(given[name], field.type, strict=strict)
         except msgspec.ValidationError as exc:

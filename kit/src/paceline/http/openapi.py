@@ -2,7 +2,8 @@
 
 Paths come from the route list, schemas from the msgspec types in the handlers' signatures, texts
 from their docstrings, error statuses from what a route declares and from what the HTTP layer itself
-can answer. So there is no second description to keep in step.
+can answer. So there is no second description to keep in step. Operations are grouped by tags, and
+bodies and required parameters have an example that their own type takes.
 """
 
 import inspect
@@ -16,6 +17,7 @@ from paceline.http.app import App, Route
 from paceline.http.binding import Parameter, ParameterLocation
 from paceline.http.endpoint import Reply
 from paceline.http.events import EVENT_STREAM, Events
+from paceline.http.examples import NoExampleError, example_of
 from paceline.http.problem import Problem, Statuses, status_of, title_of
 
 Json = dict[str, Any]
@@ -35,6 +37,7 @@ def openapi_document(app: App, *, title: str, version: str, description: str = "
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": description},
+        "tags": [{"name": tag} for tag in _tags(routes)],
         "paths": paths,
         "components": {
             "schemas": schemas.components,
@@ -68,6 +71,30 @@ class _Schemas:
         position = next(i for i, known in enumerate(self._kinds) if known is kind or known == kind)
         return dict(self._found[position])
 
+    def body_example(self, schema: Json, kind: Any) -> Json:
+        """The ``example`` of a body; nothing when none can be made."""
+        try:
+            value = example_of(schema, self.components)
+            msgspec.json.decode(msgspec.json.encode(value), type=kind)
+        except (NoExampleError, msgspec.ValidationError):
+            return {}
+        return {"example": value}
+
+    def parameter_example(self, schema: Json, kind: Any) -> Json:
+        """The ``example`` of a parameter, which is text when it is sent; nothing likewise."""
+        try:
+            value = example_of(schema, self.components)
+            msgspec.convert(value, kind, strict=False)
+        except (NoExampleError, msgspec.ValidationError):
+            return {}
+        return {"example": value}
+
+
+def _tags(routes: Iterable[Route]) -> list[str]:
+    """The groups, by name; last those that nobody needs a token for, such as probes."""
+    protected = {route.tag for route in routes if route.scopes}
+    return sorted({route.tag for route in routes}, key=lambda tag: (tag not in protected, tag))
+
 
 def _queries(route: Route) -> list[Parameter]:
     return [p for p in route.signature.parameters if p.location is ParameterLocation.QUERY]
@@ -81,15 +108,18 @@ def _returned(route: Route) -> Any:
 def _operation(route: Route, schemas: _Schemas, statuses: Statuses) -> Json:
     summary, _, description = (inspect.getdoc(route.handler) or "").partition("\n")
     operation: Json = {
+        "tags": [route.tag],
         "operationId": getattr(route.handler, "__name__", route.pattern),
-        "summary": summary.rstrip("."),
+        "summary": summary.rstrip(".").replace("`", ""),  # plain text; the description is Markdown
         "description": description.strip(),
         "parameters": list(_parameters(route, schemas)),
         "responses": _responses(route, schemas, statuses),
     }
     body = route.signature.body
     if body is not None:
-        content = {"application/json": {"schema": schemas[body.type]}}
+        schema = schemas[body.type]
+        example = schemas.body_example(schema, body.type)
+        content = {"application/json": {"schema": schema, **example}}
         operation["requestBody"] = {"required": True, "content": content}
     if route.scopes:
         operation["security"] = [{_BEARER: sorted(route.scopes)}]
@@ -101,33 +131,42 @@ def _parameters(route: Route, schemas: _Schemas) -> Iterable[Json]:
         match parameter.location:
             case ParameterLocation.PATH:
                 schema = schemas[parameter.type]
-                yield _parameter(parameter.name, ParameterLocation.PATH, schema, required=True)
+                example = schemas.parameter_example(schema, parameter.type)
+                yield _parameter(parameter.name, parameter.location, schema, example)
             case ParameterLocation.HEADER:
                 options = get_args(parameter.type)
                 required = type(None) not in options and parameter.default is msgspec.NODEFAULT
+                schema = _not_null(schemas[parameter.type])
+                example = schemas.parameter_example(schema, parameter.type) if required else {}
                 yield _parameter(
-                    parameter.header,
-                    ParameterLocation.HEADER,
-                    _not_null(schemas[parameter.type]),
-                    required=required,
+                    parameter.header, parameter.location, schema, example, required=required
                 )
             case ParameterLocation.QUERY:
                 for field in msgspec.structs.fields(parameter.type):
                     schema = _not_null(schemas[field.type])
                     if field.default not in {msgspec.NODEFAULT, None}:
                         schema["default"] = msgspec.to_builtins(field.default)
+                    example = (
+                        schemas.parameter_example(schema, field.type) if field.required else {}
+                    )
                     yield _parameter(
-                        field.encode_name, ParameterLocation.QUERY, schema, required=field.required
+                        field.encode_name,
+                        parameter.location,
+                        schema,
+                        example,
+                        required=field.required,
                     )
             case _:
                 pass
 
 
-def _parameter(name: str, location: ParameterLocation, schema: Json, *, required: bool) -> Json:
+def _parameter(
+    name: str, location: ParameterLocation, schema: Json, example: Json, *, required: bool = True
+) -> Json:
     found: Json = {"name": name, "in": location.value, "required": required, "schema": schema}
     if "description" in schema:
         found["description"] = schema.pop("description")
-    return found
+    return {**found, **example}
 
 
 def _not_null(schema: Json) -> Json:
@@ -141,7 +180,7 @@ def _responses(route: Route, schemas: _Schemas, statuses: Statuses) -> Json:
     kind = _returned(route)
     success: Json = {"description": title_of(route.status)}
     if kind is not None and kind is not type(None):
-        success["content"] = _content(route, schemas[kind])
+        success["content"] = _content(route, schemas, kind)
     responses: Json = {str(route.status): success}
     for status in sorted(_error_statuses(route, statuses)):
         responses[str(status)] = _problem(title_of(status), schemas)
@@ -149,9 +188,10 @@ def _responses(route: Route, schemas: _Schemas, statuses: Statuses) -> Json:
     return responses
 
 
-def _content(route: Route, schema: Json) -> Json:
+def _content(route: Route, schemas: _Schemas, kind: Any) -> Json:
+    schema = schemas[kind]
     if get_origin(route.signature.returns) is not Events:
-        return {"application/json": {"schema": schema}}
+        return {"application/json": {"schema": schema, **schemas.body_example(schema, kind)}}
     # OpenAPI 3.1 cannot describe the items of a stream; 3.2 has itemSchema.
     stream = {"type": "string", "description": "server-sent events; the data of each is JSON"}
     return {EVENT_STREAM: {"schema": stream, "x-itemSchema": schema}}

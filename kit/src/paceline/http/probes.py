@@ -38,9 +38,11 @@ def add_probes(app: App, health: Health) -> None:
     """Serve both, outside every group, so that neither needs a token."""
 
     async def alive() -> Alive:
+        """Whether the process answers."""
         return Alive()
 
     async def ready() -> Reply[Readiness]:
+        """Whether requests can be sent here: each dependency, and whether it answers."""
         report = await health.ready()
         checks = [CheckResult(r.name, r.ok, r.reason, r.milliseconds) for r in report.results]
         if report.draining:
@@ -49,5 +51,5 @@ def add_probes(app: App, health: Health) -> None:
             return Reply(Readiness("unavailable", checks), status=503)
         return Reply(Readiness("ready", checks))
 
-    app.group().get("/health", alive)
-    app.group().get("/ready", ready)
+    app.group().get("/health", alive, tag="probes")
+    app.group().get("/ready", ready, tag="probes")

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from paceline.errors import Code, Error, Overloaded, ValidationError
+from paceline.errors import Code, Error, Overloaded, StaleVersion, ValidationError
 from paceline.http.asgi import REQUEST_ID, Headers, Scope, Send
 
 STATUS: Final[Mapping[Code, int]] = {
@@ -131,6 +131,8 @@ def status_of(kind: type[Error], code: Code, statuses: Statuses) -> int:
         return HTTPStatus.UNPROCESSABLE_ENTITY
     if issubclass(kind, Overloaded):
         return HTTPStatus.SERVICE_UNAVAILABLE  # the server is too slow, not the caller too fast
+    if issubclass(kind, StaleVersion):
+        return HTTPStatus.PRECONDITION_FAILED  # the version that `If-Match` names is not the last
     return STATUS[code]
 
 

@@ -40,7 +40,7 @@ class Router(Generic[T]):
     def add(self, method: str, pattern: str, target: T) -> None:
         """Register ``target``. Errors: ValueError for a bad or a taken pattern."""
         segments = _segments(pattern)
-        node = self._descend(segments, pattern)
+        node = self._descend(segments)
         if method in node.targets:
             raise ValueError(f"{method} {pattern} is registered twice")
         node.targets[method] = target
@@ -68,24 +68,25 @@ class Router(Generic[T]):
                 return _walk(self._root, segments, 1, ())
         return (node.targets, values) if node.targets else None
 
-    def _descend(self, segments: list[str], pattern: str) -> "_Node[T]":
+    def _descend(self, segments: list[str]) -> "_Node[T]":
         node = self._root
         for segment in segments:
             if _is_named(segment):
-                if not segment[1:-1].isidentifier():
-                    raise ValueError(f"{pattern}: {segment} is not a name")
                 node.named = node.named or _Node()
                 node = node.named
-            elif "{" in segment or "}" in segment:
-                raise ValueError(f"{pattern}: a name must be a whole segment, got {segment}")
             else:
                 node = node.literal.setdefault(segment, _Node())
         return node
 
 
 def names_in(pattern: str) -> tuple[str, ...]:
-    """The names of a pattern's segments, from left to right."""
+    """The names of a pattern's segments, from left to right. Errors: ValueError for a bad one."""
     return tuple(part[1:-1] for part in _segments(pattern) if _is_named(part))
+
+
+def shape_of(pattern: str) -> tuple[str, ...]:
+    """What distinguishes a pattern from others: the names of its segments do not."""
+    return tuple("{}" if _is_named(part) else part for part in _segments(pattern))
 
 
 def decoded_segments(raw_path: bytes) -> list[str]:
@@ -115,7 +116,14 @@ def _path_of(scope: Scope) -> str:
 def _segments(pattern: str) -> list[str]:
     if not pattern.startswith("/"):
         raise ValueError(f"a path pattern starts with /, got {pattern!r}")
-    return pattern.split("/")[1:]
+    segments = pattern.split("/")[1:]
+    for segment in segments:
+        if _is_named(segment):
+            if not segment[1:-1].isidentifier():
+                raise ValueError(f"{pattern}: {segment} is not a name")
+        elif "{" in segment or "}" in segment:
+            raise ValueError(f"{pattern}: a name must be a whole segment, got {segment}")
+    return segments
 
 
 def _is_named(segment: str) -> bool:

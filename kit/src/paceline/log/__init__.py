@@ -14,6 +14,7 @@ Rejected: structlog, whose calls take ``event=`` for themselves, format position
 cost every command a tenth of a second of imports.
 """
 
+from paceline.log.console import Cell, short_id
 from paceline.log.context import context_fields, pop_fields, push_fields
 from paceline.log.exceptions import type_name
 from paceline.log.level import Level
@@ -22,20 +23,29 @@ from paceline.log.output import Format
 from paceline.log.redact import masked
 from paceline.log.stdlib import setup_logging
 from paceline.log.tail import Tail
-from paceline.log.writer import record_writer
+from paceline.log.terminal import Style, columns_of, shows_colours, styled
+from paceline.log.writer import WriteCells, line_writer, record_writer
 
 __all__ = [
+    "Cell",
     "Format",
     "Level",
     "Log",
     "Logger",
+    "Style",
     "Tail",
+    "WriteCells",
+    "columns_of",
     "context_fields",
+    "line_writer",
     "masked",
     "new_logger",
     "pop_fields",
     "push_fields",
     "record_writer",
     "setup_logging",
+    "short_id",
+    "shows_colours",
+    "styled",
     "type_name",
 ]

@@ -9,6 +9,7 @@ from typing import Final, Protocol, Self, TextIO
 
 from paceline.clock import Clock, SystemClock
 from paceline.log.call_site import CallSite
+from paceline.log.console import Cell
 from paceline.log.level import SEVERITY, Level
 from paceline.log.output import Format, Output
 from paceline.log.tail import Tail
@@ -75,6 +76,24 @@ class Log:
         """For `record_writer`: the function that writes such records, if their level is written."""
         return self._output.prepare(level, call_site, event, self._bound, names)
 
+    @property
+    def is_for_people(self) -> bool:
+        """Whether it is text for people, and not JSON."""
+        return self._output.is_for_people
+
+    def before_write(self, call: Callable[[], None] | None) -> None:
+        """Call ``call`` before lines are written, to clear a line of a terminal; None: no more.
+
+        It must not raise.
+        """
+        self._output.before_write(call)
+
+    def write_cells(
+        self, level: Level, cells: Sequence[Cell], error: BaseException | None = None
+    ) -> None:
+        """For `line_writer`: a line made of cells, where the log `is_for_people`."""
+        self._output.write_cells(level, cells, self._bound, error)
+
     def debug(self, event: str, /, **fields: object) -> None:
         """Write a record of level debug."""
         if self._threshold.severity <= _DEBUG:
@@ -100,15 +119,18 @@ def new_logger(
     *,
     stream: TextIO,
     format: Format = "auto",  # noqa: A002 - the setting's name
+    source: bool = False,
     clock: Clock | None = None,
 ) -> Log:
     """A logger that writes records from ``level`` on to ``stream``.
+
+    ``source``: show people the file and line of every record, and not only from warning on.
 
     Unlike `setup_logging` it leaves the standard library's logging alone.
 
     *Resources*: the stream stays the caller's, and is never closed here.
     """
-    return logger_on(Output(clock or SystemClock(), stream, format=format), level)
+    return logger_on(Output(clock or SystemClock(), stream, format=format, source=source), level)
 
 
 def logger_on(output: Output, level: Level) -> Log:

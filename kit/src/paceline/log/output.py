@@ -7,7 +7,7 @@ plain texts and numbers) takes one loop and one call of the encoder; everything 
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from time import gmtime, strftime
+from time import gmtime, localtime, strftime
 from types import FrameType
 from typing import Final, Literal, TextIO, cast
 
@@ -15,7 +15,7 @@ from msgspec import defstruct
 
 from paceline.clock import Clock
 from paceline.log.call_site import CallSite, CallSites
-from paceline.log.console import Console
+from paceline.log.console import Cell, Console
 from paceline.log.context import current_fields
 from paceline.log.exceptions import exception_fields, type_name
 from paceline.log.jsonline import encode, encode_part, terminated
@@ -23,6 +23,7 @@ from paceline.log.level import SEVERITY, Threshold
 from paceline.log.redact import ATOMS, MASK, SHORT, is_plain, is_secret, masked, plain
 from paceline.log.sink import Sink
 from paceline.log.tail import Tail
+from paceline.log.terminal import columns_of, shows_colours
 
 Format = Literal["auto", "json", "pretty"]
 """``auto``: pretty on a terminal, JSON elsewhere."""
@@ -41,18 +42,32 @@ class Output:
     """
 
     __slots__ = (
-        "_clock", "_date_time", "_encode", "_names", "_second", "_sink", "_sites",
-        "tail", "threshold",
+        "_clock", "_console", "_date_time", "_encode", "_names", "_second", "_sink", "_sites",
+        "_zone", "tail", "threshold",
     )  # fmt: skip
 
-    def __init__(self, clock: Clock, stream: TextIO, *, format: Format) -> None:  # noqa: A002 - the setting's name
+    def __init__(
+        self,
+        clock: Clock,
+        stream: TextIO,
+        *,
+        format: Format,  # noqa: A002 - the setting's name
+        source: bool = False,
+    ) -> None:
         self._clock = clock
         self.threshold: Threshold = Threshold()
         self.tail: Tail = Tail()
         self._sink = Sink(stream, self.tail)
         terminal = stream.isatty()
         pretty = format == "pretty" or (format == "auto" and terminal)
-        self._encode: Callable[[Record], bytes] = Console(colours=terminal) if pretty else encode
+        self._console: Console | None = None
+        if pretty:
+            self._console = Console(
+                colours=shows_colours(stream), columns=lambda: columns_of(stream), source=source
+            )
+        self._encode: Callable[[Record], bytes] = self._console or encode
+        # A console shows only the time of day: on a terminal the clock of whoever sits before it.
+        self._zone = localtime if pretty and terminal else gmtime
         self._sites = CallSites()
         self._names = _Names()
         self._second, self._date_time = -1, ""
@@ -143,6 +158,41 @@ class Output:
 
         return write
 
+    @property
+    def is_for_people(self) -> bool:
+        """Whether the lines are text, and not JSON."""
+        return self._console is not None
+
+    def write_cells(
+        self,
+        level: str,
+        cells: Sequence[Cell],
+        bound: Mapping[str, object],
+        error: BaseException | None,
+    ) -> None:
+        """Write a line made of cells, where the output `is_for_people`. ``error``: shown below.
+
+        Never raises. Secrets are masked here; ``bound`` fields come last, as cells.
+        """
+        console = self._console
+        if console is None or self.threshold.severity > SEVERITY[level]:
+            return
+        try:
+            fields: Record = {}
+            _add(fields, bound, self._names)
+            shown = [cell if is_plain(cell.text) else _masked_cell(cell) for cell in cells]
+            for name, value in fields.items():
+                shown.append(Cell(f"{name}={value}", "dim", optional=True))
+            failure = {} if error is None else exception_fields("error", error)
+            line = console.line(self._time(), shown, failure)
+        except Exception as exc:  # noqa: BLE001 - a log line must not fail the request
+            line = self._encode(self._unwritable(exc))
+        self._sink.write(line, at_once=level in _URGENT)
+
+    def before_write(self, call: Callable[[], None] | None) -> None:
+        """Call ``call`` before lines are written; None: no more."""
+        self._sink.before_write = call
+
     def flush(self) -> None:
         """Write the lines that wait for the end of the loop's round."""
         self._sink.flush()
@@ -152,7 +202,7 @@ class Output:
         now = self._clock.time()
         second = int(now)
         if second != self._second:
-            self._date_time = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+            self._date_time = strftime("%Y-%m-%dT%H:%M:%S", self._zone(second))
             self._second = second
         # The digits after a one: ":06d" costs as much as the rest.
         return f"{self._date_time}.{str(int((now - second) * 1e6) + 1_000_000)[1:]}Z"
@@ -169,6 +219,10 @@ class Output:
 def _caller() -> FrameType:
     """The frame that called the logger's method, which called `Output.write`, which called this."""
     return sys._getframe(3)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - inspect's way costs more
+
+
+def _masked_cell(cell: Cell) -> Cell:
+    return cell._replace(text=masked(cell.text))
 
 
 def _message(message: object) -> str:

@@ -26,16 +26,18 @@ def setup_logging(
     *,
     stream: TextIO | None = None,
     format: Format = "auto",  # noqa: A002 - the setting's name
+    source: bool = False,
 ) -> Log:
     """The logger of the process; the standard library's logging goes through it as well.
 
         log = setup_logging("info")
 
-    ``stream``: standard output unless given. Called once, by the program's entry point.
+    ``stream``: standard output unless given. ``source``: show people the file and line of every
+    record, and not only from warning on. Called once, by the program's entry point.
 
     *Resources*: the stream stays the caller's; it is flushed at exit.
     """
-    output = Output(SystemClock(), stream or sys.stdout, format=format)
+    output = Output(SystemClock(), stream or sys.stdout, format=format, source=source)
     atexit.register(output.flush)
     route_standard_logging(output, level, logging.getLogger())
     return logger_on(output, level)

@@ -3,6 +3,7 @@
 Invariant: this is the only room that imports the driver. A repository takes a `Pool`, runs plain
 SQL as literal strings, names `Connection` and `Row` in its signatures, and catches `DatabaseError`
 where a SQLSTATE or a constraint has a meaning of its own; all other failures are translated.
+`VersionedTable` is a whole repository of one table, of which a `TableSchema` says the columns.
 `connect` opens a connection outside the pool, for migrations, which raises the driver's errors.
 `ReadPolicy` repeats and bounds reads. `Notifier` and `listening` are the two ends of a
 notification; `uuid7` makes primary keys.
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
     from paceline.postgres.notify import Notifier
     from paceline.postgres.pool import Pool, PoolSettings, PoolStats
     from paceline.postgres.read_policy import ReadPolicy
+    from paceline.postgres.table import TableChange, VersionedTable
+    from paceline.postgres.table_schema import Column, TableSchema
     from paceline.postgres.transaction import IsolationLevel
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
+            "Column": "table_schema",
             "Connection": "connection",
             "DatabaseError": "errors",
             "IsolationLevel": "transaction",
@@ -37,6 +41,9 @@ else:
             "PoolStats": "pool",
             "ReadPolicy": "read_policy",
             "Row": "connection",
+            "TableChange": "table",
+            "TableSchema": "table_schema",
+            "VersionedTable": "table",
             "Wakeup": "listen",
             "check_database_url": "address",
             "connect": "connector",
@@ -48,6 +55,7 @@ else:
     )
 
 __all__ = [
+    "Column",
     "Connection",
     "DatabaseError",
     "IsolationLevel",
@@ -58,6 +66,9 @@ __all__ = [
     "PoolStats",
     "ReadPolicy",
     "Row",
+    "TableChange",
+    "TableSchema",
+    "VersionedTable",
     "Wakeup",
     "check_database_url",
     "connect",

@@ -128,9 +128,9 @@ def _pop_target(others: dict[str, str]) -> str | None:
     target = others.pop("target_session_attrs", None)
     if target is not None and target not in TARGETS:
         raise ValueError(f"target_session_attrs is not one of {', '.join(TARGETS)}")
-    for name in [name for name in others if name.startswith("load_")]:
-        if others.pop(name) != "disable":
-            raise ValueError(f"{name} can only be disable here: the first server is tried first")
+    spread = others.pop("load_balance_hosts", "disable")
+    if spread != "disable":
+        raise ValueError("load_balance_hosts can only be disable here")
     return target
 
 

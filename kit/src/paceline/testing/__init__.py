@@ -14,6 +14,7 @@ from paceline._lazy import lazy_exports
 if TYPE_CHECKING:
     from paceline.testing.cancel import CancellationFault, cancel_at_every_await
     from paceline.testing.clock import ManualClock
+    from paceline.testing.fake_queue import FakeQueue
     from paceline.testing.fixtures import (
         database,
         nats,
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
         pytest_runtest_call,
         redis,
     )
+    from paceline.testing.frozen_servers import RunningServer, child_pids, frozen
     from paceline.testing.logs import RecordingLog, SilentLog
     from paceline.testing.nats_servers import nats_cluster
+    from paceline.testing.pg_sessions import SessionMonitor, monitor_sessions
     from paceline.testing.postgres_servers import TemplateDatabase, scratch_folder
     from paceline.testing.proxy import FlowDirection, StallingProxy, stalling_proxy
     from paceline.testing.tokens import TEST_SECRET, make_token
@@ -32,16 +35,22 @@ else:
         __name__,
         {
             "CancellationFault": "cancel",
+            "FakeQueue": "fake_queue",
             "FlowDirection": "proxy",
             "ManualClock": "clock",
             "RecordingLog": "logs",
+            "RunningServer": "frozen_servers",
+            "SessionMonitor": "pg_sessions",
             "SilentLog": "logs",
             "StallingProxy": "proxy",
             "TEST_SECRET": "tokens",
             "TemplateDatabase": "postgres_servers",
             "cancel_at_every_await": "cancel",
+            "child_pids": "frozen_servers",
             "database": "fixtures",
+            "frozen": "frozen_servers",
             "make_token": "tokens",
+            "monitor_sessions": "pg_sessions",
             "nats": "fixtures",
             "nats_cluster": "nats_servers",
             "postgres": "fixtures",
@@ -57,15 +66,21 @@ else:
 __all__ = [
     "TEST_SECRET",
     "CancellationFault",
+    "FakeQueue",
     "FlowDirection",
     "ManualClock",
     "RecordingLog",
+    "RunningServer",
+    "SessionMonitor",
     "SilentLog",
     "StallingProxy",
     "TemplateDatabase",
     "cancel_at_every_await",
+    "child_pids",
     "database",
+    "frozen",
     "make_token",
+    "monitor_sessions",
     "nats",
     "nats_cluster",
     "postgres",

@@ -24,7 +24,7 @@ from myservice.repository.records import PgRecords
 from myservice.service.exports import ExportService
 from myservice.service.imports import ImportService
 from paceline.clock import SystemClock
-from paceline.commands import USAGE, ConfigFile, DatabaseUrl, fail, load_for, run_once
+from paceline.commands import USAGE, ConfigFile, DatabaseUrl, DataDir, fail, load_for, run_once
 from paceline.concurrency import merge
 from paceline.postgres import Pool, PoolSettings, uuid7
 
@@ -39,12 +39,8 @@ _MEBIBYTE: Final = 1 << 20
 def records_commands() -> typer.Typer:
     """The group of commands."""
     app = typer.Typer(name="records", help="Import and export records.", no_args_is_help=True)
-    app.command("import", epilog="Example: APP_DATABASE_URL=… myservice records import all.ndjson")(
-        _import
-    )
-    app.command("export", epilog="Example: APP_DATABASE_URL=… myservice records export all.csv")(
-        _export
-    )
+    app.command("import", epilog="Example: myservice records import all.ndjson")(_import)
+    app.command("export", epilog="Example: myservice records export all.csv")(_export)
     return app
 
 
@@ -60,6 +56,7 @@ def _import(
     ] = False,
     processes: Annotated[int, typer.Option("--processes", min=1, help="To parse lines.")] = 1,
     database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
     config_file: ConfigFile = None,
 ) -> None:
     """Import records from a file. Stopped or killed, the same command goes on where it was.
@@ -70,7 +67,7 @@ def _import(
         fail(f"{file}: there is no such file", code=USAGE)
     wanted = _format_of(file, form)
     rejects_file = rejects or file.with_name(file.name + ".rejects")
-    pool = _pool(database_url, config_file)
+    pool = _pool(database_url, data_dir, config_file)
     imports = ImportService(PgImports(pool), SystemClock(), uuid7, processes=processes)
 
     async def run() -> Progress:
@@ -93,11 +90,12 @@ def _export(
     *,
     form: FormatOption = None,
     database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
     config_file: ConfigFile = None,
 ) -> None:
     """Export all records. A file appears when it is complete, and can be imported."""
     wanted = _format_of(file, form)
-    pool = _pool(database_url, config_file)
+    pool = _pool(database_url, data_dir, config_file)
     exports = ExportService(PgRecords(pool))
 
     async def run() -> int:
@@ -205,8 +203,9 @@ def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _pool(database_url: str | None, file: Path | None) -> Pool:
-    config = load_for(Config, "migrate", {"database_url": database_url}, file)
+def _pool(database_url: str | None, data_dir: str | None, file: Path | None) -> Pool:
+    flags = {"database_url": database_url, "data_dir": data_dir}
+    config = load_for(Config, "migrate", flags, file)
     return Pool(
         config.get_database_url(),
         PoolSettings(min_size=1, max_size=2, application_name="records"),

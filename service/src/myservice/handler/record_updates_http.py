@@ -24,7 +24,7 @@ Position = Annotated[
         description="the `id` of the last event that was seen: go on after it",
     ),
 ]
-UPDATES: Final = "/records/updates"
+PATH: Final = "/records/updates"
 """The path of the stream, below the API's prefix."""
 _MAX_ENCODED: Final = 512
 
@@ -54,7 +54,7 @@ class RecordUpdateHandler:
 
     def register(self, api: RouteGroup) -> None:
         """Add the route."""
-        api.get(UPDATES, self.stream_updates, scopes=[RECORDS_READ])
+        api.get(PATH, self.stream_updates, scopes=[RECORDS_READ])
 
     async def stream_updates(
         self,

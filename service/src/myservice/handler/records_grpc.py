@@ -1,50 +1,47 @@
-"""Records and their updates over gRPC, by the rules of HTTP.
+"""Records over gRPC, by the rules of HTTP.
 
 Invariant: a draft passes the same types as over HTTP, so what one refuses the other refuses; a
-wrong field is named as in the proto. Times are whole seconds, as the proto says; only an update's
-is exact. Versions are fields of the messages. A page ends early when its answer would be larger
-than clients accept.
+wrong field is named as in the proto. Times are whole seconds, as the proto says. Versions are
+fields of the messages. A page ends early when its answer would be larger than clients accept.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable  # paceline: only full
 from itertools import accumulate
 from typing import Final
 
+# paceline: fields rpc imports {
 import msgspec
 
-from myservice.domain.record_updates import RecordUpdate
 from myservice.domain.records import Metadata, Name, Record, RecordDraft
-from myservice.handler.records_http import Prefix
+
+# paceline: }
+from myservice.handler.records_http import Prefix  # paceline: only sample
 from myservice.proto.v1 import records_pb2 as pb
 from myservice.scopes import RECORDS_READ, RECORDS_WRITE
-from myservice.service.record_updates import RecordUpdates
-from myservice.service.records import RecordService
+from myservice.service.records import RecordPage, RecordService
 from paceline.errors import ValidationError
 from paceline.grpc import (
     Call,
     RpcApp,
-    ShuttingDown,
     convert_field,
-    convert_text,
+    convert_text,  # paceline: only sample
     convert_uuid,
-    stream,
+    stream,  # paceline: only full
     unary,
     unix_seconds,
 )
 
 SERVICE: Final = "myservice.v1.RecordService"
-KINDS: Final[Mapping[str, pb.RecordUpdate.Kind.ValueType]] = {
-    "created": pb.RecordUpdate.CREATED,
-    "replaced": pb.RecordUpdate.REPLACED,
-    "deleted": pb.RecordUpdate.DELETED,
-    "resync": pb.RecordUpdate.RESYNC,
-}
 MAX_PAGE_SIZE: Final = 100
 _DEFAULT_PAGE_SIZE: Final = 20
 _MAX_ANSWER_BYTES: Final = 3 * 1024 * 1024  # clients refuse more than 4 MiB by default
 _BYTES_AROUND_RECORD: Final = 8
+# paceline: only full {
+_StreamUpdates = Callable[[pb.StreamRequest, Call], AsyncGenerator[pb.RecordUpdate, None]]
+# paceline: }
 
 
+# paceline: fields rpc rules {
 class DraftFields(msgspec.Struct, frozen=True):
     """The rules for the fields of a draft other than its data."""
 
@@ -52,12 +49,17 @@ class DraftFields(msgspec.Struct, frozen=True):
     metadata: Metadata
 
 
+# paceline: }
 class RecordRpc:
     """The methods of the RecordService."""
 
-    def __init__(self, service: RecordService, updates: RecordUpdates) -> None:
+    def __init__(
+        self,
+        service: RecordService,
+        stream_updates: _StreamUpdates,  # paceline: only full
+    ) -> None:
         self._service = service
-        self._updates = updates
+        self._stream_updates = stream_updates  # paceline: only full
 
     def register(self, app: RpcApp) -> None:
         """Add the methods."""
@@ -69,7 +71,9 @@ class RecordRpc:
                 "CreateRecord": unary(self.create_record, scopes=[RECORDS_WRITE]),
                 "UpdateRecord": unary(self.update_record, scopes=[RECORDS_WRITE]),
                 "DeleteRecord": unary(self.delete_record, scopes=[RECORDS_WRITE]),
-                "StreamUpdates": stream(self.stream_updates, scopes=[RECORDS_READ]),
+                # paceline: only full {
+                "StreamUpdates": stream(self._stream_updates, scopes=[RECORDS_READ]),
+                # paceline: }
             },
         )
 
@@ -87,13 +91,22 @@ class RecordRpc:
         size = request.page_size or _DEFAULT_PAGE_SIZE
         if not 1 <= size <= MAX_PAGE_SIZE:
             raise ValidationError("page_size", f"must be from 1 to {MAX_PAGE_SIZE}, or 0")
-        prefix, token = prefix_of(request.prefix, "prefix"), request.page_token or None
+        prefix = prefix_of(request.prefix, "prefix")  # paceline: only sample
+        token = request.page_token or None
+
+        async def page_of(limit: int) -> RecordPage:
+            return await self._service.list_records(
+                token,
+                limit,
+                prefix,  # paceline: only sample
+            )
+
         try:
-            page = await self._service.list_records(prefix, token, size)
+            page = await page_of(size)
             records = [record_message(record) for record in page.records]
             fit = how_many_fit([record.ByteSize() for record in records])
             if fit < len(records):  # again, for the cursor after that many
-                page = await self._service.list_records(prefix, token, fit)
+                page = await page_of(fit)
         except ValidationError as exc:
             raise ValidationError("page_token", exc.message) from exc
         return pb.ListRecordsResponse(
@@ -126,17 +139,6 @@ class RecordRpc:
         await self._service.delete_record(convert_uuid(request.id, "id"), expected_version(request))
         return pb.DeleteRecordResponse()
 
-    async def stream_updates(
-        self, request: pb.StreamRequest, call: Call
-    ) -> AsyncGenerator[pb.RecordUpdate, None]:
-        """Stream every change until the client disconnects."""
-        del call
-        prefix = prefix_of(request.filter, "filter")
-        async with self._updates.subscribe(prefix, request.after or None) as updates:
-            async for update in updates:
-                yield update_message(update)
-        raise ShuttingDown
-
 
 def how_many_fit(sizes: list[int]) -> int:
     """How many records of these encoded sizes an answer holds; one in any case."""
@@ -144,16 +146,19 @@ def how_many_fit(sizes: list[int]) -> int:
     return max(1, sum(total <= _MAX_ANSWER_BYTES for total in sums))
 
 
+# paceline: only sample {
 def prefix_of(text: str, field: str) -> str:
     """The prefix of names in a request. Errors: ValidationError."""
     return convert_text(text, Prefix, field) if text else ""
 
 
+# paceline: }
 def draft_of(request: pb.CreateRecordRequest | pb.UpdateRecordRequest) -> RecordDraft:
     """The draft in a request. Errors: ValidationError."""
     if not request.HasField("record"):
         raise ValidationError("record", "is needed")
     draft = request.record
+    # paceline: fields received {
     values = {"name": draft.name, "metadata": dict(draft.metadata)}
     fields = convert_field(values, DraftFields, "record")
     return RecordDraft(fields.name, fields.metadata, _json_of(draft.data))
@@ -164,6 +169,7 @@ def _json_of(text: str) -> msgspec.Raw:
         return msgspec.json.decode(text or "null", type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError) as exc:
         raise ValidationError("record.data", "is not JSON") from exc
+    # paceline: }
 
 
 def expected_version(request: pb.UpdateRecordRequest | pb.DeleteRecordRequest) -> set[int] | None:
@@ -174,18 +180,13 @@ def expected_version(request: pb.UpdateRecordRequest | pb.DeleteRecordRequest) -
 def record_message(record: Record) -> pb.Record:
     """A record as a protobuf message."""
     return pb.Record(
-        id=str(record.id), name=record.name, metadata=record.metadata,
-        created_at=unix_seconds(record.created_at), data=bytes(record.data).decode(),
-        version=record.version, updated_at=unix_seconds(record.updated_at),
-    )  # fmt: skip
-
-
-def update_message(update: RecordUpdate) -> pb.RecordUpdate:
-    """An update as a protobuf message."""
-    message = pb.RecordUpdate(
-        kind=KINDS[update.kind], position=update.position,
-        id="" if update.id is None else str(update.id), version=update.version or 0,
-        record=None if update.record is None else record_message(update.record),
-    )  # fmt: skip
-    message.at.FromDatetime(update.at)
-    return message
+        id=str(record.id),
+        # paceline: fields sent {
+        name=record.name,
+        metadata=record.metadata,
+        data=bytes(record.data).decode(),
+        # paceline: }
+        version=record.version,
+        created_at=unix_seconds(record.created_at),
+        updated_at=unix_seconds(record.updated_at),
+    )

@@ -5,7 +5,7 @@ Versions are entity tags: GET and PUT return them in ``ETag``, PUT and DELETE co
 ``If-Match``.
 """
 
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,6 @@ import msgspec
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
 from myservice.scopes import RECORDS_READ, RECORDS_WRITE
 from myservice.service.records import RecordService
-from paceline.errors import Error
 from paceline.http import (
     Body,
     Header,
@@ -27,15 +26,13 @@ from paceline.http import (
     expected_versions,
 )
 
-# HTTP statuses of errors that differ from those of their code.
-STATUSES: Final[dict[type[Error], int]] = {StaleVersion: 412}
-
 Cursor = Annotated[
     str,
     msgspec.Meta(
         pattern=r"^[A-Za-z0-9_-]{28}$", description="`next_cursor` of the page before, as it is"
     ),
 ]
+# paceline: only sample {
 Prefix = Annotated[
     str,
     msgspec.Meta(
@@ -44,12 +41,13 @@ Prefix = Annotated[
         description="only records whose name starts with this",
     ),
 ]
+# paceline: }
 
 
 class ListParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The query of a listing."""
 
-    prefix: Prefix = ""
+    prefix: Prefix = ""  # paceline: only sample
     cursor: Cursor | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=100, description="records a page")] = 20
 
@@ -88,7 +86,11 @@ class RecordHandler:
         Records that are there throughout are seen exactly once, whatever is created or deleted
         meanwhile.
         """
-        page = await self._service.list_records(params.prefix, params.cursor, params.limit)
+        page = await self._service.list_records(
+            params.cursor,
+            params.limit,
+            params.prefix,  # paceline: only sample
+        )
         return RecordList(page.records, page.next_cursor)
 
     async def create_record(self, body: Body[RecordDraft]) -> Reply[Record]:

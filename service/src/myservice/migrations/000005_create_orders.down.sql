@@ -1,4 +1,6 @@
 DROP TABLE inbox;
 DROP TABLE outbox;
+-- paceline: only full {
 DROP TABLE orders;
 DROP FUNCTION keep_decision();
+-- paceline: }

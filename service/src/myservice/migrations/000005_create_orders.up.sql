@@ -1,3 +1,4 @@
+-- paceline: only full {
 -- Payments that are requested and made a moment later. An order is paid by the transfer with its own id, so
 -- the primary key of transfers makes a second payment impossible. No foreign keys, as for transfers.
 CREATE TABLE orders (
@@ -33,6 +34,7 @@ CREATE TRIGGER orders_decided_once BEFORE UPDATE ON orders
 CREATE TRIGGER orders_never_deleted BEFORE DELETE OR TRUNCATE ON orders
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
+-- paceline: }
 -- Messages to be published, written with the change that they report. See paceline.postgres.outbox.
 CREATE TABLE outbox (
     position   bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,4 +1,4 @@
-"""The messages of the gRPC API, generated from ``service/api/proto`` by ``make protos``.
+"""The messages of the gRPC API, generated from ``api/proto`` by ``make protos``.
 
 Not edited by hand; a test compares it with a fresh run. It is checked in so that an installed
 service needs no compiler, with stubs so that handlers are typed. ``*_pb2_grpc`` has the client's

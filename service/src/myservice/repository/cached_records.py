@@ -26,9 +26,9 @@ class CachedRecords:
         """One record. Errors: RecordNotFound."""
         return await self._cache.get_or_fetch(str(record_id), lambda: self._records.get(record_id))
 
-    async def list_after(self, after: UUID | None, prefix: str, limit: int) -> list[Record]:
-        """Up to ``limit`` records whose name starts with ``prefix``, by id, after ``after``."""
-        return await self._records.list_after(after, prefix, limit)
+    async def list_after(self, after: UUID | None, limit: int, prefix: str = "") -> list[Record]:
+        """Up to ``limit`` records by id, after ``after``."""
+        return await self._records.list_after(after, limit, prefix)
 
     async def insert(self, record: Record) -> Record:
         """Add a record. Errors: AlreadyExists."""

@@ -19,7 +19,7 @@ from myservice.domain.imports import (
     Progress,
     Reject,
 )
-from myservice.repository.records import INSERT_RECORDS
+from myservice.repository.record_changes import INSERT_RECORDS
 from paceline.errors import wrap
 from paceline.postgres import DatabaseError, Pool
 

@@ -4,7 +4,9 @@ It locks the orders, claims the messages in the inbox, applies the payments to t
 writes the decisions; so an order is paid and decided and its message claimed, or none of it. Three
 things prevent a second effect of a second delivery, each by itself: the inbox, the order's status
 under its lock, and the payment's id, which is the order's. A message is claimed only when its order
-exists, because a claim is permanent.
+exists, because a claim is permanent. All transactions of the service lock in this order: orders by
+id, then the idempotency keys of new orders, then inbox ids, then the idempotency keys of the
+ledger, then accounts by id.
 """
 
 from collections.abc import Mapping, Sequence

@@ -13,9 +13,8 @@ batch's first lock, and the older of two transactions may be the later one on a 
 transaction anywhere in the server delays the stream and loses nothing.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final, LiteralString
-from uuid import UUID
 
 import msgspec
 
@@ -23,7 +22,7 @@ from myservice.domain.record_updates import END_OF_SEQ, Position, RecordUpdate
 from myservice.domain.records import Record
 from myservice.service.record_updates import Change, ChangePage, encode_position
 from paceline.errors import wrap
-from paceline.postgres import Pool, Row
+from paceline.postgres import Connection, Pool, Row, TableChange
 
 CHANNEL: Final = "record_changes"
 """Notified after commits: a NOTIFY inside takes a lock that serializes all commits."""
@@ -75,16 +74,32 @@ _RAISE_FLOOR: Final[LiteralString] = """
 """
 _OVERHEAD: Final = 512  # bytes that an update takes besides its texts
 
-
-@dataclass(frozen=True, slots=True)
-class LoggedChange:
-    """A replacement, or without ``record`` a deletion. ``name_before``: if the name changed."""
-
-    record_id: UUID
-    version: int
-    name: str
-    name_before: str | None
-    record: Record | None
+_RECORD_COLUMNS: Final = "id, name, metadata, data, version, created_at, updated_at"
+# The log's rows are inserted by the same statement: one round trip, and nothing is sent twice.
+INSERT_RECORDS: Final[LiteralString] = f"""
+    WITH new AS (
+        INSERT INTO records ({_RECORD_COLUMNS})
+        SELECT * FROM unnest(
+            $1::uuid[], $2::text[], $3::jsonb[], $4::json[],
+            $5::bigint[], $6::timestamptz[], $7::timestamptz[]
+        )
+        RETURNING {_RECORD_COLUMNS}
+    )
+    INSERT INTO record_changes (
+        settled, kind, record_id, version, name, metadata, data, created_at, updated_at
+    )
+    SELECT ({SETTLED}), 'created', id, version, name, metadata, data, created_at, updated_at
+    FROM new
+"""
+_LOG_CHANGES: Final[LiteralString] = f"""
+    INSERT INTO record_changes (
+        settled, kind, record_id, version, name, name_before, metadata, data, created_at, updated_at
+    )
+    SELECT ({SETTLED}), * FROM unnest(
+        $1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::text[],
+        $6::jsonb[], $7::json[], $8::timestamptz[], $9::timestamptz[]
+    )
+"""
 
 
 class PgRecordChanges:
@@ -152,3 +167,29 @@ class PgRecordChanges:
 def _position_before(running: int) -> Position:
     """The position after all changes that settled before the transaction ``running``."""
     return Position(running - 1, END_OF_SEQ)
+
+
+async def log_changes(tx: Connection, changes: Sequence[TableChange[Record]]) -> None:
+    """Write replacements and deletions of records, in their transaction."""
+    records = [change.item for change in changes]
+    before = [change.before["name"] for change in changes]
+    names = [
+        name if record is None else record.name
+        for name, record in zip(before, records, strict=True)
+    ]
+    await tx.execute(
+        _LOG_CHANGES,
+        [change.kind for change in changes],
+        [change.id for change in changes],
+        [change.version for change in changes],
+        names,
+        [old if old != new else None for old, new in zip(before, names, strict=True)],
+        [_json(record.metadata) if record else None for record in records],
+        [_json(record.data) if record else None for record in records],
+        [record.created_at if record else None for record in records],
+        [record.updated_at if record else None for record in records],
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -43,7 +43,7 @@ class ExportService:
             yield ExportPage(0, ",".join(_COLUMNS).encode() + b"\n")
         after = None
         with wrap("service.export"):
-            while page := await self._records.list_after(after, "", PAGE_SIZE):
+            while page := await self._records.list_after(after, PAGE_SIZE):
                 yield ExportPage(len(page), write(page))
                 after = page[-1].id
 

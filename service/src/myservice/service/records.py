@@ -2,8 +2,8 @@
 
 Invariant: ids (UUIDv7, so that they sort by time of creation), versions and times are made here; a
 caller cannot choose them. Every method adds its name to the errors that pass through it, as Go's
-wrapped errors do. The cursor of a listing is the last id that was seen, checked together with the
-filter, so a record that exists throughout is listed exactly once.
+wrapped errors do. The cursor of a listing is the last id that was seen, checked together with what
+the listing is filtered by, so a record that exists throughout is listed exactly once.
 """
 
 from collections.abc import Callable, Collection
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 from uuid import UUID
 
-from myservice.domain.records import Record, RecordDraft, check_draft
+from myservice.domain.records import Record, RecordDraft, check_draft, first_version
 from paceline.clock import Clock
 from paceline.cursor import CursorCodec
 from paceline.errors import wrap
@@ -25,24 +25,29 @@ _CURSORS: Final = CursorCodec(
 class RecordReader(Protocol):
     """Reads records."""
 
-    async def get(self, record_id: UUID) -> Record:
+    async def get(self, record_id: UUID, /) -> Record:
         """One record. Errors: RecordNotFound."""
         ...
 
-    async def list_after(self, after: UUID | None, prefix: str, limit: int) -> list[Record]:
-        """Up to ``limit`` records whose name starts with ``prefix``, by id, after ``after``."""
+    async def list_after(
+        self,
+        after: UUID | None,
+        limit: int,
+        prefix: str = "",  # paceline: only sample
+    ) -> list[Record]:
+        """Up to ``limit`` records by id, after ``after``."""
         ...
 
 
 class RecordWriter(Protocol):
     """Writes records; each call takes effect whole or not at all."""
 
-    async def insert(self, record: Record) -> Record:
+    async def insert(self, record: Record, /) -> Record:
         """Add a record. Errors: AlreadyExists."""
         ...
 
     async def replace(
-        self, record_id: UUID, draft: RecordDraft, at: datetime, expected: Collection[int] | None
+        self, record_id: UUID, draft: RecordDraft, at: datetime, expected: Collection[int] | None, /
     ) -> Record:
         """Replace the content, with the next version. Errors: RecordNotFound, StaleVersion.
 
@@ -50,7 +55,7 @@ class RecordWriter(Protocol):
         """
         ...
 
-    async def delete(self, record_id: UUID, expected: Collection[int] | None) -> None:
+    async def delete(self, record_id: UUID, expected: Collection[int] | None, /) -> None:
         """Remove a record. Errors: RecordNotFound, StaleVersion."""
         ...
 
@@ -81,25 +86,42 @@ class RecordService:
         """Errors: ValidationError."""
         with wrap("service.create_record"):
             check_draft(draft)
-            now = self._now()
-            return await self._repository.insert(
-                Record(self._new_id(), draft.name, draft.metadata, draft.data, 1, now, now)
-            )
+            record = first_version(self._new_id(), draft, self._now())
+            return await self._repository.insert(record)
 
     async def get_record(self, record_id: UUID) -> Record:
         """Errors: RecordNotFound."""
         with wrap("service.get_record({})", record_id):
             return await self._repository.get(record_id)
 
-    async def list_records(self, prefix: str, cursor: str | None, limit: int) -> RecordPage:
+    async def list_records(
+        self,
+        cursor: str | None,
+        limit: int,
+        prefix: str = "",  # paceline: only sample
+    ) -> RecordPage:
         """A page in order of creation. Errors: ValidationError for a bad cursor."""
-        with wrap("service.list_records({!r})", prefix):
-            after = None if cursor is None else UUID(bytes=_CURSORS.decode(cursor, scope=prefix))
-            found = await self._repository.list_after(after, prefix, limit + 1)
+        with wrap("service.list_records"):
+            after: UUID | None = None
+            if cursor is not None:
+                place = _CURSORS.decode(
+                    cursor,
+                    scope=prefix,  # paceline: only sample
+                )
+                after = UUID(bytes=place)
+            found = await self._repository.list_after(
+                after,
+                limit + 1,
+                prefix,  # paceline: only sample
+            )
             page = found[:limit]
             if len(found) <= limit:
                 return RecordPage(page, None)
-            return RecordPage(page, _CURSORS.encode(page[-1].id.bytes, scope=prefix))
+            next_cursor = _CURSORS.encode(
+                page[-1].id.bytes,
+                scope=prefix,  # paceline: only sample
+            )
+            return RecordPage(page, next_cursor)
 
     async def replace_record(
         self, record_id: UUID, draft: RecordDraft, expected: Collection[int] | None

@@ -3,7 +3,9 @@
 A profile, the log's last lines and a list of tasks are confidential, so an admin port that can be
 reached from other machines does not start without a token. On the loopback address without one,
 the request's host must be this machine, too: a page in a developer's browser can make its own name
-resolve to this address (DNS rebinding) and would read the responses. Probes stay open, because an
+resolve to this address (DNS rebinding) and would read the responses. A request that a page of
+another origin caused is refused, unless it is a link that was followed: such a page cannot read the
+response, but it could change the log's level or start profiles. Probes stay open, because an
 orchestrator has no token.
 """
 
@@ -18,14 +20,17 @@ from paceline.http import ASGIApp, Middleware, Receive, Scope, Send, headers_of
 from paceline.http.middleware import authenticate
 
 POLLED_PATHS: Final = (
+    "/",
     "/metrics",
     "/health",
     "/ready",
     "/debug/logs",
     "/debug/state",
     "/debug/tasks",
+    *(f"/assets/{name}" for name in ("admin.css", "admin.js", "flame.css", "flame.js")),
 )
-"""What monitoring requests again and again: logged at debug level."""
+"""What monitoring and open pages request again and again: logged at debug level."""
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class _Operator:
@@ -50,8 +55,12 @@ class _TokenVerifier:
 
 
 def restrict_access(token: str | None) -> Middleware:
-    """Refuse with 401 what has not the token, or without one with 403 what is not local."""
-    return _local_only if token is None else authenticate(_TokenVerifier(token))
+    """Refuse with 401 what has not the token, or without one with 403 what is not local.
+
+    What a page of another origin causes is refused with 403 in any case.
+    """
+    caller = _local_only if token is None else authenticate(_TokenVerifier(token))
+    return lambda app: _same_origin_only(caller(app))
 
 
 def require_token(host: str, token: str | None, *, variable: str) -> None:
@@ -75,6 +84,28 @@ def _local_only(app: ASGIApp) -> ASGIApp:
         return app(scope, receive, send)
 
     return local
+
+
+def _same_origin_only(app: ASGIApp) -> ASGIApp:
+    def same_origin(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        headers = headers_of(scope)
+        if scope["method"] in _SAFE:
+            # "none" is an address that was typed. Programs that are no browser send neither.
+            from_page = headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
+            foreign = from_page and headers.get(b"sec-fetch-mode") != b"navigate"
+        else:
+            origin = headers.get(b"origin")
+            foreign = origin is not None and not _is_of_host(origin, headers.get(b"host", b""))
+        if foreign:
+            raise PermissionDenied("a page of another origin may not use the admin port")
+        return app(scope, receive, send)
+
+    return same_origin
+
+
+def _is_of_host(origin: bytes, host: bytes) -> bool:
+    """Whether the origin's host and port are those that were asked for; "null" is nobody's."""
+    return origin.lower().partition(b"://")[2] == host.lower() != b""
 
 
 def _without_port(host: str) -> str:

@@ -1,21 +1,24 @@
 """The admin application: every path of the admin port.
 
-``GET /metrics``, ``/health``, ``/ready``, ``/config``, ``/debug/tasks``, ``/debug/profile``,
-``/debug/state``, ``/debug/logs``; ``GET`` and ``PUT /log/level``. Nothing here changes the
-service's data, and nothing costs anything until it is requested. Requests are logged as the public
-application's are, those that monitoring repeats at debug level. Its server is to be started before
-everything else, so that an operator can see why a process does not become ready.
+``GET /``, ``/metrics``, ``/health``, ``/ready``, ``/config``, ``/debug/tasks``, ``/debug/profile``,
+``/debug/state``, ``/debug/logs``; ``GET`` and ``PUT /log/level``. A browser gets pages that show
+the same as tables (``browser``). Nothing here changes the service's data, and nothing costs
+anything until it is requested. Requests are logged as the public application's are, those that
+monitoring repeats at debug level. Its server is to be started before everything else, so that an
+operator can see why a process does not become ready.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Annotated, Protocol
 
 import msgspec
 
 from paceline.commands.admin.access import POLLED_PATHS, restrict_access
+from paceline.commands.admin.browser import add_assets, with_pages
+from paceline.commands.admin.flame import flame_policy
 from paceline.commands.admin.profile import Profiler
 from paceline.commands.admin.profile_page import profile_page
 from paceline.commands.admin.tasks import TaskAges, TaskList
@@ -49,7 +52,8 @@ class AdminLog(Logger, Protocol):
 class AdminContext:
     """What the admin port shows of a process. ``metrics`` None: it serves none.
 
-    ``settings``: those in effect, secrets masked. ``state``: the figures, by group.
+    ``settings``: those in effect, secrets masked. ``state``: the figures, by group. ``limits``:
+    those in effect, by name. ``package``: the service's own, for the colours of a flame graph.
     """
 
     service: str
@@ -60,6 +64,20 @@ class AdminContext:
     state: Callable[[], Mapping[str, object]]
     tasks: TaskAges
     profiler: Profiler
+    limits: Mapping[str, object] = field(default_factory=dict[str, object])
+    package: str = ""
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """The process in short. ``metrics``: whether it measures requests."""
+
+    service: str
+    version: str
+    pid: int
+    uptime_seconds: float
+    log_level: Level
+    metrics: bool
+    limits: Mapping[str, object]
 
 
 class LogLevel(msgspec.Struct, frozen=True):
@@ -85,12 +103,15 @@ def admin_app(context: AdminContext, log: AdminLog, *, token: str | None) -> App
     """The application. ``token``: what requests must have; None for local ones only."""
     app = App(request_id(), access_log(log, debug_paths=POLLED_PATHS), recover(log))
     add_probes(app, context.health)
-    restricted = restrict_access(token)
+    add_assets(app)
+    restricted = with_pages(restrict_access(token))
     if context.metrics is not None:
         add_page(app, "/metrics", _metrics_page(context.metrics), restricted)
-    add_page(app, "/debug/profile", profile_page(context.profiler), restricted)
+    profile = profile_page(context.profiler, package=context.package)
+    add_page(app, "/debug/profile", profile, restricted, policy=flame_policy())
     handlers = _Handlers(context, log)
     group = app.group("", restricted)
+    group.get("/", handlers.overview)
     group.get("/log/level", handlers.level)
     group.put("/log/level", handlers.set_level)
     group.get("/config", handlers.settings)
@@ -107,6 +128,19 @@ class _Handlers:
         self._context = context
         self._log = log
         self._began = monotonic()
+
+    async def overview(self) -> Overview:
+        """The process in short."""
+        context = self._context
+        return Overview(
+            context.service,
+            context.version,
+            os.getpid(),
+            self._uptime(),
+            self._log.level,
+            context.metrics is not None,
+            context.limits,
+        )
 
     async def level(self) -> LogLevel:
         """The log's level."""
@@ -135,7 +169,7 @@ class _Handlers:
             "service": context.service,
             "version": context.version,
             "pid": os.getpid(),
-            "uptime_seconds": round(monotonic() - self._began, 3),
+            "uptime_seconds": self._uptime(),
             **context.state(),
         }
 
@@ -143,6 +177,9 @@ class _Handlers:
         """The log's last lines."""
         number, lines = self._log.tail.after(query.after)
         return LogLines(number, lines)
+
+    def _uptime(self) -> float:
+        return round(monotonic() - self._began, 3)
 
 
 def _metrics_page(metrics: Metrics) -> Callable[[Scope], Page]:

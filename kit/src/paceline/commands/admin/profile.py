@@ -12,18 +12,35 @@ import asyncio
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from types import FrameType
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 from paceline.errors import Code, Error
 
-Stacks: TypeAlias = Mapping[tuple[str, ...], int]
-"""Microseconds of CPU by stack, the outermost function first."""
 _DEEPEST: Final = 200
 _INTERVAL: Final = 0.005  # seconds of CPU time
+
+
+class Cost(NamedTuple):
+    """CPU time, and in how many samples it was seen."""
+
+    microseconds: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a profile found, by stack, the outermost function first."""
+
+    stacks: Mapping[tuple[str, ...], Cost]
+
+    @property
+    def microseconds(self) -> int:
+        """The CPU time of all."""
+        return sum(cost.microseconds for cost in self.stacks.values())
 
 
 class Profiler:
@@ -54,7 +71,7 @@ class Profiler:
         if self._ended is not None:
             self._ended.set()
 
-    async def profile(self, seconds: float) -> Stacks:
+    async def profile(self, seconds: float) -> Profile:
         """Where the time goes in the next ``seconds``.
 
         Errors: ABORTED while another profile runs; UNAVAILABLE after `stop`; UNIMPLEMENTED when
@@ -81,21 +98,27 @@ class Profiler:
             # Not the default, which would end the process if one signal more is on its way.
             signal.signal(signal.SIGPROF, _ignore)
             self._ended = None
-        return sampler.stacks
+        return sampler.profile()
 
 
 class _Sampler:
     """Counts CPU time by stack."""
 
     def __init__(self) -> None:
-        self.stacks: Counter[tuple[str, ...]] = Counter()
+        self._stacks: dict[tuple[str, ...], list[int]] = {}
         self._spent = time.thread_time_ns()
 
     def sample(self, _number: int, frame: FrameType | None) -> None:
         """The signal's handler: called in the main thread, with the frame that it interrupts."""
         now = time.thread_time_ns()
-        self.stacks[_stack(frame)] += (now - self._spent) // 1000
+        cost = self._stacks.setdefault(_stack(frame), [0, 0])
+        cost[0] += (now - self._spent) // 1000
+        cost[1] += 1
         self._spent = now
+
+    def profile(self) -> Profile:
+        """All of it."""
+        return Profile({stack: Cost(*cost) for stack, cost in self._stacks.items()})
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:

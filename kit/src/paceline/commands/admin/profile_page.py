@@ -23,17 +23,19 @@ class ProfileQuery(msgspec.Struct, frozen=True):
     format: Literal["svg", "folded"] = "svg"
 
 
-def profile_page(profiler: Profiler) -> Callable[[Scope], Page]:
-    """The page. Errors: 409 while another profile runs."""
+def profile_page(profiler: Profiler, *, package: str) -> Callable[[Scope], Page]:
+    """The page. ``package``: the service's own. Errors: 409 while another profile runs."""
     read = query_reader(ProfileQuery)
 
     async def page(scope: Scope) -> tuple[bytes, str]:
         query = read(scope)
-        stacks = await profiler.profile(query.seconds)
+        profile = await profiler.profile(query.seconds)
         if query.format == "folded":
-            return folded(stacks).encode(), "text/plain; charset=utf-8"
-        spent = sum(stacks.values()) / 1e6
-        title = f"CPU time of the event loop: {spent:.2f} s in {query.seconds:g} s"
-        return flame_graph(stacks, title=title).encode(), "image/svg+xml"
+            return folded(profile).encode(), "text/plain; charset=utf-8"
+        spent = profile.microseconds / 1e6
+        share = spent / query.seconds
+        title = f"CPU time: {spent:.2f} s in {query.seconds:g} s ({share:.0%})"
+        picture = flame_graph(profile, title=title, package=package)
+        return picture.encode(), "image/svg+xml"
 
     return page

@@ -32,7 +32,8 @@ from paceline.commands.doctor.machine import (
 from paceline.commands.doctor.network import check_listening
 from paceline.commands.doctor.packages import check_packages
 from paceline.commands.doctor.runner import Check, DoctorRun, Purpose, blocking, run_checks
-from paceline.commands.options import ConfigFile
+from paceline.commands.instance import InstanceSettings, find_instance
+from paceline.commands.options import ConfigFile, DataDir
 from paceline.commands.settings import (
     AuthSettings,
     GrpcSettings,
@@ -54,7 +55,7 @@ def doctor_commands(spec: ServiceSpec) -> typer.Typer:
     """The command, for `list_commands`."""
     app = typer.Typer()
 
-    @app.command("doctor", epilog=f"Example: {spec.name} doctor --for serve")
+    @app.command("doctor", epilog=f"Example: {spec.program} doctor --for serve")
     def command(
         *,
         purpose: Annotated[
@@ -64,13 +65,14 @@ def doctor_commands(spec: ServiceSpec) -> typer.Typer:
             float, typer.Option("--timeout", min=0.1, max=60, help="Seconds for each check.")
         ] = 5.0,
         as_data: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+        data_dir: DataDir = None,
         config_file: ConfigFile = None,
     ) -> None:
         """Check settings, machine and servers, and say how to mend what is not well.
 
         Nothing is started or changed. Exit code 1 when something failed; warnings are no failure.
         """
-        findings, config = _check_settings(spec, purpose, config_file)
+        findings, config = _check_settings(spec, purpose, config_file, data_dir)
         checks = _machine_checks(spec)
         if config is not None:
             # A connection's timeout comes first: then the finding says why it failed, and not only
@@ -143,31 +145,45 @@ def _machine_checks(spec: ServiceSpec) -> dict[str, Check]:
     """What can be checked without any settings."""
     return {
         "python": blocking(lambda: [check_python()]),
-        "packages": blocking(lambda: check_packages(spec.name, "paceline")),
+        # A script is in no package whose requirements could be looked at.
+        "packages": blocking(
+            lambda: check_packages(*([spec.name] if spec.program == spec.name else []), "paceline")
+        ),
         "open files": blocking(lambda: [check_open_files()]),
         "container": blocking(check_container),
     }
 
 
 def _check_settings(
-    spec: ServiceSpec, purpose: Purpose, file: Path | None
+    spec: ServiceSpec, purpose: Purpose, file: Path | None, data_dir: str | None
 ) -> tuple[list[Finding], ServiceSettings | None]:
     """Findings on the settings, and as much of the settings as can be used."""
-    settings, dotenv = spec.get_config(), Path(".env")
-    needed = partial(settings.needed_by, purpose.value)
+    settings = spec.get_config()
+    needed, running = partial(settings.needed_by, purpose.value), InstanceSettings(settings)
+    load_layers = partial(
+        load,
+        settings,
+        flags={"data_dir": data_dir},
+        dotenv=Path(".env"),
+        file=file,
+        fallback=running,
+    )
     try:
-        loaded = load(settings, dotenv=dotenv, file=file, needed=needed)
+        loaded = load_layers(needed=needed)
     except ConfigError as exc:
-        mend = f"{spec.name} serve --help describes every setting"
+        mend = f"{spec.program} serve --help describes every setting"
         wrong = [fail(each.variable, each.message, mend) for each in exc.problems]
         env = {k: v for k, v in os.environ.items() if k not in {f.name for f in wrong}}
         try:
-            return wrong, load(settings, env=env, dotenv=dotenv, file=file).config
+            return wrong, load_layers(env=env).config
         except ConfigError:
             return wrong, None
     given = sum(origin.layer is not Layer.DEFAULT for origin in loaded.origins.values())
     found = [ok(_SETTINGS, f"{given} given, {len(loaded.origins) - given} by default")]
-    found += [warn(_SETTINGS, each, f"see: {spec.name} config") for each in loaded.warnings]
+    found += [warn(_SETTINGS, each, f"see: {spec.program} config") for each in loaded.warnings]
+    if (instance := find_instance(running.folder)) is not None:
+        saw = f"{instance.label} on {running.folder}, whose settings serve where none is given"
+        found.append(ok("instance", saw))
     return found, loaded.config
 
 
@@ -179,7 +195,12 @@ def _check_ports(config: ServiceSettings, run: DoctorRun) -> list[Finding]:
         if isinstance(config, GrpcSettings):
             public[run.variable("grpc_port")] = config.grpc_port
     admin = {run.variable("admin_port"): config.admin_port}
-    return [*check_ports(config.host, public), *check_ports(config.admin_host, admin)]
+    found = [*check_ports(config.host, public), *check_ports(config.admin_host, admin)]
+    instance = find_instance(config.data_dir)
+    own = {f"port {port}" for port in instance.ports} if instance is not None else set[str]()
+    return [
+        ok(each.name, "of the running instance") if each.name in own else each for each in found
+    ]
 
 
 def _silent() -> Log:

@@ -1,9 +1,10 @@
 """The admin port of several workers: one address, with the responses of all of them.
 
-``/metrics`` has every worker's samples, labelled with its number; ``/ready`` is 200 when one worker
-is ready, because all accept from the same queue; ``/debug/state`` has the state of each; a new log
-level goes to all. Everything else is one worker's response, ``?worker=2``, unchanged: the paths
-are those of ``paceline.commands.admin``, and so is the access check, here and not in the workers.
+``/`` has what is the same for all, and who they are; ``/metrics`` has every worker's samples,
+labelled with its number; ``/ready`` is 200 when one worker is ready, because all accept from the
+same queue; ``/debug/state`` has the state of each; a new log level goes to all. Everything else is
+one worker's response, ``?worker=2``, unchanged: the paths are those of ``paceline.commands.admin``,
+and so are the pages for browsers and the access check, here and not in the workers.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from paceline.commands.admin import POLLED_PATHS, restrict_access
+from paceline.commands.admin import POLLED_PATHS, add_assets, restrict_access, with_pages
 from paceline.commands.prefork.admin_client import AdminResponse, fetch
 from paceline.commands.prefork.spawn import WorkerProcess
 from paceline.commands.prefork.workers import Workers
@@ -30,6 +31,7 @@ _FROM_ANY_WORKER: Final = ("/config", "/log/level")
 """The same for all of them, unless one was changed by itself."""
 _TIMEOUT: Final = 90.0  # a profile takes up to a minute
 _JSON: Final = b"application/json"
+_POLICY: Final = b"default-src 'none'"
 _OK, _UNAVAILABLE = 200, 503
 
 
@@ -45,8 +47,10 @@ def supervisor_app(
     """The application. ``token`` as for ``paceline.commands.admin.admin_app``."""
     app = App(request_id(), access_log(log, debug_paths=POLLED_PATHS), recover(log))
     handlers = _Handlers(workers, service, version, draining)
-    restricted = restrict_access(token)
+    restricted = with_pages(restrict_access(token))
+    add_assets(app)
     add = app.router.add
+    add("GET", "/", restricted(handlers.overview))
     add("GET", "/health", handlers.health)
     add("GET", "/ready", handlers.ready)
     add("GET", "/metrics", restricted(handlers.metrics))
@@ -89,6 +93,17 @@ class _Handlers:
         else:
             await _send_json(send, _UNAVAILABLE, {"status": "unavailable", "workers": states})
 
+    async def overview(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """The process, its workers, and of one of them what is the same for all."""
+        responses = await self._fetch_all("/")
+        found = {n: _json(each) for n, each in responses.items() if each.status == _OK}
+        workers = [
+            {"worker": n, "pid": each["pid"], "uptime_seconds": each["uptime_seconds"]}
+            for n, each in found.items()
+        ]
+        common = next(iter(found.values())) if found else {}
+        await _send_json(send, _OK, {**common, **self._own(), "workers": workers})
+
     async def metrics(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Every worker's metrics as one exposition."""
         accept = headers_of(scope).get(b"accept", b"*/*").decode("latin-1")
@@ -106,13 +121,7 @@ class _Handlers:
             return
         responses = await self._fetch_all("/debug/state")
         states = [{"worker": n, **_json(a)} for n, a in responses.items() if a.status == _OK]
-        own = {
-            "service": self._service,
-            "version": self._version,
-            "pid": os.getpid(),
-            "uptime_seconds": round(monotonic() - self._began, 3),
-        }
-        await _send_json(send, _OK, {**own, "workers": states})
+        await _send_json(send, _OK, {**self._own(), "workers": states})
 
     async def set_level(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Change the log's level, of all or of the one in the query; the worst response counts."""
@@ -135,6 +144,14 @@ class _Handlers:
         await _send(
             send, await fetch(worker.admin, target, method=method, body=body, timeout=_TIMEOUT)
         )
+
+    def _own(self) -> dict[str, object]:
+        return {
+            "service": self._service,
+            "version": self._version,
+            "pid": os.getpid(),
+            "uptime_seconds": round(monotonic() - self._began, 3),
+        }
 
     def _chosen(self, number: str | None, *, any_worker: bool) -> WorkerProcess:
         slots = self._workers.slots
@@ -180,7 +197,7 @@ async def _send(send: Send, response: AdminResponse) -> None:
     headers = [
         (b"content-type", response.content_type),
         (b"content-length", b"%d" % len(response.body)),
-        (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
+        (b"content-security-policy", response.policy or _POLICY),
         (b"x-content-type-options", b"nosniff"),
         (b"cache-control", b"no-store"),
     ]

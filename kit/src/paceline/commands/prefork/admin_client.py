@@ -23,11 +23,12 @@ _FAILURES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class AdminResponse:
-    """A whole response."""
+    """A whole response. ``policy``: its content security policy, if it has one."""
 
     status: int
     content_type: bytes
     body: bytes
+    policy: bytes = b""
 
 
 async def fetch(
@@ -64,6 +65,8 @@ async def fetch(
 async def _read_response(reader: asyncio.StreamReader) -> AdminResponse:
     line, *lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
     _, status, *_ = line.split(b" ", 2)
-    fields = dict(field.lower().split(b": ", 1) for field in lines if field)
+    pairs = (field.split(b": ", 1) for field in lines if field)
+    fields = {name.lower(): value for name, value in pairs}
     body = await reader.readexactly(int(fields.get(b"content-length", b"0")))
-    return AdminResponse(int(status), fields.get(b"content-type", b""), body)
+    kind, policy = fields.get(b"content-type", b""), fields.get(b"content-security-policy", b"")
+    return AdminResponse(int(status), kind, body, policy)

@@ -2,11 +2,13 @@
 
 A stream's line is written when it is over, and its duration is how long it was open. Outside
 `recover`, so that the line has the code that was really sent.
+
+A log for people gets a line of text instead of a record, as for HTTP requests.
 """
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 
-from paceline.edge import AccessLog
+from paceline.edge import AccessLines, AccessLog, EndedRequest, Grade, access_lines
 from paceline.errors import Code
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.grpc.interceptors.observe import observed
@@ -15,6 +17,8 @@ from paceline.log import Logger
 
 def access_log(log: Logger, *, debug_paths: Collection[str] = ()) -> Interceptor:
     """Log each call once, when it has ended; methods of ``debug_paths`` at debug level."""
+    if (text := access_lines(log, debug_paths)) is not None:
+        return _lines_of_text(text)
     lines = AccessLog(
         log, "call completed", "method", "code", "duration_ms", "client", debug_paths=debug_paths
     )
@@ -28,3 +32,39 @@ def access_log(log: Logger, *, debug_paths: Collection[str] = ()) -> Interceptor
         return observed(endpoint, write_line)
 
     return wrap
+
+
+def _lines_of_text(lines: AccessLines) -> Interceptor:
+    def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
+        _, _, target = method.path.rpartition(".")  # "/package.v1.Service/Method" without package
+
+        def write(call: Call, code: Code, seconds: float) -> None:
+            lines.write(
+                method.path,
+                EndedRequest(
+                    "grpc",
+                    target,
+                    code.name,
+                    _grade(code, failed=bool(call.failures)),
+                    seconds,
+                    call.caller.subject if call.is_authenticated else "",
+                    call.request_id,
+                    call.failures[-1] if call.failures else None,
+                ),
+            )
+
+        inner = observed(endpoint, write)
+
+        def logged(call: Call) -> Awaitable[bytes | None]:
+            call.failures = []
+            return inner(call)
+
+        return logged
+
+    return wrap
+
+
+def _grade(code: Code, *, failed: bool) -> Grade:
+    if failed:
+        return "failed"
+    return "ok" if code is Code.OK else "refused"

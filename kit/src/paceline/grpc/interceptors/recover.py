@@ -30,7 +30,10 @@ def recover(log: Logger, *, domain: str = "") -> Interceptor:
                 return await endpoint(call)
             except Exception as exc:  # noqa: BLE001 - every failure of a call becomes a status
                 if _is_server_failure(exc):
-                    failure_log(log, exc)("call failed", error=exc, method=call.method.path)
+                    if call.failures is not None:
+                        call.failures.append(exc)  # the access log shows it with the call
+                    else:
+                        failure_log(log, exc)("call failed", error=exc, method=call.method.path)
                 call.error = error_status_of(exc, domain=domain, request_id=call.request_id)
                 return None
 

@@ -133,7 +133,9 @@ def read_source(root: Traversable) -> MigrationSource:
     try:
         entries = sorted(root.iterdir(), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError) as exc:
-        raise SourceError(f"no folder of migrations at {root}") from exc
+        raise SourceError(
+            f"no folder of migrations at {root}; `migrate new NAME` makes it"
+        ) from exc
     files = (_parse(entry) for entry in entries)
     return MigrationSource((file for file in files if file), location=str(root))
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RecordServiceStub:
-    """Records: a name, some metadata, and any JSON value.
+    """Records, each with a version that grows with every update.
 
     Every call needs the metadata "authorization: Bearer <token>"; the scope is said at each method.
     What goes wrong has google.rpc details: ErrorInfo names the failure, BadRequest the field.
@@ -71,7 +71,7 @@ class RecordServiceStub:
 
 
 class RecordServiceServicer:
-    """Records: a name, some metadata, and any JSON value.
+    """Records, each with a version that grows with every update.
 
     Every call needs the metadata "authorization: Bearer <token>"; the scope is said at each method.
     What goes wrong has google.rpc details: ErrorInfo names the failure, BadRequest the field.
@@ -163,7 +163,7 @@ def add_RecordServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RecordService:
-    """Records: a name, some metadata, and any JSON value.
+    """Records, each with a version that grows with every update.
 
     Every call needs the metadata "authorization: Bearer <token>"; the scope is said at each method.
     What goes wrong has google.rpc details: ErrorInfo names the failure, BadRequest the field.

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RecordServiceStub:
-    """Records: a name, some metadata, and any JSON value.
+    """Records, each with a version that grows with every update.
 
     Every call needs the metadata "authorization: Bearer <token>"; the scope is said at each method.
     What goes wrong has google.rpc details: ErrorInfo names the failure, BadRequest the field.
@@ -55,7 +55,7 @@ class RecordServiceStub:
 
 @_typing.type_check_only
 class RecordServiceAsyncStub(RecordServiceStub):
-    """Records: a name, some metadata, and any JSON value.
+    """Records, each with a version that grows with every update.
 
     Every call needs the metadata "authorization: Bearer <token>"; the scope is said at each method.
     What goes wrong has google.rpc details: ErrorInfo names the failure, BadRequest the field.
@@ -79,7 +79,7 @@ class RecordServiceAsyncStub(RecordServiceStub):
     """
 
 class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Records: a name, some metadata, and any JSON value.
+    """Records, each with a version that grows with every update.
 
     Every call needs the metadata "authorization: Bearer <token>"; the scope is said at each method.
     What goes wrong has google.rpc details: ErrorInfo names the failure, BadRequest the field.

@@ -1,0 +1,302 @@
+"""A table of versioned items: calls that are in flight together share a statement.
+
+A batch of changes locks its rows in id order, so two replicas cannot deadlock, then decides one by
+one in order of arrival, so "not found" and "stale" are distinguished reliably and each change
+succeeds or fails by itself. Invariant: what ``on_changes`` does is committed with the changes it is
+given, or neither is. Rejected: an UPDATE that compares the version in its WHERE, one a change,
+which cannot say why it changed nothing and takes a round trip and a flush to disk for each.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Generic, Literal, LiteralString, cast
+from uuid import UUID
+
+import msgspec
+
+from paceline.clock import Clock, SystemClock
+from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
+from paceline.errors import AlreadyExists, wrap
+from paceline.postgres.connection import Connection, Row
+from paceline.postgres.errors import DatabaseError
+from paceline.postgres.ids import uuid7
+from paceline.postgres.pool import Pool
+from paceline.postgres.read_policy import ReadPolicy
+from paceline.postgres.table_schema import DraftT, ItemT, Statements, TableSchema
+
+# While one batch waits for the disk or the network a second can run; more would only make batches
+# smaller.
+_MAX_IN_FLIGHT: Final = 2
+_CREATED_AT: Final = -2
+_LOCKED: Final = 3  # id, version and created_at; behind them is what is remembered
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TableChange(Generic[ItemT]):
+    """A change that takes effect. ``item`` is None for a deletion.
+
+    ``version``: the item's; of a deletion, the one that was deleted. ``before``: the values of the
+    columns named in ``remember``, as they were before this change.
+    """
+
+    kind: Literal["created", "replaced", "deleted"]
+    id: UUID
+    version: int
+    item: ItemT | None
+    before: Mapping[str, object]
+
+
+OnChanges = Callable[[Connection, Sequence[TableChange[ItemT]]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request(Generic[DraftT]):
+    """One replacement, or a deletion when there is no draft."""
+
+    id: UUID
+    draft: DraftT | None
+    at: datetime | None
+    expected: Collection[int] | None
+
+
+@dataclass(slots=True, eq=False)
+class _Locked(Generic[ItemT]):
+    """The state of a locked row after the changes of its batch so far."""
+
+    version: int
+    created_at: datetime
+    before: Mapping[str, object]
+    replaced: ItemT | None = None
+    deleted: bool = False
+
+
+class VersionedTable(Generic[ItemT, DraftT]):
+    """A repository of one table: reads by id, pages, and changes that check a version.
+
+        invoices = wiring.add(VersionedTable(pool, INVOICES, reads, observer=wiring.observer))
+        invoice = await invoices.create(InvoiceDraft("2026-1", 4200))
+        invoice = await invoices.replace(invoice.id, InvoiceDraft("2026-1", 4300), expected={1})
+
+    The parameters of its methods are by position, so that it is an implementation of a Protocol
+    that names them in its own way.
+
+    ``insert``: a statement of one's own for insertions, with a parameter for each column, in the
+    order of the item's fields: arrays of ids, and so on. ``on_changes`` is called with the changes
+    of a batch in its transaction, also with insertions unless there is such a statement.
+    ``remember``: columns of which a change tells the former value. ``on_commit`` is called after
+    each commit that changed the table. ``clock``: for `create`, and for `replace` without a time.
+
+    *Resources*: a task for each batch in flight; `parts` have the methods that start and stop.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        schema: TableSchema[ItemT, DraftT],
+        reads: ReadPolicy | None = None,
+        *,
+        insert: LiteralString | None = None,
+        on_changes: OnChanges[ItemT] | None = None,
+        remember: Sequence[LiteralString] = (),
+        on_commit: Callable[[], None] | None = None,
+        observer: Observer | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.name: str = schema.name
+        self._pool = pool
+        self._schema = schema
+        self._policy = reads or ReadPolicy()
+        self._on_changes = on_changes
+        self._remember = remember
+        self._on_commit = on_commit
+        self._clock: Clock = clock or SystemClock()
+        self._new: Callable[..., ItemT] = schema.item
+        self._not_found = schema.not_found
+        self._primary_key = schema.primary_key or f"{schema.name.rpartition('.')[2]}_pkey"
+        self._columns = schema.resolve()
+        self._sql = Statements(schema.name, self._columns.columns, remembered=remember)
+        self._insert_sql: LiteralString = insert or self._sql.insert
+        self._logs_inserts = on_changes is not None and insert is None
+        self._reads: ReadCoalescer[UUID, ItemT] = ReadCoalescer(
+            self._get_all,
+            name=f"reading {schema.name}",
+            max_in_flight=_MAX_IN_FLIGHT,
+            observer=observer,
+        )
+        self._inserts: WriteCoalescer[ItemT, ItemT] = WriteCoalescer(
+            self._insert_all,
+            name=f"inserting {schema.name}",
+            max_in_flight=_MAX_IN_FLIGHT,
+            observer=observer,
+        )
+        # One batch at a time: a second would only wait for the first one's locks.
+        self._changes: WriteCoalescer[_Request[DraftT], ItemT | None] = WriteCoalescer(
+            self._change_all, name=f"changing {schema.name}", observer=observer
+        )
+
+    @property
+    def parts(self) -> Sequence[object]:
+        """What starts, stops and measures its batches."""
+        return (self._reads, self._inserts, self._changes)
+
+    async def get(self, item_id: UUID, /) -> ItemT:
+        """One item. Errors: the schema's ``not_found``."""
+        with wrap("{}.get({})", self.name, item_id):
+            return await self._reads.call(item_id)
+
+    async def page(
+        self,
+        after: UUID | None,
+        limit: int,
+        where: LiteralString | None = None,
+        /,
+        *args: object,
+    ) -> list[ItemT]:
+        """Up to ``limit`` items by id, after ``after``; those ``where`` a condition holds.
+
+        The condition's first argument is ``$3``: ``page(None, 20, "amount > $3", 100)``.
+        """
+        sql = self._sql.page if where is None else f"{self._sql.page} AND ({where})"
+        statement: LiteralString = f"{sql}{self._sql.page_end}"
+        with wrap("{}.page({})", self.name, after):
+            rows = await self._policy.page(lambda: self._pool.fetch(statement, after, limit, *args))
+            return [self._item(row) for row in rows]
+
+    async def create(self, draft: DraftT, /) -> ItemT:
+        """Insert ``draft`` with a new id, as version 1."""
+        now = self._now()
+        return await self.insert(self._new(uuid7(), *msgspec.structs.astuple(draft), 1, now, now))
+
+    async def insert(self, item: ItemT, /) -> ItemT:
+        """Add an item. Errors: AlreadyExists."""
+        with wrap("{}.insert({})", self.name, item.id):
+            try:
+                return await self._inserts.call(item)
+            except DatabaseError as exc:
+                if exc.constraint == self._primary_key:
+                    raise AlreadyExists("this id exists already") from exc
+                raise
+
+    async def replace(
+        self,
+        item_id: UUID,
+        draft: DraftT,
+        at: datetime | None = None,
+        expected: Collection[int] | None = None,
+        /,
+    ) -> ItemT:
+        """Replace the content, with the next version; now, unless a time is given.
+
+        ``expected``: the versions that may be replaced; None for any. Errors: the schema's
+        ``not_found`` and ``stale``.
+        """
+        with wrap("{}.replace({})", self.name, item_id):
+            item = await self._changes.call(
+                _Request(item_id, draft, self._now() if at is None else at, expected)
+            )
+            if item is None:
+                raise RuntimeError("a replacement left no item")
+            return item
+
+    async def delete(self, item_id: UUID, expected: Collection[int] | None = None, /) -> None:
+        """Remove an item. ``expected`` and errors: as for `replace`."""
+        with wrap("{}.delete({})", self.name, item_id):
+            await self._changes.call(_Request(item_id, None, None, expected))
+
+    async def _get_all(self, ids: Sequence[UUID]) -> Mapping[UUID, ItemT | Exception]:
+        if len(ids) == 1:
+            rows = await self._policy.batch(lambda: self._pool.fetch(self._sql.get_one, ids[0]))
+        else:
+            rows = await self._policy.batch(lambda: self._pool.fetch(self._sql.get, ids))
+        found: dict[UUID, ItemT | Exception] = {row[0]: self._item(row) for row in rows}
+        for missing in {*ids} - found.keys() if len(found) < len(ids) else ():
+            found[missing] = self._not_found()
+        return found
+
+    async def _insert_all(self, items: Sequence[ItemT]) -> Sequence[ItemT]:
+        arrays = self._columns.encode(cast("Sequence[msgspec.Struct]", items))
+        if self._on_changes is not None and self._logs_inserts:
+            async with self._pool.transaction() as tx:
+                await tx.execute(self._insert_sql, *arrays)
+                await self._on_changes(
+                    tx,
+                    [TableChange("created", each.id, each.version, each, {}) for each in items],
+                )
+        else:
+            await self._pool.execute(self._insert_sql, *arrays)
+        self._committed()
+        return items
+
+    async def _change_all(
+        self, requests: Sequence[_Request[DraftT]]
+    ) -> Sequence[ItemT | Exception | None]:
+        async with self._pool.transaction() as tx:
+            rows = await tx.fetch(self._sql.lock, [request.id for request in requests])
+            locked = {row[0]: self._locked(row) for row in rows}
+            changes: list[TableChange[ItemT]] = []
+            outcomes = [
+                self._change(locked.get(request.id), request, changes) for request in requests
+            ]
+            await self._replace_all(
+                tx, [row.replaced for row in locked.values() if row.replaced and not row.deleted]
+            )
+            if deleted := [item_id for item_id, row in locked.items() if row.deleted]:
+                await tx.execute(self._sql.delete, deleted)
+            if changes and self._on_changes is not None:
+                await self._on_changes(tx, changes)
+        if changes:
+            self._committed()
+        return outcomes
+
+    def _change(
+        self,
+        row: _Locked[ItemT] | None,
+        request: _Request[DraftT],
+        changes: list[TableChange[ItemT]],
+    ) -> ItemT | Exception | None:
+        """Apply one change to its row, as the earlier changes of the batch have left it."""
+        if row is None or row.deleted:
+            return self._not_found()
+        if request.expected is not None and row.version not in request.expected:
+            return self._schema.stale()
+        before = row.before
+        if request.draft is None:
+            row.deleted = True
+            changes.append(TableChange("deleted", request.id, row.version, None, before))
+            return None
+        row.version += 1
+        item = row.replaced = self._new(
+            request.id,
+            *msgspec.structs.astuple(request.draft),
+            row.version,
+            row.created_at,
+            request.at,
+        )
+        if self._remember:
+            row.before = {name: getattr(item, name) for name in self._remember}
+        changes.append(TableChange("replaced", request.id, row.version, item, before))
+        return item
+
+    async def _replace_all(self, tx: Connection, items: Sequence[ItemT]) -> None:
+        if items:
+            arrays = self._columns.encode(cast("Sequence[msgspec.Struct]", items))
+            del arrays[_CREATED_AT]
+            await tx.execute(self._sql.replace, *arrays)
+
+    def _locked(self, row: Row) -> _Locked[ItemT]:
+        before = {
+            name: self._columns.decode_one(name, row[index])
+            for index, name in enumerate(self._remember, _LOCKED)
+        }
+        return _Locked(row[1], row[2], before)
+
+    def _item(self, row: Row) -> ItemT:
+        return self._new(*self._columns.decode(row))
+
+    def _committed(self) -> None:
+        if self._on_commit is not None:
+            self._on_commit()
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.time(), UTC)
