@@ -85,8 +85,9 @@ async def test_in_development_a_migration_that_failed_is_tried_again_once_it_is_
     upgrade = SchemaUpgrade(database, folder, retry=True)
     with pytest.raises(MigrationFailed):
         await upgrade.start()
-    with pytest.raises(MigrationFailed):
+    with pytest.raises(MigrationFailed) as failed:
         await upgrade.start()
+    assert failed.value.explanation[-1].startswith("it changed nothing")
     broken.write_text("CREATE TABLE three ()")
     await upgrade.start()
     async with open_migrator(database, folder) as migrator:

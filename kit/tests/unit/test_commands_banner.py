@@ -13,7 +13,8 @@ from small_service import SERVICE
 from paceline.auth import HmacSecrets, JwtVerifier
 from paceline.clock import SystemClock
 from paceline.commands import HttpSettings, Process, ServiceSpec
-from paceline.commands.banner import BannerStyle, banner, program_words, shows_links
+from paceline.commands.banner import BannerStyle, banner, shows_links
+from paceline.commands.program import program_words
 from paceline.commands.wiring import Server
 from paceline.config import Secret, SecretUrl
 from paceline.http import App, HttpServer, add_docs

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,8 +34,8 @@ from paceline.commands import (
 )
 from paceline.commands.doctor import Check, DoctorRun
 from paceline.commands.doctor.command import list_checks
-from paceline.commands.process import new_log, wire_or_fail
-from paceline.commands.settings import PostgresSettings, RedisSettings
+from paceline.commands.process import new_log, wire, wire_or_fail
+from paceline.commands.settings import PostgresSettings, RedisSettings, require_own_ports
 from paceline.errors import Code, Error
 
 
@@ -197,14 +198,22 @@ def test_a_wiring_that_cannot_be_is_told_in_a_sentence(
         assert line.startswith(f"build ({wrong.__name__}, test_commands_service.py:")
 
 
+def test_servers_of_one_process_cannot_share_a_port() -> None:
+    config = Single(port=9000, admin_port=9000)
+    process = ProcessSpec(service="single", version="1")
+    with pytest.raises(Error, match="APP_PORT and APP_ADMIN_PORT are both 9000; give each server"):
+        wire(SINGLE, config, new_log(config), process)
+    require_own_ports(Single(port=0, admin_port=0))
+
+
 def test_a_script_is_named_as_it_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
     main = ModuleType("__main__")
     main.__spec__ = None
     monkeypatch.setitem(sys.modules, "__main__", main)
     monkeypatch.setattr(sys, "argv", ["my app.py", "run"])
     assert SINGLE.program == "python 'my app.py'"
-    monkeypatch.setattr(sys, "argv", ["/usr/bin/single", "run"])
-    assert SINGLE.program == "single"
+    main.__spec__ = ModuleSpec("my.app", None)
+    assert SINGLE.program == "single", "after python -m the file is not how it was called"
 
 
 def test_the_version_is_printed(run: Callable[..., Outcome]) -> None:

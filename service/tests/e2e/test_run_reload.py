@@ -32,9 +32,9 @@ class Service:
         self.handler = self.source / "handler/records_http.py"
 
     def wait_until_up(self) -> None:
-        shown = self.terminal.until("is ready on")
-        self.url = re.findall(r"ready on (http://\S+)", shown)[-1]
-        self.token = re.findall(r"TOKEN=(\S+)", self.terminal.until("TOKEN="))[-1]
+        shown = self.terminal.until("\nStop ")
+        self.url = re.findall(r"\nAPI +(http://[^\s,]+)", shown)[-1]
+        self.token = re.findall(r"#token=(\S+)", shown)[-1]
 
     def open(self, path: str) -> HTTPResponse:
         headers = {"Authorization": f"Bearer {self.token}"}
@@ -96,7 +96,12 @@ def running(
         change(folder / "myservice")
     (folder / "program.py").write_text(PROGRAM)
     command = [sys.executable, "program.py", "run", "--port", "0", *words]
-    variables = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    variables = {
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "NO_COLOR": "1",
+        "TERM": "dumb",
+    }
     with terminal(command, folder, environment(**variables)) as opened:
         service = Service(folder, opened)
         service.wait_until_up()

@@ -18,7 +18,9 @@ from paceline.testing import RecordingLog, make_token
 
 pytestmark = pytest.mark.integration
 
+# paceline: only full {
 _OPEN_ACCOUNTS = "INSERT INTO accounts (id, owner, balance, created_at) VALUES ($1, $2, $3, now())"
+# paceline: }
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,14 @@ class Documented:
 
 @pytest.fixture
 async def documented(migrated: str) -> AsyncGenerator[Documented]:
+    # paceline: only full {
     connection = await connect(migrated)
     try:
         for number in (1, 2):
             await connection.execute(_OPEN_ACCOUNTS, sample_id(number), "developer", 1000)
     finally:
         await connection.close()
+    # paceline: }
     process = wire_service(config_on(migrated), RecordingLog())
     async with process.lifecycle:
         bearer = {"authorization": f"Bearer {make_token('developer', *SCOPES)}"}

@@ -8,14 +8,12 @@ Examples of requests are the README's business: here they would hide what is dif
 
 import os
 import shlex
-import shutil
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TextIO
 from urllib.parse import quote
 
+from paceline.commands.program import program_words
 from paceline.commands.settings import AuthSettings, PostgresSettings, ServiceSettings
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.token import new_token
@@ -105,27 +103,3 @@ def _first_resource(scopes: Collection[str]) -> Sequence[str]:
     """The scopes of the resource that is stated first: "things:read" and "things:write"."""
     first = next(iter(scopes), "").partition(":")[0]
     return [scope for scope in scopes if scope.partition(":")[0] == first]
-
-
-def program_words(name: str, *, argv0: str | None = None) -> Sequence[str]:
-    """How the program is called in the current folder, so that it can be pasted.
-
-    The folder's own script if there is one (``./name``), else the name if the shell finds this
-    program by it, else the way it was called.
-    """
-    called = Path(sys.argv[0] if argv0 is None else argv0)
-    if os.access(name, os.X_OK) and Path(name).is_file():
-        return [f"./{name}"]
-    if called.suffix == ".py":
-        return [Path(sys.executable).name, _from_here(called)]
-    found = shutil.which(name)
-    if found is not None and Path(found).resolve() == called.resolve():
-        return [name]
-    return [_from_here(called)] if called.name == name else [name]
-
-
-def _from_here(path: Path) -> str:
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -12,7 +12,7 @@ from paceline.commands.admin import AdminLog
 from paceline.commands.gc import tune_gc
 from paceline.commands.open_files import raise_open_files
 from paceline.commands.options import USAGE, fail
-from paceline.commands.settings import ServiceSettings
+from paceline.commands.settings import ServiceSettings, require_own_ports
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.start_report import StartReport
 from paceline.commands.wiring import Process, ProcessSpec, Wiring
@@ -29,6 +29,8 @@ def wire(
     Errors: those of `Wiring` and of the service's own wiring, when settings do not go together;
     `RegistrationError` for a scope that no token can have, and for a ``build`` that is none.
     """
+    if process.listens and process.handoff is None:
+        require_own_ports(config)
     open_files = raise_open_files()
     wiring = Wiring(config, log, process)
     wiring.limits["open_files"] = open_files

@@ -27,7 +27,7 @@ def psql_commands(spec: ServiceSpec) -> typer.Typer:
     settings = get_settings(spec, PostgresSettings)
     app = typer.Typer()
 
-    @app.command("psql", epilog=f"Example: {spec.name} psql -- -c 'SELECT version()'")
+    @app.command("psql", epilog=f"Example: {spec.program} psql -- -c 'SELECT version()'")
     def psql(
         arguments: Arguments = None,
         database_url: DatabaseUrl = None,

@@ -16,7 +16,7 @@ def seed_commands(spec: ServiceSpec) -> typer.Typer:
     settings = spec.get_config()
     app = typer.Typer()
 
-    @app.command("seed", epilog=f"Example: {spec.name} seed, beside {spec.name} run")
+    @app.command("seed", epilog=f"Example: {spec.program} seed, beside {spec.program} run")
     def seed(
         database_url: DatabaseUrl = None,
         data_dir: DataDir = None,

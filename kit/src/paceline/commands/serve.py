@@ -15,7 +15,7 @@ from paceline.commands.admin import require_token
 from paceline.commands.options import USAGE, SettingsCommand, fail, with_flags
 from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, supervise, take_handoff
 from paceline.commands.process import new_log, run_process, wire_or_fail
-from paceline.commands.settings import PostgresSettings, ServiceSettings
+from paceline.commands.settings import PostgresSettings, ServiceSettings, require_own_ports
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.start_report import StartReport
 from paceline.commands.wiring import Process, ProcessSpec
@@ -124,6 +124,7 @@ def _addresses(process: Process, config: ServiceSettings) -> dict[str, object]:
 def _become_supervisor(spec: ServiceSpec, config: ServiceSettings) -> None:
     try:
         token = config.get_admin_token()
+        require_own_ports(config)
         require_token(config.admin_host, token, variable=config.variable("admin_token"))
         supervise(
             SupervisorSpec(

@@ -283,6 +283,20 @@ class RedisSettings(ServiceSettings):
         return _given(self, "redis_url", self.redis_url)
 
 
+def require_own_ports(config: ServiceSettings) -> None:
+    """Refuse one port for two servers of a process. Errors: Error(FAILED_PRECONDITION)."""
+    taken: dict[int, str] = {}
+    for name in ("port", "grpc_port", "admin_port"):
+        port: int = getattr(config, name, 0)
+        if port in taken:
+            both = f"{config.variable(taken[port])} and {config.variable(name)}"
+            raise Error(
+                Code.FAILED_PRECONDITION, f"{both} are both {port}; give each server its own port"
+            )
+        if port:
+            taken[port] = name
+
+
 def require_settings(config: object, caller: str, *groups: type[ServiceSettings]) -> None:
     """Refuse settings that lack one of ``groups``, of which ``caller`` reads the fields.
 

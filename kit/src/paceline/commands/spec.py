@@ -8,13 +8,13 @@ them all. Rejected: a base class to derive from, which hides what is called when
 """
 
 import shlex
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic
 
 from paceline.commands.lazy import Command, LazyCommand, as_lazy
+from paceline.commands.program import program_words
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -67,12 +67,12 @@ class ServiceSpec(Generic[C]):
             return
         from paceline.commands.settings import ServiceSettings  # noqa: PLC0415 - as for --help
 
-        given: object = self.config
+        given: Any = self.config
+        name = getattr(given, "__name__", "Config")
         if isinstance(given, ServiceSettings):
-            name = type(given).__name__
-            raise TypeError(f"config is an instance; write the class itself: config={name}")
+            itself = type(given).__name__
+            raise TypeError(f"config is an instance; write the class itself: config={itself}")
         if not (isinstance(given, type) and issubclass(given, ServiceSettings)):
-            name = getattr(given, "__name__", "Config")
             raise TypeError(
                 f"config is {given!r}; write a class of settings, such as"
                 f" class {name}(HttpSettings, AuthSettings)"
@@ -80,11 +80,8 @@ class ServiceSpec(Generic[C]):
 
     @property
     def program(self) -> str:
-        """How it is called, for texts that people paste: "shop", or "python app.py"."""
-        module = getattr(sys.modules["__main__"], "__spec__", None)
-        if sys.argv[0].endswith(".py") and module is None:
-            return f"python {shlex.quote(sys.argv[0])}"
-        return self.name
+        """How it is called in this folder, for texts that people paste: "python app.py"."""
+        return shlex.join(program_words(self.name))
 
     def get_config(self) -> "type[C]":
         """The class of its settings."""

@@ -85,9 +85,9 @@ def resource_changes(
     service = project.choices.name
     clone = Slice(running_template(), service, grpc=grpc)
     number = next_migration(project.package / "migrations")
-    made = clone.clone(resource, FieldLines(service.package, resource, parsed), number)
-    check_free(project, made)
+    check_free(project, clone.paths(resource, number).values())
     _check_table(project, resource)
+    made = clone.clone(resource, FieldLines(service.package, resource, parsed), number)
     insertions = resource_insertions(service.package, resource, grpc=grpc)
     return Changes(
         project,

@@ -110,7 +110,7 @@ def supervise(
                     reserved_port=reserved, admin=-1, public_admin=True,
                 ),
                 instance=instance,
-                data_dir=str(config.data_dir.absolute()),
+                data_dir=str(config.data_dir),
                 engine_urls=dict(engine_urls),
                 roots=[str(root) for root in files.roots],
                 admin_port=port_of(admin) if admin else 0,
@@ -230,6 +230,7 @@ class Reloading:
         if not ready:
             await self._until_ended(new)
             self._say(self._failure(changed))
+            self._waiting = self._add()
             return
         old, self._serving = self._serving, new
         if old is not None:

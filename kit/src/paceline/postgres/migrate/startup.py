@@ -81,6 +81,7 @@ class SchemaUpgrade:
                         if version < exc.step.file.version
                     ]
                     await migrator.force(max(earlier, default=None))
+                    exc.explain_rollback()
                 raise
 
     async def stop(self) -> None:

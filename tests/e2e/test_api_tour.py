@@ -1,6 +1,6 @@
-"""The README's tour, as a reader would do it: its commands are run, its answers compared.
+"""The page docs/api-tour.md, as a reader would do it: its commands are run, its answers compared.
 
-What differs from one run to the next (ids, times) is ``<id>`` in the README.
+What differs from one run to the next (ids, times) is ``<id>`` on the page.
 """
 
 import re
@@ -13,7 +13,7 @@ from service_process import MYSERVICE, environment, running_service
 
 pytestmark = pytest.mark.e2e
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs/api-tour.md"
 SAME = [
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"), "<uuid>"),
     (re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z"), "<time>"),
@@ -23,15 +23,15 @@ SAME = [
 
 
 def tour() -> list[tuple[str, str]]:
-    """The README's commands, each with the answer below it."""
-    block = README.read_text().split("<!-- tour")[1].split("```console\n")[1].split("```")[0]
+    """The page's commands, each with the answer below it."""
+    block = PAGE.read_text().split("<!-- tour")[1].split("```console\n")[1].split("```")[0]
     steps = [step.partition("\n") for step in block.split("$ ") if step]
     # A "$" in a command is never followed by a blank, so only prompts were cut at.
     return [(command, answer) for command, _, answer in steps]
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the README's tour needs curl")
-def test_the_tour_of_the_readme_is_true(tmp_path: Path) -> None:
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the tour needs curl")
+def test_the_tour_of_the_api_is_true(tmp_path: Path) -> None:
     mark = "next answer"
     with running_service(tmp_path / ".data") as service:
         lines: list[str] = []
