@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from pg_sessions import started
 
+from paceline.engines import PostgresEngine, free_ports
 from paceline.errors import Code
 from paceline.postgres import DatabaseError, Pool, PoolSettings
 from paceline.testing import monitor_sessions
+from paceline.testing.logs import SilentLog
 from paceline.testing.postgres_servers import new_test_postgres
 
 pytestmark = pytest.mark.integration
@@ -91,5 +93,31 @@ async def test_a_server_that_is_starting_up_is_waited_for(tmp_path: Path) -> Non
         await starting
         await pool.ping()
         await pool.stop()
+    finally:
+        await engine.stop()
+
+
+async def test_a_wrong_password_says_so_and_an_unknown_parameter_is_named(tmp_path: Path) -> None:
+    engine = PostgresEngine(SilentLog(), data_dir=tmp_path, port=free_ports(1)[0])
+    await engine.start()
+    try:
+        good = engine.tcp_dsn()
+        right = good.partition("//")[2].partition("@")[0]
+        wrong = good.replace(right, "postgres:not-this-one")
+        for dsn, says in {
+            wrong: "the password or the user name is wrong",
+            f"{good}?nonsense=1": "it does not take the parameter nonsense of the database URL",
+            f"{good}?statement_timeout=x": "it does not take the parameter statement_timeout",
+            f"{good}x": "there is no such database",
+        }.items():
+            pool = Pool(dsn)
+            with pytest.raises(DatabaseError, match=says) as caught:
+                await pool.start()
+            assert caught.value.code is Code.UNAVAILABLE
+            assert "not-this-one" not in caught.value.message
+            await pool.stop()
+        named = Pool(f"{good}?application_name=theirs", PoolSettings(application_name="ours"))
+        async with started(named):
+            assert await named.fetchval("SHOW application_name") == "theirs"
     finally:
         await engine.stop()

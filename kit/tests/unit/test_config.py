@@ -193,7 +193,7 @@ REFUSED = [
     Refused("a number that is not valid", "RATES", "read=0", f'{NUMBERS}, got "read=0"'),
     Refused("two numbers for one name", "RATES", "read=1,read=2", f'{NUMBERS}, got "read=1,read=2"'),
     Refused("ratio", "TRACE_RATIO", "nan", 'expected a number between 0 and 1, got "nan"'),
-    Refused("control characters", "PORT", "\x1b[2J\n", 'expected an integer between 0 and 65535, got "\\u001b[2J\\n"'),
+    Refused("control characters", "PORT", "\x1b[2J", 'expected an integer between 0 and 65535, got "\\u001b[2J"'),
     Refused("a password in another setting", "PORT", "tcp://a:hunter2@b", 'expected an integer between 0 and 65535, got "tcp://a:***@b"'),
     Refused("a long text", "PORT", "9" * 500, f'expected an integer between 0 and 65535, got "{"9" * 80}\\u2026"'),
 ]  # fmt: skip

@@ -135,6 +135,10 @@ UNREADABLE = [
     Unreadable("not UTF-8", b"SELECT '\xff'", r"1_a\.up\.sql is not UTF-8 text \(byte 8\)"),
     Unreadable("byte order mark", b"\xef\xbb\xbfSELECT 1", "byte order mark"),
     Unreadable("NUL", b"SELECT 1;\0", "NUL"),
+    Unreadable(
+        "pg_dump's restrict", b"--\n\n\\restrict aB3\n\nSET a = 1;\n", r"line 3: \\restrict is a"
+    ),
+    Unreadable("psql's connect", b"SELECT 1;\n\\connect app\n", r"line 2: \\connect is a command"),
     Unreadable("COPY from stdin", b"SELECT 1;\nCOPY t (a)\n FROM stdin;\n1\n", "line 2: COPY"),
 ]
 
@@ -150,6 +154,11 @@ def test_text_that_could_never_run_is_refused_when_read(tmp_path: Path, case: Un
 def test_copy_from_stdin_in_a_comment_is_only_a_comment(tmp_path: Path) -> None:
     fill(tmp_path, "1_a.up.sql", text="-- COPY t FROM STDIN\nSELECT 1")
     assert read_source(tmp_path).get(1, UP).read().endswith("SELECT 1")
+
+
+def test_a_backslash_in_a_text_is_only_a_text(tmp_path: Path) -> None:
+    fill(tmp_path, "1_a.up.sql", text="SELECT '\n\\restrict'")
+    assert read_source(tmp_path).get(1, UP).read().endswith("restrict'")
 
 
 def test_line_ends_are_kept(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ async def test_idle_clients_take_nothing_from_the_rest(
         APP_DATABASE_URL=migrated, APP_ADMIN_PORT=str(admin), APP_PORT=str(port),
     )  # fmt: skip
     await command.start()
+    assert open_files_of(command.pid) == int(case.limits.partition(":")[2])
     idle: list[socket.socket] = []
     try:
         client = ApiClient(command.port, make_token("ada", *SCOPES))
@@ -74,6 +75,12 @@ async def test_idle_clients_take_nothing_from_the_rest(
         for each in idle:
             each.close()
         assert await asyncio.to_thread(command.stop, signal.SIGTERM) == 0
+
+
+def open_files_of(pid: int) -> int:
+    """The soft limit of a process."""
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("Max open files")).split()[3])
 
 
 def ready(admin: int) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
+import paceline.postgres as postgres_room  # of an extra: its names are imported when used
 from paceline.auth import secret_weakness
 from paceline.config import (
     ByteSize,
@@ -25,6 +26,7 @@ from paceline.config import (
     SecretUrl,
     Settings,
     checked_by,
+    checked_url,
     parsed_by,
 )
 from paceline.errors import Code, Error
@@ -34,6 +36,42 @@ from paceline.trace import OTLP_ENDPOINT_FORMAT, parse_otlp_endpoint
 TokenSecret = Annotated[Secret, checked_by(secret_weakness, expected="at least 32 random bytes")]
 OtlpEndpoint = Annotated[
     str, parsed_by(parse_otlp_endpoint, expected=OTLP_ENDPOINT_FORMAT, metavar="URL")
+]
+
+
+def _check_database_url(url: str) -> None:
+    postgres_room.check_database_url(url)
+
+
+DatabaseUrl = Annotated[
+    SecretUrl,
+    checked_url(
+        "postgresql",
+        "postgres",
+        expected='a URL like "postgresql://user:password@host:port/name"',
+        check=_check_database_url,
+    ),
+]
+NatsUrls = Annotated[
+    SecretUrl,
+    checked_url(
+        "nats",
+        "tls",
+        "ws",
+        "wss",
+        several=True,
+        expected='a URL like "nats://user:password@host:port", several with commas',
+    ),
+]
+RedisUrl = Annotated[
+    SecretUrl,
+    checked_url(
+        "redis",
+        "rediss",
+        "unix",
+        expected='a URL like "redis://:password@host:port/0", "rediss://…" or "unix:///path"'
+        " (of Valkey, too)",
+    ),
 ]
 Command: TypeAlias = Literal[
     "run", "serve", "worker", "migrate", "dead", "token", "psql", "seed", "config"
@@ -175,7 +213,7 @@ class AuthSettings(ServiceSettings):
 class PostgresSettings(ServiceSettings):
     """The database."""
 
-    database_url: SecretUrl | None = None
+    database_url: DatabaseUrl | None = None
     """PostgreSQL, as postgresql://user:password@host:port/name. `run` starts its own without."""
     max_db_conns: PositiveInt = 25
     """The most connections to PostgreSQL; several workers share them."""
@@ -200,7 +238,7 @@ class PostgresSettings(ServiceSettings):
 class NatsSettings(ServiceSettings):
     """The message queue."""
 
-    nats_url: SecretUrl | None = None
+    nats_url: NatsUrls | None = None
     """NATS with JetStream, as nats://user:password@host:port, several with commas."""
     nats_replicas: PositiveInt = 1
     """How many servers of a NATS cluster keep each new stream; 3 outlives the loss of one."""
@@ -219,7 +257,7 @@ class NatsSettings(ServiceSettings):
 class RedisSettings(ServiceSettings):
     """Redis: limits that replicas share, and whatever else a service keeps there."""
 
-    redis_url: SecretUrl | None = None
+    redis_url: RedisUrl | None = None
     """Redis or Valkey, as redis://:password@host:port/0 or unix:///path."""
     redis_timeout: Duration = 0.1
     """How long a command to Redis may take, connecting included; then we do without."""

@@ -22,7 +22,7 @@ from paceline.config.report import (
     settings_as_text,
     show_value,
 )
-from paceline.config.secret import Secret, SecretUrl, checked_by
+from paceline.config.secret import Secret, SecretUrl, checked_by, checked_url
 from paceline.config.settings import SettingGroup, Settings
 from paceline.config.size import format_size, parse_size
 from paceline.config.types import (
@@ -64,6 +64,7 @@ __all__ = [
     "Settings",
     "ValueFormat",
     "checked_by",
+    "checked_url",
     "choices_of",
     "effective_settings",
     "format_duration",

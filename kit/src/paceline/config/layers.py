@@ -6,7 +6,7 @@ is a problem, not an exception, and its text never quotes the file.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from io import StringIO
@@ -18,6 +18,11 @@ from dotenv.parser import Binding, parse_stream
 from paceline.config.problem import Layer, Origin, SettingProblem
 
 _LINE: Final = re.compile(r"line (\d+)")
+# What Kubernetes sets in every pod for a Service: with one called "app", APP_PORT is its address.
+_LINK_VALUE: Final = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
+_LINK_NAME: Final = re.compile(
+    r"_PORT_\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?\Z|_SERVICE_(?:HOST|PORT)(?:_\w+)?\Z"
+)
 # Two letters swapped in a word of four are close; half of a longer word is not.
 _CLOSE: Final = 0.7
 
@@ -51,17 +56,43 @@ def read_flags(fields: Mapping[str, str], flags: Mapping[str, object]) -> LayerV
     for name, value in flags.items():
         if value is not None:
             origin = Origin(Layer.FLAG, f"--{name.replace('_', '-')}")
-            found.values[name] = LayerValue(_as_text(value), origin)
+            found.values[name] = _trimmed(found, origin.where, LayerValue(_as_text(value), origin))
     return found
 
 
 def read_environment(fields: Mapping[str, str], prefix: str, env: Mapping[str, str]) -> LayerValues:
-    """Values by variable. An unknown one is a warning: platforms set variables of their own."""
+    """Values by variable. An unknown one is a warning: platforms set variables of their own.
+
+    So are service links, which would otherwise be the values of settings that end in ``_PORT``.
+    """
     found = LayerValues()
     variables = {variable: name for name, variable in fields.items()}
+    links = _service_links(variables, prefix, env)
+    if links:
+        found.warnings.append(
+            f"{', '.join(links)}: service links of Kubernetes, ignored: set enableServiceLinks:"
+            " false in the pod, or give the Service another name"
+        )
     for variable, value in env.items():
+        if variable in links:
+            continue
         _take(found, variables, prefix, variable, LayerValue(value, Origin(Layer.ENVIRONMENT)))
     return found
+
+
+def _service_links(
+    variables: Mapping[str, str], prefix: str, env: Mapping[str, str]
+) -> Sequence[str]:
+    """The variables that Kubernetes has set, if one of them has the name of a setting."""
+    links = [
+        variable
+        for variable, value in env.items()
+        if variable in variables and variable.endswith("_PORT") and _LINK_VALUE.fullmatch(value)
+    ]
+    if not links or not prefix:
+        return links
+    others = (name for name in env if name.startswith(prefix) and _LINK_NAME.search(name))
+    return [*links, *(name for name in others if name not in variables)]
 
 
 def read_dotenv(fields: Mapping[str, str], prefix: str, path: Path) -> LayerValues:
@@ -89,7 +120,7 @@ def read_file(fields: Mapping[str, str], path: Path) -> LayerValues:
     for name, value in _parse(path, found).items():
         if name in fields:
             if value is not None:
-                found.values[name] = LayerValue(_as_text(value), origin)
+                found.values[name] = _trimmed(found, name, LayerValue(_as_text(value), origin))
         else:
             message = f"not a setting{_did_you_mean(name, {known: known for known in fields})}"
             found.problems.append(SettingProblem(name, message, origin))
@@ -101,12 +132,20 @@ def _take(
 ) -> None:
     name = variables.get(variable)
     if name is not None:
-        found.values[name] = given
+        found.values[name] = _trimmed(found, variable, given)
     elif prefix and variable.startswith(prefix):
         hint = _did_you_mean(
             variable.removeprefix(prefix), {name.removeprefix(prefix): name for name in variables}
         )
         found.warnings.append(f"{variable}: not a setting, ignored{hint} (from {given.origin})")
+
+
+def _trimmed(found: LayerValues, variable: str, given: LayerValue) -> LayerValue:
+    """Without newlines at its end, which come from a file that a secret was made of."""
+    if not isinstance(given.value, str) or not given.value.endswith(("\n", "\r")):
+        return given
+    found.warnings.append(f"{variable}: ends in a newline, which is left out (from {given.origin})")
+    return LayerValue(given.value.rstrip("\r\n"), given.origin)
 
 
 def _did_you_mean(name: str, known: Mapping[str, str]) -> str:

@@ -93,3 +93,48 @@ def checked_by(find_weakness: Callable[[bytes], str | None], *, expected: str) -
         Annotated[Secret, checked_by(secret_weakness, expected="at least 32 random bytes")]
     """
     return _CheckedSecret(expected, find_weakness=find_weakness)
+
+
+@dataclass(frozen=True, slots=True)
+class _CheckedUrl(ValueFormat):
+    schemes: tuple[str, ...] = ()
+    several: bool = False
+    check: Callable[[str], object] = str
+
+    def __get_pydantic_core_schema__(
+        self, source: type[SecretUrl], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        checked = core_schema.no_info_after_validator_function(self._check, handler(source))
+        return core_schema.no_info_before_validator_function(self._join, checked)
+
+    def _join(self, value: object) -> object:
+        if self.several and isinstance(value, str):
+            return ",".join(part.strip() for part in value.split(","))
+        return value
+
+    def _check(self, url: SecretUrl) -> SecretUrl:
+        text = url.reveal()
+        for each in text.split(",") if self.several else [text]:
+            scheme, separator, _ = each.partition("://")
+            if separator and scheme.lower() not in self.schemes:
+                shown = scheme if _SCHEME.fullmatch(f"{scheme}://x") else "another"
+                message = f"expected {self.expected}, got one that begins with {shown}://"
+                raise ValueError(message)
+        self.check(text)
+        return url
+
+
+def checked_url(
+    *schemes: str,
+    expected: str,
+    several: bool = False,
+    check: Callable[[str], object] = str,
+) -> ValueFormat:
+    """Refuse a `SecretUrl` with another scheme, or one that ``check`` refuses with a ValueError.
+
+    The error's text is shown: it must hold no part of the URL that is secret. ``several``: URLs
+    with commas, and with blanks around these, which are left out.
+
+        Annotated[SecretUrl, checked_url("nats", "tls", several=True, expected="nats://host:port")]
+    """
+    return _CheckedUrl(expected, schemes=schemes, several=several, check=check)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paceline.postgres.address import check_database_url
     from paceline.postgres.connection import Connection, Row
     from paceline.postgres.connector import connect, describe_dsn
     from paceline.postgres.errors import DatabaseError, OutcomeUnknown
@@ -44,6 +45,7 @@ else:
             "TableSchema": "table_schema",
             "VersionedTable": "table",
             "Wakeup": "listen",
+            "check_database_url": "address",
             "connect": "connector",
             "describe_dsn": "connector",
             "listening": "listen",
@@ -68,6 +70,7 @@ __all__ = [
     "TableSchema",
     "VersionedTable",
     "Wakeup",
+    "check_database_url",
     "connect",
     "describe_dsn",
     "listening",

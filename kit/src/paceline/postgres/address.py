@@ -115,8 +115,12 @@ def parse_address(dsn: str) -> DatabaseAddress:
     )
 
 
-def check_address(dsn: str) -> None:
-    """Whether a setting is a URL that `parse_address` takes. Errors: as `parse_address`."""
+def check_database_url(dsn: str) -> None:
+    """Refuse a URL with which no connection could be made as it says.
+
+    Errors: ``ValueError``, whose text names parameters and holds no value of the URL but the path
+    of a file that is missing.
+    """
     parse_address(dsn)
 
 

@@ -16,6 +16,7 @@ from paceline.postgres.migrate.statements import split
 
 _NAME = re.compile(r"([0-9]+)_(.*)\.(down|up)\.(.*)")
 _COPY_IN = re.compile(r"COPY\s[^']*\sFROM\s+STDIN\b", re.IGNORECASE)
+_PSQL = re.compile(r"^\\\w", re.MULTILINE)
 _MAX_VERSION = 2**63 - 1
 """The version's column is a bigint."""
 
@@ -42,10 +43,11 @@ class MigrationFile:
         return self.file.name
 
     def read(self) -> str:
-        """The SQL, line ends untouched.
+        r"""The SQL, line ends untouched.
 
         Errors: `SourceError` for what could never run: bytes that are not UTF-8, a byte order
-        mark, a NUL character, ``COPY ... FROM STDIN`` (at which a driver would wait forever).
+        mark, a NUL character, psql's own commands (pg_dump writes ``\restrict``), ``COPY ... FROM
+        STDIN`` (at which a driver would wait forever).
         """
         try:
             text = self.file.read_bytes().decode()
@@ -57,16 +59,23 @@ class MigrationFile:
             raise SourceError(f"{self.label} starts with a byte order mark: save it without one")
         if "\0" in text:
             raise SourceError(f"{self.label} holds a NUL character")
-        if _COPY_IN.search(text):
-            self._refuse_copy(text)
+        if _COPY_IN.search(text) or _PSQL.search(text):
+            self._refuse_clients_work(text)
         return text
 
-    def _refuse_copy(self, text: str) -> None:
+    def _refuse_clients_work(self, text: str) -> None:
         for statement in split(text):
+            where = f"{self.label}, line {statement.line}"
             if _COPY_IN.match(statement.text):
                 raise SourceError(
-                    f"{self.label}, line {statement.line}: COPY ... FROM STDIN"
-                    " needs a client that feeds it: use INSERT"
+                    f"{where}: COPY ... FROM STDIN needs a client that feeds it: use INSERT"
+                    " (pg_dump --inserts)"
+                )
+            if _PSQL.match(statement.text):
+                command = statement.text.split(maxsplit=1)[0][:20]
+                raise SourceError(
+                    f"{where}: {command} is a command of psql, not SQL: remove the line"
+                    " (pg_dump writes \\restrict and \\unrestrict)"
                 )
 
 
