@@ -33,7 +33,7 @@ def prune_locks(root: Path) -> None:
         lock.write_text(prune_lock(lock.read_text(), direct_names(requirements)))
 
 
-def direct_names(requirements: Iterable[str]) -> Collection[str]:
+def direct_names(requirements: Iterable[str]) -> set[str]:
     """Names of what is required, with what paceline requires for the extras that are named."""
     found: set[str] = set()
     extras: set[str] = set()
