@@ -9,7 +9,7 @@ PYTEST_FLAGS ?=
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-run: .venv/.run ## Start the service with its own PostgreSQL and NATS (Ctrl-C ends it; the data stays in .data)
+run: .venv/.run ## Start the service with its own PostgreSQL and NATS (Ctrl-C ends it; the data stays in .data; ARGS=--reload restarts it on a save)
 	@exec $(BIN)/myservice run $(ARGS)
 
 new: .venv/.dev ## Make a service: make new NAME=shop DEST=../shop [ARGS="--full"]

@@ -30,7 +30,7 @@ def start(data: Path) -> tuple[float, subprocess.Popen[str], str]:
     )  # fmt: skip
     assert process.stderr is not None  # noqa: S101 - it is a pipe
     for line in process.stderr:
-        ready = re.search(r"ready on (http://\S+)", line)
+        ready = re.search(r"^API +(http://[^\s,]+)", line)
         if ready:
             return time.monotonic() - began, process, ready[1]
     raise SystemExit(f"myservice run ended with {process.wait()}")

@@ -6,6 +6,7 @@ run.txt, so both hold the same version of what they share.
 """
 
 import argparse
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,9 @@ def main() -> None:
             "pyproject.toml", f"requirements/{name}.in", f"--output-file=requirements/{name}.txt",
         ]  # fmt: skip
         subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603 - our own tool, our own files
+        lock = ROOT / f"requirements/{name}.txt"
+        # What constrained a version is no reason for a package to be there.
+        lock.write_text(re.sub(r"(?m)^    #   -c .*\n", "", lock.read_text()))
 
 
 if __name__ == "__main__":

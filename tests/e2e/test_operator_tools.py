@@ -9,9 +9,11 @@ import select
 import struct
 import subprocess
 import termios
-from collections.abc import Mapping
+import threading
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,14 @@ async def test_a_load_is_seen_by_the_live_view(tmp_path: Path) -> None:
                 top = await asyncio.to_thread(myservice, "top", service.admin, "--once")
                 assert top.returncode == 0, top.stderr
                 seen = top.stdout
+            wrong = await asyncio.to_thread(myservice, "top", service.url, "--once")
         assert load.failures == []
+        assert wrong.returncode == 1
+        assert wrong.stderr == (
+            f"{service.url} is not what top needs: something answers there, but it is not an admin"
+            " port. Give the admin port of a running instance: myservice top http://HOST:PORT. It is"
+            ' the one of APP_ADMIN_PORT, and "admin" in the line "ready" of its log.\n'
+        )
         for word in ("myservice", "ready", "HTTP", "pool", "outbox", "consumer", "coalescer"):
             assert word in seen
 
@@ -94,24 +103,77 @@ def test_the_token_of_an_instance_comes_from_the_environment_and_is_not_printed(
     assert "hunter2" not in done.stderr
 
 
-def test_the_live_view_on_a_terminal_waits_for_an_instance_and_leaves_by_a_key() -> None:
+@pytest.fixture
+def instance() -> Generator[ThreadingHTTPServer]:
+    """What answers as the admin port of an instance that measures one thing."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/metrics" else 404)
+            self.end_headers()
+            self.wfile.write(b"process_resident_memory_bytes 1048576\n")
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def start_on_a_terminal(url: str) -> "tuple[int, subprocess.Popen[bytes]]":
     master, terminal = os.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     screen = subprocess.Popen(
-        [MYSERVICE, "top", "127.0.0.1:1", "--interval", "0.2"],
+        [MYSERVICE, "top", url, "--interval", "0.2"],
         env=environment(TERM="xterm-256color"), stdin=terminal, stdout=terminal, stderr=terminal,
     )  # fmt: skip
     os.close(terminal)
+    return master, screen
+
+
+def read_until(master: int, words: bytes) -> None:
+    seen = b""
+    while words not in seen:
+        assert select.select([master], [], [], PATIENCE)[0], seen
+        seen += os.read(master, 65536)
+
+
+def read_to_the_end(master: int) -> bytes:
+    seen = b""
+    with suppress(OSError):  # the terminal is gone when its program is
+        while more := os.read(master, 65536):
+            seen += more
+    return seen
+
+
+def test_the_live_view_on_a_terminal_waits_for_an_instance_that_is_gone_and_leaves_by_a_key(
+    instance: ThreadingHTTPServer,
+) -> None:
+    master, screen = start_on_a_terminal(f"http://127.0.0.1:{instance.server_address[1]}")
     try:
-        seen = b""
-        while b"away: connection refused" not in seen:
-            assert select.select([master], [], [], PATIENCE)[0], seen
-            seen += os.read(master, 65536)
+        read_until(master, b"1 MiB")
+        instance.socket.close()
+        read_until(master, b"away: connection refused")
         os.write(master, b"q")
-        with suppress(OSError):  # the terminal is gone when its program is
-            while os.read(master, 65536):
-                pass
+        read_to_the_end(master)
         assert screen.wait(PATIENCE) == 0
+    finally:
+        screen.kill()
+        screen.wait()
+        os.close(master)
+
+
+def test_without_an_instance_there_is_no_screen_but_a_sentence() -> None:
+    master, screen = start_on_a_terminal("127.0.0.1:1")
+    try:
+        seen = read_to_the_end(master)
+        assert screen.wait(PATIENCE) == 1
+        assert b"http://127.0.0.1:1 is away: connection refused. Give the admin port" in seen
+        assert b"\x1b[?1049h" not in seen
     finally:
         screen.kill()
         screen.wait()
@@ -137,8 +199,7 @@ def test_the_live_view_of_several_workers(migrated: str, tmp_path: Path) -> None
             top = myservice("top", admin[1], "--once")
             assert server.poll() is None
             seen = top.stdout
-        assert "pool database" in seen
-        assert "0 of 24 in use" in seen, "both have half of 25"
+        assert "pool database (0 of 24)" in seen, "both have half of 25"
         server.terminate()
         server.communicate(timeout=PATIENCE)
         assert server.returncode == 0

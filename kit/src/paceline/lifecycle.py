@@ -69,6 +69,18 @@ class Watched(Protocol):
         ...
 
 
+class StartObserver(Protocol):
+    """Is told how `Lifecycle.run` starts. Its methods must not raise."""
+
+    def starting(self, service: Service, /) -> None:
+        """This service is started next."""
+        ...
+
+    def failed(self, exc: BaseException, /) -> bool:
+        """It raised this. True: somebody has been told, and the log need not say it, too."""
+        ...
+
+
 class OnShutdown:
     """A service with nothing to start, whose stop runs ``actions`` in order.
 
@@ -136,6 +148,7 @@ class Lifecycle:
         self._draining = False
         self._handed_over = False
         self._abandoned: set[asyncio.Task[None]] = set()
+        self._observer: StartObserver | None = None
 
     @property
     def draining(self) -> bool:
@@ -164,6 +177,8 @@ class Lifecycle:
             try:
                 for service in self._services:
                     self._started.append(service)
+                    if self._observer is not None:
+                        self._observer.starting(service)
                     with wrap("start {}", service.name):
                         await self._start_one(service)
             except BaseException:
@@ -206,15 +221,19 @@ class Lifecycle:
     ) -> None:
         await self.stop()
 
-    async def run(self, on_ready: Callable[[], None] = _do_nothing) -> int:
+    async def run(
+        self, on_ready: Callable[[], None] = _do_nothing, observer: StartObserver | None = None
+    ) -> int:
         """Start, wait for a signal, stop, and return the exit code (see `ExitCode`).
 
-        ``on_ready`` is called once everything has started. Cancelling this call stops everything
+        ``on_ready`` is called once everything has started; ``observer`` is told how that goes, and
+        why it failed. Cancelling this call stops everything
         without the drain delay. Must be called in the main thread.
         """
         self._stop_requested.clear()
         self._handed_over = False
         self._signal = 0
+        self._observer = observer
         with self._signals():
             try:
                 code = await self._run_until_stopped(on_ready)
@@ -231,7 +250,8 @@ class Lifecycle:
             await asyncio.wait({starting})
             return ExitCode.CLEAN if await self.stop() else ExitCode.UNCLEAN
         if (failure := starting.exception()) is not None:
-            self._log.error("could not start", error=failure)
+            if self._observer is None or not self._observer.failed(failure):
+                self._log.error("could not start", error=failure)
             return ExitCode.FAILED
         watches = [
             asyncio.create_task(service.wait(), name=service.name)

@@ -15,6 +15,7 @@ from consuming import (
     passes,
 )
 
+from paceline.concurrency import name_timeout
 from paceline.errors import Code, Error
 from paceline.messaging import Incoming
 
@@ -138,6 +139,79 @@ async def test_while_a_dependency_is_down_nothing_counts_as_an_attempt(broker: B
         await becomes(lambda: passes(consumer.ready()))
     assert {attempt for _, attempt in recorder.seen} == {1}
     assert await broker.dead() == []
+
+
+def _cut_off() -> Error:
+    return Error(Code.DEADLINE_EXCEEDED, "the database took too long")
+
+
+async def test_a_query_that_is_cut_off_counts_as_no_attempt_while_nothing_else_succeeds(
+    broker: Broker,
+) -> None:
+    locked = True
+    calls = 0
+
+    async def before(items: Sequence[Incoming[Thing]]) -> None:
+        nonlocal calls
+        calls += 1
+        if locked:
+            raise _cut_off()
+
+    recorder = RecordingHandler(before=before)
+    async with consuming(broker.consumer(recorder, consumer_settings(max_attempts=2))) as consumer:
+        for n in range(5):
+            await broker.publish(f"m{n}")
+        await recorder.until(lambda: calls > 9)
+        with pytest.raises(Error, match="cannot handle"):
+            await consumer.ready()
+        locked = False
+        await recorder.until(lambda: len(recorder.done) == 5)
+        await becomes(lambda: passes(consumer.ready()))
+    assert {attempt for _, attempt in recorder.seen} == {1}
+    assert await broker.dead() == []
+
+
+async def test_a_handler_that_is_cut_off_in_a_query_counts_as_no_attempt(broker: Broker) -> None:
+    locked = True
+    calls = 0
+
+    async def before(items: Sequence[Incoming[Thing]]) -> None:
+        nonlocal calls
+        calls += 1
+        try:
+            if locked:
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            name_timeout("a database query")
+            raise
+
+    recorder = RecordingHandler(before=before)
+    settings = consumer_settings(max_attempts=1, handler_timeout=0.1)
+    async with consuming(broker.consumer(recorder, settings)):
+        await broker.publish("m1")
+        await recorder.until(lambda: calls > 3)
+        locked = False
+        await recorder.until(lambda: recorder.done == ["m1"])
+    assert await broker.dead() == []
+
+
+async def test_a_message_whose_own_query_is_cut_off_fails_alone_while_others_succeed(
+    broker: Broker,
+) -> None:
+    names = [f"m{n}" for n in range(20)]
+    recorder = raising(_cut_off(), "m17")
+    async with consuming(broker.consumer(recorder, consumer_settings(max_attempts=2))) as consumer:
+        for name in names:
+            await broker.publish(name)
+
+        async def it_is_dead_after_one_more() -> bool:
+            await broker.publish(f"next{len(recorder.done)}")
+            return consumer.stats.dead_lettered == 1
+
+        await becomes(it_is_dead_after_one_more)
+        await recorder.until(lambda: {*names} - {*recorder.done} == {"m17"})
+        await becomes(lambda: passes(consumer.ready()))
+    assert await broker.dead() == [("m17", "deadline-exceeded", 2)]
 
 
 async def test_a_stop_in_the_middle_requeues_and_uses_no_attempt(broker: Broker) -> None:

@@ -39,6 +39,7 @@ ROOMS = {
     "pydantic_core": {"paceline.config"},
     "pytest": {"paceline.testing"},
     "redis": {"paceline.redis"},
+    "rich": {"paceline.commands"},  # the text of textual, which depends on it
     "textual": {"paceline.commands"},
     "typer": {"paceline.commands", "paceline.scaffold", "myservice.command"},
     "uuid_utils": {"paceline.postgres"},

@@ -8,9 +8,16 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from textual.widgets import Log, Static
+from textual.widgets import RichLog, Static
 
-from paceline.commands.top.client import AdminClient, Readiness, Snapshot, State, Unreachable
+from paceline.commands.top.client import (
+    AdminClient,
+    NoAdminPort,
+    Readiness,
+    Snapshot,
+    State,
+    Unreachable,
+)
 from paceline.commands.top.exposition import parse
 from paceline.commands.top.live import TopApp
 from paceline.commands.top.report import make_report
@@ -124,27 +131,58 @@ async def test_an_instance_that_has_only_metrics_is_enough(admin: Admin) -> None
     assert (found.state.service, found.lines, found.samples.total("a")) == ("?", (), 1)
 
 
+@dataclass(frozen=True)
+class Wrong:
+    id: str
+    pages: dict[str, tuple[int, str]]
+    kind: type[Unreachable]
+    says: str
+
+
+WRONG = [
+    Wrong("it needs a token", {"/metrics": (401, "")}, Unreachable, "token"),
+    Wrong("it redirects", {"/metrics": (302, "")}, Unreachable, "status 302"),
+    Wrong("it has none of the paths", {}, NoAdminPort, "it is not an admin port"),
+    Wrong("a page", {"/debug/state": (200, "<html>")}, NoAdminPort, "/debug/state is not that of an admin port"),
+    Wrong("a page for every path", {"/metrics": (200, "<html>"), "/debug/state": (200, "<html>")}, NoAdminPort, "not that of an admin port"),
+    Wrong("other JSON", {"/debug/state": (200, '{"detail": "hello"}')}, NoAdminPort, "it is not an admin port"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG, ids=lambda case: case.id)
 async def test_whatever_is_wrong_with_an_instance_it_is_unreachable_with_a_reason(
-    admin: Admin,
+    case: Wrong, admin: Admin
 ) -> None:
-    admin.pages = {"/metrics": (401, "")}
-    with pytest.raises(Unreachable, match="token"):
-        await AdminClient(admin.url).take_snapshot()
-    admin.pages = {"/metrics": (302, "")}
-    with pytest.raises(Unreachable, match="status 302"):
-        await AdminClient(admin.url).take_snapshot()
-    admin.pages = {"/debug/state": (200, "<html>")}
-    with pytest.raises(Unreachable, match="admin port"):
-        await AdminClient(admin.url).take_snapshot()
+    admin.pages = case.pages
+    instance = AdminClient(admin.url)
+    for look in (instance.check, instance.take_snapshot):
+        with pytest.raises(Unreachable, match=case.says) as caught:
+            await look()
+        assert type(caught.value) is case.kind
+
+
+async def test_nothing_there_is_unreachable() -> None:
     with pytest.raises(Unreachable, match="refused"):
-        await AdminClient("http://127.0.0.1:1").take_snapshot()
+        await AdminClient("http://127.0.0.1:1").check()
+
+
+async def test_what_speaks_no_http_is_no_admin_port() -> None:
+    async def speak(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"INFO {}\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(NoAdminPort, match="not in HTTP"):
+            await AdminClient(f"http://127.0.0.1:{port}").check()
 
 
 async def test_a_report_is_text(admin: Admin) -> None:
     serve(admin, pid=1, count=5, lines=['{"level":"info","msg":"started"}'])
     text = await make_report(admin.url, AdminClient(admin.url).take_snapshot, seconds=0.01)
     assert text.startswith(
-        f"svc 1  not ready (nats: away)  up 5.00 s  pid 1  {admin.url}\nHTTP  0/s"
+        f"svc 1  not ready (nats: away)  up 5.00 s  pid 1  {admin.url}\n\nidle: no requests\n"
     )
     assert "started" in text
 
@@ -189,10 +227,13 @@ async def test_the_screen_shows_an_instance_loses_it_finds_it_again_pauses_and_q
             return log.is_vertical_scroll_end
 
         await until("svc 1  ready")
-        await until("HTTP  10/s", "#figures")
-        log = app.query_one("#log", Log)
-        assert log.lines[:1] == ["line [bold]0[/bold]"]
+        await until("HTTP ", "#figures")
+        log = app.query_one("#log", RichLog)
+        assert log.lines[0].text.rstrip() == "line [bold]0[/bold]"
         assert log.size.height >= 3
+        assert app.size == size
+        shown = str(app.query_one("#figures", Static).content).split("\n")
+        assert max(map(len, shown)) <= size[0] - 2
         await pilot.press("home", "up", "down")
         assert not at_end()
         await pilot.press("end")

@@ -8,6 +8,7 @@ from paceline.errors import Error
 from paceline.postgres import connect
 from paceline.postgres.migrate import (
     DirtyDatabase,
+    MigrationFailed,
     SchemaCheck,
     SchemaUpgrade,
     SourceError,
@@ -74,3 +75,34 @@ async def test_a_half_migrated_schema_is_refused(database: str, folder: Path) ->
 async def test_a_folder_that_is_not_there_is_an_error(database: str, folder: Path) -> None:
     with pytest.raises(SourceError, match="no folder of migrations"):
         await SchemaUpgrade(database, folder / "other").start()
+
+
+async def test_in_development_a_migration_that_failed_is_tried_again_once_it_is_mended(
+    database: str, folder: Path
+) -> None:
+    broken = folder / "000003_three.up.sql"
+    broken.write_text("CREATE TABLE three (); SELECT nope")
+    upgrade = SchemaUpgrade(database, folder, retry=True)
+    with pytest.raises(MigrationFailed):
+        await upgrade.start()
+    with pytest.raises(MigrationFailed) as failed:
+        await upgrade.start()
+    assert failed.value.explanation[-1].startswith("it changed nothing")
+    broken.write_text("CREATE TABLE three ()")
+    await upgrade.start()
+    async with open_migrator(database, folder) as migrator:
+        assert (await migrator.state()).version == 3
+
+
+@pytest.mark.parametrize(
+    "sql", ["BEGIN; CREATE TABLE three (); COMMIT; SELECT nope", "VACUUM nope"], ids=["ends", "outside"]
+)  # fmt: skip
+async def test_a_migration_that_may_have_changed_something_stays_dirty(
+    database: str, folder: Path, sql: str
+) -> None:
+    (folder / "000003_three.up.sql").write_text(sql)
+    upgrade = SchemaUpgrade(database, folder, retry=True)
+    with pytest.raises(MigrationFailed):
+        await upgrade.start()
+    with pytest.raises(DirtyDatabase):
+        await upgrade.start()

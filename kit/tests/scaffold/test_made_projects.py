@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from made_projects import MadeProject, make_project, run
 
-pytestmark = [pytest.mark.scaffold, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.scaffold, pytest.mark.timeout(1800)]
 
+IMPORTS = "from importlinter.cli import lint_imports_command as main; main()"
 RUNS = "tests/e2e/test_run.py::test_what_it_prints_works_as_pasted_and_the_data_stays"
 
 
@@ -23,18 +24,26 @@ class Made:
     tests: tuple[str, ...]
 
 
+@pytest.fixture(scope="session")
+def types(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of the type checker."""
+    return tmp_path_factory.mktemp("types")
+
+
 @pytest.mark.parametrize("made", [
     Made("shop", (), ("tests/unit", "tests/contract", "tests/integration/test_records_http.py")),
     Made("shop-floor", ("--full",), ("tests/unit",)),
     Made("price-list", ("--without", "grpc,nats,redis", "--resource", "invoice"), ("tests/unit", "tests/contract", "tests/integration")),
 ], ids=lambda made: made.name)  # fmt: skip
-def test_a_made_project_lints_passes_its_tests_and_runs(made: Made, tmp_path: Path) -> None:
+def test_a_made_project_lints_passes_its_tests_and_runs(
+    made: Made, tmp_path: Path, types: Path
+) -> None:
     project = make_project(tmp_path, made.name, *made.options)
     project.module("ruff", "check", ".")
     project.module("ruff", "format", "--check", ".")
-    project.module("mypy")
-    project.module("importlinter.cli")
-    project.module("pytest", "-q", "-p", "no:cacheprovider", *made.tests, RUNS, timeout=600)
+    project.module("mypy", "--cache-dir", str(types))
+    project.run("python", "-c", IMPORTS)
+    project.module("pytest", "-q", "-p", "no:cacheprovider", *made.tests, RUNS)
     check_it_is_current(project)
 
 

@@ -40,6 +40,7 @@ class Refused:
     Refused("Python's own", ("json",), "Python's own"),
     Refused("the kit", ("paceline",), "package of paceline"),
     Refused("a dependency", ("msgspec",), "package of msgspec"),
+    Refused("a package of a dependency", ("google",), "package of"),
     Refused("a folder of every project", ("tests",), "name of a file"),
     Refused("a helper of the tests", ("wired-service",), "name of a file"),
     Refused("an unknown feature", ("shop", "--without", "grpc,kafka"), "kafka"),

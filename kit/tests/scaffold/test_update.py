@@ -92,7 +92,7 @@ def project(tmp_path: Path) -> Project:
     rendered = render(OLD, CHOICES)
     for path, content in rendered.files.items():
         write_file(root, path, content)
-    finish_files(root, rendered)
+    finish_files(root, rendered, CHOICES)
     git(root.parent, "init", "--quiet", "shop")
     commit(root)
     return find_project(root)

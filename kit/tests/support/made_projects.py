@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+PATIENCE = 600.0
 UV = Path(sys.executable).with_name("uv")
 PACELINE = Path(sys.executable).with_name("paceline")
 
@@ -22,17 +23,17 @@ class MadeProject:
     root: Path
     name: str
 
-    def run(self, *words: str | Path, timeout: float = 240.0) -> str:
+    def run(self, *words: str | Path, timeout: float = PATIENCE) -> str:
         """What a program of its environment prints. Errors: AssertionError when it fails."""
         program, *rest = words
         return run([self.root / ".venv/bin" / program, *rest], self.root, timeout)
 
-    def module(self, *words: str, timeout: float = 240.0) -> str:
+    def module(self, *words: str, timeout: float = PATIENCE) -> str:
         """What ``python -m …`` prints in its environment."""
         return self.run("python", "-m", *words, timeout=timeout)
 
 
-def run(command: Sequence[str | Path], folder: Path, timeout: float = 120.0) -> str:
+def run(command: Sequence[str | Path], folder: Path, timeout: float = PATIENCE) -> str:
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False, timeout=timeout
     )

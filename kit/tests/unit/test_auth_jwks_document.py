@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from paceline.auth.jwks_document import MAX_KEYS, parse_jwks
+from paceline.auth.keys import ALGORITHMS, KeySet
 
 Jwk = dict[str, object]
 
@@ -24,7 +25,8 @@ with warnings.catch_warnings():
 RSA_KEY = RSAKey.generate_key(2048)
 RSA = public(RSA_KEY, kid="rsa")
 EC = public(ECKey.generate_key("P-256"), kid="ec")
-ED = public(OKPKey.generate_key("Ed25519"), kid="ed")
+ED_PRIVATE = OKPKey.generate_key("Ed25519")
+ED = public(ED_PRIVATE, kid="ed")
 
 
 def document(*keys: object) -> bytes:
@@ -39,6 +41,54 @@ def test_each_key_gets_the_one_algorithm_of_its_type() -> None:
         ("ed", "EdDSA"),
     ]
     assert skipped == []
+
+
+@dataclass(frozen=True)
+class Signed:
+    algorithm: str
+    key: RSAKey | ECKey | OKPKey = field(repr=False)
+    stated: str | None = None
+
+
+P384, P521 = ECKey.generate_key("P-384"), ECKey.generate_key("P-521")
+SIGNED = (
+    *(Signed(name, RSA_KEY, name) for name in ("RS256", "RS384", "RS512")),
+    *(Signed(name, RSA_KEY, name) for name in ("PS256", "PS384", "PS512")),
+    Signed("RS256", RSA_KEY),
+    Signed("ES384", P384),
+    Signed("ES384", P384, "ES384"),
+    Signed("ES512", P521),
+    Signed("EdDSA", ED_PRIVATE, "Ed25519"),
+    Signed("Ed25519", ED_PRIVATE, "Ed25519"),
+    Signed("Ed25519", ED_PRIVATE),
+)
+
+
+@pytest.mark.parametrize("case", SIGNED, ids=lambda case: f"{case.algorithm} by {case.stated}")
+def test_a_signature_of_each_supported_algorithm_is_verified(case: Signed) -> None:
+    stated = {} if case.stated is None else {"alg": case.stated}
+    keys, skipped = parse_jwks(document(public(case.key, **stated)))
+    assert skipped == []
+    (key,) = KeySet(keys).candidates(case.algorithm, None)
+    signature = ALGORITHMS[case.algorithm].sign(b"signed", case.key)
+    assert key.verify(b"signed", signature)
+    assert not key.verify(b"other", signature)
+
+
+def test_padded_numbers_are_accepted() -> None:
+    padded = {**RSA, "n": f"{RSA['n']}==", "e": "AQAB"}
+    keys, _ = parse_jwks(document(padded, {**EC, "x": f"{EC['x']}=", "y": f"{EC['y']}="}))
+    assert [key.algorithm for key in keys] == ["RS256", "ES256"]
+
+
+def test_one_kid_may_name_a_key_of_each_algorithm() -> None:
+    keys, skipped = parse_jwks(document({**RSA, "kid": "a"}, {**EC, "kid": "a"}))
+    assert ([key.algorithm for key in keys], skipped) == (["RS256", "ES256"], [])
+
+
+def test_a_certificate_beside_the_numbers_changes_nothing() -> None:
+    keys, _ = parse_jwks(document({**RSA, "x5c": ["MIIB"], "x5t": "AA"}))
+    assert [key.algorithm for key in keys] == ["RS256"]
 
 
 @dataclass(frozen=True)
@@ -62,18 +112,22 @@ class Skipped:
         Skipped("symmetric", OctKey.generate_key(256).as_dict(private=True), "symmetric"),
         Skipped("for encryption", {**EC, "use": "enc"}, "not for signatures"),
         Skipped("for wrapping", {**EC, "key_ops": ["wrapKey"]}, "not for signatures"),
-        Skipped("another curve", public(ECKey.generate_key("P-384")), "not supported"),
+        Skipped("another curve", public(ECKey.generate_key("secp256k1")), "not supported"),
+        Skipped("only a certificate", {"kty": "RSA", "x5c": ["MIIB"]}, "only a certificate (x5c)"),
         Skipped("X25519", public(OKPKey.generate_key("X25519")), "not supported"),
         Skipped("Ed448", public(OKPKey.generate_key("Ed448")), "not supported"),
         Skipped("unknown type", {"kty": "AKP", "pub": "AA"}, "not supported"),
-        Skipped("another algorithm", {**RSA, "alg": "RS512"}, "only RS256"),
+        Skipped("another algorithm", {**RSA, "alg": "RS1"}, "only RS256, RS384, RS512, PS256"),
+        Skipped("an algorithm of another curve", {**EC, "alg": "ES512"}, "only ES256"),
+        Skipped("an exponent beyond numbers", {**RSA, "e": "_" * 2_000}, "not a valid key"),
         Skipped("HS256 on a public key", {**RSA, "alg": "HS256"}, "only RS256"),
         Skipped("a point off the curve", {**EC, "x": EC["y"]}, "not a valid key"),
         Skipped("Ed25519 too short", {**ED, "x": "AAAA"}, "not a valid key"),
         Skipped("no type", {"kid": "x"}, "not a JWK"),
         Skipped("kid is a number", {**RSA, "kid": 1}, "not a JWK"),
         Skipped("not an object", "key", "not a JWK"),
-        Skipped("duplicate kid", {**ED, "kid": "good"}, "its kid occurs before"),
+        Skipped("duplicate kid", {**EC, "kid": "good"}, "its kid occurs before"),
+        Skipped("unknown use", {**EC, "use": "tls"}, 'its use is not "sig"'),
     ],
     ids=lambda case: case.name,
 )

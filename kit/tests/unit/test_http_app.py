@@ -288,6 +288,12 @@ async def test_a_client_that_accepts_no_json_gets_406(client: TestClient) -> Non
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+async def test_an_answer_without_content_suits_every_client(client: TestClient) -> None:
+    headers = {"accept": "application/problem+json", "if-match": "*"}
+    answer = await client.request("DELETE", ITEM, headers=headers)
+    assert answer.status == 204
+
+
 async def test_a_validation_error_names_its_field(client: TestClient) -> None:
     parameter = await client.get("/v1/invalid")
     assert parameter.json()["errors"] == [

@@ -86,7 +86,13 @@ class TestRequestId:
 
 
 class TestRealIp:
-    async def client_seen(self, trusted: list[str], peer: str, forwarded: list[str]) -> str:
+    async def client_seen(
+        self,
+        trusted: list[str],
+        peer: str,
+        forwarded: list[str],
+        name: bytes = b"x-forwarded-for",
+    ) -> str:
         seen: list[str] = []
 
         def look(inner: object) -> object:
@@ -98,7 +104,7 @@ class TestRealIp:
             return run
 
         app = app_of(real_ip(trusted), look)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-        headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
+        headers = [(name, value.encode()) for value in forwarded]
         await TestClient(app, address=peer).request("GET", "/", header_list=headers)
         return seen[0]
 
@@ -123,11 +129,41 @@ class TestRealIp:
             Case("only proxies", ["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
             Case("IPv6", ["2001:db8::1"], "2001:db8::1"),
             Case("empty", [""], "10.0.0.1"),
+            Case("with a port", ["203.0.113.7:51234"], "203.0.113.7"),
+            Case("IPv6 with a port", ["[2001:db8::1]:443"], "2001:db8::1"),
+            Case("IPv6 in brackets", ["[2001:DB8::1]"], "2001:db8::1"),
+            Case("mapped IPv4", ["::ffff:1.2.3.4"], "1.2.3.4"),
+            Case("mapped IPv4 with a port", ["[::ffff:1.2.3.4]:80"], "1.2.3.4"),
+            Case("a zone", ["fe80::1%eth0"], "fe80::1"),
+            Case("a zone in brackets", ["[fe80::1%eth0]:443"], "fe80::1"),
+            Case("proxies with ports", ["198.51.100.7:1, 10.0.0.2:80"], "198.51.100.7"),
+            Case("a mapped proxy", ["198.51.100.7"], "198.51.100.7", peer="::ffff:10.0.0.1"),
+            Case("a port that is none", ["198.51.100.7:http"], "10.0.0.1"),
         ],
         ids=lambda case: case.id,
     )
     async def test_only_trusted_proxies_are_believed(self, case: Case) -> None:
         seen = await self.client_seen(["10.0.0.0/8"], case.peer, case.forwarded)
+        assert seen == case.client
+
+    @pytest.mark.parametrize(
+        "case",
+        [
+            Case("for", ["for=198.51.100.7"], "198.51.100.7"),
+            Case("with more", ["For=198.51.100.7;proto=https;by=10.0.0.1"], "198.51.100.7"),
+            Case("not first", ["proto=https; for=198.51.100.7:80"], "198.51.100.7"),
+            Case("IPv6", ['for="[2001:db8::1]:443"'], "2001:db8::1"),
+            Case("two proxies", ['for=198.51.100.7, for="10.0.0.2:1"'], "198.51.100.7"),
+            Case("spoofed", ["for=1.2.3.4, for=198.51.100.7"], "198.51.100.7"),
+            Case("hidden", ["for=198.51.100.7, for=_hidden"], "10.0.0.1"),
+            Case("unknown", ["for=unknown"], "10.0.0.1"),
+            Case("without", ["proto=https"], "10.0.0.1"),
+            Case("from anybody", ["for=1.2.3.4"], "203.0.113.9", peer="203.0.113.9"),
+        ],
+        ids=lambda case: case.id,
+    )
+    async def test_the_standard_header_is_understood_too(self, case: Case) -> None:
+        seen = await self.client_seen(["10.0.0.0/8"], case.peer, case.forwarded, b"forwarded")
         assert seen == case.client
 
     async def test_without_trusted_proxies_the_header_means_nothing(self) -> None:

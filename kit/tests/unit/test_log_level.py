@@ -44,3 +44,18 @@ def test_the_standard_librarys_logging_follows_the_level(capture: Capture) -> No
     log.set_level("debug")
     root.debug("2")
     assert capture.messages() == ["2"]
+
+
+def test_the_standard_librarys_extra_and_stack_are_fields(capture: Capture) -> None:
+    root = logging.getLogger("a third root")
+    root.propagate = False
+    route_standard_logging(Output(ManualClock(), capture.stream, format="json"), "info", root)
+    logger = logging.getLogger("a third root.x")
+    logger.info("m", extra={"item_id": 42, "password": "hunter2", "logger": "mine"})
+    logger.info("where", stack_info=True)
+    first, second = capture.records()
+    shown = {name: first[name] for name in ("msg", "item_id", "password", "logger")}
+    assert shown == {"msg": "m", "item_id": 42, "password": "***", "logger": "a third root.x"}
+    assert first["fields.logger"] == "mine"
+    assert "test_the_standard_librarys_extra" in str(second["stack_info"])
+    assert "taskName" not in first

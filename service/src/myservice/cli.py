@@ -21,7 +21,7 @@ SERVICE: Final = ServiceSpec(
     migrations="myservice:migrations",
     scopes="myservice.scopes:SCOPES",
     checks="myservice.checks:checks",  # paceline: only full
-    examples="myservice.examples:examples",
+    seed="myservice.seed:seed",
     commands=(
         # paceline: only full {
         LazyCommand(

@@ -152,17 +152,29 @@ class Operator:
     token: str
 
     async def ask(
-        self, path: str, *, method: str = "GET", body: object = None, token: str | None = None
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        body: object = None,
+        token: str | None = None,
+        **headers: str,
     ) -> tuple[int, str]:
         """The status and what was said."""
-        return await asyncio.to_thread(self._ask, path, method, body, token or self.token)
+        return await asyncio.to_thread(self._ask, path, method, body, token or self.token, headers)
 
-    def _ask(self, path: str, method: str, body: object, token: str) -> tuple[int, str]:
+    def _ask(
+        self, path: str, method: str, body: object, token: str, headers: dict[str, str]
+    ) -> tuple[int, str]:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            headers={
+                "Authorization": f"Bearer {token}",
+                "Content-Type": "application/json",
+                **headers,
+            },
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own
@@ -187,6 +199,13 @@ async def test_one_admin_port_speaks_for_all_workers(migrated: str, tmp_path: Pa
         _, state = await operator.ask("/debug/state")
         pids = [each["pid"] for each in json.loads(state)["workers"]]
         assert set(pids) == set(child_pids(command.pid))
+        _, overview = await operator.ask("/")
+        assert [each["pid"] for each in json.loads(overview)["workers"]] == pids
+        assert json.loads(overview)["limits"]["max_in_flight"] > 0
+        for path in ("/", "/debug/tasks", "/debug/profile", "/log/level"):
+            for token, wanted in ((operator.token, OK), ("wrong", 401)):
+                status, page = await operator.ask(path, token=token, Accept="text/html")
+                assert (status, page[:15]) == (wanted, "<!doctype html>")
         _, second = await operator.ask("/debug/state?worker=2")
         assert json.loads(second)["pid"] == pids[1]
         assert (await operator.ask("/debug/tasks"))[0] == 400
@@ -198,6 +217,8 @@ async def test_one_admin_port_speaks_for_all_workers(migrated: str, tmp_path: Pa
             _, current = await operator.ask(f"/log/level?worker={worker}")
             assert json.loads(current) == level
         assert (await operator.ask("/log/level", method="PUT", body={"level": "loud"}))[0] == 422
+        foreign = await operator.ask("/log/level", method="PUT", body=level, Origin="http://b.c")
+        assert foreign[0] == 403
         os.kill(pids[0], signal.SIGSTOP)  # it does not answer; the other one does
         try:
             status, ready = await operator.ask("/ready")

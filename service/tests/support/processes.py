@@ -57,13 +57,21 @@ class ApiClient:
 class ServiceCommand:
     """A long-running command of the service, on the same ports after each restart.
 
-    ``words``: the command line; ``port``: where it listens once it is up; ``grpc_port`` also.
+    ``words``: the command line; ``port``: where it listens once it is up; ``grpc_port`` also;
+    ``prefix``: the command that runs it, such as ``prlimit``.
     """
 
     def __init__(
-        self, *words: str, port: int, log: Path, grpc_port: int = 0, **settings: str
+        self,
+        *words: str,
+        port: int,
+        log: Path,
+        grpc_port: int = 0,
+        prefix: Sequence[str] = (),
+        **settings: str,
     ) -> None:
         self.port = port
+        self._prefix = prefix
         self.grpc_port = grpc_port
         self._words = words
         self._log = log
@@ -106,7 +114,7 @@ class ServiceCommand:
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [MYSERVICE, *self._words], env=self._env, stdout=log, stderr=log
+                [*self._prefix, MYSERVICE, *self._words], env=self._env, stdout=log, stderr=log
             )
 
     def stop(self, number: signal.Signals) -> int:

@@ -18,12 +18,12 @@ from pathlib import Path
 MYSERVICE = Path(sys.executable).with_name("myservice")
 PATIENCE = 60.0
 PRINTED = {
-    "url": r"ready on (http://\S+)",
-    "grpc": r"\ngrpcurl .* (\S+:\d+) ",  # paceline: only grpc
-    "admin": r"operators: (http://\S+)/metrics",
-    "token": r"TOKEN=(\S+)",
+    "url": r"\nAPI +(http://[^\s,]+)",
+    "grpc": r"gRPC at (\S+:\d+)",  # paceline: only grpc
+    "admin": r"\nAdmin +(http://\S+)",
+    "token": r"\nDocs +\S+#token=(\S+)",
 }
-"""What its greeting tells, by attribute of `ServiceProcess`."""
+"""What its banner tells, by attribute of `ServiceProcess`."""
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -63,9 +63,9 @@ class ServiceProcess:
         return self.process.wait(PATIENCE)
 
     def until_ready(self) -> None:
-        """Wait for its greeting. Errors: AssertionError with the output instead."""
+        """Wait for its banner. Errors: AssertionError with the output instead."""
         deadline = time.monotonic() + PATIENCE
-        while not all(re.search(pattern, self.stderr()) for pattern in PRINTED.values()):
+        while "\nStop " not in self.stderr():
             over = self.process.poll() is not None or time.monotonic() > deadline
             assert not over, self.stderr() + self.log()
             time.sleep(0.05)

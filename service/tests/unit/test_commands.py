@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,22 @@ def test_a_command_can_be_loaded(command: LazyCommand) -> None:
     assert found.name == command.name
     assert found.help
     assert len(command.help) <= 54, "or the list cuts it"
+
+
+def leaves(command: LazyCommand) -> Iterator[tuple[str, Any]]:
+    """A command, or those of a group, by their words. Any: their types are inside a library."""
+    found = command.load()
+    for name, inner in getattr(found, "commands", {"": found}).items():
+        yield f"{command.name} {name}".strip(), inner
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_takes_the_data_folder_of_the_instance_it_is_to_find(
+    command: LazyCommand,
+) -> None:
+    for name, leaf in leaves(command):
+        options = {option for parameter in leaf.params for option in parameter.opts}
+        assert "--data-dir" in options or name == "migrate new", name
 
 
 def test_no_command_is_listed_twice() -> None:

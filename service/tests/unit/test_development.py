@@ -42,7 +42,7 @@ def test_engines_are_added_for_what_is_used_and_not_given(case: Case, tmp_path: 
     config = Config.model_validate(
         {"data_dir": tmp_path, "cache": case.redis, **{name: GIVEN[name] for name in case.given}}
     )
-    development = Development(SERVICE, config, RecordingLog())
+    development = Development(SERVICE, config, RecordingLog(), progress=lambda _: None)
     made = development.config
     urls = {"database_url": made.database_url, "nats_url": made.nats_url, "redis_url": made.redis_url}  # fmt: skip
     for name in case.given:
@@ -55,7 +55,9 @@ def test_engines_are_added_for_what_is_used_and_not_given(case: Case, tmp_path: 
 
 def test_addresses_and_secret_are_the_same_at_the_next_run(tmp_path: Path) -> None:
     config = Config(data_dir=tmp_path, cache=True)
-    first, second = (Development(SERVICE, config, RecordingLog()) for _ in range(2))
+    first, second = (
+        Development(SERVICE, config, RecordingLog(), progress=lambda _: None) for _ in range(2)
+    )
     assert first.config == second.config
     assert first.config.jwt_secret is not None
 
@@ -63,4 +65,6 @@ def test_addresses_and_secret_are_the_same_at_the_next_run(tmp_path: Path) -> No
 def test_a_data_folder_that_cannot_be_used_says_why(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EngineError, match="cannot use the data folder"):
-        Development(SERVICE, Config(data_dir=tmp_path / "file"), RecordingLog())
+        Development(
+            SERVICE, Config(data_dir=tmp_path / "file"), RecordingLog(), progress=lambda _: None
+        )

@@ -13,14 +13,21 @@ from typing import Final
 from joserfc.jwa import JWS_ALGORITHMS, JWSAlgModel
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-# Nearly every issuer publishes Ed25519 keys as "EdDSA"; RFC 9864's own name is not supported.
+ED25519_NAMES: Final = frozenset({"EdDSA", "Ed25519"})
+"""Two names of one algorithm: of RFC 8037, which nearly every issuer uses, and of RFC 9864."""
+_NAMES: Final = frozenset({
+    "HS256", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
+    *ED25519_NAMES,
+})  # fmt: skip
 ALGORITHMS: Final[Mapping[str, JWSAlgModel]] = MappingProxyType(
-    {
-        model.name: model
-        for model in JWS_ALGORITHMS
-        if model.name in {"HS256", "RS256", "ES256", "EdDSA"}
-    }
+    {model.name: model for model in JWS_ALGORITHMS if model.name in _NAMES}
 )
+"""Those that are supported, by their names in tokens."""
+
+
+def same_algorithm(one: str, other: str) -> bool:
+    """Whether two names mean the same."""
+    return one == other or ED25519_NAMES.issuperset((one, other))
 
 
 class VerificationKey:
@@ -64,5 +71,6 @@ class KeySet:
         return [
             key
             for key in self._keys
-            if key.algorithm == algorithm and (kid is None or key.kid is None or key.kid == kid)
+            if same_algorithm(key.algorithm, algorithm)
+            and (kid is None or key.kid is None or key.kid == kid)
         ]

@@ -24,7 +24,9 @@ _BEFORE: Final = (
 )
 _MIGRATE: Final = (
     ("migrate", "Move the schema up or down.", "paceline.commands.migrate:migrate_commands"),
+    ("psql", "Open psql on the database.", "paceline.commands.psql:psql_commands"),
 )
+_SEED: Final = (("seed", "Make sample data.", "paceline.commands.seed:seed_commands"),)
 _AFTER: Final = (
     ("dead", "Look after dead letters.", "paceline.commands.dead:dead_commands"),
     ("token", "Make a bearer token.", "paceline.commands.token:token_commands"),
@@ -44,7 +46,8 @@ _AFTER: Final = (
 
 def list_commands(spec: ServiceSpec) -> Sequence[LazyCommand]:
     """The commands in the order of ``--help``; the service's own are in the middle."""
-    before = [LazyCommand(*each, spec) for each in _BEFORE + (_MIGRATE if spec.migrations else ())]
+    listed = _BEFORE + (_MIGRATE if spec.migrations else ()) + (_SEED if spec.seed else ())
+    before = [LazyCommand(*each, spec) for each in listed]
     after = [LazyCommand(*each, spec) for each in _AFTER]
     without = _of_no_use(spec)
     return (

@@ -18,6 +18,7 @@ from paceline.commands.settings import (
     RedisSettings,
     require_settings,
 )
+from paceline.commands.start_failure import ExternalServer, server_at
 from paceline.commands.wiring import Wiring
 
 
@@ -33,7 +34,7 @@ def add_postgres(
         max_size=config.max_db_conns, application_name=wiring.spec.name
     )
     pool = postgres_room.Pool(config.get_database_url(), settings)
-    wiring.add(pool, ready={"postgres": pool.ping})
+    wiring.add(pool, ready={"postgres": pool.ping}, needs=postgres_server(config))
     # Half of the connections are left to batches, which serve many callers each.
     max_pages = max(1, config.max_db_conns // 2)
     wiring.limits["max_db_conns"] = config.max_db_conns
@@ -50,11 +51,10 @@ def add_redis(wiring: Wiring, config: RedisSettings) -> "redis_room.Redis | None
     require_settings(config, "add_redis", RedisSettings)
     if not (wiring.spec.serves and config.uses_redis):
         return None
-    return wiring.add(
-        redis_room.Redis(
-            config.get_redis_url(), wiring.log, wiring.clock, timeout=config.redis_timeout
-        )
-    )
+    url = config.get_redis_url()
+    redis = redis_room.Redis(url, wiring.log, wiring.clock, timeout=config.redis_timeout)
+    server = server_at("Redis", url, config.variable("redis_url"), optional=redis.ping)
+    return wiring.add(redis, needs=server)
 
 
 def add_nats(
@@ -75,4 +75,18 @@ def add_nats(
         streams=replicated,
         tracer=wiring.tracer,
     )
-    return wiring.add(bus, ready={"nats": bus.ping})
+    server = server_at("NATS", config.get_nats_url(), config.variable("nats_url"))
+    return wiring.add(bus, ready={"nats": bus.ping}, needs=server)
+
+
+def postgres_server(config: PostgresSettings) -> ExternalServer:
+    """The database's server, to be named. Errors: ValueError without ``database_url``."""
+    name, on, address = postgres_room.describe_dsn(config.get_database_url()).rpartition(" on ")
+    if not on:
+        name, address = address, ""
+    return ExternalServer(
+        kind="PostgreSQL",
+        address=address,
+        variable=config.variable("database_url"),
+        database=name.removeprefix("database ") if name.startswith("database ") else "",
+    )

@@ -42,7 +42,7 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
         help="NATS, as for the worker; without, that of run in --data-dir.",
     )
 
-    @app.command("list", epilog=f"Example: {spec.name} dead list --limit 20 --data-dir .data")
+    @app.command("list", epilog=f"Example: {spec.program} dead list --limit 20 --data-dir .data")
     def list_letters(
         *,
         after: After = 0,
@@ -60,9 +60,9 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
         if not as_data and not found:
             typer.echo("No dead letters.", err=True)
         if not as_data and len(found) == limit:
-            typer.echo(f"More: {spec.name} dead list --after {found[-1].number}", err=True)
+            typer.echo(f"More: {spec.program} dead list --after {found[-1].number}", err=True)
 
-    @app.command("show", epilog=f"Example: {variable}=… {spec.name} dead show 7")
+    @app.command("show", epilog=f"Example: {variable}=… {spec.program} dead show 7")
     def show(
         number: Number,
         *,
@@ -76,7 +76,7 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
         found = queue.use(config, lambda letters: letters.show(number))
         typer.echo(_as_json(found) if as_data else _as_page(found))
 
-    @app.command("retry", epilog=f"Example: {variable}=… {spec.name} dead retry 7 9")
+    @app.command("retry", epilog=f"Example: {variable}=… {spec.program} dead retry 7 9")
     def retry(
         numbers: Numbers,
         nats_url: Annotated[str | None, url_option] = None,
@@ -91,7 +91,7 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
 
         queue.each(numbers, queue.load(nats_url, data_dir, config_file), retry_one)
 
-    @app.command("drop", epilog=f"Example: {variable}=… {spec.name} dead drop 7")
+    @app.command("drop", epilog=f"Example: {variable}=… {spec.program} dead drop 7")
     def drop(
         numbers: Numbers,
         nats_url: Annotated[str | None, url_option] = None,

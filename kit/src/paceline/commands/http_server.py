@@ -5,10 +5,12 @@ request has an id and a line in the log, those that fail, too; the deadline is i
 for it. A service that wants another order builds its `App` itself.
 """
 
+import resource
 from collections.abc import Collection
 from typing import Final, Protocol
 
 from paceline.commands.ingress import Ingress, require_ingress
+from paceline.commands.open_files import max_connections
 from paceline.commands.settings import HttpSettings, require_settings
 from paceline.commands.wiring import Wiring
 from paceline.config import Settings, format_duration
@@ -110,6 +112,8 @@ def serve_http(
     wiring.limits["request_timeout"] = format_duration(config.request_timeout)
     if wiring.spec.listens:
         handoff = wiring.spec.handoff
+        connections = max_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        wiring.limits["max_connections"] = connections
         wiring.add_server(
             HttpServer(
                 app,
@@ -119,6 +123,7 @@ def serve_http(
                 reuse_port=config.reuse_port,
                 listener=handoff.take_listener() if handoff else None,
                 limits=ServerLimits(
+                    max_connections=connections,
                     keep_alive_grace=config.keep_alive_grace,
                     read_timeout=config.read_timeout,
                     write_timeout=config.write_timeout,

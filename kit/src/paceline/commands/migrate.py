@@ -15,12 +15,15 @@ from typing import Annotated
 
 import typer
 
+from paceline.commands.clients import postgres_server
 from paceline.commands.one_off import get_settings, load_for
 from paceline.commands.options import ConfigFile, DatabaseUrl, DataDir
 from paceline.commands.settings import PostgresSettings
 from paceline.commands.spec import ServiceSpec
+from paceline.commands.start_report import named_server
 from paceline.errors import Error
 from paceline.postgres.migrate import (
+    LockWait,
     MigrationFailed,
     Migrator,
     Progress,
@@ -63,7 +66,11 @@ def migrate_commands(spec: ServiceSpec) -> typer.Typer:
     ) -> AbstractAsyncContextManager[Migrator]:
         flags = {"database_url": options.database_url, "data_dir": options.data_dir}
         config = load_for(settings, "migrate", flags, options.config_file)
-        return open_migrator(config.get_database_url(), spec.get_migrations(), progress)
+        lock_wait = LockWait(config.migrate_lock_timeout, config.migrate_lock_wait)
+        connection = open_migrator(
+            config.get_database_url(), spec.get_migrations(), progress, lock_wait=lock_wait
+        )
+        return named_server(postgres_server(config), connection)
 
     return migrator_commands(connect, lambda: Path(str(spec.get_migrations())))
 
@@ -159,6 +166,10 @@ class _Printer:
 
     def applied(self, step: Step, seconds: float) -> None:
         typer.echo(f"{step} ({seconds * 1000:.1f}ms)")
+
+    def waiting(self, step: Step, seconds: float, oldest: str | None) -> None:
+        holder = f": the oldest transaction is of {oldest}" if oldest else ""
+        typer.echo(f"{step} waits for a lock since {seconds:.0f}s, trying again{holder}", err=True)
 
 
 async def _report(steps: Awaitable[tuple[Step, ...]]) -> None:

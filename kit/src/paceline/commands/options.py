@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Never, TypeAlias, TypeVar
 
 import typer
@@ -52,6 +53,7 @@ DataDir: TypeAlias = Annotated[
 ]
 USAGE: Final = 2
 """The exit code of a command that was told wrongly: arguments or configuration."""
+_NO_SWITCHES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def fail(message: str, *, code: int = 1) -> Never:
@@ -114,14 +116,26 @@ def _taken(loaded: Loaded[Settings], needed: Needed | None) -> Sequence[str]:
 
 
 def with_flags(
-    settings: type[S], command: Callable[[Loaded[S]], None], *, needed: Needed | None = None
+    settings: type[S],
+    command: Callable[..., None],
+    *,
+    needed: Needed | None = None,
+    switches: Mapping[str, str] = _NO_SWITCHES,
 ) -> Callable[..., None]:
-    """``command`` as a Typer command that takes every field of ``settings`` as an option."""
+    """``command`` as a Typer command that takes every field of ``settings`` as an option.
+
+    It is called with what was loaded, a `Loaded`. ``switches``: options that are no settings, by
+    name, with their help; it gets them as keywords.
+    """
 
     def run(config_file: Path | None = None, **flags: Any) -> None:
-        command(load_or_fail(settings, flags, config_file, needed=needed))
+        switched = {name: flags.pop(name) for name in switches}
+        command(load_or_fail(settings, flags, config_file, needed=needed), **switched)
 
     parameters = [_parameter("config_file", ConfigFile)]
+    for name, text in switches.items():
+        switch = typer.Option(f"--{name.replace('_', '-')}", help=text)
+        parameters.append(_parameter(name, Annotated[bool, switch], default=False))
     for group in settings.groups():
         heading = _OWN if group.own else group.heading
         for name in group.fields:
@@ -176,6 +190,6 @@ def _option(settings: type[Settings], name: str, heading: str) -> Any:
     )
 
 
-def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+def _parameter(name: str, annotation: Any, *, default: object = None) -> inspect.Parameter:
     kind = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, kind, default=None, annotation=annotation)
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)

@@ -10,9 +10,11 @@ import uvloop
 
 from paceline.commands.admin import AdminLog
 from paceline.commands.gc import tune_gc
+from paceline.commands.open_files import raise_open_files
 from paceline.commands.options import USAGE, fail
-from paceline.commands.settings import ServiceSettings
+from paceline.commands.settings import ServiceSettings, require_own_ports
 from paceline.commands.spec import ServiceSpec
+from paceline.commands.start_report import StartReport
 from paceline.commands.wiring import Process, ProcessSpec, Wiring
 from paceline.edge import RegistrationError, parameters_of
 from paceline.errors import Error
@@ -22,12 +24,16 @@ from paceline.log import Log, setup_logging
 def wire(
     spec: ServiceSpec, config: ServiceSettings, log: AdminLog, process: ProcessSpec
 ) -> Process:
-    """The process, wired and not yet started.
+    """The process, wired and not yet started, with its limit of open files raised.
 
     Errors: those of `Wiring` and of the service's own wiring, when settings do not go together;
     `RegistrationError` for a scope that no token can have, and for a ``build`` that is none.
     """
+    if process.listens and process.handoff is None:
+        require_own_ports(config)
+    open_files = raise_open_files()
     wiring = Wiring(config, log, process)
+    wiring.limits["open_files"] = open_files
     build = spec.get_build()
     _check_build(build, type(config).__name__)
     build(config, wiring)
@@ -75,19 +81,27 @@ def _check_scopes(spec: ServiceSpec, process: Process) -> None:
                 )
 
 
-def run_process(process: Process, log: Log, on_ready: Callable[[], None]) -> Never:
+def run_process(
+    process: Process, log: Log, on_ready: Callable[[], None], report: StartReport | None = None
+) -> Never:
     """Run it until it is told to stop, and exit with the lifecycle's code.
 
-    ``on_ready`` is called once everything is up and the limits are logged.
+    ``on_ready`` is called once everything is up and the limits are logged. ``report``: what people
+    see of the start.
     """
+    if report is not None:
+        report.watch(process)
 
     def ready() -> None:
-        log.info("limits", **process.limits)
+        if report is not None:
+            report.ready()
+        # A person can ask for them: they are in `config` and on the admin port.
+        (log.debug if log.is_for_people else log.info)("limits", **process.limits)
         on_ready()
         tune_gc()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = runner.run(process.lifecycle.run(ready))
+        code = runner.run(process.lifecycle.run(ready, report))
     sys.exit(code)
 
 

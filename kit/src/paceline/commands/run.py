@@ -7,20 +7,29 @@ for people goes to stderr; stdout is the log's.
 
 import os
 import secrets
-import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Never, TypeVar
 
 import typer
 
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
-from paceline.commands.instance import Instance, InstanceLock, describe, publish
+from paceline.commands.banner import BannerStyle, banner, shows_links
+from paceline.commands.debugger import use_debugger
+from paceline.commands.instance import Instance, InstanceLock, InstanceRunning, describe, publish
 from paceline.commands.options import SettingsCommand, fail, with_flags
 from paceline.commands.process import new_log, run_process, wire_or_fail
+from paceline.commands.reload import (
+    ReloadHandoff,
+    libraries_line,
+    supervise,
+    take_handoff,
+    watched_files,
+)
 from paceline.commands.settings import (
     AuthSettings,
     GrpcSettings,
@@ -30,9 +39,10 @@ from paceline.commands.settings import (
     ServiceSettings,
 )
 from paceline.commands.spec import ServiceSpec
-from paceline.commands.token import new_token
-from paceline.commands.wiring import Process, ProcessSpec
-from paceline.config import Loaded, effective_settings, format_duration
+from paceline.commands.start_failure import could_not_start, explain_data_dir
+from paceline.commands.start_report import StartReport
+from paceline.commands.wiring import ProcessSpec
+from paceline.config import Layer, Loaded, effective_settings
 from paceline.engines import (
     EngineError,
     EngineGroup,
@@ -43,10 +53,9 @@ from paceline.engines import (
 )
 from paceline.errors import Error
 from paceline.lifecycle import ExitCode, Service
-from paceline.log import Logger
+from paceline.log import Log, Logger, shows_colours
 
 C = TypeVar("C", bound=ServiceSettings)
-_SUBJECT: Final = "developer"
 
 
 def run_commands(spec: ServiceSpec) -> typer.Typer:
@@ -54,26 +63,55 @@ def run_commands(spec: ServiceSpec) -> typer.Typer:
     config = spec.get_config()
     app = typer.Typer()
     app.command(
-        "run", cls=SettingsCommand, epilog=f"Example: {spec.name} run --port 0 --data-dir /tmp/try"
-    )(with_flags(config, partial(_run, spec), needed=partial(config.needed_by, "run")))
+        "run",
+        cls=SettingsCommand,
+        epilog=f"Example: {spec.program} run --port 0 --data-dir /tmp/try",
+    )(
+        with_flags(
+            config,
+            partial(_run, spec),
+            needed=partial(config.needed_by, "run"),
+            switches={"reload": "Restart when source, migrations or settings are saved."},
+        )
+    )
     return app
 
 
-def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
+def _run(spec: ServiceSpec, loaded: Loaded[Any], *, reload: bool) -> None:
     """Start everything in one process, on engines of our own: for development."""
+    if (handoff := take_handoff()) is not None:
+        _run_service(spec, loaded, handoff.instance, handoff)
     instance = Instance(
-        program=spec.name, version=spec.version, pid=os.getpid(), started=datetime.now(UTC)
+        program=spec.program, version=spec.version, pid=os.getpid(), started=datetime.now(UTC)
     )
     lock = InstanceLock(loaded.config.data_dir)
     try:
         lock.acquire(instance)
+    except InstanceRunning as exc:
+        fail(str(exc), code=ExitCode.FAILED)
     except Error as exc:
-        fail(str(exc), code=ExitCode.FAILED)
-    log = new_log(loaded.config)
+        fail(could_not_start(spec.name, explain_data_dir(exc, loaded.config)), code=ExitCode.FAILED)
     try:
-        development = Development(spec, loaded.config, log)
-    except EngineError as exc:
-        fail(str(exc), code=ExitCode.FAILED)
+        if reload:
+            _supervise(spec, loaded, instance)
+        _run_service(spec, loaded, instance)
+    finally:
+        lock.release()
+
+
+def _run_service(
+    spec: ServiceSpec,
+    loaded: Loaded[Any],
+    instance: Instance,
+    handoff: ReloadHandoff | None = None,
+) -> Never:
+    """Run the service in this process, alone or as a child of a supervisor."""
+    if handoff is not None:
+        loaded = replace(loaded, config=handoff.adapt(loaded.config))
+    log = new_log(loaded.config)
+    report = StartReport(spec.name, loaded.config, log)
+    engine_urls = None if handoff is None else handoff.engine_urls
+    development = _development(spec, loaded, log, report, engine_urls=engine_urls)
     config = development.config
     process = wire_or_fail(
         spec,
@@ -85,27 +123,86 @@ def _run(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             works=True,
             settings=effective_settings(replace(loaded, config=config)),
             before=development.services,
+            handoff=None if handoff is None else handoff.worker,
         ),
     )
+    style = BannerStyle(colours=shows_colours(sys.stderr), links=shows_links(sys.stderr))
 
     def ready() -> None:
         publish(config.data_dir, describe(instance, config, process))
-        say(development.greeting(process))
+        if handoff is None or handoff.first:
+            seconds = (datetime.now(UTC) - instance.started).total_seconds()
+            report.say(banner(spec, config, process, seconds=seconds, style=style))
+        if handoff is not None and process.link is not None:
+            process.link.report(libraries_line(handoff))
+            process.link.report_ready()
 
+    use_debugger()
+    run_process(process, log, ready, report)
+
+
+def _supervise(spec: ServiceSpec, loaded: Loaded[Any], instance: Instance) -> Never:
+    """Keep the engines up, and run the service in a child that is replaced when it changes."""
+    config: ServiceSettings = loaded.config
+    # A child says what there is to say.
+    quiet = config.replaced(log_level="warning") if config.log_level == "info" else config
+    log = new_log(quiet)
+    report = StartReport(spec.name, config, log)
+    development = _development(spec, loaded, log, report)
+    given = {Path(each.where) for each in loaded.origins.values() if each.layer is Layer.FILE}
     try:
-        run_process(process, log, ready)
-    finally:
-        lock.release()
+        code = supervise(
+            config,
+            instance,
+            log,
+            engines=development.engines,
+            engine_urls=development.engine_urls,
+            files=watched_files(spec, [Path(".env"), *given]),
+            report=report,
+        )
+    except Error as exc:
+        report.close()
+        fail(could_not_start(spec.name, [str(exc)]), code=ExitCode.FAILED)
+    sys.exit(code)
+
+
+def _development(
+    spec: ServiceSpec,
+    loaded: Loaded[Any],
+    log: Log,
+    report: StartReport,
+    *,
+    engine_urls: Mapping[str, str] | None = None,
+) -> "Development[Any]":
+    try:
+        return Development(spec, loaded.config, log, progress=report.step, engine_urls=engine_urls)
+    except (EngineError, OSError) as exc:
+        report.close()
+        fail(could_not_start(spec.name, explain_data_dir(exc, loaded.config)), code=ExitCode.FAILED)
 
 
 class Development(Generic[C]):
-    """The settings of ``run``, and what they need: engines, then the schema."""
+    """The settings of ``run``, and what they need: engines, then the schema.
+
+    ``progress``: receives the steps of their start. ``engine_urls``: of engines that another
+    process keeps up; with these none is started here. Errors: `EngineError`, ``OSError`` when the
+    data folder cannot be used; `EngineError` for an engine that is not among those.
+    """
 
     config: C
 
-    def __init__(self, spec: ServiceSpec, config: C, log: Logger) -> None:
+    def __init__(
+        self,
+        spec: ServiceSpec,
+        config: C,
+        log: Logger,
+        *,
+        progress: Callable[[str], None],
+        engine_urls: Mapping[str, str] | None = None,
+    ) -> None:
         self._spec = spec
-        self._engines = _OwnEngines(config, log)
+        self._progress = progress
+        self._engines = _OwnEngines(config, log, progress, engine_urls)
         changes: dict[str, object] = {}
         if isinstance(config, GrpcSettings):
             changes["grpc_reflection"] = True
@@ -113,91 +210,106 @@ class Development(Generic[C]):
             changes["jwt_secret"] = read_or_create_text(config.data_dir / "jwt-secret", _new_secret)
         if isinstance(config, PostgresSettings) and config.database_url is None:
             changes["database_url"] = self._engines.postgres(config)
-        self._own_nats = isinstance(config, NatsSettings) and config.nats_url is None
-        if self._own_nats:
+        if isinstance(config, NatsSettings) and config.nats_url is None:
             changes["nats_url"] = self._engines.nats()
         if isinstance(config, RedisSettings) and config.uses_redis and config.redis_url is None:
             changes["redis_url"] = self._engines.redis()
         self.config = config.replaced(**changes)
 
     @property
+    def engine_urls(self) -> Mapping[str, str]:
+        """The addresses of its own engines, by field."""
+        return self._engines.urls
+
+    @property
+    def engines(self) -> Sequence[Service]:
+        """Its own engines."""
+        engines = self._engines.engines
+        return [EngineGroup(engines)] if engines else []
+
+    @property
     def services(self) -> Sequence[Service]:
         """What must be up before the service."""
-        engines = self._engines.engines
-        found: list[Service] = [EngineGroup(engines)] if engines else []
+        found: list[Service] = [*self.engines]
         if self._spec.migrations and isinstance(self.config, PostgresSettings):
             dsn = self.config.get_database_url()
-            found.append(
-                migrate_room.SchemaUpgrade(dsn, self._spec.get_migrations(), _MigrationOutput())
-            )
+            steps = _MigrationOutput(self._progress)
+            folder = self._spec.get_migrations()
+            found.append(migrate_room.SchemaUpgrade(dsn, folder, steps, retry=True))
         return found
-
-    def greeting(self, process: Process) -> str:
-        """Where the service is and how to try it."""
-        config, name = self.config, self._spec.name
-        lines = [""]
-        if (http := process.servers.get("http")) is not None:
-            url = f"http://{config.host}:{http.port}"
-            lines.append(f"{name} is ready on {url}")
-            lines.append(
-                f"Ctrl-C stops it. Its data stays in {config.data_dir}; the API is at {url}/docs"
-            )
-        else:
-            lines.append(f"{name} is ready. Ctrl-C stops it. Its data stays in {config.data_dir}")
-        if process.admin is not None:
-            admin = process.admin.url
-            lines.append(
-                f"For operators: {admin}/metrics, {admin}/debug/state, {admin}/debug/profile"
-            )
-        if self._own_nats:
-            where = shlex.quote(str(config.data_dir))
-            lines.append(f"What could not be handled: {name} dead list --data-dir {where}")
-        examples = self._spec.get_examples()
-        if examples is not None and isinstance(config, AuthSettings):
-            token = new_token(config, _SUBJECT, self._spec.get_scopes())
-            lifetime = format_duration(config.token_expiry)
-            lines += ["", f"Try it (this token is good for {lifetime}):", "", f"TOKEN={token}"]
-            lines.append(examples(config, process))
-        return "\n".join(lines)
 
 
 class _OwnEngines:
-    """Engines in the data folder: each method adds one, not started, and gives its URL."""
+    """Engines in the data folder: each method adds one, not started, and gives its URL.
 
-    def __init__(self, config: ServiceSettings, log: Logger) -> None:
+    ``known``: URLs by field of those that another process has started; then none is added.
+    """
+
+    def __init__(
+        self,
+        config: ServiceSettings,
+        log: Logger,
+        progress: Callable[[str], None],
+        known: Mapping[str, str] | None,
+    ) -> None:
         self._folder = config.data_dir
         self._log = log
+        self._progress = progress
+        self._known = known
         self.engines: list[PostgresEngine | NatsEngine | RedisEngine] = []
+        self.urls: dict[str, str] = {}
 
     def postgres(self, config: PostgresSettings) -> str:
-        engine = PostgresEngine(
-            self._log, data_dir=self._folder / "postgres", port=config.pg_port, progress=say
-        )
-        self.engines.append(engine)
-        return engine.dsn()
+        def add() -> str:
+            engine = PostgresEngine(
+                self._log,
+                data_dir=self._folder / "postgres",
+                port=config.pg_port,
+                progress=self._progress,
+            )
+            self.engines.append(engine)
+            return engine.dsn()
+
+        return self._url("database_url", add)
 
     def nats(self) -> str:
-        engine = NatsEngine(self._log, data_dir=self._folder / "nats", progress=say)
-        self.engines.append(engine)
-        return engine.url
+        def add() -> str:
+            folder = self._folder / "nats"
+            engine = NatsEngine(self._log, data_dir=folder, progress=self._progress)
+            self.engines.append(engine)
+            return engine.url
+
+        return self._url("nats_url", add)
 
     def redis(self) -> str:
-        engine = RedisEngine(self._log, data_dir=self._folder / "redis", progress=say)
-        self.engines.append(engine)
-        return engine.url
+        def add() -> str:
+            folder = self._folder / "redis"
+            engine = RedisEngine(self._log, data_dir=folder, progress=self._progress)
+            self.engines.append(engine)
+            return engine.url
+
+        return self._url("redis_url", add)
+
+    def _url(self, field: str, add: Callable[[], str]) -> str:
+        if self._known is None:
+            url = add()
+        elif field in self._known:
+            url = self._known[field]
+        else:
+            message = f"{field}: no engine is up for it; stop `run` and start it again"
+            raise EngineError(message)
+        self.urls[field] = url
+        return url
 
 
 class _MigrationOutput:
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self._progress = progress
+
     def applied(self, step: "migrate_room.Step", seconds: float) -> None:
         """Show one migration."""
-        say(f"migrated {step} in {seconds * 1000:.0f} ms")
+        self._progress(f"migrated {step} in {seconds * 1000:.0f} ms")
 
 
 def _new_secret() -> str:
     return secrets.token_urlsafe(32)
-
-
-def say(line: str) -> None:
-    """A line for people."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()

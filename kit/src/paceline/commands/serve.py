@@ -15,8 +15,9 @@ from paceline.commands.admin import require_token
 from paceline.commands.options import USAGE, SettingsCommand, fail, with_flags
 from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, supervise, take_handoff
 from paceline.commands.process import new_log, run_process, wire_or_fail
-from paceline.commands.settings import PostgresSettings, ServiceSettings
+from paceline.commands.settings import PostgresSettings, ServiceSettings, require_own_ports
 from paceline.commands.spec import ServiceSpec
+from paceline.commands.start_report import StartReport
 from paceline.commands.wiring import Process, ProcessSpec
 from paceline.config import Loaded, effective_settings
 from paceline.errors import Error
@@ -71,7 +72,8 @@ def _serve(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             process.link.report_ready()
         log.info("ready", **_addresses(process, config), version=spec.version)
 
-    run_process(process, log, ready)
+    told = handoff is None or handoff.tells_people
+    run_process(process, log, ready, StartReport(spec.name, config, log) if told else None)
 
 
 def _work(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
@@ -95,7 +97,7 @@ def _work(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
     def ready() -> None:
         log.info("ready", admin=process.admin and process.admin.url, version=spec.version)
 
-    run_process(process, log, ready)
+    run_process(process, log, ready, StartReport(spec.name, config, log))
 
 
 def schema_check(spec: ServiceSpec, config: ServiceSettings) -> Sequence[Service]:
@@ -122,6 +124,7 @@ def _addresses(process: Process, config: ServiceSettings) -> dict[str, object]:
 def _become_supervisor(spec: ServiceSpec, config: ServiceSettings) -> None:
     try:
         token = config.get_admin_token()
+        require_own_ports(config)
         require_token(config.admin_host, token, variable=config.variable("admin_token"))
         supervise(
             SupervisorSpec(

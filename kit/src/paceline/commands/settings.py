@@ -94,7 +94,7 @@ class TelemetrySettings(Settings):
     log_source: bool = False
     """Show file and line with every line of a pretty log, and not only from warning on."""
     otel_endpoint: OtlpEndpoint | None = None
-    """Where traces are sent (OTLP): grpc://host:4317 or http://host:4318, with an s for TLS."""
+    """Where traces are sent (OTLP): grpc://host:4317 or http://host:4318, an s for TLS."""
     trace_ratio: Ratio = 0.1
     """The part of the traces that begin here which is recorded, 0 to 1; others keep their own."""
 
@@ -127,7 +127,7 @@ class HttpSettings(ServiceSettings):
     keep_alive_grace: Duration = 2.0
     """At shutdown: how long idle connections stay open, for requests on their way."""
     trusted_proxies: NetworkList = ()
-    """Addresses or networks of proxies whose X-Forwarded-For is believed."""
+    """Addresses or networks of proxies whose X-Forwarded-For (or Forwarded) is believed."""
 
 
 class GrpcSettings(ServiceSettings):
@@ -179,6 +179,10 @@ class PostgresSettings(ServiceSettings):
     """PostgreSQL, as postgresql://user:password@host:port/name. `run` starts its own without."""
     max_db_conns: PositiveInt = 25
     """The most connections to PostgreSQL; several workers share them."""
+    migrate_lock_timeout: Duration = 1.0
+    """How long a migration waits for a lock before it gives way and tries again; 0s for ever."""
+    migrate_lock_wait: Duration = 600.0
+    """How long a migration tries again before it gives up, with nothing changed."""
     pg_port: Port | None = None
     """`run`: a port of 127.0.0.1 on which PostgreSQL clients can connect, too."""
 
@@ -239,6 +243,20 @@ class RedisSettings(ServiceSettings):
     def get_redis_url(self) -> str:
         """Redis. Errors: ValueError without one."""
         return _given(self, "redis_url", self.redis_url)
+
+
+def require_own_ports(config: ServiceSettings) -> None:
+    """Refuse one port for two servers of a process. Errors: Error(FAILED_PRECONDITION)."""
+    taken: dict[int, str] = {}
+    for name in ("port", "grpc_port", "admin_port"):
+        port: int = getattr(config, name, 0)
+        if port in taken:
+            both = f"{config.variable(taken[port])} and {config.variable(name)}"
+            raise Error(
+                Code.FAILED_PRECONDITION, f"{both} are both {port}; give each server its own port"
+            )
+        if port:
+            taken[port] = name
 
 
 def require_settings(config: object, caller: str, *groups: type[ServiceSettings]) -> None:

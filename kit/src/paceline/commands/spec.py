@@ -8,13 +8,13 @@ them all. Rejected: a base class to derive from, which hides what is called when
 """
 
 import shlex
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic
 
 from paceline.commands.lazy import Command, LazyCommand, as_lazy
+from paceline.commands.program import program_words
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from paceline.commands.doctor import Check, DoctorRun
     from paceline.commands.settings import ServiceSettings
-    from paceline.commands.wiring import Process, Wiring
+    from paceline.commands.wiring import Wiring
 
     C = TypeVar("C", bound=ServiceSettings, default=Any)
 else:
@@ -42,9 +42,10 @@ class ServiceSpec(Generic[C]):
     migrations, such as ``pathlib.Path(__file__).with_name("migrations")``, or
     ``"package:folder"``; "" when it has no database. ``scopes``: all that its tokens can have, or
     where they are; a route or method that needs another one is refused when it is wired.
-    ``checks``: what ``doctor`` looks at beside the usual. ``examples``: what ``run`` prints to try
-    with ``$TOKEN``. ``commands``: its own, which come after `run`, `serve`, `worker` and `migrate`;
-    a function is a command of its name with the first line of its docstring as help, as in Typer.
+    ``checks``: what ``doctor`` looks at beside the usual. ``seed``: makes sample data and returns
+    how many, by kind; called again it makes none.
+    ``commands``: its own, which come after `run`, `serve`, `worker` and `migrate`; a function is a
+    command of its name with the first line of its docstring as help, as in Typer.
     ``works``: it has something to do for ``worker`` although its settings name no queue.
     """
 
@@ -56,7 +57,7 @@ class ServiceSpec(Generic[C]):
     migrations: "Traversable | str" = ""
     scopes: Collection[str] = ()
     checks: "Callable[[C, DoctorRun], Mapping[str, Check]] | str" = ""
-    examples: "Callable[[C, Process], str] | str" = ""
+    seed: "Callable[[C], Mapping[str, int]] | str" = ""
     commands: Sequence[LazyCommand | Command] = ()
     works: bool = False
 
@@ -66,12 +67,12 @@ class ServiceSpec(Generic[C]):
             return
         from paceline.commands.settings import ServiceSettings  # noqa: PLC0415 - as for --help
 
-        given: object = self.config
+        given: Any = self.config
+        name = getattr(given, "__name__", "Config")
         if isinstance(given, ServiceSettings):
-            name = type(given).__name__
-            raise TypeError(f"config is an instance; write the class itself: config={name}")
+            itself = type(given).__name__
+            raise TypeError(f"config is an instance; write the class itself: config={itself}")
         if not (isinstance(given, type) and issubclass(given, ServiceSettings)):
-            name = getattr(given, "__name__", "Config")
             raise TypeError(
                 f"config is {given!r}; write a class of settings, such as"
                 f" class {name}(HttpSettings, AuthSettings)"
@@ -79,11 +80,8 @@ class ServiceSpec(Generic[C]):
 
     @property
     def program(self) -> str:
-        """How it is called, for texts that people paste: "shop", or "python app.py"."""
-        module = getattr(sys.modules["__main__"], "__spec__", None)
-        if sys.argv[0].endswith(".py") and module is None:
-            return f"python {shlex.quote(sys.argv[0])}"
-        return self.name
+        """How it is called in this folder, for texts that people paste: "python app.py"."""
+        return shlex.join(program_words(self.name))
 
     def get_config(self) -> "type[C]":
         """The class of its settings."""
@@ -120,11 +118,11 @@ class ServiceSpec(Generic[C]):
         )
         return found
 
-    def get_examples(self) -> "Callable[[C, Process], str] | None":
-        """What makes the text to try it."""
-        found: Callable[[C, Process], str] | None = (
-            _loaded(self.examples) if self.examples else None
-        )
+    def get_seed(self) -> "Callable[[C], Mapping[str, int]]":
+        """What makes sample data. Errors: ValueError when it has none."""
+        if not self.seed:
+            raise ValueError(f"{self.name} states no seed")
+        found: Callable[[C], Mapping[str, int]] = _loaded(self.seed)
         return found
 
     def get_commands(self) -> Sequence[LazyCommand]:

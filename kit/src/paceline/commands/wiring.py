@@ -24,6 +24,7 @@ from paceline.commands.admin import (
 )
 from paceline.commands.prefork import SupervisorLink, WorkerHandoff
 from paceline.commands.settings import ServiceSettings
+from paceline.commands.start_failure import ExternalServer
 from paceline.config import EffectiveSetting, format_duration
 from paceline.health import Health, HealthCheck
 from paceline.http import App, HttpServer, ServerLimits
@@ -92,6 +93,7 @@ class Process:
     """A process, wired and not yet started.
 
     ``app`` is what an ASGI server would run. ``servers`` by their names: "http", "grpc".
+    ``needs``: parts, and the servers that they need.
     ``needed_scopes``: of each route and method.
     """
 
@@ -101,6 +103,7 @@ class Process:
     link: SupervisorLink | None = None
     servers: Mapping[str, Server] = field(default_factory=dict[str, Server])
     limits: Mapping[str, object] = field(default_factory=dict[str, object])
+    needs: Sequence[tuple[object, ExternalServer]] = ()
     needed_scopes: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
 
 
@@ -126,6 +129,7 @@ class Wiring:
         self._services: list[Service] = []
         self._servers: dict[str, Server] = {}
         self._streams: list[Service] = []
+        self._needs: list[tuple[object, ExternalServer]] = []
         self._lifecycle: Lifecycle | None = None
         self._metrics = Metrics(version=spec.version, exemplar=_recorded_trace)
         self.metrics: Metrics | None = (
@@ -153,10 +157,17 @@ class Wiring:
             "shed_delay": format_duration(config.shed_delay),
         }
 
-    def add(self, part: T, *, ready: Mapping[str, HealthCheck] | None = None) -> T:
+    def add(
+        self,
+        part: T,
+        *,
+        ready: Mapping[str, HealthCheck] | None = None,
+        needs: ExternalServer | None = None,
+    ) -> T:
         """Register ``part``, and give it back.
 
-        ``ready``: checks by name; the process is ready when all pass.
+        ``ready``: checks by name; the process is ready when all pass. ``needs``: the server that it
+        connects to, for what is told when that is away.
 
         Errors: TypeError for what can be neither started nor measured, and has no checks;
         RuntimeError after `finish`.
@@ -174,6 +185,8 @@ class Wiring:
             known = True
             for entry in part.stats_entries():
                 self._metrics.stats_collector.add(entry)
+        if needs is not None:
+            self._needs.append((part, needs))
         for name, check in (ready or {}).items():
             self.health.add(name, check)
         if not known:
@@ -227,6 +240,7 @@ class Wiring:
             self.link,
             self._servers,
             self.limits,
+            self._needs,
             self.needed_scopes | routes,
         )
 
@@ -255,8 +269,9 @@ class Wiring:
     def _admin_server(self) -> HttpServer:
         config, handoff = self._config, self.spec.handoff
         # One of several workers listens to its supervisor only, which has the port and the token.
-        token = config.get_admin_token() if handoff is None else None
-        if handoff is None:
+        is_public = handoff is None or handoff.public_admin
+        token = config.get_admin_token() if is_public else None
+        if is_public:
             require_token(config.admin_host, token, variable=config.variable("admin_token"))
         tasks, profiler = TaskAges(), Profiler()
         context = AdminContext(

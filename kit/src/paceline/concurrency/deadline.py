@@ -30,12 +30,15 @@ class DeadlineExceeded(Error):
     """A deadline expired.
 
     ``client_imposed``: the client asked for less time than the service allows, so that the timeout
-    is no sign of a fault in the service.
+    is no sign of a fault in the service. ``operation``: what was under way, if it named itself.
     """
 
-    def __init__(self, message: str, *, client_imposed: bool = False) -> None:
+    def __init__(
+        self, message: str, *, client_imposed: bool = False, operation: str | None = None
+    ) -> None:
         super().__init__(Code.DEADLINE_EXCEEDED, message)
         self.client_imposed = client_imposed
+        self.operation = operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,9 @@ class Deadline:
     def error(self) -> DeadlineExceeded:
         """The error for a deadline that has expired."""
         return DeadlineExceeded(
-            self.spec.message(self.operation), client_imposed=self.spec.client_imposed
+            self.spec.message(self.operation),
+            client_imposed=self.spec.client_imposed,
+            operation=self.operation,
         )
 
     def is_over(self) -> bool:

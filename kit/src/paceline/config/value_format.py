@@ -95,7 +95,7 @@ def _split(kind: object, marks: tuple[object, ...]) -> Iterator[tuple[object, Se
 
 
 def _describe(kind: object, marks: Sequence[object]) -> str:
-    if isinstance(kind, type) and issubclass(kind, bool):
+    if kind is bool:
         return '"true" or "false"'
     if choices := _choices(kind):
         return "one of " + ", ".join(f'"{choice}"' for choice in choices)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from paceline.engines.nats_config import NatsNode
     from paceline.engines.ports import free_ports
     from paceline.engines.postgres import PostgresEngine
+    from paceline.engines.programs import find_psql
     from paceline.engines.redis import RedisEngine
 else:
     __getattr__ = lazy_exports(
@@ -30,6 +31,7 @@ else:
             "NatsNode": "nats_config",
             "PostgresEngine": "postgres",
             "RedisEngine": "redis",
+            "find_psql": "programs",
             "free_ports": "ports",
             "read_or_create_text": "folder",
         },
@@ -43,6 +45,7 @@ __all__ = [
     "NatsNode",
     "PostgresEngine",
     "RedisEngine",
+    "find_psql",
     "free_ports",
     "read_or_create_text",
 ]

@@ -61,6 +61,15 @@ def find_system(path: str | None = None, debian: Path = DEBIAN_FOLDER) -> Progra
     return None
 
 
+def find_psql() -> Path | None:
+    """PostgreSQL's shell: the wheel's, else the one on PATH or of the newest system's server."""
+    for find in (find_wheel, find_system):
+        if (found := find()) is not None and os.access(found.folder / "psql", os.X_OK):
+            return found.folder / "psql"
+    on_path = shutil.which("psql")
+    return None if on_path is None else Path(on_path)
+
+
 def get_programs(
     finders: Sequence[Callable[[], Programs | None]] = (find_wheel, find_system),
 ) -> Programs:

@@ -89,7 +89,7 @@ def _kind_problem(handler: MethodHandler, descriptor: MethodDescriptor) -> str |
     streaming = (descriptor.client_streaming, descriptor.server_streaming)
     if streaming == _STREAMING[handler.kind]:
         return None
-    fitting = [kind for kind, each in _STREAMING.items() if each == streaming]
+    fitting: list[Kind] = [kind for kind, each in _STREAMING.items() if each == streaming]
     if not fitting:
         return "a stream of requests with one answer is not supported; let the answer stream, too"
     kind = fitting[0]

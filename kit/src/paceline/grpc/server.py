@@ -9,6 +9,8 @@ closed, and its calls are cancelled. No TLS: as for HTTP, that is a proxy's task
 """
 
 import asyncio
+import errno
+import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -91,17 +93,34 @@ class RpcServer:
             maximum_concurrent_rpcs=self._limits.max_calls,
         )
         host = f"[{self._host}]" if ":" in self._host else self._host
+        self._check_port()
         try:
             self._port = server.add_insecure_port(f"{host}:{self._configured_port}")
         except RuntimeError as exc:
-            raise Error(
-                Code.FAILED_PRECONDITION,
-                f"cannot listen to port {self._configured_port} on {self._host}: stop the process"
-                " that has it, or choose another port",
-            ) from exc
+            raise self._in_use() from exc
         self._server = server
         self._app.streams.open()
         await server.start()
+
+    def _check_port(self) -> None:
+        """Find a port in use before grpcio does, which writes to stderr and gives no reason."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if self._reuse_port:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            try:
+                probe.bind((self._host, self._configured_port))
+            except OSError as exc:
+                if exc.errno == errno.EADDRINUSE:
+                    raise self._in_use() from exc
+
+    def _in_use(self) -> Error:
+        return Error(
+            Code.FAILED_PRECONDITION,
+            f"cannot listen to port {self._configured_port} on {self._host}: stop the process"
+            " that has it, or choose another port",
+        )
 
     async def stop_accepting(self) -> None:
         """Accept no new connections if other processes share the port; existing ones go on.

@@ -55,7 +55,7 @@ def add_docs(
 
     Errors: ValueError for an extension that is not called ``x-…``.
     """
-    added = {} if extensions is None else extensions
+    added: Mapping[str, Extension] = {} if extensions is None else extensions
     if wrong := [name for name in added if not name.startswith("x-")]:
         raise ValueError(f"an extension's name starts with x-: {', '.join(wrong)}")
     spec = openapi_document(app, title=title, version=version, description=description)

@@ -61,11 +61,14 @@ def endpoint_of(
     encode = msgspec.json.Encoder().encode
     name = getattr(handler, "__qualname__", "handler")
     media_type = EVENT_STREAM if get_origin(signature.returns) is Events else JSON
+    # What answers without content has nothing that a client could refuse.
+    has_content = signature.returns not in {None, type(None)}
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         if scopes:
             _check_scopes(scope, scopes)
-        check_accept(scope, media_type)
+        if has_content:
+            check_accept(scope, media_type)
         arguments: list[Any] = [extract(scope) for extract in extractors]
         if read is not None:
             check_content_type(scope)

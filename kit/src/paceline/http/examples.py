@@ -75,8 +75,12 @@ class _Examples:
                 found = _text(schema)
             case "integer" | "number":
                 found = _number(schema)
-            case kind:
-                found = {"boolean": True, "null": None}.get(str(kind), {})
+            case "boolean":
+                found = True
+            case "null":
+                found = None
+            case _:
+                found = Json()
         return found
 
     def _array(self, schema: Json, depth: int) -> list[Any]:

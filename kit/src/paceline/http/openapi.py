@@ -180,7 +180,7 @@ def _responses(route: Route, schemas: _Schemas, statuses: Statuses) -> Json:
     kind = _returned(route)
     success: Json = {"description": title_of(route.status)}
     if kind is not None and kind is not type(None):
-        success["content"] = _content(route, schemas[kind])
+        success["content"] = _content(route, schemas, kind)
     responses: Json = {str(route.status): success}
     for status in sorted(_error_statuses(route, statuses)):
         responses[str(status)] = _problem(title_of(status), schemas)
@@ -188,9 +188,10 @@ def _responses(route: Route, schemas: _Schemas, statuses: Statuses) -> Json:
     return responses
 
 
-def _content(route: Route, schema: Json) -> Json:
+def _content(route: Route, schemas: _Schemas, kind: Any) -> Json:
+    schema = schemas[kind]
     if get_origin(route.signature.returns) is not Events:
-        return {"application/json": {"schema": schema}}
+        return {"application/json": {"schema": schema, **schemas.body_example(schema, kind)}}
     # OpenAPI 3.1 cannot describe the items of a stream; 3.2 has itemSchema.
     stream = {"type": "string", "description": "server-sent events; the data of each is JSON"}
     return {EVENT_STREAM: {"schema": stream, "x-itemSchema": schema}}

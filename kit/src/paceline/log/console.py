@@ -26,8 +26,9 @@ _TIME_OF_DAY: Final = slice(11, 23)
 _GAP: Final = "  "
 _INDENT: Final = "    "
 _ELLIPSIS: Final = "…"
-_LEAST: Final = 12
-"""So many characters stay of a cell that is shortened."""
+_READABLE: Final = 20
+"""So many characters stay of a cell that is shortened, while there is anything to leave out."""
+_LEAST: Final = 8
 _ID_END: Final = 4
 _LONGEST_ID: Final = 2 * _ID_END + len(_ELLIPSIS)
 _IDS: Final = ("request_id", "trace_id")
@@ -152,7 +153,8 @@ def _error_line(fields: dict[object, object]) -> list[str]:
     if not isinstance(error, str) or not isinstance(kind, str):
         return []
     del fields["error"], fields["error_type"]
-    return [_escaped(f"{kind.rpartition('.')[2]}: {error}")]
+    name = kind.rpartition(".")[2]
+    return [_escaped(error if name == "Error" else f"{name}: {error}")]
 
 
 def _short_ids(fields: dict[object, object]) -> list[Cell]:
@@ -174,23 +176,23 @@ def _width(cells: Sequence[Cell]) -> int:
 def _fitted(cells: list[Cell], columns: int) -> list[Cell]:
     """The cells on one line: those that shrink do, then the optional ones go, the last one first.
 
-    What still does not fit is left to the terminal.
+    Then they shrink as far as they can. What still does not fit is left to the terminal.
     """
-    cells = _shrunk(cells, columns)
-    while _width(cells) > columns:
+    shown = _shrunk(cells, columns, _READABLE)
+    while _width(shown) > columns:
         optional = [index for index, cell in enumerate(cells) if cell.optional]
         if not optional:
-            break
+            return _shrunk(cells, columns, _LEAST)
         del cells[optional[-1]]
-        cells = _shrunk(cells, columns)
-    return cells
+        shown = _shrunk(cells, columns, _READABLE)
+    return shown
 
 
-def _shrunk(cells: list[Cell], columns: int) -> list[Cell]:
+def _shrunk(cells: list[Cell], columns: int, least: int) -> list[Cell]:
     shown = [*cells]
     for index, cell in enumerate(cells):
         if cell.shrinks and (over := _width(shown) - columns) > 0:
-            text = _without_middle(cell.text, max(_LEAST, len(cell.text) - over))
+            text = _without_middle(cell.text, max(least, len(cell.text) - over))
             shown[index] = cell._replace(text=text)
     return shown
 
@@ -198,7 +200,7 @@ def _shrunk(cells: list[Cell], columns: int) -> list[Cell]:
 def _without_middle(text: str, length: int) -> str:
     if len(text) <= length:
         return text
-    end = (length - 1) * 2 // 3  # the end of a path says more than its beginning
+    end = (length - 1) // 3
     return f"{text[: length - 1 - end]}{_ELLIPSIS}{text[len(text) - end :]}"
 
 

@@ -81,6 +81,13 @@ class Log:
         """Whether it is text for people, and not JSON."""
         return self._output.is_for_people
 
+    def before_write(self, call: Callable[[], None] | None) -> None:
+        """Call ``call`` before lines are written, to clear a line of a terminal; None: no more.
+
+        It must not raise.
+        """
+        self._output.before_write(call)
+
     def write_cells(
         self, level: Level, cells: Sequence[Cell], error: BaseException | None = None
     ) -> None:

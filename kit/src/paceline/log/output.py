@@ -189,6 +189,10 @@ class Output:
             line = self._encode(self._unwritable(exc))
         self._sink.write(line, at_once=level in _URGENT)
 
+    def before_write(self, call: Callable[[], None] | None) -> None:
+        """Call ``call`` before lines are written; None: no more."""
+        self._sink.before_write = call
+
     def flush(self) -> None:
         """Write the lines that wait for the end of the loop's round."""
         self._sink.flush()

@@ -15,7 +15,7 @@ import select
 import stat
 from asyncio import get_running_loop
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final, TextIO
 
 from paceline.log.tail import Tail
@@ -24,12 +24,18 @@ _MAX_LINES: Final = 500
 
 
 class Sink:
-    """Writes lines to the binary buffer of a text stream, which it does not own or close."""
+    """Writes lines to the binary buffer of a text stream, which it does not own or close.
 
-    __slots__ = ("_broken", "_buffer", "_lines", "_max_write", "_stream", "_tail")
+    ``before_write`` is called before lines are written, and must not raise.
+    """
+
+    __slots__ = (
+        "_broken", "_buffer", "_lines", "_max_write", "_stream", "_tail", "before_write",
+    )  # fmt: skip
 
     def __init__(self, stream: TextIO, tail: Tail) -> None:
         self._tail = tail
+        self.before_write: Callable[[], None] | None = None
         # Kept although only its buffer is used: a text stream closes its buffer when it is freed.
         self._stream = stream
         self._buffer = stream.buffer
@@ -61,6 +67,8 @@ class Sink:
         self._tail.add(lines)
         if self._broken:
             return
+        if self.before_write is not None:
+            self.before_write()
         try:
             for piece in _pieces(lines, self._max_write) if self._max_write else (b"".join(lines),):
                 self._buffer.write(piece)

@@ -1,19 +1,24 @@
 """The standard library's logging (asyncio, the database driver) on the same output.
 
 One handler on the root logger replaces those that are there; nothing else of the process changes.
+What a caller passes as ``extra=`` becomes fields, and ``stack_info`` is one of them.
 Libraries that install handlers of their own must be kept from it (uvicorn: ``log_config=None``).
 """
 
 import atexit
 import logging
 import sys
-from typing import TextIO
+from typing import Final, TextIO
 
 from paceline.clock import SystemClock
 from paceline.log.call_site import describe
 from paceline.log.level import Level
 from paceline.log.logger import Log, logger_on
 from paceline.log.output import Format, Output
+
+_STACK: Final = 4_000
+# What the standard library itself puts into a record; the rest was passed as ``extra``.
+_OWN: Final = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 
 
 def setup_logging(
@@ -59,9 +64,14 @@ class _Bridge(logging.Handler):
         except Exception:  # noqa: BLE001 - a wrong format string is no reason to lose the record
             message = str(record.msg)
         call_site = describe(record.funcName or "?", record.pathname, record.lineno, record.name)
-        fields: dict[str, object] = {"logger": record.name}
+        fields = {name: value for name, value in vars(record).items() if name not in _OWN}
+        if "logger" in fields:
+            fields["fields.logger"] = fields["logger"]
+        fields["logger"] = record.name
         if record.exc_info:
             fields["exc_info"] = record.exc_info
+        if record.stack_info:
+            fields["stack_info"] = record.stack_info[-_STACK:]  # its end is what is looked for
         self._output.write(_level(record.levelno), call_site, message, {}, fields)
 
 

@@ -2,9 +2,11 @@
 
 Invariant: whatever the handler does, every delivery gets a settlement, and only a stop ends the
 wait for it. A batch that *raises* a `TRANSIENT` error counts as no attempt: it is held and tried
-again, so an outage of a dependency, however long, makes no dead letters. If other batches succeed
-meanwhile the error is one message's after all. Any other error is narrowed down by halving the
-batch until one message fails alone; but not a timeout, since each half would run into it again.
+again, so an outage of a dependency, however long, makes no dead letters. So is a batch whose query
+was cut off: a locked table is an outage, too. If other batches succeed meanwhile the error is one
+message's after all. Any other error is narrowed down by halving the
+batch until one message fails alone; but not a handler that took too long by itself, since each half
+would run into that again.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from paceline.concurrency import fail_after
+from paceline.concurrency import DeadlineExceeded, fail_after
 from paceline.errors import Code, Error, copy_exception
 from paceline.log import Logger
 from paceline.messaging.delivery import Delivery, Disposition, Settlement
@@ -127,11 +129,14 @@ class BatchProcessor(Generic[T]):
             others_succeed = self._succeeded > succeeded_before
             if not _is_transient(failure):
                 break
-            if holds >= _MAX_HOLDS and (len(items) > 1 or others_succeed):
+            if not others_succeed:
+                self._note_paused(failure)
+            # What was cut off has taken long enough: no second time with so many.
+            enough = _MAX_HOLDS if len(items) == 1 or not _is_timeout(failure) else 1
+            if holds >= enough and (len(items) > 1 or others_succeed):
                 break
-            self._note_paused(failure)
             await backoff.pause()
-        if len(items) == 1 or _is_timeout(failure):
+        if len(items) == 1 or (_is_timeout(failure) and not _is_transient(failure)):
             return [copy_exception(failure) for _ in items]
         middle = len(items) // 2
         return [*await self._outcomes(items[:middle]), *await self._outcomes(items[middle:])]
@@ -150,7 +155,7 @@ class BatchProcessor(Generic[T]):
         if not task.done():
             task.cancel()
             self._abandon(task)
-            raise Error(Code.DEADLINE_EXCEEDED, f"a handler of {self._name} does not end")
+            raise DeadlineExceeded(f"a handler of {self._name} does not end")
         if task.cancelled():
             raise Error(Code.CANCELLED, f"a handler of {self._name} was cancelled")
         outcomes = task.result()
@@ -197,7 +202,13 @@ class BatchProcessor(Generic[T]):
 
 
 def _is_transient(failure: Exception) -> bool:
-    return isinstance(failure, Error) and failure.code in TRANSIENT
+    """Whether it says that a dependency is down, or so slow that a query of it was cut off."""
+    if not isinstance(failure, Error):
+        return False
+    if failure.code is Code.DEADLINE_EXCEEDED:
+        # The handler's own deadline, which named nothing: it is slow by itself.
+        return not (isinstance(failure, DeadlineExceeded) and failure.operation is None)
+    return failure.code in TRANSIENT
 
 
 def _is_timeout(failure: Exception) -> bool:

@@ -19,15 +19,18 @@ from paceline.postgres import spans
 from paceline.postgres.errors import (
     DRIVER_ERRORS,
     DatabaseError,
+    OutcomeUnknown,
     is_read_only,
     leaves_connection_usable,
     translate,
+    was_sent,
 )
-from paceline.postgres.session_state import changes_session
+from paceline.postgres.session_state import changes_session, may_write
 
 T = TypeVar("T")
 
 _QUERY: Final = "a database query"
+_UNKNOWN: Final = "outcome unknown: the write was under way"
 
 Row = asyncpg.Record
 """One row of a result: by column name or by position; its values are as the query makes them."""
@@ -37,7 +40,8 @@ class Connection:
     """A checked-out connection; using it after its block raises ``RuntimeError``.
 
     Errors of every method: `DatabaseError`; DEADLINE_EXCEEDED when the command timeout or the
-    ambient deadline expires; the statement is then cancelled in the server, too.
+    ambient deadline expires; the statement is then cancelled in the server, too. `OutcomeUnknown`
+    for a write outside of a transaction that was sent and whose answer was lost or came too late.
     """
 
     __slots__ = (
@@ -125,10 +129,12 @@ class _Statement:
     ``internal``: the pool's own, which leaves no session state to the caller's statements.
     """
 
-    __slots__ = ("_connection", "_span", "raw")
+    __slots__ = ("_connection", "_internal", "_span", "_sql", "raw")
 
     def __init__(self, connection: Connection, sql: str, *, internal: bool = False) -> None:
         self._connection = connection
+        self._sql = sql
+        self._internal = internal
         self.raw = connection.driver_connection()
         if not internal and not connection.needs_reset:
             connection.needs_reset = changes_session(sql)
@@ -167,6 +173,16 @@ class _Statement:
     def _translated(self, exc: BaseException) -> Error | None:
         if isinstance(exc, asyncpg.InterfaceError) and self.raw.is_closed():
             return DatabaseError(Code.UNAVAILABLE)
+        if self._takes_effect_alone and was_sent(exc):
+            if isinstance(exc, TimeoutError):
+                why = timeout_message(_QUERY) or "the database took too long"
+                return OutcomeUnknown(f"{_UNKNOWN}: {why}", code=Code.DEADLINE_EXCEEDED)
+            return OutcomeUnknown(f"{_UNKNOWN}: the connection was lost")
         if isinstance(exc, TimeoutError):
             return DatabaseError(Code.DEADLINE_EXCEEDED, timeout_message(_QUERY))
         return translate(exc) if isinstance(exc, DRIVER_ERRORS) else None
+
+    @property
+    def _takes_effect_alone(self) -> bool:
+        """Whether it is a write outside of a transaction, which is rolled back when it is lost."""
+        return not self._internal and not self.raw.is_in_transaction() and may_write(self._sql)

@@ -127,16 +127,30 @@ class DatabaseError(Error):
 
 
 class OutcomeUnknown(DatabaseError):
-    """The connection was lost during COMMIT: whether the change is stored is not known.
+    """A COMMIT or a write was sent and its answer was not seen: it is stored, or it is not.
 
     ``UNKNOWN`` and not ``UNAVAILABLE``, which makes clients and proxies try again: what is not
-    idempotent must be read back first.
+    idempotent must be read back first. DEADLINE_EXCEEDED when the answer came too late.
     """
 
     kind: ClassVar[str] = "outcome-unknown"
 
-    def __init__(self) -> None:
-        super().__init__(Code.UNKNOWN, "outcome unknown: the connection was lost during commit")
+    def __init__(
+        self,
+        message: str = "outcome unknown: the connection was lost during commit",
+        *,
+        code: Code = Code.UNKNOWN,
+    ) -> None:
+        super().__init__(code, message)
+
+
+def was_sent(exc: BaseException) -> bool:
+    """Whether a statement that failed so may have been executed."""
+    if isinstance(exc, asyncpg.PostgresError):
+        # The first is the driver's own: closed in the middle. The second is a crash, which may
+        # come after the commit; any other that the server reports has rolled back.
+        return isinstance(exc, asyncpg.ConnectionDoesNotExistError) or exc.sqlstate == "57P02"
+    return isinstance(exc, OSError | asyncpg.InternalClientError)
 
 
 def leaves_connection_usable(exc: BaseException) -> bool:

@@ -215,7 +215,10 @@ class Pool:
             return await connection.fetchval(sql, *args)
 
     async def execute(self, sql: LiteralString, *args: object) -> str:
-        """Run one statement and return the server's command tag ("UPDATE 1")."""
+        """Run one statement and return the server's command tag ("UPDATE 1").
+
+        Errors: as of `Connection`; `OutcomeUnknown` for a write whose answer was lost.
+        """
         async with self._checkout() as connection:
             return await connection.execute(sql, *args)
 

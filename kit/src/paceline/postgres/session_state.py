@@ -1,4 +1,6 @@
-"""Which statements change the session, so that the connection must be reset after them.
+"""What a statement may change: the session, or rows.
+
+Which statements change the session, so that the connection must be reset after them:
 
 A statement that only reads or writes rows changes nothing, so a connection that ran nothing else
 is returned to the pool as it is; after any other (SET, LISTEN, DECLARE, a session-level advisory
@@ -22,3 +24,22 @@ _SESSION_FUNCTION: Final = re.compile(r"set_config|advisory_lock", re.IGNORECASE
 def changes_session(sql: str) -> bool:
     """Whether the session may not be the same after ``sql``. In doubt, true."""
     return _ROWS_ONLY.match(sql) is None or _SESSION_FUNCTION.search(sql) is not None
+
+
+_READS: Final = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:(?P<read>select|values|table|show|fetch)|with)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_WRITES: Final = re.compile(
+    r"\b(?:insert\s+into|(?<!for )(?<!key )update|delete\s+from|merge\s+into)\b", re.IGNORECASE
+)
+
+
+@lru_cache(maxsize=1024)
+def may_write(sql: str) -> bool:
+    """Whether ``sql`` may have had an effect on rows. In doubt, true.
+
+    A function that writes and is called by SELECT is not seen.
+    """
+    found = _READS.match(sql)
+    return found is None or (found["read"] is None and _WRITES.search(sql) is not None)

@@ -4,9 +4,11 @@ Everything is made in a folder beside the one that is asked for, and moved there
 command that fails or is stopped leaves nothing behind.
 """
 
+import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Collection
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,6 +16,7 @@ from typing import Annotated, Final
 import typer
 
 from paceline.scaffold.errors import ScaffoldError
+from paceline.scaffold.locks import locked_names, normalized, prune_locks
 from paceline.scaffold.naming import ResourceName, ServiceName
 from paceline.scaffold.rendering import Choices, Rendered, render
 from paceline.scaffold.template import Rules, Template, running_template
@@ -79,7 +82,7 @@ def _new(
         for path, content in rendered.files.items():
             write_file(root, path, content)
         if changed:
-            finish_files(root, rendered)
+            finish_files(root, rendered, choices)
         say("packing paceline …")
         pack_running_wheel(root / "wheels")
         _move(root, target)
@@ -115,13 +118,6 @@ def _check_name(name: ServiceName, template: Template) -> None:
         return
     if package in sys.stdlib_module_names:
         raise ScaffoldError(f"{package} is a module of Python's own: choose another", usage=True)
-    distributions = packages_distributions().get(package)
-    if package == "paceline" or distributions:
-        raise ScaffoldError(
-            f"{package} is a package of {', '.join(distributions or ['paceline'])}: a service of"
-            " this name could not import it. Choose another",
-            usage=True,
-        )
     taken = {path.partition("/")[0] for path in template.files}
     taken |= {Path(path).stem for path in template.files if path.startswith("tests/support/")}
     if name.distribution in taken or package in taken:
@@ -129,6 +125,24 @@ def _check_name(name: ServiceName, template: Template) -> None:
             f"{name.distribution} is the name of a file in every project: choose another",
             usage=True,
         )
+    distributions = packages_distributions().get(package, [])
+    if package == "paceline" or normalized(package) in locked_names(template.files):
+        distributions = [name.distribution]
+    elif not distributions and package in _imported_by(template):
+        distributions = ["a dependency"]
+    if distributions:
+        raise ScaffoldError(
+            f"{package} is a package of {', '.join(distributions)}: a service of this name could"
+            " not import it. Choose another",
+            usage=True,
+        )
+
+
+def _imported_by(template: Template) -> Collection[str]:
+    """The packages that the template's sources import."""
+    imports = re.compile(r"(?m)^ *(?:from|import) ([a-z]\w*)")
+    sources = (text for path, text in template.files.items() if path.endswith(".py"))
+    return {name for text in sources for name in imports.findall(text.decode())}
 
 
 def _check_target(target: Path) -> None:
@@ -150,8 +164,12 @@ def write_file(root: Path, path: str, content: bytes) -> None:
         file.chmod(_EXECUTABLE)
 
 
-def finish_files(root: Path, rendered: Rendered, *, messages: bool = True) -> None:
+def finish_files(
+    root: Path, rendered: Rendered, choices: Choices, *, messages: bool = True
+) -> None:
     """Sort, format and generate what follows from other names and from what was taken out."""
+    if choices.without:
+        prune_locks(root)
     unwrap(root, [path for path in rendered.pared if path.endswith(".py")])
     tidy(root)
     if messages and rendered.lacks_messages:

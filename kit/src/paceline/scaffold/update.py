@@ -99,7 +99,7 @@ def _laid_out(root: Path, template: Template, choices: Choices) -> dict[str, byt
     rendered = render(template, choices)
     for path, content in rendered.files.items():
         write_file(root, path, content)
-    finish_files(root, rendered, messages=False)
+    finish_files(root, rendered, choices, messages=False)
     return {path: (root / path).read_bytes() for path in rendered.files if not is_generated(path)}
 
 

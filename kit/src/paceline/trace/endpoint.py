@@ -1,9 +1,9 @@
 """The address of an OTLP collector: ``grpc://host:4317`` or ``http://host:4318``.
 
 The scheme selects which of OTLP's two protocols is used, so there is one setting and no default to
-guess; ``grpcs`` and ``https`` are the same over TLS. Headers, certificates and compression are the
-exporters' own settings, read from the standard's ``OTEL_EXPORTER_OTLP_*`` variables. Invariant: the
-SDK is not imported before an export starts.
+guess; ``grpcs`` and ``https`` are the same over TLS. A path is the base of ``/v1/traces``. Headers,
+certificates and compression are the exporters' own settings, read from the standard's
+``OTEL_EXPORTER_OTLP_*`` variables. Invariant: the SDK is not imported before an export starts.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,8 @@ def parse_otlp_endpoint(text: str) -> OtlpTarget:
         return OtlpTarget(True, secure, f"{host}:{port or _GRPC_PORT}")
     if port == _GRPC_PORT:  # a collector speaks gRPC there; its answer would not explain that
         raise ValueError(f'"grpc://{host}:{port}": {port} is the port of OTLP over gRPC')
-    path = _PATH if url.path in {"", "/"} else url.path
+    # A base address, as of OTEL_EXPORTER_OTLP_ENDPOINT: the signal's path is appended.
+    path = url.path.rstrip("/").removesuffix(_PATH) + _PATH
     return OtlpTarget(False, secure, f"{url.scheme}://{host}:{port or _HTTP_PORT}{path}")
 
 

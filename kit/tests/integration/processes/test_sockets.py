@@ -113,7 +113,11 @@ async def test_a_worker_that_has_ended_or_hangs_is_unavailable(tmp_path: Path) -
 
 
 async def test_a_response_is_returned_unchanged(tmp_path: Path) -> None:
-    data = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: a/b\r\nContent-Length: 2\r\n\r\nno"
+    data = (
+        b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: a/b\r\n"
+        b"Content-Security-Policy: script-src 'sha256-AbC='\r\nContent-Length: 2\r\n\r\nno"
+    )
     async with sending(tmp_path / "admin", data):
         response = await fetch(tmp_path / "admin", "/ready")
     assert (response.status, response.content_type, response.body) == (503, b"a/b", b"no")
+    assert response.policy == b"script-src 'sha256-AbC='"

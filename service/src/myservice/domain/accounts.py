@@ -21,11 +21,15 @@ _NO_NUL: Final = r"^[^\u0000]*$"
 _MINOR: Final = re.compile(r"[0-9]{1,16}")
 _MAJOR_AND_MINOR: Final = re.compile(r"([0-9]{1,14})\.([0-9]{2})")
 
+AccountId = Annotated[UUID, msgspec.Meta(extra_json_schema={"x-id-of": "accounts"})]
+"""The id of an account in a body; `/docs` fills in those that were opened there."""
 Amount = Annotated[
-    int, msgspec.Meta(ge=1, le=MAX_AMOUNT, description="in minor units, such as cents")
+    int,
+    msgspec.Meta(ge=1, le=MAX_AMOUNT, description="in minor units, such as cents", examples=[250]),
 ]
 Reference = Annotated[
-    str, msgspec.Meta(max_length=200, pattern=_NO_NUL, description="what it is for")
+    str,
+    msgspec.Meta(max_length=200, pattern=_NO_NUL, description="what it is for", examples=["rent"]),
 ]
 Owner = Annotated[str, msgspec.Meta(min_length=1, max_length=_MAX_OWNER, pattern=_NO_NUL)]
 
@@ -71,8 +75,8 @@ class TransferDraft(
 ):
     """What is to be moved, and between which accounts."""
 
-    from_id: UUID
-    to_id: UUID
+    from_id: AccountId
+    to_id: AccountId
     amount: Amount
     reference: Reference = ""
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from myservice.domain.accounts import Amount, Reference
+from myservice.domain.accounts import AccountId, Amount, Reference
 from myservice.domain.ledger import Entry, Transfer
 from paceline.errors import Error, NotFound, PermissionDenied, ValidationError
 
@@ -50,8 +50,8 @@ class OrderDraft(
 ):
     """How much is to be paid, from which account to which."""
 
-    from_id: UUID
-    to_id: UUID
+    from_id: AccountId
+    to_id: AccountId
     amount: Amount
     reference: Reference = ""
 

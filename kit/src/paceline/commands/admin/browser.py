@@ -112,4 +112,4 @@ def _content(name: str, status: int, headers: Mapping[str, str]) -> ASGIApp:
 
 @cache
 def _read(name: str) -> bytes:
-    return files(__package__).joinpath("web", name).read_bytes()
+    return files("paceline.commands.admin").joinpath("web", name).read_bytes()

@@ -103,7 +103,7 @@ def flame_policy() -> str:
 
 @cache
 def _part(name: str) -> str:
-    return files(__package__).joinpath("web", name).read_text(encoding="utf-8")
+    return files("paceline.commands.admin").joinpath("web", name).read_text(encoding="utf-8")
 
 
 def _below_loop(stack: tuple[str, ...]) -> tuple[str, ...]:
@@ -168,7 +168,8 @@ def _ending(name: str, letters: int) -> str:
 
 
 def _legend() -> str:
-    parts, x = [], 4
+    parts: list[str] = []
+    x = 4
     for origin, text in _ORIGINS.items():
         parts.append(
             f'<g class="{origin}"><rect x="{x}" y="{_LEGEND - 10}" width="12" height="12" rx="2"/>'

@@ -34,6 +34,7 @@ from paceline.commands.doctor.packages import check_packages
 from paceline.commands.doctor.runner import Check, DoctorRun, Purpose, blocking, run_checks
 from paceline.commands.instance import InstanceSettings, find_instance
 from paceline.commands.options import ConfigFile, DataDir
+from paceline.commands.program import is_script
 from paceline.commands.settings import (
     AuthSettings,
     GrpcSettings,
@@ -147,7 +148,7 @@ def _machine_checks(spec: ServiceSpec) -> dict[str, Check]:
         "python": blocking(lambda: [check_python()]),
         # A script is in no package whose requirements could be looked at.
         "packages": blocking(
-            lambda: check_packages(*([spec.name] if spec.program == spec.name else []), "paceline")
+            lambda: check_packages(*([] if is_script() else [spec.name]), "paceline")
         ),
         "open files": blocking(lambda: [check_open_files()]),
         "container": blocking(check_container),

@@ -39,15 +39,18 @@ def check_python(version: str | None = None) -> Finding:
 
 
 def check_open_files(limit: int | None = None) -> Finding:
-    """How many connections the process may hold. ``limit`` instead of the real one, for tests."""
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if limit is None else limit
-    if soft == resource.RLIM_INFINITY:
+    """How many connections the process may hold. ``limit`` instead of the real one, for tests.
+
+    The hard limit, to which the service raises its own.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1] if limit is None else limit
+    if hard == resource.RLIM_INFINITY:
         return ok("open files", "no limit")
-    saw = f"{number(soft)} at most, a connection each"
-    mend = "ulimit -n 65536, or LimitNOFILE=65536 in the unit"
-    if soft < _FEW_FILES:
+    saw = f"{number(hard)} at most, a connection each"
+    mend = "ulimit -Hn 65536, or LimitNOFILE=65536 in the unit"
+    if hard < _FEW_FILES:
         return fail("open files", saw, mend)
-    return warn("open files", saw, mend) if soft < _MANY_FILES else ok("open files", saw)
+    return warn("open files", saw, mend) if hard < _MANY_FILES else ok("open files", saw)
 
 
 def check_disk(folder: Path) -> Finding:

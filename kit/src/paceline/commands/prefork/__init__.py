@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         take_handoff,
     )
     from paceline.commands.prefork.link import SupervisorLink
+    from paceline.commands.prefork.sockets import open_listener, port_of, reserve
+    from paceline.commands.prefork.spawn import LinkedProcess
 else:
     __getattr__ = lazy_exports(
         __name__,
@@ -27,9 +29,23 @@ else:
             "SupervisorLink": "link",
             "SupervisorSpec": "handoff",
             "WorkerHandoff": "handoff",
+            "LinkedProcess": "spawn",
+            "open_listener": "sockets",
+            "port_of": "sockets",
+            "reserve": "sockets",
             "supervise": "handoff",
             "take_handoff": "handoff",
         },
     )
 
-__all__ = ["SupervisorLink", "SupervisorSpec", "WorkerHandoff", "supervise", "take_handoff"]
+__all__ = [
+    "LinkedProcess",
+    "SupervisorLink",
+    "SupervisorSpec",
+    "WorkerHandoff",
+    "open_listener",
+    "port_of",
+    "reserve",
+    "supervise",
+    "take_handoff",
+]

@@ -16,11 +16,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from paceline.clock import SystemClock
+from paceline.commands.open_files import raise_open_files
 from paceline.commands.prefork.admin import supervisor_app
 from paceline.commands.prefork.handoff import SupervisorSpec, take_spec
 from paceline.commands.prefork.sockets import open_listener, port_of, reserve
 from paceline.commands.prefork.spawn import Spawner
 from paceline.commands.prefork.workers import Workers
+from paceline.commands.start_failure import could_not_start
 from paceline.errors import Error
 from paceline.http import HttpServer, ServerLimits
 from paceline.lifecycle import ExitCode, Lifecycle
@@ -42,6 +44,7 @@ def main() -> int:
 
 def run_supervisor(spec: SupervisorSpec, command: list[str]) -> int:
     """Run ``command`` in each worker; the exit code."""
+    raise_open_files()  # the workers inherit it
     log = setup_logging(spec.log_level, format=spec.log_format, source=spec.log_source)
     log = log.bind(component="supervisor")
     with ExitStack() as stack:
@@ -51,7 +54,9 @@ def run_supervisor(spec: SupervisorSpec, command: list[str]) -> int:
             reserved = reserve(spec.host, spec.reserved_port, shared=spec.reuse_port)
             stack.enter_context(reserved)
         except Error as exc:
-            log.error("could not start", error=exc)
+            if not (log.is_for_people and sys.stdout.isatty()):  # told once where both are read
+                log.error("could not start", error=exc)
+            sys.stderr.write(f"{could_not_start(spec.service, [f'{exc.message}.'])}\n")
             return ExitCode.FAILED
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="paceline-")))
         spawner = Spawner(command, listener, reserved_port=port_of(reserved), folder=folder)

@@ -101,7 +101,7 @@ class _Handlers:
             {"worker": n, "pid": each["pid"], "uptime_seconds": each["uptime_seconds"]}
             for n, each in found.items()
         ]
-        common: dict[str, object] = next(iter(found.values()), {})
+        common = next(iter(found.values())) if found else {}
         await _send_json(send, _OK, {**common, **self._own(), "workers": workers})
 
     async def metrics(self, scope: Scope, _receive: Receive, send: Send) -> None:

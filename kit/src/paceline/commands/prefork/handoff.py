@@ -48,6 +48,8 @@ class WorkerHandoff(msgspec.Struct, frozen=True, kw_only=True):
 
     worker: int
     """Its number among the workers, from 1; its successor has the same."""
+    tells_people: bool = False
+    """Whether it says on stderr why it could not start: one does, for all that fail alike."""
     link: int
     listener: int
     port: int
@@ -55,7 +57,9 @@ class WorkerHandoff(msgspec.Struct, frozen=True, kw_only=True):
     reserved_port: int
     """The port on which every worker listens with SO_REUSEPORT."""
     admin: int
-    """A listening Unix socket for its admin server, whose client is the supervisor."""
+    """A listening socket for its admin server, whose client is the supervisor."""
+    public_admin: bool = False
+    """Its clients are everybody's: it asks for the token."""
 
     def take_listener(self) -> socket.socket:
         """The listening socket. *Resources*: the socket is the caller's."""

@@ -39,8 +39,12 @@ class SupervisorLink:
 
     def report_ready(self) -> None:
         """Report that everything is up; the supervisor may then retire the previous worker."""
+        self.report(READY)
+
+    def report(self, line: bytes) -> None:
+        """Send the supervisor a line."""
         if self._writer is not None:
-            self._writer.write(READY)
+            self._writer.write(line)
 
     async def wait(self) -> None:
         """Follow the stream. Errors: Error(UNAVAILABLE) when the supervisor has ended."""

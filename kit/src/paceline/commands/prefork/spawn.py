@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -24,20 +24,34 @@ from paceline.commands.prefork.workers import Ending
 
 _POLL: Final = 0.01  # between the end of a link and the end of its process
 _SIGNALS: Final = {"terminate": signal.SIGTERM, "kill": signal.SIGKILL}
+_LONGEST_LINE: Final = 1 << 20
 
 
-class WorkerProcess:
-    """Implements ``workers.Worker``. ``admin`` is the path of its admin server.
+def _ignore(_line: bytes) -> None:
+    pass
 
-    *Resources*: the process, the link and that path, until it has ended.
+
+class LinkedProcess:
+    """A process with a link; implements ``workers.Worker``.
+
+    ``on_report`` gets the lines that it reports, other than that it is ready.
+
+    *Resources*: the process and the link, until it has ended.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], link: socket.socket, admin: Path) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        link: socket.socket,
+        *,
+        on_report: Callable[[bytes], None] = _ignore,
+    ) -> None:
         self.pid: int = process.pid
-        self.admin = admin
         self._process = process
+        self._on_report = on_report
         self._ready = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
+        self._unsent: list[bytes] = []
         self._ended = asyncio.create_task(self._follow(link), name=f"worker process {self.pid}")
 
     async def ready(self) -> bool:
@@ -53,28 +67,56 @@ class WorkerProcess:
         """Its exit status once it has ended, a signal as a negative number."""
         return await asyncio.shield(self._ended)
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has."""
+        return self._ended.done()
+
+    def send(self, line: bytes) -> None:
+        """Send it a line."""
+        if self._writer is not None:
+            self._writer.write(line)
+        else:
+            self._unsent.append(line)
+
     def end(self, how: Ending) -> None:
         """End it: "retire" and "terminate" let it finish its work, "kill" does not."""
         if how == "retire":
-            if self._writer is not None:
-                self._writer.write(RETIRE)
+            self.send(RETIRE)
         elif self._process.returncode is None:
             self._process.send_signal(_SIGNALS[how])
 
     async def _follow(self, link: socket.socket) -> int:
-        reader, writer = await asyncio.open_connection(sock=link)
+        reader, writer = await asyncio.open_connection(sock=link, limit=_LONGEST_LINE)
         self._writer = writer
+        writer.writelines(self._unsent)
         try:
             with suppress(ConnectionError):
                 while line := await reader.readline():
                     if line == READY:
                         self._ready.set()
+                    else:
+                        self._on_report(line)
             while (status := self._process.poll()) is None:  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(_POLL)
         finally:
             writer.close()
-            self.admin.unlink(missing_ok=True)
+            self._release()
         return status
+
+    def _release(self) -> None:
+        """Give up what else belongs to it."""
+
+
+class WorkerProcess(LinkedProcess):
+    """A worker. ``admin`` is the path of its admin server, which is removed when it has ended."""
+
+    def __init__(self, process: subprocess.Popen[bytes], link: socket.socket, admin: Path) -> None:
+        self.admin = admin
+        super().__init__(process, link)
+
+    def _release(self) -> None:
+        self.admin.unlink(missing_ok=True)
 
 
 class Spawner:
@@ -105,13 +147,15 @@ class Spawner:
     def __call__(self, number: int) -> WorkerProcess:
         """Start worker ``number``. Errors: OSError."""
         ours, theirs = socket.socketpair()
-        path = self._folder / f"{number}-{next(self._started)}"
+        started = next(self._started)
+        path = self._folder / f"{number}-{started}"
         admin = socket.socket(socket.AF_UNIX)
         admin.bind(str(path))
         admin.listen()
         handles = (theirs.fileno(), self._listener.fileno(), admin.fileno())
         handoff = WorkerHandoff(
             worker=number,
+            tells_people=started == 1,
             link=handles[0],
             listener=handles[1],
             admin=handles[2],

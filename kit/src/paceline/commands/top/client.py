@@ -34,6 +34,10 @@ class Unreachable(Error):
         super().__init__(Code.UNAVAILABLE, reason)
 
 
+class NoAdminPort(Unreachable):
+    """Something answers, and it is not the admin port of an instance."""
+
+
 class Worker(msgspec.Struct, frozen=True):
     """One of several processes behind one admin port."""
 
@@ -115,21 +119,39 @@ class AdminClient:
         self._last_lines: dict[int, int] = {}
         """The number of the last line of each process, by its pid: each process counts from 0."""
 
+    async def check(self) -> None:
+        """Find out whether it is an admin port. Errors: `Unreachable`, `NoAdminPort` among it."""
+        await run_in_daemon_thread(self._check, name="admin client")
+
     async def take_snapshot(self) -> Snapshot:
         """Fetch everything once; log lines are those since the last call. Errors: `Unreachable`."""
         return await run_in_daemon_thread(self._fetch_all, name="admin client")
 
+    def _check(self) -> None:
+        connection = self._connect()
+        try:
+            self._instance(connection)
+        finally:
+            connection.close()
+
+    def _instance(self, connection: HTTPConnection) -> tuple[Samples, float, State]:
+        """What it measures, when that was, and what it is: an instance has one of the two."""
+        metrics = self._get(connection, "/metrics")
+        at = monotonic()
+        state = self._json(connection, "/debug/state", State)
+        samples = parse((metrics or b"").decode(errors="replace"))
+        if (state is None or state.service == State().service) and not [*samples]:
+            raise NoAdminPort("something answers there, but it is not an admin port")
+        return samples, at, state or State()
+
     def _fetch_all(self) -> Snapshot:
         connection = self._connect()
         try:
-            metrics = self._get(connection, "/metrics")
-            at = monotonic()
-            state = self._json(connection, "/debug/state", State) or State()
+            samples, at, state = self._instance(connection)
             readiness = self._json(connection, "/ready", Readiness) or Readiness()
             lines = self._new_lines(connection, state)
         finally:
             connection.close()
-        samples = parse((metrics or b"").decode(errors="replace"))
         return Snapshot(at, samples, state, readiness, tuple(lines))
 
     def _new_lines(self, connection: HTTPConnection, state: State) -> list[str]:
@@ -165,15 +187,19 @@ class AdminClient:
         try:
             return msgspec.json.decode(body, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-            raise Unreachable(f"{path} is not as expected: is this an admin port?") from exc
+            message = f"something answers there, but its {path} is not that of an admin port"
+            raise NoAdminPort(message) from exc
 
     def _get(self, connection: HTTPConnection, path: str) -> bytes | None:
         try:
             connection.request("GET", path, headers=self._headers)
             response = connection.getresponse()
             body = response.read(_MAX_BYTES)
-        except (OSError, HTTPException) as exc:
+        except OSError as exc:
             raise Unreachable(_reason(exc)) from exc
+        except HTTPException as exc:
+            message = "something answers there, but not in HTTP, so it is not an admin port"
+            raise NoAdminPort(message) from exc
         if response.status in _DENIED:
             raise Unreachable("it needs a token, or another one: see --token")
         if response.status == _NOT_FOUND:
@@ -184,9 +210,7 @@ class AdminClient:
         return body
 
 
-def _reason(exc: Exception) -> str:
+def _reason(exc: OSError) -> str:
     if isinstance(exc, TimeoutError):
-        return "no answer in time"
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror.lower()
-    return f"no HTTP answer ({type(exc).__name__})"
+        return f"no answer within {_TIMEOUT:g} s"
+    return (exc.strerror or "the connection was closed without an answer").lower()

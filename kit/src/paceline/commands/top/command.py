@@ -1,13 +1,15 @@
 """``top``: a live view of a running instance, on its admin port.
 
 Any instance that can be reached will do, of ``run``, ``serve`` or ``worker``. Without an address it
-is the one on the data folder, else the default port. Of the settings only the admin token's
-variable and the data folder are used.
+is the one on the data folder, else the port that the environment names, else the default one. What
+is no admin port is reported before there is a screen; once an instance was seen, the screen waits
+for it while it is away.
 """
 
 import asyncio
 import os
 import sys
+from shutil import get_terminal_size
 from typing import Annotated, Final
 
 import typer
@@ -15,17 +17,18 @@ import typer
 from paceline.commands.instance import InstanceSettings, find_instance, say_dimly
 from paceline.commands.options import USAGE, DataDir, fail
 from paceline.commands.spec import ServiceSpec
-from paceline.commands.top.client import AdminClient, Unreachable
+from paceline.commands.top.client import AdminClient, NoAdminPort, Unreachable
 from paceline.commands.top.report import make_report
 from paceline.errors import ValidationError
 
-_DEFAULT: Final = "http://127.0.0.1:9090"
+_DEFAULT_PORT: Final = "9090"
 
 
 def top_commands(spec: ServiceSpec) -> typer.Typer:
     """The command, for `list_commands`."""
     settings = spec.get_config()
     variable, folder_variable = settings.variable("admin_token"), settings.variable("data_dir")
+    port_variable = settings.variable("admin_port")
     app = typer.Typer()
 
     @app.command("top", epilog=f"Example: {spec.program} top http://127.0.0.1:9090, or top --once")
@@ -33,7 +36,7 @@ def top_commands(spec: ServiceSpec) -> typer.Typer:
         url: Annotated[
             str | None,
             typer.Argument(
-                help=f"The instance's admin port; that of run in --data-dir, else {_DEFAULT}."
+                help="The instance's admin port; that of run in --data-dir, else 127.0.0.1:9090."
             ),
         ] = None,
         *,
@@ -58,25 +61,44 @@ def top_commands(spec: ServiceSpec) -> typer.Typer:
         found = InstanceSettings(settings)
         kept = found(given) if url is None else {}
         instance = find_instance(found.folder) if url is None else None
+        nobody = ""
         if instance is not None and instance.admin is not None:
             say_dimly(f"watching {instance.label} on {found.folder}")
             url = instance.admin
             token = token or kept.get("admin_token", (None,))[0]
+        elif url is None:
+            nobody = f"No `{spec.program} run` is on {found.folder}, and "
+            url = f"http://127.0.0.1:{os.environ.get(port_variable) or _DEFAULT_PORT}"
         try:
-            client = AdminClient(url or _DEFAULT, token=token)
+            client = AdminClient(url, token=token)
         except ValidationError as exc:
             fail(f"{exc.field}: {exc.message}", code=USAGE)
-        if once:
-            try:
-                text = asyncio.run(make_report(client.url, client.take_snapshot, seconds=interval))
-            except Unreachable as exc:
-                fail(f"{client.url} is away: {exc.message}")
-            typer.echo(text, nl=False)
-            return
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if not once and not (sys.stdin.isatty() and sys.stdout.isatty()):
             fail("top needs a terminal; --once prints one look as text", code=USAGE)
+        try:
+            asyncio.run(client.check())
+            if once:
+                width = get_terminal_size((100, 0)).columns
+                look = make_report(client.url, client.take_snapshot, seconds=interval, width=width)
+                typer.echo(asyncio.run(look), nl=False)
+                return
+        except Unreachable as exc:
+            fail(nobody + _sentence(exc, client.url, program=spec.program, port=port_variable))
         from paceline.commands.top import TopApp  # noqa: PLC0415 - slow, and only a screen needs it
 
         TopApp(client.url, client.take_snapshot, interval=interval).run()
 
     return app
+
+
+def _sentence(exc: Unreachable, url: str, *, program: str, port: str) -> str:
+    """What is wrong at ``url``, and what to give instead. ``port``: the setting."""
+    wanted = (
+        f"Give the admin port of a running instance: {program} top http://HOST:PORT. It is the one "
+        f'of {port}, and "admin" in the line "ready" of its log.'
+    )
+    if isinstance(exc, NoAdminPort):
+        return f"{url} is not what top needs: {exc.message}. {wanted}"
+    if "token" in exc.message:
+        return f"{url} cannot be watched: {exc.message}."
+    return f"{url} is away: {exc.message}. {wanted}"

@@ -229,8 +229,7 @@ function streamParts({ React }) {
     return h("section", { className: "docs-stream", "data-state": stream.state },
       h("header", null,
         h("h4", null, stream.count === 1 ? "1 event" : `${stream.count} events`),
-        h("span", { role: "status" }, STATES[stream.state]),
-        stream.count > 0 && h("button", { className: "btn", onClick: stream.clear }, "Clear")),
+        h("span", { role: "status" }, STATES[stream.state])),
       h("ol", null, stream.events.map((event) => h(Event, { key: event.number, event }))));
   };
 
@@ -258,6 +257,10 @@ function streamParts({ React }) {
             const { open } = streamOf(request.pathName, request.method);
             return execute({ ...request, userFetch: open });
           },
+          clearResponse: (clear) => (path, method) => {
+            streams.get(`${method} ${path}`)?.clear();
+            return clear(path, method);
+          },
         },
       },
     },
@@ -265,34 +268,87 @@ function streamParts({ React }) {
 }
 
 
-/** After an answer with a Location, its ids are filled in wherever a path begins with its path. */
-function fillIn(system, spec, location) {
+/** The ids of what was made here, by the path that it has: newest first. */
+const made = new Map();
+/** The bodies that were filled in, so that one which was edited stays as it is. */
+const filled = new Map();
+
+/** After an answer with a Location: its ids are filled in where the same thing is asked for. */
+function remember(system, spec, location) {
   const path = decodeURI(new URL(location, document.baseURI).pathname);
   for (const template of Object.keys(spec.paths)) {
     const names = [...template.matchAll(/\{([^}]+)\}/g)].map((found) => found[1]);
     const pattern = template.replace(/[.*+?^$()|[\]\\]/g, "\\$&").replace(/\{[^}]+\}/g, "([^/]+)");
     const found = new RegExp(`${pattern}$`).exec(path);
     if (found === null || names.length === 0) continue;
-    for (const [other, methods] of Object.entries(spec.paths)) {
-      if (other !== template && !other.startsWith(`${template}/`)) continue;
-      for (const method of Object.keys(methods)) {
-        names.forEach((name, n) => {
-          system.specActions.changeParam([other, method], name, "path", found[n + 1], false);
-        });
-      }
+    made.set(template, [found.at(-1), ...(made.get(template) ?? [])]);
+    fillPaths(system, spec, template, names, found.slice(1));
+    fillBodies(system, spec, template);
+  }
+}
+
+function fillPaths(system, spec, template, names, values) {
+  for (const [path, methods] of Object.entries(spec.paths)) {
+    if (path !== template && !path.startsWith(`${template}/`)) continue;
+    for (const method of Object.keys(methods)) {
+      names.forEach((name, n) =>
+        system.specActions.changeParam([path, method], name, "path", values[n], false));
+    }
+  }
+}
+
+/** The fields of an operation's body that are the id of something: [name, kind] of each. */
+function idFields(spec, operation) {
+  const schema = operation.requestBody?.content?.["application/json"]?.schema;
+  const properties = spec.components.schemas[schema?.$ref?.split("/").at(-1)]?.properties ?? {};
+  return Object.entries(properties)
+    .filter(([, property]) => "x-id-of" in property)
+    .map(([name, property]) => [name, property["x-id-of"]]);
+}
+
+/** Fields that are the id of something ("x-id-of": "things") get those of "/…/things/{id}". */
+function fillBodies(system, spec, template) {
+  for (const [path, methods] of Object.entries(spec.paths)) {
+    for (const [method, operation] of Object.entries(methods)) {
+      const fields = idFields(spec, operation)
+        .filter(([, kind]) => kind === template.split("/").at(-2)).map(([name]) => name);
+      const content = operation.requestBody?.content?.["application/json"];
+      if (fields.length === 0 || content.example === undefined) continue;
+      const body = structuredClone(content.example);
+      fields.forEach((name, n) => { body[name] = made.get(template)[n] ?? body[name]; });
+      const now = system.oas3Selectors.requestBodyValue(path, method);
+      const ours = [null, JSON.stringify(content.example, null, 2), filled.get(operation)];
+      if (!ours.includes(now)) continue;
+      const value = JSON.stringify(body, null, 2);
+      const pathMethod = [path, method];
+      filled.set(operation, value);
+      system.oas3Actions.setRetainRequestBodyValueFlag({ value: true, pathMethod });
+      system.oas3Actions.setRequestBodyValue({ value, pathMethod });
     }
   }
 }
 
 function idParts(system, spec) {
+  const h = system.React.createElement;
   return {
+    wrapComponents: {
+      execute: (Execute) => (props) => {
+        const operation = spec.paths[props.path]?.[props.method] ?? {};
+        const kinds = [...new Set(idFields(spec, operation).map(([, kind]) => kind))];
+        const note = `The ids are those of sample data; ids of ${kinds.join(", ")} that you make on ` +
+          "this page are filled in.";
+        return h(system.React.Fragment, null,
+          kinds.length > 0 && !filled.has(operation) && h("p", { className: "docs-hint" }, note),
+          h(Execute, props));
+      },
+    },
     statePlugins: {
       spec: {
         wrapActions: {
           setResponse: (set) => (path, method, response) => {
             set(path, method, response);
             const location = response?.headers?.location;
-            if (response?.ok && location) fillIn(system, spec, location);
+            if (response?.ok && location) remember(system, spec, location);
           },
         },
       },

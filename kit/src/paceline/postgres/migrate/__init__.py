@@ -25,7 +25,8 @@ if TYPE_CHECKING:
         UnknownVersion,
     )
     from paceline.postgres.migrate.failure import MigrationFailed
-    from paceline.postgres.migrate.migrator import Migrator, Progress
+    from paceline.postgres.migrate.lock_wait import LockNotAvailable, LockWait
+    from paceline.postgres.migrate.migrator import Migrator, Progress, WaitProgress
     from paceline.postgres.migrate.plan import MigrationState, Step
     from paceline.postgres.migrate.source import (
         Direction,
@@ -40,7 +41,9 @@ else:
         {
             "Direction": "source",
             "DirtyDatabase": "errors",
+            "LockNotAvailable": "lock_wait",
             "LockTimeout": "errors",
+            "LockWait": "lock_wait",
             "MigrationConnection": "connection",
             "MigrationFailed": "failure",
             "MigrationSource": "source",
@@ -57,6 +60,7 @@ else:
             "Step": "plan",
             "MigrationInterrupted": "errors",
             "UnknownVersion": "errors",
+            "WaitProgress": "migrator",
             "create_migration": "create",
             "open_migrator": "startup",
             "read_source": "source",
@@ -67,7 +71,9 @@ else:
 __all__ = [
     "Direction",
     "DirtyDatabase",
+    "LockNotAvailable",
     "LockTimeout",
+    "LockWait",
     "MigrationConnection",
     "MigrationFailed",
     "MigrationFile",
@@ -84,6 +90,7 @@ __all__ = [
     "SourceError",
     "Step",
     "UnknownVersion",
+    "WaitProgress",
     "create_migration",
     "open_migrator",
     "read_source",

@@ -60,6 +60,13 @@ class MigrationFailed(Error):
             f"{left_at}: repair by hand, then: migrate force V",
         )
 
+    def explain_rollback(self) -> None:
+        """Say instead that it changed nothing and the version was set back."""
+        self.explanation = (
+            *self.explanation[:-1],
+            "it changed nothing: mend the file, and the next start tries again",
+        )
+
 
 def transaction_left_open(step: Step) -> MigrationFailed:
     """The failure of a file that begins a transaction and does not end it."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from paceline.postgres.migrate.connection import MigrationConnection
 from paceline.postgres.migrate.errors import (
@@ -21,6 +21,7 @@ from paceline.postgres.migrate.errors import (
 )
 from paceline.postgres.migrate.failure import describe_failure, transaction_left_open
 from paceline.postgres.migrate.lock import lock_keys, migration_lock
+from paceline.postgres.migrate.lock_wait import LockNotAvailable, LockWait, execute_giving_way
 from paceline.postgres.migrate.plan import MigrationState, Plan, Step, plan_down, plan_goto, plan_up
 from paceline.postgres.migrate.source import MigrationSource
 from paceline.postgres.migrate.statements import is_empty
@@ -37,10 +38,24 @@ class Progress(Protocol):
         ...
 
 
+@runtime_checkable
+class WaitProgress(Progress, Protocol):
+    """A `Progress` that is told of waiting, too."""
+
+    def waiting(self, step: Step, seconds: float, oldest: str | None) -> None:
+        """``step`` got no lock, gave way and is tried again; ``seconds`` since its beginning.
+
+        ``oldest``: the session with the oldest transaction, which most likely has the lock.
+        """
+        ...
+
+
 class Migrator:
     """Moves one database between the versions of one source.
 
-    ``lock_timeout`` is in seconds. ``table`` is a bare name, in the session's current schema.
+    ``lock_timeout``: how long to wait for another migrator, in seconds. ``lock_wait``: how the
+    migrations' own statements wait for locks on tables. ``table`` is a bare name, in the session's
+    current schema.
     All methods raise the driver's own errors for a broken connection.
 
     *Resources*: borrows ``connection``, which must be a session of its own for as long as a
@@ -53,12 +68,14 @@ class Migrator:
         source: MigrationSource,
         *,
         lock_timeout: float = 15.0,
+        lock_wait: LockWait | None = None,
         table: str = "schema_migrations",
         progress: Progress | None = None,
     ) -> None:
         self._connection = connection
         self._source = source
         self._lock_timeout = lock_timeout
+        self._lock_wait = lock_wait or LockWait()
         self._table = VersionTable(connection, table)
         self._progress = progress
         self._stopping = False
@@ -72,7 +89,8 @@ class Migrator:
         """Apply ``limit`` migrations, all when None; returns the steps that were applied.
 
         Errors: `DirtyDatabase`, `UnknownVersion`, `SourceError`, `LockTimeout`, `MigrationFailed`;
-        `NotEnoughMigrations`, after applying all, when ``limit`` is more than there are.
+        `LockNotAvailable`, of which nothing is left; `NotEnoughMigrations`, after applying all,
+        when ``limit`` is more than there are.
         """
         return await self._migrate(partial(plan_up, self._source, limit=_limit(limit)))
 
@@ -127,7 +145,7 @@ class Migrator:
                 raise MigrationInterrupted(version, len(bodies) - done)
             self.applying = True
             try:
-                await self._apply(step, sql)
+                await self._apply(step, sql, version)
             finally:
                 self.applying = False
             version = step.target
@@ -135,18 +153,30 @@ class Migrator:
             raise NotEnoughMigrations(len(bodies) + plan.missing, len(bodies))
         return plan.steps
 
-    async def _apply(self, step: Step, sql: str) -> None:
+    async def _apply(self, step: Step, sql: str, version: int | None) -> None:
         started = time.perf_counter()
         await self._table.write(MigrationState(step.target, dirty=True))
         if not is_empty(sql):
-            await self._execute(step, sql)
+            try:
+                await self._execute(step, sql)
+            except LockNotAvailable:
+                await self._table.write(MigrationState(version))  # nothing of it was done
+                raise
         await self._table.write(MigrationState(step.target))
         if self._progress is not None:
             self._progress.applied(step, time.perf_counter() - started)
 
     async def _execute(self, step: Step, sql: str) -> None:
+        def waiting(seconds: float, oldest: str | None) -> None:
+            if isinstance(self._progress, WaitProgress):
+                self._progress.waiting(step, seconds, oldest)
+
         try:
-            await self._connection.execute(sql)
+            await execute_giving_way(
+                self._connection, sql, self._lock_wait, label=step.file.label, waiting=waiting
+            )
+        except LockNotAvailable:
+            raise
         except Exception as exc:
             raise describe_failure(step, sql, exc) from exc
         if self._connection.is_in_transaction():

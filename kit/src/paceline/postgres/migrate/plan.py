@@ -52,7 +52,10 @@ def plan_up(source: MigrationSource, current: int | None, limit: int | None = No
     if current is not None:
         source.require(current)
     elif not source.versions:
-        raise SourceError(f"there are no migrations in {source.location}")
+        raise SourceError(
+            f"there are no migrations in {source.location}; `migrate new NAME` makes the first,"
+            " 000001_NAME.up.sql and .down.sql"
+        )
     ahead = [version for version in source.versions if current is None or version > current]
     chosen = ahead[:limit]
     return Plan(_steps_up(source, chosen), 0 if limit is None else limit - len(chosen))

@@ -14,13 +14,20 @@ from importlib.resources.abc import Traversable
 from paceline.errors import Code, Error
 from paceline.postgres.connector import connect
 from paceline.postgres.migrate.errors import DirtyDatabase
+from paceline.postgres.migrate.failure import MigrationFailed
+from paceline.postgres.migrate.lock_wait import LockWait
 from paceline.postgres.migrate.migrator import Migrator, Progress
 from paceline.postgres.migrate.source import read_source
+from paceline.postgres.migrate.statements import is_one_transaction
 
 
 @asynccontextmanager
 async def open_migrator(
-    dsn: str, folder: Traversable, progress: Progress | None = None
+    dsn: str,
+    folder: Traversable,
+    progress: Progress | None = None,
+    *,
+    lock_wait: LockWait | None = None,
 ) -> AsyncGenerator[Migrator, None]:
     """A migrator for the files in ``folder``, on a connection of its own.
 
@@ -34,25 +41,48 @@ async def open_migrator(
     source = read_source(folder)
     connection = await connect(dsn)
     try:
-        yield Migrator(connection, source, progress=progress)
+        yield Migrator(connection, source, progress=progress, lock_wait=lock_wait)
     finally:
         await connection.close()
 
 
 class SchemaUpgrade:
-    """Applies the migrations that are missing, when it starts."""
+    """Applies the migrations that are missing, when it starts.
+
+    ``retry``: a migration that fails and is one transaction has changed nothing, so the version is
+    set back and the next start tries again; for development, where its file is being written.
+    """
 
     name = "schema"
 
-    def __init__(self, dsn: str, folder: Traversable, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        folder: Traversable,
+        progress: Progress | None = None,
+        *,
+        retry: bool = False,
+    ) -> None:
         self._dsn = dsn
         self._folder = folder
         self._progress = progress
+        self._retry = retry
 
     async def start(self) -> None:
         """Bring the schema up to date. Errors: as `Migrator.up` and `open_migrator`."""
         async with open_migrator(self._dsn, self._folder, self._progress) as migrator:
-            await migrator.up()
+            try:
+                await migrator.up()
+            except MigrationFailed as exc:
+                if self._retry and is_one_transaction(exc.step.file.read()):
+                    earlier = [
+                        version
+                        for version in read_source(self._folder).versions
+                        if version < exc.step.file.version
+                    ]
+                    await migrator.force(max(earlier, default=None))
+                    exc.explain_rollback()
+                raise
 
     async def stop(self) -> None:
         """Nothing is held."""

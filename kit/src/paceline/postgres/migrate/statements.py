@@ -1,4 +1,4 @@
-"""Splits an SQL text into statements: for messages, never for execution.
+"""Splits an SQL text into statements: to tell of them, never for execution.
 
 A file is always sent to the server whole, and the server alone decides where statements end. This
 parser turns a position into "statement 3" and recognizes a file without any statement, so a rare
@@ -24,6 +24,10 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
+_OWN_TRANSACTION = re.compile(
+    r"(ABORT|BEGIN|CALL|COMMIT|DO|END|PREPARE|RELEASE|ROLLBACK|SAVEPOINT|START)\b", re.IGNORECASE
+)
+_OUTSIDE = re.compile(r"\b(CONCURRENTLY|VACUUM|DATABASE|TABLESPACE|SYSTEM)\b", re.IGNORECASE)
 _HEADLINE = 100
 
 
@@ -52,6 +56,17 @@ def split(sql: str) -> list[Statement]:
         counted = start
         statements.append(Statement(len(statements) + 1, sql[start:end].rstrip(), start, line))
     return statements
+
+
+def is_one_transaction(sql: str) -> bool:
+    """Whether a file that failed has changed nothing: it neither ends nor avoids its transaction.
+
+    In doubt False, so a wrong guess costs a repair by hand and nothing else.
+    """
+    return not any(
+        _OWN_TRANSACTION.match(statement.text) or _OUTSIDE.search(statement.text)
+        for statement in split(sql)
+    )
 
 
 def is_empty(sql: str) -> bool:

@@ -127,7 +127,7 @@ function checks(ready) {
     ["check", "name", "name"],
     ["", (row) => (row.ok ? tag("passes", "good") : tag("fails", "bad"))],
     ["took", (row) => figure("milliseconds", row.milliseconds), "number"],
-    ["reason", (row) => row.reason || ""],
+    ...(rows.some((row) => row.reason) ? [["reason", "reason"]] : []),
   ], rows)] : [];
   for (const [number, one] of Object.entries(ready.workers || {})) {
     parts.push(h("h2", {}, `worker ${number} `, tag(one.status, READINESS[one.status])), checks(one));
@@ -236,20 +236,34 @@ function parsed(line) {
   return { text: line, level: found || "info" };
 }
 
+function timeOfDay(moment) {
+  const time = new Date(moment);
+  return Number.isNaN(time.valueOf()) ? String(moment).slice(11, 23) : `${time.toTimeString().slice(0, 8)}.${String(time.getMilliseconds()).padStart(3, "0")}`;
+}
+
+const outcomeKind = (outcome) => (outcome === "OK" || outcome < 400 ? "good" : outcome === 429 || outcome === "RESOURCE_EXHAUSTED" ? "refused" : outcome >= 500 ? "bad" : "warn");
+
+// A log for people: a line of a request, or anything else with what stands below it.
+function textLine({ text, level }) {
+  const request = /^(.*? {2})([1-5]\d\d|OK|[A-Z]+(?:_[A-Z]+)*)( {2}\d[\d.]* (?:µs|ms|s)\b.*)$/.exec(text);
+  if (request === null) return text.split("\n").map((one) => h("div", { class: level }, h("span", { class: { warning: "warn", error: "bad" }[level] }, one)));
+  const [, before, status, after] = request;
+  return h("div", { class: level }, before, h("span", { class: outcomeKind(Number(status) || status) }, status), h("span", { class: "dim" }, after));
+}
+
 function logLine(record) {
-  if (record.text !== undefined) return h("div", { class: record.level }, record.text);
+  if (record.text !== undefined) return textLine(record);
   const { time = "", level = "", msg = "", source, method, path, status, code, duration_ms: took, ...rest } = record;
-  const parts = [h("span", { class: "dim" }, String(time).slice(11, 23)), "  "];
+  const parts = [h("span", { class: "dim" }, timeOfDay(time)), "  "];
   const outcome = status ?? code;
   if (method !== undefined && outcome !== undefined) {
-    const kind = outcome >= 500 ? "bad" : outcome === 429 ? "refused" : outcome >= 400 ? "warn" : "good";
-    parts.push(`${path === undefined ? method : `${String(method).padEnd(4)} ${path}`}  `, h("span", { class: typeof outcome === "number" ? kind : outcome === "OK" ? "good" : "warn" }, outcome), `  ${took === undefined ? "" : duration(took / 1000)}`);
+    parts.push(`${path === undefined ? method : `${String(method).padEnd(4)} ${path}`}  `, h("span", { class: outcomeKind(outcome) }, outcome), `  ${took === undefined ? "" : duration(took / 1000)}`);
   } else {
     parts.push(h("span", { class: level === "error" ? "bad" : level === "warning" ? "warn" : "dim" }, level.padEnd(7)), `  ${msg}`);
     if (took !== undefined) rest.duration_ms = took;
     for (const [name, value] of Object.entries({ method, path, status, code })) if (value !== undefined) rest[name] = value;
   }
-  const more = Object.entries(rest).map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : value}`).join(" ");
+  const more = Object.entries(rest).filter(([, value]) => value !== null).map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : value}`).join(" ");
   return h("div", { class: level }, parts, h("span", { class: "dim" }, `  ${more}`));
 }
 
