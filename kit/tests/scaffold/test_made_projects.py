@@ -13,6 +13,7 @@ from made_projects import MadeProject, make_project, run
 
 pytestmark = [pytest.mark.scaffold, pytest.mark.timeout(1800)]
 
+IMPORTS = "from importlinter.cli import lint_imports_command as main; main()"
 RUNS = "tests/e2e/test_run.py::test_what_it_prints_works_as_pasted_and_the_data_stays"
 
 
@@ -41,7 +42,7 @@ def test_a_made_project_lints_passes_its_tests_and_runs(
     project.module("ruff", "check", ".")
     project.module("ruff", "format", "--check", ".")
     project.module("mypy", "--cache-dir", str(types))
-    project.module("importlinter.cli")
+    project.run("python", "-c", IMPORTS)
     project.module("pytest", "-q", "-p", "no:cacheprovider", *made.tests, RUNS)
     check_it_is_current(project)
 

@@ -159,7 +159,7 @@ def _parameter(p: inspect.Parameter, hints: dict[str, Any], path_names: Sequence
     kind = Annotated[(inner, *rest)] if rest else inner
     if markers[0] is not ParameterLocation.PROVIDED:
         check_type(p.name, kind)
-    if markers[0] is ParameterLocation.QUERY and not _is_struct(kind):
+    if markers[0] is ParameterLocation.QUERY and not is_struct(kind):
         raise TypeError(
             f"{p.name}: Query[...] takes all parameters of the query; write a msgspec.Struct with"
             f" the field {p.name}: {_shown(kind)}, and Query[...] of it"
@@ -184,7 +184,7 @@ def _where_from(name: str, hint: Any, path_names: Sequence[str]) -> str:
         return f"{missing}one of Path, Query, Header, Body and Provided, not several"
     if name in path_names:
         return f"{missing}Path[{'str' if hint is None else shown}]"
-    if _is_struct(hint):
+    if is_struct(hint):
         return f"{missing}Body[{shown}], or Query[{shown}]"
     if find_foreign(hint) is not None:
         check_type(name, hint)
@@ -349,7 +349,7 @@ def struct_errors(
     values: object, kind: Any, first: msgspec.ValidationError, *, strict: bool
 ) -> list[FieldError]:
     """Every wrong field of a struct, not just the first; for when msgspec has refused one."""
-    if not isinstance(values, dict) or not _is_struct(kind):
+    if not isinstance(values, dict) or not is_struct(kind):
         return [_field_error(first)]
     given = cast(dict[str, object], values)
     errors: list[FieldError] = []
@@ -371,7 +371,8 @@ def struct_errors(
     return errors or [_field_error(first)]
 
 
-def _is_struct(kind: Any) -> bool:
+def is_struct(kind: Any) -> bool:
+    """Whether it is a msgspec.Struct."""
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 

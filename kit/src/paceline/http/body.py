@@ -8,29 +8,42 @@ exploited, so equal keys are refused here (RFC 8259 calls them unpredictable).
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
+from decimal import Decimal
 from http import HTTPStatus
-from typing import Any, Final
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import msgspec
 
 from paceline.concurrency import name_timeout
 from paceline.http.asgi import Message, Receive, Scope, headers_of
-from paceline.http.binding import struct_errors
+from paceline.http.binding import is_struct, struct_errors
 from paceline.http.problem import ClientDisconnected, HttpError, InvalidRequest
 
 _BACKSLASH: Final = 0x5C
 _COLON: Final = 0x3A
+_WITH_FRACTION: Final = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_BEYOND_INTEGERS: Final = 2**64
 
 
 def body_reader(kind: Any, max_bytes: int) -> Callable[[Scope, Receive], Awaitable[Any]]:
     """The function that reads a body of type ``kind`` and of at most ``max_bytes`` bytes."""
     decode = msgspec.json.Decoder(kind).decode
+    integers = _integer_fields(kind)
 
     async def read(scope: Scope, receive: Receive) -> Any:
         raw = await read_body(scope, receive, max_bytes)
         try:
-            value = decode(raw)
+            try:
+                value = decode(raw)
+            except msgspec.ValidationError:
+                plain = _with_plain_integers(raw, integers)
+                if plain is None:
+                    raise
+                value = decode(plain)
         except msgspec.ValidationError as exc:
             raise InvalidRequest(struct_errors(_parse(raw), kind, exc, strict=True)) from exc
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
@@ -39,6 +52,49 @@ def body_reader(kind: Any, max_bytes: int) -> Callable[[Scope, Receive], Awaitab
         return value
 
     return read
+
+
+def _integer_fields(kind: Any) -> frozenset[str]:
+    """The fields of a struct that are integers, or None."""
+    if not is_struct(kind):
+        return frozenset()
+    fields = msgspec.structs.fields(kind)
+    return frozenset(each.encode_name for each in fields if _is_integer(each.type))
+
+
+def _is_integer(kind: Any) -> bool:
+    if get_origin(kind) is Annotated:
+        return _is_integer(get_args(kind)[0])
+    if get_origin(kind) in {Union, UnionType}:
+        return all(_is_integer(each) or each is NoneType for each in get_args(kind))
+    return kind is int
+
+
+def _with_plain_integers(raw: bytes, names: AbstractSet[str]) -> bytes | None:
+    """The body with 5.0 and 5e0 as 5, which JSON Schema calls integers; None if it has none.
+
+    Of the fields in ``names`` only; all other text stays as it is.
+    """
+    if not names:
+        return None
+    try:
+        given = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    whole = {
+        name: msgspec.Raw(b"%d" % number)
+        for name in names & given.keys()
+        if (number := _whole_number(bytes(given[name]))) is not None
+    }
+    return msgspec.json.encode({**given, **whole}) if whole else None
+
+
+def _whole_number(text: bytes) -> int | None:
+    if not _WITH_FRACTION.fullmatch(text):
+        return None
+    number = Decimal(text.decode())
+    fits = abs(number) < _BEYOND_INTEGERS and number == number.to_integral_value()
+    return int(number) if fits else None
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:

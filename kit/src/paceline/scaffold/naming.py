@@ -130,20 +130,31 @@ def rename_resource(text: str, old: ResourceName, new: ResourceName) -> str:
     """``text`` with the resource replaced: ``record``, ``Records``, ``RECORDS``, "a record"."""
     if old == new:
         return text
-    for spell in (str, camel, str.upper):
-        text = _replace(text, old, new, spell)
+    for spelling in _SPELLINGS:
+        text = _replace(text, old, new, spelling)
     return text
 
 
-def _replace(text: str, old: ResourceName, new: ResourceName, spell: Callable[[str], str]) -> str:
+@dataclass(frozen=True, slots=True)
+class _Spelling:
+    """How a name is spelled, and what may not stand before and after it."""
+
+    spell: Callable[[str], str]
+    before: str
+    after: str
+
+
+_SPELLINGS: Final = (
+    _Spelling(str, r"(?<![A-Za-z])", r"(?![a-z])"),
+    _Spelling(camel, r"(?<!asyncpg\.)", r"(?![a-z])"),  # a library's class is not ours
+    _Spelling(str.upper, r"(?<![A-Z])", r"(?![A-Z])"),
+)
+
+
+def _replace(text: str, old: ResourceName, new: ResourceName, spelling: _Spelling) -> str:
+    spell, before, after = spelling.spell, spelling.before, spelling.after
     singular, plural = spell(old.singular), spell(old.plural)
     words = {singular: spell(new.singular), plural: spell(new.plural)}
-    # A library's class of the same name is not ours.
-    before, after = {
-        str: (r"(?<![A-Za-z])", r"(?![a-z])"),
-        camel: (r"(?<!asyncpg\.)", r"(?![a-z])"),
-        str.upper: (r"(?<![A-Z])", r"(?![A-Z])"),
-    }[spell]
     article = r"(?:(?<![A-Za-z0-9_])(?P<article>[Aa])n?(?P<gap>\s+(?:# |\* )?[`\"]*))?"
     either = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
 

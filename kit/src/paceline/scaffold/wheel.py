@@ -12,7 +12,7 @@ import sys
 import zipfile
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -34,10 +34,10 @@ def _editable_source(installed: Distribution) -> Path | None:
     text = installed.read_text("direct_url.json")
     if not text:
         return None
-    url = json.loads(text)
+    url: dict[str, Any] = json.loads(text)
     if not url.get("dir_info", {}).get("editable"):
         return None
-    return Path(url2pathname(urlsplit(url["url"]).path))
+    return Path(url2pathname(urlsplit(str(url["url"])).path))
 
 
 def _built(source: Path, folder: Path) -> Path:
