@@ -8,11 +8,19 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.errors import ValidationError
-from paceline.grpc import convert_field, convert_text, convert_uuid, unix_seconds
+from paceline.grpc import (
+    convert_field,
+    convert_text,
+    convert_time,
+    convert_uuid,
+    timestamp,
+    unix_seconds,
+)
 
 Short = Annotated[str, msgspec.Meta(max_length=3)]
 
@@ -65,3 +73,19 @@ def test_a_text_is_an_id_or_is_refused(text: str) -> None:
 
 def test_a_moment_becomes_whole_seconds() -> None:
     assert unix_seconds(datetime(1970, 1, 1, 0, 1, 0, 900_000, tzinfo=UTC)) == 60
+
+
+@given(st.datetimes(timezones=st.timezones()))
+def test_a_time_arrives_as_it_was_sent(moment: datetime) -> None:
+    try:
+        expected = moment.astimezone(UTC)
+    except OverflowError:
+        return  # in UTC it is before the year 1 or after 9999
+    assert convert_time(timestamp(moment), "seen") == expected
+
+
+@pytest.mark.parametrize("message", [Timestamp(seconds=2**50), Timestamp(seconds=-(2**50)), Timestamp(nanos=-1)], ids=["late", "early", "nanos"])  # fmt: skip
+def test_a_time_out_of_range_is_refused(message: Timestamp) -> None:
+    with pytest.raises(ValidationError) as caught:
+        convert_time(message, "draft.seen")
+    assert caught.value.field == "draft.seen"

@@ -49,7 +49,9 @@ def _add_resource(
     name: Annotated[str, typer.Argument(help="One of them, in lower case: invoice, line_item.")],
     fields: Annotated[
         list[str] | None,
-        typer.Argument(help="NAME:TYPE of str, int, float, bool, date, datetime, uuid; TYPE? ."),
+        typer.Argument(
+            help="NAME:TYPE: str, int, float, bool, date, datetime, uuid; due:date? may be missing."
+        ),
     ] = None,
     *,
     plural: Annotated[str, typer.Option("--plural", help="If it is irregular: people.")] = "",

@@ -75,7 +75,7 @@ class Marks:
 
     def __init__(self, path: str) -> None:
         suffix = PurePosixPath(path).suffix
-        self.possible = suffix not in _UNMARKED
+        self.possible: bool = suffix not in _UNMARKED
         sign, end = _SIGNS.get(suffix, _HASH)
         self._pattern = re.compile(
             rf"^(?P<code>.*?)[ \t]*{re.escape(sign)} paceline: (?P<text>[^\n]*?)"
