@@ -48,7 +48,7 @@ async def test_a_load_is_seen_by_the_live_view(tmp_path: Path) -> None:
         assert wrong.returncode == 1
         assert wrong.stderr == (
             f"{service.url} is not what top needs: something answers there, but it is not an admin"
-            " port. Give the admin port of a running instance: myservice top http://HOST:PORT. It is"
+            " port. Give the admin port of a running instance: ./myservice top http://HOST:PORT. It is"
             ' the one of APP_ADMIN_PORT, and "admin" in the line "ready" of its log.\n'
         )
         for word in ("myservice", "ready", "HTTP", "pool", "outbox", "consumer", "coalescer"):

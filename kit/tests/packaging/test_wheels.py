@@ -26,6 +26,7 @@ PROBE = Path(__file__).with_name("probe.py")
 ALSO = {"otel": {"paceline.grpc.interceptors"}}
 # A room of the base with single names that need extras.
 NAMES = {
+    ("paceline.commands", "RpcHandler"): "grpc",
     ("paceline.commands", "serve_grpc"): "grpc",
     ("paceline.commands.doctor", "check_nats"): "nats",
     ("paceline.commands.doctor", "check_postgres"): "postgres",

@@ -211,7 +211,7 @@ def test_a_script_is_named_as_it_was_called(monkeypatch: pytest.MonkeyPatch) -> 
     main.__spec__ = None
     monkeypatch.setitem(sys.modules, "__main__", main)
     monkeypatch.setattr(sys, "argv", ["my app.py", "run"])
-    assert SINGLE.program == "python 'my app.py'"
+    assert SINGLE.program == f"{Path(sys.executable).name} 'my app.py'"
     main.__spec__ = ModuleSpec("my.app", None)
     assert SINGLE.program == "single", "after python -m the file is not how it was called"
 

@@ -11,7 +11,7 @@ import errno
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from paceline.errors import Code, Error
@@ -84,7 +84,10 @@ def is_about_server(exc: BaseException) -> bool:
 
 def reason_of(exc: BaseException) -> Reason:
     """Why a server could not be used, by the causes of the error."""
-    return next((reason for each in _causes(exc) if (reason := _reason(each))), "other")
+    for each in _causes(exc):
+        if (reason := _reason(each)) is not None:
+            return reason
+    return "other"
 
 
 def _reason(exc: BaseException) -> Reason | None:
@@ -199,7 +202,8 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
         if isinstance(link, BaseExceptionGroup):
-            for member in link.exceptions:
+            group = cast(BaseExceptionGroup[BaseException], link)
+            for member in group.exceptions:
                 yield from _causes(member)
         # A library may raise its own error while it handles the system's, without naming it.
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)

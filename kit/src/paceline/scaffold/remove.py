@@ -81,7 +81,7 @@ class Removal:
                 usage=True,
             )
         made, migration = self._migration()
-        self.changes = Changes(
+        self.changes: Changes = Changes(
             project,
             made=made,
             edited=self._edited(grpc=any(path.endswith("_grpc.py") for path in paths)),
