@@ -57,5 +57,9 @@ def new_tests(project: MadeProject) -> list[str]:
     paths = run(listed, project.root).splitlines()
     added = [path for path in paths if "/test_" in path]
     fresh = project.root / "tests/unit/test_protos_fresh.py"
-    whole = ["tests/unit/test_scopes.py", "tests/unit/test_commands.py"]
+    whole = [
+        "tests/unit/test_scopes.py",
+        "tests/unit/test_commands.py",
+        "tests/integration/test_docs.py",
+    ]
     return [*added, *whole, *(["tests/unit/test_protos_fresh.py"] if fresh.is_file() else [])]
