@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
     from paceline.commands.ingress import Ingress, new_ingress
     from paceline.commands.instance import Instance, find_instance
-    from paceline.commands.lazy import LazyCommand, lazy_group
+    from paceline.commands.lazy import LazyCommand, lazy_program
     from paceline.commands.one_off import get_settings, load_for, run_once
     from paceline.commands.options import (
         USAGE,
@@ -81,7 +81,7 @@ else:
             "fail": "options",
             "find_instance": "instance",
             "get_settings": "one_off",
-            "lazy_group": "lazy",
+            "lazy_program": "lazy",
             "list_commands": "cli",
             "load_for": "one_off",
             "load_or_fail": "options",
@@ -129,7 +129,7 @@ __all__ = [
     "fail",
     "find_instance",
     "get_settings",
-    "lazy_group",
+    "lazy_program",
     "list_commands",
     "load_for",
     "load_or_fail",

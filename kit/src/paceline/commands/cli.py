@@ -5,11 +5,11 @@ Made from a `ServiceSpec`. What a command needs is imported when it is called (`
 
 import sys
 from collections.abc import Collection, Sequence
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 
-from paceline.commands.lazy import LazyCommand, lazy_group
+from paceline.commands.lazy import LazyCommand, lazy_program
 from paceline.commands.spec import ServiceSpec
 
 USAGE: Final = 2  # as in `options`, which --help can spare
@@ -87,30 +87,9 @@ def new_cli(spec: ServiceSpec) -> typer.Typer:
     except TypeError as exc:
         sys.stderr.write(f"ServiceSpec of {spec.name}: {exc}\n")
         raise SystemExit(USAGE) from exc
-    app = typer.Typer(
-        name=spec.name,
-        help=f"{spec.help} Start with: {spec.program} run",
-        cls=lazy_group(list_commands(spec)),
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
+    return lazy_program(
+        spec.name,
+        spec.version,
+        list_commands(spec),
+        description=f"{spec.help} Start with: {spec.program} run",
     )
-
-    def show_version(*, wanted: bool) -> None:
-        if wanted:
-            typer.echo(f"{spec.name} {spec.version}")
-            raise typer.Exit
-
-    def root(
-        *,
-        version: Annotated[
-            bool,
-            typer.Option(
-                "--version", callback=show_version, is_eager=True, help="Show the version."
-            ),
-        ] = False,
-    ) -> None:
-        del version
-
-    app.callback()(root)
-    return app

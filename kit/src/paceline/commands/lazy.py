@@ -10,7 +10,7 @@ service tests that every command loads.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -92,3 +92,36 @@ def lazy_group(commands: Sequence[LazyCommand]) -> type[TyperGroup]:
                 self.add_command(_Placeholder(each))
 
     return Group
+
+
+def lazy_program(
+    name: str, version: str, commands: Sequence[LazyCommand], *, description: str
+) -> typer.Typer:
+    """A program of these commands, with ``--version``."""
+    app = typer.Typer(
+        name=name,
+        help=description,
+        cls=lazy_group(commands),
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+
+    def show_version(*, wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"{name} {version}")
+            raise typer.Exit
+
+    def root(
+        *,
+        version: Annotated[
+            bool,
+            typer.Option(
+                "--version", callback=show_version, is_eager=True, help="Show the version."
+            ),
+        ] = False,
+    ) -> None:
+        del version
+
+    app.callback()(root)
+    return app

@@ -43,13 +43,13 @@ def psql_commands(spec: ServiceSpec) -> typer.Typer:
 
 
 def _become_psql(url: str, arguments: Sequence[str]) -> Never:
+    visible, password = without_password(url)
     program = find_psql()
     if program is None:
         fail(
             "there is no psql here: pip install 'paceline[engines]', or apt install"
-            f" postgresql-client. The database is at {url}"
+            f" postgresql-client. The database is at {visible}"
         )
-    visible, password = without_password(url)
     environment = {**os.environ} if password is None else {**os.environ, "PGPASSWORD": password}
     command = [str(program), *arguments, visible]
     os.execve(command[0], command, environment)  # noqa: S606 - no shell is wanted

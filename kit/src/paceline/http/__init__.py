@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from paceline.http.endpoint import Reply
     from paceline.http.events import Events, event
     from paceline.http.examples import sample_id
+    from paceline.http.negotiate import media_ranges
     from paceline.http.openapi import openapi_document
     from paceline.http.pages import Page, add_page, query_reader
     from paceline.http.probes import add_probes
@@ -96,6 +97,7 @@ else:
             "expected_versions": "conditional",
             "header_list": "asgi",
             "headers_of": "asgi",
+            "media_ranges": "negotiate",
             "openapi_document": "openapi",
             "provide": "binding",
             "query_reader": "pages",
@@ -151,6 +153,7 @@ __all__ = [
     "expected_versions",
     "header_list",
     "headers_of",
+    "media_ranges",
     "openapi_document",
     "provide",
     "query_reader",

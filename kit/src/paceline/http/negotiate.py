@@ -5,6 +5,7 @@ section 12.5.1), and a body must be declared as JSON. The usual values are recog
 parsing. Errors are always sent as problems, whatever ``Accept`` says.
 """
 
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -31,22 +32,28 @@ def accepts(accept: str, media_type: str) -> bool:
     """Whether an ``Accept`` value allows ``media_type``: the most specific range decides."""
     weights = {media_type: 3, media_type.partition("/")[0] + "/*": 2, "*/*": 1}
     best, allowed = 0, not accept.strip()
-    for part in accept.lower().split(","):
-        media_range, *parameters = (piece.strip() for piece in part.split(";"))
+    for media_range, quality in media_ranges(accept):
         weight = weights.get(media_range, 0)
         if weight > best:
-            best, allowed = weight, _quality(parameters) > 0
+            best, allowed = weight, quality is None or quality > 0
     return allowed
 
 
-def _quality(parameters: list[str]) -> float:
+def media_ranges(accept: str) -> Iterator[tuple[str, float | None]]:
+    """The ranges of an ``Accept`` value, with its quality: 1 by default, None for no number."""
+    for part in accept.lower().split(","):
+        media_range, *parameters = (piece.strip() for piece in part.split(";"))
+        yield media_range, _quality(parameters)
+
+
+def _quality(parameters: Sequence[str]) -> float | None:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
             try:
                 return float(value)
             except ValueError:
-                return 1.0
+                return None
     return 1.0
 
 

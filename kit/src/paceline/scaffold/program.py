@@ -1,11 +1,11 @@
 """The program ``paceline``: its list of commands, each imported when it is called."""
 
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 
 from paceline import __version__
-from paceline.commands import LazyCommand, lazy_group
+from paceline.commands import LazyCommand, lazy_program
 
 COMMANDS: Final = (
     LazyCommand("new", "Make a new service.", "paceline.scaffold.new:new_commands"),
@@ -21,33 +21,12 @@ COMMANDS: Final = (
 
 def new_program() -> typer.Typer:
     """The whole command line."""
-    app = typer.Typer(
-        name="paceline",
-        help="Make services, and keep them current. Start with: paceline new NAME",
-        cls=lazy_group(COMMANDS),
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
+    return lazy_program(
+        "paceline",
+        __version__,
+        COMMANDS,
+        description="Make services, and keep them current. Start with: paceline new NAME",
     )
-
-    def show_version(*, wanted: bool) -> None:
-        if wanted:
-            typer.echo(f"paceline {__version__}")
-            raise typer.Exit
-
-    def root(
-        *,
-        version: Annotated[
-            bool,
-            typer.Option(
-                "--version", callback=show_version, is_eager=True, help="Show the version."
-            ),
-        ] = False,
-    ) -> None:
-        del version
-
-    app.callback()(root)
-    return app
 
 
 def main() -> None:

@@ -13,7 +13,17 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from paceline.http import App, ASGIApp, HttpError, Middleware, Receive, Scope, Send, headers_of
+from paceline.http import (
+    App,
+    ASGIApp,
+    HttpError,
+    Middleware,
+    Receive,
+    Scope,
+    Send,
+    headers_of,
+    media_ranges,
+)
 
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -63,22 +73,8 @@ def add_assets(app: App) -> None:
 
 def prefers_html(accept: str) -> bool:
     """Whether a page is asked for by name, and more than JSON."""
-    weights: dict[str, float] = {}
-    for part in accept.lower().split(","):
-        media_range, *parameters = (piece.strip() for piece in part.split(";"))
-        weights[media_range] = _quality(parameters)
+    weights = {name: quality or 0.0 for name, quality in media_ranges(accept)}
     return weights.get("text/html", 0.0) > weights.get("application/json", 0.0)
-
-
-def _quality(parameters: Sequence[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0
 
 
 def _is_for_a_browser(scope: Scope) -> bool:
