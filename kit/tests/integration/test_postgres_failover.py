@@ -94,6 +94,21 @@ async def test_a_service_that_only_reads_is_ready_on_a_standby(database: str) ->
     await make_read_only(database, "off")
 
 
+@pytest.mark.timeout(20)
+async def test_a_refused_write_on_a_standby_that_is_meant_to_be_one_holds_up_nothing(
+    database: str,
+) -> None:
+    await make_read_only(database, "on")
+    reading = f"{database}&target_session_attrs=any"
+    async with started(Pool(reading, PoolSettings(max_size=1))) as pool:
+        with pytest.raises(DatabaseError) as caught:
+            await pool.execute("CREATE TABLE things (n int)")
+        assert caught.value.sqlstate == "25006"
+        assert await pool.fetchval("SELECT 1") == 1
+        assert await readiness(pool) == ""
+    await make_read_only(database, "off")
+
+
 async def test_a_write_in_a_transaction_that_is_to_read_only_replaces_nothing(
     database: str,
 ) -> None:

@@ -292,11 +292,12 @@ class Pool:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
                     await slots.read_only.wait()
-            if slots.read_only.is_set() and self._connector.address.expects_writable:
-                slots.read_only.clear()
-                if not await self._replace_read_only(slots):
-                    slots.read_only.set()
-                await asyncio.sleep(min(_READ_ONLY_PAUSE, interval))
+            if slots.read_only.is_set():
+                slots.read_only.clear()  # in any case, or the wait above ends at once for ever
+                if self._connector.address.expects_writable:
+                    if not await self._replace_read_only(slots):
+                        slots.read_only.set()
+                    await asyncio.sleep(min(_READ_ONLY_PAUSE, interval))
             if loop.time() < due:
                 continue
             due = loop.time() + interval
