@@ -13,7 +13,7 @@ run: .venv/.run ## Start the service with its own PostgreSQL and NATS (Ctrl-C en
 	@exec $(BIN)/myservice run $(ARGS)
 
 new: .venv/.dev ## Make a service: make new NAME=shop DEST=../shop [ARGS="--full"]
-	@$(BIN)/paceline new $(NAME) --directory $(DEST) $(ARGS)
+	@$(BIN)/paceline new $(or $(NAME),$(error write make new NAME=shop DEST=../shop)) $(if $(DEST),--directory $(DEST)) $(ARGS)
 
 test: .venv/.dev lint types ## Everything CI checks: lint, types, imports, all tests
 	$(BIN)/pytest -n 2 $(PYTEST_FLAGS)

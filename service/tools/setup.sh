@@ -19,7 +19,9 @@ find_python() {
 
 set -- wheels/paceline-*.whl
 if [ ! -f "$1" ] || [ $# -ne 1 ]; then
-  echo "wheels/ must hold one wheel of paceline, and holds: $*" >&2
+  [ -f "$1" ] || set -- nothing
+  echo "wheels/ must hold one wheel of paceline, and holds $*. Take it from git; in the repository of" >&2
+  echo "paceline, which has none, call make in the root folder." >&2
   exit 1
 fi
 

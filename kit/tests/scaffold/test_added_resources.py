@@ -37,17 +37,14 @@ class Added:
         ("command", "reindex"),
     )),
 ], ids=lambda added: added.name)  # fmt: skip
-def test_what_was_added_lints_and_its_tests_pass(
-    added: Added, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_what_was_added_lints_and_its_tests_pass(added: Added, tmp_path: Path, types: Path) -> None:
     project = make_project(tmp_path, added.name, *added.options)
     for words in added.commands:
         run([PACELINE, "add", *words], project.root)
     project.module("ruff", "check", ".")
     project.module("ruff", "format", "--check", ".")
-    # Most of what it looks at is the same in all projects.
-    project.module("mypy", "--cache-dir", str(tmp_path_factory.getbasetemp() / "mypy"))
-    project.module("importlinter.cli")
+    project.module("mypy", "--cache-dir", str(types))
+    project.lint_imports()
     project.module("pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *new_tests(project))
 
 
@@ -56,10 +53,10 @@ def new_tests(project: MadeProject) -> list[str]:
     listed = ["git", "ls-files", "--others", "--exclude-standard", "tests"]
     paths = run(listed, project.root).splitlines()
     added = [path for path in paths if "/test_" in path]
-    fresh = project.root / "tests/unit/test_protos_fresh.py"
     whole = [
         "tests/unit/test_scopes.py",
         "tests/unit/test_commands.py",
         "tests/integration/test_docs.py",
+        "tests/unit/test_protos_fresh.py",
     ]
-    return [*added, *whole, *(["tests/unit/test_protos_fresh.py"] if fresh.is_file() else [])]
+    return [*added, *(path for path in whole if (project.root / path).is_file())]

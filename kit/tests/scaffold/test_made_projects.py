@@ -14,7 +14,6 @@ from made_projects import MadeProject, make_project, run
 
 pytestmark = [pytest.mark.scaffold, pytest.mark.timeout(1800)]
 
-IMPORTS = "from importlinter.cli import lint_imports_command as main; main()"
 RUNS = "tests/e2e/test_run.py::test_what_it_prints_works_as_pasted_and_the_data_stays"
 
 
@@ -23,12 +22,6 @@ class Made:
     name: str
     options: tuple[str, ...]
     tests: tuple[str, ...]
-
-
-@pytest.fixture(scope="session")
-def types(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache of the type checker."""
-    return tmp_path_factory.mktemp("types")
 
 
 @pytest.mark.parametrize("made", [
@@ -49,7 +42,7 @@ def test_a_made_project_lints_passes_its_tests_and_runs(
         )
         checked.result()
         tested.result()
-    project.run("python", "-c", IMPORTS)
+    project.lint_imports()
     check_it_is_current(project)
 
 

@@ -15,7 +15,8 @@ from paceline.scaffold import (
     Template,
     find_project,
 )
-from paceline.scaffold.new import finish_files, write_file
+from paceline.scaffold.new import finish_files
+from paceline.scaffold.project import write_file
 from paceline.scaffold.rendering import render
 from paceline.scaffold.update import Merge, update_project
 

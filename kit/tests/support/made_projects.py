@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PATIENCE = 600.0
+IMPORTS = "from importlinter.cli import lint_imports_command as main; main()"
 UV = Path(sys.executable).with_name("uv")
 PACELINE = Path(sys.executable).with_name("paceline")
 
@@ -31,6 +32,10 @@ class MadeProject:
     def module(self, *words: str, timeout: float = PATIENCE) -> str:
         """What ``python -m …`` prints in its environment."""
         return self.run("python", "-m", *words, timeout=timeout)
+
+    def lint_imports(self) -> None:
+        """Errors: AssertionError when an import breaks the project's contracts."""
+        self.run("python", "-c", IMPORTS)
 
 
 def run(command: Sequence[str | Path], folder: Path, timeout: float = PATIENCE) -> str:

@@ -20,7 +20,7 @@ from paceline.scaffold.one_command import command_files, command_insertions
 from paceline.scaffold.project import Project, find_project
 from paceline.scaffold.slicing import GRPC, Slice, generated_files
 from paceline.scaffold.template import running_template
-from paceline.scaffold.tools import check_tools, told
+from paceline.scaffold.tools import check_tools, report_errors
 from paceline.scaffold.wiring_edits import Insertion, resource_insertions
 
 _DIGITS: Final = 6
@@ -34,13 +34,15 @@ def add_commands() -> typer.Typer:
     app.command(
         "resource",
         epilog="Example: paceline add resource invoice number:str amount:int due:date?",
-    )(told(_add_resource))
+    )(report_errors(_add_resource))
     app.command(
         "consumer", epilog="Example: paceline add consumer payments --subject payments.received"
-    )(told(_add_consumer))
-    app.command("command", epilog="Example: paceline add command reindex")(told(_add_command))
+    )(report_errors(_add_consumer))
+    app.command("command", epilog="Example: paceline add command reindex")(
+        report_errors(_add_command)
+    )
     app.command("migration", epilog="Example: paceline add migration index_invoices")(
-        told(_add_migration)
+        report_errors(_add_migration)
     )
     return app
 
@@ -103,11 +105,16 @@ def inserted(project: Project, insertions: Sequence[Insertion]) -> dict[str, str
     """The files with the lines in them. Errors: ScaffoldError for a file or anchor not there."""
     edited: dict[str, str] = {}
     for each in insertions:
-        file = project.root / each.path
-        if not file.is_file():
-            raise ScaffoldError(f"{each.path} is not there: lines belong into it")
-        edited[each.path] = each.insert(file.read_text())
+        edited[each.path] = each.insert(read_wiring(project, each.path))
     return edited
+
+
+def read_wiring(project: Project, path: str) -> str:
+    """A file that a resource is wired in. Errors: ScaffoldError when it is not there."""
+    file = project.root / path
+    if not file.is_file():
+        raise ScaffoldError(f"{path} is not there: a resource has lines in it")
+    return file.read_text()
 
 
 def check_free(project: Project, made: Iterable[str]) -> None:

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from paceline.scaffold.errors import ScaffoldError
-from paceline.scaffold.project import Project
+from paceline.scaffold.project import Project, write_file
 from paceline.scaffold.rendering import is_generated
 from paceline.scaffold.template import PROJECT_FILE
 from paceline.scaffold.tools import PROTOS_TOOL, generate_messages, tidy, unwrap
@@ -88,12 +87,6 @@ class Changes:
                 f"b/{path}" if new else "/dev/null",
             )
 
-    def check_nothing_is_there(self) -> None:
-        """Errors: ScaffoldError when a file to be made exists."""
-        for path in self.made:
-            if (self._root / path).exists():
-                raise ScaffoldError(f"{path} exists already: choose another name", usage=True)
-
     def apply(self) -> None:
         """Write and delete."""
         _write(self._root, {**self.made, **self.edited})
@@ -108,6 +101,4 @@ class Changes:
 
 def _write(root: Path, files: Mapping[str, bytes]) -> None:
     for path, content in files.items():
-        file = root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        write_file(root, path, content)

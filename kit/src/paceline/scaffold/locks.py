@@ -36,19 +36,15 @@ def prune_locks(root: Path) -> None:
 def direct_names(requirements: Iterable[str]) -> set[str]:
     """Names of what is required, with what paceline requires for the extras that are named."""
     found: set[str] = set()
-    extras: set[str] = set()
+    extras: set[str | None] = set()
     waiting = [*requirements, _KIT]
     while waiting:
         name, chosen = _parsed(waiting.pop())
         found.add(name)
         if name == _KIT:
             wanted = {None, *chosen} - extras
-            extras |= {*chosen}
-            waiting += [
-                requirement
-                for requirement, extra in _requirements_of_kit()
-                if extra in wanted and (extra is not None or _parsed(requirement)[0] not in found)
-            ]
+            extras |= wanted
+            waiting += [each for each, extra in _requirements_of_kit() if extra in wanted]
     return found
 
 

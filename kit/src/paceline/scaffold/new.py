@@ -11,13 +11,14 @@ import tempfile
 from collections.abc import Collection
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from paceline.scaffold.errors import ScaffoldError
 from paceline.scaffold.locks import locked_names, normalized, prune_locks
 from paceline.scaffold.naming import ResourceName, ServiceName
+from paceline.scaffold.project import write_file
 from paceline.scaffold.rendering import Choices, Rendered, render
 from paceline.scaffold.template import Rules, Template, running_template
 from paceline.scaffold.tools import (
@@ -26,21 +27,19 @@ from paceline.scaffold.tools import (
     git,
     has_git,
     is_in_git,
+    report_errors,
     say,
     tidy,
-    told,
     unwrap,
 )
 from paceline.scaffold.wheel import pack_running_wheel
-
-_EXECUTABLE: Final = 0o755
 
 
 def new_commands() -> typer.Typer:
     """The command."""
     app = typer.Typer()
     app.command("new", epilog="Example: paceline new shop --without redis --resource invoice")(
-        told(_new)
+        report_errors(_new)
     )
     return app
 
@@ -153,15 +152,6 @@ def _check_target(target: Path) -> None:
             f"{target} exists already and is not empty: name another folder with --directory",
             usage=True,
         )
-
-
-def write_file(root: Path, path: str, content: bytes) -> None:
-    """Write a file of a project; a script can be called."""
-    file = root / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content)
-    if content.startswith(b"#!"):
-        file.chmod(_EXECUTABLE)
 
 
 def finish_files(

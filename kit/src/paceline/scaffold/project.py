@@ -12,6 +12,7 @@ from paceline.scaffold.rendering import Choices
 from paceline.scaffold.template import PROJECT_FILE
 
 _WHEELS: Final = "wheels"
+_EXECUTABLE: Final = 0o755
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,12 @@ def _read(root: Path, table: dict[str, Any]) -> Project:
         )
     except KeyError as exc:
         raise ScaffoldError(f"{root / PROJECT_FILE}: [tool.paceline] has no {exc}") from exc
+
+
+def write_file(root: Path, path: str, content: bytes) -> None:
+    """Write a file of a project; a script can be called."""
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    if content.startswith(b"#!"):
+        file.chmod(_EXECUTABLE)

@@ -11,14 +11,14 @@ from typing import Annotated, Final
 
 import typer
 
-from paceline.scaffold.add import DryRun, next_migration
+from paceline.scaffold.add import DryRun, next_migration, read_wiring
 from paceline.scaffold.changes import Changes
 from paceline.scaffold.errors import ScaffoldError
 from paceline.scaffold.naming import ResourceName
 from paceline.scaffold.project import Project, find_project
 from paceline.scaffold.slicing import Slice, generated_files
 from paceline.scaffold.template import running_template
-from paceline.scaffold.tools import check_tools, git, is_in_git, told
+from paceline.scaffold.tools import check_tools, git, is_in_git, report_errors
 from paceline.scaffold.wiring_edits import resource_insertions
 
 _DIRECTIONS: Final = ("up", "down")
@@ -28,7 +28,7 @@ def remove_commands() -> typer.Typer:
     """The group of commands."""
     app = typer.Typer(name="remove", help="Remove what was added.", no_args_is_help=True)
     app.command("resource", epilog="Example: paceline remove resource invoice --dry-run")(
-        told(_remove_resource)
+        report_errors(_remove_resource)
     )
     return app
 
@@ -92,7 +92,7 @@ class Removal:
         edited: dict[str, str] = {}
         package = self._project.choices.name.package
         for each in resource_insertions(package, self._resource, grpc=grpc):
-            text, missing = each.remove((self._project.root / each.path).read_text())
+            text, missing = each.remove(read_wiring(self._project, each.path))
             edited[each.path] = text
             self.notes += [
                 f"{each.path}: {line!r} is not there as it was added: see what is left of it"

@@ -5,7 +5,6 @@ it is the folder beside the kit), or from a wheel of another version. A file tha
 ``#!`` is executable: wheels and archives do not keep modes reliably.
 """
 
-import subprocess
 import tomllib
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, Final
 from paceline import __version__
 from paceline.scaffold.errors import ScaffoldError
 from paceline.scaffold.naming import ResourceName, ServiceName
+from paceline.scaffold.tools import git
 
 PROJECT_FILE: Final = "pyproject.toml"
 FULL: Final = "full"
@@ -105,11 +105,7 @@ def _tracked_files(folder: Path) -> dict[str, bytes]:
     """The files of a checkout that git knows, as they are now."""
     if not (folder / PROJECT_FILE).is_file():
         return {}
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "."],  # noqa: S607 - as above
-        cwd=folder, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    paths = sorted(filter(None, listed.split("\0")))
+    paths = sorted(filter(None, git(folder, "ls-files", "-z", ".").split("\0")))
     return {path: (folder / path).read_bytes() for path in paths if (folder / path).is_file()}
 
 

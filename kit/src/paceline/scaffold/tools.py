@@ -24,17 +24,17 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def told(command: Callable[P, None]) -> Callable[P, None]:
+def report_errors(command: Callable[P, None]) -> Callable[P, None]:
     """``command`` that ends with one sentence where it raises `ScaffoldError`."""
 
     @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
         except ScaffoldError as exc:
             _end(exc)
 
-    return run
+    return call
 
 
 def _end(exc: ScaffoldError) -> Never:
@@ -73,12 +73,12 @@ def unwrap(root: Path, paths: Sequence[str]) -> None:
 def _ruff(root: Path, *words: str) -> None:
     program = shutil.which("ruff", path=str(Path(sys.executable).parent))
     command = [program] if program else [sys.executable, "-m", "ruff"]
-    _run([*command, *words, "--quiet", "--no-cache"], root, "ruff")
+    run([*command, *words, "--quiet", "--no-cache"], root, "ruff")
 
 
 def generate_messages(root: Path) -> None:
     """Generate a project's messages from its protos. Errors: ScaffoldError when protoc refuses."""
-    _run([sys.executable, PROTOS_TOOL], root, "protoc")
+    run([sys.executable, PROTOS_TOOL], root, "protoc")
 
 
 def has_git() -> bool:
@@ -88,7 +88,7 @@ def has_git() -> bool:
 
 def git(root: Path, *words: str) -> str:
     """What git prints. Errors: ScaffoldError with what it says when it fails."""
-    return _run(["git", *words], root, "git")
+    return run(["git", *words], root, "git")
 
 
 def is_in_git(root: Path) -> bool:
@@ -98,10 +98,14 @@ def is_in_git(root: Path) -> bool:
     return False
 
 
-def _run(command: Sequence[str | Path], folder: Path, name: str) -> str:
-    done = subprocess.run(  # noqa: S603 - our own words, and paths of the project
-        command, cwd=folder, capture_output=True, text=True, check=False
-    )
+def run(command: Sequence[str | Path], folder: Path, name: str) -> str:
+    """What a program prints; ``name`` is for people. Errors: ScaffoldError when it fails."""
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words, and paths of the project
+            command, cwd=folder, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError as exc:
+        raise ScaffoldError(f"there is no {name} here: install it") from exc
     if done.returncode:
         raise ScaffoldError(f"{name} failed:\n{(done.stderr or done.stdout).strip()}")
     return done.stdout

@@ -7,6 +7,7 @@ stay as they are, since databases have run them; new ones are numbered after the
 """
 
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -17,8 +18,8 @@ from typing import Final
 import typer
 
 from paceline.scaffold.errors import ScaffoldError
-from paceline.scaffold.new import finish_files, write_file
-from paceline.scaffold.project import Project, find_project
+from paceline.scaffold.new import finish_files
+from paceline.scaffold.project import Project, find_project, write_file
 from paceline.scaffold.rendering import Choices, is_generated, render
 from paceline.scaffold.template import Template, running_template, template_of_wheel
 from paceline.scaffold.tools import (
@@ -26,8 +27,8 @@ from paceline.scaffold.tools import (
     generate_messages,
     git,
     is_in_git,
+    report_errors,
     say,
-    told,
 )
 from paceline.scaffold.wheel import pack_running_wheel
 
@@ -40,7 +41,7 @@ def update_commands() -> typer.Typer:
     """The command."""
     app = typer.Typer()
     app.command("update", epilog="Example: pip install -U paceline && paceline update")(
-        told(_update)
+        report_errors(_update)
     )
     return app
 
@@ -50,10 +51,12 @@ def _update() -> None:
     project = find_project(Path.cwd())
     old, new = _templates(project)
     say(f"from paceline {old.version} to {new.version} …")
-    merge = update_project(project, old, new)
-    for wheel in project.wheels:
-        wheel.unlink()
-    pack_running_wheel(project.root / "wheels")
+    with tempfile.TemporaryDirectory(prefix="paceline-") as scratch:
+        packed = pack_running_wheel(Path(scratch))
+        merge = update_project(project, old, new)
+        for wheel in project.wheels:
+            wheel.unlink()
+        shutil.move(packed, project.root / "wheels" / packed.name)
     _tell(merge)
 
 

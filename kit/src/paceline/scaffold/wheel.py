@@ -7,7 +7,6 @@ distribution gives the same wheel. One that is installed in editable form is bui
 import base64
 import hashlib
 import json
-import subprocess
 import sys
 import zipfile
 from importlib.metadata import Distribution, distribution
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from paceline.scaffold.errors import ScaffoldError
+from paceline.scaffold.tools import run
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _OF_THE_INSTALLER: Final = {"INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json"}
@@ -42,12 +42,8 @@ def _editable_source(installed: Distribution) -> Path | None:
 
 def _built(source: Path, folder: Path) -> Path:
     before = {*folder.iterdir()}
-    done = subprocess.run(  # noqa: S603 - our own words, and our own source
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder.resolve()],
-        cwd=source, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise ScaffoldError(f"building paceline's wheel failed:\n{done.stderr.strip()}")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder.resolve())]
+    run(build, source, "building paceline's wheel")
     made = [path for path in folder.glob("paceline-*.whl") if path not in before]
     return made[0] if made else next(folder.glob("paceline-*.whl"))
 

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import msgspec
 
 from myservice.domain.record_updates import RecordUpdate
+from myservice.handler.records_http import Prefix
 from myservice.scopes import RECORDS_READ
 from myservice.service.record_updates import RecordUpdates
 from paceline.auth import Principal
@@ -33,11 +34,9 @@ class UpdateParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The query of a stream."""
 
     prefix: Annotated[
-        str,
+        Prefix,
         msgspec.Meta(
-            max_length=200,
-            pattern=r"^[^\u0000]*$",
-            description="only records whose name starts with this, or did before the change",
+            description="only records whose name starts with this, or did before the change"
         ),
     ] = ""
     after: Position | None = None
