@@ -20,6 +20,7 @@ class Case:
     [
         Case("none", "postgresql://postgres@/db?host=/a/b&port=1", "postgresql://postgres@/db?host=/a/b&port=1"),
         Case("plain", "postgresql://u:secret@h:1/db", "postgresql://u@h:1/db", "secret"),
+        Case("in the query", "postgresql://u@h/db?password=ge%2Fheim&sslmode=require", "postgresql://u@h/db?sslmode=require", "ge/heim"),
         Case("quoted", "postgres://u%40x:p%2F%40@h/db?sslmode=require", "postgres://u%40x@h/db?sslmode=require", "p/@"),
     ],
     ids=lambda case: case.id,

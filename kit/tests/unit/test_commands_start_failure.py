@@ -13,7 +13,6 @@ import pytest
 from nats.errors import NoServersError
 
 from paceline.commands import GrpcSettings, HttpSettings, PostgresSettings
-from paceline.commands.clients import postgres_server
 from paceline.commands.start_failure import (
     ExternalServer,
     could_not_start,
@@ -21,6 +20,7 @@ from paceline.commands.start_failure import (
     explain_server,
     explain_start,
     is_about_server,
+    postgres_server,
     server_at,
 )
 from paceline.commands.start_report import StartReport, named_server

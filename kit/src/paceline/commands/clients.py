@@ -18,7 +18,7 @@ from paceline.commands.settings import (
     RedisSettings,
     require_settings,
 )
-from paceline.commands.start_failure import ExternalServer, server_at
+from paceline.commands.start_failure import postgres_server, server_at
 from paceline.commands.wiring import Wiring
 
 
@@ -77,16 +77,3 @@ def add_nats(
     )
     server = server_at("NATS", config.get_nats_url(), config.variable("nats_url"))
     return wiring.add(bus, ready={"nats": bus.ping}, needs=server)
-
-
-def postgres_server(config: PostgresSettings) -> ExternalServer:
-    """The database's server, to be named. Errors: ValueError without ``database_url``."""
-    name, on, address = postgres_room.describe_dsn(config.get_database_url()).rpartition(" on ")
-    if not on:
-        name, address = address, ""
-    return ExternalServer(
-        kind="PostgreSQL",
-        address=address,
-        variable=config.variable("database_url"),
-        database=name.removeprefix("database ") if name.startswith("database ") else "",
-    )

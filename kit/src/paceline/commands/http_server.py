@@ -5,12 +5,11 @@ request has an id and a line in the log, those that fail, too; the deadline is i
 for it. A service that wants another order builds its `App` itself.
 """
 
-import resource
 from collections.abc import Collection
 from typing import Final, Protocol
 
 from paceline.commands.ingress import Ingress, require_ingress
-from paceline.commands.open_files import max_connections
+from paceline.commands.open_files import max_connections, open_file_limit
 from paceline.commands.settings import HttpSettings, require_settings
 from paceline.commands.wiring import Wiring
 from paceline.config import Settings, format_duration
@@ -112,7 +111,7 @@ def serve_http(
     wiring.limits["request_timeout"] = format_duration(config.request_timeout)
     if wiring.spec.listens:
         handoff = wiring.spec.handoff
-        connections = max_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        connections = max_connections(open_file_limit())
         wiring.limits["max_connections"] = connections
         wiring.add_server(
             HttpServer(

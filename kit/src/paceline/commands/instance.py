@@ -23,13 +23,14 @@ import msgspec
 from paceline.commands.settings import ServiceSettings
 from paceline.config import Secret, SecretUrl, Settings
 from paceline.errors import Code, Error
+from paceline.log import shows_colours, styled
 
 if TYPE_CHECKING:
     from paceline.commands.wiring import Process
 
 _FILE: Final = "instance.json"
 _LOCK: Final = "instance.lock"
-_SECRET: Final = "jwt-secret"  # noqa: S105 - the name of a file
+SECRET_FILE: Final = "jwt-secret"  # noqa: S105 - the name of a file
 _ATTEMPTS: Final = 10
 _PAUSE: Final = 0.01  # a reader holds the lock for less than this
 KEPT: Final = (
@@ -130,7 +131,7 @@ class InstanceSettings:
         if (stated := given.get("data_dir")) is not None:
             self.folder = Path(str(stated))
         found: dict[str, tuple[str, str]] = {}
-        secret = self.folder / _SECRET
+        secret = self.folder / SECRET_FILE
         with suppress(OSError, UnicodeDecodeError):
             found["jwt_secret"] = secret.read_text(encoding="utf-8"), str(secret)
         if (instance := find_instance(self.folder)) is not None:
@@ -194,8 +195,8 @@ def publish(data_dir: Path, instance: Instance) -> None:
 def say_dimly(line: str) -> None:
     """A remark on a terminal; nothing elsewhere."""
     if sys.stderr.isatty():
-        plain = "NO_COLOR" in os.environ
-        sys.stderr.write(f"{line}\n" if plain else f"\x1b[2m{line}\x1b[0m\n")
+        shown = styled(line, "dim") if shows_colours(sys.stderr) else line
+        sys.stderr.write(f"{shown}\n")
         sys.stderr.flush()
 
 

@@ -35,15 +35,21 @@ class LazyCommand:
     def load(self) -> Any:
         """The command itself. Any, for its type is of a library inside the library.
 
-        Errors: ``LookupError`` when there is no such command at ``where``.
+        Errors: those of `load_object`; KeyError when what is at ``where`` has no such command.
         """
-        make = self.where
-        if isinstance(make, str):
-            module, _, function = make.partition(":")
-            make = getattr(import_module(module), function)
+        make = load_object(self.where) if isinstance(self.where, str) else self.where
         holder = typer.Typer(rich_markup_mode=None, add_completion=False)
         holder.add_typer(make() if self.argument is None else make(self.argument))
         return get_group(holder).commands[self.name]
+
+
+def load_object(path: str) -> Any:
+    """The object at ``"package.module:name"``. Any, for a text has no type.
+
+    Errors: ImportError, AttributeError when there is none.
+    """
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
 
 
 def as_lazy(command: LazyCommand | Command) -> LazyCommand:

@@ -15,11 +15,11 @@ from typing import Annotated
 
 import typer
 
-from paceline.commands.clients import postgres_server
 from paceline.commands.one_off import get_settings, load_for
 from paceline.commands.options import ConfigFile, DatabaseUrl, DataDir
 from paceline.commands.settings import PostgresSettings
 from paceline.commands.spec import ServiceSpec
+from paceline.commands.start_failure import postgres_server
 from paceline.commands.start_report import named_server
 from paceline.errors import Error
 from paceline.postgres.migrate import (

@@ -33,6 +33,11 @@ def reachable_open_files(limit: int) -> int:
     return _ENOUGH if limit == resource.RLIM_INFINITY else min(limit, _ENOUGH)
 
 
+def open_file_limit() -> int:
+    """What this process may open now."""
+    return reachable_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
 def max_connections(open_files: int) -> int:
     """How many clients an HTTP server may have, so that the reserve is left to everything else."""
     reserve = min(_RESERVE, open_files // 4)

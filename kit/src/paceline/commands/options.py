@@ -48,7 +48,7 @@ DataDir: TypeAlias = Annotated[
     typer.Option(
         "--data-dir",
         metavar="FOLDER",
-        help="Of a `run`, for what is not given; .data by default.".replace("`", ""),
+        help="Of a run, for what is not given; .data by default.",
     ),
 ]
 USAGE: Final = 2

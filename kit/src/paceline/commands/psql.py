@@ -7,7 +7,7 @@ are its own; a password goes by the environment, because other accounts can read
 import os
 from collections.abc import Sequence
 from typing import Annotated, Never
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 import typer
 
@@ -58,8 +58,14 @@ def _become_psql(url: str, arguments: Sequence[str]) -> Never:
 def without_password(url: str) -> tuple[str, str | None]:
     """The URL as it may be seen, and its password if it has one."""
     parts = urlsplit(url)
-    if parts.password is None:
-        return url, None
-    user, _, host = parts.netloc.rpartition("@")
-    shown = parts._replace(netloc=f"{user.partition(':')[0]}@{host}")
-    return urlunsplit(shown), unquote(parts.password)
+    asked = parse_qsl(parts.query, keep_blank_values=True)
+    given = [value for name, value in asked if name == "password"]
+    password = given[-1] if given else None
+    if given:
+        others = [pair for pair in asked if pair[0] != "password"]
+        parts = parts._replace(query=urlencode(others, quote_via=quote))
+    if parts.password is not None:
+        password = unquote(parts.password)
+        user, _, host = parts.netloc.rpartition("@")
+        parts = parts._replace(netloc=f"{user.partition(':')[0]}@{host}")
+    return url if password is None else urlunsplit(parts), password

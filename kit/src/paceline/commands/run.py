@@ -20,7 +20,14 @@ import typer
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
 from paceline.commands.banner import BannerStyle, banner, shows_links
 from paceline.commands.debugger import use_debugger
-from paceline.commands.instance import Instance, InstanceLock, InstanceRunning, describe, publish
+from paceline.commands.instance import (
+    SECRET_FILE,
+    Instance,
+    InstanceLock,
+    InstanceRunning,
+    describe,
+    publish,
+)
 from paceline.commands.options import SettingsCommand, fail, with_flags
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.reload import (
@@ -207,7 +214,7 @@ class Development(Generic[C]):
         if isinstance(config, GrpcSettings):
             changes["grpc_reflection"] = True
         if isinstance(config, AuthSettings) and config.jwt_secret is None:
-            changes["jwt_secret"] = read_or_create_text(config.data_dir / "jwt-secret", _new_secret)
+            changes["jwt_secret"] = read_or_create_text(config.data_dir / SECRET_FILE, _new_secret)
         if isinstance(config, PostgresSettings) and config.database_url is None:
             changes["database_url"] = self._engines.postgres(config)
         if isinstance(config, NatsSettings) and config.nats_url is None:

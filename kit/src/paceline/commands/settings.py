@@ -1,7 +1,7 @@
 """The settings that every service has, in groups; a service's configuration class joins them.
 
-``class Config(RunSettings, HttpSettings, PostgresSettings, ServiceSettings)`` has the fields of all
-groups it names, and adds its own. What a command cannot do without is said by the group that has
+``class Config(HttpSettings, PostgresSettings, AuthSettings)`` has the fields of all groups that it
+names, and adds its own. What a command cannot do without is said by the group that has
 the field (`ServiceSettings.needed_by`), so a command lists everything that is missing at once, and
 a service without a queue is never asked for one. Docstrings below fields are their help texts, the
 beginning of a class's docstring is the heading of its options in ``--help``.

@@ -10,10 +10,9 @@ them all. Rejected: a base class to derive from, which hides what is called when
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic
 
-from paceline.commands.lazy import Command, LazyCommand, as_lazy
+from paceline.commands.lazy import Command, LazyCommand, as_lazy, load_object
 from paceline.commands.program import program_words
 
 if TYPE_CHECKING:
@@ -128,15 +127,6 @@ class ServiceSpec(Generic[C]):
     def get_commands(self) -> Sequence[LazyCommand]:
         """Its own commands."""
         return [as_lazy(each) for each in self.commands]
-
-
-def load_object(path: str) -> Any:
-    """The object at ``"package.module:name"``. Any, for a text has no type.
-
-    Errors: ImportError, AttributeError when there is none.
-    """
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
 
 
 def _loaded(part: object) -> Any:

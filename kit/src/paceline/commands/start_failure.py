@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
+import paceline.postgres as postgres_room  # its names are imported when they are used
 from paceline.errors import Code, Error
 from paceline.health import HealthCheck
 from paceline.log import masked, styled
 
 if TYPE_CHECKING:
-    from paceline.commands.settings import ServiceSettings
+    from paceline.commands.settings import PostgresSettings, ServiceSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,3 +216,16 @@ def could_not_start(program: str, sentences: Iterable[str], *, colours: bool = F
     head = f"{program} could not start:"
     head = styled(head, "bold red") if colours else head
     return "\n".join((f"{head} {first}", *(f"  {line}" for line in others)))
+
+
+def postgres_server(config: "PostgresSettings") -> ExternalServer:
+    """The database's server, to be named. Errors: ValueError without ``database_url``."""
+    name, on, address = postgres_room.describe_dsn(config.get_database_url()).rpartition(" on ")
+    if not on:
+        name, address = address, ""
+    return ExternalServer(
+        kind="PostgreSQL",
+        address=address,
+        variable=config.variable("database_url"),
+        database=name.removeprefix("database ") if name.startswith("database ") else "",
+    )

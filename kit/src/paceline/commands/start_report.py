@@ -11,9 +11,8 @@ import sys
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from typing import Final, TextIO, TypeVar
+from typing import TYPE_CHECKING, Final, TextIO, TypeVar
 
-from paceline.commands.clients import postgres_server
 from paceline.commands.settings import PostgresSettings, ServiceSettings
 from paceline.commands.start_failure import (
     ExternalServer,
@@ -21,12 +20,15 @@ from paceline.commands.start_failure import (
     explain_server,
     explain_start,
     is_about_server,
+    postgres_server,
     told_in_sentences,
 )
-from paceline.commands.wiring import Process
 from paceline.errors import Error
 from paceline.lifecycle import Service
 from paceline.log import Log, columns_of, shows_colours, styled
+
+if TYPE_CHECKING:
+    from paceline.commands.wiring import Process
 
 T = TypeVar("T")
 _PATIENCE: Final = 1.0
@@ -77,7 +79,7 @@ class StartReport:
         else:
             self._line.step(text)
 
-    def watch(self, process: Process) -> None:
+    def watch(self, process: "Process") -> None:
         """The process that is to be started."""
         self._process = process
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from paceline.concurrency import DeadlineExceeded
+from paceline.edge.failure import failure_level
 from paceline.log import Cell, Level, Logger, Style, WriteCells, line_writer, short_id
 
 Grade: TypeAlias = Literal["ok", "moved", "refused", "failed"]
@@ -69,9 +69,7 @@ class AccessLines:
     def _level(self, path: str, failure: Exception | None) -> Level:
         if failure is None:
             return "debug" if path in self._debug_paths else "info"
-        # As `failure_log` has it: any client can ask for a millisecond.
-        imposed = isinstance(failure, DeadlineExceeded) and failure.client_imposed
-        return "warning" if imposed else "error"
+        return failure_level(failure)
 
 
 def access_lines(log: Logger, debug_paths: Collection[str]) -> AccessLines | None:

@@ -7,7 +7,7 @@ bodies and required parameters have an example that their own type takes.
 """
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, get_args, get_origin
 
 import msgspec
@@ -73,18 +73,18 @@ class _Schemas:
 
     def body_example(self, schema: Json, kind: Any) -> Json:
         """The ``example`` of a body; nothing when none can be made."""
-        try:
-            value = example_of(schema, self.components)
-            msgspec.json.decode(msgspec.json.encode(value), type=kind)
-        except (NoExampleError, msgspec.ValidationError):
-            return {}
-        return {"example": value}
+        return self._example(
+            schema, lambda value: msgspec.json.decode(msgspec.json.encode(value), type=kind)
+        )
 
     def parameter_example(self, schema: Json, kind: Any) -> Json:
         """The ``example`` of a parameter, which is text when it is sent; nothing likewise."""
+        return self._example(schema, lambda value: msgspec.convert(value, kind, strict=False))
+
+    def _example(self, schema: Json, check: Callable[[object], object]) -> Json:
         try:
             value = example_of(schema, self.components)
-            msgspec.convert(value, kind, strict=False)
+            check(value)
         except (NoExampleError, msgspec.ValidationError):
             return {}
         return {"example": value}

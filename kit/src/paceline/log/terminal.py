@@ -7,20 +7,16 @@ and a dumb terminal mean plain text.
 import os
 from typing import Final, Literal, TextIO
 
-Style = Literal[
-    "", "dim", "bold", "red", "green", "yellow", "cyan", "magenta", "bold red", "bold green"
-]
+Style = Literal["", "dim", "red", "green", "yellow", "cyan", "bold red", "bold green"]
 """How a text is shown; "" is as it comes."""
 
 _RESET: Final = "\x1b[0m"
 _CODES: Final[dict[Style, str]] = {
     "dim": "\x1b[2m",
-    "bold": "\x1b[1m",
     "red": "\x1b[31m",
     "green": "\x1b[32m",
     "yellow": "\x1b[33m",
     "cyan": "\x1b[36m",
-    "magenta": "\x1b[35m",
     "bold red": "\x1b[1;31m",
     "bold green": "\x1b[1;32m",
 }

@@ -117,7 +117,7 @@ class VersionedTable(Generic[ItemT, DraftT]):
         self._columns = schema.resolve()
         self._sql = Statements(schema.name, self._columns.columns, remembered=remember)
         self._insert_sql: LiteralString = insert or self._sql.insert
-        self._logs_inserts = on_changes is not None and insert is None
+        self._on_inserts = on_changes if insert is None else None
         self._reads: ReadCoalescer[UUID, ItemT] = ReadCoalescer(
             self._get_all,
             name=f"reading {schema.name}",
@@ -216,10 +216,10 @@ class VersionedTable(Generic[ItemT, DraftT]):
 
     async def _insert_all(self, items: Sequence[ItemT]) -> Sequence[ItemT]:
         arrays = self._columns.encode(cast("Sequence[msgspec.Struct]", items))
-        if self._on_changes is not None and self._logs_inserts:
+        if self._on_inserts is not None:
             async with self._pool.transaction() as tx:
                 await tx.execute(self._insert_sql, *arrays)
-                await self._on_changes(
+                await self._on_inserts(
                     tx,
                     [TableChange("created", each.id, each.version, each, {}) for each in items],
                 )

@@ -15,6 +15,7 @@ from collections.abc import Awaitable
 from ipaddress import ip_address
 from typing import Final
 
+from paceline.commands.admin.browser import ASSETS
 from paceline.errors import Code, Error, PermissionDenied, Unauthorized
 from paceline.http import ASGIApp, Middleware, Receive, Scope, Send, headers_of
 from paceline.http.middleware import authenticate
@@ -27,7 +28,7 @@ POLLED_PATHS: Final = (
     "/debug/logs",
     "/debug/state",
     "/debug/tasks",
-    *(f"/assets/{name}" for name in ("admin.css", "admin.js", "flame.css", "flame.js")),
+    *(f"/assets/{name}" for name in ASSETS),
 )
 """What monitoring and open pages request again and again: logged at debug level."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})

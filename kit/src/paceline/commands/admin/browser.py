@@ -30,7 +30,7 @@ _POLICY: Final = (
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _OK, _UNAUTHORIZED = 200, 401
-_ASSETS: Final = {
+ASSETS: Final = {
     "admin.css": "text/css; charset=utf-8",
     "admin.js": "text/javascript; charset=utf-8",
     "flame.css": "text/css; charset=utf-8",
@@ -66,7 +66,7 @@ def with_pages(restrict: Middleware) -> Middleware:
 
 def add_assets(app: App) -> None:
     """What the page consists of. It says nothing of the process, so it needs no token."""
-    for name, content_type in _ASSETS.items():
+    for name, content_type in ASSETS.items():
         headers = {"content-type": content_type, "cache-control": "no-cache"}
         app.router.add("GET", f"/assets/{name}", _content(name, _OK, headers))
 

@@ -191,6 +191,4 @@ def _origin(name: str, package: str) -> str:
 
 def _text(text: str) -> str:
     """Text for an SVG: escaped, without the characters that XML does not have."""
-    return escape(
-        "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
-    )
+    return escape("".join(sign if sign.isprintable() else _UNPRINTABLE for sign in text))

@@ -121,7 +121,7 @@ def supervise(
 
 
 async def _run(services: Sequence[Service], log: Logger, report: StartReport) -> int:
-    return await Lifecycle(services, log, start_timeout=60.0).run(report.close, report)
+    return await Lifecycle(services, log, start_timeout=_START_TIMEOUT).run(report.close, report)
 
 
 class Reloading:

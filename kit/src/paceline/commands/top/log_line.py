@@ -14,6 +14,7 @@ import msgspec
 from paceline.commands.top.rates import outcome_of
 from paceline.commands.top.text import Line, Span, Style, clean, line, shorten
 from paceline.commands.units import duration
+from paceline.log import short_id
 
 _TEXT: Final = re.compile(
     r"(.*?  )([1-5]\d\d|OK|[A-Z]+(?:_[A-Z]+)*)(  \d[\d.]* (?:µs|ms|s|min)\b.*)"
@@ -21,7 +22,6 @@ _TEXT: Final = re.compile(
 _LEVEL: Final = re.compile(r"^\S+ +\[?(warning|error)\b")
 _STYLES: Final[dict[str, Style]] = {"warning": "warn", "error": "bad"}
 _HIDDEN: Final = ("source", "trace_id", "span_id", "request_id", "bytes")
-_ID_END: Final = 4
 
 
 def log_lines(text: str, width: int | None = None) -> Iterator[Line]:
@@ -59,8 +59,8 @@ def _of_record(record: dict[str, object], width: int | None) -> Line:
             parts.append(Span(f"{level}  ", style or "dim"))
         parts.append(Span(message, style))
     rest = " ".join(f"{key}={value}" for key, value in record.items() if value is not None)
-    ends = f"{request_id[:_ID_END]}…{request_id[-_ID_END:]}" if request_id else ""
-    parts.append(Span(clean("".join(f"  {each}" for each in (rest, ends) if each)), "dim"))
+    shown = (rest, short_id(request_id))
+    parts.append(Span(clean("".join(f"  {each}" for each in shown if each)), "dim"))
     return tuple(parts)
 
 
