@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.http.server.head import RequestRejected, check_head, problem_response, split_target
+from paceline.http.server.http1.head import (
+    RequestRejected,
+    check_head,
+    problem_response,
+    split_target,
+)
 
 
 @dataclass(frozen=True)

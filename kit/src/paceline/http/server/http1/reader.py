@@ -22,8 +22,8 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from paceline.http.asgi import Scope, headers_of
-from paceline.http.server.exchange import Exchange
-from paceline.http.server.head import RequestRejected, check_head, split_target
+from paceline.http.server.http1.exchange import Exchange
+from paceline.http.server.http1.head import RequestRejected, check_head, split_target
 from paceline.http.server.state import SharedState
 
 _FRAMING_HEADERS: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"})

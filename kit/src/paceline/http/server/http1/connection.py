@@ -14,9 +14,9 @@ from math import inf
 
 from uvicorn.config import Config
 
-from paceline.http.server.exchange import Exchange
-from paceline.http.server.head import RequestRejected, problem_response
-from paceline.http.server.request_reader import RequestReader
+from paceline.http.server.http1.exchange import Exchange
+from paceline.http.server.http1.head import RequestRejected, problem_response
+from paceline.http.server.http1.reader import RequestReader
 from paceline.http.server.state import SharedState
 
 

@@ -1,0 +1,1 @@
+"""HTTP/1.1: reading requests, answering them in turn, and what a head must not be."""
