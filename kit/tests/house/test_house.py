@@ -30,6 +30,7 @@ ROOMS = {
     "grpc_reflection": {"paceline.grpc"},
     "grpc_status": {"paceline.grpc"},
     "hiredis": {"paceline.redis"},
+    "hpack": {"paceline.http"},
     "httptools": {"paceline.http"},
     "joserfc": {"paceline.auth"},
     "nats": {"paceline.messaging"},

@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import pytest
 from http_wire import GET, Client, Held, echo, hello, serving
@@ -13,13 +14,13 @@ from paceline.clock import SystemClock
 from paceline.http.app import App
 from paceline.http.asgi import ASGIApp
 from paceline.http.middleware.shed import PreAdmission, classify_by_method, shed
-from paceline.http.server import ServerLimits
+from paceline.http.server import PreparedResponse, ServerLimits
 from paceline.resilience.load_shedding import Admission, LoadShedder
 from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
 
-REJECTION = b"HTTP/1.1 503 no\r\nretry-after: 1\r\ncontent-length: 2\r\n\r\nno"
+REJECTION = PreparedResponse(HTTPStatus.SERVICE_UNAVAILABLE, [(b"retry-after", b"1")], b"no")
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -34,9 +35,9 @@ class RejectAll:
 
     admitted: set[str] = field(default_factory=set[str])
     checked: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    answer: bytes = REJECTION
+    answer: PreparedResponse = REJECTION
 
-    def rejection(self, method: str, path: str) -> bytes | None:
+    def rejection(self, method: str, path: str) -> PreparedResponse | None:
         self.checked.append((method, path))
         return None if path in self.admitted else self.answer
 
@@ -135,7 +136,7 @@ async def test_the_idle_timeout_holds_after_a_rejection() -> None:
 
 async def test_a_client_that_sends_and_does_not_read_costs_no_memory() -> None:
     many = GET * 50_000
-    check = RejectAll(answer=b"HTTP/1.1 503 no\r\ncontent-length: 1000\r\n\r\n" + bytes(1000))
+    check = RejectAll(answer=PreparedResponse(HTTPStatus.SERVICE_UNAVAILABLE, [], bytes(1000)))
     async with serving(hello, admission_check=check) as served:
         client = await served.connect()
         client.send(many)

@@ -9,6 +9,7 @@ time to serve it.
 """
 
 from collections.abc import Callable, Collection
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -17,6 +18,7 @@ from paceline.edge import priorities_of
 from paceline.errors import Overloaded
 from paceline.http.asgi import PERMIT, ASGIApp, Headers, Middleware, Receive, Scope, Send
 from paceline.http.problem import problem_of
+from paceline.http.server import PreparedResponse
 from paceline.resilience import Admission, Priority
 
 Classify = Callable[[str, str], Priority]
@@ -31,8 +33,10 @@ _HEADERS: Final[Headers] = [
     (b"cache-control", b"no-store"),
     (b"retry-after", b"1"),
 ]
-_HEAD: Final = b"HTTP/1.1 503 Service Unavailable\r\n%b\r\n" % b"".join(
-    b"%b: %b\r\n" % field for field in _HEADERS
+_REJECTION: Final = PreparedResponse(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    [field for field in _HEADERS if field[0] != b"content-length"],
+    _BODY,
 )
 
 
@@ -80,8 +84,6 @@ class PreAdmission:
         self._admission = admission
         self._classify = classify
 
-    def rejection(self, method: str, path: str) -> bytes | None:
-        """The whole 503 response when there is no room; None: call the app."""
-        if not self._admission.refuse(self._classify(method, path)):
-            return None
-        return _HEAD if method == "HEAD" else _HEAD + _BODY
+    def rejection(self, method: str, path: str) -> PreparedResponse | None:
+        """The 503 when there is no room; None: call the app."""
+        return _REJECTION if self._admission.refuse(self._classify(method, path)) else None

@@ -8,20 +8,41 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paceline.http.server.fields import encode_fields, encode_status
     from paceline.http.server.limits import ServerLimits
     from paceline.http.server.listener import bind_socket, listen_error
+    from paceline.http.server.prepared import PreparedResponse
     from paceline.http.server.server import HttpServer
     from paceline.http.server.state import AdmissionCheck
+    from paceline.http.server.streams import RequestStream, StreamApp, StreamHandler
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
             "AdmissionCheck": "state",
             "HttpServer": "server",
+            "PreparedResponse": "prepared",
+            "RequestStream": "streams",
             "ServerLimits": "limits",
+            "StreamApp": "streams",
+            "StreamHandler": "streams",
             "bind_socket": "listener",
+            "encode_fields": "fields",
+            "encode_status": "fields",
             "listen_error": "listener",
         },
     )
 
-__all__ = ["AdmissionCheck", "HttpServer", "ServerLimits", "bind_socket", "listen_error"]
+__all__ = [
+    "AdmissionCheck",
+    "HttpServer",
+    "PreparedResponse",
+    "RequestStream",
+    "ServerLimits",
+    "StreamApp",
+    "StreamHandler",
+    "bind_socket",
+    "encode_fields",
+    "encode_status",
+    "listen_error",
+]

@@ -193,8 +193,7 @@ def _rejection(client: socket.socket, check: AdmissionCheck) -> bytes | None:
     answer = check.rejection(method.decode(), path.decode())
     if answer is not None:
         client.recv(_PEEK)
-        status_line, _, others = answer.partition(b"\r\n")
-        return b"%b\r\nconnection: close\r\n%b" % (status_line, others)
+        return answer.http1_head_closing if method == b"HEAD" else answer.http1_closing
     return None
 
 

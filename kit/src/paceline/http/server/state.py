@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 
 from paceline.http.asgi import ASGIApp
 from paceline.http.server.limits import ServerLimits
+from paceline.http.server.prepared import PreparedResponse
 from paceline.http.server.write_buffer import WriteBuffer
 from paceline.log import Logger
 
@@ -19,8 +20,8 @@ from paceline.log import Logger
 class AdmissionCheck(Protocol):
     """Decides about a request before the app is called; `middleware.PreAdmission` implements it."""
 
-    def rejection(self, method: str, path: str) -> bytes | None:
-        """A whole response that leaves the connection open; None: call the app."""
+    def rejection(self, method: str, path: str) -> PreparedResponse | None:
+        """The answer to a request for which there is no room; None: call the app."""
         ...
 
 

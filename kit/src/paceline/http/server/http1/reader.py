@@ -200,9 +200,10 @@ class RequestReader(HttpToolsProtocol):
             or not _FRAMING_HEADERS.isdisjoint(index)
         ):
             return False
-        self._rejection = check.rejection(scope["method"], scope["path"])
-        if self._rejection is None:
+        rejection = check.rejection(scope["method"], scope["path"])
+        if rejection is None:
             return False
+        self._rejection = rejection.http1_head if scope["method"] == "HEAD" else rejection.http1
         self._latest = None
         return True
 
