@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from paceline.errors import Code, Error
-from paceline.http.server.http1.head import problem_response
+from paceline.http.server.http1 import problem_response
 from paceline.http.server.state import AdmissionCheck
 
 _PAUSE: Final = 0.2

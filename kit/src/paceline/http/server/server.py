@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.http.asgi import ASGIApp
-from paceline.http.server.http1.connection import HttpConnection
+from paceline.http.server.http1 import HttpConnection
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.listener import Listener, bound_sockets, listen_error
 from paceline.http.server.state import AdmissionCheck, SharedState
