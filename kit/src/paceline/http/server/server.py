@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.http.asgi import ASGIApp
+from paceline.http.server.fields import encode_fields
 from paceline.http.server.http1 import HttpConnection
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.listener import Listener, bound_sockets, listen_error
@@ -201,7 +202,9 @@ class HttpServer:
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         self._sweep_timer = loop.call_later(self._sweep_interval, self._sweep)
-        self._state.date_line = b"date: %b\r\n" % formatdate(time.time(), usegmt=True).encode()
+        date = formatdate(time.time(), usegmt=True).encode()
+        self._state.date_line = b"date: %b\r\n" % date
+        self._state.date_field = encode_fields([(b"date", date)])
         now = loop.time()
         for connection in self._connections():
             connection.check(now)
