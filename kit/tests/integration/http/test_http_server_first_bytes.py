@@ -3,7 +3,10 @@
 import asyncio
 
 import pytest
-from http_wire import GET, Held, echo, hello, serving, until
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, StreamEnded
+from http_wire import GET, PATIENCE, Held, echo, hello, serving, until
 
 from paceline.http.server import ServerLimits
 
@@ -95,3 +98,26 @@ async def test_a_request_that_waits_in_the_kernel_at_a_stop_is_answered() -> Non
         answer = await client.answer()
         await stop
     assert (answer.status, answer.headers["connection"]) == (200, "close")
+
+
+@pytest.mark.parametrize("size", [1, 3, 23, 24, 1000])
+async def test_a_preface_makes_it_a_connection_of_http2_in_whatever_pieces(size: int) -> None:
+    h2 = H2Connection(H2Configuration(client_side=True))
+    h2.initiate_connection()
+    fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/b")]
+    h2.send_headers(1, fields, end_stream=True)
+    data = h2.data_to_send()
+    async with serving(echo) as served:
+        client = await served.connect()
+        for start in range(0, len(data), size):
+            client.send(data[start : start + size])
+            await client.writer.drain()
+            await asyncio.sleep(0)
+        body = b""
+        async with asyncio.timeout(PATIENCE):
+            ended = False
+            while not ended:
+                events = h2.receive_data(await client.reader.read(65536))
+                body += b"".join(e.data for e in events if isinstance(e, DataReceived))
+                ended = any(isinstance(event, StreamEnded) for event in events)
+    assert body == b"GET /b  "
