@@ -19,7 +19,7 @@ from paceline.clock import SystemClock
 from paceline.commands.open_files import raise_open_files
 from paceline.commands.prefork.admin import supervisor_app
 from paceline.commands.prefork.handoff import SupervisorSpec, take_spec
-from paceline.commands.prefork.sockets import open_listener, port_of, reserve
+from paceline.commands.prefork.sockets import open_listener
 from paceline.commands.prefork.spawn import Spawner
 from paceline.commands.prefork.workers import Workers
 from paceline.commands.start_failure import could_not_start
@@ -49,17 +49,20 @@ def run_supervisor(spec: SupervisorSpec, command: list[str]) -> int:
     log = log.bind(component="supervisor")
     with ExitStack() as stack:
         try:
-            listener = open_listener(spec.host, spec.port, reuse_port=spec.reuse_port)
-            stack.enter_context(listener)
-            reserved = reserve(spec.host, spec.reserved_port, shared=spec.reuse_port)
-            stack.enter_context(reserved)
+            listeners = {
+                name: stack.enter_context(
+                    open_listener(spec.host, port, reuse_port=spec.reuse_port)
+                )
+                for name, port in spec.ports.items()
+            }
         except Error as exc:
             if not (log.is_for_people and sys.stdout.isatty()):  # told once where both are read
                 log.error("could not start", error=exc)
             sys.stderr.write(f"{could_not_start(spec.service, [f'{exc.message}.'])}\n")
             return ExitCode.FAILED
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="paceline-")))
-        spawner = Spawner(command, listener, reserved_port=port_of(reserved), folder=folder)
+        spawner = Spawner(command, listeners, workers=spec.workers, folder=folder)
+        stack.callback(spawner.close)
         return asyncio.run(_run(spec, spawner, log))
 
 
@@ -96,10 +99,11 @@ async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log) -> int:
     )
 
     def ready() -> None:
+        ports = spawner.ports
         log.info(
             "ready",
-            url=f"http://{spec.host}:{spawner.port}",
-            grpc_port=spawner.reserved_port,
+            url=f"http://{spec.host}:{ports['http']}" if "http" in ports else None,
+            grpc_port=ports.get("grpc"),
             admin=admin.url,
             workers=spec.workers,
             version=spec.version,

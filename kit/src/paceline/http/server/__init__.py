@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paceline.http.server.fair_share import ConnectionTable, FairShare, SharedListener
     from paceline.http.server.fields import encode_fields, encode_status
     from paceline.http.server.limits import ServerLimits
     from paceline.http.server.listener import bind_socket, listen_error
@@ -20,10 +21,13 @@ else:
         __name__,
         {
             "AdmissionCheck": "state",
+            "ConnectionTable": "fair_share",
+            "FairShare": "fair_share",
             "HttpServer": "server",
             "PreparedResponse": "prepared",
             "RequestStream": "streams",
             "ServerLimits": "limits",
+            "SharedListener": "fair_share",
             "StreamApp": "streams",
             "StreamHandler": "streams",
             "bind_socket": "listener",
@@ -35,10 +39,13 @@ else:
 
 __all__ = [
     "AdmissionCheck",
+    "ConnectionTable",
+    "FairShare",
     "HttpServer",
     "PreparedResponse",
     "RequestStream",
     "ServerLimits",
+    "SharedListener",
     "StreamApp",
     "StreamHandler",
     "bind_socket",
