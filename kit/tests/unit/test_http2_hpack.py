@@ -1,6 +1,7 @@
 """Header blocks: the examples of RFC 7541, the ``hpack`` library as the reference, and attacks."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import hpack
@@ -180,10 +181,9 @@ def test_what_an_encoder_sends_is_decoded(blocks: list[Fields], size: int, huffm
 def test_any_bytes_mean_what_the_library_reads(blocks: list[bytes]) -> None:
     peer, other = decoder(), reference()
     for block in blocks:
-        try:
+        expected: Fields | None = None
+        with suppress(hpack.HPACKError):
             expected = by_reference(other, block)
-        except hpack.HPACKError:
-            expected = None
         try:
             fields = peer.decode(block)
         except CompressionError as exc:
@@ -191,8 +191,6 @@ def test_any_bytes_mean_what_the_library_reads(blocks: list[bytes]) -> None:
             assert expected is None or "resized too often" in str(exc)  # noqa: PT017
             return
         assert fields == expected
-        if expected is None:
-            return
 
 
 @given(st.binary(max_size=120))
