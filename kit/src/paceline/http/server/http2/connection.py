@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 from http import HTTPStatus
 from math import inf
-from typing import Final
+from typing import Final, cast
 from urllib.parse import unquote
 
 from paceline.http.asgi import Scope
@@ -39,6 +39,8 @@ from paceline.http.server.http2.response_head import problem_head
 from paceline.http.server.http2.stream import Stream
 from paceline.http.server.state import SharedState
 from paceline.http.server.streams import StreamHandler
+from paceline.http.server.transports import client_address, server_address
+from paceline.http.server.transports import scheme as scheme_of
 
 _ANNOUNCED: Final = b"goingawy"
 _ALIVE: Final = b"stillup?"
@@ -69,14 +71,12 @@ class Http2Connection(FrameReader):
         self._stuck_since = inf
         self._unsent = 0
 
-    def connection_made(  # type: ignore[override]  # TCP gives both directions
-        self, transport: asyncio.Transport
-    ) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept a client."""
-        self.transport = transport
-        self.client = _address(transport.get_extra_info("peername"))
-        self._server = _server(transport.get_extra_info("sockname"))
-        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by its type
+        self.client = client_address(transport)
+        self._server = server_address(transport)
+        self._scheme = scheme_of(transport)
         limits = self.limits
         now = self.loop.time()
         self._born = self._checked = self._last_heard = self._idle_since = now
@@ -89,8 +89,7 @@ class Http2Connection(FrameReader):
         }
         growth = self._window - DEFAULT_WINDOW
         self.write(settings_frame(settings) + (window_update(0, growth) if growth else b""))
-        connections: set[object] = self.state.connections  # type: ignore[assignment]
-        connections.add(self)
+        self.state.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the interface's
         """Cancel the requests that are being answered."""
@@ -100,8 +99,7 @@ class Http2Connection(FrameReader):
             if not task.done():
                 self.state.keep(task)
         self._unfinished.clear()
-        connections: set[object] = self.state.connections  # type: ignore[assignment]
-        connections.discard(self)
+        self.state.connections.discard(self)
         self.state.changed.set()
 
     def _end_streams(self) -> None:
@@ -265,7 +263,7 @@ class Http2Connection(FrameReader):
             self.write(frame(PING, 0, 0, _ALIVE))
 
     def ping_received(self) -> None:
-        """See `FrameReader`."""
+        """Refuse a client that pings too often with no request in between."""
         if self._ping_streams != self._last:
             self._ping_streams = self._last
             self._early_pings = 0
@@ -340,16 +338,3 @@ class Http2Connection(FrameReader):
         self._end_streams()
         self.transport.abort()
         return cut
-
-
-def _address(found: object) -> tuple[str, int] | None:
-    if isinstance(found, tuple) and len(found) > 1:
-        return str(found[0]), int(found[1])
-    return None
-
-
-def _server(found: object) -> tuple[str, int | None] | None:
-    address = _address(found)
-    if address is None and isinstance(found, str) and found:
-        return found, None
-    return address
