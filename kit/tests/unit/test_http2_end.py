@@ -22,10 +22,10 @@ async def test_an_end_is_announced_and_final_once_the_client_has_read_it() -> No
     assert bytes(wire.transport.written).endswith(frame(PING, 0, 0, b"goingawy"))
     wire.connection.data_received(frame(PING, 1, 0, b"goingawy"))
     assert wire.goaways == [(MAX_STREAM, 0), (3, 0)]
-    assert not wire.transport.ended
+    assert not wire.is_closed()
     for events in streams.opened:
         answer(events.stream)
-    assert wire.transport.ended
+    assert wire.is_closed()
     assert len(streams.opened) == 2
     assert (first, second) == (1, 3)
 
@@ -38,9 +38,9 @@ async def test_a_request_after_the_final_goaway_is_not_processed() -> None:
     _after(wire, 2)  # the client does not answer the PING
     wire.request()
     assert len(streams.opened) == 1
-    assert not wire.transport.ended
+    assert not wire.is_closed()
     answer(streams.opened[0].stream)
-    assert wire.transport.ended
+    assert wire.is_closed()
 
 
 async def test_an_idle_connection_is_closed_with_goaway() -> None:
@@ -48,11 +48,11 @@ async def test_an_idle_connection_is_closed_with_goaway() -> None:
     wire.request()
     _after(wire, 0)
     _after(wire, 59)
-    assert not wire.transport.ended
+    assert not wire.is_closed()
     _after(wire, 61)
     wire.receive()
     assert wire.goaway == (1, 0)
-    assert wire.transport.ended
+    assert wire.is_closed()
 
 
 async def test_a_connection_that_is_too_old_ends_after_its_requests() -> None:
@@ -65,9 +65,9 @@ async def test_a_connection_that_is_too_old_ends_after_its_requests() -> None:
     assert wire.goaways == [(MAX_STREAM, 0)]
     _after(wire, 33)
     assert wire.goaways == [(MAX_STREAM, 0), (1, 0)]
-    assert not wire.transport.ended
+    assert not wire.is_closed()
     answer(streams.opened[0].stream)
-    assert wire.transport.ended
+    assert wire.is_closed()
 
 
 async def test_a_silent_client_is_pinged_and_cut_off_if_it_does_not_answer() -> None:
@@ -137,7 +137,7 @@ async def test_abort_says_how_many_requests_it_cut_off() -> None:
 async def test_a_connection_whose_end_the_client_ignores_is_aborted() -> None:
     wire = Wire(streams=Streams())
     wire.connection.data_received(frame(PING, 0, 0, b"short"))
-    assert wire.transport.ended
+    assert wire.is_closed()
     _after(wire, 1)
     assert not wire.transport.aborted
     _after(wire, 3)
