@@ -44,6 +44,8 @@ describe()
 
 Say = Callable[[StringValue, Call], Awaitable[StringValue]]
 Count = Callable[[StringValue, Call], AsyncGenerator[StringValue, None]]
+Join = Callable[[AsyncIterator[StringValue], Call], Awaitable[StringValue]]
+Chat = Callable[[AsyncIterator[StringValue], Call], AsyncGenerator[StringValue, None]]
 
 
 async def say(request: StringValue, call: Call) -> StringValue:
@@ -67,7 +69,13 @@ async def chat(
 
 
 def add_echo(
-    app: RpcApp, say: Say = say, count: Count = count, *, scopes: tuple[str, ...] = ()
+    app: RpcApp,
+    say: Say = say,
+    count: Count = count,
+    *,
+    join: Join = join,
+    chat: Chat = chat,
+    scopes: tuple[str, ...] = (),
 ) -> RpcApp:
     app.add(
         SERVICE,

@@ -101,27 +101,22 @@ class RpcApp:
         return self._calls.count
 
     def add(
-        self, service: str, handlers: Mapping[str, MethodHandler], *, without: Collection[str] = ()
-    ) -> None:
-        """Add a service by its full name; the module of its messages must have been imported.
-
-        ``without``: methods that stay unimplemented. Errors: `RegistrationError` unless
-        ``handlers`` has all the others, and each can be a handler of its method.
-        """
-        self.add_service(_find_service(service), handlers, without=without)
-
-    def add_service(
         self,
-        descriptor: ServiceDescriptor,
+        service: str | ServiceDescriptor,
         handlers: Mapping[str, MethodHandler],
         *,
         without: Collection[str] = (),
     ) -> None:
-        """As `add`, for a descriptor that is not in protobuf's default pool."""
-        service = descriptor.full_name
+        """Add a service by its full name; the module of its messages must have been imported.
+
+        Or by its descriptor, where it is not in protobuf's default pool. ``without``: methods that
+        stay unimplemented. Errors: `RegistrationError` unless ``handlers`` has all the others, and
+        each can be a handler of its method.
+        """
+        descriptor = _find_service(service) if isinstance(service, str) else service
         _check_names(descriptor, handlers, without)
         for name, handler in handlers.items():
-            path = f"/{service}/{name}"
+            path = f"/{descriptor.full_name}/{name}"
             described = descriptor.methods_by_name[name]
             check_handler(handler, described)
             method = Method(path, handler.kind != "unary", handler.scopes, handler.public)
@@ -135,7 +130,7 @@ class RpcApp:
                 compress=handler.compress,
             )
             self.methods.append(method)
-        self.services.append(service)
+        self.services.append(descriptor.full_name)
         self.described.append((descriptor, handlers))
 
     def find(self, path: str) -> Route | None:
