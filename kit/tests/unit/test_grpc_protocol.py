@@ -462,10 +462,12 @@ async def test_the_interceptors_deadline_answers_for_unary_calls() -> None:
 
 @pytest.mark.parametrize("started", [False, True], ids=["before its first step", "later"])
 @pytest.mark.parametrize(
-    ("timeout", "code"), [(b"10S", Code.CANCELLED), (b"100m", Code.DEADLINE_EXCEEDED)], ids=str
+    ("allowed", "code"), [(b"10S", Code.CANCELLED), (b"100m", Code.DEADLINE_EXCEEDED)], ids=str
 )
 async def test_a_client_that_leaves_cancels_its_call(
-    timeout: bytes, code: Code, started: bool
+    allowed: bytes,
+    code: Code,
+    started: bool,  # noqa: FBT001 - a table's column
 ) -> None:
     log = RecordingLog()
     held = asyncio.Event()
@@ -476,7 +478,7 @@ async def test_a_client_that_leaves_cancels_its_call(
         return request
 
     app = add_echo(RpcApp(interceptors.access_log(log), interceptors.deadline(30)), say)
-    stream = request(SAY, (b"grpc-timeout", timeout)).open(app, ONE)
+    stream = request(SAY, (b"grpc-timeout", allowed)).open(app, ONE)
     if started:
         await held.wait()
         await asyncio.sleep(0 if code is Code.CANCELLED else 0.085)  # a trip before the deadline
