@@ -75,6 +75,7 @@ def serve_grpc(
     if config.grpc_reflection:
         add_reflection(app)  # last: it knows the services that are there
     if wiring.spec.listens:
+        handoff = wiring.spec.handoff
         server = wiring.add_server(
             RpcServer(
                 app,
@@ -82,6 +83,7 @@ def serve_grpc(
                 host=config.host,
                 port=config.grpc_port,
                 reuse_port=config.reuse_port,
+                listener=handoff.take_listener("grpc") if handoff else None,
                 limits=RpcLimits(
                     max_message=config.max_body,
                     max_connection_age=config.grpc_connection_age or None,
