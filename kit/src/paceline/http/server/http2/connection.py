@@ -88,7 +88,7 @@ class Http2Connection(FrameReader):
             NO_RFC7540_PRIORITIES: 1,
         }
         growth = self._window - DEFAULT_WINDOW
-        self._collect(settings_frame(settings) + (window_update(0, growth) if growth else b""))
+        self.write_control(settings_frame(settings) + (window_update(0, growth) if growth else b""))
         self.state.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the interface's
@@ -257,7 +257,7 @@ class Http2Connection(FrameReader):
             self.abort()
         elif self._ping_sent == inf and now > self._last_heard + limits.keepalive:
             self._ping_sent = now
-            self._collect(frame(PING, 0, 0, _ALIVE))
+            self.write_control(frame(PING, 0, 0, _ALIVE))
 
     def ping_received(self) -> None:
         """Refuse a client that pings too often while nothing is sent to it.
@@ -286,7 +286,7 @@ class Http2Connection(FrameReader):
             return
         self.state.log.info("connection ended", reason=fault.text, code=fault.code)
         self._end_streams()
-        self._collect(goaway(self._processed, fault.code, fault.text))
+        self.write_control(goaway(self._processed, fault.code, fault.text))
         self._linger()
 
     def end_after_response(self) -> None:
@@ -295,7 +295,7 @@ class Http2Connection(FrameReader):
             return
         self._announced = True
         self._final_at = self.loop.time() + _ANNOUNCEMENT
-        self._collect(goaway(MAX_STREAM, NO_ERROR, "") + frame(PING, 0, 0, _ANNOUNCED))
+        self.write_control(goaway(MAX_STREAM, NO_ERROR, "") + frame(PING, 0, 0, _ANNOUNCED))
 
     def _finish(self) -> None:
         """Take no more streams, and close after those that there are."""
@@ -303,7 +303,7 @@ class Http2Connection(FrameReader):
         if self._final or self._closing:
             return
         self._announced = self._final = True
-        self._collect(goaway(self._processed, NO_ERROR, ""))
+        self.write_control(goaway(self._processed, NO_ERROR, ""))
         if not self.streams:
             self.close_when_done()
 
