@@ -47,6 +47,7 @@ _ALIVE: Final = b"stillup?"
 _ANNOUNCEMENT: Final = 1.0  # seconds for the client to read that the connection will end
 _ALLOWANCE_RATE: Final = 100  # frames without use a second
 _RESET_RATE: Final = 33  # a second
+_MIN_TAKEN: Final = 4_096  # bytes that a client must take in the write timeout
 _MAX_EARLY_PINGS: Final = 3
 _LAST_STREAMS: Final = MAX_STREAM - 2_000  # from here on the numbers of streams run out
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
@@ -182,6 +183,9 @@ class Http2Connection(FrameReader):
         self._resets_allowed = min(
             MAX_RESETS, self._resets_allowed + int(elapsed * _RESET_RATE) + 1
         )
+        if self._block is not None and now > self._block_deadline:
+            self.fail(ConnectionFault(ENHANCE_YOUR_CALM, "a header block does not end"))
+            return
         if self._is_stuck(now):
             self.state.log.warning("a client reads nothing", streams=len(self.streams))
             self.abort()
@@ -203,7 +207,8 @@ class Http2Connection(FrameReader):
                 self.reject_stream(stream.id, CANCEL)
                 self.end_stream(stream)
             return
-        if stream.pending and stream.sent == stream.seen and stream.stuck_since:
+        taken = stream.sent - stream.seen
+        if stream.pending and taken < _MIN_TAKEN and stream.stuck_since:
             late = now > stream.stuck_since + self.limits.write_timeout
         else:
             stream.seen = stream.sent

@@ -95,6 +95,7 @@ class FrameReader(FrameSender):
         self._block_stream = 0
         self._block_flags = 0
         self._block_frames = 0
+        self._block_deadline = 0.0
         self._last = 0  # the highest stream that the client has opened
         self._processed = 0  # the highest one that is processed: for GOAWAY
         self._allowance = MAX_ALLOWANCE
@@ -257,6 +258,7 @@ class FrameReader(FrameSender):
         self._block_stream = number
         self._block_flags = flags
         self._block_frames = 0
+        self._block_deadline = self.read_deadline
 
     def _continuation(self, flags: int, payload: bytes) -> None:
         block = self._block
