@@ -24,6 +24,7 @@ from paceline.http.server.http1 import HttpConnection
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.listener import Listener, bound_sockets, listen_error
 from paceline.http.server.state import AdmissionCheck, SharedState
+from paceline.http.server.tls import TlsFiles
 from paceline.log import Logger
 
 _STOP_TIMEOUT: Final = 30.0
@@ -40,7 +41,8 @@ class HttpServer:
     ``limits``: time-outs, sizes and numbers. ``reuse_port``: several processes listen on one port,
     and the kernel distributes connections. ``listener``: accept from this socket instead, TCP or
     Unix, for one run; other processes may hold it, too. ``admission_check``: may reject a request
-    when its head has been read, before there is a task. ``name``: for errors and logs.
+    when its head has been read, before there is a task. ``tls``: connections are encrypted; its
+    files are read again when they change. ``name``: for errors and logs.
 
     *Resources*: between `start` and `stop`, the listening socket, a task for each request being
     answered, and one timer.
@@ -60,9 +62,11 @@ class HttpServer:
         reuse_port: bool = False,
         listener: socket.socket | None = None,
         admission_check: AdmissionCheck | None = None,
+        tls: TlsFiles | None = None,
         name: str = "http",
     ) -> None:
         self.name = name
+        self._tls = tls
         self._app = app
         self._log = log
         self._admission_check = admission_check
@@ -93,7 +97,7 @@ class HttpServer:
     def url(self) -> str:
         """The server's address, for people on this machine."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self.port}"
+        return f"{'http' if self._tls is None else 'https'}://{host}:{self.port}"
 
     @property
     def connections(self) -> int:
@@ -122,15 +126,18 @@ class HttpServer:
             self._listener = Listener(
                 await self._sockets(),
                 lambda: HttpConnection(config, state, loop),
-                backlog=self._limits.backlog,
+                limits=self._limits,
                 count=lambda: len(state.connections),
-                max_connections=self._limits.max_connections,
                 max_accepts=self._max_accepts,
                 on_error=lambda exc: self._log.warning("cannot accept connections", error=exc),
                 admission_check=self._admission_check,
+                tls=self._tls,
+                on_handshake_error=lambda exc: self._log.debug("no TLS handshake", error=exc),
             )
         except OSError as exc:
             raise listen_error(self._host, self._configured_port, exc) from exc
+        if self._tls is not None:
+            self._tls.report(self._log)
         self._sweep()
 
     async def _sockets(self) -> list[socket.socket]:
@@ -163,7 +170,8 @@ class HttpServer:
         unwind = min(_MAX_UNWIND, timeout / 4)
         grace = min(self._limits.keep_alive_grace, (timeout - unwind) / 2)
         try:
-            await listener.wait_closed()  # every accepted client has a connection now
+            # Then every accepted client has a connection.
+            await listener.wait_closed(unwind / 4)
             if grace:
                 await self._until_empty(grace)
             for connection in self._connections():
@@ -202,6 +210,8 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         self._sweep_timer = loop.call_later(self._sweep_interval, self._sweep)
         self._state.date_line = b"date: %b\r\n" % formatdate(time.time(), usegmt=True).encode()
+        if self._tls is not None:
+            self._tls.refresh(self._log)
         now = loop.time()
         for connection in self._connections():
             connection.check(now)
