@@ -22,6 +22,13 @@ class ServerLimits:
     to read on after an answer that cut a request short, so that the answer is not lost; over TLS
     also how long a client may take to answer the end of the connection. ``handshake_timeout``: for
     a TLS handshake (closed).
+
+    HTTP/2: ``max_streams``: requests at once on a connection (more are refused). ``stream_window``
+    and ``connection_window``: bytes of bodies that a client may send ahead of the app, at least
+    65,535. ``max_connection_age``: after it, a client is asked to open a new connection.
+    ``keepalive``: after such a silence the client gets a PING, and ``keepalive_timeout``: its time
+    to answer that, and our SETTINGS. ``min_ping_interval``: a client that pings more often, with
+    nothing in between, is disconnected.
     """
 
     read_timeout: float = 15.0
@@ -36,3 +43,10 @@ class ServerLimits:
     keep_alive_grace: float = 0.0
     linger: float = 2.0
     handshake_timeout: float = 10.0
+    max_streams: int = 256
+    stream_window: int = 256 * 1024
+    connection_window: int = 1024 * 1024
+    max_connection_age: float | None = None
+    keepalive: float = 60.0
+    keepalive_timeout: float = 20.0
+    min_ping_interval: float = 10.0

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.http.asgi import ASGIApp
+from paceline.http.server.fields import encode_fields
 from paceline.http.server.http1 import HttpConnection
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.listener import Listener, bound_sockets, listen_error
@@ -209,7 +210,9 @@ class HttpServer:
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         self._sweep_timer = loop.call_later(self._sweep_interval, self._sweep)
-        self._state.date_line = b"date: %b\r\n" % formatdate(time.time(), usegmt=True).encode()
+        date = formatdate(time.time(), usegmt=True).encode()
+        self._state.date_line = b"date: %b\r\n" % date
+        self._state.date_field = encode_fields([(b"date", date)])
         if self._tls is not None:
             self._tls.refresh(self._log)
         now = loop.time()

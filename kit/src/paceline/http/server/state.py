@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 from paceline.http.asgi import ASGIApp
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.prepared import PreparedResponse
+from paceline.http.server.streams import StreamApp
 from paceline.http.server.write_buffer import WriteBuffer
 from paceline.log import Logger
 
@@ -40,7 +41,9 @@ class SharedState(ServerState):
         self.log = log
         self.limits = limits
         self.admission_check = admission_check
+        self.streams: StreamApp | None = None
         self.date_line = b""
+        self.date_field = b""
         self.write_buffer: WriteBuffer = WriteBuffer()
         self.stopping = False
         self.changed: asyncio.Event = asyncio.Event()
