@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from paceline.http.asgi import Scope
-from paceline.http.server.http1.head import RequestRejected, split_target
+from paceline.http.server.http1 import RequestRejected, split_target
 from paceline.http.server.http2.exchange import Exchange
 from paceline.http.server.http2.frames import (
     CANCEL,
