@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, Event, StreamEnded
 from http_wire import (
     GET,
     PATIENCE,
@@ -112,6 +115,39 @@ async def test_http_1_1_is_agreed_with_a_client_that_offers_it(
         agreed: ssl.SSLObject = client.writer.get_extra_info("ssl_object")
         assert agreed.selected_alpn_protocol() == "http/1.1"
         assert agreed.version() == "TLSv1.3"
+
+
+async def test_http_2_is_agreed_with_a_client_that_offers_it(
+    tls: TlsFiles, trust: ssl.SSLContext
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_answer(send, f"{scope['http_version']} {scope['scheme']}".encode())
+
+    trust.set_alpn_protocols(["h2", "http/1.1"])
+    async with serving(app, tls=tls) as served:
+        client = await served.connect(trust)
+        agreed: ssl.SSLObject = client.writer.get_extra_info("ssl_object")
+        assert agreed.selected_alpn_protocol() == "h2"
+        conversation = H2Connection(H2Configuration(header_encoding="ascii"))
+        conversation.initiate_connection()
+        pseudo = {":method": "GET", ":path": "/", ":scheme": "https", ":authority": "localhost"}
+        conversation.send_headers(1, [*pseudo.items()], end_stream=True)
+        client.send(conversation.data_to_send())
+        events: list[Event] = []
+        async with asyncio.timeout(PATIENCE):
+            while not any(isinstance(each, StreamEnded) for each in events):
+                events += conversation.receive_data(await client.reader.read(65536))
+                client.send(conversation.data_to_send())
+        (body,) = [each.data for each in events if isinstance(each, DataReceived)]
+        assert body == b"2 https"
+
+
+async def test_a_client_that_offers_nothing_speaks_http_1_1(
+    tls: TlsFiles, authority: CertificateAuthority
+) -> None:
+    async with serving(hello, tls=tls) as served:
+        client = await served.connect(ssl.create_default_context(cafile=authority.file))
+        assert (await client.request(GET)).status == 200
 
 
 async def refused(served: Served, context: ssl.SSLContext) -> bool:
