@@ -95,8 +95,11 @@ def load(
     problems = [problem for layer in layers for problem in layer.problems] + invalid
     present = _present(settings, given, config)
     problems += _missing(settings, present, needed)
-    for name, message in (find_problems(present) if find_problems is not None else {}).items():
-        problems.append(SettingProblem(settings.variable(name), message, given[name].origin))
+    if find_problems is not None:
+        problems += [
+            SettingProblem(settings.variable(name), message, given[name].origin)
+            for name, message in find_problems(present).items()
+        ]
     if problems or config is None:
         raise ConfigError(problems)
     default = Origin(Layer.DEFAULT)
