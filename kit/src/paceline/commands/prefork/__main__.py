@@ -23,8 +23,10 @@ from paceline.commands.prefork.sockets import open_listener
 from paceline.commands.prefork.spawn import Spawner
 from paceline.commands.prefork.workers import Workers
 from paceline.commands.start_failure import could_not_start
+from paceline.commands.tls import ADMIN, tls_files
 from paceline.errors import Error
 from paceline.http import HttpServer, ServerLimits
+from paceline.http.server import TlsFiles
 from paceline.lifecycle import ExitCode, Lifecycle
 from paceline.log import Log, setup_logging
 
@@ -49,6 +51,7 @@ def run_supervisor(spec: SupervisorSpec, command: list[str]) -> int:
     log = log.bind(component="supervisor")
     with ExitStack() as stack:
         try:
+            admin_tls = tls_files(spec, ADMIN)
             listeners = {
                 name: stack.enter_context(
                     open_listener(spec.host, port, reuse_port=spec.reuse_port)
@@ -63,10 +66,10 @@ def run_supervisor(spec: SupervisorSpec, command: list[str]) -> int:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="paceline-")))
         spawner = Spawner(command, listeners, workers=spec.workers, folder=folder)
         stack.callback(spawner.close)
-        return asyncio.run(_run(spec, spawner, log))
+        return asyncio.run(_run(spec, spawner, log, admin_tls))
 
 
-async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log) -> int:
+async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log, admin_tls: TlsFiles | None) -> int:
     workers = Workers(
         spawner,
         log,
@@ -75,6 +78,7 @@ async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log) -> int:
         start_timeout=_START_TIMEOUT,
         stop_timeout=spec.stop_timeout,
         attempts=_ATTEMPTS,
+        on_hangup=None if admin_tls is None else lambda: admin_tls.renew(log),
     )
     admin = HttpServer(
         supervisor_app(
@@ -90,6 +94,7 @@ async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log) -> int:
         host=spec.admin_host,
         port=spec.admin_port,
         limits=ServerLimits(write_timeout=100.0),  # a profile takes up to a minute
+        tls=admin_tls,
     )
     lifecycle = Lifecycle(
         [admin, workers],
@@ -102,7 +107,7 @@ async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log) -> int:
         ports = spawner.ports
         log.info(
             "ready",
-            url=f"http://{spec.host}:{ports['http']}" if "http" in ports else None,
+            url=f"{spec.scheme}://{spec.host}:{ports['http']}" if "http" in ports else None,
             grpc_port=ports.get("grpc"),
             admin=admin.url,
             workers=spec.workers,
