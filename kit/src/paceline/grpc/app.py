@@ -61,23 +61,28 @@ class RpcApp(grpc.GenericRpcHandler):
         return self._in_flight
 
     def add(
-        self, service: str, handlers: Mapping[str, MethodHandler], *, without: Collection[str] = ()
+        self,
+        service: str | ServiceDescriptor,
+        handlers: Mapping[str, MethodHandler],
+        *,
+        without: Collection[str] = (),
     ) -> None:
         """Add a service by its full name; the module of its messages must have been imported.
 
-        ``without``: methods that stay unimplemented. Errors: `RegistrationError` unless
-        ``handlers`` has all the others, and each can be a handler of its method.
+        Or by its descriptor, where it is not in protobuf's default pool. ``without``: methods that
+        stay unimplemented. Errors: `RegistrationError` unless ``handlers`` has all the others, and
+        each can be a handler of its method.
         """
-        descriptor = _find_service(service)
+        descriptor = _find_service(service) if isinstance(service, str) else service
         _check_names(descriptor, handlers, without)
         for name, handler in handlers.items():
-            path = f"/{service}/{name}"
+            path = f"/{descriptor.full_name}/{name}"
             check_handler(handler, descriptor.methods_by_name[name])
             method = Method(path, handler.kind != "unary", handler.scopes, handler.public)
             endpoint = self._wrapped(endpoint_of(handler, descriptor.methods_by_name[name]), method)
             self._methods[path] = self._served(handler.kind, method, endpoint)
             self.methods.append(method)
-        self.services.append(service)
+        self.services.append(descriptor.full_name)
         self.described.append((descriptor, handlers))
 
     def service(self, handler_call_details: Any) -> "grpc.RpcMethodHandler[Any, Any]":
