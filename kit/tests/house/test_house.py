@@ -44,7 +44,6 @@ ROOMS = {
     "textual": {"paceline.commands"},
     "typer": {"paceline.commands", "paceline.scaffold", "myservice.command"},
     "uuid_utils": {"paceline.postgres"},
-    "uvicorn": {"paceline.http"},
     "uvloop": {"paceline.commands", "paceline.testing"},
     "yaml": {"paceline.config"},
 }

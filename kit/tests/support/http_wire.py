@@ -1,7 +1,7 @@
 """A server on a real socket, and a client that sends exactly the given bytes."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +83,13 @@ class Served:
     async def request(self, data: bytes) -> Answer:
         """Send ``data`` on a connection of its own and read one response."""
         return await (await self.connect()).request(data)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop run until ``condition`` holds."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0)
 
 
 def open_sockets() -> set[str]:
