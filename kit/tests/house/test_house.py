@@ -25,7 +25,6 @@ ROOMS = {
     "cryptography": {"paceline.auth"},
     "dotenv": {"paceline.config"},
     "google": {"paceline.grpc", "myservice.handler", "myservice.proto"},
-    "grpc": {"paceline.grpc"},
     "hiredis": {"paceline.redis"},
     "hpack": {"paceline.http"},
     "httptools": {"paceline.http"},

@@ -50,7 +50,7 @@ async def world() -> AsyncGenerator[World]:
     health = Health({"db": made.check}, RecordingLog(), draining=lambda: made.draining, reuse=0.0)
     app = add_echo(RpcApp())
     add_health(app, health, interval=0.01)
-    server = RpcServer(app, host="127.0.0.1", port=0)
+    server = RpcServer(app, RecordingLog(), host="127.0.0.1", port=0)
     await server.start()
     try:
         async with aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:

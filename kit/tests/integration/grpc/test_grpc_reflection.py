@@ -30,7 +30,7 @@ async def target() -> AsyncGenerator[str]:
     app = add_echo(RpcApp())
     add_health(app, Health({}, RecordingLog(), draining=lambda: False))
     add_reflection(app)
-    server = RpcServer(app, host="127.0.0.1", port=0)
+    server = RpcServer(app, RecordingLog(), host="127.0.0.1", port=0)
     await server.start()
     try:
         yield f"127.0.0.1:{server.port}"
