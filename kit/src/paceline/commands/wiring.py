@@ -262,7 +262,12 @@ class Wiring:
         if config.otel_endpoint is None:
             return Tracer(ratio=config.trace_ratio), None
         service = self.spec.name.replace(" ", "-")
-        connect = otlp_sender(config.otel_endpoint, service=service, version=self.spec.version)
+        try:
+            connect = otlp_sender(config.otel_endpoint, service=service, version=self.spec.version)
+        except ImportError as exc:
+            raise Error(
+                Code.FAILED_PRECONDITION, f"{config.variable('otel_endpoint')}: {exc}"
+            ) from exc
         export = self.add(TraceExport(connect, self.log))
         return Tracer(export.record, ratio=config.trace_ratio), BatchSpans()
 
