@@ -11,7 +11,7 @@ from myservice.config import Config
 from paceline.commands import ProcessSpec, wire
 from paceline.testing import TEST_SECRET, RecordingLog
 given = {"database_url": "postgresql://nowhere/none", "jwt_secret": TEST_SECRET}
-wire(SERVICE, Config.model_validate(given), RecordingLog(), ProcessSpec("myservice", "test"))
+wire(SERVICE, Config.model_validate(given), RecordingLog(), ProcessSpec(service="myservice", version="test"))
 print(json.dumps(sorted(name for name in sys.modules if "." not in name)))
 """
 # The last are redis's and the exporters', which are imported when there is a cache or an endpoint.

@@ -152,6 +152,7 @@ class RpcApp:
         """
         calls = self._calls
         calls.count += 1
+        reply = None
         try:
             reply = await route.endpoint(call)
         except Exception as exc:  # noqa: BLE001 - nobody recovered, and the client waits

@@ -121,7 +121,7 @@ def _kind_problem(handler: MethodHandler, descriptor: MethodDescriptor) -> str |
     streaming = (descriptor.client_streaming, descriptor.server_streaming)
     if streaming == _STREAMING[handler.kind]:
         return None
-    kind = next(kind for kind, each in _STREAMING.items() if each == streaming)
+    kind: Kind = next(kind for kind, each in _STREAMING.items() if each == streaming)
     return f"in the proto it is {_WORDS[kind]}; write {kind}(...) and not {handler.kind}(...)"
 
 

@@ -415,7 +415,7 @@ class RequestSequence(StreamCall):
         """Whether a message is there, or the beginning of one that is too large."""
         if len(self._data) < _PREFIX_SIZE:
             return False
-        _, size = _PREFIX.unpack_from(self._data)
+        size: int = _PREFIX.unpack_from(self._data)[1]
         return len(self._data) >= _PREFIX_SIZE + size or size > self._calls.limits.max_message
 
     def _give_back(self, size: int) -> None:

@@ -17,7 +17,8 @@ from paceline.errors import Code, Error, NotFound
 from paceline.grpc import interceptors
 from paceline.grpc.app import RpcApp
 from paceline.grpc.call import Call
-from paceline.grpc.server import RpcLimits, RpcServer
+from paceline.grpc.limits import RpcLimits
+from paceline.grpc.server import RpcServer
 from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
