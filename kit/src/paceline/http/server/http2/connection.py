@@ -8,6 +8,7 @@ processed. What the client has sent before is answered.
 
 import asyncio
 import contextvars
+from functools import lru_cache
 from http import HTTPStatus
 from math import inf
 from typing import Final, cast
@@ -95,6 +96,7 @@ class Http2Connection(FrameReader):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the interface's
         """Cancel the requests that are being answered."""
         self._closing = self._final = True
+        self._collected.clear()
         self._end_streams()
         for task in self._unfinished:
             if not task.done():
@@ -104,7 +106,6 @@ class Http2Connection(FrameReader):
         self.state.changed.set()
 
     def _end_streams(self) -> None:
-        self._collected.clear()
         for stream in tuple(self.streams.values()):
             if not stream.closed:
                 self.end_stream(stream)
@@ -117,13 +118,10 @@ class Http2Connection(FrameReader):
             if len(stream.target) > limits.max_target_bytes:
                 text = f"the request target is longer than {limits.max_target_bytes} bytes"
                 raise RequestRejected(HTTPStatus.REQUEST_URI_TOO_LONG, text)  # noqa: TRY301
-            path, query, _ = split_target(method, stream.target)
+            text, path, query = _split(method, stream.target)
         except RequestRejected as reason:
             self._problem(stream, reason.status, reason.detail)
             return None
-        text = path.decode("ascii")
-        if "%" in text:
-            text = unquote(text)
         if state.admission_check is not None:
             rejection = state.admission_check.rejection(method, text)
             if rejection is not None:
@@ -343,3 +341,11 @@ class Http2Connection(FrameReader):
         self._end_streams()
         self.transport.abort()
         return cut
+
+
+@lru_cache(maxsize=256)
+def _split(method: str, target: bytes) -> tuple[str, bytes, bytes]:
+    """Path, path as it came, and query of a target. Errors: RequestRejected."""
+    path, query, _ = split_target(method, target)
+    text = path.decode("ascii")
+    return unquote(text) if "%" in text else text, path, query
