@@ -70,9 +70,7 @@ GO_ORDERED = Peer(
     "go-ordered", "Go: chi + pgx, locks in order", "go", settings=(("LOCKS", "ordered"),),
     cases=("transfer-uniform", "transfer-hot"),
 )  # fmt: skip
-GO_THROTTLED = Peer(
-    "go-throttled", "Go: chi + pgx + Throttle", "go", settings=(("THROTTLE", "1"),)
-)
+GO_THROTTLED = Peer("go-throttled", "Go: chi + pgx + Throttle", "go", settings=(("THROTTLE", "1"),))
 FASTAPI = Peer(
     "fastapi-asyncpg", "FastAPI + asyncpg, 2 processes", "fastapi_asyncpg.py",
     needs=("fastapi", "asyncpg"),

@@ -250,9 +250,7 @@ def bars(findings: Findings) -> list[Bar]:
     Ratios are taken round by round, between turns that follow each other; theirs is the median.
     """
 
-    def over(
-        case: str, peer: str = GO.key, *, connections: int = MAIN_CONNECTIONS
-    ) -> float | None:
+    def over(case: str, peer: str = GO.key, *, connections: int = MAIN_CONNECTIONS) -> float | None:
         ours = findings.turns.get((case, OURS_TWO.key, connections), [])
         theirs = findings.turns.get((case, peer, connections), [])
         ratios = [

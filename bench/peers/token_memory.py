@@ -22,9 +22,7 @@ class TokenMemory:
         claims = self.known.get(token)
         if claims is not None and time.time() < claims["exp"]:
             return claims
-        claims = jwt.decode(
-            token, self.secret, algorithms=["HS256"], options={"require": ["exp"]}
-        )
+        claims = jwt.decode(token, self.secret, algorithms=["HS256"], options={"require": ["exp"]})
         if len(self.known) >= MOST:
             self.known.clear()
         self.known[token] = claims
