@@ -240,8 +240,10 @@ def bars(servers: Sequence[Server]) -> list[Bar]:
 def table(servers: Sequence[Server]) -> str:
     """The medians as Markdown."""
     lines = [
-        "| server | calls/s | range | p50 ms | p99 ms | server CPU µs a call | load CPU µs a call"
-        " | errors |",
+        (
+            "| server | calls/s | range | p50 ms | p99 ms | server CPU µs a call | load CPU µs a call"
+            " | errors |"
+        ),
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for one in servers:

@@ -162,18 +162,22 @@ def cpu_seconds(roots: list[int]) -> float:
 
 @asynccontextmanager
 async def started(
-    peer: Peer, database_url: str, secret: str, *, telemetry: str = ""
+    peer: Peer, database_url: str, secret: str, *, telemetry: str = "", patient: bool = False
 ) -> AsyncGenerator[Server, None]:
     """A server that is ready; ``secret`` signs its tokens. Errors: `Skipped`, `Failed`.
 
-    ``telemetry``: where its traces go (OTLP over HTTP), with its metrics on; else all is off.
+    ``telemetry``: where its traces go (OTLP over HTTP), with a peer's metrics on, too. ``patient``:
+    ours refuses nobody however late it is, for the quick forms, which run on busy machines.
 
     *Resources*: the server, until the block ends.
     """
     command = find_command(peer)
     server = Server(peer, free_port(), _log_file(peer))
     try:
-        server.processes.append(_spawn(command, server, database_url, secret, telemetry))
+        settings = _settings(server, database_url, secret, telemetry)
+        if patient:
+            settings["APP_SHED_DELAY"] = "0"
+        server.processes.append(_spawn(command, server, settings))
         await _until_ready(server)
         yield server
     finally:
@@ -227,12 +231,10 @@ def build_go(folder: Path, name: str) -> Path:
     return program
 
 
-def _spawn(
-    command: list[str | Path], server: Server, database_url: str, secret: str, telemetry: str
-) -> subprocess.Popen[bytes]:
+def _settings(server: Server, database_url: str, secret: str, telemetry: str) -> dict[str, str]:
     port, workers = str(server.port), server.peer.workers
     if not server.peer.ours:
-        settings = {
+        return {
             "DATABASE_URL": database_url,
             "HOST": _HOST,
             "PORT": port,
@@ -241,23 +243,28 @@ def _spawn(
             "TELEMETRY": telemetry,
             **dict(server.peer.settings),
         }
-    else:
-        settings = {
-            "APP_DATABASE_URL": database_url,
-            "APP_HOST": _HOST,
-            "APP_PORT": port,
-            "APP_GRPC_PORT": "0",
-            "APP_ADMIN_PORT": "0",
-            "APP_JWT_SECRET": secret,
-            "APP_LOG_FORMAT": "json",
-            # All else is as by default, metrics and shedding too. One caller sends everything, whom
-            # the default of 1,000 requests a second would stop; Go's limiter has the same number.
-            "APP_RATE_LIMIT": "10000000",
-            "APP_WORKERS": str(workers),  # which share the default 25 connections
-            **dict(server.peer.settings),
-        }
-        if telemetry:
-            settings["APP_OTEL_ENDPOINT"] = telemetry
+    settings = {
+        "APP_DATABASE_URL": database_url,
+        "APP_HOST": _HOST,
+        "APP_PORT": port,
+        "APP_GRPC_PORT": "0",
+        "APP_ADMIN_PORT": "0",
+        "APP_JWT_SECRET": secret,
+        "APP_LOG_FORMAT": "json",
+        # All else is as by default, metrics and shedding too. One caller sends everything, whom
+        # the default of 1,000 requests a second would stop; Go's limiter has the same number.
+        "APP_RATE_LIMIT": "10000000",
+        "APP_WORKERS": str(workers),  # which share the default 25 connections
+        **dict(server.peer.settings),
+    }
+    if telemetry:
+        settings["APP_OTEL_ENDPOINT"] = telemetry
+    return settings
+
+
+def _spawn(
+    command: list[str | Path], server: Server, settings: dict[str, str]
+) -> subprocess.Popen[bytes]:
     foreign = {name: value for name, value in os.environ.items() if not name.startswith("APP_")}
     with server.log.open("ab") as log:  # O_APPEND: it can be emptied while they write
         return subprocess.Popen(

@@ -129,7 +129,7 @@ class Bench:
         for peer in PEERS:
             try:
                 server = await stack.enter_async_context(
-                    started(peer, self.database.dsn, self.secret)
+                    started(peer, self.database.dsn, self.secret, patient=self.size is QUICK)
                 )
             except Skipped as reason:
                 self.findings.skipped.append(f"{peer.title}: {reason}")

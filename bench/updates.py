@@ -199,8 +199,10 @@ def bars(rows: Sequence[Row]) -> list[Bar]:
 def table(rows: Sequence[Row]) -> str:
     """All of it, as Markdown."""
     lines = [
-        "| subscribers | changes/s | deliveries/s | p50 ms | p99 ms | max ms"
-        " | server CPU µs a delivery | missed | not once |",
+        (
+            "| subscribers | changes/s | deliveries/s | p50 ms | p99 ms | max ms"
+            " | server CPU µs a delivery | missed | not once |"
+        ),
         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
