@@ -36,8 +36,9 @@ class Plan:
     """What to send. ``seconds`` of load; ``status`` is the expected one.
 
     Each request is drawn in turn from ``targets``, ``bodies`` (empty: no body) and ``tokens``
-    (bearer tokens; empty: none), whichever is longest. ``spin``: never sleep, for a load that has a core of its own: a sleeping client must be
-    woken by the server's write, which on a virtual machine costs the server more than the write.
+    (bearer tokens; empty: none), whichever is longest. ``spin``: never sleep, for a load that has a
+    core of its own: a sleeping client must be woken by the server's write, which on a virtual
+    machine costs the server more than the write.
     """
 
     port: int

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,6 +41,10 @@ _SERVER_CORE, _LOAD_CORE = 0, 1
 _BARE, _CONSTANT = "bare grpc.aio, a constant", "paceline, a constant"
 _OURS, _OURS_TWO = "paceline, `serve`", "paceline, `serve --workers 2`"
 _GO = "Go: grpc-go + pgx"
+_HEAD = (
+    "| server | calls/s | range | p50 ms | p99 ms | server CPU µs a call | load CPU µs a call"
+    " | errors |"
+)
 
 
 @dataclass
@@ -73,7 +77,7 @@ class Server:
 
 @contextmanager
 def started(
-    title: str, command: Sequence[str | Path], *, alone: bool = False, **settings: str
+    title: str, command: Sequence[str | Path], settings: Mapping[str, str], *, alone: bool = False
 ) -> Generator[Server]:
     """A server that listens, until the block ends; its log goes to memory.
 
@@ -89,7 +93,7 @@ def started(
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=_on_server_core if alone else None,
+            preexec_fn=_on_server_core if alone else None,  # noqa: PLW1509 - no threads yet
         )
         try:
             asyncio.run(_until_listening(title, port, process))
@@ -190,18 +194,17 @@ async def measure(size: Size, folder: Path) -> list[Server]:
 def _in_turn(
     program: Path, plan: RpcPlan, record: str, size: Size, settings: dict[str, str]
 ) -> list[Server]:
-    service = [Path(sys.executable).with_name("myservice"), "serve"]
-    two = [*service, "--workers", "2"]
-    bare = [sys.executable, HERE / "peers/grpc_bare.py"]
-    constant = [sys.executable, HERE / "peers/paceline_rpc.py"]
-    go = [build_go(HERE / "peers/gogrpc", "go-grpc-peer")]
+    service: list[str | Path] = [Path(sys.executable).with_name("myservice"), "serve"]
+    bare: list[str | Path] = [sys.executable, HERE / "peers/grpc_bare.py"]
+    constant: list[str | Path] = [sys.executable, HERE / "peers/paceline_rpc.py"]
+    go = build_go(HERE / "peers/gogrpc", "go-grpc-peer")
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(started(_BARE, bare, alone=True, **settings)),
-            stack.enter_context(started(_CONSTANT, constant, alone=True, **settings)),
-            stack.enter_context(started(_OURS, service, **settings)),
-            stack.enter_context(started(_OURS_TWO, two, **settings)),
-            stack.enter_context(started(_GO, go, **settings)),
+            stack.enter_context(started(_BARE, bare, settings, alone=True)),
+            stack.enter_context(started(_CONSTANT, constant, settings, alone=True)),
+            stack.enter_context(started(_OURS, service, settings)),
+            stack.enter_context(started(_OURS_TWO, [*service, "--workers", "2"], settings)),
+            stack.enter_context(started(_GO, [go], settings)),
         ]
         check_alike(plan.tokens[0], record, servers[0], servers[1])
         for ours in servers[2:4]:
@@ -240,10 +243,7 @@ def bars(servers: Sequence[Server]) -> list[Bar]:
 def table(servers: Sequence[Server]) -> str:
     """The medians as Markdown."""
     lines = [
-        (
-            "| server | calls/s | range | p50 ms | p99 ms | server CPU µs a call | load CPU µs a call"
-            " | errors |"
-        ),
+        _HEAD,
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for one in servers:

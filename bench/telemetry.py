@@ -3,7 +3,8 @@
 Every server runs twice, without traces and with them (one in ten, exported over OTLP to a collector
 of ours that counts and forgets); ours has its metrics both times, as by default, the peers only
 with their traces. All take turns, in rounds; ratios are taken round by round. Prints a table of
-medians and writes it to ``bench/results/telemetry.{md,json}`` unless ``--quick``. The peers' telemetry is in ``peers/telemetry.py`` and ``peers/go/telemetry.go``.
+medians and writes it to ``bench/results/telemetry.{md,json}`` unless ``--quick``. The peers'
+telemetry is in ``peers/telemetry.py`` and ``peers/go/telemetry.go``.
 """
 
 import argparse

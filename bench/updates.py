@@ -176,7 +176,7 @@ async def run(load: Load, folder: Path) -> Row:
             "APP_DATABASE_URL": database.dsn, "APP_JWT_SECRET": secret, "APP_PORT": "0",
             "APP_RATE_LIMIT": "10000000", "APP_LOG_FORMAT": "json",
         }  # fmt: skip
-        server = started("paceline", command, **settings)
+        server = started("paceline", command, settings)
         serving = await asyncio.to_thread(server.__enter__)
         try:
             pid = serving.process.pid

@@ -2,7 +2,8 @@
 
 ``bare``: a typed route. ``full``: request id, proxy headers, a structured log line a request,
 exception handler, timeout, PyJWT bearer authentication with a memory of verified tokens, and a
-rate limit: what a team would take, with the same duties as ours. Started by ``bench/http_layer.py``.
+rate limit: what a team would take, with the same duties as ours. Started by
+``bench/http_layer.py``.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """What the Python peers share, so that they differ in the framework and the database layer only.
 
 The stack of duties as such templates have it: PyJWT with a memory of verified tokens, a structlog
-JSON line a request, a request id, uvicorn with several processes. No server of its own; imported by the three beside it.
+JSON line a request, a request id, uvicorn with several processes. No server of its own; imported by
+the three beside it.
 """
 
 import logging
