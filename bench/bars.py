@@ -34,12 +34,12 @@ class Bar:
 
     @property
     def limit(self) -> str:
-        """Such as ``≥ 2 ×``."""
+        """Such as ``≥ 2 MB``."""
         return f"{'≤' if self.most else '≥'} {self.wanted:,g}{self._unit}"
 
     @property
     def measured(self) -> str:
-        """Such as ``2.31 ×``."""
+        """Such as ``2.31 MB``."""
         if self.got is None:
             return "–"
         digits = 2 if abs(self.got) < 100 else 0  # noqa: PLR2004 - large numbers need no decimals

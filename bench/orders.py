@@ -5,9 +5,9 @@ turns. Go's consumer is there as it is usually written, one message at a time, a
 flight, as many as there are connections, those of one payer in their order. *Throughput*: messages
 for some seconds wait in the stream, as many as the worker's first turn has shown that it needs; the
 worker starts, and the orders decided between a tenth and the end are counted over time, so its
-start-up is not. *Latency*: messages are published at half that rate at most, and each one's time runs to its commit
-as PostgreSQL's clock has it. After each turn every order must be decided, the money conserved.
-Writes ``bench/results/orders.{md,json}``, not with ``--quick``. Run it with ``make bench-orders``.
+start-up is not. *Latency*: messages are published at half that rate at most, and each one's time
+runs to its commit as PostgreSQL's clock has it. After each turn every order must be decided, the
+money conserved. Writes ``bench/results/orders.{md,json}``, not with ``--quick``. Run it with ``make bench-orders``.
 """
 
 import argparse
@@ -51,6 +51,10 @@ from paceline.postgres import connect, uuid7
 
 HERE = Path(__file__).parent
 _OURS = "paceline, 1 worker"
+_HEAD = (
+    "| consumer | orders/s | range | over Go, 25 at once | over Go, one at a time | p50 ms"
+    " | p99 ms | problems |"
+)
 _CONCURRENT = "Go: nats.go + pgx, 25 messages at once, locks in order"
 _PATIENCE = 180.0
 _FEWEST = 200
@@ -314,8 +318,7 @@ async def _measure(database: Database, nats_url: str, size: Size) -> dict[str, l
 def table(turns: dict[str, list[Turn]]) -> str:
     """The medians as Markdown. The first ratio is that to the concurrent consumer in Go."""
     lines = [
-        "| consumer | orders/s | range | over Go, 25 at once | over Go, one at a time | p50 ms"
-        " | p99 ms | problems |",
+        _HEAD,
         "|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     rates = {title: [turn.rate for turn in found] for title, found in turns.items()}

@@ -4,8 +4,8 @@
 one core, with the load on the other. *GetRecord* is the whole service: token, scopes, rate limit,
 request id, access log, deadline, coalesced read; everything shares all cores, and ours and Go must
 answer alike. All take turns under the same load (``rpc_load``), in rounds. Prints a table of
-medians, and writes it to ``bench/results/grpc.{md,json}`` unless ``--quick``. Without Go there is no
-load, and nothing is measured.
+medians, and writes it to ``bench/results/grpc.{md,json}`` unless ``--quick``. Without Go there is
+no load, and nothing is measured.
 """
 
 import argparse
