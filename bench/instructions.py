@@ -345,7 +345,8 @@ async def service(name: str, null: TextIO) -> AsyncGenerator[int]:
 
 async def updates(_request: object, _call: Call) -> AsyncGenerator[records_pb2.RecordUpdate]:
     """Nothing changes."""
-    for each in ():
+    nothing: tuple[records_pb2.RecordUpdate, ...] = ()
+    for each in nothing:
         yield each
 
 

@@ -7,7 +7,8 @@ for some seconds wait in the stream, as many as the worker's first turn has show
 worker starts, and the orders decided between a tenth and the end are counted over time, so its
 start-up is not. *Latency*: messages are published at half that rate at most, and each one's time
 runs to its commit as PostgreSQL's clock has it. After each turn every order must be decided, the
-money conserved. Writes ``bench/results/orders.{md,json}``, not with ``--quick``. Run it with ``make bench-orders``.
+money conserved. Writes ``bench/results/orders.{md,json}``, not with ``--quick``. Run it with
+``make bench-orders``.
 """
 
 import argparse
