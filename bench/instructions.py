@@ -6,13 +6,17 @@ one on each, and waits in the loop until all are answered; what the client takes
 ``floor``, an `asyncio.Protocol` that answers with ready bytes. Kernel time is not counted. ``get``
 and ``rpc`` are the service's own wiring, with rows at hand instead of PostgreSQL.
 
-``python bench/instructions.py [ROW ...]`` prints a table, a minute or two for each row.
+Only the requests are counted: a library of two functions, made by ``cc``, tells valgrind when to
+begin and to end, so the imports take no time. Needs valgrind and its headers (Debian: valgrind).
+
+``python bench/instructions.py [ROW ...]`` prints a table, half a minute for each row.
 ``--functions ROW`` prints where the instructions of a row go, by shared library and C function.
 ``--quick`` serves a few requests of each row without valgrind.
 """
 
 import argparse
 import asyncio
+import ctypes
 import os
 import re
 import socket
@@ -58,7 +62,12 @@ from paceline.testing import TEST_SECRET
 _CONNECTIONS: Final = 16
 _STREAMS: Final = 4  # of an HTTP/2 connection at once
 _WARM: Final = 320
-_COUNTED: Final = (640, 1920)
+_COUNTED: Final = 1280
+_SWITCH: Final = """
+#include <valgrind/callgrind.h>
+void begin(void) { CALLGRIND_START_INSTRUMENTATION; }
+void end(void) { CALLGRIND_STOP_INSTRUMENTATION; }
+"""
 _QUICK: Final = 64
 _PATIENCE: Final = 600.0
 _IDS: Final = [str(uuid7()) for _ in range(1000)]
@@ -237,8 +246,8 @@ class Row:
     path: str = "/hello/42"
 
 
-async def serve(row: Row, counts: Sequence[int]) -> None:
-    """So many requests, one count after another."""
+async def serve(row: Row, count: int, switch: ctypes.CDLL | None) -> None:
+    """So many requests, after some that make the server warm; ``switch`` begins and ends."""
     tokens = new_tokens("bench", "records:read", secret=TEST_SECRET)[:16]
     paths = [f"/api/v1/records/{each}" for each in _IDS] if row.path == "record" else [row.path]
     requests = [
@@ -257,8 +266,13 @@ async def serve(row: Row, counts: Sequence[int]) -> None:
                 for _ in range(_CONNECTIONS)
             ]
             tune_gc()  # as the service does when it is ready
-            for count in counts:
-                await in_rounds(clients, answers, _STREAMS if row.rpc else 1, count)
+            streams = _STREAMS if row.rpc else 1
+            await in_rounds(clients, answers, streams, min(count, _WARM))
+            if switch is not None:
+                switch.begin()
+            await in_rounds(clients, answers, streams, count)
+            if switch is not None:
+                switch.end()
             for client in clients:
                 client.close()
 
@@ -360,10 +374,10 @@ ROWS: Final = {
 }
 
 
-def run(name: str, counts: Sequence[int], *under: str | Path) -> str:
+def run(name: str, count: int, *under: str | Path, switch: Path | None = None) -> str:
     """Serve in a process of its own; what it says on stderr."""
     done = subprocess.run(
-        [*under, sys.executable, __file__, "--serve", name, *map(str, counts)],
+        [*under, sys.executable, __file__, "--serve", name, str(count), str(switch or "")],
         env={"PYTHONHASHSEED": "0", "PATH": os.environ["PATH"]}, stderr=subprocess.PIPE,
         text=True, check=False,
     )  # fmt: skip
@@ -372,26 +386,19 @@ def run(name: str, counts: Sequence[int], *under: str | Path) -> str:
     return done.stderr
 
 
-def instructions(name: str) -> float:
-    """Of one request: the difference of many requests and few."""
-    counts = [
-        int(re.findall(r"Collected : (\d+)", run(name, (_WARM, number), *callgrind()))[-1])
-        for number in _COUNTED
-    ]
-    return (counts[1] - counts[0]) / (_COUNTED[1] - _COUNTED[0])
-
-
-def callgrind(out: Path = Path("/dev/null")) -> list[str]:
-    """The command that counts, before the command that is counted."""
-    return ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-
-
-def functions(name: str) -> None:
-    """Print where the instructions of a row go; those of the start are in it, too."""
+def counted(name: str, *, show: bool = False) -> float:
+    """Instructions of one request; ``show`` prints where they go."""
     with tempfile.TemporaryDirectory(prefix="paceline-") as folder:
-        out = Path(folder) / "callgrind"
-        run(name, (_WARM, _COUNTED[1]), *callgrind(out))
-        subprocess.run(["callgrind_annotate", out], check=True)
+        source, switch, out = (Path(folder) / each for each in ("switch.c", "switch.so", "out"))
+        source.write_text(_SWITCH)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", switch, source], check=True)
+        said = run(
+            name, _COUNTED, "valgrind", "--tool=callgrind", "--instr-atstart=no",
+            f"--callgrind-out-file={out}", switch=switch,
+        )  # fmt: skip
+        if show:
+            subprocess.run(["callgrind_annotate", out], check=True)
+    return int(re.findall(r"Collected : (\d+)", said)[-1]) / _COUNTED
 
 
 def table(names: Sequence[str]) -> None:
@@ -399,7 +406,7 @@ def table(names: Sequence[str]) -> None:
     print("| | instructions a request | more than the floor |\n|---|---:|---:|", flush=True)
     base = None
     for name in names:
-        found = instructions(name)
+        found = counted(name)
         base = found if name == "floor" else base
         more = "" if base is None or name == "floor" else f"{found - base:,.0f}"
         print(f"| {ROWS[name].title} | {found:,.0f} | {more} |", flush=True)
@@ -414,15 +421,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few requests, nothing counted")
     options = parser.parse_args()
     if options.serve:
-        name, *counts = options.serve
+        name, count, library = options.serve
+        switch = ctypes.CDLL(library) if library else None
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(ROWS[name], [int(count) for count in counts]))
+            runner.run(serve(ROWS[name], int(count), switch))
     elif options.quick:
         for name in ROWS:
-            run(name, (_QUICK,))
+            run(name, _QUICK)
             print(f"{name} answers")
     elif options.functions:
-        functions(options.functions)
+        counted(options.functions, show=True)
     else:
         table(options.rows or list(ROWS))
 
