@@ -22,7 +22,7 @@ SOURCES = sorted(
 ROOMS = {
     "aiokafka": {"paceline.messaging"},
     "asyncpg": {"paceline.postgres"},
-    "cryptography": {"paceline.auth"},
+    "cryptography": {"paceline.auth", "paceline.testing"},
     "dotenv": {"paceline.config"},
     "google": {"paceline.grpc", "myservice.handler", "myservice.proto"},
     "grpc": {"paceline.grpc", "myservice.handler", "myservice.proto"},
@@ -44,7 +44,6 @@ ROOMS = {
     "textual": {"paceline.commands"},
     "typer": {"paceline.commands", "paceline.scaffold", "myservice.command"},
     "uuid_utils": {"paceline.postgres"},
-    "uvicorn": {"paceline.http"},
     "uvloop": {"paceline.commands", "paceline.testing"},
     "yaml": {"paceline.config"},
 }

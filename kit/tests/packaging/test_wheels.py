@@ -39,7 +39,7 @@ ADVICE = re.compile(r"[a-z.]+ needs \w+, which is not installed: pip install 'pa
 # What no room may load before one of its names is used.
 LATE = {
     "aiokafka", "asyncpg", "google", "grpc", "hiredis", "joserfc", "nats", "opentelemetry",
-    "pytest", "redis", "textual", "uvicorn", "uvloop",
+    "pytest", "redis", "textual", "uvloop",
 }  # fmt: skip
 
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(300)]

@@ -209,7 +209,7 @@ def stream() -> io.TextIOWrapper:
 @pytest.fixture
 def other(stream: io.TextIOWrapper) -> logging.Logger:
     """A logger of the standard library's that is not the process's root."""
-    logger = logging.Logger("uvicorn.error")  # noqa: LOG001 - one that no other test can see
+    logger = logging.Logger("library.errors")  # noqa: LOG001 - one that no other test can see
     output = Output(ManualClock(), stream, format="json")
     route_standard_logging(output, "info", logger)
     return logger
@@ -225,7 +225,7 @@ def test_the_standard_library_writes_the_same_records(
     assert '"level":"warning"' in line
     assert '"msg":"port 8080 of x://u:***@h"' in line
     assert '"file":"test_log_console.py"' in line
-    assert '"request_id":"r-1","logger":"uvicorn.error"' in line
+    assert '"request_id":"r-1","logger":"library.errors"' in line
     assert "not this" not in line
 
 

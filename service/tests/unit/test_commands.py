@@ -11,7 +11,7 @@ from myservice.cli import SERVICE
 from paceline.commands import LazyCommand, list_commands
 
 COMMANDS = list_commands(SERVICE)
-HEAVY = ("asyncpg", "google", "grpc", "joserfc", "nats", "pydantic", "redis", "textual", "uvicorn")
+HEAVY = ("asyncpg", "google", "grpc", "joserfc", "nats", "pydantic", "redis", "textual")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)

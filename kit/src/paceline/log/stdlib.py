@@ -2,7 +2,7 @@
 
 One handler on the root logger replaces those that are there; nothing else of the process changes.
 What a caller passes as ``extra=`` becomes fields, and ``stack_info`` is one of them.
-Libraries that install handlers of their own must be kept from it (uvicorn: ``log_config=None``).
+Libraries that install handlers of their own must be kept from it.
 """
 
 import atexit

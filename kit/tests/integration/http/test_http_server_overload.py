@@ -3,12 +3,11 @@
 import asyncio
 import json
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import pytest
-from http_wire import GET, Client, Held, echo, hello, serving
+from http_wire import GET, Client, Held, echo, hello, serving, until
 
 from paceline.clock import SystemClock
 from paceline.http.app import App
@@ -21,12 +20,6 @@ from paceline.testing import RecordingLog
 pytestmark = pytest.mark.integration
 
 REJECTION = PreparedResponse(HTTPStatus.SERVICE_UNAVAILABLE, [(b"retry-after", b"1")], b"no")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the event loop run until ``condition`` holds."""
-    while not condition():  # noqa: ASYNC110 - there is no event for it
-        await asyncio.sleep(0)
 
 
 @dataclass

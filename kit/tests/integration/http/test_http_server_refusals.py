@@ -32,7 +32,7 @@ CHUNKED = b"Transfer-Encoding: chunked"
 REFUSALS = [
     Refusal("nonsense", 400, b"nonsense\r\n\r\n"),
     Refusal("a TLS client", 400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
-    Refusal("HTTP/2 with prior knowledge", 400, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    Refusal("a preface of HTTP/2 that is none", 400, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX"),
     Refusal("HTTP/0.9", 505, b"GET /\r\n\r\n"),
     Refusal("HTTP/2.0", 505, with_headers(start=b"GET / HTTP/2.0")),
     Refusal("an unknown method", 400, with_headers(start=b"FROB / HTTP/1.1")),

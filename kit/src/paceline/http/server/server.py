@@ -1,29 +1,28 @@
-"""The HTTP server: any ASGI app on httptools' parser, in this process.
+"""The HTTP server: any ASGI app over HTTP/1.1 and HTTP/2, in this process.
 
 The time-outs are those of Go's net/http. No request has a timer: connections store deadlines and
 one sweep checks them, so a deadline takes effect up to a quarter of the shortest one late. Signals,
-lifespan and logging belong to ``paceline.lifecycle`` and the app, which is why uvicorn's own
-`Server` is not used. `HttpServer.stop` finishes what is in flight, then cuts off the rest and
-reports its number; a kept connection whose client may be sending just now gets one more answer,
-with ``connection: close``.
+lifespan and logging belong to ``paceline.lifecycle`` and the app. `HttpServer.stop` finishes what
+is in flight, then cuts off the rest and reports its number; a kept connection whose client may be
+sending just now gets one more answer, with ``connection: close``.
 """
 
 import asyncio
 import socket
 import time
 from email.utils import formatdate
-from typing import Final, cast
-
-from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from typing import Final
 
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.http.asgi import ASGIApp
-from paceline.http.server.http1 import HttpConnection
+from paceline.http.server.fields import encode_fields
+from paceline.http.server.first_bytes import FirstBytes
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.listener import Listener, bound_sockets, listen_error
-from paceline.http.server.state import AdmissionCheck, SharedState
+from paceline.http.server.state import AdmissionCheck, Connection, SharedState
+from paceline.http.server.streams import StreamApp
+from paceline.http.server.tls import TlsFiles
 from paceline.log import Logger
 
 _STOP_TIMEOUT: Final = 30.0
@@ -35,12 +34,14 @@ _MAX_SWEEP: Final = 1.0
 
 
 class HttpServer:
-    """Serve ``app`` over HTTP/1.1 on ``host``, one address; ``port`` 0 takes a free one.
+    """Serve ``app`` on ``host``, one address; ``port`` 0 takes a free one.
 
     ``limits``: time-outs, sizes and numbers. ``reuse_port``: several processes listen on one port,
     and the kernel distributes connections. ``listener``: accept from this socket instead, TCP or
     Unix, for one run; other processes may hold it, too. ``admission_check``: may reject a request
-    when its head has been read, before there is a task. ``name``: for errors and logs.
+    when its head has been read, before there is a task. ``streams``: takes requests of HTTP/2
+    before the app does. ``tls``: connections are encrypted, their version of HTTP is agreed on in
+    the handshake, and the files are read again when they change. ``name``: for errors and logs.
 
     *Resources*: between `start` and `stop`, the listening socket, a task for each request being
     answered, and one timer.
@@ -60,12 +61,16 @@ class HttpServer:
         reuse_port: bool = False,
         listener: socket.socket | None = None,
         admission_check: AdmissionCheck | None = None,
+        streams: StreamApp | None = None,
+        tls: TlsFiles | None = None,
         name: str = "http",
     ) -> None:
         self.name = name
+        self._tls = tls
         self._app = app
         self._log = log
         self._admission_check = admission_check
+        self._streams = streams
         self._host = host
         self._configured_port = port
         self._reuse_port = reuse_port
@@ -75,7 +80,7 @@ class HttpServer:
         shortest = min(limits.read_timeout, limits.write_timeout, limits.idle_timeout)
         self._sweep_interval = min(_MAX_SWEEP, shortest / 4)
         self._listener: Listener | None = None
-        self._state = SharedState(app, log, limits, admission_check)
+        self._state = self._new_state()
         self._sweep_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -93,7 +98,7 @@ class HttpServer:
     def url(self) -> str:
         """The server's address, for people on this machine."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self.port}"
+        return f"{'http' if self._tls is None else 'https'}://{host}:{self.port}"
 
     @property
     def connections(self) -> int:
@@ -105,33 +110,27 @@ class HttpServer:
         if self._listener is not None:
             return
         loop = asyncio.get_running_loop()
-        config = Config(
-            self._app,
-            http=HttpToolsProtocol,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            proxy_headers=False,
-            workers=1,
-        )
-        config.load()
-        state = SharedState(self._app, self._log, self._limits, self._admission_check)
-        self._state = state
+        self._state = state = self._new_state()
         try:
             self._listener = Listener(
                 await self._sockets(),
-                lambda: HttpConnection(config, state, loop),
-                backlog=self._limits.backlog,
+                lambda: FirstBytes(state, loop),
+                limits=self._limits,
                 count=lambda: len(state.connections),
-                max_connections=self._limits.max_connections,
                 max_accepts=self._max_accepts,
                 on_error=lambda exc: self._log.warning("cannot accept connections", error=exc),
                 admission_check=self._admission_check,
+                tls=self._tls,
+                on_handshake_error=lambda exc: self._log.debug("no TLS handshake", error=exc),
             )
         except OSError as exc:
             raise listen_error(self._host, self._configured_port, exc) from exc
+        if self._tls is not None:
+            self._tls.report(self._log)
         self._sweep()
+
+    def _new_state(self) -> SharedState:
+        return SharedState(self._app, self._log, self._limits, self._admission_check, self._streams)
 
     async def _sockets(self) -> list[socket.socket]:
         inherited, self._inherited = self._inherited, None
@@ -163,7 +162,8 @@ class HttpServer:
         unwind = min(_MAX_UNWIND, timeout / 4)
         grace = min(self._limits.keep_alive_grace, (timeout - unwind) / 2)
         try:
-            await listener.wait_closed()  # every accepted client has a connection now
+            # Then every accepted client has a connection.
+            await listener.wait_closed(unwind / 4)
             if grace:
                 await self._until_empty(grace)
             for connection in self._connections():
@@ -176,8 +176,8 @@ class HttpServer:
             message = f"{cut} requests in flight were cut off"
             raise Error(Code.DEADLINE_EXCEEDED, message)
 
-    def _connections(self) -> tuple[HttpConnection, ...]:
-        return tuple(cast("set[HttpConnection]", self._state.connections))
+    def _connections(self) -> tuple[Connection, ...]:
+        return tuple(self._state.connections)
 
     async def _until_empty(self, seconds: float) -> None:
         state = self._state
@@ -201,7 +201,11 @@ class HttpServer:
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         self._sweep_timer = loop.call_later(self._sweep_interval, self._sweep)
-        self._state.date_line = b"date: %b\r\n" % formatdate(time.time(), usegmt=True).encode()
+        date = formatdate(time.time(), usegmt=True).encode()
+        self._state.date_line = b"date: %b\r\n" % date
+        self._state.date_field = encode_fields([(b"date", date)])
+        if self._tls is not None:
+            self._tls.refresh(self._log)
         now = loop.time()
         for connection in self._connections():
             connection.check(now)

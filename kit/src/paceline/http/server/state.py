@@ -8,11 +8,10 @@ connection holds the task, which spares the busy path a set and a callback.
 import asyncio
 from typing import Protocol
 
-from uvicorn.server import ServerState
-
 from paceline.http.asgi import ASGIApp
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.prepared import PreparedResponse
+from paceline.http.server.streams import StreamApp
 from paceline.http.server.write_buffer import WriteBuffer
 from paceline.log import Logger
 
@@ -25,7 +24,27 @@ class AdmissionCheck(Protocol):
         ...
 
 
-class SharedState(ServerState):
+class Connection(Protocol):
+    """One client's connection, of whatever version, as the server sees it."""
+
+    def check(self, now: float) -> None:
+        """End what is past its deadline; ``now`` is the loop's time."""
+        ...
+
+    def end_after_response(self) -> None:
+        """The server stops: close after what is being answered, or after one more request."""
+        ...
+
+    def close_if_idle(self) -> None:
+        """Close, unless a request is under way or waits in the kernel."""
+        ...
+
+    def abort(self) -> int:
+        """Close at once; the number of requests that were cut off."""
+        ...
+
+
+class SharedState:
     """One run of a server, from start to stop."""
 
     def __init__(
@@ -34,15 +53,21 @@ class SharedState(ServerState):
         log: Logger,
         limits: ServerLimits,
         admission_check: AdmissionCheck | None = None,
+        streams: StreamApp | None = None,
     ) -> None:
-        super().__init__()
         self.app = app
         self.log = log
         self.limits = limits
         self.admission_check = admission_check
-        self.date_line = b""
+        self.streams = streams
+        self.date_line: bytes = b""
+        """The field ``date`` as a line of HTTP/1.1."""
+        self.date_field: bytes = b""
+        """The same, encoded by `encode_fields`."""
         self.write_buffer: WriteBuffer = WriteBuffer()
-        self.stopping = False
+        self.stopping: bool = False
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self.changed: asyncio.Event = asyncio.Event()
         """Set whenever a connection or a kept task has ended."""
 

@@ -6,6 +6,7 @@ and none may block. Invariant: a handler hears of the end of its stream exactly 
 `StreamHandler.closed`, unless it has ended both directions itself; it is not called afterwards.
 """
 
+import asyncio
 from typing import Protocol
 
 from paceline.http.asgi import Headers
@@ -45,6 +46,18 @@ class RequestStream(Protocol):
 
     def reset(self, code: int) -> None:
         """End both directions at once (RST_STREAM), without `StreamHandler.closed`."""
+        ...
+
+    def attach(self, task: asyncio.Task[None]) -> None:
+        """Name the task that answers.
+
+        Until it is done it counts among the connection's streams, also when the client has reset
+        this one, and a stop of the server waits for it.
+        """
+        ...
+
+    def lift_read_timeout(self) -> None:
+        """Let the request last: without this its end must come within the server's read timeout."""
         ...
 
 

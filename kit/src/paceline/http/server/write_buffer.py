@@ -8,6 +8,7 @@ holds. Flush a connection before closing it.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextvars import Context
 from typing import Final
 
@@ -17,9 +18,10 @@ _LARGE: Final = 64 * 1024
 class WriteBuffer:
     """What waits for the end of the round, for one event loop."""
 
-    __slots__ = ("_context", "_waiting")
+    __slots__ = ("_callbacks", "_context", "_waiting")
 
     def __init__(self) -> None:
+        self._callbacks: list[Callable[[], None]] = []
         self._waiting: dict[asyncio.Transport, bytes] = {}
         self._context = Context()  # not that of whichever request writes first
 
@@ -30,9 +32,15 @@ class WriteBuffer:
             self.flush(transport)
             transport.write(data)
             return
-        if not waiting:
-            asyncio.get_running_loop().call_soon(self._flush_all, context=self._context)
+        if not waiting and not self._callbacks:
+            self._schedule()
         waiting[transport] = data
+
+    def at_end_of_round(self, callback: Callable[[], None]) -> None:
+        """Call ``callback``, which writes what a connection has collected, among the writes."""
+        if not self._callbacks and not self._waiting:
+            self._schedule()
+        self._callbacks.append(callback)
 
     def flush(self, transport: asyncio.Transport) -> None:
         """Write what waits for this connection now."""
@@ -40,7 +48,13 @@ class WriteBuffer:
         if data is not None and not transport.is_closing():
             transport.write(data)
 
+    def _schedule(self) -> None:
+        asyncio.get_running_loop().call_soon(self._flush_all, context=self._context)
+
     def _flush_all(self) -> None:
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
         waiting, self._waiting = self._waiting, {}
         for transport, data in waiting.items():
             if not transport.is_closing():

@@ -8,37 +8,35 @@ being answered ends the connection after them.
 
 import asyncio
 import contextvars
-import select
 from http import HTTPStatus
 from math import inf
-
-from uvicorn.config import Config
 
 from paceline.http.server.http1.exchange import Exchange
 from paceline.http.server.http1.head import RequestRejected, problem_response
 from paceline.http.server.http1.reader import RequestReader
 from paceline.http.server.state import SharedState
+from paceline.http.server.transports import has_unread_data
 
 
 class HttpConnection(RequestReader):
     """The protocol of one connection, from accept to close."""
 
-    def __init__(self, config: Config, state: SharedState, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(config, state, loop)
+    def __init__(self, state: SharedState, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(state, loop)
         self._task: asyncio.Task[None] | None = None
         self._write_deadline = inf
         self._stream_sent = 0  # bytes of a stream that the kernel has taken
 
-    def connection_made(  # type: ignore[override]  # as in the base: TCP gives both directions
-        self, transport: asyncio.Transport
-    ) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept a client."""
         super().connection_made(transport)
+        self.state.connections.add(self)
         self._read_deadline = self.loop.time() + self._limits.idle_timeout
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the request that is being answered, and drop those that wait."""
         super().connection_lost(exc)
+        self.state.connections.discard(self)
         self._waiting.clear()
         self._cancel()
         if self._task is not None and not self._task.done():
@@ -140,7 +138,10 @@ class HttpConnection(RequestReader):
             self._linger()
 
     def _linger(self) -> None:
-        """Close once the client has the answer: closing with unread data would destroy it."""
+        """Close once the client has the answer: closing with unread data would destroy it.
+
+        TLS cannot close one direction only; its clients close when they have the whole answer.
+        """
         self._discarding = True
         self._parsing = False
         if self.transport.is_closing():
@@ -148,7 +149,8 @@ class HttpConnection(RequestReader):
         self._read_deadline = self.loop.time() + self._limits.linger
         self.flow.resume_reading()
         self.state.write_buffer.flush(self.transport)
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def _close(self) -> None:
         self.state.write_buffer.flush(self.transport)
@@ -190,7 +192,7 @@ class HttpConnection(RequestReader):
 
     def close_if_idle(self) -> None:
         """Close, unless a request is under way or waits in the kernel."""
-        if self._running is None and not self._parsing and not _has_data(self.transport):
+        if self._running is None and not self._parsing and not has_unread_data(self.transport):
             self._close()
 
     def abort(self) -> bool:
@@ -200,13 +202,3 @@ class HttpConnection(RequestReader):
         self._cancel()
         self.transport.abort()
         return busy
-
-
-def _has_data(transport: asyncio.Transport) -> bool:
-    """Whether the kernel holds data of the client, which closing would destroy."""
-    opened = transport.get_extra_info("socket")
-    if opened is None or opened.fileno() < 0:
-        return False
-    poll = select.poll()
-    poll.register(opened.fileno(), select.POLLIN)
-    return bool(poll.poll(0))

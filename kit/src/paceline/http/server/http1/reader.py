@@ -2,9 +2,9 @@
 
 A head or a trailer that never ends is bounded by the bytes since the parser last produced an event
 (`_unparsed`); a head that came in one small piece need not be measured. Offers of another protocol
-(Upgrade, h2c) are ignored, body and all. uvicorn gives the parser's set-up, the addresses and the
-flow control; its request cycle is replaced by `Exchange`. `RequestReader` is the reading half of a
-connection; `HttpConnection` adds the half that answers and keeps the time.
+(Upgrade, h2c) are ignored, body and all. The parser has none of the leniencies that it offers:
+each is a way to read a message differently from another reader. `RequestReader` is the reading half
+of a connection; `HttpConnection` adds the half that answers and keeps the time.
 """
 
 import asyncio
@@ -13,32 +13,36 @@ from http import HTTPStatus
 from itertools import chain
 from math import inf
 from types import SimpleNamespace
-from typing import Final
+from typing import Final, cast
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from paceline.http.asgi import Scope, headers_of
 from paceline.http.server.http1.exchange import Exchange
+from paceline.http.server.http1.flow_control import HIGH_WATER, FlowControl
 from paceline.http.server.http1.head import RequestRejected, check_head, split_target
 from paceline.http.server.state import SharedState
+from paceline.http.server.transports import client_address, scheme, server_address
 
 _FRAMING_HEADERS: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 
 
-class RequestReader(HttpToolsProtocol):
+class RequestReader(asyncio.Protocol):
     """The state of a connection that belongs to the request being read."""
 
-    parser: httptools.HttpRequestParser
-    url: bytes
-    headers: list[tuple[bytes, bytes]]
+    transport: asyncio.Transport
+    flow: FlowControl
 
-    def __init__(self, config: Config, state: SharedState, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(config, state, {}, loop)
+    def __init__(self, state: SharedState, loop: asyncio.AbstractEventLoop) -> None:
         self.state = state
+        self.loop = loop
+        self.parser: httptools.HttpRequestParser = httptools.HttpRequestParser(self)
+        self.url: bytes = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.client: tuple[str, int] | None = None
+        self.server: tuple[str, int | None] | None = None
+        self.scheme: str = "http"
         self._limits = state.limits
         self._asgi = {"version": "3.0", "spec_version": "2.3"}
         self._latest: Exchange | None = None  # its request is the one being read
@@ -55,6 +59,29 @@ class RequestReader(HttpToolsProtocol):
         self._unparsed = 0  # bytes since its last event
         self._measure = False  # the head may be too large
         self._read_deadline = inf
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Accept a client."""
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by its type
+        self.flow = FlowControl(self.transport)
+        self.client = client_address(transport)
+        self.server = server_address(transport)
+        self.scheme = scheme(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the parser and the request, which refer to this connection."""
+        super().connection_lost(exc)
+        del self.parser
+        self._latest = None
+        self.flow.resume_writing()
+
+    def pause_writing(self) -> None:
+        """The client takes no more for now."""
+        self.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client takes data again."""
+        self.flow.resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived."""
@@ -196,7 +223,7 @@ class RequestReader(HttpToolsProtocol):
             or self._running is not None
             or self.flow.write_paused
             or scope["http_version"] != "1.1"
-            or (b"content-length" in index and int(index[b"content-length"]) > HIGH_WATER_LIMIT)
+            or (b"content-length" in index and int(index[b"content-length"]) > HIGH_WATER)
             or not _FRAMING_HEADERS.isdisjoint(index)
         ):
             return False
@@ -215,7 +242,7 @@ class RequestReader(HttpToolsProtocol):
         if exchange is None or exchange.complete or exchange.disconnected:
             return
         exchange.add_body(body)
-        if len(exchange.body) > HIGH_WATER_LIMIT:
+        if len(exchange.body) > HIGH_WATER:
             self.flow.pause_reading()
 
     def on_message_complete(self) -> None:

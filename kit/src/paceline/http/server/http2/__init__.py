@@ -1,1 +1,5 @@
 """HTTP/2 (RFC 9113): frames, header blocks, flow control, and the streams of a connection."""
+
+from paceline.http.server.http2.connection import Http2Connection
+
+__all__ = ["Http2Connection"]
