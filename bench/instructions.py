@@ -320,13 +320,14 @@ async def get_record(
 
 
 @asynccontextmanager
-async def unary_constant(_null: TextIO) -> AsyncGenerator[int]:
+async def unary_constant(null: TextIO) -> AsyncGenerator[int]:
     """One method without interceptors."""
     service = records_pb2.DESCRIPTOR.services_by_name["RecordService"]
     others = [method.name for method in service.methods if method.name != "GetRecord"]
     app = RpcApp()
     app.add(_SERVICE, {"GetRecord": unary(get_record, public=True)}, without=others)
-    server = RpcServer(app, host="127.0.0.1", port=0)
+    log = new_logger(stream=null, format="json")
+    server = RpcServer(app, log, host="127.0.0.1", port=0)
     await server.start()
     yield server.port
     await server.stop()

@@ -34,8 +34,9 @@ def new_app() -> RpcApp:
 
 async def main() -> int:
     """Serve until a signal."""
-    server = RpcServer(new_app(), host="127.0.0.1", port=int(os.environ["APP_GRPC_PORT"]))
-    return await Lifecycle([server], setup_logging("error", format="json")).run()
+    log = setup_logging("error", format="json")
+    server = RpcServer(new_app(), log, host="127.0.0.1", port=int(os.environ["APP_GRPC_PORT"]))
+    return await Lifecycle([server], log).run()
 
 
 if __name__ == "__main__":
