@@ -82,6 +82,7 @@ def serve_grpc(
                 host=config.host,
                 port=config.grpc_port,
                 reuse_port=config.reuse_port,
+                tls=wiring.tls,
                 limits=RpcLimits(
                     max_message=config.max_body,
                     max_connection_age=config.grpc_connection_age or None,
