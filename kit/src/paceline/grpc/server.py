@@ -120,6 +120,7 @@ class RpcServer:
 
 def _server_limits(limits: RpcLimits) -> ServerLimits:
     return ServerLimits(
+        max_connections=limits.max_connections,
         max_streams=limits.max_connection_streams,
         keepalive=limits.keepalive,
         keepalive_timeout=limits.keepalive_timeout,

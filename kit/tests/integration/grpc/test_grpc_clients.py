@@ -172,15 +172,15 @@ async def test_the_sync_client_makes_calls_of_every_kind() -> None:
 
     def run(address: str) -> list[list[str]]:
         with grpc.insecure_channel(address) as channel:
-            say = channel.unary_unary(SAY)
-            count = channel.unary_stream(COUNT)
-            join = channel.stream_unary(JOIN)
-            chat = channel.stream_stream(CHAT)
+            one_to_one: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(SAY)
+            to_many: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(COUNT)
+            to_one: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(JOIN)
+            both_ways: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(CHAT)
             return [
-                [text_of(say(message("a"), timeout=PATIENCE))],
-                [text_of(raw) for raw in count(message("3"), timeout=PATIENCE)],
-                [text_of(join(requests(), timeout=PATIENCE))],
-                [text_of(raw) for raw in chat(requests(), timeout=PATIENCE)],
+                [text_of(one_to_one(message("a"), timeout=PATIENCE))],
+                [text_of(raw) for raw in to_many(message("3"), timeout=PATIENCE)],
+                [text_of(to_one(requests(), timeout=PATIENCE))],
+                [text_of(raw) for raw in both_ways(requests(), timeout=PATIENCE)],
             ]
 
     async with serving() as server:
