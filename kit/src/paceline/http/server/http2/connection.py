@@ -8,6 +8,7 @@ processed. What the client has sent before is answered.
 
 import asyncio
 import contextvars
+from functools import lru_cache
 from http import HTTPStatus
 from math import inf
 from typing import Final, cast
@@ -117,13 +118,10 @@ class Http2Connection(FrameReader):
             if len(stream.target) > limits.max_target_bytes:
                 text = f"the request target is longer than {limits.max_target_bytes} bytes"
                 raise RequestRejected(HTTPStatus.REQUEST_URI_TOO_LONG, text)  # noqa: TRY301
-            path, query, _ = split_target(method, stream.target)
+            text, path, query = _split(method, stream.target)
         except RequestRejected as reason:
             self._problem(stream, reason.status, reason.detail)
             return None
-        text = path.decode("ascii")
-        if "%" in text:
-            text = unquote(text)
         if state.admission_check is not None:
             rejection = state.admission_check.rejection(method, text)
             if rejection is not None:
@@ -343,3 +341,11 @@ class Http2Connection(FrameReader):
         self._end_streams()
         self.transport.abort()
         return cut
+
+
+@lru_cache(maxsize=256)
+def _split(method: str, target: bytes) -> tuple[str, bytes, bytes]:
+    """Path, path as it came, and query of a target. Errors: RequestRejected."""
+    path, query, _ = split_target(method, target)
+    text = path.decode("ascii")
+    return unquote(text) if "%" in text else text, path, query

@@ -199,19 +199,21 @@ class FrameSender(asyncio.Protocol):
 
     def response_ended(self, stream: Stream) -> None:
         """See `StreamConnection`."""
-        if not stream.received:
+        if stream.received:
+            self._ended.append(stream.id)
+        else:
             # The rest of the request is not wanted: RFC 9113 §8.1.
             self._remember_reset(stream.id)
             self.write_control(rst_stream(stream.id, NO_ERROR))
-        else:
-            self._ended.append(stream.id)
         self.forget(stream)
 
     def forget(self, stream: Stream) -> None:
         """The stream is closed."""
         stream.closed = stream.ending = True
-        stream.pending = None
-        self.streams.pop(stream.id, None)
+        streams = self.streams
+        streams.pop(stream.id, None)
+        if stream.pending:
+            stream.pending = None
         if stream.held:
             self.unused_credit += stream.held
             stream.held = 0
@@ -220,7 +222,7 @@ class FrameSender(asyncio.Protocol):
         task = stream.task
         if task is not None and not task.done():
             self._unfinished.add(task)
-        if self._final and not self.streams:
+        if self._final and not streams:
             self.close_when_done()
 
     def close_when_done(self) -> None:
