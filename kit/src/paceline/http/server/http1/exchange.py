@@ -47,6 +47,10 @@ class ResponseTransport(Protocol):
         """The app ended, and the response is not complete."""
         ...
 
+    def refuse_upload(self) -> None:
+        """There is no room to wait for the rest of the request that is being answered."""
+        ...
+
 
 class Exchange:
     """The state of one request, from the end of its headers to the end of its response."""
@@ -59,6 +63,7 @@ class Exchange:
         "_delivered",
         "_head",
         "_remaining",
+        "_taken",
         "_takes_trailers",
         "_trailers",
         "body",
@@ -95,6 +100,7 @@ class Exchange:
         self._connection = connection
         self._changed: asyncio.Event | None = None
         self._delivered = False
+        self._taken = 0  # bytes of the body that the app has, before it answers
         self._head: bytes | None = None
         self._remaining: int | None = None  # bytes of the body still to come, if known
         self._chunked = False
@@ -145,13 +151,21 @@ class Exchange:
             if not self._delivered and (self.body or not self.more_body):
                 body, self.body = bytes(self.body), b""
                 self._delivered = not self.more_body
+                self._taken += len(body)
                 return {"type": "http.request", "body": body, "more_body": self.more_body}
-            if self.more_body:
-                self._connection.flow.resume_reading()
             if self._changed is None:
                 self._changed = asyncio.Event()
             self._changed.clear()
-            await self._changed.wait()
+            if not self.more_body:
+                await self._changed.wait()
+                continue
+            self._connection.flow.resume_reading()
+            uploads = self._connection.state.uploads
+            held = 0 if self.sent else self._taken  # an app that answers meanwhile holds nothing
+            if uploads.has_room(held):
+                await uploads.wait(self.scope, held, self._changed)
+            else:
+                self._connection.refuse_upload()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
