@@ -39,6 +39,7 @@ from paceline.http.middleware import (
 )
 
 PROBES: Final = ("/health", "/ready")
+_MIN_UPLOADS: Final = 64 * 1024 * 1024  # bytes of bodies that are still arriving
 
 
 class HttpHandler(Protocol):
