@@ -1,10 +1,8 @@
-"""A small worker: it answers its process number, over HTTP, and over gRPC if it has a listener "grpc".
+"""A small worker: it answers its process number over HTTP on each of its listeners.
 
-``python worker_program.py FOLDER``.
-
-``FOLDER/mood`` says how it behaves at its start: "well", "crash", "hang", "deaf" (it never stops), or
-"young": connections of gRPC end after half a second.
-A request of ``/spin`` keeps it busy for ever.
+``python worker_program.py FOLDER``; ``FOLDER/mood`` says how it behaves at its start: "well",
+"crash", "hang", "deaf" (it never stops), "rpc" (the listener "grpc" is gRPC's), or "young" (as that,
+and its connections end after half a second). A request of ``/spin`` keeps it busy for ever.
 """
 
 import asyncio
@@ -52,9 +50,9 @@ async def main(handoff: WorkerHandoff, mood: str) -> int:
             limits=ServerLimits(keep_alive_grace=5.0),
         )
         for name in handoff.ports
-        if name != "grpc"
+        if name != "grpc" or mood not in {"rpc", "young"}
     ]
-    if "grpc" in handoff.ports:
+    if mood in {"rpc", "young"}:
         servers.append(
             RpcServer(
                 add_echo(RpcApp(), say),

@@ -51,7 +51,7 @@ def is_even(found: Counter[int]) -> bool:
 
 
 async def test_two_workers_have_four_of_eight_connections_each(tmp_path: Path) -> None:
-    async with supervisor(tmp_path, servers=("http", "grpc")) as running:
+    async with supervisor(tmp_path, mood="rpc", servers=("http", "grpc")) as running:
         await running.until_said("ready")
         turns: list[Counter[int]] = []
         for _ in range(TURNS):
