@@ -75,7 +75,7 @@ def _go(*, tls: bool, quick: bool) -> Verdict:
 
         def command(case: str, port: int) -> Sequence[str | Path]:
             return (
-                client, "-server_host", "localhost", "-server_port", str(port), "-test_case", case,
+                client, "-server_host", "127.0.0.1", "-server_port", str(port), "-test_case", case,
                 "-soak_iterations", str(_ITERATIONS), "-soak_num_threads", "5",
                 "-soak_overall_timeout_seconds", "100",
                 "-soak_per_iteration_max_acceptable_latency_ms", "10000", *trust,
@@ -96,7 +96,7 @@ def _java(*, okhttp: bool, quick: bool) -> Verdict:
         return (
             java, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{jars}/*",
             "io.grpc.testing.integration.TestServiceClient",
-            "--server_host=localhost", f"--server_port={port}", f"--test_case={case}",
+            "--server_host=127.0.0.1", f"--server_port={port}", f"--test_case={case}",
             "--use_tls=false", f"--use_okhttp={str(okhttp).lower()}",
             f"--soak_iterations={_ITERATIONS}", "--soak_num_threads=5",
             "--soak_overall_timeout_seconds=100",

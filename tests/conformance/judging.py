@@ -97,7 +97,8 @@ class Target:
 
 def environment() -> dict[str, str]:
     """What a program needs to find the messages that it shares with judges."""
-    return {**os.environ, "PYTHONPATH": str(HERE)}
+    path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path}
 
 
 @contextmanager

@@ -29,6 +29,7 @@ JUDGES: Final = (
 PAGE: Final = ROOT / "docs/conformance.md"
 _TEXT: Final = HERE / "page.md"
 _TABLE: Final = "<!-- table -->"
+_SHOWN: Final = 20
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,10 @@ def _judged(judge: Judge, *, quick: bool) -> Row:
         return Row(judge, None, str(exc))
     took = time.monotonic() - started
     _say(f"{judge.title}: {verdict.passed} of {verdict.cases} passed, {took:.0f} s")
-    for name, text in verdict.problems.items():
+    for name, text in list(verdict.problems.items())[:_SHOWN]:
         _say(f"FAILED {judge.name}: {name}: {text}")
+    if len(verdict.problems) > _SHOWN:
+        _say(f"… and {len(verdict.problems) - _SHOWN} more")
     return Row(judge, verdict)
 
 
