@@ -5,10 +5,9 @@ the request's body.
 """
 
 import argparse
-import asyncio
 from pathlib import Path
 
-from serving import serve
+from serving import run
 
 from paceline.http import Receive, Scope, Send
 from paceline.http.server import HttpServer, TlsFiles
@@ -39,7 +38,7 @@ def main() -> None:
     parser.add_argument("--tls", nargs=2, type=Path, default=None)
     files: list[Path] | None = parser.parse_args().tls
     tls = None if files is None else TlsFiles(*files)
-    asyncio.run(serve(HttpServer(app, SilentLog(), host="127.0.0.1", port=0, tls=tls)))
+    run(HttpServer(app, SilentLog(), host="127.0.0.1", port=0, tls=tls))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import uvloop
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
@@ -257,7 +258,7 @@ def main() -> None:
     (length,) = _LENGTH.unpack(sys.stdin.buffer.read(_LENGTH.size))
     request = ServerCompatRequest.FromString(sys.stdin.buffer.read(length))
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(serve(request, Path(folder)))
+        uvloop.run(serve(request, Path(folder)))
 
 
 if __name__ == "__main__":

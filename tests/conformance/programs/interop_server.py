@@ -13,7 +13,7 @@ from typing import Final
 from judge_protos import messages_pb2 as pb
 from judge_protos import test_pb2
 from judge_protos.empty_pb2 import Empty
-from serving import serve
+from serving import run
 
 from paceline.errors import Code, Error
 from paceline.grpc import Call, RpcApp, RpcLimits, RpcServer, client_stream, exchange, stream, unary
@@ -141,7 +141,7 @@ def main() -> None:
     files: list[Path] | None = parser.parse_args().tls
     tls = None if files is None else TlsFiles(*files)
     server = RpcServer(build(), SilentLog(), host="127.0.0.1", port=0, limits=LIMITS, tls=tls)
-    asyncio.run(serve(server))
+    run(server)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import signal
 import sys
 from typing import Protocol
 
+import uvloop
+
 
 class Server(Protocol):
     """A server of ours."""
@@ -23,8 +25,12 @@ class Server(Protocol):
         ...
 
 
-async def serve(server: Server) -> None:
-    """Print the port, and serve until the process is told to end."""
+def run(server: Server) -> None:
+    """Print the port, and serve until the process is told to end, on the loop of the commands."""
+    uvloop.run(_serve(server))
+
+
+async def _serve(server: Server) -> None:
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
