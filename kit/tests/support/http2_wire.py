@@ -12,6 +12,7 @@ import h2.settings
 from paceline.http.asgi import ASGIApp, Headers, Receive, Scope, Send
 from paceline.http.server.fields import encode_fields, encode_status
 from paceline.http.server.http2 import Http2Connection
+from paceline.http.server.http2.frames import GOAWAY
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.state import AdmissionCheck, SharedState
 from paceline.http.server.streams import RequestStream, StreamApp
@@ -114,6 +115,16 @@ class Streams:
         return events
 
 
+def frames_of(data: bytes) -> list[tuple[int, int, int, bytes]]:
+    """Type, flags, stream and payload of each frame."""
+    found: list[tuple[int, int, int, bytes]] = []
+    while data:
+        end = 9 + int.from_bytes(data[:3], "big")
+        found.append((data[3], data[4], int.from_bytes(data[5:9], "big"), data[9:end]))
+        data = data[end:]
+    return found
+
+
 def answer(stream: RequestStream) -> None:
     """A whole response, as gRPC's."""
     stream.respond(HEAD, b"hello", TRAILERS)
@@ -173,7 +184,10 @@ class Wire:
         number = self.client.get_next_available_stream_id()
         self.client.send_headers(number, [*(head or REQUEST), *fields], end_stream=body is None)
         if body is not None:
-            self.client.send_data(number, body, end_stream=True)
+            pieces = [body[at : at + 16_384] for at in range(0, len(body), 16_384)] or [b""]
+            for piece in pieces[:-1]:
+                self.client.send_data(number, piece)
+            self.client.send_data(number, pieces[-1], end_stream=True)
         self.send()
         return number
 
@@ -185,6 +199,10 @@ class Wire:
             found += self.receive()
             self.send()
         return found
+
+    def is_closed(self) -> bool:
+        """Whether the server has closed its direction, once everything was written."""
+        return self.transport.ended
 
     def of(self, kind: type[h2.events.Event]) -> list[h2.events.Event]:
         """The events of a kind so far."""
@@ -211,6 +229,16 @@ class Wire:
             isinstance(event, h2.events.StreamEnded) and event.stream_id == number
             for event in self.events
         )
+
+    @property
+    def goaways(self) -> list[tuple[int, int]]:
+        """Last stream and code of each GOAWAY; the h2 library reads nothing behind the first."""
+        self.connection.flush()
+        return [
+            (int.from_bytes(payload[:4], "big"), int.from_bytes(payload[4:8], "big"))
+            for kind, _, _, payload in frames_of(bytes(self.transport.written))
+            if kind == GOAWAY
+        ]
 
     @property
     def goaway(self) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 from http import HTTPStatus
 from math import inf
-from typing import Final
+from typing import Final, cast
 from urllib.parse import unquote
 
 from paceline.http.asgi import Scope
@@ -39,6 +39,8 @@ from paceline.http.server.http2.response_head import problem_head
 from paceline.http.server.http2.stream import Stream
 from paceline.http.server.state import SharedState
 from paceline.http.server.streams import StreamHandler
+from paceline.http.server.transports import client_address, server_address
+from paceline.http.server.transports import scheme as scheme_of
 
 _ANNOUNCED: Final = b"goingawy"
 _ALIVE: Final = b"stillup?"
@@ -64,19 +66,17 @@ class Http2Connection(FrameReader):
         self._linger_until = inf
         self._announced = False
         self._ping_at = -inf  # of the client's last PING
-        self._ping_streams = 0
+        self._work_at_ping = 0
         self._early_pings = 0
         self._stuck_since = inf
         self._unsent = 0
 
-    def connection_made(  # type: ignore[override]  # TCP gives both directions
-        self, transport: asyncio.Transport
-    ) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept a client."""
-        self.transport = transport
-        self.client = _address(transport.get_extra_info("peername"))
-        self._server = _server(transport.get_extra_info("sockname"))
-        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by its type
+        self.client = client_address(transport)
+        self._server = server_address(transport)
+        self._scheme = scheme_of(transport)
         limits = self.limits
         now = self.loop.time()
         self._born = self._checked = self._last_heard = self._idle_since = now
@@ -88,9 +88,8 @@ class Http2Connection(FrameReader):
             NO_RFC7540_PRIORITIES: 1,
         }
         growth = self._window - DEFAULT_WINDOW
-        self.write(settings_frame(settings) + (window_update(0, growth) if growth else b""))
-        connections: set[object] = self.state.connections  # type: ignore[assignment]
-        connections.add(self)
+        self._collect(settings_frame(settings) + (window_update(0, growth) if growth else b""))
+        self.state.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the interface's
         """Cancel the requests that are being answered."""
@@ -100,8 +99,7 @@ class Http2Connection(FrameReader):
             if not task.done():
                 self.state.keep(task)
         self._unfinished.clear()
-        connections: set[object] = self.state.connections  # type: ignore[assignment]
-        connections.discard(self)
+        self.state.connections.discard(self)
         self.state.changed.set()
 
     def _end_streams(self) -> None:
@@ -131,12 +129,9 @@ class Http2Connection(FrameReader):
                 body = b"" if method == "HEAD" else rejection.body
                 stream.respond(rejection.http2, body, b"")
                 return None
-        headers = stream.headers
+        headers = stream.headers.copy()
         if stream.authority:
-            headers = [(b"host", stream.authority)]
-            headers += [field for field in stream.headers if field[0] != b"host"]
-        else:
-            headers = headers.copy()
+            headers.insert(0, (b"host", stream.authority))
         scope: Scope = {
             "type": "http",
             "asgi": _ASGI,
@@ -262,12 +257,15 @@ class Http2Connection(FrameReader):
             self.abort()
         elif self._ping_sent == inf and now > self._last_heard + limits.keepalive:
             self._ping_sent = now
-            self.write(frame(PING, 0, 0, _ALIVE))
+            self._collect(frame(PING, 0, 0, _ALIVE))
 
     def ping_received(self) -> None:
-        """See `FrameReader`."""
-        if self._ping_streams != self._last:
-            self._ping_streams = self._last
+        """Refuse a client that pings too often while nothing is sent to it.
+
+        Clients of gRPC measure the bandwidth by a PING beside the DATA that they receive.
+        """
+        if self._work != self._work_at_ping:
+            self._work_at_ping = self._work
             self._early_pings = 0
         elif self._now < self._ping_at + self.limits.min_ping_interval:
             self._early_pings += 1
@@ -288,7 +286,7 @@ class Http2Connection(FrameReader):
             return
         self.state.log.info("connection ended", reason=fault.text, code=fault.code)
         self._end_streams()
-        self.write(goaway(self._processed, fault.code, fault.text))
+        self._collect(goaway(self._processed, fault.code, fault.text))
         self._linger()
 
     def end_after_response(self) -> None:
@@ -297,7 +295,7 @@ class Http2Connection(FrameReader):
             return
         self._announced = True
         self._final_at = self.loop.time() + _ANNOUNCEMENT
-        self.write(goaway(MAX_STREAM, NO_ERROR, "") + frame(PING, 0, 0, _ANNOUNCED))
+        self._collect(goaway(MAX_STREAM, NO_ERROR, "") + frame(PING, 0, 0, _ANNOUNCED))
 
     def _finish(self) -> None:
         """Take no more streams, and close after those that there are."""
@@ -305,7 +303,7 @@ class Http2Connection(FrameReader):
         if self._final or self._closing:
             return
         self._announced = self._final = True
-        self.write(goaway(self._processed, NO_ERROR, ""))
+        self._collect(goaway(self._processed, NO_ERROR, ""))
         if not self.streams:
             self.close_when_done()
 
@@ -340,16 +338,3 @@ class Http2Connection(FrameReader):
         self._end_streams()
         self.transport.abort()
         return cut
-
-
-def _address(found: object) -> tuple[str, int] | None:
-    if isinstance(found, tuple) and len(found) > 1:
-        return str(found[0]), int(found[1])
-    return None
-
-
-def _server(found: object) -> tuple[str, int | None] | None:
-    address = _address(found)
-    if address is None and isinstance(found, str) and found:
-        return found, None
-    return address

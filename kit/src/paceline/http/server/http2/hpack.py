@@ -1,43 +1,231 @@
-"""Header blocks of requests, decoded by the ``hpack`` library."""
+"""Header blocks of requests (HPACK, RFC 7541), decoded with the dynamic table of one connection.
 
-import hpack
+Invariant: unless the error is `CompressionError`, which ends the connection, the table afterwards
+is what the client's encoder takes it for, also when the fields are more than a request may have.
+Static table and Huffman's code are those of the ``hpack`` library. Its decoder was rejected: it
+makes several objects a field, which costs ten times what the loop here does, and a client that
+inserts something for each request (grpc-go: its deadline) makes any cache of whole blocks useless.
+"""
+
+from functools import lru_cache
+from typing import Final
+
+from hpack.huffman_table import (
+    HUFFMAN_COMPLETE,
+    HUFFMAN_EMIT_SYMBOL,
+    HUFFMAN_FAIL,
+    HUFFMAN_TABLE,
+)
+from hpack.table import HeaderTable
 
 from paceline.http.asgi import Headers
 
+# The first byte of a representation: below _RESIZE a literal without indexing.
+_INDEXED: Final = 0x80
+_LONG_INDEX: Final = 0xFF
+_INSERT: Final = 0x40
+_RESIZE: Final = 0x20
+_FOUR_BITS: Final = 0x0F
+_FIVE_BITS: Final = 0x1F
+_SIX_BITS: Final = 0x3F
+_SEVEN_BITS: Final = 0x7F
+_STATIC: Final = len(HeaderTable.STATIC_TABLE)
+_LARGEST_STATIC: Final = 64  # above the size of any entry of the static table
+_OVERHEAD: Final = 32  # of an entry, beyond its name and value (RFC 7541 §4.1)
+_MAX_INTEGER_BYTES: Final = 5  # after the prefix: enough for 32 bits
+_MAX_RESIZES: Final = 2  # in one block (RFC 7541 §4.2): the smallest and the last
+_DISCARDED: Final = 8  # times the fields that a request may have; then the connection ends
+_SHORT: Final = 64  # bytes in Huffman's code: decoded once
+
 
 class CompressionError(Exception):
-    """The block cannot be decoded: a connection error."""
+    """The block cannot be decoded, and so no later one either: a connection error."""
 
 
 class FieldsTooLarge(Exception):
-    """The fields exceed a limit; the table is right."""
+    """More fields than a request may have, or larger ones: an error of this request only (431)."""
 
 
 class FieldDecoder:
-    """Decodes the header blocks of one connection, in the order in which they came."""
+    """Decodes the header blocks of one connection, in the order in which they came.
+
+    ``max_table``: the announced SETTINGS_HEADER_TABLE_SIZE. ``max_list``: the size of a list of
+    fields in bytes, 32 more for each field than its name and value (RFC 9113 §6.5.2).
+    ``max_fields``: their number.
+    """
 
     def __init__(self, *, max_table: int = 4096, max_list: int, max_fields: int) -> None:
-        self._decoder = hpack.Decoder(max_header_list_size=1 << 24)
-        self._decoder.max_allowed_table_size = max_table
+        # Index i of both tables is _table[-i]: the static table backwards, before it the dynamic
+        # one, newest entry last.
+        self._table = list(reversed(HeaderTable.STATIC_TABLE))
+        self._size = 0
+        self._max_size = self._max_table = max_table
+        self._largest = _LARGEST_STATIC  # no entry was ever larger
         self._max_list = max_list
         self._max_fields = max_fields
         self.generation = 0
+        """Another number whenever the dynamic table has changed: with the same one, the same block
+        means the same fields."""
 
     def decode(self, block: bytes) -> Headers:
-        """The fields of a block. Errors: CompressionError, FieldsTooLarge."""
-        table = self._decoder.header_table.dynamic_entries
-        before = (len(table), table[0] if table else None, self._decoder.header_table_size)
+        """The fields of a whole block, in their order. Errors: CompressionError, FieldsTooLarge."""
         try:
-            found = self._decoder.decode(block, raw=True)
-        except Exception as exc:
-            raise CompressionError(str(exc)) from exc
-        after = (len(table), table[0] if table else None, self._decoder.header_table_size)
-        if before[0] != after[0] or before[1] is not after[1] or before[2] != after[2]:
-            self.generation += 1
-        fields = [(bytes(field[0]), bytes(field[1])) for field in found]
-        if (
-            len(fields) > self._max_fields
-            or sum(len(n) + len(v) + 32 for n, v in fields) > self._max_list
-        ):
+            fields, number = self._read(block)
+        except IndexError:
+            raise CompressionError("an index or a field goes beyond its end") from None
+        if number > self._max_fields:
+            if number > self._max_fields * _DISCARDED:
+                raise CompressionError("far too many fields")
+            raise FieldsTooLarge
+        if self._is_too_large(fields, block):
             raise FieldsTooLarge
         return fields
+
+    def _read(self, block: bytes) -> tuple[Headers, int]:
+        """The fields and their number; none are kept that are too many, so memory is bounded."""
+        table = self._table
+        fields: Headers = []
+        discarded = 0
+        end = len(block)
+        position = self._resize(block) if end and _RESIZE <= block[0] < _INSERT else 0
+        while position < end:
+            first = block[position]
+            position += 1
+            if first > _INDEXED:
+                if first == _LONG_INDEX:
+                    index, position = _integer(block, position, _SEVEN_BITS)
+                    fields.append(table[-index])
+                else:
+                    fields.append(table[_INDEXED - first])
+                continue
+            field, position = self._literal(block, position, first)
+            fields.append(field)
+            if len(fields) > self._max_fields:
+                discarded += len(fields)
+                fields.clear()
+                if discarded > self._max_fields * _DISCARDED:
+                    break
+        return fields, discarded + len(fields)
+
+    def _literal(self, block: bytes, position: int, first: int) -> tuple[tuple[bytes, bytes], int]:
+        if _INSERT <= first < _INDEXED:
+            limit = _SIX_BITS
+        elif first < _RESIZE:
+            limit = _FOUR_BITS
+        else:
+            raise CompressionError("index 0, or a size update after the first field")
+        index = first & limit
+        if index == limit:
+            index, position = _integer(block, position, limit)
+        if index:
+            name = self._table[-index][0]
+        else:
+            name, position = _string(block, position)
+        value, position = _string(block, position)
+        field = (name, value)
+        if first >= _INSERT:
+            self._insert(field)
+        return field, position
+
+    def _insert(self, field: tuple[bytes, bytes]) -> None:
+        self.generation += 1
+        size = len(field[0]) + len(field[1]) + _OVERHEAD
+        if size > self._max_size:
+            self._shrink(0)
+            return
+        self._largest = max(self._largest, size)
+        self._shrink(self._max_size - size)
+        self._table.insert(-_STATIC, field)
+        self._size += size
+
+    def _shrink(self, size: int) -> None:
+        """Remove the oldest entries, until no more than ``size`` bytes are left."""
+        table = self._table
+        while self._size > size:
+            name, value = table.pop(0)
+            self._size -= len(name) + len(value) + _OVERHEAD
+
+    def _resize(self, block: bytes) -> int:
+        """Follow the size updates at the start of a block; where its fields begin."""
+        position = updates = 0
+        while position < len(block) and _RESIZE <= block[position] < _INSERT:
+            size = block[position] & _FIVE_BITS
+            position += 1
+            if size == _FIVE_BITS:
+                size, position = _integer(block, position, _FIVE_BITS)
+            updates += 1
+            if size > self._max_table or updates > _MAX_RESIZES:
+                raise CompressionError("a table larger than announced, or resized too often")
+            if size != self._max_size:
+                self.generation += 1
+                self._max_size = size
+                self._shrink(size)
+        return position
+
+    def _is_too_large(self, fields: Headers, block: bytes) -> bool:
+        # Huffman's code needs at least 5 bits for 8. This bound spares most requests the sum.
+        if len(fields) * self._largest + 2 * len(block) <= self._max_list:
+            return False
+        size = sum([len(name) + len(value) for name, value in fields])
+        return size + len(fields) * _OVERHEAD > self._max_list
+
+
+def _integer(block: bytes, position: int, number: int) -> tuple[int, int]:
+    """An integer that goes beyond its prefix, ``number`` (RFC 7541 §5.1), and where it ends."""
+    for shift in range(0, 7 * _MAX_INTEGER_BYTES, 7):
+        byte = block[position]
+        position += 1
+        number += (byte & _SEVEN_BITS) << shift
+        if byte <= _SEVEN_BITS:
+            return number, position
+    raise CompressionError("an integer is too long")
+
+
+def _string(block: bytes, position: int) -> tuple[bytes, int]:
+    """A string (RFC 7541 §5.2), and where it ends."""
+    first = block[position]
+    position += 1
+    length = first & _SEVEN_BITS
+    if length == _SEVEN_BITS:
+        length, position = _integer(block, position, _SEVEN_BITS)
+    end = position + length
+    text = block[position:end]
+    if len(text) != length:
+        raise CompressionError("a string goes beyond its block")
+    if first <= _SEVEN_BITS:
+        return text, end
+    return _decode_short(text) if length <= _SHORT else _decode(text), end
+
+
+def _decode(text: bytes) -> bytes:
+    """A string in Huffman's code (RFC 7541 §5.2, appendix B)."""
+    state = 0
+    complete = True
+    parts: list[bytes] = []
+    for byte in text:
+        state, complete, part = _step(state | byte)
+        parts.append(part)
+    if not complete:
+        raise CompressionError("a string's padding is wrong")
+    return b"".join(parts)
+
+
+_decode_short: Final = lru_cache(maxsize=2048)(_decode)
+
+
+@lru_cache(maxsize=8192)
+def _step(state_and_byte: int) -> tuple[int, bool, bytes]:
+    """The state after one more byte, whether the text may end there, and what the byte gave.
+
+    One step for the two of the library's table, kept for the few thousand that occur in text.
+    """
+    state = state_and_byte >> 8
+    flags = 0
+    part = b""
+    for half in (state_and_byte >> 4 & 15, state_and_byte & 15):
+        state, flags, symbol = HUFFMAN_TABLE[state * 16 + half]
+        if flags & HUFFMAN_FAIL:
+            raise CompressionError("a string is not in Huffman's code")
+        if flags & HUFFMAN_EMIT_SYMBOL:
+            part += bytes((symbol,))
+    return state << 8, bool(flags & HUFFMAN_COMPLETE), part

@@ -1,78 +1,143 @@
-"""The head of a request over HTTP/2 (RFC 9113 §8)."""
+"""The head of a request over HTTP/2, and its trailers: what RFC 9113 §8 lets a client send.
+
+Invariant: what leaves here has one meaning in HTTP/1.1, too: names in lower case, no control
+characters, one length, one host. What two parsers could read differently is an attack (request
+smuggling), so it is refused rather than repaired.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from paceline.http.asgi import Headers
 
-_PSEUDO = (b":method", b":path", b":scheme", b":authority")
-_CONNECTION = (
-    b"connection",
-    b"keep-alive",
-    b"proxy-connection",
-    b"transfer-encoding",
-    b"upgrade",
+_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_AUTHORITY: Final = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]+")  # RFC 3986, without userinfo
+_PSEUDO: Final = {
+    b":method": re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"),
+    b":scheme": re.compile(rb"[A-Za-z][A-Za-z0-9+\-.]*"),
+    b":path": re.compile(rb"/[!-~]*|\*"),
+    b":authority": _AUTHORITY,
+}
+_CONTROLS: Final = bytes([byte for byte in range(0x20) if byte != ord("\t")]) + b"\x7f"
+_CONNECTION: Final = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
+_ONCE: Final = frozenset((b"content-length", b"cookie", b"host"))
+_LENGTH_DIGITS: Final = 18
+_PSEUDO_OF_CONNECT: Final = 2
+_SHORT: Final = 96  # bytes of a field whose check is remembered
+_ORDINARY, _FROM_PSEUDO, _SINGLE = range(3)
 
 
 class MalformedRequest(Exception):
-    """A stream error PROTOCOL_ERROR."""
+    """A request that has no meaning: a stream error PROTOCOL_ERROR (RFC 9113 §8.1.1)."""
 
 
+@dataclass(slots=True)
 class RequestHead:
-    """A valid head."""
+    """The head of a request; shared between requests, so not to be changed.
 
-    __slots__ = ("authority", "content_length", "headers", "method", "scheme", "target")
+    ``target`` is ``:path`` as it came, with CONNECT the authority; ``authority`` is empty if there
+    was none. ``headers``: the regular fields; ``host`` is among them only if there is no authority.
+    """
 
-    def __init__(  # noqa: PLR0917
-        self,
-        method: str,
-        target: bytes,
-        scheme: str,
-        authority: bytes,
-        headers: Headers,
-        content_length: int | None,
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.scheme = scheme
-        self.authority = authority
-        self.headers = headers
-        self.content_length = content_length
+    method: str
+    target: bytes
+    scheme: str
+    authority: bytes
+    headers: Headers
+    content_length: int | None
 
 
 def read_head(fields: Headers) -> RequestHead:
-    """The head that these fields make. Errors: MalformedRequest."""
+    """The head that these fields make (RFC 9113 §8.2, §8.3). Errors: MalformedRequest.
+
+    Example: ``read_head(decoder.decode(block)).method``.
+    """
     pseudo: dict[bytes, bytes] = {}
+    single: dict[bytes, bytes] = {}
     headers: Headers = []
-    length: int | None = None
-    for name, value in fields:
-        if name[:1] == b":":
-            if headers or name in pseudo or name not in _PSEUDO:
-                raise MalformedRequest(repr(name))
+    for field in fields:
+        name, value = field
+        kind = _checked(field) if len(name) + len(value) <= _SHORT else _check(field)
+        if kind == _ORDINARY:
+            headers.append(field)
+        elif kind == _FROM_PSEUDO:
+            if headers or single or name in pseudo:
+                raise MalformedRequest("a pseudo-field is repeated, or not at the start")
             pseudo[name] = value
-            continue
-        if name != name.lower() or name in _CONNECTION or (name == b"te" and value != b"trailers"):
-            raise MalformedRequest(repr(name))
-        if name == b"content-length":
-            length = int(value)
-        headers.append((name, value))
-    try:
-        return RequestHead(
-            pseudo[b":method"].decode("ascii"),
-            pseudo[b":path"] or _malformed(),
-            pseudo[b":scheme"].decode("ascii"),
-            pseudo.get(b":authority", b""),
-            headers,
-            length,
-        )
-    except KeyError as exc:
-        raise MalformedRequest(str(exc)) from exc
-
-
-def _malformed() -> bytes:
-    raise MalformedRequest("empty path")
+        elif name not in single:
+            single[name] = value
+        elif name == b"cookie":
+            single[name] += b"; " + value
+        else:
+            raise MalformedRequest("content-length or host is repeated")
+    authority = pseudo.get(b":authority", b"")
+    length = _finish(single, headers, authority) if single else None
+    if not authority and b"host" not in single:
+        raise MalformedRequest("neither :authority nor host")
+    return _request(pseudo, headers, length)
 
 
 def check_trailers(fields: Headers) -> None:
-    """Errors: MalformedRequest."""
-    for name, _ in fields:
-        if name[:1] == b":" or name != name.lower():
-            raise MalformedRequest(repr(name))
+    """Refuse trailers that are no regular fields (RFC 9113 §8.1). Errors: MalformedRequest."""
+    for field in fields:
+        if _check(field) == _FROM_PSEUDO:
+            raise MalformedRequest("a pseudo-field among the trailers")
+
+
+def _request(pseudo: dict[bytes, bytes], headers: Headers, length: int | None) -> RequestHead:
+    authority = pseudo.get(b":authority", b"")
+    if pseudo.get(b":method") == b"CONNECT":
+        if len(pseudo) != _PSEUDO_OF_CONNECT or not authority:
+            raise MalformedRequest("CONNECT has an authority and no more")
+        return RequestHead("CONNECT", authority, "", authority, headers, length)
+    try:
+        method, scheme, target = pseudo[b":method"], pseudo[b":scheme"], pseudo[b":path"]
+    except KeyError:
+        raise MalformedRequest("a pseudo-field is missing") from None
+    if target == b"*" and method != b"OPTIONS":
+        raise MalformedRequest("the path * is for OPTIONS")
+    return RequestHead(
+        method.decode("ascii"), target, scheme.decode("ascii"), authority, headers, length
+    )
+
+
+def _finish(single: dict[bytes, bytes], headers: Headers, authority: bytes) -> int | None:
+    """Add the fields that may come once only to the others; the content length."""
+    host = single.get(b"host")
+    if host is not None and authority:
+        if host.lower() != authority.lower():
+            raise MalformedRequest("host is not the authority")
+        del single[b"host"]
+    headers.extend(single.items())
+    length = single.get(b"content-length")
+    return None if length is None else int(length)
+
+
+def _check(field: tuple[bytes, bytes]) -> int:
+    """Refuse what is wrong with a field by itself; its kind. Errors: MalformedRequest."""
+    name, value = field
+    pattern = _PSEUDO.get(name)
+    if pattern is not None:
+        if pattern.fullmatch(value) is None:
+            raise MalformedRequest("the value of a pseudo-field is not valid")
+        return _FROM_PSEUDO
+    if _NAME.fullmatch(name) is None:
+        raise MalformedRequest("a field name is not valid")
+    if name in _CONNECTION or (name == b"te" and value.lower() != b"trailers"):
+        raise MalformedRequest("a field of the connection")
+    if len(value.translate(None, _CONTROLS)) != len(value) or value.strip(b" \t") != value:
+        raise MalformedRequest("a field value is not valid")
+    if name not in _ONCE:
+        return _ORDINARY
+    if name == b"content-length" and not (value.isdigit() and len(value) <= _LENGTH_DIGITS):
+        raise MalformedRequest("content-length is not a number")
+    if name == b"host" and _AUTHORITY.fullmatch(value) is None:
+        raise MalformedRequest("host is not valid")
+    return _SINGLE
+
+
+_checked: Final = lru_cache(maxsize=2048)(_check)
