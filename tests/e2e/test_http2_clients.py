@@ -117,7 +117,7 @@ def test_h2load_gets_an_answer_to_every_request(service: ServiceProcess) -> None
     _, _, made = curl(service, "/api/v1/records", *draft("for h2load"))
     token = ("--header", f"authorization: Bearer {service.token}")
     assert h2load(f"{service.url}/api/v1/records/{made['id']}", *token) == 2000
-    assert h2load(f"{service.url}/live") == 2000
+    assert h2load(f"{service.url}/health") == 2000
 
 
 def test_h2load_gets_an_answer_to_every_call(service: ServiceProcess, tmp_path: Path) -> None:
@@ -253,4 +253,4 @@ def test_nginx_passes_requests(service: ServiceProcess, proxy: str) -> None:
     assert (version, status) == ("2", 201)
     assert curl(service, f"/api/v1/records/{made['id']}", known, at=at) == ("2", 200, made)
     assert curl(service, f"/api/v1/records/{MISSING}", known, at=at)[1] == 404
-    assert h2load(f"{at}/live") == 2000
+    assert h2load(f"{at}/health") == 2000
