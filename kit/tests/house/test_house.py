@@ -22,7 +22,7 @@ SOURCES = sorted(
 ROOMS = {
     "aiokafka": {"paceline.messaging"},
     "asyncpg": {"paceline.postgres"},
-    "cryptography": {"paceline.auth"},
+    "cryptography": {"paceline.auth", "paceline.testing"},
     "dotenv": {"paceline.config"},
     "google": {"paceline.grpc", "myservice.handler", "myservice.proto"},
     "grpc": {"paceline.grpc", "myservice.handler", "myservice.proto"},

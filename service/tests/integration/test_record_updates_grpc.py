@@ -67,7 +67,7 @@ async def started() -> AsyncGenerator[World]:
     )
     records = RecordService(MemoryRecords(), clock, uuid7)
     RecordRpc(records, RecordUpdateRpc(updates).stream_updates).register(app)
-    server = RpcServer(app, host="127.0.0.1", port=0)
+    server = RpcServer(app, log, host="127.0.0.1", port=0)
     await server.start()
     try:
         async with aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:

@@ -129,6 +129,7 @@ def serve_http(
                     idle_timeout=config.idle_timeout,
                 ),
                 admission_check=PreAdmission(ingress.http, priority),
+                tls=wiring.tls,
             )
         )
     return app

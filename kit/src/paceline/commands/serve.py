@@ -6,6 +6,7 @@ They start nothing but themselves: what is missing is listed, exit code 2. With 
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import typer
@@ -35,12 +36,26 @@ def serve_commands(spec: ServiceSpec) -> typer.Typer:
         "serve",
         cls=SettingsCommand,
         epilog=f"Example: APP_DATABASE_URL=… APP_JWT_SECRET=… {spec.program} serve",
-    )(with_flags(config, partial(_serve, spec), needed=partial(config.needed_by, "serve")))
+    )(
+        with_flags(
+            config,
+            partial(_serve, spec),
+            needed=partial(config.needed_by, "serve"),
+            find_problems=partial(config.problems_for, "serve"),
+        )
+    )
     app.command(
         "worker",
         cls=SettingsCommand,
         epilog=f"Example: APP_DATABASE_URL=… APP_NATS_URL=… {spec.program} worker",
-    )(with_flags(config, partial(_work, spec), needed=partial(config.needed_by, "worker")))
+    )(
+        with_flags(
+            config,
+            partial(_work, spec),
+            needed=partial(config.needed_by, "worker"),
+            find_problems=partial(config.problems_for, "worker"),
+        )
+    )
     return app
 
 
@@ -64,6 +79,7 @@ def _serve(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             settings=effective_settings(loaded),
             before=schema_check(spec, config),
             handoff=handoff,
+            hangup_reloads=True,
         ),
     )
 
@@ -91,6 +107,7 @@ def _work(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             works=True,
             settings=effective_settings(loaded),
             before=schema_check(spec, config),
+            hangup_reloads=True,
         ),
     )
 
@@ -115,7 +132,7 @@ def _addresses(process: Process, config: ServiceSettings) -> dict[str, object]:
     """Where it listens, for the log; the admin address of a worker is its supervisor's."""
     found: dict[str, object] = {}
     if (http := process.servers.get("http")) is not None:
-        found["url"] = f"http://{config.host}:{http.port}"
+        found["url"] = f"{config.scheme}://{config.host}:{http.port}"
     if (grpc := process.servers.get("grpc")) is not None:
         found["grpc_port"] = grpc.port
     return found | {"admin": process.admin.url if process.admin and not process.link else None}
@@ -139,6 +156,10 @@ def _become_supervisor(spec: ServiceSpec, config: ServiceSettings) -> None:
                 admin_host=config.admin_host,
                 admin_port=config.admin_port,
                 admin_token=token,
+                scheme=config.scheme,
+                admin_tls_cert=_as_text(config.admin_tls_cert),
+                admin_tls_key=_as_text(config.admin_tls_key),
+                admin_tls_client_ca=_as_text(config.admin_tls_client_ca),
                 log_level=config.log_level,
                 log_format=config.log_format,
                 log_source=config.log_source,
@@ -146,6 +167,10 @@ def _become_supervisor(spec: ServiceSpec, config: ServiceSettings) -> None:
         )
     except Error as exc:
         fail(str(exc), code=USAGE)
+
+
+def _as_text(file: Path | None) -> str | None:
+    return None if file is None else str(file)
 
 
 def _as_worker(config: ServiceSettings, handoff: WorkerHandoff, log: Log) -> ServiceSettings:

@@ -53,7 +53,7 @@ async def world() -> AsyncGenerator[World]:
     app = add_echo(RpcApp())
     add_health(app, health, interval=0.01)
     add_reflection(app)
-    server = RpcServer(app, host="127.0.0.1", port=0)
+    server = RpcServer(app, RecordingLog(), host="127.0.0.1", port=0)
     await server.start()
     try:
         async with aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:

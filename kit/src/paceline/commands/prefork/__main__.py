@@ -23,8 +23,10 @@ from paceline.commands.prefork.sockets import open_listener, port_of, reserve
 from paceline.commands.prefork.spawn import Spawner
 from paceline.commands.prefork.workers import Workers
 from paceline.commands.start_failure import could_not_start
+from paceline.commands.tls import ADMIN, tls_files
 from paceline.errors import Error
 from paceline.http import HttpServer, ServerLimits
+from paceline.http.server import TlsFiles
 from paceline.lifecycle import ExitCode, Lifecycle
 from paceline.log import Log, setup_logging
 
@@ -49,6 +51,7 @@ def run_supervisor(spec: SupervisorSpec, command: list[str]) -> int:
     log = log.bind(component="supervisor")
     with ExitStack() as stack:
         try:
+            admin_tls = tls_files(spec, ADMIN)
             listener = open_listener(spec.host, spec.port, reuse_port=spec.reuse_port)
             stack.enter_context(listener)
             reserved = reserve(spec.host, spec.reserved_port, shared=spec.reuse_port)
@@ -60,10 +63,10 @@ def run_supervisor(spec: SupervisorSpec, command: list[str]) -> int:
             return ExitCode.FAILED
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="paceline-")))
         spawner = Spawner(command, listener, reserved_port=port_of(reserved), folder=folder)
-        return asyncio.run(_run(spec, spawner, log))
+        return asyncio.run(_run(spec, spawner, log, admin_tls))
 
 
-async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log) -> int:
+async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log, admin_tls: TlsFiles | None) -> int:
     workers = Workers(
         spawner,
         log,
@@ -72,6 +75,7 @@ async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log) -> int:
         start_timeout=_START_TIMEOUT,
         stop_timeout=spec.stop_timeout,
         attempts=_ATTEMPTS,
+        on_hangup=None if admin_tls is None else lambda: admin_tls.renew(log),
     )
     admin = HttpServer(
         supervisor_app(
@@ -87,6 +91,7 @@ async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log) -> int:
         host=spec.admin_host,
         port=spec.admin_port,
         limits=ServerLimits(write_timeout=100.0),  # a profile takes up to a minute
+        tls=admin_tls,
     )
     lifecycle = Lifecycle(
         [admin, workers],
@@ -98,7 +103,7 @@ async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log) -> int:
     def ready() -> None:
         log.info(
             "ready",
-            url=f"http://{spec.host}:{spawner.port}",
+            url=f"{spec.scheme}://{spec.host}:{spawner.port}",
             grpc_port=spawner.reserved_port,
             admin=admin.url,
             workers=spec.workers,

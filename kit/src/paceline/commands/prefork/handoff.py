@@ -38,6 +38,11 @@ class SupervisorSpec(msgspec.Struct, frozen=True, kw_only=True):
     admin_host: str = "127.0.0.1"
     admin_port: int = 0
     admin_token: str | None = None
+    scheme: str = "http"
+    """Of the workers' URL."""
+    admin_tls_cert: str | None = None
+    admin_tls_key: str | None = None
+    admin_tls_client_ca: str | None = None
     log_level: Level = "info"
     log_format: Format = "auto"
     log_source: bool = False
