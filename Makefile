@@ -76,7 +76,7 @@ bench-telemetry: .venv/.bench ## Measure GET by id with traces and metrics on, a
 	$(BIN)/python bench/telemetry.py $(ARGS)
 
 conform: .venv/.dev ## Hold the servers against HTTP/2, gRPC and Connect with the judges of others (fetched with Go and Maven; ARGS="h2spec" for one)
-	$(BIN)/python tests/conformance/run.py $(ARGS)
+	$(BIN)/python tests/conformance/conform.py $(ARGS)
 
 soak: .venv/.dev ## Call over HTTP/2 ten million times and watch the memory (SOAK_CALLS= for fewer)
 	$(BIN)/python tests/conformance/soak.py

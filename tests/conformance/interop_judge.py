@@ -61,8 +61,11 @@ Command = Callable[[str, int], Sequence[str | Path]]
 
 
 def _judge(cases: Sequence[str], port: int, command: Command) -> Verdict:
+    def judged(case: str) -> str:
+        return run_case(command(case, port), _TIMEOUT)
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda case: run_case(command(case, port), _TIMEOUT), cases)
+        found = pool.map(judged, cases)
         failed = {case: text for case, text in zip(cases, found, strict=True) if text}
     return weigh(cases, failed, EXCEPTIONS)
 
