@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import h2.config
 import h2.connection
 import h2.events
-import h2.settings
 
 from paceline.http.asgi import ASGIApp, Headers, Receive, Scope, Send
 from paceline.http.server.fields import encode_fields, encode_status
@@ -203,6 +202,10 @@ class Wire:
     def is_closed(self) -> bool:
         """Whether the server has closed its direction, once everything was written."""
         return self.transport.ended
+
+    def is_aborted(self) -> bool:
+        """Whether the server has cut the connection."""
+        return self.transport.aborted
 
     def of(self, kind: type[h2.events.Event]) -> list[h2.events.Event]:
         """The events of a kind so far."""

@@ -403,10 +403,13 @@ async def test_a_stream_whose_client_takes_nothing_is_cut() -> None:
     clock = Clock(wire)
     clock.after(0)
     clock.after(29)
-    wire.client.increment_flow_control_window(10, number)
-    wire.client.increment_flow_control_window(10)
+    wire.client.increment_flow_control_window(5_000, number)
+    wire.client.increment_flow_control_window(5_000)
     wire.send()
     clock.after(30)
+    wire.client.increment_flow_control_window(10, number)  # a trickle does not count
+    wire.client.increment_flow_control_window(10)
+    wire.send()
     clock.after(59)
     await wire.settle()
     assert wire.reset_code(number) is None

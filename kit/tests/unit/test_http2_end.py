@@ -81,9 +81,9 @@ async def test_a_silent_client_is_pinged_and_cut_off_if_it_does_not_answer() -> 
     (ping,) = [event for event in wire.receive() if isinstance(event, h2.events.PingReceived)]
     assert ping.ping_data == b"stillup?"
     _after(wire, 80)
-    assert not wire.transport.aborted
+    assert not wire.is_aborted()
     _after(wire, 82)
-    assert wire.transport.aborted
+    assert wire.is_aborted()
     assert streams.opened[0].heard[-1] == "closed"
 
 
@@ -96,7 +96,7 @@ async def test_a_client_that_answers_the_ping_stays() -> None:
     wire.send()  # the client's acknowledgement
     _after(wire, 82)
     _after(wire, 100)
-    assert not wire.transport.aborted
+    assert not wire.is_aborted()
 
 
 async def test_settings_that_are_not_acknowledged_end_the_connection() -> None:
@@ -118,9 +118,9 @@ async def test_a_client_whose_socket_takes_nothing_is_cut_off() -> None:
     _after(wire, 20)
     wire.transport.unsent = 90_000
     _after(wire, 40)
-    assert not wire.transport.aborted
+    assert not wire.is_aborted()
     _after(wire, 71)
-    assert wire.transport.aborted
+    assert wire.is_aborted()
     assert streams.opened[0].heard == ["end", "closed"] or streams.opened[0].heard[-1] == "closed"
 
 
@@ -131,7 +131,7 @@ async def test_abort_says_how_many_requests_it_cut_off() -> None:
     wire.request()
     assert wire.connection.abort() == 2
     assert [events.heard[-1] for events in streams.opened] == ["closed", "closed"]
-    assert wire.transport.aborted
+    assert wire.is_aborted()
 
 
 async def test_a_connection_whose_end_the_client_ignores_is_aborted() -> None:
@@ -139,9 +139,9 @@ async def test_a_connection_whose_end_the_client_ignores_is_aborted() -> None:
     wire.connection.data_received(frame(PING, 0, 0, b"short"))
     assert wire.is_closed()
     _after(wire, 1)
-    assert not wire.transport.aborted
+    assert not wire.is_aborted()
     _after(wire, 3)
-    assert wire.transport.aborted
+    assert wire.is_aborted()
 
 
 @pytest.mark.parametrize("lifted", [False, True])

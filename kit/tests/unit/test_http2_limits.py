@@ -202,6 +202,16 @@ async def test_streams_that_are_never_fed_end_by_the_read_timeout() -> None:
     assert all(events.heard == ["closed"] for events in streams.opened)
 
 
+async def test_a_header_block_that_does_not_end_ends_the_connection() -> None:
+    wire = Wire(streams=Streams())
+    wire.request()
+    wire.connection.data_received(frame(HEADERS, 0, 3, _BLOCK))
+    wire.connection.check(wire.loop.time() + 14)
+    assert not wire.is_closed()
+    wire.connection.check(wire.loop.time() + 16)
+    assert wire.is_closed()
+
+
 async def test_the_numbers_of_streams_run_out_with_a_goaway() -> None:
     streams = Streams(on_end=answer)
     wire = Wire(streams=streams)
