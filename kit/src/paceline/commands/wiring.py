@@ -27,6 +27,7 @@ from paceline.commands.settings import ServiceSettings
 from paceline.commands.start_failure import ExternalServer
 from paceline.commands.tls import ADMIN, PUBLIC, ReloadOnHangup, tls_files
 from paceline.config import EffectiveSetting, format_duration
+from paceline.errors import Code, Error
 from paceline.health import Health, HealthCheck
 from paceline.http import App, HttpServer, ServerLimits
 from paceline.http.server import TlsFiles
@@ -278,7 +279,12 @@ class Wiring:
         if config.otel_endpoint is None:
             return Tracer(ratio=config.trace_ratio), None
         service = self.spec.name.replace(" ", "-")
-        connect = otlp_sender(config.otel_endpoint, service=service, version=self.spec.version)
+        try:
+            connect = otlp_sender(config.otel_endpoint, service=service, version=self.spec.version)
+        except ImportError as exc:
+            raise Error(
+                Code.FAILED_PRECONDITION, f"{config.variable('otel_endpoint')}: {exc}"
+            ) from exc
         export = self.add(TraceExport(connect, self.log))
         return Tracer(export.record, ratio=config.trace_ratio), BatchSpans()
 

@@ -18,7 +18,7 @@ from paceline.errors import Code, Error
 from paceline.grpc.app import RpcApp
 from paceline.grpc.limits import RpcLimits
 from paceline.http import HttpError, Receive, Scope, Send, ServerLimits, send_problem
-from paceline.http.server import HttpServer
+from paceline.http.server import HttpServer, TlsFiles
 from paceline.log import Logger
 
 _STOP_TIMEOUT: Final = 30.0
@@ -31,6 +31,7 @@ class RpcServer:
 
     ``reuse_port``: several processes listen on one port, and the kernel distributes connections.
     ``listener``: accept from this socket instead, for one run; other processes may hold it, too.
+    ``tls``: connections are encrypted.
 
     *Resources*: between `start` and `stop`, the port, and a task for each call.
 
@@ -47,6 +48,7 @@ class RpcServer:
         limits: RpcLimits | None = None,
         reuse_port: bool = False,
         listener: socket.socket | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
         self.name = "grpc"
         self._app = app
@@ -59,6 +61,7 @@ class RpcServer:
             limits=_server_limits(limits),
             reuse_port=reuse_port,
             listener=listener,
+            tls=tls,
             streams=app,
             name=self.name,
         )
@@ -117,6 +120,7 @@ class RpcServer:
 
 def _server_limits(limits: RpcLimits) -> ServerLimits:
     return ServerLimits(
+        max_connections=limits.max_connections,
         max_streams=limits.max_connection_streams,
         keepalive=limits.keepalive,
         keepalive_timeout=limits.keepalive_timeout,
