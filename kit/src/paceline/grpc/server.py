@@ -18,7 +18,7 @@ from paceline.errors import Code, Error
 from paceline.grpc.app import RpcApp
 from paceline.grpc.limits import RpcLimits
 from paceline.http import HttpError, Receive, Scope, Send, ServerLimits, send_problem
-from paceline.http.server import HttpServer, TlsFiles
+from paceline.http.server import HttpServer, SharedListener, TlsFiles
 from paceline.log import Logger
 
 _STOP_TIMEOUT: Final = 30.0
@@ -47,7 +47,7 @@ class RpcServer:
         port: int,
         limits: RpcLimits | None = None,
         reuse_port: bool = False,
-        listener: socket.socket | None = None,
+        listener: socket.socket | SharedListener | None = None,
         tls: TlsFiles | None = None,
     ) -> None:
         self.name = "grpc"
