@@ -37,6 +37,10 @@ class ResponseTransport(Protocol):
         """The response is complete."""
         ...
 
+    def expect_body(self, *, waiting: bool) -> None:
+        """The request may last: its client may be silent for the idle timeout while it is read."""
+        ...
+
     def failed(self, exchange: "Exchange", error: BaseException) -> None:
         """The app ended, and the response is not complete."""
         ...
@@ -138,7 +142,11 @@ class Exchange:
             if self._changed is None:
                 self._changed = asyncio.Event()
             self._changed.clear()
+            if self.stream and self.more_body:
+                self._connection.expect_body(waiting=True)
             await self._changed.wait()
+            if self.stream and self.more_body:
+                self._connection.expect_body(waiting=False)
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
@@ -154,11 +162,20 @@ class Exchange:
             return
         expected = "http.response.start" if self._head is None else "http.response.body"
         if message["type"] != expected or self.complete:
+            if message["type"] == STREAMING and not self.complete:
+                self._lift_timeouts()
+                return
             raise RuntimeError(f"unexpected ASGI message {message['type']!r}")
         if self._head is None:
             self._head = self._render_head(message)
         else:
             self._send_body(message.get("body", b""), more=message.get("more_body", False))
+
+    def _lift_timeouts(self) -> None:
+        """Let request and response last, before the response has begun."""
+        self.stream = True
+        if self.more_body:
+            self._connection.expect_body(waiting=False)
 
     def _send_body(self, body: bytes, *, more: bool) -> None:
         if self._chunked:
@@ -200,7 +217,7 @@ class Exchange:
         line = _status_line(status)
         date_line = self._connection.state.date_line
         self._remaining = None
-        self.stream = message.get(STREAMING, False)
+        self.stream = message.get(STREAMING, self.stream)
         fields: list[bytes] = []
         for name, value in message.get("headers", ()):
             lower, start = _field(name)

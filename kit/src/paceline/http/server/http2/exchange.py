@@ -210,6 +210,9 @@ class Exchange:
             self._start(message)
         elif kind == "http.response.trailers" and self._awaits_trailers:
             self._send_trailers(message)
+        elif kind == STREAMING:
+            self.streaming = True
+            self._stream.lift_read_timeout()
         else:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
 
@@ -217,7 +220,7 @@ class Exchange:
         status: int = message["status"]
         headers: Headers = message.get("headers", [])
         self._head, self._remaining = response_head(status, headers, self._state.date_field)
-        self.streaming = message.get(STREAMING, False)
+        self.streaming = message.get(STREAMING, self.streaming)
         if message.get("trailers", False):
             self._trailers = []
         if status in _WITHOUT_BODY or self.scope["method"] == "HEAD":
