@@ -192,8 +192,7 @@ async def test_a_client_that_disconnects_cancels_every_task_and_a_stop_can_wait_
     wire.connection.connection_lost(None)
     assert len(wire.state.tasks) == 2
     assert not wire.state.connections
-    while wire.state.tasks:
-        await asyncio.sleep(0)
+    await asyncio.gather(*wire.state.tasks, return_exceptions=True)
     assert held.cancelled == 2
 
 

@@ -1,11 +1,13 @@
 """Windows in both directions, turns among streams, and a client that does not read."""
 
+from itertools import pairwise
+
 import h2.events
 import h2.settings
 import pytest
+from http2_wire import HEAD, TRAILERS, Streams, Wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from http2_wire import HEAD, TRAILERS, Streams, Wire
 
 from paceline.http.server.http2.frames import MAX_WINDOW, frame, settings_frame, window_update
 from paceline.http.server.limits import ServerLimits
@@ -55,7 +57,7 @@ async def test_streams_that_wait_take_turns() -> None:
     wire.send()
     wire.receive()
     turns = _data_frames(wire)[start:]
-    assert all(one != other for one, other in zip(turns, turns[1:], strict=False)), turns
+    assert all(one != other for one, other in pairwise(turns)), turns
 
 
 async def test_a_stream_without_window_does_not_hold_up_the_others() -> None:

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
-from http2_wire import REQUEST, Streams, Wire, answer
+from http2_wire import HEAD, REQUEST, Streams, Wire, answer
 
 from paceline.http.server.http2.frames import (
     CONTINUATION,
@@ -167,6 +167,20 @@ async def test_replies_that_the_client_does_not_read_are_bounded() -> None:
             break
     assert wire.transport.ended
     assert len(wire.transport.written) - written < 20_000
+
+
+async def test_pings_beside_data_that_is_received_are_no_fault() -> None:
+    streams = Streams()
+    wire = Wire(streams=streams)
+    number = wire.request()
+    stream = streams.opened[0].stream
+    stream.send_headers(HEAD)
+    for _ in range(300):
+        stream.send(b"x" * 100)
+        wire.connection.data_received(
+            frame(PING, 0, 0, b"12345678") + window_update(0, 100) + window_update(number, 100)
+        )
+    assert not wire.transport.ended
 
 
 async def test_a_client_that_pings_all_the_time_is_disconnected() -> None:

@@ -1,9 +1,11 @@
 """However the bytes of a conversation are split, it means the same."""
 
+from itertools import pairwise
+
 import hpack
+from http2_wire import REQUEST, Events, Streams, Wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from http2_wire import REQUEST, Events, Streams, Wire
 
 from paceline.http.server.http2.frames import (
     CONTINUATION,
@@ -73,7 +75,7 @@ def _joined(events: Events) -> list[object]:
 @settings(deadline=None)
 async def test_any_split_of_the_bytes_gives_the_same_events(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(CONVERSATION)]
-    pieces = [CONVERSATION[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [CONVERSATION[a:b] for a, b in pairwise(edges)]
     assert _heard(pieces) == _heard([CONVERSATION])
 
 

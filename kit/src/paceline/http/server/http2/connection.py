@@ -66,7 +66,7 @@ class Http2Connection(FrameReader):
         self._linger_until = inf
         self._announced = False
         self._ping_at = -inf  # of the client's last PING
-        self._ping_streams = 0
+        self._work_at_ping = 0
         self._early_pings = 0
         self._stuck_since = inf
         self._unsent = 0
@@ -88,7 +88,7 @@ class Http2Connection(FrameReader):
             NO_RFC7540_PRIORITIES: 1,
         }
         growth = self._window - DEFAULT_WINDOW
-        self.write(settings_frame(settings) + (window_update(0, growth) if growth else b""))
+        self._collect(settings_frame(settings) + (window_update(0, growth) if growth else b""))
         self.state.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the interface's
@@ -129,12 +129,9 @@ class Http2Connection(FrameReader):
                 body = b"" if method == "HEAD" else rejection.body
                 stream.respond(rejection.http2, body, b"")
                 return None
-        headers = stream.headers
+        headers = stream.headers.copy()
         if stream.authority:
-            headers = [(b"host", stream.authority)]
-            headers += [field for field in stream.headers if field[0] != b"host"]
-        else:
-            headers = headers.copy()
+            headers.insert(0, (b"host", stream.authority))
         scope: Scope = {
             "type": "http",
             "asgi": _ASGI,
@@ -260,12 +257,15 @@ class Http2Connection(FrameReader):
             self.abort()
         elif self._ping_sent == inf and now > self._last_heard + limits.keepalive:
             self._ping_sent = now
-            self.write(frame(PING, 0, 0, _ALIVE))
+            self._collect(frame(PING, 0, 0, _ALIVE))
 
     def ping_received(self) -> None:
-        """Refuse a client that pings too often with no request in between."""
-        if self._ping_streams != self._last:
-            self._ping_streams = self._last
+        """Refuse a client that pings too often while nothing is sent to it.
+
+        Clients of gRPC measure the bandwidth by a PING beside the DATA that they receive.
+        """
+        if self._work != self._work_at_ping:
+            self._work_at_ping = self._work
             self._early_pings = 0
         elif self._now < self._ping_at + self.limits.min_ping_interval:
             self._early_pings += 1
@@ -286,7 +286,7 @@ class Http2Connection(FrameReader):
             return
         self.state.log.info("connection ended", reason=fault.text, code=fault.code)
         self._end_streams()
-        self.write(goaway(self._processed, fault.code, fault.text))
+        self._collect(goaway(self._processed, fault.code, fault.text))
         self._linger()
 
     def end_after_response(self) -> None:
@@ -295,7 +295,7 @@ class Http2Connection(FrameReader):
             return
         self._announced = True
         self._final_at = self.loop.time() + _ANNOUNCEMENT
-        self.write(goaway(MAX_STREAM, NO_ERROR, "") + frame(PING, 0, 0, _ANNOUNCED))
+        self._collect(goaway(MAX_STREAM, NO_ERROR, "") + frame(PING, 0, 0, _ANNOUNCED))
 
     def _finish(self) -> None:
         """Take no more streams, and close after those that there are."""
@@ -303,7 +303,7 @@ class Http2Connection(FrameReader):
         if self._final or self._closing:
             return
         self._announced = self._final = True
-        self.write(goaway(self._processed, NO_ERROR, ""))
+        self._collect(goaway(self._processed, NO_ERROR, ""))
         if not self.streams:
             self.close_when_done()
 

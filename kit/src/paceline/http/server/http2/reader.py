@@ -3,7 +3,7 @@
 One pass over what has arrived, without an object a frame. Heads of requests are remembered by their
 bytes as long as the compression's table is the same: a client that sends a head again costs a
 look-up. What clients could send without end has a limit: frames that make no progress draw on an
-allowance that requests and time fill again, as resets do on theirs.
+allowance that answers and time fill again, as resets do on theirs.
 """
 
 import asyncio
@@ -61,10 +61,11 @@ from paceline.http.server.streams import StreamHandler
 
 _NUMBER: Final = 0x7FFF_FFFF  # without the reserved bit
 _MAX_CONTINUATIONS: Final = 32
-_MAX_HEADS: Final = 128
-_MAX_HEAD: Final = 2_048  # bytes of a block that is remembered
+_MAX_HEADS: Final = 64  # remembered, and how large they are: a block may name large entries often
+_MAX_BLOCK: Final = 1_024
+_MAX_HEAD: Final = 8_192
 MAX_ALLOWANCE: Final = 1_000
-_WORTH: Final = 8  # frames without use that come with a request
+_WORTH: Final = 8  # frames without use that may come with one that we have sent of a response
 MAX_RESETS: Final = 1_000
 _NO_TRAILERS: Final[Headers] = []
 _PRIORITY_SIZE: Final = 5
@@ -94,6 +95,7 @@ class FrameReader(FrameSender):
         self._last = 0  # the highest stream that the client has opened
         self._processed = 0  # the highest one that is processed: for GOAWAY
         self._allowance = MAX_ALLOWANCE
+        self._work_counted = 0
         self._resets_allowed = MAX_RESETS
         self._heard = False
         self._now = 0.0
@@ -177,7 +179,7 @@ class FrameReader(FrameSender):
 
     # Bodies.
 
-    def _data(  # noqa: C901, PLR0912 - one call a frame
+    def _data(  # noqa: C901 - one call a frame
         self, stream: Stream, payload: bytes, length: int, *, end: int
     ) -> None:
         """DATA on an open stream; ``length`` counts the padding, too."""
@@ -201,10 +203,7 @@ class FrameReader(FrameSender):
                 return
             stream.remaining = remaining
         handler = stream.handler
-        if size:
-            if self._allowance < MAX_ALLOWANCE:
-                self._allowance += 1
-        elif not end:
+        if not size and not end:
             self._spend("empty DATA frames")
             return
         if end:
@@ -284,8 +283,6 @@ class FrameReader(FrameSender):
         self._last = number
         if head is None:
             return
-        if self._allowance < MAX_ALLOWANCE:
-            self._allowance += _WORTH
         limits = self.limits
         streams = self.streams
         if len(streams) + len(self._unfinished) >= limits.max_streams and not self._has_room():
@@ -348,7 +345,11 @@ class FrameReader(FrameSender):
                 self._count_reset()
                 self.reject_stream(number, PROTOCOL_ERROR)
             return None
-        if self._generation == decoder.generation and len(block) <= _MAX_HEAD:
+        if (
+            self._generation == decoder.generation
+            and len(block) <= _MAX_BLOCK
+            and sum([len(name) + len(value) for name, value in head.headers]) <= _MAX_HEAD
+        ):
             if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()
             self._heads[block] = head
@@ -535,6 +536,10 @@ class FrameReader(FrameSender):
             self.end_stream(stream)
 
     def _spend(self, what: str) -> None:
+        work = self._work - self._work_counted
+        if work:
+            self._work_counted = self._work
+            self._allowance = min(MAX_ALLOWANCE, self._allowance + work * _WORTH)
         self._allowance -= 1
         if self._allowance < 0:
             raise ConnectionFault(ENHANCE_YOUR_CALM, f"too many {what}")

@@ -49,6 +49,7 @@ class FrameSender(asyncio.Protocol):
         self.transport: asyncio.Transport
         self._initial_window = DEFAULT_WINDOW  # of the client, for each stream
         self._at_end_of_round = state.write_buffer.at_end_of_round
+        self._work = 0  # frames of responses sent
         self._collected: list[bytes] = []
         self._collected_size = 0
         self._ready: deque[Stream] = deque()
@@ -65,7 +66,11 @@ class FrameSender(asyncio.Protocol):
         self._final = False  # no stream will be opened any more
 
     def write(self, data: bytes) -> None:
-        """Send frames at the end of the round; at once when they are many."""
+        """Send frames of a response at the end of the round; at once when they are many."""
+        self._work += 1
+        self._collect(data)
+
+    def _collect(self, data: bytes) -> None:
         collected = self._collected
         if not collected:
             self._at_end_of_round(self.flush)
@@ -91,7 +96,7 @@ class FrameSender(asyncio.Protocol):
             if self._unread_replies > _MAX_UNREAD_REPLIES:
                 self.fail(ConnectionFault(ENHANCE_YOUR_CALM, "replies are not read"))
                 return
-        self.write(data)
+        self._collect(data)
 
     def fail(self, fault: ConnectionFault) -> None:
         """End the connection because of what the client did."""
@@ -192,7 +197,7 @@ class FrameSender(asyncio.Protocol):
         if not stream.received:
             # The rest of the request is not wanted: RFC 9113 §8.1.
             self._remember_reset(stream.id)
-            self.write(rst_stream(stream.id, NO_ERROR))
+            self._collect(rst_stream(stream.id, NO_ERROR))
         else:
             self._ended.append(stream.id)
         self.forget(stream)
@@ -245,7 +250,7 @@ class FrameSender(asyncio.Protocol):
             stream.credit += size
             if stream.credit >= self.limits.stream_window >> 1:
                 stream.window += stream.credit
-                self.write(window_update(stream.id, stream.credit))
+                self._collect(window_update(stream.id, stream.credit))
                 stream.credit = 0
         self._give_back(size)
 
@@ -253,5 +258,5 @@ class FrameSender(asyncio.Protocol):
         self._credit += size
         if self._credit >= self.limits.connection_window >> 1:
             self._window += self._credit
-            self.write(window_update(0, self._credit))
+            self._collect(window_update(0, self._credit))
             self._credit = 0
