@@ -10,13 +10,15 @@ from typing import Self
 import h2.config
 import h2.connection
 import h2.events
-import hpack
 from http_wire import PATIENCE
-from hyperframe.frame import Frame, GoAwayFrame, RstStreamFrame, SettingsFrame
+from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
+
+from paceline.http.asgi import Receive, Scope, Send
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_PIECE = 32 * 1024
+_PIECE = 8 * 1024
 _HEADER = 9
+_PAUSE = 0.02  # seconds between a well-behaved client's requests
 
 
 def frames_of(*frames: Frame) -> bytes:
@@ -37,6 +39,37 @@ def block(path: str = "/", *fields: tuple[str, str], method: str = "GET") -> byt
     )
 
 
+WAIT = block("/wait")
+
+
+def opened(number: int, head: bytes = WAIT, *, end: bool = True) -> HeadersFrame:
+    flags = ["END_HEADERS", "END_STREAM"] if end else ["END_HEADERS"]
+    return HeadersFrame(number, head, flags=flags)
+
+
+class App:
+    """Answers / and, with a megabyte, /large; keeps /wait until its client has left, and counts what it keeps."""
+
+    def __init__(self) -> None:
+        self.running = self.peak = self.called = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.called += 1
+        self.running += 1
+        self.peak = max(self.peak, self.running)
+        try:
+            if scope["path"] == "/wait":
+                await asyncio.Event().wait()
+            if scope["path"] == "/read":
+                while (await receive())["more_body"]:
+                    pass
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            size = 1024 * 1024 if scope["path"] == "/large" else 2
+            await send({"type": "http.response.body", "body": b"x" * size})
+        finally:
+            self.running -= 1
+
+
 @dataclass
 class Ending:
     """How a connection ended, as the attacker sees it."""
@@ -47,6 +80,7 @@ class Ending:
     """Codes of RST_STREAM frames."""
     received: int = 0
     kinds: list[str] = field(default_factory=list[str])
+    ended: bool = False
 
 
 @dataclass
@@ -90,30 +124,34 @@ class Attacker:
                 self.seen.resets.append(frame.error_code)
         return bool(data)
 
-    async def send(self, pieces: Iterable[bytes]) -> int:
-        """Send pieces until the server ends the connection; how many bytes were sent."""
-        sent = 0
+    async def send(self, pieces: Iterable[bytes]) -> None:
+        """Send pieces, one write for some of them, until the server ends the connection."""
         collected = bytearray()
         with suppress(ConnectionError):
             for piece in pieces:
                 collected += piece
                 if len(collected) >= _PIECE:
-                    if self.writer.is_closing() or self.reader.at_eof():
-                        break
                     self.writer.write(bytes(collected))
-                    sent += len(collected)
                     collected.clear()
                     async with asyncio.timeout(PATIENCE):
                         await self.writer.drain()
+                    await asyncio.sleep(0)
+                    if self.seen.ended:
+                        return
             self.writer.write(bytes(collected))
-            sent += len(collected)
-        return sent
 
     async def end(self) -> Ending:
         """Read until the server ends the connection."""
         while await self.read_some():
             pass
+        self.seen.ended = True
         return self.seen
+
+    async def attack(self, pieces: Iterable[bytes]) -> Ending:
+        """Send pieces and read what comes, until the server ends the connection."""
+        reading = asyncio.create_task(self.end())
+        await self.send(pieces)
+        return await reading
 
     async def wait_for(self, kind: str, number: int = 1) -> Ending:
         """Read until a frame of this kind has come ``number`` times."""
@@ -155,14 +193,14 @@ class Honest:
                     ended = ended or isinstance(event, h2.events.StreamEnded)
             self.answered += 1
             self.slowest = max(self.slowest, loop.time() - started)
-            await asyncio.sleep(0)
+            await asyncio.sleep(_PAUSE)
 
     async def served_again(self) -> None:
         """Wait until it has been answered twice more: one answer may have been on its way."""
         before = self.answered
         async with asyncio.timeout(PATIENCE):
-            while self.answered < before + 2:
-                await asyncio.sleep(0)
+            while self.answered < before + 2:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(_PAUSE)
 
 
 @asynccontextmanager
@@ -179,7 +217,3 @@ async def honest_client(port: int) -> AsyncGenerator[Honest, None]:
         with suppress(asyncio.CancelledError):
             await task
         client.writer.close()
-
-
-def stateful_encoder() -> hpack.Encoder:
-    return hpack.Encoder()
