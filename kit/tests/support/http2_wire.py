@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import h2.config
 import h2.connection
 import h2.events
-import h2.settings
 
 from paceline.http.asgi import ASGIApp, Headers, Receive, Scope, Send
 from paceline.http.server.fields import encode_fields, encode_status

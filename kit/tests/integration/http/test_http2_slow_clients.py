@@ -16,9 +16,9 @@ NO_ERROR, PROTOCOL, SETTINGS_TIMEOUT = 0, 1, 4
 LIMITS = ServerLimits(
     read_timeout=0.4,
     write_timeout=0.4,
-    idle_timeout=0.8,
-    keepalive=0.4,
-    keepalive_timeout=0.4,
+    idle_timeout=1.5,
+    keepalive=1.0,
+    keepalive_timeout=1.0,
     linger=0.1,
 )
 LARGE = block("/large")

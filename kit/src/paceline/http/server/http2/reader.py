@@ -417,6 +417,8 @@ class FrameReader(FrameSender):
         elif kind == GOAWAY:
             if number:
                 raise ConnectionFault(PROTOCOL_ERROR, "GOAWAY on a stream")
+            if len(payload) < 8:  # noqa: PLR2004 - the RFC's number
+                raise ConnectionFault(FRAME_SIZE_ERROR, "GOAWAY of a wrong size")
             self._spend("GOAWAY frames")
         elif kind == PUSH_PROMISE:
             raise ConnectionFault(PROTOCOL_ERROR, "a client pushes")
