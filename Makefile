@@ -90,8 +90,9 @@ dashboards: .venv/.dev ## Hold dashboard, alerts and metrics against a real Prom
 	@for tool in promtool prometheus; do $(BIN)/python kit/tests/tools/go_tool.py $$tool >/dev/null || exit 1; done
 	$(BIN)/pytest -q -s tests/e2e/test_prometheus.py
 
-protos: .venv/.dev ## Generate the gRPC messages from service/api/proto
+protos: .venv/.dev ## Generate the gRPC messages from service/api/proto, and those of health and reflection
 	$(BIN)/python service/tools/protos.py
+	$(BIN)/python tools/standard_protos.py
 
 lock: .venv/.dev ## Lock the newest allowed versions again, with hashes
 	$(BIN)/python tools/lock.py --upgrade

@@ -26,11 +26,12 @@ from database import OWNER, RECORDS, running_database, say, scratch
 from grpc import aio
 from servers import Failed, Skipped, build_go, cpu_seconds, free_port
 
-from myservice.proto.v1 import records_pb2, records_pb2_grpc
+from myservice.proto.v1 import records_pb2
 from paceline.testing import make_token
 
 HERE = Path(__file__).parent
 PROTO = HERE.parent / "service/api/proto/myservice/v1/records.proto"
+CLIENTS = HERE.parent / "service/tests/support"
 GO_TOOL = HERE.parent / "kit/tests/tools/go_tool.py"
 WANTED = 0.8
 _METHOD = "myservice.v1.RecordService/GetRecord"
@@ -145,8 +146,14 @@ def find_ghz() -> str:
 async def record_of(server: Server, token: str, record: str) -> records_pb2.Record:
     """What a server answers to GetRecord."""
     async with aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        stub: records_pb2_grpc.RecordServiceAsyncStub = records_pb2_grpc.RecordServiceStub(channel)
-        answer = await stub.GetRecord(
+        get_record: aio.UnaryUnaryMultiCallable[
+            records_pb2.GetRecordRequest, records_pb2.GetRecordResponse
+        ] = channel.unary_unary(
+            "/myservice.v1.RecordService/GetRecord",
+            request_serializer=records_pb2.GetRecordRequest.SerializeToString,
+            response_deserializer=records_pb2.GetRecordResponse.FromString,
+        )
+        answer = await get_record(
             records_pb2.GetRecordRequest(id=record),
             metadata=(("authorization", f"Bearer {token}"),),
             timeout=10,
@@ -188,7 +195,9 @@ def _in_turn(plan: Plan, rounds: int, seconds: float, settings: dict[str, str]) 
     go: list[str | Path] = [build_go(HERE / "peers/gogrpc", "go-grpc-peer")]
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(started("bare grpc.aio, a constant", bare, **settings)),
+            stack.enter_context(
+                started("bare grpc.aio, a constant", bare, **settings, PYTHONPATH=str(CLIENTS))
+            ),
             stack.enter_context(started("paceline on PostgreSQL", service, **settings)),
             stack.enter_context(started("Go on PostgreSQL", go, **settings)),
         ]

@@ -26,7 +26,7 @@ from rpc_layer import started
 
 from myservice.cli import SERVICE
 from myservice.domain.records import Record
-from myservice.proto.v1 import records_pb2, records_pb2_grpc
+from myservice.proto.v1 import records_pb2
 from myservice.repository.record_changes import CHANNEL
 from myservice.repository.records import PgRecords
 from paceline.postgres import Notifier, Pool, PoolSettings, uuid7
@@ -50,9 +50,14 @@ class Audience:
 
     async def follow(self, number: int, channel: aio.Channel, prefix: str) -> None:
         """Follow one prefix, for as long as the task lives."""
-        stub: records_pb2_grpc.RecordServiceAsyncStub = records_pb2_grpc.RecordServiceStub(channel)
-        request = records_pb2.StreamRequest(filter=prefix)
-        call = stub.StreamUpdates(request, metadata=self._metadata)
+        stream: aio.UnaryStreamMultiCallable[
+            records_pb2.StreamRequest, records_pb2.RecordUpdate
+        ] = channel.unary_stream(
+            "/myservice.v1.RecordService/StreamUpdates",
+            request_serializer=records_pb2.StreamRequest.SerializeToString,
+            response_deserializer=records_pb2.RecordUpdate.FromString,
+        )
+        call = stream(records_pb2.StreamRequest(filter=prefix), metadata=self._metadata)
         async for update in call:
             self.listening.add(number)
             if update.kind != records_pb2.RecordUpdate.CREATED:

@@ -3,10 +3,11 @@
 import asyncio
 import os
 
+import records_pb2_grpc
 import uvloop
 from grpc import aio
 
-from myservice.proto.v1 import records_pb2, records_pb2_grpc
+from myservice.proto.v1 import records_pb2
 
 ANSWER = records_pb2.GetRecordResponse(
     record=records_pb2.Record(

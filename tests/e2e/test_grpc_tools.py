@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,43 @@ def test_grpcurl_lists_and_calls_by_reflection(service: ServiceProcess) -> None:
     assert json.loads(health.stdout) == {"status": "SERVING"}
 
 
+@dataclass(frozen=True)
+class Described:
+    """What grpcurl says of a full name."""
+
+    kind: str
+    name: str
+    says: str
+
+
+DESCRIBED = [
+    Described("service", RECORDS, "rpc GetRecord ( .myservice.v1.GetRecordRequest )"),
+    Described("method", f"{RECORDS}.GetRecord", f"{RECORDS}.GetRecord is a method:"),
+    Described("message", "myservice.v1.Record", "map<string, string> metadata"),
+    Described("field", "myservice.v1.Record.id", "is a field:"),
+    Described("oneof", "myservice.v1.UpdateRecordRequest._expected_version", "is a one-of:"),
+    Described("enum", "myservice.v1.RecordUpdate.Kind", "enum Kind {"),
+    Described("value", "myservice.v1.RecordUpdate.CREATED", "is an enum value:"),
+    Described("imported message", "google.protobuf.Timestamp", "int64 seconds"),
+    Described("message of details", "google.rpc.ErrorInfo", "map<string, string> metadata"),
+    Described("health", "grpc.health.v1.Health.List", "is a method:"),
+    Described("reflection", "grpc.reflection.v1.ServerReflection", "rpc ServerReflectionInfo"),
+]
+
+
+@pytest.mark.parametrize("case", DESCRIBED, ids=lambda case: case.kind)
+def test_grpcurl_describes_a_full_name(case: Described, service: ServiceProcess) -> None:
+    described = grpcurl(service, "describe", case.name)
+    assert described.returncode == 0, described.stderr
+    assert case.says in described.stdout
+
+
+def test_grpcurl_is_told_of_a_name_that_nothing_has(service: ServiceProcess) -> None:
+    described = grpcurl(service, "describe", f"{RECORDS}.GetNothing")
+    assert described.returncode != 0
+    assert "not found" in described.stderr.lower()
+
+
 def test_grpcurl_decodes_the_details_of_an_error(service: ServiceProcess) -> None:
     missed = grpcurl(service, f"{RECORDS}/GetRecord", body=json.dumps({"id": MISSING}))
     assert missed.returncode != 0
@@ -59,11 +97,12 @@ def test_grpcurl_decodes_the_details_of_an_error(service: ServiceProcess) -> Non
     assert "RECORD_NOT_FOUND" in missed.stderr, "ErrorInfo is decoded"
 
 
-def test_ghz_gets_an_answer_to_every_call(service: ServiceProcess) -> None:
+@pytest.mark.parametrize("given", [["--proto", str(PROTO)], []], ids=["by proto", "by reflection"])
+def test_ghz_gets_an_answer_to_every_call(given: list[str], service: ServiceProcess) -> None:
     body = '{"record": {"name": "for ghz"}}'
     record = json.loads(grpcurl(service, f"{RECORDS}/CreateRecord", body=body).stdout)["record"]
     done = run(
-        go_tool("ghz"), "--insecure", "--proto", str(PROTO), "--format", "json",
+        go_tool("ghz"), "--insecure", *given, "--format", "json",
         "--call", f"{RECORDS}/GetRecord", "--total", "1000", "--concurrency", "20",
         "--metadata", json.dumps({"authorization": f"Bearer {service.token}"}),
         "--data", json.dumps({"id": record["id"]}), service.grpc,

@@ -18,12 +18,13 @@ from typing import Any
 
 import grpc
 import pytest
+import records_pb2_grpc
 from external_tools import go_tool
 from metric_table import documented, exposed
 from processes import free_port
 from service_process import ServiceProcess, running_service
 
-from myservice.proto.v1 import records_pb2, records_pb2_grpc
+from myservice.proto.v1 import records_pb2
 from paceline.metrics import merge_expositions
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]

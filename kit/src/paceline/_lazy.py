@@ -39,17 +39,18 @@ def lazy_exports(
     return load
 
 
-def require(library: str, *, room: str, extra: str) -> None:
+def require(library: str, *, room: str, extra: str, distribution: str = "") -> None:
     """Check, without importing it, that ``library`` is installed: for one that is imported later.
 
-    Errors: ``ImportError`` without it.
+    ``distribution``: what it is called in the error, if not as its top module. Errors:
+    ``ImportError`` without it.
     """
     try:
         found = find_spec(library)
     except ModuleNotFoundError:  # the package around it is not there either
         found = None
     if found is None:
-        raise missing_extra(room, library.partition(".")[0], extra)
+        raise missing_extra(room, distribution or library.partition(".")[0], extra)
 
 
 def missing_extra(room: str, library: str, extra: str) -> ImportError:

@@ -22,8 +22,11 @@ from paceline.scaffold import template_of_wheel
 
 PROBE = Path(__file__).with_name("probe.py")
 
-# What an extra brings besides: the exporter of traces is built on grpcio.
-ALSO = {"otel": {"paceline.grpc.interceptors"}}
+# What an extra brings besides: the exporters of traces bring protobuf and google.rpc.
+ALSO = {
+    "otel": {"paceline.grpc", "paceline.grpc.interceptors"},
+    "otel-grpc": {"paceline.grpc", "paceline.grpc.interceptors"},
+}
 # A room of the base with single names that need extras.
 NAMES = {
     ("paceline.commands", "RpcHandler"): "grpc",
@@ -33,9 +36,17 @@ NAMES = {
     ("paceline.commands.doctor", "check_redis"): "redis",
     ("paceline.commands.doctor", "check_schema"): "postgres",
 }
-ALL = {"auth", "console", "engines", "grpc", "kafka", "nats", "otel", "postgres", "redis"}
-BRINGS = {"all": ALL, "testing": {"testing", "auth", "engines", "postgres"}}
-ADVICE = re.compile(r"[a-z.]+ needs \w+, which is not installed: pip install 'paceline\[(\w+)\]'")
+ALL = {
+    "auth", "console", "engines", "grpc", "kafka", "nats", "otel", "otel-grpc", "postgres", "redis",
+}  # fmt: skip
+BRINGS = {
+    "all": ALL,
+    "otel-grpc": {"otel", "otel-grpc"},
+    "testing": {"testing", "auth", "engines", "postgres"},
+}
+ADVICE = re.compile(
+    r"[a-z.]+ needs \w+, which is not installed: pip install 'paceline\[([\w-]+)\]'"
+)
 # What no room may load before one of its names is used.
 LATE = {
     "aiokafka", "asyncpg", "google", "grpc", "hiredis", "joserfc", "nats", "opentelemetry",
@@ -143,4 +154,16 @@ def test_a_wheel_has_its_types_its_licence_and_its_metadata(
         assert metadata.get_payload(decode=True) == readme.encode()
         extras = {"all", "scaffold", "testing", *ALL}
         assert set(metadata.get_all("Provides-Extra") or []) == extras
-        assert set(re.findall(r"^\| `(\w+)` \| [^|]+ \|$", readme, re.MULTILINE)) == extras
+        assert set(re.findall(r"^\| `([\w-]+)` \| [^|]+ \|$", readme, re.MULTILINE)) == extras
+
+
+def test_a_service_is_installed_without_grpcio_and_uvicorn(
+    wheels: dict[str, Path], environment: Environment, tmp_path: Path
+) -> None:
+    environment.install(f"paceline @ {wheels['paceline'].as_uri()}", str(wheels["myservice"]))
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from importlib.util import find_spec\n"
+        "print([name for name in ('grpc', 'uvicorn', 'google.protobuf') if find_spec(name)])\n"
+    )
+    assert environment.python(script) == "['google.protobuf']\n"

@@ -199,6 +199,14 @@ class Wire:
             self.send()
         return found
 
+    def is_closed(self) -> bool:
+        """Whether the server has closed its direction, once everything was written."""
+        return self.transport.ended
+
+    def is_aborted(self) -> bool:
+        """Whether the server has cut the connection."""
+        return self.transport.aborted
+
     def of(self, kind: type[h2.events.Event]) -> list[h2.events.Event]:
         """The events of a kind so far."""
         return [event for event in self.events if isinstance(event, kind)]

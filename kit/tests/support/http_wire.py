@@ -1,13 +1,14 @@
 """A server on a real socket, and a client that sends exactly the given bytes."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from paceline.http.asgi import ASGIApp, Receive, Scope, Send
-from paceline.http.server import AdmissionCheck, HttpServer, ServerLimits
+from paceline.http.server import AdmissionCheck, HttpServer, ServerLimits, TlsFiles
 from paceline.testing import RecordingLog
 
 PATIENCE = 10.0
@@ -75,8 +76,14 @@ class Served:
     log: RecordingLog
     clients: list[Client] = field(default_factory=list[Client])
 
-    async def connect(self) -> Client:
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.server.port))
+    async def connect(self, tls: ssl.SSLContext | None = None) -> Client:
+        """Connect; with ``tls``, to "localhost" by TLS."""
+        name = None if tls is None else "localhost"
+        client = Client(
+            *await asyncio.open_connection(
+                "127.0.0.1", self.server.port, ssl=tls, server_hostname=name
+            )
+        )
         self.clients.append(client)
         return client
 
@@ -107,9 +114,16 @@ def make_server(
     limits: ServerLimits | None = None,
     *,
     admission_check: AdmissionCheck | None = None,
+    tls: TlsFiles | None = None,
 ) -> HttpServer:
     return HttpServer(
-        app, log, host="127.0.0.1", port=0, limits=limits, admission_check=admission_check
+        app,
+        log,
+        host="127.0.0.1",
+        port=0,
+        limits=limits,
+        admission_check=admission_check,
+        tls=tls,
     )
 
 
@@ -119,12 +133,13 @@ async def serving(
     limits: ServerLimits | None = None,
     *,
     admission_check: AdmissionCheck | None = None,
+    tls: TlsFiles | None = None,
 ) -> AsyncGenerator[Served, None]:
     """Serve ``app``; afterwards no task and no socket of the server may be left."""
     before = asyncio.all_tasks()
     sockets = open_sockets()
     log = RecordingLog()
-    served = Served(make_server(app, log, limits, admission_check=admission_check), log)
+    served = Served(make_server(app, log, limits, admission_check=admission_check, tls=tls), log)
     await served.server.start()
     try:
         yield served
@@ -132,7 +147,7 @@ async def serving(
         await served.server.stop()
         for client in served.clients:
             client.writer.close()
-            with suppress(ConnectionError):
+            with suppress(OSError):  # TLS's are others than ConnectionError
                 await client.writer.wait_closed()
     assert not {task for task in asyncio.all_tasks() - before if not task.done()}
     assert open_sockets() <= sockets

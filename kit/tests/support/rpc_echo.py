@@ -1,10 +1,11 @@
 """A service to test with, and a call without a socket.
 
 The service's proto is put together here, from the well-known types, so no generated file is needed:
-``Say`` is unary, ``Count`` a stream, ``Chat`` an exchange; all of them take and give a StringValue.
+``Say`` is unary, ``Count`` a stream, ``Join`` a client stream, ``Chat`` an exchange; all of them take
+and give a StringValue.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -13,10 +14,12 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from paceline.grpc.app import RpcApp
 from paceline.grpc.call import Call
-from paceline.grpc.methods import exchange, stream, unary
+from paceline.grpc.metadata import fields_of
+from paceline.grpc.methods import client_stream, exchange, stream, unary
+from paceline.http import Headers
 
 SERVICE = "paceline.test.Echo"
-SAY, COUNT, CHAT = (f"/{SERVICE}/{name}" for name in ("Say", "Count", "Chat"))
+SAY, COUNT, JOIN, CHAT = (f"/{SERVICE}/{name}" for name in ("Say", "Count", "Join", "Chat"))
 _STRING = ".google.protobuf.StringValue"
 
 
@@ -29,6 +32,7 @@ def describe() -> None:
     service = file.service.add(name="Echo")
     service.method.add(name="Say", input_type=_STRING, output_type=_STRING)
     service.method.add(name="Count", input_type=_STRING, output_type=_STRING, server_streaming=True)
+    service.method.add(name="Join", input_type=_STRING, output_type=_STRING, client_streaming=True)
     service.method.add(
         name="Chat", input_type=_STRING, output_type=_STRING,
         client_streaming=True, server_streaming=True,
@@ -40,6 +44,8 @@ describe()
 
 Say = Callable[[StringValue, Call], Awaitable[StringValue]]
 Count = Callable[[StringValue, Call], AsyncGenerator[StringValue, None]]
+Join = Callable[[AsyncIterator[StringValue], Call], Awaitable[StringValue]]
+Chat = Callable[[AsyncIterator[StringValue], Call], AsyncGenerator[StringValue, None]]
 
 
 async def say(request: StringValue, call: Call) -> StringValue:
@@ -51,6 +57,10 @@ async def count(request: StringValue, call: Call) -> AsyncGenerator[StringValue,
         yield StringValue(value=str(number))
 
 
+async def join(requests: AsyncIterator[StringValue], call: Call) -> StringValue:
+    return StringValue(value=" ".join([request.value async for request in requests]))
+
+
 async def chat(
     requests: AsyncIterator[StringValue], call: Call
 ) -> AsyncGenerator[StringValue, None]:
@@ -59,13 +69,20 @@ async def chat(
 
 
 def add_echo(
-    app: RpcApp, say: Say = say, count: Count = count, *, scopes: tuple[str, ...] = ()
+    app: RpcApp,
+    say: Say = say,
+    count: Count = count,
+    *,
+    join: Join = join,
+    chat: Chat = chat,
+    scopes: tuple[str, ...] = (),
 ) -> RpcApp:
     app.add(
         SERVICE,
         {
             "Say": unary(say, scopes=scopes),
             "Count": stream(count, scopes=scopes),
+            "Join": client_stream(join, scopes=scopes),
             "Chat": exchange(chat, scopes=scopes),
         },
     )
@@ -76,19 +93,24 @@ def add_echo(
 class FakeContext:
     """Implements ``paceline.grpc.call.Context``."""
 
-    metadata: list[tuple[str, str | bytes]] = field(default_factory=list[tuple[str, str | bytes]])
-    address: str = "ipv4:192.0.2.7:1234"
+    metadata: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    client: str = "192.0.2.7"
     left: float | None = None
     written: list[bytes] = field(default_factory=list[bytes])
+    received_compressed: bool = False
 
-    def invocation_metadata(self) -> list[tuple[str, str | bytes]]:
-        return self.metadata
+    @property
+    def headers(self) -> Headers:
+        return [(name.encode(), value.encode("latin-1")) for name, value in self.metadata]
 
-    def peer(self) -> str:
-        return self.address
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:
+        return fields_of(self.headers)
 
     def time_remaining(self) -> float | None:
         return self.left
 
-    async def write(self, message: bytes, /) -> None:
+    async def send_initial(self, call: Call, /) -> None: ...
+
+    async def write(self, call: Call, message: bytes, /) -> None:
         self.written.append(message)

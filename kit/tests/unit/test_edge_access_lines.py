@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 import pytest
+from rpc_echo import FakeContext
 
 from paceline.concurrency import DeadlineExceeded
 from paceline.edge import EndedRequest, access_lines
@@ -199,20 +200,6 @@ async def test_http_requests_are_the_usual_records_in_json() -> None:
     )
 
 
-class Connection:
-    def invocation_metadata(self) -> list[tuple[str, str]]:
-        return []
-
-    def peer(self) -> str:
-        return "ipv4:127.0.0.1:1"
-
-    def time_remaining(self) -> float | None:
-        return None
-
-    async def write(self, message: bytes) -> None:
-        raise NotImplementedError
-
-
 METHOD = Method("/shop.v1.ThingService/GetThing")
 
 
@@ -226,7 +213,7 @@ async def call(log: Log, failure: Exception | None) -> None:
 
     inner = rpc_access_log(log)(rpc_recover(log)(endpoint, METHOD), METHOD)
     with context_fields(request_id="r-1"):
-        await inner(Call(METHOD, b"", Connection()))
+        await inner(Call(METHOD, b"", FakeContext(client="127.0.0.1")))
     await asyncio.sleep(0)
 
 

@@ -7,20 +7,25 @@ from typing import Any, cast
 
 import pytest
 from google.protobuf.wrappers_pb2 import BoolValue, StringValue
-from rpc_echo import CHAT, COUNT, SAY, SERVICE, FakeContext, add_echo, chat, count, say
+from rpc_echo import CHAT, COUNT, JOIN, SAY, SERVICE, FakeContext, add_echo, chat, count, join, say
 
 from paceline.edge import RegistrationError
 from paceline.errors import Code, Error
 from paceline.grpc.app import RpcApp
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
-from paceline.grpc.methods import MethodHandler, exchange, stream, unary
+from paceline.grpc.methods import MethodHandler, client_stream, exchange, stream, unary
 
-ALL = {"Say": unary(say), "Count": stream(count), "Chat": exchange(chat)}
+ALL = {
+    "Say": unary(say),
+    "Count": stream(count),
+    "Join": client_stream(join),
+    "Chat": exchange(chat),
+}
 
 
 def test_a_method_left_out_on_purpose_is_named() -> None:
     app = RpcApp()
-    app.add(SERVICE, {"Say": unary(say)}, without=["Count", "Chat", "NotYetThere"])
+    app.add(SERVICE, {"Say": unary(say)}, without=["Count", "Join", "Chat", "NotYetThere"])
     assert app.services == [SERVICE]
 
 
@@ -56,6 +61,8 @@ MISTAKES = [
     Mistake("a stream that is unary", "Count", unary(say), "in the proto it is one message in, many out; write stream(...) and not unary(...)"),
     Mistake("an exchange that is a stream", "Chat", stream(count), "in the proto it is many messages in, many out; write exchange(...) and not stream(...)"),
     Mistake("a unary that is a stream", "Say", stream(count), "in the proto it is one message in, one out; write unary(...) and not stream(...)"),
+    Mistake("a client stream that is an exchange", "Join", exchange(chat), "in the proto it is many messages in, one out; write client_stream(...) and not exchange(...)"),
+    Mistake("a client stream that yields", "Join", client_stream(cast("Any", chat)), "it yields; an answer that is one message is returned"),
     Mistake("no call", "Say", unary(cast("Any", one_argument)), "it takes 1 of the two arguments; write (request, call: Call)"),
     Mistake("a function that is not async", "Say", unary(cast("Any", not_async)), "it is not async; write async def not_async"),
     Mistake("another request", "Say", unary(takes_another), "it takes google.protobuf.BoolValue; the proto has google.protobuf.StringValue"),
@@ -78,9 +85,9 @@ def test_a_mistake_names_the_method_and_what_to_write_instead(mistake: Mistake) 
 @pytest.mark.parametrize(
     ("service", "handlers", "says"),
     [
-        (SERVICE, {}, f"gRPC {SERVICE}: Chat, Count, Say has no handler; add one for each method, or name it in without"),
+        (SERVICE, {}, f"gRPC {SERVICE}: Chat, Count, Join, Say has no handler; add one for each method, or name it in without"),
         (SERVICE, {**ALL, "Sey": unary(say)}, f"gRPC {SERVICE}: its proto has no method Sey; did you mean Say?"),
-        (SERVICE, {**ALL, "Zoom": unary(say)}, f"gRPC {SERVICE}: its proto has no method Zoom; it has Say, Count, Chat"),
+        (SERVICE, {**ALL, "Zoom": unary(say)}, f"gRPC {SERVICE}: its proto has no method Zoom; it has Say, Count, Join, Chat"),
         ("paceline.test.Ecko", ALL, "gRPC paceline.test.Ecko: there is no such service; import the module that protoc made of its proto (…_pb2), and write the full name, package.Service"),
     ],
     ids=["none", "nearly", "one too many", "no such service"],
@@ -104,7 +111,7 @@ def test_interceptors_see_each_method_once_and_run_in_order() -> None:
         return wrap
 
     add_echo(RpcApp(named("outer"), named("inner")))
-    paths = ["unknown", SAY, COUNT, CHAT]
+    paths = ["unknown", SAY, COUNT, JOIN, CHAT]
     assert seen == [(name, path) for path in paths for name in ("inner", "outer")]
 
 

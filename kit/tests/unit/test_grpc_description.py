@@ -103,5 +103,5 @@ def test_streams_are_named_and_grpcs_own_services_are_left_out() -> None:
     found = described(app)
     assert list(found) == [ECHO]
     assert [(one.name, one.kind) for one in found[ECHO].methods] == [
-        ("Say", "unary"), ("Count", "stream"), ("Chat", "exchange"),
+        ("Say", "unary"), ("Count", "stream"), ("Join", "client_stream"), ("Chat", "exchange"),
     ]  # fmt: skip

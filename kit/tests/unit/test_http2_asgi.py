@@ -305,9 +305,7 @@ async def test_a_refused_request_need_not_be_sent_to_its_end() -> None:
     assert wire.reset_code(number) == 0
 
 
-@pytest.mark.parametrize(
-    ("path", "status"), [(b"*", b"400"), (b"/#a", b"400"), (b"/" + b"a" * 9_000, b"414")]
-)
+@pytest.mark.parametrize(("path", "status"), [(b"/#a", b"400"), (b"/" + b"a" * 9_000, b"414")])
 async def test_a_target_that_is_not_valid_is_refused(path: bytes, status: bytes) -> None:
     wire = Wire()
     number = wire.request(head=[(b":method", b"GET"), (b":path", path), *REQUEST[2:]])
@@ -405,10 +403,13 @@ async def test_a_stream_whose_client_takes_nothing_is_cut() -> None:
     clock = Clock(wire)
     clock.after(0)
     clock.after(29)
-    wire.client.increment_flow_control_window(10, number)
-    wire.client.increment_flow_control_window(10)
+    wire.client.increment_flow_control_window(5_000, number)
+    wire.client.increment_flow_control_window(5_000)
     wire.send()
     clock.after(30)
+    wire.client.increment_flow_control_window(10, number)  # a trickle does not count
+    wire.client.increment_flow_control_window(10)
+    wire.send()
     clock.after(59)
     await wire.settle()
     assert wire.reset_code(number) is None

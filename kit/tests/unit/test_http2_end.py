@@ -22,10 +22,10 @@ async def test_an_end_is_announced_and_final_once_the_client_has_read_it() -> No
     assert bytes(wire.transport.written).endswith(frame(PING, 0, 0, b"goingawy"))
     wire.connection.data_received(frame(PING, 1, 0, b"goingawy"))
     assert wire.goaways == [(MAX_STREAM, 0), (3, 0)]
-    assert not wire.transport.ended
+    assert not wire.is_closed()
     for events in streams.opened:
         answer(events.stream)
-    assert wire.transport.ended
+    assert wire.is_closed()
     assert len(streams.opened) == 2
     assert (first, second) == (1, 3)
 
@@ -38,9 +38,9 @@ async def test_a_request_after_the_final_goaway_is_not_processed() -> None:
     _after(wire, 2)  # the client does not answer the PING
     wire.request()
     assert len(streams.opened) == 1
-    assert not wire.transport.ended
+    assert not wire.is_closed()
     answer(streams.opened[0].stream)
-    assert wire.transport.ended
+    assert wire.is_closed()
 
 
 async def test_an_idle_connection_is_closed_with_goaway() -> None:
@@ -48,11 +48,11 @@ async def test_an_idle_connection_is_closed_with_goaway() -> None:
     wire.request()
     _after(wire, 0)
     _after(wire, 59)
-    assert not wire.transport.ended
+    assert not wire.is_closed()
     _after(wire, 61)
     wire.receive()
     assert wire.goaway == (1, 0)
-    assert wire.transport.ended
+    assert wire.is_closed()
 
 
 async def test_a_connection_that_is_too_old_ends_after_its_requests() -> None:
@@ -65,9 +65,9 @@ async def test_a_connection_that_is_too_old_ends_after_its_requests() -> None:
     assert wire.goaways == [(MAX_STREAM, 0)]
     _after(wire, 33)
     assert wire.goaways == [(MAX_STREAM, 0), (1, 0)]
-    assert not wire.transport.ended
+    assert not wire.is_closed()
     answer(streams.opened[0].stream)
-    assert wire.transport.ended
+    assert wire.is_closed()
 
 
 async def test_a_silent_client_is_pinged_and_cut_off_if_it_does_not_answer() -> None:
@@ -81,9 +81,9 @@ async def test_a_silent_client_is_pinged_and_cut_off_if_it_does_not_answer() -> 
     (ping,) = [event for event in wire.receive() if isinstance(event, h2.events.PingReceived)]
     assert ping.ping_data == b"stillup?"
     _after(wire, 80)
-    assert not wire.transport.aborted
+    assert not wire.is_aborted()
     _after(wire, 82)
-    assert wire.transport.aborted
+    assert wire.is_aborted()
     assert streams.opened[0].heard[-1] == "closed"
 
 
@@ -96,7 +96,7 @@ async def test_a_client_that_answers_the_ping_stays() -> None:
     wire.send()  # the client's acknowledgement
     _after(wire, 82)
     _after(wire, 100)
-    assert not wire.transport.aborted
+    assert not wire.is_aborted()
 
 
 async def test_settings_that_are_not_acknowledged_end_the_connection() -> None:
@@ -118,9 +118,9 @@ async def test_a_client_whose_socket_takes_nothing_is_cut_off() -> None:
     _after(wire, 20)
     wire.transport.unsent = 90_000
     _after(wire, 40)
-    assert not wire.transport.aborted
+    assert not wire.is_aborted()
     _after(wire, 71)
-    assert wire.transport.aborted
+    assert wire.is_aborted()
     assert streams.opened[0].heard == ["end", "closed"] or streams.opened[0].heard[-1] == "closed"
 
 
@@ -131,17 +131,17 @@ async def test_abort_says_how_many_requests_it_cut_off() -> None:
     wire.request()
     assert wire.connection.abort() == 2
     assert [events.heard[-1] for events in streams.opened] == ["closed", "closed"]
-    assert wire.transport.aborted
+    assert wire.is_aborted()
 
 
 async def test_a_connection_whose_end_the_client_ignores_is_aborted() -> None:
     wire = Wire(streams=Streams())
     wire.connection.data_received(frame(PING, 0, 0, b"short"))
-    assert wire.transport.ended
+    assert wire.is_closed()
     _after(wire, 1)
-    assert not wire.transport.aborted
+    assert not wire.is_aborted()
     _after(wire, 3)
-    assert wire.transport.aborted
+    assert wire.is_aborted()
 
 
 @pytest.mark.parametrize("lifted", [False, True])

@@ -110,7 +110,7 @@ async def test_each_fault_has_its_error(fault: Fault) -> None:
     goaway, resets = _errors(bytes(wire.transport.written))
     assert goaway == fault.connection
     assert resets == ([] if fault.stream is None else [fault.stream])
-    assert wire.transport.ended == (fault.connection is not None)
+    assert wire.is_closed() == (fault.connection is not None)
     if fault.connection is None:  # the connection works
         at = bytes(wire.transport.written)
         wire.connection.data_received(frame(PING, 0, 0, b"12345678"))
@@ -139,7 +139,7 @@ def _errors(data: bytes) -> tuple[int | None, list[tuple[int, int]]]:
 async def test_anything_but_the_preface_ends_the_connection(first: bytes) -> None:
     wire = Wire(preface=False)
     wire.connection.data_received(first)
-    assert wire.transport.ended
+    assert wire.is_closed()
 
 
 async def test_the_first_frame_must_be_settings() -> None:

@@ -58,10 +58,10 @@ async def test_a_flood_ends_the_connection(flood: Flood) -> None:
     wire.connection.data_received(flood.before)
     for _ in range(1_100):
         wire.connection.data_received(flood.repeated)
-        if wire.transport.ended:
+        if wire.is_closed():
             break
     wire.connection.flush()
-    assert wire.transport.ended
+    assert wire.is_closed()
     assert wire.log.lines[-1][2]["code"] == 11
     assert not wire.connection.streams
 
@@ -72,7 +72,7 @@ async def test_frames_that_come_with_work_are_no_flood() -> None:
     extra = window_update(0, 1) * 2 + frame(PRIORITY, 0, 1, b"\0\0\0\3\0")
     for at in range(5_000):
         wire.connection.data_received(frame(HEADERS, _ENDED, 2 * at + 1, _BLOCK) + extra)
-    assert not wire.transport.ended
+    assert not wire.is_closed()
 
 
 async def test_time_refills_the_allowance() -> None:
@@ -82,7 +82,7 @@ async def test_time_refills_the_allowance() -> None:
         for _ in range(90):
             wire.connection.data_received(window_update(0, 1))
         wire.connection.check(wire.loop.time() + at)
-    assert not wire.transport.ended
+    assert not wire.is_closed()
 
 
 async def test_rapid_resets_end_the_connection() -> None:
@@ -94,9 +94,9 @@ async def test_rapid_resets_end_the_connection() -> None:
         wire.connection.data_received(
             frame(HEADERS, _ENDED, number, _BLOCK) + rst_stream(number, 8)
         )
-        if wire.transport.ended:
+        if wire.is_closed():
             break
-    assert wire.transport.ended
+    assert wire.is_closed()
     assert len(streams.opened) <= 1_001
     assert all(events.heard[-1] == "closed" for events in streams.opened)
 
@@ -109,9 +109,9 @@ async def test_resets_that_the_client_provokes_end_the_connection() -> None:
         wire.connection.data_received(
             frame(HEADERS, _ENDED, number, _BLOCK) + window_update(number, 0)
         )
-        if wire.transport.ended:
+        if wire.is_closed():
             break
-    assert wire.transport.ended
+    assert wire.is_closed()
 
 
 async def test_more_streams_than_allowed_are_refused() -> None:
@@ -163,9 +163,9 @@ async def test_replies_that_the_client_does_not_read_are_bounded() -> None:
         wire.connection.data_received(frame(SETTINGS, 0, 0))
         if at % 50 == 0:
             wire.connection.check(wire.loop.time() + at / 50)
-        if wire.transport.ended:
+        if wire.is_closed():
             break
-    assert wire.transport.ended
+    assert wire.is_closed()
     assert len(wire.transport.written) - written < 20_000
 
 
@@ -180,7 +180,15 @@ async def test_pings_beside_data_that_is_received_are_no_fault() -> None:
         wire.connection.data_received(
             frame(PING, 0, 0, b"12345678") + window_update(0, 100) + window_update(number, 100)
         )
-    assert not wire.transport.ended
+    assert not wire.is_closed()
+
+
+async def test_what_was_answered_before_a_fault_is_sent() -> None:
+    wire = Wire(streams=Streams(on_end=answer))
+    wire.receive()
+    wire.connection.data_received(frame(HEADERS, _ENDED, 1, _BLOCK) + frame(PING, 0, 1))
+    assert b"hello" in wire.transport.written
+    assert wire.goaways == [(1, 1)]
 
 
 async def test_a_client_that_pings_all_the_time_is_disconnected() -> None:
@@ -188,7 +196,7 @@ async def test_a_client_that_pings_all_the_time_is_disconnected() -> None:
     wire.receive()
     for _ in range(5):
         wire.connection.data_received(frame(PING, 0, 0, b"12345678"))
-    assert wire.transport.ended
+    assert wire.is_closed()
 
 
 async def test_streams_that_are_never_fed_end_by_the_read_timeout() -> None:
@@ -200,6 +208,16 @@ async def test_streams_that_are_never_fed_end_by_the_read_timeout() -> None:
     wire.connection.check(wire.loop.time() + 16)
     assert not wire.connection.streams
     assert all(events.heard == ["closed"] for events in streams.opened)
+
+
+async def test_a_header_block_that_does_not_end_ends_the_connection() -> None:
+    wire = Wire(streams=Streams())
+    wire.request()
+    wire.connection.data_received(frame(HEADERS, 0, 3, _BLOCK))
+    wire.connection.check(wire.loop.time() + 14)
+    assert not wire.is_closed()
+    wire.connection.check(wire.loop.time() + 16)
+    assert wire.is_closed()
 
 
 async def test_the_numbers_of_streams_run_out_with_a_goaway() -> None:

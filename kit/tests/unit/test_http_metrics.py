@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import pytest
+from rpc_echo import FakeContext
 
 from paceline.errors import Code, NotFound
 from paceline.grpc.call import Call, ErrorStatus, Method
@@ -113,24 +114,6 @@ async def test_a_request_in_flight_is_active_and_a_disconnected_one_is_499() -> 
     assert await http_counts(metrics) == {labels_of("GET", "499", "/slow"): 1}
 
 
-class Context:
-    """The part of grpcio's context that is used."""
-
-    def __init__(self, remaining: float | None = None) -> None:
-        self.remaining = remaining
-
-    def invocation_metadata(self) -> list[tuple[str, str]]:
-        return []
-
-    def peer(self) -> str:
-        return "ipv4:127.0.0.1:1"
-
-    def time_remaining(self) -> float | None:
-        return self.remaining
-
-    async def write(self, message: bytes, /) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class CountedCall:
     id: str
@@ -163,7 +146,7 @@ async def test_a_call_is_counted_by_method_and_code(case: CountedCall) -> None:
             raise case.raises
         return b""
 
-    call = Call(method, b"", Context(case.remaining))
+    call = Call(method, b"", FakeContext(left=case.remaining))
     with pytest.raises(case.raises) if case.raises else nullcontext():
         await measured_calls(metrics)(endpoint, method)(call)
     labels = f'{{rpc_method="my.v1.Things/GetThing",rpc_response_status_code="{case.code.name}"}}'

@@ -240,8 +240,26 @@ def test_without_opentelemetry_only_the_exporter_is_missing_and_its_extra_is_nam
         "import paceline.trace as t\n"
         "for name in t.__all__: getattr(t, name)\n"
         "t.Tracer(ratio=1.0).enter('a', t.SpanKind.SERVER)\n"
+        "for address in ('http://a', 'grpc://a'):\n"
+        "    try: t.otlp_sender(address, service='s', version='1')\n"
+        "    except ImportError as exc: print(exc)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    http, grpc = done.stdout.splitlines()
+    assert http.endswith("pip install 'paceline[otel]'")
+    assert grpc.endswith("pip install 'paceline[otel-grpc]'")
+
+
+def test_an_export_over_http_imports_nothing_of_grpc() -> None:
+    code = (
+        "import sys; sys.modules['grpc'] = sys.modules['opentelemetry.exporter.otlp.proto.grpc'] = None\n"
+        "import paceline.trace as t\n"
+        "t.otlp_sender('http://127.0.0.1:1', service='s', version='1')().close()\n"
         "try: t.otlp_sender('grpc://a', service='s', version='1')\n"
         "except ImportError as exc: print(exc)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'paceline[otel]'" in done.stdout
+    assert done.stdout == (
+        "OTLP over grpc needs opentelemetry-exporter-otlp-proto-grpc, which is not installed:"
+        " pip install 'paceline[otel-grpc]'\n"
+    )

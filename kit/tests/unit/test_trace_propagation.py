@@ -163,7 +163,7 @@ class TestCalls:
     async def call(
         self,
         recorded: RecordedSpans,
-        *metadata: tuple[str, str | bytes],
+        *metadata: tuple[str, str],
         endpoint: Endpoint | None = None,
     ) -> dict[str, str]:
         seen: dict[str, str] = {}
@@ -199,11 +199,6 @@ class TestCalls:
         seen = await self.call(recorded, ("traceparent", UNSAMPLED))
         assert seen == {"traceparent": UNSAMPLED, "trace_id": TRACE}
         assert recorded.spans == []
-
-    async def test_a_header_of_bytes_is_ignored(self) -> None:
-        recorded = RecordedSpans()
-        await self.call(recorded, ("traceparent", SAMPLED.encode()))
-        assert recorded.named("shop.v1.Shop/Buy").trace_id != TRACE
 
     @pytest.mark.parametrize(
         ("code", "failed"), [(Code.NOT_FOUND, False), (Code.UNAVAILABLE, True)], ids=str

@@ -6,6 +6,7 @@ order, measured, shown on the admin port, and checked by ``/ready``. Nothing her
 
 from typing import Final
 
+import paceline.redis as redis_room  # paceline: only redis
 from myservice.config import Config
 from myservice.domain.orders import OrderCreated  # paceline: only full
 from myservice.domain.records import Record, RecordNotFound  # paceline: only redis
@@ -52,7 +53,6 @@ from paceline.postgres import (
 )
 from paceline.postgres.inbox import InboxCleaner  # paceline: only nats
 from paceline.postgres.outbox import OutboxListener, OutboxRelay  # paceline: only nats
-from paceline.redis import CacheAside, CacheSettings, Redis, RedisStore  # paceline: only redis
 
 _API: Final = "/api/v1"
 # paceline: only nats {
@@ -127,7 +127,7 @@ def _records(
     pool: Pool,
     reads: ReadPolicy,
     config: Config,  # paceline: only redis
-    redis: Redis | None,  # paceline: only redis
+    redis: "redis_room.Redis | None",  # paceline: only redis
 ) -> RecordService:
     notifier = wiring.add(Notifier(pool, CHANNEL))  # paceline: only full
     records: RecordRepository = wiring.add(
@@ -140,13 +140,13 @@ def _records(
     )
     # paceline: only redis {
     if redis is not None and config.cache:
-        cache = CacheAside(
-            RedisStore(redis, name="records"),
+        cache = redis_room.CacheAside(
+            redis_room.RedisStore(redis, name="records"),
             wiring.log,
             wiring.clock,
             name="records",
             type=Record,
-            settings=CacheSettings(ttl=config.cache_ttl),
+            settings=redis_room.CacheSettings(ttl=config.cache_ttl),
             negative=RecordNotFound,
             observer=wiring.observer,
         )

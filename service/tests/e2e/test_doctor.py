@@ -74,7 +74,7 @@ def test_all_faults_are_reported_at_once_and_no_secret_with_them(tmp_path: Path)
         APP_JWT_SECRET="short-hunter2",
         APP_JWKS_URL="https://127.0.0.1:1/keys?token=hunter2",
         APP_LOG_LEVEL="loud",
-        APP_OTEL_ENDPOINT="grpc://127.0.0.1:1",
+        APP_OTEL_ENDPOINT="http://127.0.0.1:1",
         APP_ADMIN_HOST="0.0.0.0",  # noqa: S104 - it is refused
     )
     assert code == 1

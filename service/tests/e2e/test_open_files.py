@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import records_pb2_grpc
 from grpc import aio
 from grpc_clients import bearer_metadata
 from processes import ApiClient, ServiceCommand, free_port
 
 from myservice.proto.v1 import records_pb2 as pb
-from myservice.proto.v1 import records_pb2_grpc
 from myservice.scopes import SCOPES
 from paceline.testing import make_token
 

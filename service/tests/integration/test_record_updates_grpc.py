@@ -10,6 +10,7 @@ from uuid import UUID
 import grpc
 import msgspec
 import pytest
+import records_pb2_grpc
 from grpc import aio
 from grpc_clients import bearer_metadata
 from memory_record_updates import MemoryUpdates
@@ -20,7 +21,6 @@ from myservice.domain.records import Record
 from myservice.handler.record_updates_grpc import RecordUpdateRpc
 from myservice.handler.records_grpc import RecordRpc
 from myservice.proto.v1 import records_pb2 as pb
-from myservice.proto.v1 import records_pb2_grpc
 from myservice.service.records import RecordService
 from paceline.auth import HmacSecrets, JwtVerifier
 from paceline.clock import SystemClock
@@ -67,7 +67,7 @@ async def started() -> AsyncGenerator[World]:
     )
     records = RecordService(MemoryRecords(), clock, uuid7)
     RecordRpc(records, RecordUpdateRpc(updates).stream_updates).register(app)
-    server = RpcServer(app, host="127.0.0.1", port=0)
+    server = RpcServer(app, log, host="127.0.0.1", port=0)
     await server.start()
     try:
         async with aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+import records_pb2_grpc
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc import aio
@@ -15,7 +16,6 @@ from record_samples import DRAFT, MISSING, OTHER
 from myservice.domain.records import RecordDraft
 from myservice.handler.records_grpc import draft_of
 from myservice.proto.v1 import records_pb2 as pb
-from myservice.proto.v1 import records_pb2_grpc
 
 # paceline: fields test imports {
 from paceline.http import TestClient

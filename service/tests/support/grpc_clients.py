@@ -4,16 +4,14 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import accounts_pb2_grpc  # paceline: only full
+import records_pb2_grpc
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
 from wired_service import config_on, wire_service
 
-from myservice.proto.v1 import (
-    accounts_pb2_grpc,  # paceline: only full
-    records_pb2_grpc,
-)
 from paceline.commands import Process
 from paceline.testing import RecordingLog, make_token
 

@@ -18,9 +18,9 @@ from pathlib import Path
 MYSERVICE = Path(sys.executable).with_name("myservice")
 PATIENCE = 60.0
 PRINTED = {
-    "url": r"\nAPI +(http://[^\s,]+)",
+    "url": r"\nAPI +(https?://[^\s,]+)",
     "grpc": r"gRPC at (\S+:\d+)",  # paceline: only grpc
-    "admin": r"\nAdmin +(http://\S+)",
+    "admin": r"\nAdmin +(https?://\S+)",
     "token": r"\nDocs +\S+#token=(\S+)",
 }
 """What its banner tells, by attribute of `ServiceProcess`."""

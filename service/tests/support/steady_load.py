@@ -14,9 +14,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import records_pb2_grpc
 from grpc import aio
 
-from myservice.proto.v1 import records_pb2, records_pb2_grpc
+from myservice.proto.v1 import records_pb2
 from paceline.testing import make_token
 
 _SCOPES = ("records:read", "records:write")

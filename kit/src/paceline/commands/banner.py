@@ -57,7 +57,7 @@ def banner(
     host = _ANY_ADDRESS.get(config.host, config.host)
     host = f"[{host}]" if ":" in host else host
     if http is not None:
-        url = f"http://{host}:{http.port}"
+        url = f"{config.scheme}://{host}:{http.port}"
         rows.append(("API", f"{url}, gRPC at {host}:{grpc.port}" if grpc else url))
         if process.app.router.find(_DOCS) is not None:
             rows.append(("Docs", _docs(spec, config, url + _DOCS, style)))

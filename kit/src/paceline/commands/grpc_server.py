@@ -20,6 +20,7 @@ from paceline.grpc import (
     describe,
 )
 from paceline.grpc.interceptors import (
+    PreAdmission,
     access_log,
     authenticate,
     classify_by_scope,
@@ -53,9 +54,10 @@ def serve_grpc(
     require_settings(config, "serve_grpc", GrpcSettings)
     require_ingress(ingress)
     service = wiring.spec.service
+    priority = classify_by_scope(health=HEALTH_METHODS)
     app = RpcApp(
         # The first is the outermost.
-        shed(ingress.grpc, classify_by_scope(health=HEALTH_METHODS), domain=service),
+        shed(ingress.grpc, priority, domain=service),
         request_id(),
         trace(wiring.tracer, skip_paths=HEALTH_METHODS),
         access_log(wiring.log, debug_paths=HEALTH_METHODS),
@@ -64,6 +66,7 @@ def serve_grpc(
         deadline(config.request_timeout, set_by=set_by_service(config)),
         authenticate(ingress.verifier, wiring.clock),
         rate_limit(ingress.limits),
+        admission_check=PreAdmission(ingress.grpc, priority, domain=service),
     )
     for handler in handlers:
         handler.register(app)
@@ -72,12 +75,15 @@ def serve_grpc(
     if config.grpc_reflection:
         add_reflection(app)  # last: it knows the services that are there
     if wiring.spec.listens:
+        handoff = wiring.spec.handoff
         server = wiring.add_server(
             RpcServer(
                 app,
+                wiring.log,
                 host=config.host,
                 port=config.grpc_port,
                 reuse_port=config.reuse_port,
+                listener=handoff.take_listener("grpc") if handoff else None,
                 limits=RpcLimits(
                     max_message=config.max_body,
                     max_connection_age=config.grpc_connection_age or None,

@@ -48,6 +48,9 @@ KEPT: Final = (
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """A running instance. ``url``, ``grpc`` (host:port) and ``admin`` are None while it starts.
 
+    ``admin_certificate``: the file of the certificate by which ``admin`` can be known, if it speaks
+    TLS.
+
     ``settings``: those in effect that other commands may need, by field.
     """
 
@@ -58,6 +61,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     grpc: str | None = None
     admin: str | None = None
+    admin_certificate: str | None = None
     settings: dict[str, str] = {}
 
     @property
@@ -78,11 +82,13 @@ def describe(starting: Instance, config: ServiceSettings, process: "Process") ->
     http, grpc = process.servers.get("http"), process.servers.get("grpc")
     host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104 - not bound
     host = f"[{host}]" if ":" in host else host
+    certificate = config.admin_tls_cert
     return msgspec.structs.replace(
         starting,
-        url=None if http is None else f"http://{host}:{http.port}",
+        url=None if http is None else f"{config.scheme}://{host}:{http.port}",
         grpc=None if grpc is None else f"{host}:{grpc.port}",
         admin=None if process.admin is None else process.admin.url,
+        admin_certificate=None if certificate is None else str(certificate.absolute()),
         settings={field: _as_text(value) for field, value in values.items() if value is not None},
     )
 

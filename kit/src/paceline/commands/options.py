@@ -22,6 +22,7 @@ from typer.core import TyperCommand
 from paceline.commands.instance import KEPT, InstanceSettings, say_dimly
 from paceline.config import (
     ConfigError,
+    FindProblems,
     Layer,
     Loaded,
     Needed,
@@ -68,6 +69,7 @@ def load_or_fail(
     file: Path | None,
     *,
     needed: Needed | None = None,
+    find_problems: FindProblems | None = None,
     running: bool = False,
 ) -> Loaded[S]:
     """Load from flags, environment, ``./.env`` and ``file``; list every problem and exit 2.
@@ -83,6 +85,7 @@ def load_or_fail(
             dotenv=Path(".env"),
             file=file,
             needed=needed,
+            find_problems=find_problems,
             fallback=found,
         )
     except ConfigError as exc:
@@ -120,6 +123,7 @@ def with_flags(
     command: Callable[..., None],
     *,
     needed: Needed | None = None,
+    find_problems: FindProblems | None = None,
     switches: Mapping[str, str] = _NO_SWITCHES,
 ) -> Callable[..., None]:
     """``command`` as a Typer command that takes every field of ``settings`` as an option.
@@ -130,7 +134,10 @@ def with_flags(
 
     def run(config_file: Path | None = None, **flags: Any) -> None:
         switched = {name: flags.pop(name) for name in switches}
-        command(load_or_fail(settings, flags, config_file, needed=needed), **switched)
+        loaded = load_or_fail(
+            settings, flags, config_file, needed=needed, find_problems=find_problems
+        )
+        command(loaded, **switched)
 
     parameters = [_parameter("config_file", ConfigFile)]
     for name, text in switches.items():

@@ -78,6 +78,7 @@ def run_commands(spec: ServiceSpec) -> typer.Typer:
             config,
             partial(_run, spec),
             needed=partial(config.needed_by, "run"),
+            find_problems=partial(config.problems_for, "run"),
             switches={"reload": "Restart when source, migrations or settings are saved."},
         )
     )

@@ -6,6 +6,7 @@ They start nothing but themselves: what is missing is listed, exit code 2. With 
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import typer
@@ -15,7 +16,13 @@ from paceline.commands.admin import require_token
 from paceline.commands.options import USAGE, SettingsCommand, fail, with_flags
 from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, supervise, take_handoff
 from paceline.commands.process import new_log, run_process, wire_or_fail
-from paceline.commands.settings import PostgresSettings, ServiceSettings, require_own_ports
+from paceline.commands.settings import (
+    LISTENERS,
+    PostgresSettings,
+    ServiceSettings,
+    ports_of,
+    require_own_ports,
+)
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.start_report import StartReport
 from paceline.commands.wiring import Process, ProcessSpec
@@ -35,12 +42,26 @@ def serve_commands(spec: ServiceSpec) -> typer.Typer:
         "serve",
         cls=SettingsCommand,
         epilog=f"Example: APP_DATABASE_URL=… APP_JWT_SECRET=… {spec.program} serve",
-    )(with_flags(config, partial(_serve, spec), needed=partial(config.needed_by, "serve")))
+    )(
+        with_flags(
+            config,
+            partial(_serve, spec),
+            needed=partial(config.needed_by, "serve"),
+            find_problems=partial(config.problems_for, "serve"),
+        )
+    )
     app.command(
         "worker",
         cls=SettingsCommand,
         epilog=f"Example: APP_DATABASE_URL=… APP_NATS_URL=… {spec.program} worker",
-    )(with_flags(config, partial(_work, spec), needed=partial(config.needed_by, "worker")))
+    )(
+        with_flags(
+            config,
+            partial(_work, spec),
+            needed=partial(config.needed_by, "worker"),
+            find_problems=partial(config.problems_for, "worker"),
+        )
+    )
     return app
 
 
@@ -64,6 +85,7 @@ def _serve(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             settings=effective_settings(loaded),
             before=schema_check(spec, config),
             handoff=handoff,
+            hangup_reloads=True,
         ),
     )
 
@@ -91,6 +113,7 @@ def _work(spec: ServiceSpec, loaded: Loaded[Any]) -> None:
             works=True,
             settings=effective_settings(loaded),
             before=schema_check(spec, config),
+            hangup_reloads=True,
         ),
     )
 
@@ -115,7 +138,7 @@ def _addresses(process: Process, config: ServiceSettings) -> dict[str, object]:
     """Where it listens, for the log; the admin address of a worker is its supervisor's."""
     found: dict[str, object] = {}
     if (http := process.servers.get("http")) is not None:
-        found["url"] = f"http://{config.host}:{http.port}"
+        found["url"] = f"{config.scheme}://{config.host}:{http.port}"
     if (grpc := process.servers.get("grpc")) is not None:
         found["grpc_port"] = grpc.port
     return found | {"admin": process.admin.url if process.admin and not process.link else None}
@@ -132,13 +155,16 @@ def _become_supervisor(spec: ServiceSpec, config: ServiceSettings) -> None:
                 version=spec.version,
                 workers=config.workers,
                 host=config.host,
-                port=getattr(config, "port", 0),
-                reserved_port=getattr(config, "grpc_port", 0),
+                ports=ports_of(config),
                 reuse_port=config.reuse_port,
                 stop_timeout=config.drain_delay + config.shutdown_timeout + _STOP_MARGIN,
                 admin_host=config.admin_host,
                 admin_port=config.admin_port,
                 admin_token=token,
+                scheme=config.scheme,
+                admin_tls_cert=_as_text(config.admin_tls_cert),
+                admin_tls_key=_as_text(config.admin_tls_key),
+                admin_tls_client_ca=_as_text(config.admin_tls_client_ca),
                 log_level=config.log_level,
                 log_format=config.log_format,
                 log_source=config.log_source,
@@ -148,12 +174,15 @@ def _become_supervisor(spec: ServiceSpec, config: ServiceSettings) -> None:
         fail(str(exc), code=USAGE)
 
 
+def _as_text(file: Path | None) -> str | None:
+    return None if file is None else str(file)
+
+
 def _as_worker(config: ServiceSettings, handoff: WorkerHandoff, log: Log) -> ServiceSettings:
     """The settings on the ports that the supervisor has, and with a share of the connections."""
-    changes: dict[str, object] = {"reuse_port": True}
-    for name, port in (("port", handoff.port), ("grpc_port", handoff.reserved_port)):
-        if name not in type(config).model_fields:
-            continue
+    changes: dict[str, object] = {}
+    for server, port in handoff.ports.items():
+        name = LISTENERS[server]
         changes[name] = port
         if getattr(config, name) not in (0, port):
             variable = config.variable(name)

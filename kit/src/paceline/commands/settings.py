@@ -120,6 +120,12 @@ class AdminSettings(Settings):
     """The bearer token that the admin server requires: 32 random bytes or more."""
     enable_metrics: bool = True
     """Measure requests, and serve /metrics on the admin port."""
+    admin_tls_cert: Path | None = None
+    """Certificate of the admin port (PEM, with intermediates), which speaks TLS then."""
+    admin_tls_key: Path | None = None
+    """Key of that certificate (PEM, without a passphrase)."""
+    admin_tls_client_ca: Path | None = None
+    """Who signs the certificates that clients of the admin port must have (PEM)."""
 
 
 class TelemetrySettings(Settings):
@@ -143,15 +149,47 @@ class ServiceSettings(ProcessSettings, LimitSettings, AdminSettings, TelemetrySe
     @classmethod
     def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
         """Fields that ``command`` cannot do without, in view of those that are ``given``."""
-        del command, given
-        return ()
+        return _needed_tls("admin_tls_", given) if command in _PROCESSES else ()
+
+    @classmethod
+    def problems_for(cls, command: Command, given: Mapping[str, object]) -> Mapping[str, str]:
+        """What is wrong with what is ``given``, by field, beyond its type: with files, for one."""
+        return _tls_problems("admin_tls_", given) if command in _PROCESSES else {}
+
+    @property
+    def scheme(self) -> Literal["http", "https"]:
+        """Of the URLs of the HTTP server."""
+        return "http" if getattr(self, "tls_cert", None) is None else "https"
 
     def get_admin_token(self) -> str | None:
         """The admin server's token, if it has one."""
         return None if self.admin_token is None else self.admin_token.reveal()
 
 
-class HttpSettings(ServiceSettings):
+class TlsSettings(ServiceSettings):
+    """TLS of HTTP and gRPC."""
+
+    tls_cert: Path | None = None
+    """Certificate of HTTP and gRPC (PEM, with intermediates), which speak TLS then."""
+    tls_key: Path | None = None
+    """Key of that certificate (PEM, without a passphrase)."""
+    tls_client_ca: Path | None = None
+    """Who signs the certificates that clients must have (PEM); without it they need none."""
+
+    @classmethod
+    def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
+        """A certificate and its key, if there is one of them."""
+        needed = super().needed_by(command, given)
+        return (*needed, *_needed_tls("tls_", given)) if command in _SERVING else needed
+
+    @classmethod
+    def problems_for(cls, command: Command, given: Mapping[str, object]) -> Mapping[str, str]:
+        """Files that cannot be used."""
+        found = super().problems_for(command, given)
+        return {**found, **_tls_problems("tls_", given)} if command in _SERVING else found
+
+
+class HttpSettings(TlsSettings):
     """The HTTP server."""
 
     port: Port = 8080
@@ -168,7 +206,7 @@ class HttpSettings(ServiceSettings):
     """Addresses or networks of proxies whose X-Forwarded-For (or Forwarded) is believed."""
 
 
-class GrpcSettings(ServiceSettings):
+class GrpcSettings(TlsSettings):
     """The gRPC server."""
 
     grpc_port: Port = 50051
@@ -283,6 +321,19 @@ class RedisSettings(ServiceSettings):
         return _given(self, "redis_url", self.redis_url)
 
 
+LISTENERS: Final = {"http": "port", "grpc": "grpc_port"}
+"""The settings of the ports that a service serves on, by the name of the server."""
+
+
+def ports_of(config: ServiceSettings) -> dict[str, int]:
+    """The ports of the servers that there are settings for, by their names in `LISTENERS`."""
+    return {
+        server: getattr(config, field)
+        for server, field in LISTENERS.items()
+        if field in type(config).model_fields
+    }
+
+
 def require_own_ports(config: ServiceSettings) -> None:
     """Refuse one port for two servers of a process. Errors: Error(FAILED_PRECONDITION)."""
     taken: dict[int, str] = {}
@@ -313,8 +364,23 @@ def require_settings(config: object, caller: str, *groups: type[ServiceSettings]
         raise Error(Code.FAILED_PRECONDITION, f"{caller} needs {group.__name__}: {problem}")
 
 
+_PROCESSES: Final = ("run", "serve", "worker")
+_SERVING: Final = ("run", "serve")
 _ON_A_DATABASE: Final = ("serve", "worker", "migrate", "psql", "seed")
 _ON_A_QUEUE: Final = ("worker", "dead")
+
+
+def _needed_tls(prefix: str, given: Mapping[str, object]) -> Collection[str]:
+    files = [f"{prefix}{name}" for name in ("cert", "key", "client_ca")]
+    return files[:2] if any(given.get(each) is not None for each in files) else ()
+
+
+def _tls_problems(prefix: str, given: Mapping[str, object]) -> Mapping[str, str]:
+    if given.get(f"{prefix}cert") is None:
+        return {}
+    from paceline.commands.tls import find_tls_problems  # noqa: PLC0415 - --help can spare ssl
+
+    return find_tls_problems(given, prefix)
 
 
 def _given(settings: Settings, field: str, value: Secret | SecretUrl | None) -> str:

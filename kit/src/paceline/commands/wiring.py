@@ -25,9 +25,12 @@ from paceline.commands.admin import (
 from paceline.commands.prefork import SupervisorLink, WorkerHandoff
 from paceline.commands.settings import ServiceSettings
 from paceline.commands.start_failure import ExternalServer
+from paceline.commands.tls import ADMIN, PUBLIC, ReloadOnHangup, tls_files
 from paceline.config import EffectiveSetting, format_duration
+from paceline.errors import Code, Error
 from paceline.health import Health, HealthCheck
 from paceline.http import App, HttpServer, ServerLimits
+from paceline.http.server import TlsFiles
 from paceline.lifecycle import Lifecycle, OnShutdown, Service
 from paceline.metrics import LoopLag, Metrics
 from paceline.resilience import LoadShedder
@@ -70,7 +73,7 @@ class ProcessSpec:
     queue. ``listens``: it has servers of its own; not so under a foreign ASGI server.
     ``settings``: what is in effect, for the admin port. ``before``: what must be up before
     anything else, such as engines and the schema. ``handoff``: of one of several workers, from its
-    supervisor.
+    supervisor. ``hangup_reloads``: SIGHUP reads the files of TLS again, if there are any.
     """
 
     service: str
@@ -81,6 +84,7 @@ class ProcessSpec:
     settings: Sequence[EffectiveSetting] = ()
     before: Sequence[Service] = ()
     handoff: WorkerHandoff | None = None
+    hangup_reloads: bool = False
 
     @property
     def name(self) -> str:
@@ -111,10 +115,12 @@ class Wiring:
     """The parts of one process, and what all of them share.
 
     For the parts' constructors: ``clock``, ``log``, ``tracer``, ``observer`` (of batches; None when
-    nothing is traced), ``shedder``, ``health``, ``metrics`` (None when requests are not measured).
+    nothing is traced), ``shedder``, ``health``, ``metrics`` (None when requests are not measured),
+    ``tls`` (of HTTP and gRPC; None without).
     ``docs_extensions``: what is added to the OpenAPI document, see `paceline.http.add_docs`.
 
-    Errors: Error(FAILED_PRECONDITION) when the admin port needs a token and there is none.
+    Errors: Error(FAILED_PRECONDITION) when the admin port needs a token and there is none, and for
+    files of TLS that cannot be used.
     """
 
     def __init__(self, config: ServiceSettings, log: AdminLog, spec: ProcessSpec) -> None:
@@ -141,7 +147,18 @@ class Wiring:
             if spec.handoff
             else None
         )
-        self.admin: HttpServer | None = self._admin_server() if spec.listens else None
+        # One of several workers listens to its supervisor only, which has the port and the token.
+        public_admin = spec.handoff is None or spec.handoff.public_admin
+        admin_tls = tls_files(config, ADMIN) if spec.listens and public_admin else None
+        self.tls: TlsFiles | None = (
+            tls_files(config, PUBLIC) if spec.listens and spec.serves else None
+        )
+        tls = [each for each in (self.tls, admin_tls) if each is not None]
+        if tls and spec.hangup_reloads:
+            self.add(ReloadOnHangup(tls, log))
+        self.admin: HttpServer | None = (
+            self._admin_server(admin_tls, is_public=public_admin) if spec.listens else None
+        )
         for service in spec.before:
             self.add(service)
         self.tracer: Tracer
@@ -262,14 +279,17 @@ class Wiring:
         if config.otel_endpoint is None:
             return Tracer(ratio=config.trace_ratio), None
         service = self.spec.name.replace(" ", "-")
-        connect = otlp_sender(config.otel_endpoint, service=service, version=self.spec.version)
+        try:
+            connect = otlp_sender(config.otel_endpoint, service=service, version=self.spec.version)
+        except ImportError as exc:
+            raise Error(
+                Code.FAILED_PRECONDITION, f"{config.variable('otel_endpoint')}: {exc}"
+            ) from exc
         export = self.add(TraceExport(connect, self.log))
         return Tracer(export.record, ratio=config.trace_ratio), BatchSpans()
 
-    def _admin_server(self) -> HttpServer:
+    def _admin_server(self, tls: TlsFiles | None, *, is_public: bool) -> HttpServer:
         config, handoff = self._config, self.spec.handoff
-        # One of several workers listens to its supervisor only, which has the port and the token.
-        is_public = handoff is None or handoff.public_admin
         token = config.get_admin_token() if is_public else None
         if is_public:
             require_token(config.admin_host, token, variable=config.variable("admin_token"))
@@ -295,6 +315,7 @@ class Wiring:
             port=config.admin_port,
             listener=handoff.take_admin() if handoff else None,
             limits=ServerLimits(write_timeout=_PROFILE_TIMEOUT),
+            tls=tls,
         )
         # Stopped in reverse: a profile that is being made ends before the server waits for it.
         for service in (server, LoopLag(self._metrics), tasks, profiler):

@@ -13,7 +13,7 @@ are read here.
 """
 
 from paceline.config.duration import format_duration, parse_duration
-from paceline.config.load import FindFallback, Loaded, Needed, load
+from paceline.config.load import FindFallback, FindProblems, Loaded, Needed, load
 from paceline.config.problem import ConfigError, Layer, Origin, SettingProblem
 from paceline.config.report import (
     EffectiveSetting,
@@ -47,6 +47,7 @@ __all__ = [
     "Duration",
     "EffectiveSetting",
     "FindFallback",
+    "FindProblems",
     "Layer",
     "Loaded",
     "LogLevel",

@@ -32,6 +32,8 @@ from paceline.config.value_format import expectation, is_optional, is_secret
 FindFallback: TypeAlias = Callable[[Mapping[str, object]], Mapping[str, tuple[str, str]]]
 """Gets the values that are given; returns others by field, each with where it came from."""
 Needed: TypeAlias = Callable[[Mapping[str, object]], Collection[str]]
+FindProblems: TypeAlias = Callable[[Mapping[str, object]], Mapping[str, str]]
+"""Gets the values that are given; returns what is wrong with them by field, in sentences."""
 S = TypeVar("S", bound=Settings)
 S_co = TypeVar("S_co", bound=Settings, covariant=True)
 
@@ -55,6 +57,7 @@ def load(
     dotenv: Path | None = None,
     file: Path | None = None,
     needed: Needed | None = None,
+    find_problems: FindProblems | None = None,
     fallback: FindFallback | None = None,
 ) -> Loaded[S]:
     """Load all layers into an instance of ``settings``.
@@ -63,7 +66,8 @@ def load(
     environment. ``dotenv`` need not exist; ``file`` must.
 
     ``needed`` names the fields that must be given, in view of those that are: it gets their values,
-    as text those that are not valid.
+    as text those that are not valid. ``find_problems`` gets them, too, and finds what a type cannot
+    know, such as a file that is not there.
 
     ``fallback`` finds values for what no layer gives, in view of what they give, such as those of
     an instance that runs; names that are not fields are ignored.
@@ -89,7 +93,13 @@ def load(
                 given[name] = LayerValue(value, Origin(Layer.FALLBACK, where))
     config, invalid = _validate(settings, given)
     problems = [problem for layer in layers for problem in layer.problems] + invalid
-    problems += _missing(settings, given, config, needed)
+    present = _present(settings, given, config)
+    problems += _missing(settings, present, needed)
+    if find_problems is not None:
+        problems += [
+            SettingProblem(settings.variable(name), message, given[name].origin)
+            for name, message in find_problems(present).items()
+        ]
     if problems or config is None:
         raise ConfigError(problems)
     default = Origin(Layer.DEFAULT)
@@ -100,20 +110,22 @@ def load(
     )
 
 
-def _missing(
-    settings: type[Settings],
-    given: Mapping[str, LayerValue],
-    config: Settings | None,
-    needed: Needed | None,
-) -> Iterable[SettingProblem]:
-    # An empty text for a field that may be None means None, so it is not given.
-    present = {
+def _present(
+    settings: type[Settings], given: Mapping[str, LayerValue], config: Settings | None
+) -> Mapping[str, object]:
+    """The values that are given: an empty text for a field that may be None is none."""
+    return {
         name: getattr(config, name)
         if config
         else _value_by_itself(settings.model_fields[name], value.value)
         for name, value in given.items()
         if not _means_none(settings, name, value)
     }
+
+
+def _missing(
+    settings: type[Settings], present: Mapping[str, object], needed: Needed | None
+) -> Iterable[SettingProblem]:
     for name in needed(present) if needed is not None else ():
         if name not in present:
             message = f"required, not set; expected {expectation(settings.model_fields[name])}"

@@ -9,7 +9,7 @@ way. Invariant: nothing here knows a protocol's messages, and nothing adds an aw
 from paceline.edge.access_lines import AccessLines, EndedRequest, Grade, access_lines
 from paceline.edge.access_log import AccessLog
 from paceline.edge.bearer import Caller, MissingToken, TokenVerifier, bearer_token
-from paceline.edge.deadline import TIMEOUT_HEADERS, RequestDeadline
+from paceline.edge.deadline import TIMEOUT_HEADERS, RequestDeadline, grpc_timeout
 from paceline.edge.failure import failure_log
 from paceline.edge.priority import priorities_of
 from paceline.edge.rate_limit import RateLimited, rate_limit_key
@@ -37,6 +37,7 @@ __all__ = [
     "bearer_token",
     "describe_handler",
     "failure_log",
+    "grpc_timeout",
     "is_plain_id",
     "new_ids",
     "parameters_of",

@@ -16,8 +16,8 @@ from paceline.concurrency import DeadlineScope, SharedDeadline
 from paceline.errors import Code, Error
 
 _SECONDS: Final = re.compile(rb"[0-9]{1,8}(\.[0-9]{1,9})?")
-_GRPC: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _MILLISECONDS: Final = re.compile(rb"[0-9]{1,10}")
+_MAX_DIGITS: Final = 8
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
@@ -26,8 +26,7 @@ def _seconds(value: bytes) -> float:
 
 
 def _grpc(value: bytes) -> float:
-    found = _GRPC.fullmatch(value)
-    return int(found[1]) * _UNITS[found[2]] if found else 0.0
+    return grpc_timeout(value) or 0.0
 
 
 def _milliseconds(value: bytes) -> float:
@@ -46,6 +45,14 @@ _PARSERS: Final[_Parsers] = {
 
 TIMEOUT_HEADERS: Final = frozenset(_PARSERS)
 """The headers in which a client sets its deadline."""
+
+
+def grpc_timeout(value: bytes) -> float | None:
+    """The seconds in a ``grpc-timeout``, of up to 8 digits and a unit; None: it is malformed."""
+    digits, unit = value[:-1], _UNITS.get(value[-1:])
+    if unit is None or not digits.isdigit() or len(digits) > _MAX_DIGITS:
+        return None
+    return int(digits) * unit
 
 
 class RequestDeadline:

@@ -1,11 +1,11 @@
-"""gRPC: one application of typed methods, served by grpcio's aio server in this process.
+"""gRPC: one application of typed methods, on the streams of the HTTP server.
 
 Methods are declared with what they need, and interceptors wrap them all alike, unary and streaming,
 the service's own and the health service's. Invariant: bytes are decoded, errors translated and
 answers encoded here, so a handler receives messages and raises ``paceline.errors``.
 
 Example: ``app = RpcApp(*interceptors)``, ``app.add("my.v1.Things", {"Get": unary(handler.get)})``,
-``server = RpcServer(app, host="127.0.0.1", port=50051)``.
+``server = RpcServer(app, log, host="127.0.0.1", port=50051)``.
 """
 
 from typing import TYPE_CHECKING
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paceline.grpc.app import RpcApp
-    from paceline.grpc.call import Call, Endpoint, ErrorStatus, Interceptor, Method
+    from paceline.grpc.app import AdmissionCheck, RpcApp
+    from paceline.grpc.call import Call, Context, Endpoint, ErrorStatus, Interceptor, Method
     from paceline.grpc.description import (
         RpcMethodDescription,
         RpcServiceDescription,
@@ -29,24 +29,31 @@ if TYPE_CHECKING:
         unix_seconds,
     )
     from paceline.grpc.health import HEALTH_METHODS, add_health
-    from paceline.grpc.methods import MethodHandler, exchange, stream, unary
+    from paceline.grpc.limits import RpcLimits
+    from paceline.grpc.metadata import Metadata
+    from paceline.grpc.methods import MethodHandler, client_stream, exchange, stream, unary
     from paceline.grpc.reflection import add_reflection
-    from paceline.grpc.server import RpcLimits, RpcServer
+    from paceline.grpc.route import Route
+    from paceline.grpc.server import RpcServer
     from paceline.grpc.status import STATUS, error_status_of
     from paceline.grpc.streams import ShuttingDown
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
+            "AdmissionCheck": "app",
             "Call": "call",
+            "Context": "call",
             "Endpoint": "call",
             "ErrorStatus": "call",
             "HEALTH_METHODS": "health",
             "Interceptor": "call",
+            "Metadata": "metadata",
             "Method": "call",
             "MethodHandler": "methods",
+            "Route": "route",
             "RpcApp": "app",
-            "RpcLimits": "server",
+            "RpcLimits": "limits",
             "RpcMethodDescription": "description",
             "RpcServer": "server",
             "RpcServiceDescription": "description",
@@ -54,6 +61,7 @@ else:
             "ShuttingDown": "streams",
             "add_health": "health",
             "add_reflection": "reflection",
+            "client_stream": "methods",
             "convert_field": "fields",
             "convert_text": "fields",
             "convert_time": "fields",
@@ -72,12 +80,16 @@ else:
 __all__ = [
     "HEALTH_METHODS",
     "STATUS",
+    "AdmissionCheck",
     "Call",
+    "Context",
     "Endpoint",
     "ErrorStatus",
     "Interceptor",
+    "Metadata",
     "Method",
     "MethodHandler",
+    "Route",
     "RpcApp",
     "RpcLimits",
     "RpcMethodDescription",
@@ -86,6 +98,7 @@ __all__ = [
     "ShuttingDown",
     "add_health",
     "add_reflection",
+    "client_stream",
     "convert_field",
     "convert_text",
     "convert_time",

@@ -1,94 +1,205 @@
-"""The application: the methods of all services, wrapped once, in the form that grpcio needs.
+"""The application: the methods of all services, wrapped once, and gRPC's rules for requests.
 
 ``app = RpcApp(request_id(), access_log(log), recover(log), ...)``, then
 ``app.add("my.v1.Things", {"GetThing": unary(handler.get_thing, scopes=[READ]), ...})``: every
 method of the service must have a handler. Interceptors run in the order written, around every
 method and around paths that no service has, so an unknown method is logged and refused like any
 other. Building an application does no I/O; `RpcServer` serves it.
+
+`RpcApp.open` is gRPC over HTTP/2 (PROTOCOL-HTTP2.md); other protocols find a method by
+`RpcApp.find` and run it by `RpcApp.run`. What is refused before there is a call costs no task: what
+is no gRPC, an unknown encoding, a malformed deadline, a call for which there is no room.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import reduce
-from typing import Any, Final, Never, Protocol
+from http import HTTPStatus
+from typing import Final, Protocol
 
-import grpc
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
-from paceline.edge import RegistrationError, suggestion
+from paceline.edge import RegistrationError, grpc_timeout, suggestion
 from paceline.errors import Code, Error
-from paceline.grpc.call import Call, Context, Endpoint, Interceptor, Metadata, Method
+from paceline.grpc.call import Call, Endpoint, ErrorStatus, Interceptor, Method
+from paceline.grpc.compression import ACCEPTED, is_known
+from paceline.grpc.limits import RpcLimits
+from paceline.grpc.metadata import fields_of
 from paceline.grpc.methods import MethodHandler, check_handler, endpoint_of
-from paceline.grpc.status import DETAILS, STATUS, error_status_of
+from paceline.grpc.responses import HEADS, refusal, unknown_encoding
+from paceline.grpc.route import ActiveCalls, Route
+from paceline.grpc.status import error_status_of
+from paceline.grpc.stream_call import RequestSequence, SingleRequest
 from paceline.grpc.streams import OpenStreams
+from paceline.http import Headers
+from paceline.http.server import RequestStream, StreamHandler
 
 _MAX_LOGGED_PATH: Final = 200
+_SINGLE: Final = frozenset({"unary", "stream"})
 
 
-class AbortableContext(Context, Protocol):
-    """grpcio's context, with what ends a call."""
+class AdmissionCheck(Protocol):
+    """Decides about a call before there is a task; `interceptors.PreAdmission` implements it."""
 
-    async def abort(self, code: grpc.StatusCode, details: str, trailing_metadata: Any, /) -> Never:
-        """Send the status and raise."""
+    @property
+    def status(self) -> ErrorStatus:
+        """How a call is refused."""
         ...
 
-    def set_trailing_metadata(self, trailing_metadata: Any, /) -> None:
-        """Send this with the status."""
+    def for_method(self, method: Method, /) -> Callable[[], bool]:
+        """Whether a call of this method is refused, to be asked once for each."""
         ...
 
 
-class RpcApp(grpc.GenericRpcHandler):
-    """Services and their interceptors, the outermost first.
+class RpcApp:
+    """Services and their interceptors, the outermost first; a `StreamApp`.
 
-    Setting: ``max_streams`` that may be open at once; one more is RESOURCE_EXHAUSTED.
+    Settings: ``max_streams`` of callers with a token that may be open at once, and
+    ``max_public_streams`` of others, of which one address may have ``max_client_streams``; one more
+    is RESOURCE_EXHAUSTED. ``admission_check`` may refuse a call when its headers have arrived.
     """
 
-    def __init__(self, *interceptors: Interceptor, max_streams: int = 5_000) -> None:
+    def __init__(
+        self,
+        *interceptors: Interceptor,
+        max_streams: int = 5_000,
+        max_public_streams: int = 1_000,
+        max_client_streams: int = 100,
+        admission_check: AdmissionCheck | None = None,
+    ) -> None:
         self.services: list[str] = []
         self.methods: list[Method] = []
         self.described: list[tuple[ServiceDescriptor, Mapping[str, MethodHandler]]] = []
-        self.streams: OpenStreams = OpenStreams(limit=max_streams)
+        self.streams: OpenStreams = OpenStreams(
+            limit=max_streams, public_limit=max_public_streams, client_limit=max_client_streams
+        )
+        self.overloaded: ErrorStatus | None = None
+        """How a call is refused whose `Route.refuses` says so."""
         self._interceptors = (*interceptors, self.streams.intercept)
-        self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-        self._in_flight = 0
-        self._idle = asyncio.Event()
+        self._timed = not any(getattr(each, "bounds_unary", False) for each in interceptors)
+        self._check = admission_check
+        self._refusal = b""
+        if admission_check is not None:
+            self.overloaded = admission_check.status
+            self._refusal = refusal(self.overloaded)
+        self._routes: dict[bytes, Route] = {}
+        self._calls = ActiveCalls()
         self._unknown = self._wrapped(_unknown, Method("unknown", public=True))
+
+    @property
+    def limits(self) -> RpcLimits:
+        """What clients may use; set by the server."""
+        return self._calls.limits
+
+    @limits.setter
+    def limits(self, limits: RpcLimits) -> None:
+        self._calls.limits = limits
 
     @property
     def in_flight(self) -> int:
         """How many calls are being answered."""
-        return self._in_flight
+        return self._calls.count
 
     def add(
-        self, service: str, handlers: Mapping[str, MethodHandler], *, without: Collection[str] = ()
+        self,
+        service: str | ServiceDescriptor,
+        handlers: Mapping[str, MethodHandler],
+        *,
+        without: Collection[str] = (),
     ) -> None:
         """Add a service by its full name; the module of its messages must have been imported.
 
-        ``without``: methods that stay unimplemented. Errors: `RegistrationError` unless
-        ``handlers`` has all the others, and each can be a handler of its method.
+        Or by its descriptor, where it is not in protobuf's default pool. ``without``: methods that
+        stay unimplemented. Errors: `RegistrationError` unless ``handlers`` has all the others, and
+        each can be a handler of its method.
         """
-        descriptor = _find_service(service)
+        descriptor = _find_service(service) if isinstance(service, str) else service
         _check_names(descriptor, handlers, without)
         for name, handler in handlers.items():
-            path = f"/{service}/{name}"
-            check_handler(handler, descriptor.methods_by_name[name])
+            path = f"/{descriptor.full_name}/{name}"
+            described = descriptor.methods_by_name[name]
+            check_handler(handler, described)
             method = Method(path, handler.kind != "unary", handler.scopes, handler.public)
-            endpoint = self._wrapped(endpoint_of(handler, descriptor.methods_by_name[name]), method)
-            self._methods[path] = self._served(handler.kind, method, endpoint)
+            self._routes[path.encode()] = Route(
+                method,
+                handler.kind,
+                self._wrapped(endpoint_of(handler, described), method),
+                described,
+                refuses=None if self._check is None else self._check.for_method(method),
+                timed=self._timed or method.streams,
+                compress=handler.compress,
+            )
             self.methods.append(method)
-        self.services.append(service)
+        self.services.append(descriptor.full_name)
         self.described.append((descriptor, handlers))
 
-    def service(self, handler_call_details: Any) -> "grpc.RpcMethodHandler[Any, Any]":
-        """Find the method of a call; grpcio's interface."""
-        path: str = handler_call_details.method
-        found = self._methods.get(path)
-        if found is not None:
-            return found
-        method = Method(path[:_MAX_LOGGED_PATH], public=True)
-        # As an exchange, which reads nothing: whether the client streams is not known.
-        return self._served("exchange", method, self._unknown)
+    def find(self, path: str) -> Route | None:
+        """The method at "/package.Service/Method"."""
+        return self._routes.get(path.encode())
+
+    def unknown(self, path: str) -> Route:
+        """What answers a path that no service has; it reads nothing of the request."""
+        return Route(Method(path[:_MAX_LOGGED_PATH], public=True), "exchange", self._unknown)
+
+    def has_room(self) -> bool:
+        """Whether one more call may be answered."""
+        return self._calls.count < self._calls.limits.max_calls
+
+    async def run(self, route: Route, call: Call) -> bytes | None:
+        """Answer ``call`` of another protocol: its message, None after a stream or an error.
+
+        The error, if there is one, is in ``call.error``; only cancellation is raised.
+        """
+        calls = self._calls
+        calls.count += 1
+        reply = None
+        try:
+            reply = await route.endpoint(call)
+        except Exception as exc:  # noqa: BLE001 - nobody recovered, and the client waits
+            call.error = error_status_of(exc)
+        finally:
+            calls.count -= 1
+            if not calls.count:
+                calls.end()
+        return None if call.error is not None else reply
+
+    def open(self, stream: RequestStream) -> StreamHandler | None:
+        """Take a request of gRPC over HTTP/2; None: it is none."""
+        fields = fields_of(stream.headers)
+        kind = fields.get(b"content-type", b"")
+        head = HEADS.get(kind)
+        if head is not None and stream.method == "POST":
+            return self._open_call(stream, fields, head)
+        kind = kind.partition(b";")[0].strip().lower()
+        if kind != b"application/grpc" and not kind.startswith(b"application/grpc+"):
+            return None
+        if stream.method != "POST":
+            return _refuse(stream, _NOT_POST)
+        head = HEADS.get(kind)
+        return (
+            _refuse(stream, _OTHER_CODEC) if head is None else self._open_call(stream, fields, head)
+        )
+
+    def _open_call(
+        self, stream: RequestStream, fields: Mapping[bytes, bytes], head: bytes
+    ) -> StreamHandler:
+        route = self._routes.get(stream.target)
+        if route is None:
+            route = self.unknown(stream.target.decode("latin-1"))
+        elif route.refuses is not None and route.refuses():
+            return _refuse(stream, self._refusal)
+        timeout = None
+        if (value := fields.get(b"grpc-timeout")) is not None:
+            timeout = grpc_timeout(value)
+            if timeout is None:
+                return _refuse(stream, _MALFORMED_TIMEOUT)
+        encoding = fields.get(b"grpc-encoding")
+        if encoding is not None and not is_known(encoding):
+            if encoding != b"identity":
+                return _refuse(stream, _unknown_encoding(encoding))
+            encoding = None
+        make = SingleRequest if route.kind in _SINGLE else RequestSequence
+        return make(route, self._calls, stream, fields, head, timeout, encoding).begin()
 
     def end_streams(self) -> None:
         """Refuse new streams and end those that are open."""
@@ -96,46 +207,60 @@ class RpcApp(grpc.GenericRpcHandler):
 
     async def until_idle(self) -> None:
         """Wait until no call is being answered."""
-        while self._in_flight:
-            self._idle.clear()
-            await self._idle.wait()
+        await self._calls.until_idle()
 
     def _wrapped(self, endpoint: Endpoint, method: Method) -> Endpoint:
         return reduce(lambda inner, wrap: wrap(inner, method), self._interceptors[::-1], endpoint)
 
-    async def _run(self, endpoint: Endpoint, call: Call, context: AbortableContext) -> bytes | None:
-        self._in_flight += 1
-        try:
-            reply = await endpoint(call)
-        except Exception as exc:  # noqa: BLE001 - grpcio would send its text to the client
-            reply, call.error = None, error_status_of(exc)
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._idle.set()
-        if call.error is not None:
-            error = call.error
-            trailing: Metadata = [*call.trailing, (DETAILS, error.details)]
-            await context.abort(STATUS[error.code], error.message, tuple(trailing))
-        if call.trailing:
-            context.set_trailing_metadata(call.trailing)
-        return reply
 
-    def _served(
-        self, kind: str, method: Method, endpoint: Endpoint
-    ) -> "grpc.RpcMethodHandler[Any, Any]":
-        # grpcio inspects what it is given: these must be coroutine functions.
-        async def one(request: bytes, context: Any) -> bytes | None:
-            return await self._run(endpoint, Call(method, request, context), context)
+class _Refused:
+    """The handler of a stream that has been answered already."""
 
-        async def many(request: bytes | AsyncIterator[bytes], context: Any) -> None:
-            await self._run(endpoint, Call(method, request, context), context)
+    def data_received(self, data: bytes) -> None:
+        """See `StreamHandler`."""
 
-        if kind == "unary":
-            return grpc.unary_unary_rpc_method_handler(one)
-        if kind == "stream":
-            return grpc.unary_stream_rpc_method_handler(many)
-        return grpc.stream_stream_rpc_method_handler(many)
+    def end_received(self, trailers: Headers) -> None:
+        """See `StreamHandler`."""
+
+    def writable(self) -> None:
+        """See `StreamHandler`."""
+
+    def closed(self) -> None:
+        """See `StreamHandler`."""
+
+
+_REFUSED: Final = _Refused()
+
+
+def _refuse(stream: RequestStream, block: bytes) -> StreamHandler:
+    stream.respond(block, b"", b"")
+    return _REFUSED
+
+
+def _unknown_encoding(encoding: bytes) -> bytes:
+    name = encoding[:_MAX_LOGGED_PATH].decode("latin-1")
+    accepted = ACCEPTED.decode()
+    return unknown_encoding(
+        error_status_of(
+            Error(Code.UNIMPLEMENTED, f"grpc-encoding {name} is not known; use one of {accepted}")
+        )
+    )
+
+
+_NOT_POST: Final = refusal(
+    error_status_of(Error(Code.INTERNAL, "a gRPC call is a POST request")),
+    status=HTTPStatus.METHOD_NOT_ALLOWED,
+    headers=[(b"allow", b"POST")],
+)
+_OTHER_CODEC: Final = refusal(
+    error_status_of(
+        Error(Code.UNIMPLEMENTED, "messages are protobuf: send content-type application/grpc")
+    ),
+    status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+)
+_MALFORMED_TIMEOUT: Final = refusal(
+    error_status_of(Error(Code.INTERNAL, 'grpc-timeout is malformed: send a time like "500m"'))
+)
 
 
 def _find_service(service: str) -> ServiceDescriptor:
@@ -172,4 +297,5 @@ def _check_names(
 
 
 async def _unknown(call: Call) -> bytes | None:
-    raise Error(Code.UNIMPLEMENTED, f"there is no method {call.method.path}")
+    service, _, name = call.method.path.lstrip("/").partition("/")
+    raise Error(Code.UNIMPLEMENTED, f"there is no method {name} of a service {service}")

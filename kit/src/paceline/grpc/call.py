@@ -1,29 +1,27 @@
 """One call, as interceptors and handlers see it.
 
 Invariant: a call ends in one of three ways: its `Endpoint` returns (the answer's bytes, or None
-after a stream), it raises, or ``recover`` has set its ``error``. grpcio's context is used through
-`Context` only, so tests need no socket. Metadata is parsed on first use; a name that comes twice
-keeps its last value, except that two tokens are none.
+after a stream), it raises, or ``recover`` has set its ``error``. The protocol is used through
+`Context` only, so the same methods serve several, and tests need no socket. Metadata is parsed on
+first use; a name that comes twice keeps its last value, except that two tokens are none.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import unquote
-
-from grpc import aio
 
 from paceline.edge import Caller, MissingToken
-from paceline.errors import Code, Error
-
-Metadata = list[tuple[str, str | bytes]]
+from paceline.errors import Code
+from paceline.grpc.metadata import Metadata, read_metadata
+from paceline.http import Headers
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method, as registered. ``streams``: it answers with a stream. ``public``: without a token.
+    """A method, as registered. ``path``: "/package.Service/Method".
 
-    ``path``: "/package.Service/Method". ``scopes``: those that its caller needs.
+    ``streams``: its requests or answers are a stream, so it may last. ``scopes``: those that its
+    caller needs. ``public``: it needs no token.
     """
 
     path: str
@@ -42,36 +40,57 @@ class ErrorStatus:
 
 
 class Context(Protocol):
-    """The part of grpcio's ``ServicerContext`` that a call uses."""
+    """What a protocol (gRPC on HTTP/2 and the like) knows of a call, and does for it."""
 
-    def invocation_metadata(self) -> Any:
-        """Pairs of names, in lower case, and values."""
+    @property
+    def headers(self) -> Headers:
+        """The request's fields, names in lower case, as they came."""
         ...
 
-    def peer(self) -> str:
-        """The client's address: "ipv4:127.0.0.1:1234"."""
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:
+        """The same by name; made by `fields_of`."""
+        ...
+
+    @property
+    def client(self) -> str:
+        """The client's address, without its port."""
+        ...
+
+    @property
+    def received_compressed(self) -> bool:
+        """Whether the message that was read last came compressed."""
         ...
 
     def time_remaining(self) -> float | None:
         """Seconds until the client's deadline; None when it has none."""
         ...
 
-    async def write(self, message: bytes, /) -> None:
-        """Send a message of a stream; waits while the client does not read."""
+    async def send_initial(self, call: "Call", /) -> None:
+        """Send ``call.initial``, unless that has been sent."""
+        ...
+
+    async def write(self, call: "Call", message: bytes, /) -> None:
+        """Send a message of a stream; waits while the client does not read.
+
+        Errors: Error(CANCELLED) when the client has disconnected.
+        """
         ...
 
 
 class Call:
     """One call. ``request``: its bytes, or an iterator of them when the client streams.
 
-    ``trailing``: metadata to send with the status. ``error``: how the call failed, if ``recover``
-    has dealt with it. ``failures``: where it is a list, what the server failed with goes there and
-    not into the log.
+    ``initial``: metadata to send before the answer. ``trailing``: metadata to send with the status.
+    ``error``: how the call failed, if ``recover`` has dealt with it. ``failures``: where it is a
+    list, what the server failed with goes there and not into the log. ``compression``: whether the
+    next message is to be compressed; None: nobody has asked.
     """
 
     __slots__ = (
         "_caller", "_context", "_metadata",
-        "error", "failures", "method", "request", "request_id", "trailing",
+        "compression", "error", "failures", "initial", "method", "request", "request_id",
+        "trailing",
     )  # fmt: skip
 
     def __init__(self, method: Method, request: Any, context: Context) -> None:
@@ -80,20 +99,34 @@ class Call:
         self.request_id: str = ""
         self.error: ErrorStatus | None = None
         self.failures: list[Exception] | None = None
+        self.initial: Metadata = []
         self.trailing: Metadata = []
+        self.compression: bool | None = None
         self._context = context
         self._caller: Caller | None = None
         self._metadata: Mapping[str, str | bytes] | None = None
 
     @property
     def metadata(self) -> Mapping[str, str | bytes]:
-        """The request's metadata; values of names that end in ``-bin`` are bytes."""
+        """The request's metadata; values of names that end in ``-bin`` are bytes.
+
+        A name that came twice has its last value here; `metadata_pairs` has all. Errors:
+        Error(INTERNAL) for a ``-bin`` value that is no base64.
+        """
         if self._metadata is None:
-            pairs = self._context.invocation_metadata() or ()
-            found = self._metadata = dict(pairs)
-            if len(found) != len(pairs) and sum(name == "authorization" for name, _ in pairs) > 1:
+            self._metadata = found = dict(self.metadata_pairs)
+            if self.header(b"authorization") == b"":
                 found["authorization"] = ""
         return self._metadata
+
+    @property
+    def metadata_pairs(self) -> Metadata:
+        """The request's metadata as it came, also names that came twice. Errors: as `metadata`."""
+        return read_metadata(self._context.headers)
+
+    def header(self, name: bytes) -> bytes | None:
+        """The raw value of a field, without reading all metadata; empty where two tokens came."""
+        return self._context.fields.get(name)
 
     @property
     def caller(self) -> Caller:
@@ -113,11 +146,21 @@ class Call:
 
     @property
     def client(self) -> str:
-        """The client's address, without its port."""
-        family, _, rest = self._context.peer().partition(":")
-        if family == "ipv6":
-            return unquote(rest).rpartition(":")[0].strip("[]")
-        return rest.rpartition(":")[0] if family == "ipv4" else family
+        """The client's address, without its port; "unix" without one."""
+        return self._context.client
+
+    @property
+    def received_compressed(self) -> bool:
+        """Whether the message that was read last came compressed."""
+        return self._context.received_compressed
+
+    def compress(self, *, on: bool = True) -> None:
+        """Compress what is sent from here on, if the client accepts an encoding, or do not.
+
+        In a stream the first call must come before the first message, for the headers name the
+        encoding; without it nothing is compressed.
+        """
+        self.compression = on
 
     def time_remaining(self) -> float | None:
         """Seconds until the client's deadline; None when it has none."""
@@ -133,16 +176,17 @@ class Call:
         """The code of a call that was cancelled: by its client's deadline, or by its client."""
         return Code.DEADLINE_EXCEEDED if self.time_remaining() == 0 else Code.CANCELLED
 
+    async def send_initial(self) -> None:
+        """Send `initial` now; otherwise it goes with the first message or the status."""
+        await self._context.send_initial(self)
+
     async def write(self, message: bytes) -> None:
         """Send a message of a stream; waits while the client does not read.
 
         Errors: Error(CANCELLED) when the client has disconnected, if that is noticed before the
         call's task is cancelled for it.
         """
-        try:
-            await self._context.write(message)
-        except aio.BaseError as exc:
-            raise Error(Code.CANCELLED, "the client disconnected") from exc
+        await self._context.write(self, message)
 
 
 Endpoint = Callable[[Call], Awaitable[bytes | None]]

@@ -10,7 +10,6 @@ larger error would arrive as a different one.
 from collections.abc import Mapping
 from typing import Final
 
-import grpc
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
@@ -19,26 +18,25 @@ from paceline.edge import RateLimited
 from paceline.errors import Code, Error, Overloaded, ValidationError
 from paceline.grpc.call import ErrorStatus
 
-STATUS: Final[Mapping[Code, grpc.StatusCode]] = {
-    Code.OK: grpc.StatusCode.OK,
-    Code.CANCELLED: grpc.StatusCode.CANCELLED,
-    Code.UNKNOWN: grpc.StatusCode.UNKNOWN,
-    Code.INVALID_ARGUMENT: grpc.StatusCode.INVALID_ARGUMENT,
-    Code.DEADLINE_EXCEEDED: grpc.StatusCode.DEADLINE_EXCEEDED,
-    Code.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    Code.ALREADY_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
-    Code.PERMISSION_DENIED: grpc.StatusCode.PERMISSION_DENIED,
-    Code.RESOURCE_EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Code.FAILED_PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
-    Code.ABORTED: grpc.StatusCode.ABORTED,
-    Code.OUT_OF_RANGE: grpc.StatusCode.OUT_OF_RANGE,
-    Code.UNIMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
-    Code.INTERNAL: grpc.StatusCode.INTERNAL,
-    Code.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
-    Code.DATA_LOSS: grpc.StatusCode.DATA_LOSS,
-    Code.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+STATUS: Final[Mapping[Code, int]] = {
+    Code.OK: 0,
+    Code.CANCELLED: 1,
+    Code.UNKNOWN: 2,
+    Code.INVALID_ARGUMENT: 3,
+    Code.DEADLINE_EXCEEDED: 4,
+    Code.NOT_FOUND: 5,
+    Code.ALREADY_EXISTS: 6,
+    Code.PERMISSION_DENIED: 7,
+    Code.RESOURCE_EXHAUSTED: 8,
+    Code.FAILED_PRECONDITION: 9,
+    Code.ABORTED: 10,
+    Code.OUT_OF_RANGE: 11,
+    Code.UNIMPLEMENTED: 12,
+    Code.INTERNAL: 13,
+    Code.UNAVAILABLE: 14,
+    Code.DATA_LOSS: 15,
+    Code.UNAUTHENTICATED: 16,
 }
-DETAILS: Final = "grpc-status-details-bin"
 UNKNOWN_ERROR: Final = "internal error"
 _MAX_TEXT: Final = 1024
 _MAX_NAME: Final = 256
@@ -50,7 +48,7 @@ def error_status_of(exc: BaseException, *, domain: str = "", request_id: str = "
         code, message = exc.code, exc.message[:_MAX_TEXT]
     else:
         code, message = Code.INTERNAL, UNKNOWN_ERROR
-    status = Status(code=code, message=message)
+    status = Status(code=STATUS[code], message=message)
     for detail in _details(exc, message, domain, request_id):
         status.details.add().Pack(detail)
     return ErrorStatus(code, message, status.SerializeToString())

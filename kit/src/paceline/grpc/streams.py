@@ -1,9 +1,10 @@
 """The streams that are open: bounded in number, and ended together when the server stops.
 
 A stream has no deadline, so without this a drain would wait for its clients. Each ends with
-UNAVAILABLE, the code after which clients reconnect. One more than ``limit`` is refused with
-RESOURCE_EXHAUSTED, because a stream costs memory for as long as its client likes. It is the
-innermost interceptor of every streaming method.
+UNAVAILABLE, the code after which clients reconnect. One too many is refused with
+RESOURCE_EXHAUSTED, because a stream costs memory for as long as its client likes. Public methods,
+such as health's Watch, have a number of their own, so that nobody without a token takes the place
+of a caller who has one. It is the innermost interceptor of every streaming method.
 """
 
 import asyncio
@@ -22,11 +23,19 @@ class ShuttingDown(Error):
 
 
 class OpenStreams:
-    """Counts streams and ends them. Setting: ``limit`` of them at once."""
+    """Counts streams and ends them.
 
-    def __init__(self, *, limit: int) -> None:
+    Settings: ``limit`` of callers with a token at once; ``public_limit`` of all others, and
+    ``client_limit`` of one address among these.
+    """
+
+    def __init__(self, *, limit: int, public_limit: int, client_limit: int) -> None:
         self._limit = limit
+        self._public_limit = public_limit
+        self._client_limit = client_limit
         self._open: set[asyncio.Timeout] = set()
+        self._public = 0
+        self._clients: dict[str, int] = {}
         self._closed = False
 
     def __len__(self) -> int:
@@ -50,22 +59,44 @@ class OpenStreams:
         if not method.streams:
             return endpoint
 
-        async def counted(call: Call) -> bytes | None:
-            if self._closed:
-                raise ShuttingDown
-            if len(self._open) >= self._limit:
-                raise Error(Code.RESOURCE_EXHAUSTED, "too many streams are open: try again later")
-            timeout = asyncio.timeout(None)
-            try:
-                async with timeout:
-                    self._open.add(timeout)
-                    try:
-                        return await endpoint(call)
-                    finally:
-                        self._open.discard(timeout)
-            except TimeoutError as exc:
-                if not timeout.expired():
-                    raise
-                raise ShuttingDown from exc
+        async def authenticated(call: Call) -> bytes | None:
+            if len(self._open) - self._public >= self._limit:
+                raise _too_many()
+            return await self._run(endpoint, call)
 
-        return counted
+        async def public(call: Call) -> bytes | None:
+            clients, client = self._clients, call.client
+            of_client = clients.get(client, 0)
+            if self._public >= self._public_limit or of_client >= self._client_limit:
+                raise _too_many(" without a token")
+            self._public += 1
+            clients[client] = of_client + 1
+            try:
+                return await self._run(endpoint, call)
+            finally:
+                self._public -= 1
+                clients[client] -= 1
+                if not clients[client]:
+                    del clients[client]
+
+        return public if method.public else authenticated
+
+    async def _run(self, endpoint: Endpoint, call: Call) -> bytes | None:
+        if self._closed:
+            raise ShuttingDown
+        timeout = asyncio.timeout(None)
+        try:
+            async with timeout:
+                self._open.add(timeout)
+                try:
+                    return await endpoint(call)
+                finally:
+                    self._open.discard(timeout)
+        except TimeoutError as exc:
+            if not timeout.expired():
+                raise
+            raise ShuttingDown from exc
+
+
+def _too_many(whose: str = "") -> Error:
+    return Error(Code.RESOURCE_EXHAUSTED, f"too many streams{whose} are open: try again later")

@@ -23,9 +23,9 @@ from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.concurrency import SingleFlight, expired, name_timeout
 from paceline.errors import Code, Error, NotFound
 from paceline.log import Logger
+from paceline.redis.cache_store import CacheStore, ChangeKind, EntryChange, Lease
 from paceline.redis.entry_codec import Entry, EntryCodec, UnreadableEntry
 from paceline.redis.invalidations import PendingInvalidation, PendingInvalidations
-from paceline.redis.store import CacheStore, ChangeKind, EntryChange, Lease
 from paceline.stats import StatsEntry
 from paceline.trace import in_current_trace
 

@@ -1,71 +1,14 @@
-"""Where cached bytes are kept: the protocol that keeps stale values out, and Redis's side of it.
-
-A reader that misses takes a *lease* before it fetches, and its fill is accepted only if that very
-lease still exists. A writer *blocks* the entry before its change and *releases* it afterwards; both
-remove the value and the lease, so nothing that was fetched before the change can be filled any
-more. Rejected: version counters with a time to live, since one that was evicted or expired looks
-like one that never changed; a lease that is lost only refuses a fill.
-"""
+"""Redis's side of `CacheStore`: values, leases and blocks as keys, changed by scripts."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from itertools import chain, count
-from typing import Protocol, cast
+from typing import cast
 from uuid import uuid4
 
-import msgspec
-
+from paceline.redis.cache_store import EntryChange, Lease
 from paceline.redis.client import Redis
 from paceline.redis.connection_pool import RedisArgument, namespaced
 from paceline.redis.scripts import CHANGE, LEASE
-
-
-class ChangeKind(StrEnum):
-    """What a change does to an entry."""
-
-    FILL = "fill"
-    BLOCK = "block"
-    RELEASE = "release"
-
-
-class EntryChange(msgspec.Struct, frozen=True):
-    """One change of one entry.
-
-    ``token``: of the lease to fill under, or of the writer that blocks or releases. ``seconds``:
-    how long the value or the block lasts. ``value``: the bytes to fill in.
-    """
-
-    kind: ChangeKind
-    key: str
-    token: str = ""
-    seconds: float = 0.0
-    value: bytes = b""
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """Permission to fill an entry: a ``token``, and whether it is ``new`` with this call.
-
-    Two readers may hold the same one. Without a token the entry is blocked: fetch, do not fill.
-    """
-
-    token: str
-    new: bool = False
-
-
-class CacheStore(Protocol):
-    """What `CacheAside` needs of a store. Each raises `Error` when the store is unavailable."""
-
-    async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
-        """The values, None for one that is not stored."""
-        ...
-
-    async def lease(self, keys: Sequence[str], seconds: float) -> Sequence[Lease]:
-        """The lease of each entry; a new one, for ``seconds``, where there is none."""
-        ...
-
-    async def change(self, changes: Sequence[EntryChange]) -> Sequence[bool]:
-        """Apply changes in order; False for a fill that was refused."""
-        ...
 
 
 class RedisStore:

@@ -140,6 +140,9 @@ def _names_of(source: str) -> Iterator[str]:
 
 
 def generated_files(resource: ResourceName, package: str) -> Sequence[str]:
-    """What protoc writes for its proto."""
-    stem = f"src/{package}/proto/v1/{resource.plural}_pb2"
-    return [f"{stem}{end}" for end in (".py", ".pyi", "_grpc.py", "_grpc.pyi")]
+    """What protoc writes for its proto: messages, and a client for the tests."""
+    stems = (
+        f"src/{package}/proto/v1/{resource.plural}_pb2",
+        f"tests/support/{resource.plural}_pb2_grpc",
+    )
+    return [f"{stem}{end}" for stem in stems for end in (".py", ".pyi")]

@@ -3,8 +3,8 @@
 Nothing here is imported by running code. A conftest imports the fixtures ``postgres``, ``nats``,
 ``redis`` and ``database``, and the two hooks that fail a test which blocks its event loop.
 `ManualClock` and `SilentLog` replace the real ones, `make_token` signs what `TEST_SECRET` verifies,
-`cancel_at_every_await` cancels a coroutine at each of its waits, and `stalling_proxy` is a network
-that loses bytes.
+`CertificateAuthority` makes certificates, `cancel_at_every_await` cancels a coroutine at each of
+its waits, and `stalling_proxy` is a network that loses bytes.
 """
 
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paceline.testing.cancel import CancellationFault, cancel_at_every_await
+    from paceline.testing.certificates import CertificateAuthority, CertificateFiles
     from paceline.testing.clock import ManualClock
     from paceline.testing.fake_queue import FakeQueue
     from paceline.testing.fixtures import (
@@ -35,6 +36,8 @@ else:
         __name__,
         {
             "CancellationFault": "cancel",
+            "CertificateAuthority": "certificates",
+            "CertificateFiles": "certificates",
             "FakeQueue": "fake_queue",
             "FlowDirection": "proxy",
             "ManualClock": "clock",
@@ -66,6 +69,8 @@ else:
 __all__ = [
     "TEST_SECRET",
     "CancellationFault",
+    "CertificateAuthority",
+    "CertificateFiles",
     "FakeQueue",
     "FlowDirection",
     "ManualClock",

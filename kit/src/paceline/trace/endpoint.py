@@ -7,11 +7,14 @@ certificates and compression are the exporters' own settings, read from the stan
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from paceline._lazy import require
 from paceline.trace.export import SpanSender
+
+if TYPE_CHECKING:
+    from paceline.trace.otlp import EncodedExporter
 
 OTLP_ENDPOINT_FORMAT: Final = (
     'an address like "grpc://host:4317" or "http://host:4318", with an "s" for TLS'
@@ -59,15 +62,34 @@ def otlp_sender(address: str, *, service: str, version: str) -> Callable[[], Spa
     """How to connect to the collector at ``address``, for `TraceExport`.
 
     ``service`` and ``version`` identify this process in the trace store. Errors: as for
-    `parse_otlp_endpoint`; ImportError without the extra ``otel``.
+    `parse_otlp_endpoint`; ImportError without the extra ``otel``, and for ``grpc`` and ``grpcs``
+    without ``otel-grpc``.
     """
     endpoint = parse_otlp_endpoint(address)
-    require("opentelemetry.exporter.otlp.proto", room="paceline.trace", extra="otel")
+    protocol, extra = ("grpc", "otel-grpc") if endpoint.grpc else ("http", "otel")
+    require(
+        f"opentelemetry.exporter.otlp.proto.{protocol}",
+        room=f"OTLP over {protocol}",
+        extra=extra,
+        distribution=f"opentelemetry-exporter-otlp-proto-{protocol}",
+    )
 
     def connect() -> SpanSender:
-        from paceline.trace.otlp import OtlpSender  # noqa: PLC0415 - half a second of imports
+        # Half a second of imports.
+        from paceline.trace.otlp import OtlpSender  # noqa: PLC0415
 
-        return OtlpSender(endpoint.target, grpc=endpoint.grpc, secure=endpoint.secure,
-                          service=service, version=version)  # fmt: skip
+        return OtlpSender(_exporter(endpoint), service=service, version=version)
 
     return connect
+
+
+def _exporter(endpoint: OtlpTarget) -> "EncodedExporter":
+    from paceline.trace.otlp import TIMEOUT  # noqa: PLC0415 - as above
+
+    if endpoint.grpc:
+        from paceline.trace.otlp_grpc import GrpcExporter  # noqa: PLC0415
+
+        return GrpcExporter(endpoint=endpoint.target, insecure=not endpoint.secure, timeout=TIMEOUT)
+    from paceline.trace.otlp_http import HttpExporter  # noqa: PLC0415
+
+    return HttpExporter(endpoint=endpoint.target, timeout=TIMEOUT)

@@ -1,11 +1,11 @@
-"""Spans as OTLP messages, sent by the OpenTelemetry SDK's exporters: over gRPC or over HTTP.
+"""Spans as OTLP messages, sent by one of the OpenTelemetry SDK's exporters.
 
-Invariant: the only file that imports OpenTelemetry; importing it costs what the SDK costs. The
-encoding is our own: while it runs, its thread keeps the interpreter from the event loop, and by way
-of the SDK's spans it takes three times as long. The exporters do the rest: connections, the
-standard's variables, retries. They log each failed attempt with the standard library's logging;
-from the first export on those records are captured here, and the first one of a batch is the reason
-in our own warning. Source: OTLP 1.
+Invariant: importing this, or an exporter's file, costs what the SDK costs, so nobody does before an
+export starts. The encoding is our own: while it runs, its thread keeps the interpreter from the
+event loop, and by way of the SDK's spans it takes three times as long. The exporters do the rest:
+connections, the standard's variables, retries. They log each failed attempt with the standard
+library's logging; from the first export on those records are captured here, and the first one of a
+batch is the reason in our own warning. Source: OTLP 1.
 """
 
 import logging
@@ -14,8 +14,6 @@ from os import getpid
 from socket import gethostname
 from typing import Any, Final, Protocol
 
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -26,7 +24,8 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from paceline.trace.context import SpanContext
 from paceline.trace.spans import ERROR_TYPE, AttributeValue, Span, SpanKind
 
-_TIMEOUT: Final = 5
+TIMEOUT: Final = 5
+"""Seconds that an exporter takes for one message, with all its attempts."""
 _LOGGER: Final = "opentelemetry"
 _KINDS: Final = {kind: pb.Span.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in SpanKind}
 _SCOPE: Final = InstrumentationScope(name="paceline")
@@ -35,14 +34,12 @@ _REMOTE: Final = pb.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 
 
 class OtlpSender:
-    """Implements `SpanSender`. ``target``: "host:port" with ``grpc``, else a URL.
+    """Implements `SpanSender`.
 
-    *Resources*: a connection, until `close`.
+    *Resources*: the exporter's connection, until `close`.
     """
 
-    def __init__(
-        self, target: str, *, grpc: bool, secure: bool, service: str, version: str
-    ) -> None:
+    def __init__(self, exporter: "EncodedExporter", *, service: str, version: str) -> None:
         self._closed = False
         self._warnings = _CapturedWarnings()
         detected = Detected.create({
@@ -52,11 +49,7 @@ class OtlpSender:
             "process.pid": getpid(),
         })  # fmt: skip
         self._resource = Resource(attributes=_attributes(detected.attributes))
-        self._exporter: _Exporter = (
-            _Grpc(endpoint=target, insecure=not secure, timeout=_TIMEOUT)
-            if grpc
-            else _Http(endpoint=target, timeout=_TIMEOUT)
-        )
+        self._exporter = exporter
         self._warnings.capture()
 
     def send(self, spans: Sequence[Span]) -> str:
@@ -82,7 +75,7 @@ class OtlpSender:
         return ExportTraceServiceRequest(resource_spans=[ours])
 
 
-class _Exporter(Protocol):
+class EncodedExporter(Protocol):
     """One of the SDK's exporters, for messages that are encoded already."""
 
     def export_encoded(self, request: ExportTraceServiceRequest, /) -> SpanExportResult:
@@ -92,31 +85,6 @@ class _Exporter(Protocol):
     def shutdown(self) -> None:
         """Close the connection."""
         ...
-
-
-class _Grpc(GrpcExporter):
-    """Over gRPC."""
-
-    def export_encoded(self, request: ExportTraceServiceRequest) -> SpanExportResult:
-        """Send one message."""
-        data: Any = request  # `_export` passes it to `_translate_data` as it is
-        return self._export(data)
-
-    def _translate_data(self, data: Any) -> ExportTraceServiceRequest:
-        request: ExportTraceServiceRequest = data
-        return request
-
-    def _count_data(self, data: Any) -> int:
-        return len(data.resource_spans[0].scope_spans[0].spans)
-
-
-class _Http(HttpExporter):
-    """Over HTTP."""
-
-    def export_encoded(self, request: ExportTraceServiceRequest) -> SpanExportResult:
-        """Send one message."""
-        sent = self._client.export(request.SerializeToString())
-        return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE
 
 
 class _CapturedWarnings(logging.Handler):

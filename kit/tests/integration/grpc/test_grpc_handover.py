@@ -1,6 +1,7 @@
 """A gRPC server stops on a port that another process shares, under load, and no call fails."""
 
 import asyncio
+import socket
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -14,13 +15,12 @@ from rpc_echo import SAY, add_echo
 from rpc_wire import one
 
 from paceline.grpc.app import RpcApp
-from paceline.grpc.server import RpcLimits, RpcServer
-from paceline.grpc.sockets import count_connections, drop_new_connections
+from paceline.grpc.limits import RpcLimits
+from paceline.grpc.server import RpcServer
+from paceline.http.server import bind_socket
+from paceline.testing import RecordingLog
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(sys.platform != "linux", reason="the socket filter is Linux's"),
-]
+pytestmark = pytest.mark.integration
 
 SHARER = Path(__file__).parents[2] / "tools/rpc_sharer.py"
 SUPPORT = Path(__file__).parents[2] / "support"
@@ -30,21 +30,23 @@ ROUNDS = 3
 
 
 @asynccontextmanager
-async def another_process(port: int = 0) -> AsyncGenerator[int]:
-    """A second server on the port; gives the port."""
+async def another_process(listener: socket.socket) -> AsyncGenerator[None]:
+    """A second server that accepts from ``listener``."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(SHARER),
-        str(port),
+        str(listener.fileno()),
         stdin=pipe,
         stdout=pipe,
         env={"PYTHONPATH": str(SUPPORT)},
+        pass_fds=[listener.fileno()],
     )
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield int(await process.stdout.readline())
+        assert await process.stdout.readline() == b"listening\n"
+        yield
     finally:
         process.stdin.close()
         await process.wait()
@@ -77,41 +79,42 @@ class Load:
 
 
 async def test_no_call_fails_while_one_of_two_servers_stops_repeatedly() -> None:
-    async with another_process() as port:
-        load = Load(port)
-        async with asyncio.TaskGroup() as group:
-            for number in range(CLIENTS):
-                group.create_task(load.run(1_000_000 if number % 2 else 3))
-            for _ in range(ROUNDS):
-                server = RpcServer(
-                    add_echo(RpcApp()),
-                    host="127.0.0.1",
-                    port=port,
-                    reuse_port=True,
-                    limits=RpcLimits(max_connection_age=AGE),
-                )
-                await server.start()
-                async with asyncio.timeout(20):
-                    while count_connections(port) < 2:  # noqa: ASYNC110 - grpcio has no event for it
-                        await asyncio.sleep(0.01)
-                await load.until_more(20)
-                await server.stop_accepting()
-                await server.stop()
-                assert count_connections(port) == 0
-                await load.until_more(20)
-            load.over.set()
+    with socket.socket() as listener:
+        bind_socket(listener, ("127.0.0.1", 0), reuse_port=False)
+        listener.listen()
+        async with another_process(listener):
+            load = Load(listener.getsockname()[1])
+            async with asyncio.TaskGroup() as group:
+                for number in range(CLIENTS):
+                    group.create_task(load.run(1_000_000 if number % 2 else 3))
+                for _ in range(ROUNDS):
+                    server = RpcServer(
+                        add_echo(RpcApp()),
+                        RecordingLog(),
+                        host="127.0.0.1",
+                        port=0,
+                        listener=listener.dup(),
+                        limits=RpcLimits(max_connection_age=AGE),
+                    )
+                    await server.start()
+                    async with asyncio.timeout(20):
+                        while server.connections < 2:  # noqa: ASYNC110 - there is no event for it
+                            await asyncio.sleep(0.01)
+                    await load.until_more(20)
+                    await server.stop_accepting()
+                    await server.stop()
+                    assert server.connections == 0
+                    await load.until_more(20)
+                load.over.set()
 
 
 async def test_a_server_alone_on_its_port_stops_at_once_with_a_client_connected() -> None:
     limits = RpcLimits(max_connection_age=60.0)
-    server = RpcServer(add_echo(RpcApp()), host="127.0.0.1", port=0, limits=limits)
+    app = add_echo(RpcApp())
+    server = RpcServer(app, RecordingLog(), host="127.0.0.1", port=0, limits=limits)
     await server.start()
     async with aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         await one(channel, SAY)(StringValue(value="a").SerializeToString())
         async with asyncio.timeout(5):
             await server.stop_accepting()
             await server.stop()
-
-
-async def test_a_port_without_a_listener_of_ours_cannot_be_closed() -> None:
-    assert not drop_new_connections(1)

@@ -1,4 +1,4 @@
-"""The health service and reflection, as orchestrators and tools use them."""
+"""The health service, as orchestrators use it."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -9,14 +9,12 @@ import grpc
 import pytest
 from grpc import aio
 from grpc_health.v1 import health_pb2 as pb
-from grpc_reflection.v1alpha import reflection_pb2
 from rpc_echo import SERVICE, add_echo
-from rpc_wire import both, many, one
+from rpc_wire import many, one
 
 from paceline.errors import Code, Error
 from paceline.grpc.app import RpcApp
 from paceline.grpc.health import LIVENESS, add_health
-from paceline.grpc.reflection import add_reflection
 from paceline.grpc.server import RpcServer
 from paceline.health import Health
 from paceline.testing import RecordingLog
@@ -52,8 +50,7 @@ async def world() -> AsyncGenerator[World]:
     health = Health({"db": made.check}, RecordingLog(), draining=lambda: made.draining, reuse=0.0)
     app = add_echo(RpcApp())
     add_health(app, health, interval=0.01)
-    add_reflection(app)
-    server = RpcServer(app, host="127.0.0.1", port=0)
+    server = RpcServer(app, RecordingLog(), host="127.0.0.1", port=0)
     await server.start()
     try:
         async with aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -98,22 +95,3 @@ async def test_a_watcher_receives_every_change() -> None:
         assert await following() == SERVING
         now.draining = True
         assert await following() == NOT_SERVING
-
-
-async def test_reflection_lists_the_services_and_their_protos() -> None:
-    async def questions() -> AsyncGenerator[bytes]:
-        yield reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
-        yield reflection_pb2.ServerReflectionRequest(
-            file_containing_symbol=SERVICE
-        ).SerializeToString()
-
-    async with world() as now, asyncio.timeout(10):
-        assert now.channel is not None
-        path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-        answers = [
-            reflection_pb2.ServerReflectionResponse.FromString(raw)
-            async for raw in both(now.channel, path)(questions())
-        ]
-        names = {service.name for service in answers[0].list_services_response.service}
-        assert {SERVICE, "grpc.health.v1.Health"} <= names
-        assert answers[1].file_descriptor_response.file_descriptor_proto

@@ -17,7 +17,8 @@ from paceline.errors import Code, Error, NotFound
 from paceline.grpc import interceptors
 from paceline.grpc.app import RpcApp
 from paceline.grpc.call import Call
-from paceline.grpc.server import RpcLimits, RpcServer
+from paceline.grpc.limits import RpcLimits
+from paceline.grpc.server import RpcServer
 from paceline.testing import RecordingLog
 
 pytestmark = pytest.mark.integration
@@ -92,6 +93,7 @@ async def serving(
     )
     server = RpcServer(
         add_echo(app, say, count),
+        log,
         host=HOST,
         port=0,
         limits=limits,
@@ -357,7 +359,7 @@ async def test_a_cancelled_stop_closes_all_the_same() -> None:
 
 
 async def test_start_and_stop_may_be_repeated_and_stop_may_come_first() -> None:
-    server = RpcServer(add_echo(RpcApp()), host=HOST, port=0)
+    server = RpcServer(add_echo(RpcApp()), RecordingLog(), host=HOST, port=0)
     await server.stop()
     for _ in range(20):
         await server.start()
@@ -374,7 +376,7 @@ async def test_start_and_stop_may_be_repeated_and_stop_may_come_first() -> None:
 
 async def test_a_port_in_use_is_named() -> None:
     async with serving() as client:
-        other = RpcServer(RpcApp(), host=HOST, port=client.server.port)
+        other = RpcServer(RpcApp(), RecordingLog(), host=HOST, port=client.server.port)
         with pytest.raises(Error, match="choose another port") as caught:
             await other.start()
         assert caught.value.code is Code.FAILED_PRECONDITION

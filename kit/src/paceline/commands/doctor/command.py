@@ -21,6 +21,7 @@ import typer
 from paceline.clock import SystemClock
 from paceline.commands import doctor
 from paceline.commands.doctor.access import check_admin, check_jwks, check_secrets
+from paceline.commands.doctor.certificates import check_certificates
 from paceline.commands.doctor.findings import Finding, as_json, as_text, fail, healthy, ok, warn
 from paceline.commands.doctor.machine import (
     check_container,
@@ -106,6 +107,8 @@ def list_checks(spec: ServiceSpec, config: ServiceSettings, run: DoctorRun) -> d
         "ports": blocking(lambda: _check_ports(config, run)),
         "admin": blocking(lambda: [check_admin(config, run)]),
     }
+    if config.scheme == "https" or config.admin_tls_cert is not None:
+        checks["certificates"] = blocking(lambda: check_certificates(config, run))
     if isinstance(config, AuthSettings) and run.purpose is Purpose.SERVE:
         checks["secrets"] = blocking(lambda: check_secrets(config))
         if config.jwks_url is not None:

@@ -66,7 +66,7 @@ class Workers(Generic[W]):
     Settings, in seconds: ``start_timeout`` of each attempt; ``stop_timeout`` until a worker that
     was asked to end is killed; ``stable_after``: a worker that lived so long resets the count of
     failures; ``backoff``: pauses before the attempts after 0, 1, … failures. ``attempts``: of each
-    slot at the first start.
+    slot at the first start. ``on_hangup``: called at each SIGHUP, before the workers are replaced.
 
     *Resources*: between `start` and `stop`, the processes, a task for each, and SIGHUP's handler.
     """
@@ -85,6 +85,7 @@ class Workers(Generic[W]):
         attempts: int = 3,
         stable_after: float = 10.0,
         backoff: Sequence[float] = _BACKOFF,
+        on_hangup: Callable[[], object] | None = None,
     ) -> None:
         self.slots: tuple[Slot[W], ...] = tuple(Slot(n) for n in range(1, count + 1))
         self._spawn = spawn
@@ -98,6 +99,7 @@ class Workers(Generic[W]):
         self._alive: set[W] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._hangup = asyncio.Event()
+        self._on_hangup = on_hangup
         self._on_hangup_before = signal.getsignal(signal.SIGHUP)
 
     async def start(self) -> None:
@@ -158,6 +160,8 @@ class Workers(Generic[W]):
         while True:
             await self._hangup.wait()
             self._hangup.clear()
+            if self._on_hangup is not None:
+                self._on_hangup()
             await self.reload()
 
     async def _fill(self, slot: Slot[W], attempts: int = 0) -> None:

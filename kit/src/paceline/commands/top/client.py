@@ -6,9 +6,11 @@ instance raises `Unreachable`: the live view shows it and tries again. It blocks
 own; four small responses a second need no HTTP client library.
 """
 
+import errno
 import ssl
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ _OK: Final = 200
 _NOT_READY: Final = 503
 _DENIED: Final = (401, 403)
 _NOT_FOUND: Final = 404
+_PEM_END: Final = "-----END CERTIFICATE-----"
 
 
 class Unreachable(Error):
@@ -94,13 +97,58 @@ class Snapshot:
     lines: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """How an admin port that speaks TLS is known, and how it knows the client.
+
+    ``ca``: certificates (PEM) to trust instead of the system's. ``pinned``: the port's own
+    certificate, which must be the one that it shows, for whatever name it is. ``certificate`` and
+    ``key``: the client's.
+    """
+
+    ca: Path | None = None
+    pinned: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """For a connection. Errors: OSError for files that cannot be used."""
+        context = ssl.create_default_context(cafile=self.ca)
+        # The file may hold the port's own certificate and not who signed it.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        if self.certificate is not None:
+            context.load_cert_chain(self.certificate, self.key, password=b"")
+        if self.pinned is not None:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE  # `_PinnedConnection` compares it
+        return context
+
+
+class _PinnedConnection(HTTPSConnection):
+    """Refuses a server whose certificate is not the first one in a file."""
+
+    def __init__(self, host: str, port: int | None, trust: Trust, pinned: Path) -> None:
+        super().__init__(host, port, timeout=_TIMEOUT, context=trust.context())
+        self._pinned = pinned
+
+    def connect(self) -> None:
+        """Connect, and compare. Errors: OSError."""
+        super().connect()
+        text = self._pinned.read_text(encoding="ascii", errors="replace")
+        expected = ssl.PEM_cert_to_DER_cert(text[: text.find(_PEM_END) + len(_PEM_END)].strip())
+        shown = self.sock.getpeercert(binary_form=True)
+        if shown != expected:
+            self.close()
+            raise OSError(errno.EACCES, f"its certificate is not that of {self._pinned}")
+
+
 class AdminClient:
-    """A client of the admin port at ``url``, with its token if it has one.
+    """A client of the admin port at ``url``, with its token if it has one, and ``trust`` over TLS.
 
     Errors of the constructor: `ValidationError` for a URL or a token that cannot be one.
     """
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
+    def __init__(self, url: str, *, token: str | None = None, trust: Trust | None = None) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         try:
             port = parts.port
@@ -112,6 +160,7 @@ class AdminClient:
             raise ValidationError("--token", "expected printable ASCII")
         self.url: str = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._tls = parts.scheme == "https"
+        self._trust = trust or Trust()
         self._host, self._port = parts.hostname, port
         self._headers = {"Accept": "text/plain, application/json"}
         if token:
@@ -175,7 +224,15 @@ class AdminClient:
 
     def _connect(self) -> HTTPConnection:
         if self._tls:
-            context = ssl.create_default_context()
+            trust = self._trust
+            try:
+                if trust.pinned is not None:
+                    return _PinnedConnection(self._host, self._port, trust, trust.pinned)
+                context = trust.context()
+            except OSError as exc:
+                files = (trust.ca, trust.certificate, trust.key)
+                names = ", ".join(str(each) for each in files if each is not None)
+                raise Unreachable(f"{names}: {exc.strerror or exc}") from exc
             return HTTPSConnection(self._host, self._port, timeout=_TIMEOUT, context=context)
         return HTTPConnection(self._host, self._port, timeout=_TIMEOUT)
 
@@ -213,4 +270,8 @@ class AdminClient:
 def _reason(exc: OSError) -> str:
     if isinstance(exc, TimeoutError):
         return f"no answer within {_TIMEOUT:g} s"
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {exc.verify_message}: see --ca"
+    if isinstance(exc, ssl.SSLError):
+        return f"no TLS connection: {exc.reason or exc}"
     return (exc.strerror or "the connection was closed without an answer").lower()

@@ -9,6 +9,7 @@ for it while it is away.
 import asyncio
 import os
 import sys
+from pathlib import Path
 from shutil import get_terminal_size
 from typing import Annotated, Final
 
@@ -17,7 +18,7 @@ import typer
 from paceline.commands.instance import InstanceSettings, find_instance, say_dimly
 from paceline.commands.options import USAGE, DataDir, fail
 from paceline.commands.spec import ServiceSpec
-from paceline.commands.top.client import AdminClient, NoAdminPort, Unreachable
+from paceline.commands.top.client import AdminClient, NoAdminPort, Trust, Unreachable
 from paceline.commands.top.report import make_report
 from paceline.errors import ValidationError
 
@@ -29,6 +30,7 @@ def top_commands(spec: ServiceSpec) -> typer.Typer:
     settings = spec.get_config()
     variable, folder_variable = settings.variable("admin_token"), settings.variable("data_dir")
     port_variable = settings.variable("admin_port")
+    certificate_variable = settings.variable("admin_tls_cert")
     app = typer.Typer()
 
     @app.command("top", epilog=f"Example: {spec.program} top http://127.0.0.1:9090, or top --once")
@@ -43,6 +45,17 @@ def top_commands(spec: ServiceSpec) -> typer.Typer:
         token: Annotated[
             str | None,
             typer.Option("--token", envvar=variable, help=f"Its {variable}, if it has one."),
+        ] = None,
+        ca: Annotated[
+            Path | None,
+            typer.Option("--ca", metavar="FILE", help="Whom to trust over https (PEM)."),
+        ] = None,
+        cert: Annotated[
+            Path | None,
+            typer.Option("--cert", metavar="FILE", help="A client certificate (PEM)."),
+        ] = None,
+        key: Annotated[
+            Path | None, typer.Option("--key", metavar="FILE", help="Its key (PEM).")
         ] = None,
         interval: Annotated[
             float, typer.Option("--interval", min=0.1, max=60, help="Seconds between two looks.")
@@ -61,16 +74,24 @@ def top_commands(spec: ServiceSpec) -> typer.Typer:
         found = InstanceSettings(settings)
         found(given)
         instance = find_instance(found.folder) if url is None else None
-        nobody = ""
+        nobody, pinned = "", None
         if instance is not None and instance.admin is not None:
             say_dimly(f"watching {instance.label} on {found.folder}")
-            url = instance.admin
+            url, pinned = instance.admin, instance.admin_certificate
             token = token or instance.settings.get("admin_token")
         elif url is None:
             nobody = f"No `{spec.program} run` is on {found.folder}, and "
-            url = f"http://127.0.0.1:{os.environ.get(port_variable) or _DEFAULT_PORT}"
+            pinned = os.environ.get(certificate_variable) or None
+            scheme = "http" if pinned is None else "https"
+            url = f"{scheme}://127.0.0.1:{os.environ.get(port_variable) or _DEFAULT_PORT}"
         try:
-            client = AdminClient(url, token=token)
+            trust = Trust(
+                ca=ca,
+                pinned=Path(pinned) if pinned and ca is None else None,
+                certificate=cert,
+                key=key,
+            )
+            client = AdminClient(url, token=token, trust=trust)
         except ValidationError as exc:
             fail(f"{exc.field}: {exc.message}", code=USAGE)
         if not once and not (sys.stdin.isatty() and sys.stdout.isatty()):

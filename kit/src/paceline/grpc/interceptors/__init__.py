@@ -17,13 +17,14 @@ try:  # eager: each function is named as its module, which would hide a lazy nam
     from paceline.grpc.interceptors.rate_limit import rate_limit
     from paceline.grpc.interceptors.recover import recover
     from paceline.grpc.interceptors.request_id import request_id
-    from paceline.grpc.interceptors.shed import Classify, classify_by_scope, shed
+    from paceline.grpc.interceptors.shed import Classify, PreAdmission, classify_by_scope, shed
     from paceline.grpc.interceptors.trace import trace
 except ModuleNotFoundError as _exc:
-    raise missing_extra(__name__, _exc.name or "grpcio", "grpc") from _exc
+    raise missing_extra(__name__, _exc.name or "protobuf", "grpc") from _exc
 
 __all__ = [
     "Classify",
+    "PreAdmission",
     "access_log",
     "authenticate",
     "classify_by_scope",

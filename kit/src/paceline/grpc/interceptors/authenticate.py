@@ -21,7 +21,7 @@ def authenticate(verifier: TokenVerifier, clock: Clock) -> Interceptor:
             return endpoint
 
         def verify(call: Call) -> Caller:
-            caller = verifier.verify(bearer_token(_authorization(call)))
+            caller = verifier.verify(bearer_token(call.header(b"authorization")))
             if not method.scopes <= caller.scopes:
                 missing = ", ".join(sorted(method.scopes - caller.scopes))
                 raise PermissionDenied(f"the token lacks the scope {missing}")
@@ -45,10 +45,3 @@ def authenticate(verifier: TokenVerifier, clock: Clock) -> Interceptor:
         return authenticated_stream if method.streams else authenticated
 
     return wrap
-
-
-def _authorization(call: Call) -> bytes | None:
-    value = call.metadata.get("authorization")
-    if value is None:
-        return None
-    return value.encode() if isinstance(value, str) else b""

@@ -1,7 +1,8 @@
 """Deadline: the client's own, and never more than the service's, for every unary method.
 
-It is ambient; see ``paceline.edge``. Streams have none: they end with their client, their token or
-the server. Inside `recover`, which sends the answer.
+It is ambient; see ``paceline.edge``. Streams have only their client's, which the protocol enforces:
+else they end with their client, their token or the server. Inside `recover`, which sends the
+answer.
 """
 
 from paceline.edge import RequestDeadline
@@ -10,9 +11,18 @@ from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 
 def deadline(seconds: float, *, set_by: str | None = None) -> Interceptor:
     """Bound each unary call. ``set_by``: for errors, "the service (APP_REQUEST_TIMEOUT)"."""
-    request_deadline = RequestDeadline(seconds, "the call", set_by=set_by)
+    return BoundUnary(RequestDeadline(seconds, "the call", set_by=set_by))
 
-    def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
+
+class BoundUnary:
+    """The interceptor. The protocol that sees it sets no timer of its own for unary calls."""
+
+    def __init__(self, request_deadline: RequestDeadline) -> None:
+        self._deadline = request_deadline
+
+    def __call__(self, endpoint: Endpoint, method: Method) -> Endpoint:
+        """Wrap ``endpoint``."""
+        request_deadline = self._deadline
         if method.streams:
             return endpoint
 
@@ -26,5 +36,3 @@ def deadline(seconds: float, *, set_by: str | None = None) -> Interceptor:
                 return await endpoint(call)
 
         return bounded
-
-    return wrap

@@ -17,8 +17,9 @@ def request_id() -> Interceptor:
         del method
 
         async def with_request_id(call: Call) -> bytes | None:
-            name = call.metadata.get("x-request-id")
-            if not isinstance(name, str) or not is_plain_id(name):
+            received = call.header(b"x-request-id")
+            name = "" if received is None else received.decode("latin-1")
+            if not is_plain_id(name):
                 name = next(ids)
             call.request_id = name
             call.trailing.append(("x-request-id", name))

@@ -4,14 +4,16 @@ The outermost interceptor, so that a refused call costs no id, no log line and n
 `Admission` counts it. The refusal is prepared, with ``RetryInfo``. Invariant: an admitted unary
 call gives its permit back however it ends. A stream gives it back when it begins, because it may
 last for ever; their number is bounded by ``RpcApp(max_streams=...)``. HTTP and gRPC share one load
-shedder, so that both decide alike.
+shedder, so that both decide alike. `PreAdmission` decides the same when a call's headers arrive,
+before there is a task for it.
 """
 
 from collections.abc import Callable, Collection
+from functools import partial
 
 from paceline.edge import priorities_of
 from paceline.errors import Overloaded
-from paceline.grpc.call import Call, Endpoint, Interceptor, Method
+from paceline.grpc.call import Call, Endpoint, ErrorStatus, Interceptor, Method
 from paceline.grpc.status import error_status_of
 from paceline.resilience import Admission, Priority
 
@@ -66,3 +68,16 @@ def shed(admission: Admission, classify: Classify, *, domain: str = "") -> Inter
         return admitted
 
     return wrap
+
+
+class PreAdmission:
+    """The same decision for `RpcApp`, as its ``admission_check``."""
+
+    def __init__(self, admission: Admission, classify: Classify, *, domain: str = "") -> None:
+        self.status: ErrorStatus = error_status_of(Overloaded(), domain=domain)
+        self._admission = admission
+        self._classify = classify
+
+    def for_method(self, method: Method) -> Callable[[], bool]:
+        """Whether there is no room for a call of ``method``, which then counts as refused."""
+        return partial(self._admission.refuse, self._classify(method))

@@ -31,12 +31,12 @@ def trace(tracer: Tracer, *, skip_paths: Collection[str] = ()) -> Interceptor:
         name = method.path.removeprefix("/")
 
         async def traced(call: Call) -> bytes | None:
-            parent, state = call.metadata.get("traceparent"), call.metadata.get("tracestate", "")
+            parent, state = call.header(b"traceparent"), call.header(b"tracestate")
             context = tracer.enter(
                 name,
                 _SERVER,
-                parent if isinstance(parent, str) else None,
-                state if isinstance(state, str) else "",
+                None if parent is None else parent.decode("latin-1"),
+                "" if state is None else state.decode("latin-1"),
             )
             place, fields = attach(context), push_fields(context.ids())
             try:

@@ -19,7 +19,9 @@ class ServerLimits:
     wait behind the one being answered (503). ``max_connections``: one more gets a 503 and is
     closed. ``backlog``: connections that wait in the kernel. ``keep_alive_grace``: how long idle
     connections stay open at a stop, so that a request on its way is answered. ``linger``: how long
-    to read on after an answer that cut a request short, so that the answer is not lost.
+    to read on after an answer that cut a request short, so that the answer is not lost; over TLS
+    also how long a client may take to answer the end of the connection. ``handshake_timeout``: for
+    a TLS handshake (closed).
 
     HTTP/2: ``max_streams``: requests at once on a connection (more are refused). ``stream_window``
     and ``connection_window``: bytes of bodies that a client may send ahead of the app, at least
@@ -40,6 +42,7 @@ class ServerLimits:
     backlog: int = 2048
     keep_alive_grace: float = 0.0
     linger: float = 2.0
+    handshake_timeout: float = 10.0
     max_streams: int = 256
     stream_window: int = 256 * 1024
     connection_window: int = 1024 * 1024

@@ -16,12 +16,14 @@ from typing import Final
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.http.asgi import ASGIApp
+from paceline.http.server.fair_share import SharedListener
 from paceline.http.server.fields import encode_fields
 from paceline.http.server.first_bytes import FirstBytes
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.listener import Listener, bound_sockets, listen_error
 from paceline.http.server.state import AdmissionCheck, Connection, SharedState
 from paceline.http.server.streams import StreamApp
+from paceline.http.server.tls import TlsFiles
 from paceline.log import Logger
 
 _STOP_TIMEOUT: Final = 30.0
@@ -37,9 +39,11 @@ class HttpServer:
 
     ``limits``: time-outs, sizes and numbers. ``reuse_port``: several processes listen on one port,
     and the kernel distributes connections. ``listener``: accept from this socket instead, TCP or
-    Unix, for one run; other processes may hold it, too. ``admission_check``: may reject a request
-    when its head has been read, before there is a task. ``streams``: takes requests of HTTP/2
-    before the app does. ``name``: for errors and logs.
+    Unix, for one run; other processes may hold it, too, and take their share.
+    ``admission_check``: may reject a request when its head has been read, before there is a task.
+    ``streams``: takes requests of HTTP/2 before the app does. ``tls``: connections are encrypted,
+    their version of HTTP is agreed on in the handshake, and the files are read again when they
+    change. ``name``: for errors and logs.
 
     *Resources*: between `start` and `stop`, the listening socket, a task for each request being
     answered, and one timer.
@@ -57,12 +61,14 @@ class HttpServer:
         port: int,
         limits: ServerLimits | None = None,
         reuse_port: bool = False,
-        listener: socket.socket | None = None,
+        listener: socket.socket | SharedListener | None = None,
         admission_check: AdmissionCheck | None = None,
         streams: StreamApp | None = None,
+        tls: TlsFiles | None = None,
         name: str = "http",
     ) -> None:
         self.name = name
+        self._tls = tls
         self._app = app
         self._log = log
         self._admission_check = admission_check
@@ -70,7 +76,8 @@ class HttpServer:
         self._host = host
         self._configured_port = port
         self._reuse_port = reuse_port
-        self._inherited = listener
+        shared = SharedListener(listener) if isinstance(listener, socket.socket) else listener
+        self._inherited: SharedListener | None = shared
         self._max_accepts = _MAX_ACCEPTS if listener is None else _MAX_SHARED_ACCEPTS
         self._limits = limits = limits or ServerLimits()
         shortest = min(limits.read_timeout, limits.write_timeout, limits.idle_timeout)
@@ -94,7 +101,7 @@ class HttpServer:
     def url(self) -> str:
         """The server's address, for people on this machine."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self.port}"
+        return f"{'http' if self._tls is None else 'https'}://{host}:{self.port}"
 
     @property
     def connections(self) -> int:
@@ -107,28 +114,30 @@ class HttpServer:
             return
         loop = asyncio.get_running_loop()
         self._state = state = self._new_state()
+        inherited, self._inherited = self._inherited, None
         try:
             self._listener = Listener(
-                await self._sockets(),
+                await self._sockets() if inherited is None else [inherited.socket],
                 lambda: FirstBytes(state, loop),
-                backlog=self._limits.backlog,
+                limits=self._limits,
                 count=lambda: len(state.connections),
-                max_connections=self._limits.max_connections,
                 max_accepts=self._max_accepts,
                 on_error=lambda exc: self._log.warning("cannot accept connections", error=exc),
                 admission_check=self._admission_check,
+                tls=self._tls,
+                on_handshake_error=lambda exc: self._log.debug("no TLS handshake", error=exc),
+                share=None if inherited is None else inherited.share,
             )
         except OSError as exc:
             raise listen_error(self._host, self._configured_port, exc) from exc
+        if self._tls is not None:
+            self._tls.report(self._log)
         self._sweep()
 
     def _new_state(self) -> SharedState:
         return SharedState(self._app, self._log, self._limits, self._admission_check, self._streams)
 
     async def _sockets(self) -> list[socket.socket]:
-        inherited, self._inherited = self._inherited, None
-        if inherited is not None:
-            return [inherited]
         return await bound_sockets(self._host, self._configured_port, reuse_port=self._reuse_port)
 
     async def stop_accepting(self) -> None:
@@ -155,7 +164,8 @@ class HttpServer:
         unwind = min(_MAX_UNWIND, timeout / 4)
         grace = min(self._limits.keep_alive_grace, (timeout - unwind) / 2)
         try:
-            await listener.wait_closed()  # every accepted client has a connection now
+            # Then every accepted client has a connection.
+            await listener.wait_closed(unwind / 4)
             if grace:
                 await self._until_empty(grace)
             for connection in self._connections():
@@ -196,6 +206,8 @@ class HttpServer:
         date = formatdate(time.time(), usegmt=True).encode()
         self._state.date_line = b"date: %b\r\n" % date
         self._state.date_field = encode_fields([(b"date", date)])
+        if self._tls is not None:
+            self._tls.refresh(self._log)
         now = loop.time()
         for connection in self._connections():
             connection.check(now)

@@ -138,7 +138,10 @@ class HttpConnection(RequestReader):
             self._linger()
 
     def _linger(self) -> None:
-        """Close once the client has the answer: closing with unread data would destroy it."""
+        """Close once the client has the answer: closing with unread data would destroy it.
+
+        TLS cannot close one direction only; its clients close when they have the whole answer.
+        """
         self._discarding = True
         self._parsing = False
         if self.transport.is_closing():
@@ -146,7 +149,8 @@ class HttpConnection(RequestReader):
         self._read_deadline = self.loop.time() + self._limits.linger
         self.flow.resume_reading()
         self.state.write_buffer.flush(self.transport)
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def _close(self) -> None:
         self.state.write_buffer.flush(self.transport)

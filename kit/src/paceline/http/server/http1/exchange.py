@@ -7,7 +7,6 @@ head with more lines than fields is refused.
 """
 
 import asyncio
-import re
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -15,17 +14,15 @@ from typing import Final, Protocol
 from paceline.concurrency import name_timeout
 from paceline.http.asgi import STREAMING, ASGIApp, Message, Scope
 from paceline.http.server.http1.flow_control import FlowControl
+from paceline.http.server.response_fields import check_status, content_length, lower_name
 from paceline.http.server.state import SharedState
 
 _MAX_JOINED: Final = 64 * 1024
 # Plain numbers: an enum's member is looked up slowly.
-_OK: Final = 200
-_LAST: Final = 599
 _NO_CONTENT: Final = 204
 _WITHOUT_BODY: Final = frozenset({204, 304})
 _HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
 _FRAMING: Final = _HOP_BY_HOP | {b"content-length", b"date"}
-_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -209,7 +206,7 @@ class Exchange:
             lower, start = _field(name)
             if lower in _FRAMING:
                 if lower == b"content-length":
-                    self._remaining = _length(value, self._remaining)
+                    self._remaining = content_length(value, self._remaining)
                     if status == _NO_CONTENT:
                         continue
                 elif lower == b"date":
@@ -245,8 +242,7 @@ class Exchange:
 
 @lru_cache(maxsize=512)
 def _status_line(status: int) -> bytes:
-    if not _OK <= status <= _LAST:
-        raise RuntimeError(f"{status} is not a status of a response")
+    check_status(status)
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:
@@ -257,16 +253,8 @@ def _status_line(status: int) -> bytes:
 @lru_cache(maxsize=512)
 def _field(name: bytes) -> tuple[bytes, bytes]:
     """A header name in lower case, alone and as the start of its line; checked once."""
-    if not _TOKEN.fullmatch(name):
-        raise RuntimeError(f"invalid header name {name!r}")
-    lower = name.lower()
+    lower = lower_name(name)
     return lower, lower + b": "
-
-
-def _length(value: bytes, before: int | None) -> int:
-    if before is not None or not value.isdigit():
-        raise RuntimeError(f"invalid content-length {value!r}")
-    return int(value)
 
 
 def _joined(fields: list[bytes]) -> bytes:

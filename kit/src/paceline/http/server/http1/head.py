@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-import msgspec
-
 from paceline.http.asgi import Headers
 from paceline.http.problem import title_of
+from paceline.http.server.problem_body import problem_body
 
 _SINGLE: Final = (b"host", b"transfer-encoding")
 _SCHEMES: Final = (b"http", b"https")
@@ -78,9 +77,7 @@ def check_head(version: str, headers: Headers, index: Mapping[bytes, bytes]) -> 
 def problem_response(status: HTTPStatus, detail: str, date_line: bytes) -> bytes:
     """A whole problem response (RFC 9457) that closes the connection, for before the app."""
     title = title_of(status)
-    body = msgspec.json.encode(
-        {"type": "about:blank", "title": title, "status": status.value, "detail": detail}
-    )
+    body = problem_body(status, detail)
     lines = (
         b"HTTP/1.1 %d %b\r\n" % (status, title.encode()),
         date_line,

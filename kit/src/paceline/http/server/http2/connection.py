@@ -8,6 +8,7 @@ processed. What the client has sent before is answered.
 
 import asyncio
 import contextvars
+from functools import lru_cache
 from http import HTTPStatus
 from math import inf
 from typing import Final, cast
@@ -47,6 +48,7 @@ _ALIVE: Final = b"stillup?"
 _ANNOUNCEMENT: Final = 1.0  # seconds for the client to read that the connection will end
 _ALLOWANCE_RATE: Final = 100  # frames without use a second
 _RESET_RATE: Final = 33  # a second
+_MIN_TAKEN: Final = 4_096  # bytes that a client must take in the write timeout
 _MAX_EARLY_PINGS: Final = 3
 _LAST_STREAMS: Final = MAX_STREAM - 2_000  # from here on the numbers of streams run out
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
@@ -88,12 +90,13 @@ class Http2Connection(FrameReader):
             NO_RFC7540_PRIORITIES: 1,
         }
         growth = self._window - DEFAULT_WINDOW
-        self._collect(settings_frame(settings) + (window_update(0, growth) if growth else b""))
+        self.write_control(settings_frame(settings) + (window_update(0, growth) if growth else b""))
         self.state.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the interface's
         """Cancel the requests that are being answered."""
         self._closing = self._final = True
+        self._collected.clear()
         self._end_streams()
         for task in self._unfinished:
             if not task.done():
@@ -103,7 +106,6 @@ class Http2Connection(FrameReader):
         self.state.changed.set()
 
     def _end_streams(self) -> None:
-        self._collected.clear()
         for stream in tuple(self.streams.values()):
             if not stream.closed:
                 self.end_stream(stream)
@@ -116,13 +118,10 @@ class Http2Connection(FrameReader):
             if len(stream.target) > limits.max_target_bytes:
                 text = f"the request target is longer than {limits.max_target_bytes} bytes"
                 raise RequestRejected(HTTPStatus.REQUEST_URI_TOO_LONG, text)  # noqa: TRY301
-            path, query, _ = split_target(method, stream.target)
+            text, path, query = _split(method, stream.target)
         except RequestRejected as reason:
             self._problem(stream, reason.status, reason.detail)
             return None
-        text = path.decode("ascii")
-        if "%" in text:
-            text = unquote(text)
         if state.admission_check is not None:
             rejection = state.admission_check.rejection(method, text)
             if rejection is not None:
@@ -182,6 +181,9 @@ class Http2Connection(FrameReader):
         self._resets_allowed = min(
             MAX_RESETS, self._resets_allowed + int(elapsed * _RESET_RATE) + 1
         )
+        if self._block is not None and now > self._block_deadline:
+            self.fail(ConnectionFault(ENHANCE_YOUR_CALM, "a header block does not end"))
+            return
         if self._is_stuck(now):
             self.state.log.warning("a client reads nothing", streams=len(self.streams))
             self.abort()
@@ -203,7 +205,8 @@ class Http2Connection(FrameReader):
                 self.reject_stream(stream.id, CANCEL)
                 self.end_stream(stream)
             return
-        if stream.pending and stream.sent == stream.seen and stream.stuck_since:
+        taken = stream.sent - stream.seen
+        if stream.pending and taken < _MIN_TAKEN and stream.stuck_since:
             late = now > stream.stuck_since + self.limits.write_timeout
         else:
             stream.seen = stream.sent
@@ -257,7 +260,7 @@ class Http2Connection(FrameReader):
             self.abort()
         elif self._ping_sent == inf and now > self._last_heard + limits.keepalive:
             self._ping_sent = now
-            self._collect(frame(PING, 0, 0, _ALIVE))
+            self.write_control(frame(PING, 0, 0, _ALIVE))
 
     def ping_received(self) -> None:
         """Refuse a client that pings too often while nothing is sent to it.
@@ -286,7 +289,7 @@ class Http2Connection(FrameReader):
             return
         self.state.log.info("connection ended", reason=fault.text, code=fault.code)
         self._end_streams()
-        self._collect(goaway(self._processed, fault.code, fault.text))
+        self.write_control(goaway(self._processed, fault.code, fault.text))
         self._linger()
 
     def end_after_response(self) -> None:
@@ -295,7 +298,7 @@ class Http2Connection(FrameReader):
             return
         self._announced = True
         self._final_at = self.loop.time() + _ANNOUNCEMENT
-        self._collect(goaway(MAX_STREAM, NO_ERROR, "") + frame(PING, 0, 0, _ANNOUNCED))
+        self.write_control(goaway(MAX_STREAM, NO_ERROR, "") + frame(PING, 0, 0, _ANNOUNCED))
 
     def _finish(self) -> None:
         """Take no more streams, and close after those that there are."""
@@ -303,7 +306,7 @@ class Http2Connection(FrameReader):
         if self._final or self._closing:
             return
         self._announced = self._final = True
-        self._collect(goaway(self._processed, NO_ERROR, ""))
+        self.write_control(goaway(self._processed, NO_ERROR, ""))
         if not self.streams:
             self.close_when_done()
 
@@ -338,3 +341,11 @@ class Http2Connection(FrameReader):
         self._end_streams()
         self.transport.abort()
         return cut
+
+
+@lru_cache(maxsize=256)
+def _split(method: str, target: bytes) -> tuple[str, bytes, bytes]:
+    """Path, path as it came, and query of a target. Errors: RequestRejected."""
+    path, query, _ = split_target(method, target)
+    text = path.decode("ascii")
+    return unquote(text) if "%" in text else text, path, query

@@ -82,6 +82,9 @@ class FrameReader(FrameSender):
             max_list=limits.max_header_bytes + 32 * limits.max_headers,
             max_fields=limits.max_headers,
         )
+        self._open_handler = None if state.streams is None else state.streams.open
+        self._max_streams = limits.max_streams
+        self._read_timeout = limits.read_timeout
         self._heads: dict[bytes, RequestHead] = {}
         self._generation = self._decoder.generation
         self._rest = bytearray()
@@ -93,6 +96,7 @@ class FrameReader(FrameSender):
         self._block_stream = 0
         self._block_flags = 0
         self._block_frames = 0
+        self._block_deadline = 0.0
         self._last = 0  # the highest stream that the client has opened
         self._processed = 0  # the highest one that is processed: for GOAWAY
         self._allowance = MAX_ALLOWANCE
@@ -113,7 +117,8 @@ class FrameReader(FrameSender):
                 return
             data = bytes(rest)
             rest.clear()
-        self._now = self.loop.time()
+        self._now = now = self.loop.time()
+        self.read_deadline = now + self._read_timeout
         try:
             start = self._read_preface(data) if self._in_preface else 0
             if not self._in_preface:
@@ -161,9 +166,9 @@ class FrameReader(FrameSender):
                     self._data_in_vain(stream, number, length)
                 elif flags & PADDED:
                     payload = _unpadded(data[start:end])
-                    self._data(stream, payload, length, end=flags & END_STREAM)
+                    self._data(stream, payload, length, flags & END_STREAM)
                 else:
-                    self._data(stream, data[start:end], length, end=flags & END_STREAM)
+                    self._data(stream, data[start:end], length, flags & END_STREAM)
             elif kind == HEADERS:
                 if not self._settings_received:
                     raise ConnectionFault(PROTOCOL_ERROR, "SETTINGS must be the first frame")
@@ -181,19 +186,21 @@ class FrameReader(FrameSender):
     # Bodies.
 
     def _data(  # noqa: C901 - one call a frame
-        self, stream: Stream, payload: bytes, length: int, *, end: int
+        self, stream: Stream, payload: bytes, length: int, end: int
     ) -> None:
         """DATA on an open stream; ``length`` counts the padding, too."""
         if length > self._window:
             raise ConnectionFault(FLOW_CONTROL_ERROR, "more DATA than the window allows")
         self._window -= length
         if length > stream.window:
-            self._give_back(length)
+            self.discard(length)
             self._stream_fault(stream, FLOW_CONTROL_ERROR)
             return
         size = len(payload)
         stream.window -= length
         stream.held += length
+        if end:
+            stream.received = True
         if length > size:
             stream.consume(length - size)
         remaining = stream.remaining
@@ -207,8 +214,6 @@ class FrameReader(FrameSender):
         if not size and not end:
             self._spend("empty DATA frames")
             return
-        if end:
-            stream.received = True
         if handler is None:
             return
         try:
@@ -226,7 +231,7 @@ class FrameReader(FrameSender):
         if length > self._window:
             raise ConnectionFault(FLOW_CONTROL_ERROR, "more DATA than the window allows")
         self._window -= length
-        self._give_back(length)
+        self.discard(length)
         if stream is not None:
             self._stream_fault(stream, STREAM_CLOSED)
         elif number not in self._reset and number <= self._processed:
@@ -254,6 +259,7 @@ class FrameReader(FrameSender):
         self._block_stream = number
         self._block_flags = flags
         self._block_frames = 0
+        self._block_deadline = self.read_deadline
 
     def _continuation(self, flags: int, payload: bytes) -> None:
         block = self._block
@@ -284,21 +290,13 @@ class FrameReader(FrameSender):
         self._last = number
         if head is None:
             return
-        limits = self.limits
         streams = self.streams
-        if len(streams) + len(self._unfinished) >= limits.max_streams and not self._has_room():
+        if len(streams) + len(self._unfinished) >= self._max_streams and not self._has_room():
             self._count_reset()
             self.reject_stream(number, REFUSED_STREAM)
             return
         self._processed = number
-        stream = Stream(
-            self,
-            number,
-            head,
-            send_window=self._initial_window,
-            window=limits.stream_window,
-            deadline=self._now + limits.read_timeout,
-        )
+        stream = Stream(self, number, head)
         if flags & END_STREAM:
             if stream.remaining > 0:
                 self._count_reset()
@@ -307,8 +305,8 @@ class FrameReader(FrameSender):
             stream.received = True
         streams[number] = stream
         try:
-            app = self.state.streams
-            handler = None if app is None else app.open(stream)
+            open_handler = self._open_handler
+            handler = None if open_handler is None else open_handler(stream)
             if handler is None and not stream.closed:
                 handler = self.open_asgi(stream)
             if not stream.closed:
@@ -359,9 +357,7 @@ class FrameReader(FrameSender):
     def _refuse_large(self, number: int, flags: int) -> None:
         self._processed = max(number, self._processed)
         head = RequestHead("", b"", "", b"", [], None)
-        stream = Stream(
-            self, number, head, send_window=self._initial_window, window=0, deadline=self._now
-        )
+        stream = Stream(self, number, head)
         stream.received = bool(flags & END_STREAM)
         self.streams[number] = stream
         self._count_reset()
@@ -460,7 +456,7 @@ class FrameReader(FrameSender):
             raise ConnectionFault(PROTOCOL_ERROR, "ENABLE_PUSH is not valid")
 
     def _set_initial_window(self, value: int) -> None:
-        growth, self._initial_window = value - self._initial_window, value
+        growth, self.initial_window = value - self.initial_window, value
         for stream in tuple(self.streams.values()):
             if not stream.closed and not self.stream_window_grown(stream, growth):
                 raise ConnectionFault(FLOW_CONTROL_ERROR, "a stream's window is too large")

@@ -4,7 +4,6 @@ Fields that belong to a connection are dropped (RFC 9113 §8.2.2); names and val
 sent are the app's error.
 """
 
-import re
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
@@ -12,11 +11,9 @@ from typing import Final
 from paceline.http.asgi import Headers
 from paceline.http.server.fields import encode_fields, encode_status
 from paceline.http.server.problem_body import problem_body
+from paceline.http.server.response_fields import check_status, content_length, lower_name
 
-_OK: Final = 200
 _NO_CONTENT: Final = 204
-_MAX_STATUS: Final = 599
-_NOT_IN_A_NAME: Final = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _CONNECTION_FIELDS: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
@@ -29,19 +26,16 @@ def response_head(status: int, headers: Headers, date_field: bytes) -> tuple[byt
 
     Errors: RuntimeError when the app's status or fields are not valid.
     """
-    if not _OK <= status <= _MAX_STATUS:
-        raise RuntimeError(f"{status} is not a status of a response")
+    check_status(status)
     length: int | None = None
     parts = [encode_status(status), date_field]
     values: list[bytes] = []
     for name, value in headers:
-        lower = _lower(name)
+        lower = lower_name(name)
         if lower in _CONNECTION_FIELDS:
             continue
         if lower == _LENGTH:
-            if length is not None or not value.isdigit():
-                raise RuntimeError(f"invalid content-length {value!r}")
-            length = int(value)
+            length = content_length(value, length)
             if status == _NO_CONTENT:
                 continue
         elif lower == _DATE:
@@ -54,7 +48,7 @@ def response_head(status: int, headers: Headers, date_field: bytes) -> tuple[byt
 
 def trailer_block(headers: Headers) -> bytes:
     """Trailers. Errors: RuntimeError, as in `response_head`."""
-    fields = [(_lower(name), value) for name, value in headers]
+    fields = [(lower_name(name), value) for name, value in headers]
     _check_values([value for _, value in fields])
     return encode_fields([field for field in fields if field[0] not in _CONNECTION_FIELDS])
 
@@ -74,13 +68,6 @@ def _check_values(values: list[bytes]) -> None:
     joined = b"".join(values)
     if b"\n" in joined or b"\r" in joined or b"\0" in joined:
         raise RuntimeError("invalid header value")
-
-
-@lru_cache(maxsize=512)
-def _lower(name: bytes) -> bytes:
-    if not name or _NOT_IN_A_NAME.search(name):
-        raise RuntimeError(f"invalid header name {name!r}")
-    return name.lower()
 
 
 @lru_cache(maxsize=512)

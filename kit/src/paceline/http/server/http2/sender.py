@@ -47,7 +47,11 @@ class FrameSender(asyncio.Protocol):
         self.max_frame = DEFAULT_FRAME
         self.write_paused = False
         self.transport: asyncio.Transport
-        self._initial_window = DEFAULT_WINDOW  # of the client, for each stream
+        self.initial_window = DEFAULT_WINDOW
+        self.stream_window = state.limits.stream_window
+        self.read_deadline = 0.0
+        self.unused_credit = 0
+        self.credit_step = max(state.limits.connection_window, DEFAULT_WINDOW) >> 1
         self._at_end_of_round = state.write_buffer.at_end_of_round
         self._work = 0  # frames of responses sent
         self._collected: list[bytes] = []
@@ -56,7 +60,6 @@ class FrameSender(asyncio.Protocol):
         self._starved: list[Stream] = []  # of the connection's window
         self._unread_replies = 0
         self._window = 0  # bytes of bodies that the client may send
-        self._credit = 0  # bytes used and not yet given back to it
         self._unfinished: set[asyncio.Task[None]] = set()  # tasks of streams that have ended
         self._reset: dict[int, None] = {}  # streams that this side has reset, in their order
         self._ended: deque[int] = deque(maxlen=128)  # streams that have ended otherwise
@@ -68,9 +71,6 @@ class FrameSender(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send frames of a response at the end of the round; at once when they are many."""
         self._work += 1
-        self._collect(data)
-
-    def _collect(self, data: bytes) -> None:
         collected = self._collected
         if not collected:
             self._at_end_of_round(self.flush)
@@ -78,6 +78,11 @@ class FrameSender(asyncio.Protocol):
         self._collected_size += len(data)
         if self._collected_size > _MAX_COLLECTED:
             self.flush()
+
+    def write_control(self, data: bytes) -> None:
+        """Send frames that are no part of a response."""
+        self._work -= 1
+        self.write(data)
 
     def flush(self) -> None:
         """Write what has been collected."""
@@ -96,7 +101,7 @@ class FrameSender(asyncio.Protocol):
             if self._unread_replies > _MAX_UNREAD_REPLIES:
                 self.fail(ConnectionFault(ENHANCE_YOUR_CALM, "replies are not read"))
                 return
-        self._collect(data)
+        self.write_control(data)
 
     def fail(self, fault: ConnectionFault) -> None:
         """End the connection because of what the client did."""
@@ -194,26 +199,30 @@ class FrameSender(asyncio.Protocol):
 
     def response_ended(self, stream: Stream) -> None:
         """See `StreamConnection`."""
-        if not stream.received:
+        if stream.received:
+            self._ended.append(stream.id)
+        else:
             # The rest of the request is not wanted: RFC 9113 §8.1.
             self._remember_reset(stream.id)
-            self._collect(rst_stream(stream.id, NO_ERROR))
-        else:
-            self._ended.append(stream.id)
+            self.write_control(rst_stream(stream.id, NO_ERROR))
         self.forget(stream)
 
     def forget(self, stream: Stream) -> None:
         """The stream is closed."""
         stream.closed = stream.ending = True
-        stream.pending = None
-        self.streams.pop(stream.id, None)
+        streams = self.streams
+        streams.pop(stream.id, None)
+        if stream.pending:
+            stream.pending = None
         if stream.held:
-            held, stream.held = stream.held, 0
-            self._give_back(held)
+            self.unused_credit += stream.held
+            stream.held = 0
+            if self.unused_credit >= self.credit_step:
+                self.give_back()
         task = stream.task
         if task is not None and not task.done():
             self._unfinished.add(task)
-        if self._final and not self.streams:
+        if self._final and not streams:
             self.close_when_done()
 
     def close_when_done(self) -> None:
@@ -244,19 +253,20 @@ class FrameSender(asyncio.Protocol):
 
     # The client's sending.
 
-    def credit(self, stream: Stream, size: int) -> None:
+    def give_back(self) -> None:
         """See `StreamConnection`."""
-        if not stream.received:
-            stream.credit += size
-            if stream.credit >= self.limits.stream_window >> 1:
-                stream.window += stream.credit
-                self._collect(window_update(stream.id, stream.credit))
-                stream.credit = 0
-        self._give_back(size)
+        credit, self.unused_credit = self.unused_credit, 0
+        self._window += credit
+        self.write_control(window_update(0, credit))
 
-    def _give_back(self, size: int) -> None:
-        self._credit += size
-        if self._credit >= self.limits.connection_window >> 1:
-            self._window += self._credit
-            self._collect(window_update(0, self._credit))
-            self._credit = 0
+    def give_back_to(self, stream: Stream) -> None:
+        """See `StreamConnection`."""
+        credit, stream.credit = stream.credit, 0
+        stream.window += credit
+        self.write_control(window_update(stream.id, credit))
+
+    def discard(self, size: int) -> None:
+        """Bytes of a body have arrived that nobody uses."""
+        self.unused_credit += size
+        if self.unused_credit >= self.credit_step:
+            self.give_back()

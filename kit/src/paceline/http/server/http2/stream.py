@@ -25,13 +25,22 @@ from paceline.http.server.streams import StreamHandler
 class StreamConnection(Protocol):
     """The connection, as far as its streams use it."""
 
+    client: tuple[str, int] | None
+    read_deadline: float
+    """Until when a request whose head has just arrived must be whole."""
+    initial_window: int
+    """Of each stream, as the client has set it."""
+    stream_window: int
+    """The same of this side."""
     send_window: int
     max_frame: int
     write_paused: bool
-    client: tuple[str, int] | None
+    unused_credit: int
+    """Bytes of bodies that have been used and not yet been given back to the client."""
+    credit_step: int
 
     def write(self, data: bytes) -> None:
-        """Send frames at the end of the round."""
+        """Send frames of a response at the end of the round."""
         ...
 
     def advance(self, stream: "Stream") -> None:
@@ -42,8 +51,12 @@ class StreamConnection(Protocol):
         """END_STREAM has been sent."""
         ...
 
-    def credit(self, stream: "Stream", size: int) -> None:
-        """The client may send ``size`` bytes more."""
+    def give_back(self) -> None:
+        """Let the client send as many more bytes as have been used."""
+        ...
+
+    def give_back_to(self, stream: "Stream") -> None:
+        """Let the client send more on this stream."""
         ...
 
     def reset_stream(self, stream: "Stream", code: int) -> None:
@@ -83,16 +96,7 @@ class Stream:
         "window",
     )
 
-    def __init__(
-        self,
-        connection: StreamConnection,
-        number: int,
-        head: RequestHead,
-        *,
-        send_window: int,
-        window: int,
-        deadline: float,
-    ) -> None:
+    def __init__(self, connection: StreamConnection, number: int, head: RequestHead) -> None:
         self._connection = connection
         self.id = number
         self.method = head.method
@@ -108,10 +112,10 @@ class Stream:
         self.closed = False
         length = head.content_length
         self.remaining = -1 if length is None else length  # bytes of the body still to come
-        self.window = window  # bytes that the client may send
+        self.window = connection.stream_window  # bytes that the client may send
         self.held = 0  # bytes received and not used yet
         self.credit = 0  # bytes used and not yet given back to the client
-        self.send_window = send_window
+        self.send_window = connection.initial_window
         self.pending: deque[tuple[int, bytes, bool]] | None = None
         self.offset = 0  # in the first of them
         self.queued = False  # among those that the connection sends of
@@ -119,7 +123,7 @@ class Stream:
         self.sent = 0  # bytes, when something was pending
         self.seen = 0  # of these at the last check
         self.stuck_since = 0.0
-        self.deadline = deadline  # of the request's end
+        self.deadline = connection.read_deadline
 
     def send(self, data: bytes, *, end: bool = False) -> bool:
         """See `RequestStream`."""
@@ -218,9 +222,17 @@ class Stream:
         """See `RequestStream`."""
         if self.closed:
             return  # it has been given back then
-        size = min(size, self.held)
-        self.held -= size
-        self._connection.credit(self, size)
+        held = self.held
+        size = min(size, held)
+        self.held = held - size
+        connection = self._connection
+        connection.unused_credit += size
+        if connection.unused_credit >= connection.credit_step:
+            connection.give_back()
+        if not self.received:
+            self.credit += size
+            if self.credit >= connection.stream_window >> 1:
+                connection.give_back_to(self)
 
     def reset(self, code: int) -> None:
         """See `RequestStream`."""

@@ -1,0 +1,54 @@
+"""The header blocks of responses: what is constant is encoded once.
+
+A response is headers, messages and trailers; an error before the first message is one block, its
+status among the headers ("trailers-only" in gRPC's PROTOCOL-HTTP2.md).
+"""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final
+
+from paceline.grpc.call import ErrorStatus
+from paceline.grpc.compression import ACCEPTED
+from paceline.grpc.metadata import encode_binary, encode_message, metadata_fields
+from paceline.grpc.status import STATUS
+from paceline.http import Headers
+from paceline.http.server import encode_fields, encode_status
+
+_CONTENT_TYPE: Final = b"content-type"
+_OK: Final = encode_status(HTTPStatus.OK)
+CONTENT_TYPES: Final = (b"application/grpc", b"application/grpc+proto")
+HEADS: Final = {kind: _OK + encode_fields([(_CONTENT_TYPE, kind)]) for kind in CONTENT_TYPES}
+"""The headers of a response whose request had this ``content-type``."""
+OK_TRAILERS: Final = encode_fields([(b"grpc-status", b"0")])
+ENCODINGS: Final = {
+    name: encode_fields([(b"grpc-encoding", name)]) for name in (b"gzip", b"deflate")
+}
+_ACCEPTED: Final = encode_fields([(b"grpc-accept-encoding", ACCEPTED)])
+
+
+def encode_metadata(metadata: Sequence[tuple[str, str | bytes]]) -> bytes:
+    """Metadata as a part of a block. Errors: ValueError."""
+    return encode_fields(metadata_fields(metadata))
+
+
+def encode_error(error: ErrorStatus) -> bytes:
+    """The trailers of a call that failed."""
+    fields: Headers = [
+        (b"grpc-status", b"%d" % STATUS[error.code]),
+        (b"grpc-message", encode_message(error.message)),
+    ]
+    if error.details:
+        fields.append((b"grpc-status-details-bin", encode_binary(error.details)))
+    return encode_fields(fields)
+
+
+def refusal(error: ErrorStatus, *, status: int = HTTPStatus.OK, headers: Headers = []) -> bytes:  # noqa: B006 - it is only read
+    """A whole response without messages. ``status``: HTTP's, for clients that are not gRPC's."""
+    start = encode_status(status) + encode_fields([(_CONTENT_TYPE, CONTENT_TYPES[0]), *headers])
+    return start + encode_error(error)
+
+
+def unknown_encoding(error: ErrorStatus) -> bytes:
+    """The refusal of an encoding that is not known; it names the known ones."""
+    return HEADS[CONTENT_TYPES[0]] + _ACCEPTED + encode_error(error)

@@ -1,0 +1,54 @@
+"""A method as it is served, and the calls that are being answered."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from google.protobuf.descriptor import MethodDescriptor
+
+from paceline.grpc.call import Endpoint, Method
+from paceline.grpc.limits import RpcLimits
+from paceline.grpc.methods import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and its endpoint under all interceptors.
+
+    ``descriptor``: None for a path that no service has. ``refuses``: whether there is no room for a
+    call, which counts it as refused. ``timed``: the protocol has to end the call at its client's
+    deadline, for no interceptor does. ``compress``: answers are compressed where that is accepted.
+    """
+
+    method: Method
+    kind: Kind
+    endpoint: Endpoint
+    descriptor: MethodDescriptor | None = None
+    refuses: Callable[[], bool] | None = None
+    timed: bool = True
+    compress: bool = False
+
+
+class ActiveCalls:
+    """The number of calls that are being answered, and their limits.
+
+    A call counts from the moment when its request is whole, or a stream's from its headers, so
+    requests that do not arrive take nobody's place.
+    """
+
+    __slots__ = ("_idle", "count", "limits")
+
+    def __init__(self) -> None:
+        self.limits: RpcLimits = RpcLimits()
+        self.count: int = 0
+        self._idle = asyncio.Event()
+
+    def end(self) -> None:
+        """Wake those who wait for the last one."""
+        self._idle.set()
+
+    async def until_idle(self) -> None:
+        """Wait until there is none."""
+        while self.count:
+            self._idle.clear()
+            await self._idle.wait()

@@ -1,0 +1,438 @@
+"""A call on a stream of HTTP/2: its messages out of DATA frames, and its answer into them.
+
+`SingleRequest` takes the one message of a unary or server-streaming call and has no task before the
+message is whole; `RequestSequence` takes many and is their iterator. A request that breaks a rule
+(too large, two messages for one, no decompression) goes through the method's endpoint like any
+other, as an error in place of the message: so it is authenticated, logged and measured, too.
+
+Invariant: a call is answered once: ``_over`` is set when the status has been sent or the stream has
+closed, and nothing is sent after it. What a client may have in memory here is one message and what
+the stream's window lets through: bytes are given back by ``consume`` when a message is taken, or
+when the handler waits for the rest of one.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Mapping
+from struct import Struct
+from typing import Final
+
+from paceline.concurrency import DeadlineExceeded
+from paceline.errors import Code, Error
+from paceline.grpc.call import Call, ErrorStatus
+from paceline.grpc.compression import choose_encoding, compress, decompress
+from paceline.grpc.responses import ENCODINGS, OK_TRAILERS, encode_error, encode_metadata
+from paceline.grpc.route import ActiveCalls, Route
+from paceline.grpc.status import error_status_of
+from paceline.http import Headers
+from paceline.http.server import RequestStream
+
+_PREFIX: Final = Struct(">BI")  # compressed or not, and the message's length
+_PREFIX_SIZE: Final = _PREFIX.size
+_WRITES_IN_A_ROW: Final = 32
+# A client's clock started a trip before ours: one that leaves so shortly before the deadline here
+# has met its own. Seconds, and a part of the whole time.
+_MAX_EARLY: Final = 0.25
+_EARLY: Final = 0.25
+
+
+class StreamCall:
+    """What both kinds of requests have in common: the task, the answer, the end."""
+
+    __slots__ = (
+        "_calls", "_deadline", "_encoding", "_head", "_loop", "_over", "_response_encoding",
+        "_sent_head", "_started", "_stream", "_task", "_timeout", "_timer", "_writable", "_writes",
+        "fields", "received_compressed", "route",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0917 - keywords would cost each call
+        self,
+        route: Route,
+        calls: ActiveCalls,
+        stream: RequestStream,
+        fields: Mapping[bytes, bytes],
+        head: bytes,
+        timeout: float | None,
+        encoding: bytes | None,
+    ) -> None:
+        self.route: Route = route
+        self.fields: Mapping[bytes, bytes] = fields
+        self.received_compressed: bool = False
+        self._calls = calls
+        self._stream = stream
+        self._head = head
+        self._encoding = encoding
+        self._response_encoding: bytes | None = None
+        self._loop = loop = asyncio.get_running_loop()
+        self._timeout = timeout
+        self._deadline = None if timeout is None else loop.time() + timeout
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._writes = 0
+        self._started = False
+        self._sent_head = False
+        self._over = False
+
+    @property
+    def headers(self) -> Headers:
+        """See `Context`."""
+        return self._stream.headers
+
+    @property
+    def client(self) -> str:
+        """See `Context`."""
+        address = self._stream.client
+        return "unix" if address is None else address[0]
+
+    def time_remaining(self) -> float | None:
+        """See `Context`."""
+        if self._deadline is None:
+            return None
+        return max(0.0, self._deadline - self._loop.time())
+
+    async def send_initial(self, call: Call, /) -> None:
+        """See `Context`."""
+        if not self._sent_head and not self._over:
+            self._stream.send_headers(self._head_of(call))
+            self._sent_head = True
+
+    async def write(self, call: Call, message: bytes, /) -> None:
+        """See `Context`."""
+        if self._over:
+            raise Error(Code.CANCELLED, "the client disconnected")
+        if not self._sent_head:
+            self._stream.send_headers(self._head_of(call))
+            self._sent_head = True
+        if not self._stream.send(self._framed(call, message)):
+            self._writable = self._loop.create_future()
+            try:
+                await self._writable
+            finally:
+                self._writable = None
+            self._writes = 0
+        elif self._writes < _WRITES_IN_A_ROW:
+            self._writes += 1
+        else:
+            self._writes = 0
+            await asyncio.sleep(0)  # a client that reads fast leaves the others their turn
+
+    def writable(self) -> None:
+        """See `StreamHandler`."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    def closed(self) -> None:
+        """See `StreamHandler`."""
+        if self._over:
+            return
+        self._over = True
+        if self._timeout is not None and self._deadline is not None:
+            now = self._loop.time()
+            if self._deadline - now <= min(_MAX_EARLY, self._timeout * _EARLY):
+                self._deadline = now
+        self._stop()
+
+    def _start(self, request: bytes | Error | AsyncIterator[bytes]) -> None:
+        calls = self._calls
+        if calls.count >= calls.limits.max_calls:
+            self._over = True
+            self._send_error(_TOO_MANY)
+            return
+        if self._deadline is not None and self.route.timed:
+            if self._deadline <= self._loop.time():
+                self._expire()
+                return
+            self._timer = self._loop.call_at(self._deadline, self._expire)
+        calls.count += 1
+        # An empty context: a call must not inherit what was ambient at the server's start.
+        self._task = self._loop.create_task(self._run(request), context=contextvars.Context())
+        self._stream.attach(self._task)
+
+    async def _run(self, request: bytes | Error | AsyncIterator[bytes]) -> None:
+        self._started = True
+        route = self.route
+        call = Call(route.method, request, self)
+        if route.compress:
+            call.compression = True
+        reply = None
+        try:
+            reply = await route.endpoint(call)
+        except asyncio.CancelledError:
+            call.error = _CANCELLED  # of the task alone: the client is still there
+            raise
+        except Exception as exc:  # noqa: BLE001 - nobody recovered, and the client waits
+            call.error = error_status_of(exc)
+        finally:
+            calls = self._calls
+            calls.count -= 1
+            if not calls.count:
+                calls.end()
+            if not self._over:
+                self._answer(call, reply)
+
+    def _answer(self, call: Call, reply: bytes | None) -> None:
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        try:
+            tail = OK_TRAILERS if call.error is None else encode_error(call.error)
+            if call.trailing:
+                tail += encode_metadata(call.trailing)
+            if call.error is not None:
+                reply = None
+            elif reply is not None and call.compression is None and not self._sent_head:
+                # The way of nearly all calls: the rest of this function without its questions.
+                head = self._head
+                if call.initial:
+                    head += encode_metadata(call.initial)
+                self._stream.respond(head, _PREFIX.pack(0, len(reply)) + reply, tail)
+                return
+            self._respond(call, reply, tail)
+        except ValueError as exc:
+            self._loop.call_exception_handler(
+                {"message": f"metadata of {call.method.path} cannot be sent", "exception": exc}
+            )
+            self._send_error(error_status_of(exc))
+
+    def _respond(self, call: Call, reply: bytes | None, tail: bytes) -> None:
+        if self._sent_head:
+            head = b""
+        elif call.error is not None and not call.initial:
+            head, tail = self._head + tail, b""
+        else:
+            head = self._head_of(call)
+        self._stream.respond(head, b"" if reply is None else self._framed(call, reply), tail)
+
+    def _head_of(self, call: Call) -> bytes:
+        head = self._head
+        if call.compression is not None:
+            found = choose_encoding(self.fields.get(b"grpc-accept-encoding"))
+            if found is not None:
+                self._response_encoding = found
+                head += ENCODINGS[found]
+        if call.initial:
+            head += encode_metadata(call.initial)
+        return head
+
+    def _framed(self, call: Call, message: bytes) -> bytes:
+        if call.compression and self._response_encoding is not None:
+            message = compress(message, self._response_encoding)
+            return _PREFIX.pack(1, len(message)) + message
+        return _PREFIX.pack(0, len(message)) + message
+
+    def _send_error(self, error: ErrorStatus) -> None:
+        if self._sent_head:
+            self._stream.send_headers(encode_error(error), end=True)
+        else:
+            self._stream.respond(self._head + encode_error(error), b"", b"")
+
+    def _expire(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._deadline = self._loop.time()
+        self._send_error(
+            error_status_of(
+                DeadlineExceeded(
+                    f"the call took longer than the {self._timeout:g}s set by the client"
+                    " (grpc-timeout)",
+                    client_imposed=True,
+                )
+            )
+        )
+        self._stop()
+
+    def _stop(self) -> None:
+        """Cancel the task, which answers no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is None:
+            return
+        self._task.cancel()
+        if not self._started:
+            self._calls.count -= 1  # it will never run
+            if not self._calls.count:
+                self._calls.end()
+
+    def _unpacked(self, compressed: int, message: bytes) -> bytes | Error:
+        """The message out of its frame, or what is wrong with it."""
+        self.received_compressed = compressed == 1
+        if not compressed:
+            return message
+        encoding = self._encoding
+        if compressed != 1 or encoding is None:
+            return Error(
+                Code.INTERNAL, "the message is marked as compressed, without grpc-encoding"
+            )
+        limit = self._calls.limits.max_message
+        try:
+            found = decompress(message, encoding, limit)
+        except Error as exc:
+            return exc
+        if found is None:
+            return Error(
+                Code.RESOURCE_EXHAUSTED,
+                f"the message is larger than {limit} bytes when it is decompressed (max_message)",
+            )
+        return found
+
+    def _too_large(self, size: int) -> Error:
+        limit = self._calls.limits.max_message
+        return Error(
+            Code.RESOURCE_EXHAUSTED,
+            f"the message has {size} bytes, more than {limit} (max_message)",
+        )
+
+
+class SingleRequest(StreamCall):
+    """A call with one message, which is collected before there is a task."""
+
+    __slots__ = ("_data", "_size")
+
+    _data: bytes | bytearray
+    _size: int
+
+    def begin(self) -> "SingleRequest":
+        """Wait for the message."""
+        self._data = b""
+        self._size = -1
+        return self
+
+    def data_received(self, data: bytes) -> None:
+        """See `StreamHandler`."""
+        if self._task is not None or self._over:
+            return
+        self._stream.consume(len(data))
+        if not self._data:
+            self._data = data
+        elif isinstance(self._data, bytearray):
+            self._data += data
+        else:
+            self._data = bytearray(self._data) + data
+        length = len(self._data)
+        if self._size < 0:
+            if length < _PREFIX_SIZE:
+                return
+            _, size = _PREFIX.unpack_from(self._data)
+            if size > self._calls.limits.max_message:
+                self._refuse(self._too_large(size))
+                return
+            self._size = size + _PREFIX_SIZE
+        if length > self._size:
+            self._refuse(Error(Code.UNIMPLEMENTED, "the method takes one message, and more came"))
+
+    def end_received(self, trailers: Headers) -> None:
+        """See `StreamHandler`."""
+        del trailers
+        if self._task is not None or self._over:
+            return
+        data, self._data = self._data, b""
+        if len(data) == self._size:
+            message = bytes(data[_PREFIX_SIZE:])
+            self._start(message if not data[0] else self._unpacked(data[0], message))
+        elif not data:
+            self._start(Error(Code.UNIMPLEMENTED, "the method takes one message, and none came"))
+        else:
+            self._start(_cut_short())
+
+    def _refuse(self, error: Error) -> None:
+        self._data = b""
+        self._start(error)
+
+
+class RequestSequence(StreamCall):
+    """A call with many messages: an asynchronous iterator of them, for one task."""
+
+    __slots__ = ("_arrival", "_data", "_ended", "_held", "_taken")
+
+    _arrival: asyncio.Future[None] | None
+    _data: bytearray
+    _ended: bool
+    _held: int  # bytes of ``_data``, its end, that have not been given back
+    _taken: bool  # whether the handler has asked for a message
+
+    def begin(self) -> "RequestSequence":
+        """Start the handler, which may answer before anything has come."""
+        self._arrival = None
+        self._data = bytearray()
+        self._ended = False
+        self._held = 0
+        self._taken = False
+        self._start(self)
+        return self
+
+    def data_received(self, data: bytes) -> None:
+        """See `StreamHandler`."""
+        if self._over:
+            return
+        self._data += data
+        self._held += len(data)
+        if self._arrival is not None:
+            if self._is_due():
+                self._wake()
+            else:
+                self._give_back(self._held)
+
+    def end_received(self, trailers: Headers) -> None:
+        """See `StreamHandler`."""
+        del trailers
+        self._ended = True
+        self._wake()
+
+    def __aiter__(self) -> "RequestSequence":
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next message. Errors: Error for one that breaks a rule."""
+        if not self._taken:
+            self._taken = True
+            self._stream.lift_read_timeout()  # all interceptors have let it through
+        while not self._is_due():
+            if self._ended:
+                if self._data:
+                    raise _cut_short()
+                raise StopAsyncIteration
+            self._give_back(self._held)
+            self._arrival = self._loop.create_future()
+            try:
+                await self._arrival
+            finally:
+                self._arrival = None
+        compressed, size = _PREFIX.unpack_from(self._data)
+        if size > self._calls.limits.max_message:
+            raise self._too_large(size)
+        end = _PREFIX_SIZE + size
+        found = self._unpacked(compressed, bytes(self._data[_PREFIX_SIZE:end]))
+        self._give_back(end - (len(self._data) - self._held))
+        del self._data[:end]
+        if isinstance(found, Error):
+            raise found
+        return found
+
+    def _is_due(self) -> bool:
+        """Whether a message is there, or the beginning of one that is too large."""
+        if len(self._data) < _PREFIX_SIZE:
+            return False
+        size: int = _PREFIX.unpack_from(self._data)[1]
+        return len(self._data) >= _PREFIX_SIZE + size or size > self._calls.limits.max_message
+
+    def _give_back(self, size: int) -> None:
+        if size > 0:
+            self._held -= size
+            self._stream.consume(size)
+
+    def _wake(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+
+def _cut_short() -> Error:
+    return Error(Code.INTERNAL, "the request ends within a message")
+
+
+_CANCELLED: Final = error_status_of(Error(Code.CANCELLED, "the call was cancelled"))
+_TOO_MANY: Final = error_status_of(
+    Error(Code.RESOURCE_EXHAUSTED, "too many calls are being answered: try again later")
+)
