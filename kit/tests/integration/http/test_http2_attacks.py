@@ -72,6 +72,10 @@ def settings(payload: bytes) -> Iterable[bytes]:
     yield from itertools.repeat(raw_frame(4, 0, 0, payload), 3_000)
 
 
+def oversized(kind: int) -> Callable[[], Iterable[bytes]]:
+    return lambda: [raw_frame(kind, 0, 1, b"x" * 16_385)]
+
+
 def large_frame() -> Iterable[bytes]:
     yield b"\xff\xff\xff" + raw_frame(0, 0, 1)[3:]
     yield from itertools.repeat(b"x" * 16_384, 1_024)
@@ -183,7 +187,7 @@ ATTACKS = [
     Attack("CONTINUATION alone",
            lambda: [frames_of(ContinuationFrame(1, GET, flags=["END_HEADERS"]))], (PROTOCOL,)),
     *[Attack(f"an oversized frame of type {kind}",
-             lambda kind=kind: [raw_frame(kind, 0, 1, b"x" * 16_385)], (FRAME_SIZE,))
+             oversized(kind), (FRAME_SIZE,))
       for kind in (0, 1, 6, 9, 0xEE)],
     Attack("a frame of 16 MB", large_frame, (FRAME_SIZE,)),
     Attack("as much padding as payload", lambda: [frames_of(opened(1, end=False)),
