@@ -8,6 +8,7 @@ from typing import Protocol
 
 from paceline.commands.http_server import set_by_service
 from paceline.commands.ingress import Ingress, require_ingress
+from paceline.commands.open_files import max_connections, open_file_limit
 from paceline.commands.settings import GrpcSettings, require_settings
 from paceline.commands.wiring import Wiring
 from paceline.grpc import (
@@ -84,8 +85,10 @@ def serve_grpc(
                 port=config.grpc_port,
                 reuse_port=config.reuse_port,
                 listener=handoff.take_listener("grpc") if handoff else None,
+                tls=wiring.tls,
                 limits=RpcLimits(
                     max_message=config.max_body,
+                    max_connections=max_connections(open_file_limit()),
                     max_connection_age=config.grpc_connection_age or None,
                 ),
             )
