@@ -16,6 +16,7 @@ from paceline.http.server.http2.frames import (
     GOAWAY,
     HEADERS,
     PREFACE,
+    PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
     frame,
@@ -148,6 +149,8 @@ class Difference:
 KNOWN = [
     Difference("h2's RST_STREAM on an idle stream is no error; RFC 9113 §6.4: it is one",
                "", "RST_STREAM on a stream that is not open", frozenset({RST_STREAM})),
+    Difference("h2 looks at PUSH_PROMISE when its header block is whole",
+               "", "a client pushes", frozenset({PUSH_PROMISE})),
     Difference("h2 looks at a header block when it is whole, this server at its first frame",
                "", "HEADERS on a stream of a wrong number", frozenset({HEADERS})),
     Difference("hyperframe refuses padding that leaves nothing; RFC 9113 §6.1: less than the payload",
