@@ -28,17 +28,21 @@ async def never() -> None:
 
 
 async def main(handoff: WorkerHandoff, mood: str) -> int:
-    server = HttpServer(
-        answer,
-        RecordingLog(),
-        host="",
-        port=0,
-        listener=handoff.take_listener(),
-        limits=ServerLimits(keep_alive_grace=5.0),
-    )
+    servers = [
+        HttpServer(
+            answer,
+            RecordingLog(),
+            name=name,
+            host="",
+            port=0,
+            listener=handoff.take_listener(name),
+            limits=ServerLimits(keep_alive_grace=5.0),
+        )
+        for name in handoff.ports
+    ]
     link = SupervisorLink(handoff, on_retire=lambda: lifecycle.hand_over())  # noqa: PLW0108 - made below
     services: list[Service] = (
-        [link, server, OnShutdown("deaf", never)] if mood == "deaf" else [link, server]
+        [link, *servers, OnShutdown("deaf", never)] if mood == "deaf" else [link, *servers]
     )
     lifecycle = Lifecycle(services, RecordingLog(), shutdown_timeout=60 if mood == "deaf" else 5)
     return await lifecycle.run(link.report_ready)

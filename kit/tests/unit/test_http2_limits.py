@@ -183,6 +183,14 @@ async def test_pings_beside_data_that_is_received_are_no_fault() -> None:
     assert not wire.is_closed()
 
 
+async def test_what_was_answered_before_a_fault_is_sent() -> None:
+    wire = Wire(streams=Streams(on_end=answer))
+    wire.receive()
+    wire.connection.data_received(frame(HEADERS, _ENDED, 1, _BLOCK) + frame(PING, 0, 1))
+    assert b"hello" in wire.transport.written
+    assert wire.goaways == [(1, 1)]
+
+
 async def test_a_client_that_pings_all_the_time_is_disconnected() -> None:
     wire = Wire(streams=Streams(on_end=answer))
     wire.receive()

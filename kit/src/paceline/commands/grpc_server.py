@@ -76,6 +76,7 @@ def serve_grpc(
     if config.grpc_reflection:
         add_reflection(app)  # last: it knows the services that are there
     if wiring.spec.listens:
+        handoff = wiring.spec.handoff
         server = wiring.add_server(
             RpcServer(
                 app,
@@ -83,6 +84,7 @@ def serve_grpc(
                 host=config.host,
                 port=config.grpc_port,
                 reuse_port=config.reuse_port,
+                listener=handoff.take_listener("grpc") if handoff else None,
                 tls=wiring.tls,
                 limits=RpcLimits(
                     max_message=config.max_body,

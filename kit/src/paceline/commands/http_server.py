@@ -120,7 +120,7 @@ def serve_http(
                 host=config.host,
                 port=config.port,
                 reuse_port=config.reuse_port,
-                listener=handoff.take_listener() if handoff else None,
+                listener=handoff.take_listener("http") if handoff else None,
                 limits=ServerLimits(
                     max_connections=connections,
                     keep_alive_grace=config.keep_alive_grace,

@@ -321,6 +321,19 @@ class RedisSettings(ServiceSettings):
         return _given(self, "redis_url", self.redis_url)
 
 
+LISTENERS: Final = {"http": "port", "grpc": "grpc_port"}
+"""The settings of the ports that a service serves on, by the name of the server."""
+
+
+def ports_of(config: ServiceSettings) -> dict[str, int]:
+    """The ports of the servers that there are settings for, by their names in `LISTENERS`."""
+    return {
+        server: getattr(config, field)
+        for server, field in LISTENERS.items()
+        if field in type(config).model_fields
+    }
+
+
 def require_own_ports(config: ServiceSettings) -> None:
     """Refuse one port for two servers of a process. Errors: Error(FAILED_PRECONDITION)."""
     taken: dict[int, str] = {}

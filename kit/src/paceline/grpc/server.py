@@ -10,7 +10,6 @@ import asyncio
 import socket
 from contextlib import suppress
 from http import HTTPStatus
-from math import inf
 from typing import Final
 
 from paceline.concurrency import remaining
@@ -18,10 +17,11 @@ from paceline.errors import Code, Error
 from paceline.grpc.app import RpcApp
 from paceline.grpc.limits import RpcLimits
 from paceline.http import HttpError, Receive, Scope, Send, ServerLimits, send_problem
-from paceline.http.server import HttpServer, TlsFiles
+from paceline.http.server import HttpServer, SharedListener, TlsFiles
 from paceline.log import Logger
 
 _STOP_TIMEOUT: Final = 30.0
+_IDLE_TIMEOUT: Final = 300.0  # without a call; a client reconnects when it has one
 _MAX_UNWIND: Final = 1.0
 _AHEAD: Final = 1.1  # of the HTTP server, which cuts off by itself
 
@@ -47,7 +47,7 @@ class RpcServer:
         port: int,
         limits: RpcLimits | None = None,
         reuse_port: bool = False,
-        listener: socket.socket | None = None,
+        listener: socket.socket | SharedListener | None = None,
         tls: TlsFiles | None = None,
     ) -> None:
         self.name = "grpc"
@@ -125,7 +125,7 @@ def _server_limits(limits: RpcLimits) -> ServerLimits:
         keepalive=limits.keepalive,
         keepalive_timeout=limits.keepalive_timeout,
         min_ping_interval=limits.min_ping_interval,
-        idle_timeout=inf,  # a client that answers pings may wait for as long as it likes
+        idle_timeout=_IDLE_TIMEOUT,
         max_connection_age=limits.max_connection_age,
     )
 

@@ -96,6 +96,7 @@ class Http2Connection(FrameReader):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the interface's
         """Cancel the requests that are being answered."""
         self._closing = self._final = True
+        self._collected.clear()
         self._end_streams()
         for task in self._unfinished:
             if not task.done():
@@ -105,7 +106,6 @@ class Http2Connection(FrameReader):
         self.state.changed.set()
 
     def _end_streams(self) -> None:
-        self._collected.clear()
         for stream in tuple(self.streams.values()):
             if not stream.closed:
                 self.end_stream(stream)
