@@ -29,6 +29,7 @@ JUDGES: Final = (
 PAGE: Final = ROOT / "docs/conformance.md"
 _TEXT: Final = HERE / "page.md"
 _TABLE: Final = "<!-- table -->"
+_EXCEPTIONS: Final = "<!-- exceptions -->"
 _SHOWN: Final = 20
 
 
@@ -109,9 +110,9 @@ def page(rows: Sequence[Row]) -> str:
         if row.verdict
         for case, reason in row.verdict.exceptions.items()
     ]
-    if reasons:
-        lines += ["", "## Exceptions", "", *reasons]
-    return _TEXT.read_text().replace(_TABLE, "\n".join(lines))
+    exceptions = ["## Exceptions", "", *reasons] if reasons else ["No case is excepted."]
+    text = _TEXT.read_text().replace(_TABLE, "\n".join(lines))
+    return text.replace(_EXCEPTIONS, "\n".join(exceptions))
 
 
 def _say(line: str) -> None:

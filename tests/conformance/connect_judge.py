@@ -61,12 +61,13 @@ def read(said: str) -> Verdict:
         raise RuntimeError(f"connectconformance: {said[-2000:]}")
     problems = {name: text.strip().replace("\n\t", " | ") for name, text in _FAILED.findall(said)}
     problems |= dict.fromkeys(_STALE.findall(said), "it is listed as an exception, and passes")
-    exceptions = {name: _reason(name) for name in _KNOWN.findall(said)}
+    exceptions = {name: reason_of(name, EXCEPTIONS) for name in _KNOWN.findall(said)}
     return Verdict(int(total[1]), problems, exceptions)
 
 
-def _reason(case: str) -> str:
-    for pattern, reason in EXCEPTIONS.items():
+def reason_of(case: str, exceptions: Mapping[str, str]) -> str:
+    """The reason of the first pattern that fits, as connectconformance reads patterns."""
+    for pattern, reason in exceptions.items():
         parts = re.split(r"(\*\*/?|\*)", pattern)
         matching = "".join(
             "(?:.*/)?" if part == "**/" else ".*" if part == "**" else "[^/]*" if part == "*"

@@ -22,7 +22,7 @@ IN_CLEARTEXT: Final[Mapping[str, str]] = {
 }
 
 
-def _read(report: Path) -> tuple[list[str], dict[str, str]]:
+def read(report: Path) -> tuple[list[str], dict[str, str]]:
     """Names and failures; a name that comes twice in a section gets its number."""
     names: list[str] = []
     failed: dict[str, str] = {}
@@ -53,7 +53,7 @@ def _run(*, tls: bool) -> Verdict:
             )  # fmt: skip
         if not report.exists():
             raise RuntimeError(f"h2spec: {done.stdout}{done.stderr}")
-        names, failed = _read(report)
+        names, failed = read(report)
     return weigh(names, failed, {} if tls else IN_CLEARTEXT)
 
 

@@ -18,6 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 from paceline.errors import Code, Error
 
 _MAX_DEPTH: Final = 100
+_WELL_KNOWN: Final = "google.protobuf."  # the JSON of some is no object
 _MAX_REASON: Final = 300
 Codec = Callable[[bytes], bytes]
 
@@ -55,6 +56,11 @@ def _from_json(kind: type[Message], pool: DescriptorPool, raw: bytes) -> bytes:
     name = kind.DESCRIPTOR.full_name
     if not raw:
         raise Error(Code.INVALID_ARGUMENT, f"the request is empty: send the JSON of a {name}, {{}}")
+    if not name.startswith(_WELL_KNOWN) and raw.lstrip()[:1] != b"{":
+        # The parser takes a list or a text for a message without fields.
+        raise Error(
+            Code.INVALID_ARGUMENT, f"the request is not the JSON of a {name}: it is no object"
+        )
     try:
         message = json_format.Parse(
             raw.decode(),

@@ -9,7 +9,6 @@ a client that pings too often, a connection that does not answer a ping.
 import asyncio
 import socket
 from contextlib import suppress
-from math import inf
 from typing import Final
 
 from paceline.concurrency import remaining
@@ -22,6 +21,7 @@ from paceline.http.server import HttpServer, SharedListener, TlsFiles
 from paceline.log import Logger
 
 _STOP_TIMEOUT: Final = 30.0
+_IDLE_TIMEOUT: Final = 300.0  # without a call; a client reconnects when it has one
 _MAX_UNWIND: Final = 1.0
 _AHEAD: Final = 1.1  # of the HTTP server, which cuts off by itself
 
@@ -125,6 +125,6 @@ def _server_limits(limits: RpcLimits) -> ServerLimits:
         keepalive=limits.keepalive,
         keepalive_timeout=limits.keepalive_timeout,
         min_ping_interval=limits.min_ping_interval,
-        http2_idle_timeout=inf,  # a client that answers pings may wait for as long as it likes
+        idle_timeout=_IDLE_TIMEOUT,
         max_connection_age=limits.max_connection_age,
     )

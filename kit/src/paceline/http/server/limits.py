@@ -14,8 +14,7 @@ class ServerLimits:
     ``read_timeout``: from the first byte of a request to the end of its body (408).
     ``write_timeout``: from the end of its headers to the end of the response, or, for a stream, how
     long its client may take nothing of what there is (the connection is cut). ``idle_timeout``:
-    between requests; ``http2_idle_timeout``: the same over HTTP/2, whose silent clients are pinged
-    (None: alike). ``max_header_bytes`` and ``max_headers``: of all headers together, and their
+    between requests, and while a stream's client is to send more. ``max_header_bytes`` and ``max_headers``: of all headers together, and their
     number (431). ``max_target_bytes``: of a request target (414). ``max_pipelined``: requests that
     wait behind the one being answered (503). ``max_connections``: one more gets a 503 and is
     closed. ``backlog``: connections that wait in the kernel. ``keep_alive_grace``: how long idle
@@ -35,7 +34,6 @@ class ServerLimits:
     read_timeout: float = 15.0
     write_timeout: float = 30.0
     idle_timeout: float = 60.0
-    http2_idle_timeout: float | None = None
     max_header_bytes: int = 32 * 1024
     max_headers: int = 100
     max_target_bytes: int = 8 * 1024

@@ -244,13 +244,10 @@ class Http2Connection(FrameReader):
 
     def _check_silence(self, now: float) -> None:
         limits = self.limits
-        idle_timeout = limits.http2_idle_timeout
-        if idle_timeout is None:
-            idle_timeout = limits.idle_timeout
         if self.streams or self._last != self._seen:
             self._seen = self._last
             self._idle_since = now
-        elif now > self._idle_since + idle_timeout:
+        elif now > self._idle_since + limits.idle_timeout:
             self._finish()
             return
         if not self.settings_acknowledged and now > self._born + limits.keepalive_timeout:
