@@ -44,10 +44,10 @@ def test_messages_become_json_and_back() -> None:
     [
         (b"", "the request is empty"),
         (b"{", "JSON"),
-        (b"\xff", "it is not UTF-8"),
+        (b'{"\xff', "it is not UTF-8"),
         (b'{"service": 1}', "service"),
         (b'{"service": "a", "service": "b"}', "service"),
-        (b'{"a":' + b"[" * 200_000, "nested too deeply"),
+        (b'{"a":' + b"[" * 200_000, "recursion depth"),
         (b"[]", "the JSON of a grpc.health.v1.HealthCheckRequest"),
         (b"1", "the JSON of a grpc.health.v1.HealthCheckRequest"),
         (b'"x"', "the JSON of a grpc.health.v1.HealthCheckRequest"),

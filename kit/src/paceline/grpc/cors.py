@@ -32,6 +32,14 @@ def check_origins(origins: Collection[str]) -> frozenset[str]:
     return frozenset(origins)
 
 
+def read_origins(text: str) -> frozenset[str]:
+    """Origins with commas between them. Errors: as `check_origins`.
+
+    read_origins("https://app.example, http://localhost:3000")
+    """
+    return check_origins([part.strip() for part in text.split(",") if part.strip()])
+
+
 class Cors:
     """What browsers are told. ``origins``: those that may call, "*" for all."""
 
