@@ -5,7 +5,7 @@ import gzip
 import json
 import zlib
 from base64 import b64decode, b64encode, urlsafe_b64encode
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,7 +18,7 @@ from rpc_echo import CHAT, COUNT, JOIN, SAY, add_echo
 from web_exchange import WebExchange, post
 
 from paceline.errors import Code, Error
-from paceline.grpc import Call, ErrorStatus, Interceptor, Method, RpcApp, RpcLimits, unary
+from paceline.grpc import Call, Endpoint, ErrorStatus, Interceptor, Method, RpcApp, RpcLimits, unary
 from paceline.grpc.envelopes import envelope
 from paceline.grpc.status import error_status_of
 from paceline.grpc.web import RpcWebApp, media_type
@@ -26,6 +26,14 @@ from paceline.grpc.web import RpcWebApp, media_type
 JSON, PROTO = "application/json", "application/proto"
 WEB, TEXT = "application/grpc-web+proto", "application/grpc-web-text+proto"
 STREAM = "application/connect+json"
+
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress, "deflate": zlib.compress, "identity": bytes,
+}  # fmt: skip
+UNPACK: dict[str | None, Callable[[bytes], bytes]] = {
+    "gzip": gzip.decompress, "deflate": zlib.decompress, None: bytes,
+}  # fmt: skip
 
 
 def message(text: str) -> bytes:
@@ -148,8 +156,9 @@ async def test_a_wrong_call_is_refused_with_a_text(case: Bad) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity"])
 async def test_compressed_bodies_are_read(encoding: str) -> None:
-    pack = {"gzip": gzip.compress, "deflate": zlib.compress, "identity": bytes}[encoding]
-    answer = await post(web(), SAY, JSON, pack(b'"a"'), headers={"content-encoding": encoding})
+    answer = await post(
+        web(), SAY, JSON, PACK[encoding](b'"a"'), headers={"content-encoding": encoding}
+    )
     assert answer.body == b'"A"'
 
 
@@ -171,8 +180,7 @@ async def test_answers_are_compressed_where_both_sides_want_it(
     headers = {} if accepted is None else {"accept-encoding": accepted}
     answer = await post(app, SAY, JSON, b'"a"', headers=headers)
     assert answer.header("content-encoding") == expected
-    unpack = {"gzip": gzip.decompress, "deflate": zlib.decompress, None: bytes}[expected]
-    assert unpack(answer.body) == b'"A"'
+    assert UNPACK[expected](answer.body) == b'"A"'
 
 
 async def test_the_clients_deadline_reaches_the_handler() -> None:
@@ -420,7 +428,7 @@ KINDS = [(JSON, b'"a"'), (WEB, envelope(0, message("a")))]
 async def test_interceptors_see_calls_of_every_protocol(kind: str, body: bytes) -> None:
     seen: list[tuple[str, str, bytes | None]] = []
 
-    def note(endpoint, method: Method):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def note(endpoint: Endpoint, method: Method) -> Endpoint:
         async def noted(call: Call) -> bytes | None:
             seen.append((method.path, call.client, call.header(b"authorization")))
             return await endpoint(call)
@@ -436,7 +444,7 @@ class Refuses:
 
     status: ErrorStatus = error_status_of(Error(Code.RESOURCE_EXHAUSTED, "overloaded"))
 
-    def for_method(self, method: Method, /):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def for_method(self, method: Method, /) -> Callable[[], bool]:
         return lambda: True
 
 
