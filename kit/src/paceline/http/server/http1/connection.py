@@ -105,6 +105,14 @@ class HttpConnection(RequestReader):
             self.state.log.error("request failed without an answer", path=path, error=error)
             self._answer(RequestRejected(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error"))
 
+    def refuse_upload(self) -> None:
+        """There is no room to wait for the rest of the request that is being answered."""
+        self._reject(
+            RequestRejected(
+                HTTPStatus.SERVICE_UNAVAILABLE, "too many uploads at once, try again later"
+            )
+        )
+
     def _reject(self, reason: RequestRejected) -> None:
         """End the connection because of the request being read, after those before it."""
         running = self._running
