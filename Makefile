@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
+.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures fuzz layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -36,6 +36,9 @@ types: .venv/.dev ## Every public name of the kit has a complete type
 
 unit: .venv/.dev ## The fast tests only
 	$(BIN)/pytest -q kit/tests/unit kit/tests/house service/tests/unit tests/unit $(PYTEST_FLAGS)
+
+fuzz: .venv/.dev ## Fuzz the server of HTTP/2 (an hour, or FUZZ_SECONDS)
+	$(BIN)/python kit/tests/tools/fuzz_http2.py
 
 bench: .venv/.bench ## Measure the service against Go, FastAPI and Litestar, side by side (half an hour)
 	$(BIN)/python bench/service.py $(ARGS)

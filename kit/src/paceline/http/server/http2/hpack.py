@@ -29,7 +29,7 @@ _FOUR_BITS: Final = 0x0F
 _FIVE_BITS: Final = 0x1F
 _SIX_BITS: Final = 0x3F
 _SEVEN_BITS: Final = 0x7F
-_STATIC: Final = len(HeaderTable.STATIC_TABLE)
+_DYNAMIC: Final = len(HeaderTable.STATIC_TABLE) + 1  # the first index of the dynamic table
 _LARGEST_STATIC: Final = 64  # above the size of any entry of the static table
 _OVERHEAD: Final = 32  # of an entry, beyond its name and value (RFC 7541 §4.1)
 _MAX_INTEGER_BYTES: Final = 5  # after the prefix: enough for 32 bits
@@ -55,9 +55,9 @@ class FieldDecoder:
     """
 
     def __init__(self, *, max_table: int = 4096, max_list: int, max_fields: int) -> None:
-        # Index i of both tables is _table[-i]: the static table backwards, before it the dynamic
-        # one, newest entry last.
-        self._table = list(reversed(HeaderTable.STATIC_TABLE))
+        # Both tables, each entry at its index (RFC 7541 §2.3.3): static ones, then the newest
+        # dynamic one first. No representation gets at index 0.
+        self._table = [(b"", b""), *HeaderTable.STATIC_TABLE]
         self._size = 0
         self._max_size = self._max_table = max_table
         self._largest = _LARGEST_STATIC  # no entry was ever larger
@@ -94,9 +94,9 @@ class FieldDecoder:
             if first > _INDEXED:
                 if first == _LONG_INDEX:
                     index, position = _integer(block, position, _SEVEN_BITS)
-                    fields.append(table[-index])
+                    fields.append(table[index])
                 else:
-                    fields.append(table[_INDEXED - first])
+                    fields.append(table[first - _INDEXED])
                 continue
             field, position = self._literal(block, position, first)
             fields.append(field)
@@ -118,7 +118,7 @@ class FieldDecoder:
         if index == limit:
             index, position = _integer(block, position, limit)
         if index:
-            name = self._table[-index][0]
+            name = self._table[index][0]
         else:
             name, position = _string(block, position)
         value, position = _string(block, position)
@@ -135,14 +135,14 @@ class FieldDecoder:
             return
         self._largest = max(self._largest, size)
         self._shrink(self._max_size - size)
-        self._table.insert(-_STATIC, field)
+        self._table.insert(_DYNAMIC, field)
         self._size += size
 
     def _shrink(self, size: int) -> None:
         """Remove the oldest entries, until no more than ``size`` bytes are left."""
         table = self._table
         while self._size > size:
-            name, value = table.pop(0)
+            name, value = table.pop()
             self._size -= len(name) + len(value) + _OVERHEAD
 
     def _resize(self, block: bytes) -> int:

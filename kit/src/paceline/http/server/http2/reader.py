@@ -69,6 +69,7 @@ _WORTH: Final = 8  # frames without use that may come with one that we have sent
 MAX_RESETS: Final = 1_000
 _NO_TRAILERS: Final[Headers] = []
 _PRIORITY_SIZE: Final = 5
+_MAX_SETTINGS_SIZE: Final = 32 * 6  # of a frame: 32 settings, five times what there are
 
 
 class FrameReader(FrameSender):
@@ -412,6 +413,8 @@ class FrameReader(FrameSender):
         elif kind == GOAWAY:
             if number:
                 raise ConnectionFault(PROTOCOL_ERROR, "GOAWAY on a stream")
+            if len(payload) < 8:  # noqa: PLR2004 - the RFC's number
+                raise ConnectionFault(FRAME_SIZE_ERROR, "GOAWAY of a wrong size")
             self._spend("GOAWAY frames")
         elif kind == PUSH_PROMISE:
             raise ConnectionFault(PROTOCOL_ERROR, "a client pushes")
@@ -431,20 +434,28 @@ class FrameReader(FrameSender):
             return
         self._settings_received = True
         self._spend("SETTINGS frames")
-        for key, value in read_settings(payload):
-            if key == INITIAL_WINDOW_SIZE:
-                self._set_initial_window(value)
-            elif key == MAX_FRAME_SIZE:
-                if not LARGEST <= value <= MAX_FRAME:
-                    raise ConnectionFault(PROTOCOL_ERROR, "MAX_FRAME_SIZE is not valid")
-                self.max_frame = value
-            elif key == ENABLE_PUSH and value > 1:
-                raise ConnectionFault(PROTOCOL_ERROR, "ENABLE_PUSH is not valid")
+        if len(payload) > _MAX_SETTINGS_SIZE:
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "too many settings")
+        found = read_settings(payload)
+        for key, value in found:
+            self._setting(key, value)
+        window = dict(found).get(INITIAL_WINDOW_SIZE)
+        if window is not None:  # once a frame: it goes through all streams
+            self._set_initial_window(window)
         self.reply(frame(SETTINGS, ACK, 0))
 
+    def _setting(self, key: int, value: int) -> None:
+        if key == INITIAL_WINDOW_SIZE:
+            if value > MAX_WINDOW:
+                raise ConnectionFault(FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE is not valid")
+        elif key == MAX_FRAME_SIZE:
+            if not LARGEST <= value <= MAX_FRAME:
+                raise ConnectionFault(PROTOCOL_ERROR, "MAX_FRAME_SIZE is not valid")
+            self.max_frame = value
+        elif key == ENABLE_PUSH and value > 1:
+            raise ConnectionFault(PROTOCOL_ERROR, "ENABLE_PUSH is not valid")
+
     def _set_initial_window(self, value: int) -> None:
-        if value > MAX_WINDOW:
-            raise ConnectionFault(FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE is not valid")
         growth, self.initial_window = value - self.initial_window, value
         for stream in tuple(self.streams.values()):
             if not stream.closed and not self.stream_window_grown(stream, growth):
