@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures fuzz layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
+.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures fuzz layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload conform soak trace dashboards protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -83,6 +83,12 @@ bench-updates: .venv/.bench ## Measure StreamUpdates with 1,000 subscribers
 
 bench-telemetry: .venv/.bench ## Measure GET by id with traces and metrics on, against Go and FastAPI with theirs
 	$(BIN)/python bench/telemetry.py $(ARGS)
+
+conform: .venv/.dev ## Hold the servers against HTTP/2, gRPC and Connect with the judges of others (fetched with Go and Maven; ARGS="h2spec" for one)
+	$(BIN)/python tests/conformance/conform.py $(ARGS)
+
+soak: .venv/.dev ## Call over HTTP/2 ten million times and watch the memory (SOAK_CALLS= for fewer)
+	$(BIN)/python tests/conformance/soak.py
 
 trace: .venv/.dev ## Show one order's trace, from HTTP to the worker's commit, out of Jaeger (builds it, with Go)
 	@$(BIN)/python kit/tests/tools/go_tool.py jaeger

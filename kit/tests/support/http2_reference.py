@@ -19,6 +19,7 @@ from paceline.http.server.http2.frames import (
     PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     frame,
 )
 from paceline.http.server.http2.stream import Stream
@@ -149,6 +150,8 @@ class Difference:
 KNOWN = [
     Difference("h2's RST_STREAM on an idle stream is no error; RFC 9113 §6.4: it is one",
                "", "RST_STREAM on a stream that is not open", frozenset({RST_STREAM})),
+    Difference("hyperframe refuses WINDOW_UPDATE of zero on a closed stream, too, which may get any",
+               "non-compliant data", "", frozenset({WINDOW_UPDATE})),
     Difference("h2 looks at PUSH_PROMISE when its header block is whole",
                "", "a client pushes", frozenset({PUSH_PROMISE})),
     Difference("h2 looks at a header block when it is whole, this server at its first frame",
