@@ -205,6 +205,9 @@ async def test_an_answer_before_the_end_of_the_request_ends_both_directions() ->
     await wire.settle()
     assert wire.body(number) == b"ok"
     assert wire.has_ended(number)
+    assert wire.reset_code(number) is None
+    Clock(wire).after(1)
+    wire.receive()
     assert wire.reset_code(number) == 0
 
 
@@ -302,6 +305,8 @@ async def test_a_refused_request_need_not_be_sent_to_its_end() -> None:
     wire.send()
     wire.receive()
     assert wire.body(number) == b"full"
+    Clock(wire).after(1)
+    wire.receive()
     assert wire.reset_code(number) == 0
 
 
@@ -352,6 +357,8 @@ async def test_a_request_that_does_not_end_is_answered_408() -> None:
     clock.after(16)
     await wire.settle()
     assert wire.headers(number)[b":status"] == b"408"
+    clock.after(17)
+    wire.receive()
     assert wire.reset_code(number) == 0
     assert not wire.connection.streams
 
