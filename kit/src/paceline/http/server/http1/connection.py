@@ -84,6 +84,10 @@ class HttpConnection(RequestReader):
         if not self._waiting:
             self.flow.resume_reading()
 
+    def expect_body(self, *, waiting: bool) -> None:
+        """See `ResponseTransport`."""
+        self._read_deadline = self.loop.time() + self._limits.idle_timeout if waiting else inf
+
     def failed(self, exchange: Exchange, error: BaseException) -> None:
         """Answer for an app that did not, if the client is connected and nothing was sent."""
         path: str = exchange.scope["path"]

@@ -43,6 +43,10 @@ class ResponseTransport(Protocol):
         """The response is complete."""
         ...
 
+    def expect_body(self, *, waiting: bool) -> None:
+        """The request may last: its client may be silent for the idle timeout while it is read."""
+        ...
+
     def failed(self, exchange: "Exchange", error: BaseException) -> None:
         """The app ended, and the response is not complete."""
         ...
@@ -160,6 +164,12 @@ class Exchange:
                 await self._changed.wait()
                 continue
             self._connection.flow.resume_reading()
+            if self.stream:  # it lasts: no upload, and its client's time is bounded by itself
+                self._connection.expect_body(waiting=True)
+                await self._changed.wait()
+                if self.more_body:
+                    self._connection.expect_body(waiting=False)
+                continue
             uploads = self._connection.state.uploads
             held = 0 if self.sent else self._taken  # an app that answers meanwhile holds nothing
             if uploads.has_room(held):
@@ -181,6 +191,9 @@ class Exchange:
             return
         expected = "http.response.start" if self._head is None else "http.response.body"
         if message["type"] != expected or self.complete or self._awaits_trailers:
+            if message["type"] == STREAMING and not self.complete:
+                self._lift_timeouts()
+                return
             if message["type"] != "http.response.trailers" or not self._awaits_trailers:
                 raise RuntimeError(f"unexpected ASGI message {message['type']!r}")
             self._send_trailers(message)
@@ -188,6 +201,12 @@ class Exchange:
             self._head = self._render_head(message)
         else:
             self._send_body(message.get("body", b""), more=message.get("more_body", False))
+
+    def _lift_timeouts(self) -> None:
+        """Let request and response last, before the response has begun."""
+        self.stream = True
+        if self.more_body:
+            self._connection.expect_body(waiting=False)
 
     def _send_body(self, body: bytes, *, more: bool) -> None:
         last = not more and self._trailers is None
@@ -248,7 +267,7 @@ class Exchange:
         line = _status_line(status)
         date_line = self._connection.state.date_line
         self._remaining = None
-        self.stream = message.get(STREAMING, False)
+        self.stream = message.get(STREAMING, self.stream)
         if message.get("trailers", False):
             self._trailers = []
         fields: list[bytes] = []

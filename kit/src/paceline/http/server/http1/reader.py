@@ -307,6 +307,14 @@ class RequestReader(asyncio.Protocol):
         """The response is complete."""
         raise NotImplementedError
 
+    def expect_body(self, *, waiting: bool) -> None:
+        """See `ResponseTransport`."""
+        raise NotImplementedError
+
+    def refuse_upload(self) -> None:
+        """See `ResponseTransport`."""
+        raise NotImplementedError
+
     def failed(self, exchange: Exchange, error: BaseException) -> None:
         """The app ended, and the response is not complete."""
         raise NotImplementedError

@@ -207,7 +207,7 @@ class Exchange:
                     self._taken += len(body)
                     self._stream.consume(len(body))
                 return {"type": "http.request", "body": body, "more_body": self._more_body}
-            if self._more_body:
+            if self._more_body and not self.streaming:
                 await self._wait_for_body()
             else:
                 await self._wait()
@@ -234,6 +234,9 @@ class Exchange:
             self._start(message)
         elif kind == "http.response.trailers" and self._awaits_trailers:
             self._send_trailers(message)
+        elif kind == STREAMING:
+            self.streaming = True
+            self._stream.lift_read_timeout()
         else:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
 
@@ -241,7 +244,7 @@ class Exchange:
         status: int = message["status"]
         headers: Headers = message.get("headers", [])
         self._head, self._remaining = response_head(status, headers, self._state.date_field)
-        self.streaming = message.get(STREAMING, False)
+        self.streaming = message.get(STREAMING, self.streaming)
         if message.get("trailers", False):
             self._trailers = []
         if status in _WITHOUT_BODY or self.scope["method"] == "HEAD":
