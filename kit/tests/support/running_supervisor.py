@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -112,6 +113,13 @@ async def supervisor(
         if process.returncode is None:
             process.kill()
             await process.wait()
-        async with asyncio.timeout(PATIENCE):
-            while any(alive(pid) for pid in started.pids()):  # noqa: ASYNC110 - not our children
-                await asyncio.sleep(0.02)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while any(alive(pid) for pid in started.pids()):  # noqa: ASYNC110 - not our children
+                    await asyncio.sleep(0.02)
+        finally:
+            for (
+                pid
+            ) in started.pids():  # one that is frozen does not see that its supervisor is gone
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
