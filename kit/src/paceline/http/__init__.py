@@ -84,7 +84,7 @@ else:
             "RouteGroup": "app",
             "RouteOptions": "app",
             "STATUS": "problem",
-        "STREAMING": "asgi",
+            "STREAMING": "asgi",
             "Scope": "asgi",
             "Send": "asgi",
             "ServerLimits": "server",
