@@ -107,8 +107,7 @@ class Http2Connection(FrameReader):
 
     def _end_streams(self) -> None:
         for stream in tuple(self.streams.values()):
-            if not stream.closed:
-                self.end_stream(stream)
+            self.end_stream(stream)
 
     def open_asgi(self, stream: Stream) -> StreamHandler | None:
         """See `FrameReader`."""
@@ -191,6 +190,8 @@ class Http2Connection(FrameReader):
         for stream in tuple(self.streams.values()):
             if not stream.closed:
                 self._check_stream(stream, now)
+            elif now > stream.deadline:
+                self.refuse_rest(stream)
         self._check_age(now)
         if not self._closing:
             self._check_silence(now)
@@ -334,7 +335,7 @@ class Http2Connection(FrameReader):
     def abort(self) -> int:
         """Close at once; how many requests were cut off."""
         self.flush()
-        cut = len(self.streams)
+        cut = sum(not stream.closed for stream in self.streams.values())
         if not cut and self.transport.get_write_buffer_size():
             cut = 1
         self._closing = self._final = True

@@ -26,7 +26,6 @@ from paceline.http.server.http2.frames import (
     GOAWAY,
     HEADERS,
     INITIAL_WINDOW_SIZE,
-    INTERNAL_ERROR,
     MAX_FRAME,
     MAX_FRAME_SIZE,
     MAX_WINDOW,
@@ -198,6 +197,9 @@ class FrameReader(FrameSender):
             return
         size = len(payload)
         stream.window -= length
+        if stream.closed:
+            self._data_after_answer(stream, size, length, end)
+            return
         stream.held += length
         if end:
             stream.received = True
@@ -222,7 +224,34 @@ class FrameReader(FrameSender):
             if end and not stream.closed:
                 handler.end_received(_NO_TRAILERS)
         except Exception as exc:  # noqa: BLE001 - a handler's failure ends its stream only
-            self._handler_failed(stream, exc)
+            self.handler_failed(stream, exc)
+
+    def _data_after_answer(self, stream: Stream, size: int, length: int, end: int) -> None:
+        """DATA that nobody wants any more; its stream's window stays as it is."""
+        self.discard(length)
+        if stream.remaining >= 0:
+            stream.remaining -= size
+            if stream.remaining < 0 or (end and stream.remaining):
+                self._stream_fault(stream, PROTOCOL_ERROR)
+                return
+        if end:
+            self._request_ended(stream, _NO_TRAILERS)
+        elif stream.window <= 0:
+            self.refuse_rest(stream)
+        elif not length:
+            self._spend("empty DATA frames")
+
+    def _request_ended(self, stream: Stream, trailers: Headers) -> None:
+        """A request is whole that had no content in its last frame, or was answered before."""
+        stream.received = True
+        if stream.closed:
+            self._ended.append(stream.id)
+            self.forget(stream)
+        elif stream.handler is not None:
+            try:
+                stream.handler.end_received(trailers)
+            except Exception as exc:  # noqa: BLE001 - as above
+                self.handler_failed(stream, exc)
 
     def _data_in_vain(self, stream: Stream | None, number: int, length: int) -> None:
         """DATA on a stream that takes none."""
@@ -314,7 +343,7 @@ class FrameReader(FrameSender):
                 if stream.received and handler is not None:
                     handler.end_received(_NO_TRAILERS)
         except Exception as exc:  # noqa: BLE001 - a handler's failure ends its stream only
-            self._handler_failed(stream, exc)
+            self.handler_failed(stream, exc)
 
     def open_asgi(self, stream: Stream) -> StreamHandler | None:
         """The handler of a request that goes to the ASGI app; None: it has been answered."""
@@ -387,12 +416,7 @@ class FrameReader(FrameSender):
         elif trailers is None or not flags & END_STREAM or stream.remaining > 0:
             self._stream_fault(stream, PROTOCOL_ERROR)
         else:
-            stream.received = True
-            if stream.handler is not None:
-                try:
-                    stream.handler.end_received(trailers)
-                except Exception as exc:  # noqa: BLE001 - as above
-                    self._handler_failed(stream, exc)
+            self._request_ended(stream, trailers)
 
     # Everything else.
 
@@ -485,7 +509,10 @@ class FrameReader(FrameSender):
             raise ConnectionFault(FRAME_SIZE_ERROR, "RST_STREAM of a wrong size")
         stream = self.streams.get(number)
         if stream is not None:
-            self._count_reset()
+            if stream.closed:
+                self._spend("RST_STREAM frames")
+            else:
+                self._count_reset()
             self._ended.append(number)
             self.end_stream(stream)
         elif number == 0 or self._is_idle(number):
@@ -536,12 +563,6 @@ class FrameReader(FrameSender):
         self.reject_stream(stream.id, code)
         self.end_stream(stream)
 
-    def _handler_failed(self, stream: Stream, error: Exception) -> None:
-        self.state.log.error("a handler failed", path=_text(stream.target), error=error)
-        if not stream.closed:
-            self.reject_stream(stream.id, INTERNAL_ERROR)
-            self.end_stream(stream)
-
     def _spend(self, what: str) -> None:
         work = self._work - self._work_counted
         if work:
@@ -571,7 +592,3 @@ def _unpadded(payload: bytes) -> bytes:
     if not payload or payload[0] >= len(payload):
         raise ConnectionFault(PROTOCOL_ERROR, "more padding than payload")
     return payload[1 : len(payload) - payload[0]]
-
-
-def _text(target: bytes) -> str:
-    return target.partition(b"?")[0].decode("ascii", "backslashreplace")
