@@ -102,4 +102,6 @@ def _run(features: Mapping[str, object]) -> Verdict:
 _SOURCE: Final = "connectconformance v1.0.7"
 JUDGES: Final = (
     Judge("connect-grpc", "Connect conformance, gRPC", lambda _: _run(GRPC), _SOURCE),
+    Judge("connect-web", "Connect conformance, gRPC-Web", lambda _: _run(GRPC_WEB), _SOURCE),
+    Judge("connect", "Connect conformance, Connect", lambda _: _run(CONNECT), _SOURCE),
 )  # fmt: skip

@@ -19,7 +19,7 @@ WHO = ["-c", "user.name=ada", "-c", "user.email=ada@example.com"]
 
 
 def paceline(*words: str) -> Result:
-    return CliRunner().invoke(new_program(), list(words))
+    return CliRunner().invoke(new_program().typer(), list(words))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """A small worker: it answers its process number over HTTP. ``python worker_program.py FOLDER``.
 
 ``FOLDER/mood`` says how it behaves at its start: "well", "crash", "hang", or "deaf" (it never stops).
+A request of ``/spin`` keeps it busy for ever.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ from paceline.testing import RecordingLog
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    while scope["path"] == "/spin":
+        pass
     await send_answer(send, str(os.getpid()).encode())
 
 

@@ -363,6 +363,24 @@ async def test_a_request_that_does_not_end_is_answered_408() -> None:
     assert not wire.connection.streams
 
 
+async def test_a_request_that_may_last_is_not_timed_out() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": STREAMING})
+        await send_answer(send, await read_body(receive))
+
+    wire = Wire(app)
+    number = wire.client.get_next_available_stream_id()
+    wire.client.send_headers(number, REQUEST)
+    wire.send()
+    await wire.settle()
+    Clock(wire).after(40)
+    assert await wire.settle() == []
+    wire.client.send_data(number, b"ab", end_stream=True)
+    wire.send()
+    await wire.settle()
+    assert wire.headers(number)[b":status"] == b"200"
+
+
 async def test_a_response_that_takes_too_long_is_cut() -> None:
     held = Held()
     wire = Wire(held)

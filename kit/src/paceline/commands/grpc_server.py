@@ -19,6 +19,7 @@ from paceline.grpc import (
     add_health,
     add_reflection,
     describe,
+    read_origins,
 )
 from paceline.grpc.interceptors import (
     PreAdmission,
@@ -68,6 +69,7 @@ def serve_grpc(
         authenticate(ingress.verifier, wiring.clock),
         rate_limit(ingress.limits),
         admission_check=PreAdmission(ingress.grpc, priority, domain=service),
+        cors_origins=read_origins(config.grpc_cors_origins),
     )
     for handler in handlers:
         handler.register(app)

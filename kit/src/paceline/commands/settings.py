@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
-import paceline.postgres as postgres_room  # of an extra: its names are imported when used
+import paceline.grpc as grpc_room  # of extras: their names are imported when used
+import paceline.postgres as postgres_room
 from paceline.auth import secret_weakness
 from paceline.config import (
     ByteSize,
@@ -50,6 +51,20 @@ DatabaseUrl = Annotated[
         "postgres",
         expected='a URL like "postgresql://user:password@host:port/name"',
         check=_check_database_url,
+    ),
+]
+
+
+def _read_origins(text: str) -> object:
+    return grpc_room.read_origins(text)
+
+
+Origins = Annotated[
+    str,
+    parsed_by(
+        _read_origins,
+        expected='origins like "https://app.example", several with commas, or "*"',
+        metavar="ORIGINS",
     ),
 ]
 NatsUrls = Annotated[
@@ -215,6 +230,8 @@ class GrpcSettings(TlsSettings):
     """How long a gRPC connection lasts before its client makes another; 0s for ever."""
     grpc_reflection: bool = False
     """Let gRPC tools read the protos; always on in `run`."""
+    grpc_cors_origins: Origins = ""
+    """Sites whose pages may call gRPC's methods (gRPC-Web, Connect); "*" for all."""
 
 
 class AuthSettings(ServiceSettings):

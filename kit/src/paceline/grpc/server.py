@@ -9,14 +9,14 @@ a client that pings too often, a connection that does not answer a ping.
 import asyncio
 import socket
 from contextlib import suppress
-from http import HTTPStatus
 from typing import Final
 
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.grpc.app import RpcApp
 from paceline.grpc.limits import RpcLimits
-from paceline.http import HttpError, Receive, Scope, Send, ServerLimits, send_problem
+from paceline.grpc.web import RpcWebApp
+from paceline.http import ServerLimits
 from paceline.http.server import HttpServer, SharedListener, TlsFiles
 from paceline.log import Logger
 
@@ -27,7 +27,7 @@ _AHEAD: Final = 1.1  # of the HTTP server, which cuts off by itself
 
 
 class RpcServer:
-    """Serve ``app`` over gRPC on ``host``; ``port`` 0 takes a free one.
+    """Serve ``app`` by gRPC, gRPC-Web and Connect on ``host``; ``port`` 0 takes a free one.
 
     ``reuse_port``: several processes listen on one port, and the kernel distributes connections.
     ``listener``: accept from this socket instead, for one run; other processes may hold it, too.
@@ -54,7 +54,7 @@ class RpcServer:
         self._app = app
         limits = app.limits = limits or RpcLimits()
         self._http = HttpServer(
-            _only_grpc,
+            RpcWebApp(app),
             log,
             host=host,
             port=port,
@@ -128,10 +128,3 @@ def _server_limits(limits: RpcLimits) -> ServerLimits:
         idle_timeout=_IDLE_TIMEOUT,
         max_connection_age=limits.max_connection_age,
     )
-
-
-async def _only_grpc(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer what is no gRPC by 415, as PROTOCOL-HTTP2.md says."""
-    del receive
-    text = "this port speaks gRPC: send content-type application/grpc over HTTP/2"
-    await send_problem(scope, send, HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, text), {})

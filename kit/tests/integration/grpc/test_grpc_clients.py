@@ -213,5 +213,5 @@ async def test_a_client_of_http_1_is_told_what_the_port_speaks() -> None:
         writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         answer = await reader.read()
         writer.close()
-    assert answer.startswith(b"HTTP/1.1 415 ")
+    assert answer.startswith(b"HTTP/1.1 404 ")
     assert b"this port speaks gRPC" in answer

@@ -152,7 +152,10 @@ TOO_LARGE = [
     Case("huge extension", chunked(b"3;a=" + b"x" * 200_000 + b"\r\nabc\r\n0\r\n\r\n"), 431),
     Case("large trailers", chunked(b"0\r\n" + b"X: " + b"x" * 200_000 + b"\r\n\r\n"), 431),
     Case("many trailers", chunked(b"0\r\n" + b"X: x\r\n" * 50_000 + b"\r\n"), 431),
-]
+    Case("many extensions", chunked((b"1;a=" + b"x" * 1_000 + b"\r\na\r\n") * 100)),
+    Case("many chunks of a byte", chunked(b"1\r\na\r\n" * 30_000)),
+    Case("many chunks with leading zeros", chunked(b"00000000000000001\r\na\r\n" * 5_000)),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("pieces", [False, True], ids=["whole", "in pieces"])
@@ -206,6 +209,7 @@ FRAMED = [
     Framed("leading zeros", chunked(b"00000000000000003\r\nabc\r\n0\r\n\r\n"), b"abc"),
     Framed("upper and lower case", chunked(b"A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n"),
            b"0123456789" * 2),
+    Framed("chunks of a byte", chunked(b"1\r\na\r\n" * 1_000 + b"0\r\n\r\n"), b"a" * 1_000),
     Framed("many zeros at the end", chunked(b"3\r\nabc\r\n0000\r\n\r\n"), b"abc"),
     Framed("extensions", chunked(b'3;a=b;c="d\\"e";f\r\nabc\r\n0;g\r\n\r\n'), b"abc"),
     Framed("trailers, which are dropped", chunked(b"3\r\nabc\r\n0\r\nHost: b\r\nX: y\r\n\r\n"), b"abc"),

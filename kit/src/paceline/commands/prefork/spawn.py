@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from paceline.commands.prefork.handoff import ListenerHandoff, WorkerHandoff, worker_environment
-from paceline.commands.prefork.link import READY, RETIRE
+from paceline.commands.prefork.link import ALIVE, READY, RETIRE
 from paceline.commands.prefork.sockets import port_of
 from paceline.commands.prefork.workers import Ending
 from paceline.http.server import ConnectionTable
@@ -35,7 +35,8 @@ def _ignore(_line: bytes) -> None:
 class LinkedProcess:
     """A process with a link; implements ``workers.Worker``.
 
-    ``on_report`` gets the lines that it reports, other than that it is ready.
+    ``on_report`` gets the lines that it reports, other than that it is ready or alive; ``beats``
+    is how often it has reported the latter.
 
     *Resources*: the process and the link, until it has ended.
     """
@@ -48,6 +49,7 @@ class LinkedProcess:
         on_report: Callable[[bytes], None] = _ignore,
     ) -> None:
         self.pid: int = process.pid
+        self.beats: int = 0
         self._process = process
         self._on_report = on_report
         self._ready = asyncio.Event()
@@ -94,7 +96,9 @@ class LinkedProcess:
         try:
             with suppress(ConnectionError):
                 while line := await reader.readline():
-                    if line == READY:
+                    if line == ALIVE:
+                        self.beats += 1
+                    elif line == READY:
                         self._ready.set()
                     else:
                         self._on_report(line)

@@ -212,8 +212,12 @@ class Listener:
             self._share.reset()
 
     def _make_protocol(self) -> asyncio.BaseProtocol:
-        self._uncounted -= 1
+        # The loop calls `connection_made`, from which on it counts, in its next round, too.
+        self._loop.call_soon(self._count_down)
         return self._connect()
+
+    def _count_down(self) -> None:
+        self._uncounted -= 1
 
     async def _shake_hands(self, client: socket.socket, tls: TlsFiles) -> None:
         try:

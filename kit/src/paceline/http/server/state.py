@@ -12,6 +12,7 @@ from paceline.http.asgi import ASGIApp
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.prepared import PreparedResponse
 from paceline.http.server.streams import StreamApp
+from paceline.http.server.uploads import Uploads
 from paceline.http.server.write_buffer import WriteBuffer
 from paceline.log import Logger
 
@@ -65,6 +66,9 @@ class SharedState:
         self.date_field: bytes = b""
         """The same, encoded by `encode_fields`."""
         self.write_buffer: WriteBuffer = WriteBuffer()
+        self.uploads: Uploads = Uploads(
+            max_waiting=limits.max_uploads, max_bytes=limits.max_upload_bytes
+        )
         self.stopping: bool = False
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
