@@ -36,7 +36,6 @@ _WRITES_IN_A_ROW: Final = 32
 _MAX_EARLY: Final = 0.25
 _FIRST_MESSAGE: Final = 0.05  # seconds
 _EARLY: Final = 0.25
-_FIRST_MESSAGE: Final = 0.05  # seconds
 
 
 class StreamCall:

@@ -311,6 +311,10 @@ class RequestReader(asyncio.Protocol):
         """See `ResponseTransport`."""
         raise NotImplementedError
 
+    def refuse_upload(self) -> None:
+        """See `ResponseTransport`."""
+        raise NotImplementedError
+
     def failed(self, exchange: Exchange, error: BaseException) -> None:
         """The app ended, and the response is not complete."""
         raise NotImplementedError
