@@ -7,6 +7,7 @@ makes several objects a field, which costs ten times what the loop here does, an
 inserts something for each request (grpc-go: its deadline) makes any cache of whole blocks useless.
 """
 
+import re
 from functools import lru_cache
 from typing import Final
 
@@ -35,6 +36,8 @@ _OVERHEAD: Final = 32  # of an entry, beyond its name and value (RFC 7541 §4.1)
 _MAX_INTEGER_BYTES: Final = 5  # after the prefix: enough for 32 bits
 _MAX_RESIZES: Final = 2  # in one block (RFC 7541 §4.2): the smallest and the last
 _DISCARDED: Final = 8  # times the fields that a request may have; then the connection ends
+_NOTHING: Final[Headers] = []
+_INDEXED_RUN: Final = re.compile(rb"[\x81-\xfe]*")
 _SHORT: Final = 512  # bytes in Huffman's code: decoded once
 
 
@@ -44,6 +47,12 @@ class CompressionError(Exception):
 
 class FieldsTooLarge(Exception):
     """More fields than a request may have, or larger ones: an error of this request only (431)."""
+
+
+def indexed_run(block: bytes) -> int:
+    """How many fields a block begins with that are one byte each, an index."""
+    found = _INDEXED_RUN.match(block)
+    return 0 if found is None else found.end()
 
 
 class FieldDecoder:
@@ -60,34 +69,43 @@ class FieldDecoder:
         self._table = [(b"", b""), *HeaderTable.STATIC_TABLE]
         self._size = 0
         self._max_size = self._max_table = max_table
-        self._largest = _LARGEST_STATIC  # no entry was ever larger
+        self.largest = _LARGEST_STATIC
+        """No entry of the table was ever larger."""
         self._max_list = max_list
         self._max_fields = max_fields
         self.generation = 0
         """Another number whenever the dynamic table has changed: with the same one, the same block
         means the same fields."""
 
-    def decode(self, block: bytes) -> Headers:
-        """The fields of a whole block, in their order. Errors: CompressionError, FieldsTooLarge."""
+    def decode(self, block: bytes, start: int = 0, known: Headers = _NOTHING) -> Headers:
+        """The fields of a whole block, in their order. Errors: CompressionError, FieldsTooLarge.
+
+        ``known``: those up to ``start``, which are then not decoded again; all are indexed ones.
+        """
         try:
-            fields, number = self._read(block)
+            fields, number = self._read(block, start)
         except IndexError:
             raise CompressionError("an index or a field goes beyond its end") from None
+        number += len(known)
         if number > self._max_fields:
             if number > self._max_fields * _DISCARDED:
                 raise CompressionError("far too many fields")
             raise FieldsTooLarge
-        if self._is_too_large(fields, block):
-            raise FieldsTooLarge
+        # Huffman's code needs at least 5 bits for 8. This bound spares most requests the sum.
+        if number * self.largest + 2 * len(block) > self._max_list:
+            size = sum([len(name) + len(value) for name, value in (*known, *fields)])
+            if size + number * _OVERHEAD > self._max_list:
+                raise FieldsTooLarge
         return fields
 
-    def _read(self, block: bytes) -> tuple[Headers, int]:
+    def _read(self, block: bytes, position: int) -> tuple[Headers, int]:
         """The fields and their number; none are kept that are too many, so memory is bounded."""
         table = self._table
         fields: Headers = []
         discarded = 0
         end = len(block)
-        position = self._resize(block) if end and _RESIZE <= block[0] < _INSERT else 0
+        if end and _RESIZE <= block[0] < _INSERT:
+            position = self._resize(block)
         while position < end:
             first = block[position]
             position += 1
@@ -133,7 +151,7 @@ class FieldDecoder:
         if size > self._max_size:
             self._shrink(0)
             return
-        self._largest = max(self._largest, size)
+        self.largest = max(self.largest, size)
         self._shrink(self._max_size - size)
         self._table.insert(_DYNAMIC, field)
         self._size += size
@@ -161,13 +179,6 @@ class FieldDecoder:
                 self._max_size = size
                 self._shrink(size)
         return position
-
-    def _is_too_large(self, fields: Headers, block: bytes) -> bool:
-        # Huffman's code needs at least 5 bits for 8. This bound spares most requests the sum.
-        if len(fields) * self._largest + 2 * len(block) <= self._max_list:
-            return False
-        size = sum([len(name) + len(value) for name, value in fields])
-        return size + len(fields) * _OVERHEAD > self._max_list
 
 
 def _integer(block: bytes, position: int, number: int) -> tuple[int, int]:

@@ -46,12 +46,17 @@ from paceline.http.server.http2.frames import (
     read_settings,
 )
 from paceline.http.server.http2.frames import DEFAULT_FRAME as LARGEST
-from paceline.http.server.http2.hpack import CompressionError, FieldDecoder, FieldsTooLarge
+from paceline.http.server.http2.hpack import (
+    CompressionError,
+    FieldDecoder,
+    FieldsTooLarge,
+    indexed_run,
+)
 from paceline.http.server.http2.request_head import (
     MalformedRequest,
+    PartialHead,
     RequestHead,
     check_trailers,
-    read_head,
 )
 from paceline.http.server.http2.sender import FrameSender
 from paceline.http.server.http2.stream import Stream
@@ -62,7 +67,12 @@ _NUMBER: Final = 0x7FFF_FFFF  # without the reserved bit
 _MAX_CONTINUATIONS: Final = 32
 _MAX_HEADS: Final = 64  # remembered, and how large they are: a block may name large entries often
 _MAX_BLOCK: Final = 1_024
-_MAX_HEAD: Final = 8_192
+_MAX_HEAD: Final = 16_384
+_MAX_BEGINNINGS: Final = (
+    16  # of heads, the same for several requests, and how many fields they have
+)
+_MIN_BEGINNING: Final = 3
+_MAX_BEGINNING: Final = 64
 MAX_ALLOWANCE: Final = 1_000
 _WORTH: Final = 8  # frames without use that may come with one that we have sent of a response
 MAX_RESETS: Final = 1_000
@@ -85,6 +95,7 @@ class FrameReader(FrameSender):
         self._max_streams = limits.max_streams
         self._read_timeout = limits.read_timeout
         self._heads: dict[bytes, RequestHead] = {}
+        self._beginnings: dict[bytes, tuple[Headers, PartialHead]] = {}
         self._generation = self._decoder.generation
         self._rest = bytearray()
         self._needed = len(PREFACE)
@@ -358,9 +369,10 @@ class FrameReader(FrameSender):
         decoder = self._decoder
         if self._generation != decoder.generation:
             self._heads.clear()
+            self._beginnings.clear()
             self._generation = decoder.generation
         try:
-            head = read_head(decoder.decode(block))
+            head = self._read_head(block)
         except CompressionError as exc:
             raise ConnectionFault(COMPRESSION_ERROR, "a header block is not valid") from exc
         except FieldsTooLarge:
@@ -376,12 +388,36 @@ class FrameReader(FrameSender):
         if (
             self._generation == decoder.generation
             and len(block) <= _MAX_BLOCK
-            and sum([len(name) + len(value) for name, value in head.headers]) <= _MAX_HEAD
+            and len(head.headers) * decoder.largest <= _MAX_HEAD
         ):
             if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()
             self._heads[block] = head
         return head
+
+    def _read_head(self, block: bytes) -> RequestHead:
+        """Decode a head; what it begins with, as others did, is not read again."""
+        decoder = self._decoder
+        start = indexed_run(block)
+        beginning = self._beginnings.get(block[:start])
+        if beginning is not None:
+            known, partial = beginning
+            rest = decoder.decode(block, start, known)
+            partial = partial.copy()
+            partial.add(rest)
+            return partial.finish()
+        fields = decoder.decode(block)
+        partial = PartialHead()
+        partial.add(fields[:start])
+        if (
+            self._generation == decoder.generation
+            and _MIN_BEGINNING <= start <= _MAX_BEGINNING
+            and len(self._beginnings) < _MAX_BEGINNINGS
+            and partial.is_plain
+        ):
+            self._beginnings[block[:start]] = fields[:start], partial.copy()
+        partial.add(fields[start:])
+        return partial.finish()
 
     def _refuse_large(self, number: int, flags: int) -> None:
         self._processed = max(number, self._processed)
