@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from paceline.commands.asgi import new_asgi_app
     from paceline.commands.cli import list_commands, new_cli
     from paceline.commands.clients import add_nats, add_postgres, add_redis
+    from paceline.commands.file_output import whole_file
     from paceline.commands.gc import tune_gc
     from paceline.commands.grpc_server import RpcHandler, serve_grpc
     from paceline.commands.http_server import (
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     )
     from paceline.commands.spec import ServiceSpec
     from paceline.commands.token import new_token
-    from paceline.commands.whole_file import whole_file
     from paceline.commands.wiring import Process, ProcessSpec, Wiring
 else:
     __getattr__ = lazy_exports(
@@ -97,7 +97,7 @@ else:
             "serve_grpc": "grpc_server",
             "serve_http": "http_server",
             "tune_gc": "gc",
-            "whole_file": "whole_file",
+            "whole_file": "file_output",
             "with_flags": "options",
         },
     )
