@@ -106,7 +106,7 @@ class Load:
                 except grpc.RpcError as exc:
                     self.failures.append(str(exc))
 
-    # paceline: only grpc }
+    # paceline: }
 
 
 @contextmanager
