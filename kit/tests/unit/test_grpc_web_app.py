@@ -413,7 +413,9 @@ async def test_web_refuses_what_it_cannot_understand(headers: dict[str, str], st
 async def test_web_compresses_message_by_message() -> None:
     app = RpcWebApp(add_echo(RpcApp(), speaks))
     headers = {"grpc-encoding": "gzip", "grpc-accept-encoding": "identity,gzip"}
-    answer = await post(app, SAY, WEB, envelope(1, gzip.compress(message("a"), mtime=0)), headers=headers)
+    answer = await post(
+        app, SAY, WEB, envelope(1, gzip.compress(message("a"), mtime=0)), headers=headers
+    )
     (flags, packed), _ = frames(answer.body)
     assert (flags, gzip.decompress(packed)) == (1, message("A"))
     assert answer.header("grpc-encoding") == "gzip"
