@@ -78,8 +78,8 @@ async def test_a_final_error_dead_letters_at_once(broker: Broker) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\xff\xfe", b'{"n": "one"}', b"[" * 100_000, b'{"n": 1' * 3],
-    ids=["empty", "not-utf-8", "wrong-type", "deep", "broken"],
+    [b"", b"\xff\xfe", b'{"n": "one"}', b"[" * 100_000, b'{"n": 1' * 3, b'{"n": 1, "n": 2}'],
+    ids=["empty", "not-utf-8", "wrong-type", "deep", "broken", "a key twice"],
 )
 async def test_what_cannot_be_decoded_is_dead_lettered_at_once(broker: Broker, data: bytes) -> None:
     recorder = RecordingHandler()

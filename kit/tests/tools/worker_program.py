@@ -1,7 +1,8 @@
-"""A small worker: it answers its process number over HTTP. ``python worker_program.py FOLDER``.
+"""A small worker: it answers its process number over HTTP on each of its listeners.
 
-``FOLDER/mood`` says how it behaves at its start: "well", "crash", "hang", or "deaf" (it never stops).
-A request of ``/spin`` keeps it busy for ever.
+``python worker_program.py FOLDER``; ``FOLDER/mood`` says how it behaves at its start: "well",
+"crash", "hang", "deaf" (it never stops), "rpc" (the listener "grpc" is gRPC's), or "young" (as that,
+and its connections end after half a second). A request of ``/spin`` keeps it busy for ever.
 """
 
 import asyncio
@@ -10,9 +11,12 @@ import signal
 import sys
 from pathlib import Path
 
+from google.protobuf.wrappers_pb2 import StringValue
 from http_wire import send_answer
+from rpc_echo import add_echo
 
 from paceline.commands.prefork import SupervisorLink, WorkerHandoff, take_handoff
+from paceline.grpc import Call, RpcApp, RpcLimits, RpcServer
 from paceline.http import ServerLimits
 from paceline.http.asgi import Receive, Scope, Send
 from paceline.http.server import HttpServer
@@ -26,12 +30,16 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     await send_answer(send, str(os.getpid()).encode())
 
 
+async def say(request: StringValue, call: Call) -> StringValue:
+    return StringValue(value=str(os.getpid()))
+
+
 async def never() -> None:
     await asyncio.Event().wait()
 
 
 async def main(handoff: WorkerHandoff, mood: str) -> int:
-    servers = [
+    servers: list[Service] = [
         HttpServer(
             answer,
             RecordingLog(),
@@ -42,7 +50,19 @@ async def main(handoff: WorkerHandoff, mood: str) -> int:
             limits=ServerLimits(keep_alive_grace=5.0),
         )
         for name in handoff.ports
+        if name != "grpc" or mood not in {"rpc", "young"}
     ]
+    if mood in {"rpc", "young"}:
+        servers.append(
+            RpcServer(
+                add_echo(RpcApp(), say),
+                RecordingLog(),
+                host="",
+                port=0,
+                listener=handoff.take_listener("grpc"),
+                limits=RpcLimits(max_connection_age=0.5 if mood == "young" else None),
+            )
+        )
     link = SupervisorLink(handoff, on_retire=lambda: lifecycle.hand_over())  # noqa: PLW0108 - made below
     services: list[Service] = (
         [link, *servers, OnShutdown("deaf", never)] if mood == "deaf" else [link, *servers]

@@ -80,6 +80,19 @@ async def test_an_entry_moves_the_amount_and_gives_both_balances(bank: Bank) -> 
     assert await bank.balances(a, b) == [70, 35]
 
 
+@pytest.mark.parametrize("keyed", [False, True], ids=["without a key", "with a key, repeated"])
+async def test_the_receivers_balance_is_hidden_from_who_may_not_see_that_account(
+    bank: Bank, *, keyed: bool
+) -> None:
+    a, own, other = await bank.open(100), await bank.open(5), await bank.open(5, "bob")
+    for target, debtor, seen in ((own, "ada", 6), (other, "ada", None), (other, None, 7)):
+        key = IdempotencyKey("ada", f"{target} {debtor}", b"f") if keyed else None
+        for _ in range(1 + keyed):
+            made = await bank.ledger.enter(entry(a, target, 1, debtor=debtor, key=key))
+            assert made.to_balance == seen
+    assert await bank.balances(a, own, other) == [97, 6, 7]
+
+
 async def test_a_credit_comes_from_outside(bank: Bank) -> None:
     a = await bank.open()
     made = await bank.ledger.enter(entry(None, a, 30))

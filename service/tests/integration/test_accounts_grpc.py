@@ -64,13 +64,15 @@ async def test_a_transfer_with_a_key_takes_effect_once_over_http_and_grpc(
     first = await world.accounts.Transfer(request, metadata=ADA)
     again = await world.accounts.Transfer(request, metadata=ADA)
     assert first == again
-    assert (first.from_balance, first.to_balance, first.from_id) == (70, 30, source)
+    assert (first.from_balance, first.to_balance, first.from_id) == (70, 0, source)
     assert UUID(first.id).version == 7
     http = TestClient(world.process.app, headers={**dict(ADA), "idempotency-key": "k-1"})
     body = {"from": source, "to": target, "amount": 30, "reference": "rent"}
     assert (await http.post("/api/v1/transfers", body)).json()["id"] == first.id
     found = await world.accounts.GetAccount(pb.GetAccountRequest(id=source), metadata=ADA)
     assert found.account.balance == 70
+    as_operator = pb.TransferRequest(from_id=source, to_id=target, amount=5)
+    assert (await world.accounts.Transfer(as_operator, metadata=OPERATOR)).to_balance == 35
 
 
 @dataclass(frozen=True)

@@ -33,16 +33,27 @@ async def balance(operator: TestClient, account: str) -> int:
 
 
 async def test_a_transfer_answers_with_both_new_balances(
-    ada: TestClient, bob: TestClient, operator: TestClient
+    ada: TestClient, operator: TestClient
 ) -> None:
-    a, b = await open_account(ada, operator, 100), await open_account(bob, operator)
+    a, b = await open_account(ada, operator, 100), await open_account(ada, operator)
     answer = await transfer(ada, a, b, 30)
     assert answer.status == 201
     result = answer.json()
     assert {name: result[name] for name in result if name not in ("id", "created_at")} == {
         "from": a, "to": b, "amount": 30, "reference": "rent", "from_balance": 70, "to_balance": 30,
     }  # fmt: skip
-    assert (await bob.get(f"{ACCOUNTS}/{b}")).json()["balance"] == 30
+    assert (await ada.get(f"{ACCOUNTS}/{b}")).json()["balance"] == 30
+
+
+async def test_the_balance_of_anothers_account_is_not_in_the_answer(
+    ada: TestClient, bob: TestClient, operator: TestClient
+) -> None:
+    a, b = await open_account(ada, operator, 100), await open_account(bob, operator, 5)
+    assert (await ada.get(f"{ACCOUNTS}/{b}")).status == 403
+    for key in (None, "k", "k"):
+        result = (await transfer(ada, a, b, 1, key=key)).json()
+        assert result["to_balance"] is None
+    assert (await transfer(operator, a, b, 1)).json()["to_balance"] == 8
 
 
 async def test_an_account_is_used_by_its_owner_and_by_operators_only(

@@ -5,7 +5,7 @@ from uuid import UUID
 import msgspec
 
 from myservice.domain.accounts import Account, AccountNotFound
-from myservice.domain.ledger import Balances, Entry, KeyReused, Transfer
+from myservice.domain.ledger import Balances, Entry, KeyReused, Transfer, shown_to
 from paceline.errors import Error
 
 
@@ -29,7 +29,7 @@ class MemoryAccounts:
         outcome = self._once(entry)
         if isinstance(outcome, Error):
             raise outcome
-        return outcome
+        return shown_to(entry.debtor, outcome, self._accounts[outcome.to_id].owner)
 
     def _once(self, entry: Entry) -> Transfer | Error:
         if entry.key is None:

@@ -68,6 +68,11 @@ BAD = [
     Bad("unknown field", b'{"name": "a", "nmae": "b"}', "nmae"),
     Bad("NUL", b'{"name": "a\\u0000b"}', "regex"),
     Bad("NUL in an unknown key", b'{"name": "x", "a\\u0000b": 1}', "a\ufffdb"),
+    Bad("a key twice", b'{"name": "a", "name": "b"}', "not valid JSON: the key 'name' is given twice"),
+    Bad("a key twice, escaped", b'{"name": "a", "n\\u0061me": "b"}', "the key 'name' is given twice"),
+    Bad("a key twice in the data", b'{"name": "a", "data": [{"k": 1, "k": 2}]}', "the key 'k' is given twice"),
+    Bad("csv: a key twice in the data", b'a,{},"{""k"":1,""k"":2}"\n', "the key 'k' is given twice", "csv"),
+    Bad("csv: a key twice in metadata", b'a,"{""k"":"""",""k"":""""}",1\n', "the key 'k' is given twice", "csv"),
     Bad("not UTF-8", b'{"name": "\xff"}', "UTF-8"),
     Bad("too long", b'{"name": "%b"}' % (b"a" * MAX_LINE), "longer than 1048576 bytes"),
     Bad("much data", b'{"name": "a", "data": "%b"}' % (b"a" * 70_000), "at most 65536"),
@@ -76,7 +81,7 @@ BAD = [
     Bad("csv: metadata", b"a,[],1\n", "object", "csv"),
     Bad("csv: data", b"a,{},{\n", "truncated", "csv"),
     Bad("csv: name", b",{},1\n", "length", "csv"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.id)

@@ -31,6 +31,7 @@ class Refused:
     name: str = "n"
     metadata: dict[str, str] = field(default_factory=dict[str, str])
     data: str = ""
+    says: str = ""
 
 
 @pytest.mark.parametrize("case", [
@@ -43,6 +44,8 @@ class Refused:
     Refused("no JSON", "record.data", data="{"),
     Refused("two values", "record.data", data="1 2"),
     Refused("blank", "record.data", data=" "),
+    Refused("a key twice", "record.data", data='{"k": 1, "k": 2}', says="is not valid JSON: the key 'k' is given twice"),
+    Refused("a key twice, escaped", "record.data", data='[{"k": 1, "\\u006b": 2}]', says="the key 'k' is given twice"),
     Refused("a nesting without end", "record.data", data="[" * 100_000),
 ], ids=lambda case: case.id)  # fmt: skip
 def test_a_draft_that_breaks_a_rule_is_refused_by_field(case: Refused) -> None:
@@ -50,6 +53,7 @@ def test_a_draft_that_breaks_a_rule_is_refused_by_field(case: Refused) -> None:
     with pytest.raises(ValidationError) as caught:
         draft_of(pb.CreateRecordRequest(record=draft))
     assert caught.value.field == case.wrong
+    assert case.says in caught.value.message
     assert caught.value.message
 
 

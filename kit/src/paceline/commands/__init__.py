@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from paceline.commands.spec import ServiceSpec
     from paceline.commands.token import new_token
+    from paceline.commands.whole_file import whole_file
     from paceline.commands.wiring import Process, ProcessSpec, Wiring
 else:
     __getattr__ = lazy_exports(
@@ -96,6 +97,7 @@ else:
             "serve_grpc": "grpc_server",
             "serve_http": "http_server",
             "tune_gc": "gc",
+            "whole_file": "whole_file",
             "with_flags": "options",
         },
     )
@@ -144,6 +146,7 @@ __all__ = [
     "serve_grpc",
     "serve_http",
     "tune_gc",
+    "whole_file",
     "wire",
     "with_flags",
 ]

@@ -3,7 +3,8 @@
 ``list`` and ``show`` read; ``retry`` sends messages again to where they came from, once the cause
 is mended; ``drop`` removes them for good. Dead letters have numbers, which ``list`` prints. Of
 several numbers each is tried; failures are reported at the end, exit code 1. Without an address in
-the settings the commands use the server of the ``run`` on the data folder.
+the settings the commands use the server of the ``run`` on the data folder. Invariant: a message is
+strangers' text, so what a terminal would interpret is printed as its escape.
 """
 
 import sys
@@ -19,7 +20,7 @@ from paceline.commands.options import ConfigFile, DataDir, fail
 from paceline.commands.settings import NatsSettings
 from paceline.commands.spec import ServiceSpec
 from paceline.errors import Error, chain
-from paceline.log import new_logger
+from paceline.log import new_logger, printable, printable_json
 from paceline.messaging.nats import DeadLetters, NatsBus, StoredDeadLetter, dead_letter_stream
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
         config = queue.load(nats_url, data_dir, config_file)
         found = queue.use(config, lambda letters: letters.list(after=after, limit=limit))
         for each in found:
-            typer.echo(_as_json(each) if as_data else _as_line(each))
+            typer.echo(as_json(each) if as_data else as_line(each))
         if not as_data and not found:
             typer.echo("No dead letters.", err=True)
         if not as_data and len(found) == limit:
@@ -74,7 +75,7 @@ def dead_commands(spec: ServiceSpec) -> typer.Typer:
         """Show everything that is known of a letter, and its message."""
         config = queue.load(nats_url, data_dir, config_file)
         found = queue.use(config, lambda letters: letters.show(number))
-        typer.echo(_as_json(found) if as_data else _as_page(found))
+        typer.echo(as_json(found) if as_data else as_page(found))
 
     @app.command("retry", epilog=f"Example: {variable}=… {spec.program} dead retry 7 9")
     def retry(
@@ -141,7 +142,7 @@ class _Queue:
             failures: list[str] = []
             for number in numbers:
                 try:
-                    typer.echo(await do(letters, number))
+                    typer.echo(printable(await do(letters, number)))
                 except Error as exc:
                     failures.append(f"{number}: {chain(exc)}")
             return failures
@@ -150,16 +151,19 @@ class _Queue:
             fail("\n".join(failures))
 
 
-def _as_line(stored: StoredDeadLetter) -> str:
+def as_line(stored: StoredDeadLetter) -> str:
+    """The letter as a row of `list`."""
     letter = stored.letter
     reason = " ".join(letter.reason.split())
-    return (
-        f"{stored.number}\t{letter.died_at:%Y-%m-%dT%H:%M:%SZ}\t{letter.subject}\t{letter.id}\t"
-        f"{letter.kind} ({letter.attempts})\t{reason:.80}"
-    )
+    cells = (
+        stored.number, f"{letter.died_at:%Y-%m-%dT%H:%M:%SZ}", letter.subject, letter.id,
+        f"{letter.kind} ({letter.attempts})", f"{reason:.80}",
+    )  # fmt: skip
+    return "\t".join(printable(str(cell)) for cell in cells)
 
 
-def _as_page(stored: StoredDeadLetter) -> str:
+def as_page(stored: StoredDeadLetter) -> str:
+    """All of the letter, its message last."""
     letter = stored.letter
     rows = {
         "number": stored.number,
@@ -175,11 +179,13 @@ def _as_page(stored: StoredDeadLetter) -> str:
     }
     if letter.truncated:
         rows["data"] = f"{letter.truncated} bytes, too many to be kept"
-    lines = [f"{name:10} {value}" for name, value in rows.items()]
-    return "\n".join([*lines, "", letter.data.decode(errors="backslashreplace")])
+    lines = [printable(f"{name:10} {value}") for name, value in rows.items()]
+    data = printable(letter.data.decode(errors="backslashreplace"), keep="\n\t")
+    return "\n".join([*lines, "", data])
 
 
-def _as_json(stored: StoredDeadLetter) -> str:
+def as_json(stored: StoredDeadLetter) -> str:
+    """The letter as one JSON object."""
     letter = msgspec.to_builtins(stored.letter)
     letter["data"] = stored.letter.data.decode(errors="backslashreplace")
-    return msgspec.json.encode({"number": stored.number, **letter}).decode()
+    return printable_json(msgspec.json.encode({"number": stored.number, **letter}).decode())

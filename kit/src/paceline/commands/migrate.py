@@ -22,6 +22,7 @@ from paceline.commands.spec import ServiceSpec
 from paceline.commands.start_failure import postgres_server
 from paceline.commands.start_report import named_server
 from paceline.errors import Error
+from paceline.log import printable
 from paceline.postgres.migrate import (
     LockWait,
     MigrationFailed,
@@ -169,7 +170,7 @@ class _Printer:
 
     def waiting(self, step: Step, seconds: float, oldest: str | None) -> None:
         holder = f": the oldest transaction is of {oldest}" if oldest else ""
-        typer.echo(f"{step} waits for a lock since {seconds:.0f}s, trying again{holder}", err=True)
+        _say(f"{step} waits for a lock since {seconds:.0f}s, trying again{holder}")
 
 
 async def _report(steps: Awaitable[tuple[Step, ...]]) -> None:
@@ -207,7 +208,7 @@ def _run(connect: OpenMigrator, options: DatabaseOptions, action: _Action) -> No
         # Not a migration's SQL, but around it: no right to make the table, a connection that broke.
         if not isinstance(exc, ServerError | OSError):
             raise
-        typer.echo(f"error: {exc}", err=True)
+        _say(f"error: {exc}")
         raise typer.Exit(1) from exc
     except asyncio.CancelledError as exc:
         typer.echo("error: interrupted; see: migrate version", err=True)
@@ -215,11 +216,16 @@ def _run(connect: OpenMigrator, options: DatabaseOptions, action: _Action) -> No
 
 
 def _failure(error: Error) -> typer.Exit:
-    typer.echo(f"error: {error}", err=True)
+    _say(f"error: {error}")
     if isinstance(error, MigrationFailed):
         for line in error.explanation:
-            typer.echo(f"  {line}", err=True)
+            _say(f"  {line}")
     return typer.Exit(1)
+
+
+def _say(line: str) -> None:
+    """On stderr; the texts of SQL and of the server may hold what a terminal would interpret."""
+    typer.echo(printable(line, keep="\n\t"), err=True)
 
 
 def _stop_on_signals(migrator: Migrator) -> None:

@@ -33,6 +33,7 @@ from paceline.config import (
     show_value,
 )
 from paceline.errors import Error
+from paceline.log import printable
 
 S = TypeVar("S", bound=Settings)
 
@@ -58,8 +59,8 @@ _NO_SWITCHES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def fail(message: str, *, code: int = 1) -> Never:
-    """Say on stderr what is wrong and end the command."""
-    sys.stderr.write(message.rstrip() + "\n")
+    """Say on stderr what is wrong and end the command; what is not printable is escaped."""
+    sys.stderr.write(printable(message.rstrip(), keep="\n") + "\n")
     raise typer.Exit(code)
 
 
@@ -97,7 +98,7 @@ def load_or_fail(
     except Error as exc:
         fail(str(exc), code=USAGE)
     for warning in loaded.warnings:
-        sys.stderr.write(f"warning: {warning}\n")
+        sys.stderr.write(f"warning: {printable(warning)}\n")
     for line in _taken(loaded, needed):
         say_dimly(line)
     return loaded

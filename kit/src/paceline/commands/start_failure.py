@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import paceline.postgres as postgres_room  # its names are imported when they are used
 from paceline.errors import Code, Error
 from paceline.health import HealthCheck
-from paceline.log import masked, styled
+from paceline.log import masked, printable, styled
 
 if TYPE_CHECKING:
     from paceline.commands.settings import PostgresSettings, ServiceSettings
@@ -212,7 +212,7 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
 
 def could_not_start(program: str, sentences: Iterable[str], *, colours: bool = False) -> str:
     """The sentences as lines for stderr: what is wrong, and below it what to do."""
-    first, *others = sentences
+    first, *others = (printable(each) for each in sentences)
     head = f"{program} could not start:"
     head = styled(head, "bold red") if colours else head
     return "\n".join((f"{head} {first}", *(f"  {line}" for line in others)))

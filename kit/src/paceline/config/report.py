@@ -13,6 +13,7 @@ from paceline.config.load import Loaded
 from paceline.config.secret import mask_url
 from paceline.config.settings import Settings
 from paceline.config.value_format import is_secret, value_format_of
+from paceline.log import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def effective_settings(loaded: Loaded[Settings]) -> list[EffectiveSetting]:
 
 def settings_as_text(settings: Sequence[EffectiveSetting]) -> str:
     """Aligned columns: variable, value, origin. "-" where there is no value."""
-    cells = [(each.variable, _cell(each.value), each.origin) for each in settings]
+    cells = [(each.variable, _cell(each.value), printable(each.origin)) for each in settings]
     widths = [max((len(cell[column]) for cell in cells), default=0) for column in (0, 1)]
     lines = (f"{name:{widths[0]}}  {value:{widths[1]}}  {origin}" for name, value, origin in cells)
     return "".join(f"{line}\n" for line in lines)
@@ -71,4 +72,4 @@ def show_value(field: FieldInfo, value: object) -> str | None:
 def _cell(value: str | None) -> str:
     if value is None:
         return "-"
-    return value if value.isprintable() and value else json.dumps(value)
+    return value if value.isprintable() and value else printable(json.dumps(value))

@@ -154,10 +154,10 @@ class StreamCall:
     async def _run(self, request: bytes | Error | AsyncIterator[bytes]) -> None:
         self._started = True
         if self._over:  # before this first step: the call is logged and measured all the same
-            if request is self and self._task is not None:
-                self._task.cancel()
-            else:
+            if isinstance(request, bytes | Error):
                 request = self._why_over()
+            elif self._task is not None:
+                self._task.cancel()
         route = self.route
         call = Call(route.method, request, self)
         if route.compress:

@@ -11,8 +11,7 @@ from typing import Final
 
 from paceline.errors import Code, Error
 from paceline.grpc.metadata import fields_of
-from paceline.http import Headers, Receive, Scope, Send
-from paceline.http.asgi import STREAMING
+from paceline.http import STREAMING, Headers, Receive, Scope, Send
 
 _WRITES_IN_A_ROW: Final = 32
 

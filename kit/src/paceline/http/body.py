@@ -1,13 +1,10 @@
 """Reading a JSON body: bounded, decoded once, refused with a reason.
 
 The checks, in order: too large (413), not JSON (400: malformed, not UTF-8, a key given twice,
-nested too deeply), not of the handler's type (422, each wrong field with its JSON pointer). msgspec
-silently keeps the last of two equal keys. Two parsers that read one document differently can be
-exploited, so equal keys are refused here (RFC 8259 calls them unpredictable).
+nested too deeply), not of the handler's type (422, each wrong field with its JSON pointer).
 """
 
 import asyncio
-import json
 import re
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
@@ -22,9 +19,8 @@ from paceline.concurrency import name_timeout
 from paceline.http.asgi import Message, Receive, Scope, headers_of
 from paceline.http.binding import is_struct, struct_errors
 from paceline.http.problem import ClientDisconnected, HttpError, InvalidRequest
+from paceline.json_keys import RepeatedKeyError, check_distinct_keys
 
-_BACKSLASH: Final = 0x5C
-_COLON: Final = 0x3A
 _WITH_FRACTION: Final = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _BEYOND_INTEGERS: Final = 2**64
 
@@ -48,7 +44,7 @@ def body_reader(kind: Any, max_bytes: int) -> Callable[[Scope, Receive], Awaitab
             raise InvalidRequest(struct_errors(_parse(raw), kind, exc, strict=True)) from exc
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise _malformed(exc) from exc
-        check_distinct_keys(raw)
+        _require_distinct_keys(raw)
         return value
 
     return read
@@ -128,48 +124,29 @@ async def _received(receive: Receive) -> Message:
     return message
 
 
-def check_distinct_keys(raw: bytes) -> None:
-    """Refuse well-formed JSON that has a key twice in one object. Errors: HttpError(400).
-
-    Without escapes, quotes enclose strings and nothing else: cut there, every second piece is a
-    string, and it is a key if the piece after it has a colon. If all keys of
-    the document differ there is nothing to refuse; with escapes, or with one key in two places, the
-    document is parsed again, object by object.
-    """
-    if _BACKSLASH not in raw:
-        pieces = raw.split(b'"')
-        keys = [key for key, gap in zip(pieces[1::2], pieces[2::2], strict=True) if _COLON in gap]
-        if len(keys) == len(set(keys)):
-            return
-    try:
-        json.loads(raw, object_pairs_hook=_distinct, parse_int=str, parse_float=str)
-    except RecursionError as exc:
-        raise _malformed(exc) from exc
-
-
-def _distinct(pairs: list[tuple[str, object]]) -> None:
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            message = f"the body is not valid JSON: the key {key[:64]!r} is given twice"
-            raise HttpError(HTTPStatus.BAD_REQUEST, message)
-        seen.add(key)
-
-
 def _parse(raw: bytes) -> object:
     """The whole document: the typed decoder stopped at the first wrong value."""
     try:
         value: object = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise _malformed(exc) from exc
-    check_distinct_keys(raw)
+    _require_distinct_keys(raw)
     return value
+
+
+def _require_distinct_keys(raw: bytes) -> None:
+    try:
+        check_distinct_keys(raw)
+    except (RepeatedKeyError, UnicodeDecodeError, RecursionError) as exc:
+        raise _malformed(exc) from exc
 
 
 def _malformed(exc: Exception) -> HttpError:
     match exc:
         case RecursionError():
             reason = "it is nested too deeply"
+        case RepeatedKeyError():
+            reason = str(exc)
         case UnicodeDecodeError():
             reason = "it is not UTF-8"
         case _:

@@ -23,7 +23,14 @@ from paceline.log.output import Format
 from paceline.log.redact import masked
 from paceline.log.stdlib import setup_logging
 from paceline.log.tail import Tail
-from paceline.log.terminal import Style, columns_of, shows_colours, styled
+from paceline.log.terminal import (
+    Style,
+    columns_of,
+    printable,
+    printable_json,
+    shows_colours,
+    styled,
+)
 from paceline.log.writer import WriteCells, line_writer, record_writer
 
 __all__ = [
@@ -41,6 +48,8 @@ __all__ = [
     "masked",
     "new_logger",
     "pop_fields",
+    "printable",
+    "printable_json",
     "push_fields",
     "record_writer",
     "setup_logging",

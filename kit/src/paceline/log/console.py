@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from paceline.log.call_site import CallSite
 from paceline.log.redact import is_list, is_mapping
-from paceline.log.terminal import Style, styled
+from paceline.log.terminal import Style, printable, styled
 
 _LEVELS: Final[Mapping[str, Style]] = {"debug": "green", "warning": "yellow", "error": "bold red"}
 _CUTTABLE: Final = frozenset({"debug", "info"})
@@ -244,11 +244,7 @@ def _flat(fields: Mapping[object, object], prefix: str = "") -> Iterator[tuple[s
 
 
 def _escaped(value: object) -> str:
-    """The text, with every character that is not printable as its escape."""
-    text = str(value)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(str(value))
 
 
 def _quoted(value: object) -> str:

@@ -5,6 +5,7 @@ and a dumb terminal mean plain text.
 """
 
 import os
+import re
 from typing import Final, Literal, TextIO
 
 Style = Literal["", "dim", "red", "green", "yellow", "cyan", "bold red", "bold green"]
@@ -21,6 +22,8 @@ _CODES: Final[dict[Style, str]] = {
     "bold green": "\x1b[1;32m",
 }
 _USUAL_COLUMNS: Final = 80
+# JSON has escapes of its own for what is below U+0020; these it leaves as they are.
+_UNPRINTED: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 def shows_colours(stream: TextIO) -> bool:
@@ -39,6 +42,29 @@ def columns_of(stream: TextIO) -> int | None:
     except (OSError, ValueError):  # it has no descriptor, or is closed
         return _USUAL_COLUMNS
     return columns or _USUAL_COLUMNS
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """The text with the escape, as of a Python literal, of each character that is not printable.
+
+    So a terminal interprets nothing in it: control characters, line ends, bidirectional marks.
+    ``keep``: those that stay as they are, such as the line ends of a text of several lines.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() or sign in keep else sign.encode("unicode_escape").decode()
+        for sign in text
+    )
+
+
+def printable_json(text: str) -> str:
+    """JSON with JSON's own escapes of what a terminal would interpret; its line ends stay."""
+    return _UNPRINTED.sub(_json_escape, text)
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def styled(text: str, style: Style) -> str:

@@ -18,6 +18,7 @@ import msgspec
 
 from paceline.concurrency import DeadlineExceeded, fail_after
 from paceline.errors import Code, Error, copy_exception
+from paceline.json_keys import check_distinct_keys
 from paceline.log import Logger
 from paceline.messaging.delivery import Delivery, Disposition, Settlement
 from paceline.messaging.delivery_policy import TRANSIENT, UndecodableMessage
@@ -110,6 +111,7 @@ class BatchProcessor(Generic[T]):
     def _decoded(self, delivery: Delivery) -> Incoming[T]:
         try:
             value = self._decode(delivery.data)
+            check_distinct_keys(delivery.data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
             raise UndecodableMessage from exc
         return Incoming(delivery.id, delivery.subject, value, delivery.attempt, delivery.headers)

@@ -24,7 +24,16 @@ from myservice.repository.records import PgRecords
 from myservice.service.exports import ExportService
 from myservice.service.imports import ImportService
 from paceline.clock import SystemClock
-from paceline.commands import USAGE, ConfigFile, DatabaseUrl, DataDir, fail, load_for, run_once
+from paceline.commands import (
+    USAGE,
+    ConfigFile,
+    DatabaseUrl,
+    DataDir,
+    fail,
+    load_for,
+    run_once,
+    whole_file,
+)
 from paceline.concurrency import merge
 from paceline.postgres import Pool, PoolSettings, uuid7
 
@@ -101,12 +110,8 @@ def _export(
     async def run() -> int:
         if file is None:
             return await _copy(exports, wanted, sys.stdout.fileno())
-        part = file.with_name(f"{file.name}.part")
-        with part.open("wb") as target:
-            count = await _copy(exports, wanted, target.fileno())
-            os.fsync(target.fileno())
-        part.replace(file)
-        return count
+        with whole_file(file) as target:
+            return await _copy(exports, wanted, target.fileno())
 
     try:
         count = run_once([pool], run)
@@ -167,16 +172,14 @@ def _progress_line(progress: Progress, size: int, seconds: float) -> str:
 
 async def _write_rejects(imports: ImportService, begun: Import, path: Path) -> None:
     """Write the whole reject file from the database, so no line is missing or doubled."""
-    part = path.with_name(f"{path.name}.part")
-    count = 0
-    with part.open("wb") as file:
-        async for reject in imports.rejects(begun):
+    rejects = imports.rejects(begun)
+    first = await anext(rejects, None)
+    if first is None:
+        return
+    with whole_file(path) as file:
+        file.write(msgspec.json.encode(first) + b"\n")
+        async for reject in rejects:
             file.write(msgspec.json.encode(reject) + b"\n")
-            count += 1
-    if count:
-        part.replace(path)
-    else:
-        part.unlink()
 
 
 async def _copy(exports: ExportService, form: Format, target: int) -> int:

@@ -58,7 +58,7 @@ class KeyInFlight(Error):
 class Transfer(msgspec.Struct, frozen=True, rename={"from_id": "from", "to_id": "to"}):
     """An entry of the ledger, with what both accounts held after it.
 
-    A credit from outside has no `from`.
+    A credit from outside has no `from`. `to_balance` is null for who may not see that account.
     """
 
     id: UUID
@@ -67,8 +67,18 @@ class Transfer(msgspec.Struct, frozen=True, rename={"from_id": "from", "to_id": 
     amount: int
     reference: str
     from_balance: int | None
-    to_balance: int
+    to_balance: int | None
     created_at: datetime
+
+
+def shown_to(debtor: str | None, made: Transfer, receiver: str) -> Transfer:
+    """The entry as its ``debtor`` may see it: without the balance of somebody else's account.
+
+    ``debtor``: as in `Entry`. ``receiver``: who owns the account that received the amount.
+    """
+    if debtor is None or debtor == receiver:
+        return made
+    return msgspec.structs.replace(made, to_balance=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +121,10 @@ class Balances:
         """The new balances of the accounts that an entry changed."""
 
     def apply(self, entry: Entry) -> Transfer | Error:
-        """Apply the entry. Gives the reason when it is refused; then nothing has changed."""
+        """Apply the entry; both balances are in the answer, to be kept (`show` is for the caller).
+
+        Gives the reason when it is refused; then nothing has changed.
+        """
         if (refusal := self._refusal(entry)) is not None:
             return refusal
         source, target = entry.from_id, entry.to_id
@@ -125,6 +138,12 @@ class Balances:
             entry.id, source, target, entry.amount, entry.reference,
             from_balance, to_balance, entry.at,
         )  # fmt: skip
+
+    def show(self, entry: Entry, outcome: Transfer | Error) -> Transfer | Error:
+        """What the caller of an entry may see of its outcome."""
+        if isinstance(outcome, Error):
+            return outcome
+        return shown_to(entry.debtor, outcome, self._owners[outcome.to_id])
 
     def _refusal(self, entry: Entry) -> Error | None:
         source, target = entry.from_id, entry.to_id

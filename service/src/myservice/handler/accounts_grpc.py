@@ -70,7 +70,7 @@ class AccountRpc:
         return pb.TransferResponse(
             id=str(made.id), from_id=str(draft.from_id), to_id=str(made.to_id), amount=made.amount,
             reference=made.reference, from_balance=made.from_balance or 0,
-            to_balance=made.to_balance, created_at=unix_seconds(made.created_at),
+            to_balance=made.to_balance or 0, created_at=unix_seconds(made.created_at),
         )  # fmt: skip
 
 

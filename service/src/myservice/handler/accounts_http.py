@@ -111,7 +111,8 @@ class AccountHandler:
         """Move an amount to another account.
 
         All of it is moved or nothing. With an `Idempotency-Key` the request may be sent again
-        until it is answered: it takes effect once, and the answer is the first one.
+        until it is answered: it takes effect once, and the answer is the first one. `to_balance` is
+        null unless the caller may read that account.
         """
         return await self._service.transfer(body, actor_of(principal), idempotency_key)
 

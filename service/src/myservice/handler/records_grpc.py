@@ -30,6 +30,7 @@ from paceline.grpc import (
     unary,
     unix_seconds,
 )
+from paceline.json_keys import RepeatedKeyError, check_distinct_keys  # paceline: only sample
 
 SERVICE: Final = "myservice.v1.RecordService"
 MAX_PAGE_SIZE: Final = 100
@@ -166,9 +167,13 @@ def draft_of(request: pb.CreateRecordRequest | pb.UpdateRecordRequest) -> Record
 
 def _json_of(text: str) -> msgspec.Raw:
     try:
-        return msgspec.json.decode(text or "null", type=msgspec.Raw)
+        value = msgspec.json.decode(text or "null", type=msgspec.Raw)
+        check_distinct_keys(bytes(value))
+    except RepeatedKeyError as exc:
+        raise ValidationError("record.data", f"is not valid JSON: {exc}") from exc
     except (msgspec.DecodeError, RecursionError) as exc:
         raise ValidationError("record.data", "is not JSON") from exc
+    return value
     # paceline: }
 
 

@@ -20,6 +20,7 @@ from myservice.domain.ledger import (
     InsufficientBalance,
     KeyReused,
     Transfer,
+    shown_to,
 )
 from myservice.repository.keys_in_flight import KeysInFlight
 from paceline.coalesce import Observer, WriteCoalescer
@@ -34,11 +35,12 @@ _CLAIM: Final[LiteralString] = """
 """
 _FIRST_OUTCOMES: Final[LiteralString] = """
     SELECT
-        subject, key, fingerprint, refusal, detail, id, from_id, to_id, amount, reference,
-        from_balance, to_balance, transfers.created_at
+        subject, key, fingerprint, refusal, detail, transfers.id, from_id, to_id, amount, reference,
+        from_balance, to_balance, transfers.created_at, receiver.owner AS receiver
     FROM unnest($1::text[], $2::text[]) AS requested (subject, key)
     JOIN idempotency_keys USING (subject, key)
     LEFT JOIN transfers ON transfers.id = transfer_id
+    LEFT JOIN accounts AS receiver ON receiver.id = to_id
 """
 _LOCK: Final[LiteralString] = """
     SELECT id, owner, balance FROM accounts
@@ -72,7 +74,7 @@ _REFUSALS: Final[dict[str, _Refusal]] = {
     "not-the-owner": NotTheOwner,
 }
 
-_Outcome = Transfer | Exception
+_Outcome = Transfer | Error
 
 
 class PgLedger:
@@ -112,8 +114,10 @@ class PgLedger:
         return await self._pool.transact(lambda tx: enter_all(tx, entries))
 
 
-async def enter_all(tx: Connection, entries: Sequence[Entry]) -> Sequence[Transfer | Exception]:
+async def enter_all(tx: Connection, entries: Sequence[Entry]) -> Sequence[_Outcome]:
     """Apply the entries in the caller's transaction; gives one outcome each, valid if it commits.
+
+    An outcome shows what its entry's debtor may see.
 
     The caller may have locked what comes before keys in the order of locks, and nothing else.
     """
@@ -122,13 +126,13 @@ async def enter_all(tx: Connection, entries: Sequence[Entry]) -> Sequence[Transf
     ids = {account for entry in new for account in (entry.from_id, entry.to_id) if account}
     locked = await tx.fetch(_LOCK, [*ids])
     balances = Balances({row["id"]: (row["owner"], row["balance"]) for row in locked})
-    outcomes: dict[UUID, _Outcome] = {
-        **repeated,
-        **{entry.id: balances.apply(entry) for entry in new},
-    }
+    outcomes = {entry.id: balances.apply(entry) for entry in new}
     await _write(tx, balances, [outcomes[entry.id] for entry in new])
     await _write_refusals(tx, new, outcomes)
-    return [outcomes[entry.id] for entry in entries]
+    return [
+        repeated[entry.id] if entry.id in repeated else balances.show(entry, outcomes[entry.id])
+        for entry in entries
+    ]
 
 
 async def _claim(tx: Connection, entries: Sequence[Entry]) -> dict[UUID, _Outcome]:
@@ -155,19 +159,23 @@ async def _claim(tx: Connection, entries: Sequence[Entry]) -> dict[UUID, _Outcom
         _FIRST_OUTCOMES, [key.subject for key, _ in repeated], [key.text for key, _ in repeated]
     )
     first = {(row["subject"], row["key"]): row for row in rows}
-    return {entry.id: _first_outcome(key, first[key.subject, key.text]) for key, entry in repeated}
+    return {
+        entry.id: _first_outcome(entry.debtor, key, first[key.subject, key.text])
+        for key, entry in repeated
+    }
 
 
-def _first_outcome(key: IdempotencyKey, row: Row) -> _Outcome:
+def _first_outcome(debtor: str | None, key: IdempotencyKey, row: Row) -> _Outcome:
     """The outcome of the first request with this key; KeyReused if that was another request."""
     if row["fingerprint"] != key.fingerprint:
         return KeyReused()
     if row["refusal"] is not None:
         return _REFUSALS[row["refusal"]](row["detail"])
-    return Transfer(
+    made = Transfer(
         row["id"], row["from_id"], row["to_id"], row["amount"], row["reference"],
         row["from_balance"], row["to_balance"], row["created_at"],
     )  # fmt: skip
+    return shown_to(debtor, made, row["receiver"])
 
 
 async def _write(tx: Connection, balances: Balances, outcomes: Sequence[_Outcome]) -> None:

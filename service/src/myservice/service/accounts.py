@@ -112,7 +112,7 @@ class AccountService:
             )  # fmt: skip
 
     async def transfer(self, draft: TransferDraft, actor: Actor, key: str | None) -> Transfer:
-        """Move money between two accounts.
+        """Move money between two accounts; the receiver's balance is for who may see that account.
 
         Errors: ValidationError, AccountNotFound, NotTheOwner, InsufficientBalance,
         BalanceOverflow, KeyReused, KeyInFlight.

@@ -15,10 +15,12 @@ from myservice.domain.imports import Chunk, Parsed, Reject, storable
 from myservice.domain.records import Metadata, RecordDraft, check_draft
 from myservice.service.import_chunks import MAX_LINE
 from paceline.errors import ValidationError
+from paceline.json_keys import RepeatedKeyError, check_distinct_keys
 
 _IGNORED: Final = frozenset({"id", "version", "created_at", "updated_at"})
 _KEPT_OF_LONG_LINE: Final = 1000
 _NULL: Final = b"null"
+_EMPTY: Final = b"{}"
 
 
 class _Line(RecordDraft, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +64,11 @@ def parse(chunk: Chunk) -> Parsed:
 def _draft(chunk: Chunk, line: bytes) -> RecordDraft:
     if len(line) > MAX_LINE:
         raise ValueError(f"the line is longer than {MAX_LINE} bytes")
-    return _row(chunk.columns, line) if chunk.format == "csv" else _decode(line)
+    if chunk.format == "csv":
+        return _row(chunk.columns, line)
+    draft = _decode(line)
+    check_distinct_keys(line)
+    return draft
 
 
 def _row(columns: tuple[str, ...], line: bytes) -> RecordDraft:
@@ -73,9 +79,12 @@ def _row(columns: tuple[str, ...], line: bytes) -> RecordDraft:
     values = dict(zip(columns, rows[0], strict=True))
     if unknown := values.keys() - _IGNORED - {"name", "metadata", "data"}:
         raise ValueError(f"unknown columns: {', '.join(sorted(unknown))}")
-    metadata = msgspec.json.decode(values.get("metadata") or "{}", type=Metadata)
+    written = values.get("metadata", "").encode() or _EMPTY
+    metadata = msgspec.json.decode(written, type=Metadata)
     data = values.get("data", "").encode() or _NULL
     msgspec.json.decode(data)
+    for each in (written, data):
+        check_distinct_keys(each)
     known: dict[str, Any] = {"name": values["name"], "metadata": metadata}
     return msgspec.structs.replace(msgspec.convert(known, RecordDraft), data=msgspec.Raw(data))
 
@@ -86,6 +95,8 @@ def _reason(exc: Exception) -> str:
             return f"{exc.field}: {exc.message}"
         case UnicodeDecodeError():
             return "the line is not UTF-8"
+        case RepeatedKeyError():
+            return f"not valid JSON: {exc}"
         case RecursionError():
             return "nested too deeply"
         case _:

@@ -9,6 +9,8 @@ from enum import StrEnum
 
 import msgspec
 
+from paceline.log import printable, printable_json
+
 
 class Status(StrEnum):
     """As it should be; works, but not as it should in production; does not work."""
@@ -52,9 +54,10 @@ def as_text(findings: Sequence[Finding]) -> str:
     width = max((len(each.name) for each in findings), default=0)
     lines: list[str] = []
     for each in findings:
-        lines.append(f"{each.status:4}  {each.name:{width}}  {' '.join(each.saw.split())}")
+        saw = printable(" ".join(each.saw.split()))
+        lines.append(f"{each.status:4}  {each.name:{width}}  {saw}")
         if each.mend:
-            lines.append(f"{'':4}  {'':{width}}  → {each.mend}")
+            lines.append(f"{'':4}  {'':{width}}  → {printable(each.mend)}")
     counts = {status: sum(each.status is status for each in findings) for status in Status}
     summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     return "\n".join([*lines, "", summary]) + "\n"
@@ -63,4 +66,4 @@ def as_text(findings: Sequence[Finding]) -> str:
 def as_json(findings: Sequence[Finding]) -> str:
     """``{"healthy": …, "findings": [{"name", "status", "saw", "mend"}]}``."""
     found = {"healthy": healthy(findings), "findings": list(findings)}
-    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n"
+    return printable_json(msgspec.json.format(msgspec.json.encode(found), indent=2).decode()) + "\n"

@@ -28,7 +28,7 @@ def metrics(registry: Metrics) -> Interceptor:
 
         def count(_call: Call, code: Code, seconds: float) -> None:
             active.value -= 1
-            series = known.get(code)
+            series = known[code]
             if series is None:
                 series = known[code] = durations.series(name, code.name)
             series.observe(seconds)

@@ -36,8 +36,8 @@ class ServerLimits:
 
     HTTP/2: ``max_streams``: requests at once on a connection (more are refused). ``stream_window``
     and ``connection_window``: bytes of bodies that a client may send ahead of the app, at least
-    65,535. ``max_connection_age``: after it, give or take a tenth, a client is asked to open a new
-    connection, and ``max_connection_age_grace`` later, what is still going on here is cut off.
+    65,535. ``max_connection_age``: after it, or up to a tenth earlier, a client is asked to open a
+    new connection, and ``max_connection_age_grace`` later, what is still going on here is cut off.
     ``keepalive``: after such a silence the client gets a PING, and ``keepalive_timeout``: its time
     to answer that, and our SETTINGS. ``min_ping_interval``: a client that pings more often, with
     nothing in between, is disconnected.

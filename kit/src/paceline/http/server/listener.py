@@ -134,11 +134,18 @@ class Listener:
             self._loop.add_reader(sock.fileno(), self._accept, sock)
 
     def close(self) -> None:
-        """Stop accepting; may be repeated."""
+        """Stop accepting; may be repeated.
+
+        Who waits in the kernel just now is accepted first, unless other processes can do that:
+        closing the socket would reset these connections.
+        """
         sockets, self.sockets = self.sockets, ()
         share, self._share = self._share, None
         if share is not None:
             share.close()
+        else:
+            for sock in sockets:
+                self._accept(sock)
         for timer in self._paused.values():
             timer.cancel()
         for sock in sockets:

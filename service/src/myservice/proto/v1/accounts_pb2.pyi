@@ -140,6 +140,7 @@ class TransferResponse(_message.Message):
     reference: _builtins.str
     from_balance: _builtins.int
     to_balance: _builtins.int
+    """0 unless the caller owns that account too, or has accounts:operate: a balance is its owner's."""
     created_at: _builtins.int
     """In seconds since the Unix epoch."""
     def __init__(

@@ -8,10 +8,10 @@ processed. What the client has sent before is answered.
 
 import asyncio
 import contextvars
+import random
 from functools import lru_cache
 from http import HTTPStatus
 from math import inf
-from random import uniform
 from typing import Final, cast
 from urllib.parse import unquote
 
@@ -49,9 +49,9 @@ _ALIVE: Final = b"stillup?"
 _ANNOUNCEMENT: Final = 1.0  # seconds for the client to read that the connection will end
 _ALLOWANCE_RATE: Final = 100  # frames without use a second
 _RESET_RATE: Final = 33  # a second
+_AGE_SPREAD: Final = 0.1
 _MIN_TAKEN: Final = 4_096  # bytes that a client must take in the write timeout
 _MAX_EARLY_PINGS: Final = 3
-_JITTER: Final = 0.1  # of a connection's age
 _CLEAN_LINGER: Final = 0.3  # seconds, where the client has nothing left to send or to be told
 _LAST_STREAMS: Final = MAX_STREAM - 2_000  # from here on the numbers of streams run out
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
@@ -67,8 +67,8 @@ class Http2Connection(FrameReader):
         self._born = self._checked = self._last_heard = self._idle_since = 0.0
         self._seen = 0  # the last stream at the last check
         self._ping_sent = inf
-        self._end_at = inf  # of its age
         self._final_at = inf
+        self._age_ends = inf
         self._cut_at = inf
         self._linger_until = inf
         self._announced = False
@@ -86,10 +86,11 @@ class Http2Connection(FrameReader):
         self._scheme = scheme_of(transport)
         limits = self.limits
         now = self.loop.time()
-        if limits.max_connection_age is not None:
-            # Clients of one moment are not to come again at one moment.
-            self._end_at = now + limits.max_connection_age * uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
         self._born = self._checked = self._last_heard = self._idle_since = now
+        if limits.max_connection_age is not None:
+            # A part of it by chance: connections that began together do not all end together.
+            part = 1 - random.random() * _AGE_SPREAD  # noqa: S311 - guards nothing
+            self._age_ends = now + part * limits.max_connection_age
         self._window = max(limits.connection_window, DEFAULT_WINDOW)
         settings = {
             MAX_CONCURRENT_STREAMS: limits.max_streams,
@@ -237,14 +238,13 @@ class Http2Connection(FrameReader):
         return now > self._stuck_since + self.limits.write_timeout
 
     def _check_age(self, now: float) -> None:
-        limits = self.limits
         if self._announced:
             if now > self._final_at:
                 self._finish()
             elif now > self._cut_at:
                 self.abort()
-        elif now > self._end_at:
-            self._cut_at = now + limits.max_connection_age_grace
+        elif now > self._age_ends:
+            self._cut_at = now + self.limits.max_connection_age_grace
             self.end_after_response()
         elif self.state.stopping or self._last > _LAST_STREAMS:
             self.end_after_response()

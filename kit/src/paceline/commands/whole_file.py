@@ -1,0 +1,36 @@
+"""A file that appears under its name when it is whole: written beside it, then renamed.
+
+Invariant: no symbolic link is followed, neither at the name nor at that of the file beside it
+(``NAME.part``), so who may write into the folder cannot direct what is written to another file; and
+what is incomplete never has the name.
+"""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
+
+@contextmanager
+def whole_file(path: Path) -> Generator[BinaryIO]:
+    """A file to write, which is ``path`` once the block has ended; after an exception, nothing is.
+
+        with whole_file(Path("all.csv")) as file:
+            file.write(b"...")
+
+    Errors: OSError.
+    """
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)  # of a run that was killed, or a link
+    with os.fdopen(os.open(part, _NEW, 0o666), "wb") as file:
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
