@@ -477,7 +477,8 @@ async def test_a_client_that_leaves_cancels_its_call(
         await asyncio.Event().wait()
         return request
 
-    app = add_echo(RpcApp(interceptors.access_log(log), interceptors.deadline(30)), say)
+    wraps = interceptors.access_log(log), interceptors.recover(log), interceptors.deadline(30)
+    app = add_echo(RpcApp(*wraps), say)
     stream = request(SAY, (b"grpc-timeout", allowed)).open(app, ONE)
     if started:
         await held.wait()
@@ -486,9 +487,69 @@ async def test_a_client_that_leaves_cancels_its_call(
     stream.handler.closed()
     assert stream.task is not None
     await asyncio.wait({stream.task})
-    assert stream.task.cancelled()
+    assert stream.task.cancelled() is started
     assert (app.in_flight, stream.ended) == (0, False)
-    assert [fields["code"] for _, _, fields in log.lines] == ([code.name] if started else [])
+    expected = code.name if started else "CANCELLED"
+    assert [fields["code"] for _, _, fields in log.lines] == [expected]
+
+
+@pytest.mark.parametrize("path", [COUNT, JOIN, CHAT])
+async def test_a_stream_whose_client_leaves_at_once_is_logged(path: str) -> None:
+    log = RecordingLog()
+    app = add_echo(RpcApp(interceptors.access_log(log), interceptors.recover(log)))
+    stream = request(path).open(app, framed(text("3")), end=path == COUNT)
+    assert stream.handler is not None
+    assert stream.task is not None
+    stream.handler.closed()
+    await asyncio.wait({stream.task})
+    assert [fields["code"] for _, _, fields in log.lines] == ["CANCELLED"]
+    assert (app.in_flight, stream.ended) == (0, False)
+
+
+# --- messages that do not arrive
+
+
+async def test_messages_that_arrive_at_once_are_bounded_for_each_connection_and_in_all() -> None:
+    app = new_app()
+    app.limits = RpcLimits(max_message=MAX, max_connection_arriving=1_000, max_arriving=1_500)
+    part = framed(b"x" * 900)[:600]
+    other = ("192.0.2.8", 1)
+
+    def arriving(client: tuple[str, int]) -> FakeStream:
+        stream = request(SAY)
+        stream.client = client
+        return stream.open(app, part, end=False)
+
+    first, second = arriving(("192.0.2.7", 1)), arriving(other)
+    assert (first.task, second.task) == (None, None)
+    beyond = await arriving(other).answer()
+    assert beyond.code == Code.RESOURCE_EXHAUSTED
+    beyond = await arriving(("192.0.2.9", 1)).answer()
+    assert beyond.code == Code.RESOURCE_EXHAUSTED
+    for stream in (first, second):
+        assert stream.handler is not None
+        stream.handler.closed()
+    third = request(SAY).open(app, framed(text("a" * 500))[:400], end=False)
+    assert third.handler is not None
+    third.handler.data_received(framed(text("a" * 500))[400:])
+    third.handler.end_received([])
+    assert texts_of(await third.answer()) == ["A" * 500]
+    assert arriving(other).task is None  # everything was given back
+
+
+async def test_an_error_of_a_streaming_call_waits_for_its_first_message() -> None:
+    stream = request("/no.Such/Thing").open(new_app(), end=False)
+    assert stream.task is not None
+    await asyncio.wait({stream.task})
+    assert not stream.ended
+    assert stream.handler is not None
+    stream.handler.data_received(ONE)
+    assert stream.code == Code.UNIMPLEMENTED
+
+
+async def test_an_error_of_a_streaming_call_does_not_wait_for_ever() -> None:
+    stream = await request("/no.Such/Thing").open(new_app(), end=False).answer()
+    assert stream.code == Code.UNIMPLEMENTED
 
 
 # --- streams

@@ -1,5 +1,7 @@
 """How a connection ends: announced, idle, silent, too old, stuck or cut off."""
 
+from typing import Any
+
 import h2.events
 import pytest
 from http2_wire import Streams, Wire, answer
@@ -59,11 +61,11 @@ async def test_a_connection_that_is_too_old_ends_after_its_requests() -> None:
     streams = Streams()
     wire = Wire(streams=streams, limits=ServerLimits(max_connection_age=30.0))
     wire.request()
-    _after(wire, 20)
+    _after(wire, 26)
     assert wire.goaways == []
-    _after(wire, 31)
+    _after(wire, 34)
     assert wire.goaways == [(MAX_STREAM, 0)]
-    _after(wire, 33)
+    _after(wire, 36)
     assert wire.goaways == [(MAX_STREAM, 0), (1, 0)]
     assert not wire.is_closed()
     answer(streams.opened[0].stream)
@@ -160,3 +162,45 @@ async def test_a_request_below_asgi_must_end_in_time_unless_its_handler_lets_it_
     wire.receive()
     assert wire.reset_code(number) == (None if lifted else 8)
     assert streams.opened[0].heard == ([] if lifted else ["closed"])
+
+
+async def test_what_outlives_an_old_connection_by_far_is_cut_off() -> None:
+    streams = Streams()
+    limits = ServerLimits(max_connection_age=10.0, max_connection_age_grace=50.0)
+    wire = Wire(streams=streams, limits=limits)
+    wire.request()
+    _after(wire, 12)
+    _after(wire, 14)
+    assert len(wire.goaways) == 2
+    _after(wire, 40)  # the ping of the keep-alive is not due yet
+    assert not wire.is_aborted()
+    _after(wire, 63)
+    assert wire.is_aborted()
+    assert streams.opened[0].heard[-1] == "closed"
+
+
+async def test_connections_of_one_moment_do_not_end_at_one_moment() -> None:
+    limits = ServerLimits(max_connection_age=100.0, idle_timeout=1_000, keepalive=1_000)
+    wires = [Wire(streams=Streams(), limits=limits) for _ in range(40)]
+    ended = set[int]()
+    for second in range(88, 112):
+        for wire in wires:
+            _after(wire, second)
+        ended.add(sum(bool(wire.goaways) for wire in wires))
+    assert max(ended) == len(wires)
+    assert len(ended) > 5
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"stream_window": 65_534},
+        {"connection_window": 2**31},
+        {"read_timeout": 0.0},
+        {"max_streams": 0},
+    ],
+    ids=str,
+)
+def test_limits_that_cannot_work_are_refused(limits: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(limits))):
+        ServerLimits(**limits)

@@ -8,12 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.http.server.http1.head import (
-    RequestRejected,
-    check_head,
-    problem_response,
-    split_target,
-)
+from paceline.http.server.http1.head import check_head, problem_response
+from paceline.http.server.request_target import RequestRejected, split_target
 
 
 @dataclass(frozen=True)

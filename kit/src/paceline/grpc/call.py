@@ -111,7 +111,7 @@ class Call:
         """The request's metadata; values of names that end in ``-bin`` are bytes.
 
         A name that came twice has its last value here; `metadata_pairs` has all. Errors:
-        Error(INTERNAL) for a ``-bin`` value that is no base64.
+        Error(INVALID_ARGUMENT) for a ``-bin`` value that is no base64.
         """
         if self._metadata is None:
             self._metadata = found = dict(self.metadata_pairs)

@@ -43,7 +43,7 @@ def fields_of(headers: Headers) -> Mapping[bytes, bytes]:
 def read_metadata(headers: Headers) -> Metadata:
     """The metadata in a request's fields, in their order, without those of the protocol.
 
-    Errors: Error(INTERNAL) for a ``-bin`` value that is no base64.
+    Errors: Error(INVALID_ARGUMENT) for a ``-bin`` value that is no base64.
     """
     found: Metadata = []
     for name, value in headers:
@@ -62,7 +62,7 @@ def _decode(name: str, value: bytes) -> bytes:
     try:
         return b64decode(value + b"=" * (-len(value) % 4), validate=True)
     except BadBase64 as exc:
-        raise Error(Code.INTERNAL, f"the metadata {name} is not base64") from exc
+        raise Error(Code.INVALID_ARGUMENT, f"the metadata {name} is not base64") from exc
 
 
 def metadata_fields(metadata: Iterable[tuple[str, str | bytes]]) -> Headers:

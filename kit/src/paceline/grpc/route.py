@@ -36,12 +36,14 @@ class ActiveCalls:
     requests that do not arrive take nobody's place.
     """
 
-    __slots__ = ("_idle", "count", "limits")
+    __slots__ = ("_arriving", "_idle", "_of_connections", "count", "limits")
 
     def __init__(self) -> None:
         self.limits: RpcLimits = RpcLimits()
         self.count: int = 0
         self._idle = asyncio.Event()
+        self._arriving = 0
+        self._of_connections: dict[object, int] = {}
 
     def end(self) -> None:
         """Wake those who wait for the last one."""
@@ -52,3 +54,28 @@ class ActiveCalls:
         while self.count:
             self._idle.clear()
             await self._idle.wait()
+
+    def hold(self, connection: object, size: int) -> bool:
+        """Count bytes of a message that is not whole yet; False: there is no room for them.
+
+        ``connection``: the client's address and port.
+        """
+        limits = self.limits
+        of_connection = self._of_connections.get(connection, 0) + size
+        if (
+            self._arriving + size > limits.max_arriving
+            or of_connection > limits.max_connection_arriving
+        ):
+            return False
+        self._arriving += size
+        self._of_connections[connection] = of_connection
+        return True
+
+    def let_go(self, connection: object, size: int) -> None:
+        """The bytes that `hold` has counted are a message now, or have been dropped."""
+        self._arriving -= size
+        left = self._of_connections[connection] - size
+        if left:
+            self._of_connections[connection] = left
+        else:
+            del self._of_connections[connection]

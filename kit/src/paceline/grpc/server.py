@@ -127,4 +127,5 @@ def _server_limits(limits: RpcLimits) -> ServerLimits:
         min_ping_interval=limits.min_ping_interval,
         idle_timeout=_IDLE_TIMEOUT,
         max_connection_age=limits.max_connection_age,
+        max_connection_age_grace=limits.max_connection_age_grace,
     )

@@ -153,6 +153,11 @@ class StreamCall:
 
     async def _run(self, request: bytes | Error | AsyncIterator[bytes]) -> None:
         self._started = True
+        if self._over:  # before this first step: the call is logged and measured all the same
+            if isinstance(request, bytes | Error):
+                request = self._why_over()
+            elif self._task is not None:
+                self._task.cancel()
         route = self.route
         call = Call(route.method, request, self)
         if route.compress:
@@ -249,13 +254,14 @@ class StreamCall:
         """Cancel the task, which answers no more."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is None:
-            return
-        self._task.cancel()
-        if not self._started:
-            self._calls.count -= 1  # it will never run
-            if not self._calls.count:
-                self._calls.end()
+        if self._task is not None and self._started:
+            self._task.cancel()
+
+    def _why_over(self) -> Error:
+        if self.time_remaining() == 0:
+            text = "the call took longer than its client allows"
+            return DeadlineExceeded(text, client_imposed=True)
+        return Error(Code.CANCELLED, "the client disconnected")
 
     def _unpacked(self, compressed: int, message: bytes) -> bytes | Error:
         """The message out of its frame, or what is wrong with it."""
@@ -290,13 +296,15 @@ class StreamCall:
 class SingleRequest(StreamCall):
     """A call with one message, which is collected before there is a task."""
 
-    __slots__ = ("_data", "_size")
+    __slots__ = ("_counted", "_data", "_size")
 
+    _counted: int
     _data: bytes | bytearray
     _size: int
 
     def begin(self) -> "SingleRequest":
         """Wait for the message."""
+        self._counted = 0
         self._data = b""
         self._size = -1
         return self
@@ -323,13 +331,30 @@ class SingleRequest(StreamCall):
             self._size = size + _PREFIX_SIZE
         if length > self._size:
             self._refuse(Error(Code.UNIMPLEMENTED, "the method takes one message, and more came"))
+        elif length < self._size or self._counted:
+            if self._calls.hold(self._stream.client, len(data)):
+                self._counted += len(data)
+            else:
+                self._refuse(_NO_ROOM)
+
+    def closed(self) -> None:
+        """See `StreamHandler`."""
+        self._drop()
+        super().closed()
+
+    def _drop(self) -> None:
+        self._data = b""
+        if self._counted:
+            self._calls.let_go(self._stream.client, self._counted)
+            self._counted = 0
 
     def end_received(self, trailers: Headers) -> None:
         """See `StreamHandler`."""
         del trailers
         if self._task is not None or self._over:
             return
-        data, self._data = self._data, b""
+        data = self._data
+        self._drop()
         if len(data) == self._size:
             message = bytes(data[_PREFIX_SIZE:])
             self._start(message if not data[0] else self._unpacked(data[0], message))
@@ -339,7 +364,7 @@ class SingleRequest(StreamCall):
             self._start(_cut_short())
 
     def _refuse(self, error: Error) -> None:
-        self._data = b""
+        self._drop()
         self._start(error)
 
 
@@ -455,6 +480,9 @@ def _cut_short() -> Error:
 
 
 _CANCELLED: Final = error_status_of(Error(Code.CANCELLED, "the call was cancelled"))
+_NO_ROOM: Final = Error(
+    Code.RESOURCE_EXHAUSTED, "too many messages are arriving at once: try again later"
+)
 _TOO_MANY: Final = error_status_of(
     Error(Code.RESOURCE_EXHAUSTED, "too many calls are being answered: try again later")
 )

@@ -5,6 +5,15 @@ proxy; a limit that a client exceeds ends its request or its connection, never t
 """
 
 from dataclasses import dataclass
+from typing import Final
+
+_MIN_WINDOW: Final = 65_535  # which a client may use before it knows better (RFC 9113 §6.9.2)
+_MAX_WINDOW: Final = 2**31 - 1
+_POSITIVE: Final = (
+    "read_timeout", "write_timeout", "idle_timeout", "max_header_bytes", "max_headers",
+    "max_target_bytes", "max_connections", "backlog", "handshake_timeout", "max_streams",
+    "keepalive", "keepalive_timeout",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +36,8 @@ class ServerLimits:
 
     HTTP/2: ``max_streams``: requests at once on a connection (more are refused). ``stream_window``
     and ``connection_window``: bytes of bodies that a client may send ahead of the app, at least
-    65,535. ``max_connection_age``: after it, a client is asked to open a new connection.
+    65,535. ``max_connection_age``: after it, or up to a tenth earlier, a client is asked to open a
+    new connection, and ``max_connection_age_grace`` later, what is still going on here is cut off.
     ``keepalive``: after such a silence the client gets a PING, and ``keepalive_timeout``: its time
     to answer that, and our SETTINGS. ``min_ping_interval``: a client that pings more often, with
     nothing in between, is disconnected.
@@ -51,6 +61,16 @@ class ServerLimits:
     stream_window: int = 256 * 1024
     connection_window: int = 1024 * 1024
     max_connection_age: float | None = None
+    max_connection_age_grace: float = 3600.0
     keepalive: float = 60.0
     keepalive_timeout: float = 20.0
     min_ping_interval: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work. Errors: ValueError."""
+        for name in ("stream_window", "connection_window"):
+            if not _MIN_WINDOW <= getattr(self, name) <= _MAX_WINDOW:
+                raise ValueError(f"{name} must be from {_MIN_WINDOW} to {_MAX_WINDOW}")
+        for name in _POSITIVE:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0")

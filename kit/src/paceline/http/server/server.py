@@ -32,6 +32,7 @@ _MAX_UNWIND: Final = 1.0
 _MAX_ACCEPTS: Final = 64
 _MAX_SHARED_ACCEPTS: Final = 4
 _MAX_SWEEP: Final = 1.0
+_SWEEP_AT_STOP: Final = 0.1
 
 
 class HttpServer:
@@ -159,6 +160,9 @@ class HttpServer:
         self._state.stopping = True
         for connection in self._connections():
             connection.end_after_response()
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+            self._sweep()  # often from now on
         left = remaining()
         timeout = _STOP_TIMEOUT if left is None else left
         unwind = min(_MAX_UNWIND, timeout / 4)
@@ -202,7 +206,10 @@ class HttpServer:
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        self._sweep_timer = loop.call_later(self._sweep_interval, self._sweep)
+        interval = self._sweep_interval
+        if self._state.stopping:
+            interval = min(interval, _SWEEP_AT_STOP)
+        self._sweep_timer = loop.call_later(interval, self._sweep)
         date = formatdate(time.time(), usegmt=True).encode()
         self._state.date_line = b"date: %b\r\n" % date
         self._state.date_field = encode_fields([(b"date", date)])

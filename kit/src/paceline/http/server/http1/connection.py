@@ -12,8 +12,9 @@ from http import HTTPStatus
 from math import inf
 
 from paceline.http.server.http1.exchange import Exchange
-from paceline.http.server.http1.head import RequestRejected, problem_response
+from paceline.http.server.http1.head import problem_response
 from paceline.http.server.http1.reader import RequestReader
+from paceline.http.server.request_target import RequestRejected
 from paceline.http.server.state import SharedState
 from paceline.http.server.transports import has_unread_data
 

@@ -2,9 +2,8 @@
 
 llhttp is strict: bare LF, folded lines, control characters, repeated or signed lengths and a length
 beside chunks never reach this file. What is left: transfer codings that nothing here decodes, two
-Host headers, versions other than 1.0 and 1.1, and the forms of a request target. What two parsers
-of one message could read differently is an attack (request smuggling), so it is refused rather than
-repaired.
+Host headers, and versions other than 1.0 and 1.1. What two parsers of one message could read
+differently is an attack (request smuggling), so it is refused rather than repaired.
 """
 
 from collections.abc import Mapping
@@ -14,37 +13,9 @@ from typing import Final
 from paceline.http.asgi import Headers
 from paceline.http.problem import title_of
 from paceline.http.server.problem_body import problem_body
+from paceline.http.server.request_target import RequestRejected
 
 _SINGLE: Final = (b"host", b"transfer-encoding")
-_SCHEMES: Final = (b"http", b"https")
-
-
-class RequestRejected(Exception):
-    """The request is not served: ``status`` and ``detail`` go into the answer."""
-
-    def __init__(self, status: HTTPStatus, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-
-
-def split_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:
-    """Path, query and authority (empty if not given) of a target. Errors: RequestRejected."""
-    if method == "CONNECT":
-        raise RequestRejected(HTTPStatus.NOT_IMPLEMENTED, "CONNECT is for proxies")
-    if b"#" in target:
-        raise RequestRejected(HTTPStatus.BAD_REQUEST, "a request target has no fragment")
-    if target[:1] == b"/":
-        path, _, query = target.partition(b"?")
-        return path, query, b""
-    if target == b"*" and method == "OPTIONS":
-        return target, b"", b""
-    scheme, _, rest = target.partition(b"://")
-    rest, _, query = rest.partition(b"?")
-    authority, slash, path = rest.partition(b"/")
-    if scheme.lower() not in _SCHEMES or not authority or b"@" in authority:
-        raise RequestRejected(HTTPStatus.BAD_REQUEST, "the request target is not valid")
-    return slash + path or b"/", query, authority
 
 
 def check_head(version: str, headers: Headers, index: Mapping[bytes, bytes]) -> None:

@@ -23,12 +23,8 @@ import httptools
 from paceline.http.asgi import Scope, headers_of
 from paceline.http.server.http1.exchange import Exchange
 from paceline.http.server.http1.flow_control import HIGH_WATER, FlowControl
-from paceline.http.server.http1.head import (
-    RequestRejected,
-    accepts_trailers,
-    check_head,
-    split_target,
-)
+from paceline.http.server.http1.head import accepts_trailers, check_head
+from paceline.http.server.request_target import RequestRejected, split_target
 from paceline.http.server.state import SharedState
 from paceline.http.server.transports import client_address, scheme, server_address
 

@@ -16,7 +16,6 @@ from typing import Final, cast
 from urllib.parse import unquote
 
 from paceline.http.asgi import Scope
-from paceline.http.server.http1 import RequestRejected, split_target
 from paceline.http.server.http2.exchange import Exchange
 from paceline.http.server.http2.frames import (
     CANCEL,
@@ -39,6 +38,7 @@ from paceline.http.server.http2.frames import (
 from paceline.http.server.http2.reader import MAX_ALLOWANCE, MAX_RESETS, FrameReader
 from paceline.http.server.http2.response_head import problem_head
 from paceline.http.server.http2.stream import Stream
+from paceline.http.server.request_target import RequestRejected, split_target
 from paceline.http.server.state import SharedState
 from paceline.http.server.streams import StreamHandler
 from paceline.http.server.transports import client_address, server_address
@@ -52,6 +52,7 @@ _RESET_RATE: Final = 33  # a second
 _AGE_SPREAD: Final = 0.1
 _MIN_TAKEN: Final = 4_096  # bytes that a client must take in the write timeout
 _MAX_EARLY_PINGS: Final = 3
+_CLEAN_LINGER: Final = 0.3  # seconds, where the client has nothing left to send or to be told
 _LAST_STREAMS: Final = MAX_STREAM - 2_000  # from here on the numbers of streams run out
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
@@ -68,6 +69,7 @@ class Http2Connection(FrameReader):
         self._ping_sent = inf
         self._final_at = inf
         self._age_ends = inf
+        self._cut_at = inf
         self._linger_until = inf
         self._announced = False
         self._ping_at = -inf  # of the client's last PING
@@ -239,7 +241,12 @@ class Http2Connection(FrameReader):
         if self._announced:
             if now > self._final_at:
                 self._finish()
-        elif self.state.stopping or self._last > _LAST_STREAMS or now > self._age_ends:
+            elif now > self._cut_at:
+                self.abort()
+        elif now > self._age_ends:
+            self._cut_at = now + self.limits.max_connection_age_grace
+            self.end_after_response()
+        elif self.state.stopping or self._last > _LAST_STREAMS:
             self.end_after_response()
 
     def _check_silence(self, now: float) -> None:
@@ -290,7 +297,7 @@ class Http2Connection(FrameReader):
         self.state.log.info("connection ended", reason=fault.text, code=fault.code)
         self._end_streams()
         self.write_control(goaway(self._processed, fault.code, fault.text))
-        self._linger()
+        self._linger(self.limits.linger)
 
     def end_after_response(self) -> None:
         """Tell the client that the connection will end; what it has sent is answered."""
@@ -313,19 +320,19 @@ class Http2Connection(FrameReader):
     def close_when_done(self) -> None:
         """See `FrameSender`."""
         if not self._closing:
-            self._linger()
+            self._linger(min(_CLEAN_LINGER, self.limits.linger))
 
     def close_if_idle(self) -> None:
         """Close, unless a request is under way or may be on its way."""
         self.end_after_response()
 
-    def _linger(self) -> None:
+    def _linger(self, seconds: float) -> None:
         """Close once the client has read: closing with unread data would destroy the answer."""
         self._closing = self._final = True
         self.flush()
         if self.transport.is_closing():
             return
-        self._linger_until = self.loop.time() + self.limits.linger
+        self._linger_until = self.loop.time() + seconds
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
