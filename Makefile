@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run new test test-all lint types unit bench bench-quick layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
+.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -41,6 +41,12 @@ bench: .venv/.bench ## Measure the service against Go, FastAPI and Litestar, sid
 	$(BIN)/python bench/service.py $(ARGS)
 	$(BIN)/python bench/plot.py
 
+bench-all: .venv/.bench ## Measure all that is published, one after the other (an hour; ends with an error when a bar is missed)
+	$(BIN)/python bench/run_all.py $(ARGS)
+
+figures: .venv/.dev ## Write the figures of bench/results into README and docs/performance.md
+	$(BIN)/python bench/figures.py
+
 bench-quick: .venv/.bench ## Run every bench in small numbers, so that none stops working unseen (CI does)
 	$(BIN)/pytest -n 2 bench/test_quick.py $(PYTEST_FLAGS)
 
@@ -48,7 +54,7 @@ layer: .venv/.bench ## Measure the HTTP layer alone against raw ASGI and FastAPI
 	$(BIN)/python bench/http_layer.py $(ARGS)
 	$(BIN)/python bench/startup.py
 
-grpc: .venv/.bench ## Measure gRPC against bare grpc.aio and Go
+grpc: .venv/.bench ## Measure gRPC against grpc.aio and Go
 	$(BIN)/python bench/rpc_layer.py $(ARGS)
 
 import: .venv/.dev ## Import a million lines, killed in the middle, and count

@@ -1,8 +1,8 @@
 """What is measured: each case's requests, drawn once and sent by everybody alike.
 
 Invariant: the same seed gives the same requests, so each server and each round gets the same load.
-A plan holds 20,000 requests, which are sent in turn and again from the start. `World` has the ids
-that ``database`` put in.
+A plan holds 20,000 requests, which are sent in turn and again from the start, with 1,000 tokens in
+turn: no server sees the same one all the time. `World` has the ids that ``database`` put in.
 """
 
 import json
@@ -13,7 +13,10 @@ from itertools import accumulate
 
 from load import Plan
 
+from paceline.testing import make_token
+
 DRAWN = 20_000
+TOKENS = 1_000
 HOT_ACCOUNTS = 10
 ZIPF_EXPONENT = 1.1
 MAIN_CONNECTIONS = 64
@@ -54,12 +57,20 @@ CASES = (
 )  # fmt: skip
 
 
+def new_tokens(subject: str, *scopes: str, secret: str) -> list[str]:
+    """Different tokens of one caller, as many as are sent; they outlast a bench."""
+    return [
+        make_token(subject, *scopes, secret=secret, expiry=7200 + number)
+        for number in range(TOKENS)
+    ]
+
+
 def new_plan(
     case: Case,
     world: World,
     *,
     port: int,
-    token: str,
+    tokens: Sequence[str],
     connections: int,
     seconds: float,
     drawn: int = DRAWN,
@@ -86,9 +97,9 @@ def new_plan(
         targets=targets,
         connections=connections,
         seconds=seconds,
-        headers=[f"Authorization: Bearer {token}"],
         method="POST" if bodies else "GET",
         bodies=bodies,
+        tokens=tokens,
         status=case.status,
     )
 

@@ -9,7 +9,6 @@ that is read, as in production. Run it with ``make bench``; ``--quick`` for a sh
 
 import argparse
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from statistics import median
 from typing import IO
 
 from load import Plan, Result
+from outcome import machine, page, write
 
 from paceline.testing import make_token
 
@@ -157,6 +157,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="in seconds, nothing written")
     options = parser.parse_args()
     rounds, seconds = (1, 0.3) if options.quick else (options.rounds, options.seconds)
+    on = machine()
     token = make_token("bench", "bench", secret=SECRET.decode())
     results: dict[Case, list[dict[str, float]]] = {case: [] for case in CASES}
     with ExitStack() as stack:
@@ -169,14 +170,13 @@ def main() -> None:
             sys.stderr.write(f"round {number} of {rounds}\n")
     text = table(results)
     sys.stdout.write(text)
-    head = (
-        f"`make bench`: one process on one core, load on the other, {options.connections} "
-        f"connections, {rounds} rounds of {seconds:g} s each in turn, medians. "
-        f"Machine: {os.cpu_count()} cores, Linux, Python {sys.version.split()[0]}.\n\n"
-    )
     if not options.quick:
-        (HERE / "results").mkdir(exist_ok=True)
-        (HERE / "results/http_layer.md").write_text(head + text)
+        head = (
+            f"`make layer`: one process on one core, load on the other, {options.connections}"
+            f" connections, {rounds} rounds of {seconds:g} s each in turn, medians."
+        )
+        rates = {case.name: median(run["rps"] for run in runs) for case, runs in results.items()}
+        write("http_layer", page(head, on, (), text), on=on, figures={"rates": rates})
 
 
 if __name__ == "__main__":

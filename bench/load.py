@@ -35,9 +35,10 @@ class BadAnswer(Exception):
 class Plan:
     """What to send. ``seconds`` of load; ``status`` is the expected one.
 
-    Each request is drawn in turn from ``targets`` and ``bodies`` (empty: no body), whichever is
-    longer. ``spin``: never sleep, for a load that has a core of its own: a sleeping client must be
-    woken by the server's write, which on a virtual machine costs the server more than the write.
+    Each request is drawn in turn from ``targets``, ``bodies`` (empty: no body) and ``tokens``
+    (bearer tokens; empty: none), whichever is longest. ``spin``: never sleep, for a load that has a
+    core of its own: a sleeping client must be woken by the server's write, which on a virtual
+    machine costs the server more than the write.
     """
 
     port: int
@@ -47,6 +48,7 @@ class Plan:
     headers: Sequence[str] = ()
     method: str = "GET"
     bodies: Sequence[str] = ()
+    tokens: Sequence[str] = ()
     status: int = 200
     host: str = "127.0.0.1"
     spin: bool = False
@@ -54,17 +56,20 @@ class Plan:
     def requests(self) -> list[bytes]:
         """The requests, ready to send."""
         lines = ["Host: bench", "Accept: */*", *self.headers]
-        if not self.bodies:
-            rest = " HTTP/1.1\r\n" + "\r\n".join(lines) + "\r\n\r\n"
-            return [f"{self.method} {target}{rest}".encode() for target in self.targets]
-        rest = " HTTP/1.1\r\n" + "\r\n".join([*lines, "Content-Type: application/json"])
-        target = cycle(self.targets).__next__
-        requests: list[bytes] = []
-        for text in self.bodies:
-            body = text.encode()
-            head = f"{self.method} {target()}{rest}\r\nContent-Length: {len(body)}\r\n\r\n"
-            requests.append(head.encode() + body)
-        return requests
+        target, body = cycle(self.targets).__next__, cycle(self.bodies or [""]).__next__
+        token = cycle(self.tokens or [""]).__next__
+        return [
+            self._request(lines, target(), body().encode(), token())
+            for _ in range(max(len(self.targets), len(self.bodies), len(self.tokens)))
+        ]
+
+    def _request(self, lines: Sequence[str], target: str, body: bytes, token: str) -> bytes:
+        head = [f"{self.method} {target} HTTP/1.1", *lines]
+        if token:
+            head.append(f"Authorization: Bearer {token}")
+        if self.bodies:
+            head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        return "\r\n".join([*head, "", ""]).encode() + body
 
 
 @dataclass(frozen=True)

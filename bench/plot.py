@@ -19,7 +19,7 @@ from open_load import BIN
 from servers import PEERS
 
 RESULTS = Path(__file__).parent / "results"
-_COLOURS = ("#08519c", "#3182bd", "#9ecae1", "#2ca25f", "#fdae6b", "#e6550d", "#756bb1")
+_COLOURS = ("#08519c", "#3182bd", "#9ecae1", "#2ca25f", "#006d2c", "#fdae6b", "#e6550d", "#756bb1")
 Point = dict[str, Any]
 
 
@@ -118,8 +118,8 @@ def _lines(axes: Any, points: Sequence[Point], what: str) -> None:
 
 def figures(name: str) -> list[Point]:
     """What a bench wrote."""
-    found: list[Point] = json.loads((RESULTS / f"{name}.json").read_text())
-    return found
+    found: dict[str, list[Point]] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found[{"service": "points", "overload": "runs"}[name]]
 
 
 if __name__ == "__main__":

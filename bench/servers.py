@@ -45,8 +45,8 @@ class Peer:
     """A server: its key, its name in the tables, what to run, and how many times.
 
     ``script`` of bench/peers; without one it is the service. ``needs``: packages. ``workers``:
-    processes. ``ours``: it is set up as our service is, but for ``settings``. ``cases``: it takes
-    part in; all if empty.
+    processes. ``ours``: it is set up as our service is. ``settings``: more of its environment.
+    ``cases``: it takes part in; all if empty.
     """
 
     key: str
@@ -59,13 +59,18 @@ class Peer:
     cases: tuple[str, ...] = ()
 
 
-OURS = Peer("paceline", "paceline, 1 process", workers=1, ours=True)
-OURS_TWO = Peer("paceline-2", "paceline, 2 processes", ours=True)
+OURS = Peer("paceline", "paceline, `serve`", workers=1, ours=True)
+OURS_TWO = Peer("paceline-2", "paceline, `serve --workers 2`", ours=True)
 ALONE = Peer(
-    "paceline-alone", "paceline without its coalescer, 1 process", "paceline_alone.py", workers=1,
+    "paceline-alone", "paceline without its coalescer, `serve`", "paceline_alone.py", workers=1,
     ours=True, cases=("get-uniform", "get-zipf"),
 )  # fmt: skip
 GO = Peer("go", "Go: chi + pgx", "go")
+GO_ORDERED = Peer(
+    "go-ordered", "Go: chi + pgx, locks in order", "go", settings=(("LOCKS", "ordered"),),
+    cases=("transfer-uniform", "transfer-hot"),
+)  # fmt: skip
+GO_THROTTLED = Peer("go-throttled", "Go: chi + pgx + Throttle", "go", settings=(("THROTTLE", "1"),))
 FASTAPI = Peer(
     "fastapi-asyncpg", "FastAPI + asyncpg, 2 processes", "fastapi_asyncpg.py",
     needs=("fastapi", "asyncpg"),
@@ -75,6 +80,7 @@ PEERS = (
     OURS_TWO,
     ALONE,
     GO,
+    GO_ORDERED,
     FASTAPI,
     Peer("fastapi-sqlalchemy", "FastAPI + SQLAlchemy, 2 processes", "fastapi_sqlalchemy.py",
          needs=("fastapi", "sqlalchemy")),
@@ -156,19 +162,22 @@ def cpu_seconds(roots: list[int]) -> float:
 
 @asynccontextmanager
 async def started(
-    peer: Peer, database_url: str, secret: str, *, telemetry: str = ""
+    peer: Peer, database_url: str, secret: str, *, telemetry: str = "", patient: bool = False
 ) -> AsyncGenerator[Server, None]:
     """A server that is ready; ``secret`` signs its tokens. Errors: `Skipped`, `Failed`.
 
-    ``telemetry``: where its traces go (OTLP over HTTP), with its metrics on; else all is off.
+    ``telemetry``: where its traces go (OTLP over HTTP), with a peer's metrics on, too. ``patient``:
+    ours refuses nobody however late it is, for the quick forms, which run on busy machines.
 
     *Resources*: the server, until the block ends.
     """
     command = find_command(peer)
     server = Server(peer, free_port(), _log_file(peer))
     try:
-        for _ in range(peer.workers if peer.ours else 1):
-            server.processes.append(_spawn(command, server, database_url, secret, telemetry))
+        settings = _settings(server, database_url, secret, telemetry)
+        if patient:
+            settings["APP_SHED_DELAY"] = "0"
+        server.processes.append(_spawn(command, server, settings))
         await _until_ready(server)
         yield server
     finally:
@@ -222,38 +231,40 @@ def build_go(folder: Path, name: str) -> Path:
     return program
 
 
-def _spawn(
-    command: list[str | Path], server: Server, database_url: str, secret: str, telemetry: str
-) -> subprocess.Popen[bytes]:
+def _settings(server: Server, database_url: str, secret: str, telemetry: str) -> dict[str, str]:
     port, workers = str(server.port), server.peer.workers
     if not server.peer.ours:
-        settings = {
+        return {
             "DATABASE_URL": database_url,
             "HOST": _HOST,
             "PORT": port,
             "JWT_SECRET": secret,
             "WORKERS": str(workers),
             "TELEMETRY": telemetry,
-        }
-    else:
-        settings = {
-            "APP_DATABASE_URL": database_url,
-            "APP_HOST": _HOST,
-            "APP_PORT": port,
-            "APP_GRPC_PORT": "0",
-            "APP_ADMIN_PORT": "0",
-            "APP_ENABLE_METRICS": "true" if telemetry else "false",
-            "APP_JWT_SECRET": secret,
-            # Nobody is refused here, as by no peer: what is measured is how much can be done.
-            "APP_RATE_LIMIT": "10000000",
-            "APP_SHED_DELAY": "0",
-            "APP_LOG_FORMAT": "json",
             **dict(server.peer.settings),
         }
-        if telemetry:
-            settings["APP_OTEL_ENDPOINT"] = telemetry
-        if workers > 1:
-            settings["APP_REUSE_PORT"] = "true"  # the kernel spreads the connections
+    settings = {
+        "APP_DATABASE_URL": database_url,
+        "APP_HOST": _HOST,
+        "APP_PORT": port,
+        "APP_GRPC_PORT": "0",
+        "APP_ADMIN_PORT": "0",
+        "APP_JWT_SECRET": secret,
+        "APP_LOG_FORMAT": "json",
+        # All else is as by default, metrics and shedding too. One caller sends everything, whom
+        # the default of 1,000 requests a second would stop; Go's limiter has the same number.
+        "APP_RATE_LIMIT": "10000000",
+        "APP_WORKERS": str(workers),  # which share the default 25 connections
+        **dict(server.peer.settings),
+    }
+    if telemetry:
+        settings["APP_OTEL_ENDPOINT"] = telemetry
+    return settings
+
+
+def _spawn(
+    command: list[str | Path], server: Server, settings: dict[str, str]
+) -> subprocess.Popen[bytes]:
     foreign = {name: value for name, value in os.environ.items() if not name.startswith("APP_")}
     with server.log.open("ab") as log:  # O_APPEND: it can be emptied while they write
         return subprocess.Popen(

@@ -1,28 +1,33 @@
-"""StreamUpdates: 1,000 subscribers over gRPC, 500 changes a second, how late each one hears.
+"""StreamUpdates: 1,000 subscribers over gRPC, how late each one hears of a change.
 
-The service is a process of its own; subscribers and writer are another, which inserts through the
-service's repository as a second replica would, so every change travels by the log in PostgreSQL.
-Each subscriber follows one name prefix; a prefix has one subscriber, then four, and each change as
-many deliveries. A delivery's time runs from before the insertion to the client's receipt; each
-change must come once to each of its subscribers. Writes ``bench/results/updates.md``, not with
-``--quick``. Run it with ``make bench-updates``.
+The service is a process of its own, the subscribers are another (``rpc_load``), and the writer is
+this one, which inserts through the service's repository as a second replica would, so every change
+travels by the log in PostgreSQL. Each subscriber follows one name prefix; a prefix has one
+subscriber, then several, and each change as many deliveries. A delivery's time runs from before the
+insertion to the client's receipt; each change must come once to each of its subscribers. Writes
+``bench/results/updates.{md,json}``, not with ``--quick``. Run it with ``make bench-updates``.
 """
 
 import argparse
 import asyncio
-import os
 import secrets
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+from bars import Bar, bars_table, judge
+from cases import new_tokens
 from database import OWNER, running_database, say, scratch
-from grpc import aio
 from load import quantile
+from outcome import machine, page, write
 from rpc_layer import started
+from rpc_load import Delivery, Followers, RpcPlan, encoded, find_rpcload
+from servers import Skipped, cpu_seconds
 
 from myservice.cli import SERVICE
 from myservice.domain.records import Record
@@ -31,40 +36,43 @@ from myservice.repository.record_changes import CHANNEL
 from myservice.repository.records import PgRecords
 from paceline.postgres import Notifier, Pool, PoolSettings, uuid7
 from paceline.postgres.migrate import SchemaUpgrade
-from paceline.testing import make_token
 
-HERE = Path(__file__).parent
 _CHANNELS = 20
 _PATIENCE = 60.0
+_PATH = "/myservice.v1.RecordService/StreamUpdates"
 
 
-class Audience:
-    """The subscribers, and what they have heard."""
+@dataclass(frozen=True)
+class Load:
+    """``rate`` changes a second, each for ``shared`` of the subscribers."""
 
-    def __init__(self, metadata: tuple[tuple[str, str], ...]) -> None:
-        self.sent: dict[str, float] = {}
-        self.latencies: list[float] = []
-        self.heard: Counter[str] = Counter()
-        self.listening: set[int] = set()
-        self._metadata = metadata
+    subscribers: int
+    rate: int
+    shared: int
+    seconds: float
 
-    async def follow(self, number: int, channel: aio.Channel, prefix: str) -> None:
-        """Follow one prefix, for as long as the task lives."""
-        stream: aio.UnaryStreamMultiCallable[
-            records_pb2.StreamRequest, records_pb2.RecordUpdate
-        ] = channel.unary_stream(
-            "/myservice.v1.RecordService/StreamUpdates",
-            request_serializer=records_pb2.StreamRequest.SerializeToString,
-            response_deserializer=records_pb2.RecordUpdate.FromString,
-        )
-        call = stream(records_pb2.StreamRequest(filter=prefix), metadata=self._metadata)
-        async for update in call:
-            self.listening.add(number)
-            if update.kind != records_pb2.RecordUpdate.CREATED:
-                raise RuntimeError(f"a subscriber was told {update.kind}: it was too slow")
-            if update.id in self.sent:
-                self.latencies.append(time.perf_counter() - self.sent[update.id])
-                self.heard[update.id] += 1
+    @property
+    def prefixes(self) -> int:
+        """How many there are to follow."""
+        return self.subscribers // self.shared
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a load; times in ms, ``cpu``: of the server, in microseconds a delivery."""
+
+    load: Load
+    rate: float
+    p50: float
+    p99: float
+    max: float
+    cpu: float
+    missed: int
+    doubled: int
+
+
+LOADS = (Load(1000, 500, 1, 10.0), Load(1000, 500, 4, 10.0), Load(1000, 600, 10, 10.0))
+QUICK = (Load(40, 100, 1, 0.5), Load(40, 100, 4, 0.5))
 
 
 def new_record(prefix: int) -> Record:
@@ -73,136 +81,169 @@ def new_record(prefix: int) -> Record:
     return Record(uuid7(), f"{prefix:04d}-a record", {}, msgspec.Raw(b"null"), 1, now, now)
 
 
-async def listen_all(
-    records: PgRecords, audience: Audience, prefixes: int, subscribers: int
-) -> None:
+async def listen_all(records: PgRecords, followers: Followers, load: Load) -> None:
     """Write until every subscriber has heard something: nothing else tells that a stream is up."""
     async with asyncio.timeout(_PATIENCE):
-        while len(audience.listening) < subscribers:
-            for prefix in range(prefixes):
+        while (await asyncio.to_thread(followers.count))[1] < load.subscribers:
+            for prefix in range(load.prefixes):
                 await records.insert(new_record(prefix))
             await asyncio.sleep(1)
-    say(f"{len(audience.listening)} subscribers listen")
+    say(f"{load.subscribers} subscribers listen")
 
 
-async def write(
-    records: PgRecords, audience: Audience, prefixes: int, rate: int, seconds: float
-) -> None:
-    """Insert ``rate`` records a second, each under the next prefix."""
+async def write_all(records: PgRecords, load: Load) -> dict[str, float]:
+    """Insert at the rate, each under the next prefix. When each change was begun, by its id."""
+    sent: dict[str, float] = {}
     began, number = time.perf_counter(), 0
     async with asyncio.TaskGroup() as group:
-        while (passed := time.perf_counter() - began) < seconds:
-            while number < passed * rate:
-                record = new_record(number % prefixes)
-                audience.sent[str(record.id)] = time.perf_counter()
+        while (passed := time.perf_counter() - began) < load.seconds:
+            while number < passed * load.rate:
+                record = new_record(number % load.prefixes)
+                sent[str(record.id)] = time.time()
                 group.create_task(_insert(records, record))
                 number += 1
             await asyncio.sleep(0.002)
+    return sent
 
 
 async def _insert(records: PgRecords, record: Record) -> None:
     await records.insert(record)
 
 
-async def measure(
-    port: int, dsn: str, token: str, options: argparse.Namespace
-) -> tuple[Audience, int]:
+async def measure(port: int, pid: int, dsn: str, tokens: Sequence[str], load: Load) -> Row:
     """Subscribe, write, wait until all is heard."""
-    prefixes = options.subscribers // options.shared
-    audience = Audience((("authorization", f"Bearer {token}"),))
     pool = Pool(dsn, PoolSettings(min_size=1, max_size=4, application_name="bench"))
     notifier = Notifier(pool, CHANNEL)
     records = PgRecords(pool, on_commit=notifier.notify)
-    channels = [
-        aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
-        for _ in range(_CHANNELS)
-    ]
     for service in (pool, notifier):
         await service.start()
-    followers = [
-        asyncio.create_task(audience.follow(n, channels[n % _CHANNELS], f"{n % prefixes:04d}-"))
-        for n in range(options.subscribers)
+    requests = [
+        records_pb2.StreamRequest(filter=f"{prefix:04d}-").SerializeToString()
+        for prefix in range(load.prefixes)
     ]
+    plan = RpcPlan(
+        f"127.0.0.1:{port}", _PATH, encoded(requests), tokens,
+        connections=_CHANNELS, streams=load.subscribers // _CHANNELS,
+    )  # fmt: skip
+    followers = await asyncio.to_thread(Followers, find_rpcload(), plan)
     try:
-        await listen_all(records, audience, prefixes, options.subscribers)
-        await write(records, audience, prefixes, options.rate, options.seconds)
-        wanted = len(audience.sent) * options.shared
+        await listen_all(records, followers, load)
+        heard, _ = await asyncio.to_thread(followers.count)
+        used = cpu_seconds([pid])
+        sent = await write_all(records, load)
         async with asyncio.timeout(_PATIENCE):
-            while len(audience.latencies) < wanted:
-                if failed := [one for one in followers if one.done()]:
-                    failed[0].result()
+            wanted = heard + len(sent) * load.shared
+            while (await asyncio.to_thread(followers.count))[0] < wanted:  # noqa: ASYNC110 - asked
                 await asyncio.sleep(0.05)
-        return audience, len(audience.sent)
+        used = cpu_seconds([pid]) - used
+        return summary(load, sent, await asyncio.to_thread(followers.end), used)
     finally:
-        for follower in followers:
-            follower.cancel()
-        await asyncio.gather(*followers, return_exceptions=True)
-        for channel in channels:
-            await channel.close()
+        followers.close()
         for service in (notifier, pool):
             await service.stop()
 
 
-def report(audience: Audience, changes: int, options: argparse.Namespace) -> str:
-    """What came of it, as a line of the table."""
-    ordered = sorted(audience.latencies)
-    p50, p99, most = (quantile(ordered, q) * 1000 for q in (0.5, 0.99, 1.0))
-    doubled = sum(count != options.shared for count in audience.heard.values())
-    missed = changes - len(audience.heard)
-    if doubled or missed or not changes:
-        raise SystemExit(f"of {changes} changes {missed} missed and {doubled} not heard once")
-    return (
-        f"| {options.subscribers:,} | {options.rate} | {options.rate * options.shared:,} |"
-        f" {p50:.1f} | {p99:.1f} | {most:.0f} | {missed} | {doubled} |\n"
-    )
+def summary(load: Load, sent: dict[str, float], heard: Sequence[Delivery], used: float) -> Row:
+    """What came of it. Errors: SystemExit when a subscriber was too slow."""
+    latencies: list[float] = []
+    times: Counter[str] = Counter()
+    last = 0.0
+    for delivery in heard:
+        update = records_pb2.RecordUpdate.FromString(delivery.message)
+        if update.kind != records_pb2.RecordUpdate.CREATED:
+            raise SystemExit(f"a subscriber was told {update.kind}: it was too slow")
+        if update.id in sent:
+            latencies.append(delivery.at - sent[update.id])
+            times[update.id] += 1
+            last = max(last, delivery.at)
+    latencies.sort()
+    p50, p99, most = (quantile(latencies, q) * 1000 for q in (0.5, 0.99, 1.0))
+    return Row(
+        load, len(latencies) / max(last - min(sent.values()), 0.001), p50, p99, most,
+        used / max(len(latencies), 1) * 1e6, len(sent) - len(times),
+        sum(count != load.shared for count in times.values()),
+    )  # fmt: skip
 
 
-async def run(options: argparse.Namespace, folder: Path) -> str:
-    """Start everything, measure, and give the line."""
+async def run(load: Load, folder: Path) -> Row:
+    """Start everything and measure."""
     secret = secrets.token_urlsafe(48)
-    token = make_token(OWNER, "records:read", secret=secret, expiry=7200)
+    tokens = new_tokens(OWNER, "records:read", secret=secret)
     async with running_database(folder / "db") as database:
         await SchemaUpgrade(database.dsn, SERVICE.get_migrations()).start()
         command: list[str | Path] = [Path(sys.executable).with_name("myservice"), "serve"]
         settings = {
             "APP_DATABASE_URL": database.dsn, "APP_JWT_SECRET": secret, "APP_PORT": "0",
-            "APP_RATE_LIMIT": "0", "APP_LOG_FORMAT": "json",
+            "APP_RATE_LIMIT": "10000000", "APP_LOG_FORMAT": "json",
         }  # fmt: skip
-        server = started("paceline", command, **settings)
+        server = started("paceline", command, settings)
         serving = await asyncio.to_thread(server.__enter__)
         try:
-            return report(*await measure(serving.port, database.dsn, token, options), options)
+            pid = serving.process.pid
+            return await measure(serving.port, pid, database.dsn, tokens, load)
         finally:
             await asyncio.to_thread(server.__exit__, None, None, None)
 
 
+def bars(rows: Sequence[Row]) -> list[Bar]:
+    """What is wanted and what was measured, of the load with the most deliveries."""
+    most = max(rows, key=lambda row: row.load.rate * row.load.shared)
+    return [
+        Bar("deliveries to 1,000 subscribers", 5000.0, most.rate, "/s"),
+        Bar("p99 of a delivery", 20.0, most.p99, "ms", most=True),
+        Bar("changes missed or not heard once, in all", 0.0,
+            float(sum(row.missed + row.doubled for row in rows)), most=True),
+    ]  # fmt: skip
+
+
+def table(rows: Sequence[Row]) -> str:
+    """All of it, as Markdown."""
+    lines = [
+        (
+            "| subscribers | changes/s | deliveries/s | p50 ms | p99 ms | max ms"
+            " | server CPU µs a delivery | missed | not once |"
+        ),
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {row.load.subscribers:,} | {row.load.rate} | {row.rate:,.0f} | {row.p50:.1f}"
+        f" | {row.p99:.1f} | {row.max:.0f} | {row.cpu:.0f} | {row.missed} | {row.doubled} |"
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print, write, judge."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--subscribers", type=int, default=1000)
-    parser.add_argument("--rate", type=int, default=500, help="changes a second")
-    parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--quick", action="store_true", help="in seconds, nothing written")
     options = parser.parse_args()
-    if options.quick:
-        options.subscribers, options.rate, options.seconds = 40, 100, 0.5
-    head = (
-        f"`make bench-updates`: StreamUpdates over gRPC, one server process, {options.seconds:g} s;"
-        f" {os.cpu_count()} cores shared with PostgreSQL, the writer and all subscribers.\n\n"
-        "| subscribers | changes/s | deliveries/s | p50 ms | p99 ms | max ms | missed | not once"
-        " |\n"
-        "|---:|---:|---:|---:|---:|---:|---:|---:|\n"
-    )
-    lines: list[str] = []
-    for shared in (1, 4):
-        options.shared = shared
+    on = machine()
+    rows: list[Row] = []
+    try:
+        find_rpcload()
+    except Skipped as reason:
+        say(f"SKIPPED all of it: {reason}")
+        return
+    for load in QUICK if options.quick else LOADS:
         with scratch() as folder:
-            lines.append(asyncio.run(run(options, folder)))
-        say(lines[-1])
-    text = head + "".join(lines)
-    sys.stdout.write(text)
-    if not options.quick:
-        (HERE / "results/updates.md").write_text(text)
+            rows.append(asyncio.run(run(load, folder)))
+        say(f"{rows[-1]}")
+    found, body = bars(rows), table(rows)
+    sys.stdout.write(f"{bars_table(found)}\n{body}")
+    if any(row.missed or row.doubled for row in rows):
+        raise SystemExit("changes were missed, or not heard once")
+    if options.quick:
+        return
+    head = (
+        f"`make bench-updates`: StreamUpdates over gRPC on {_CHANNELS} connections, one server"
+        f" process with its defaults, {LOADS[0].seconds:g} s for each row; all cores are shared"
+        " with PostgreSQL, the writer and the subscribers (`bench/rpcload`). A delivery's time runs"
+        " from before the insertion to the receipt. The bars are those of the last row."
+    )
+    figures = {"rows": [asdict(row) for row in rows]}
+    write("updates", page(head, on, found, body), on=on, bars=found, figures=figures)
+    judge(found)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The peer: FastAPI with the usual equivalents of our middleware stack, one process.
 
 ``bare``: a typed route. ``full``: request id, proxy headers, a structured log line a request,
-exception handler, timeout, PyJWT bearer authentication, and a rate limit: what a team would take,
-with the same duties as ours. Started by ``bench/http_layer.py``.
+exception handler, timeout, PyJWT bearer authentication with a memory of verified tokens, and a
+rate limit: what a team would take, with the same duties as ours. Started by
+``bench/http_layer.py``.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
+from token_memory import TokenMemory
 
 SECRET = "a-benchmark-secret-of-at-least-32-bytes"
 
@@ -57,13 +59,14 @@ def full() -> FastAPI:
     )
     log = structlog.get_logger()
     bearer = HTTPBearer()
+    tokens = TokenMemory(SECRET)
     buckets: dict[str, tuple[float, float]] = {}
 
     async def principal(
         credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)],
     ) -> dict[str, object]:
         try:
-            return jwt.decode(credentials.credentials, SECRET, algorithms=["HS256"])
+            return tokens.claims(credentials.credentials)
         except jwt.InvalidTokenError as exc:
             raise HTTPException(401, "invalid token") from exc
 

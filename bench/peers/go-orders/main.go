@@ -1,26 +1,27 @@
-// The reference consumer in Go: one message at a time, each order paid in a transaction of its own,
-// acknowledged after its commit. Started by bench/orders.py. Push subscription, durable, manual
-// ack, ack wait 30 s, at most 5 deliveries, nak after 5 s.
+// The reference consumer in Go: each order is paid in a transaction of its own and acknowledged
+// after its commit. Started by bench/orders.py. Push subscription, durable, manual ack, ack wait
+// 30 s, at most 5 deliveries, nak after 5 s. By itself one message at a time (plain.go); with
+// WORKERS=25 so many at once, those of one payer one after the other, see ordered.go.
 package main
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 )
 
 type order struct {
-	ID uuid.UUID `json:"id"`
+	ID   uuid.UUID `json:"id"`
+	From uuid.UUID `json:"from"`
 }
 
 type processor struct {
@@ -60,6 +61,20 @@ func run(ctx context.Context, logger *slog.Logger) error {
 		return err
 	}
 	handler := &processor{pool}
+	workers, _ := strconv.Atoi(os.Getenv("WORKERS"))
+	process := handler.process
+	if workers > 1 {
+		process = handler.processOrdered
+	}
+	handle := func(msg *nats.Msg, o *order) {
+		if err := process(ctx, o); err != nil {
+			logger.Error("process order", "id", o.ID, "err", err)
+			_ = msg.NakWithDelay(5 * time.Second)
+			return
+		}
+		_ = msg.Ack()
+	}
+	handle = spread(workers, handle)
 	sub, err := js.Subscribe("orders.>", func(msg *nats.Msg) {
 		var o order
 		if err := json.Unmarshal(msg.Data, &o); err != nil {
@@ -67,12 +82,7 @@ func run(ctx context.Context, logger *slog.Logger) error {
 			_ = msg.Nak()
 			return
 		}
-		if err := handler.process(ctx, &o); err != nil {
-			logger.Error("process order", "id", o.ID, "err", err)
-			_ = msg.NakWithDelay(5 * time.Second)
-			return
-		}
-		_ = msg.Ack()
+		handle(msg, &o)
 	}, nats.Durable("order-processor"), nats.ManualAck(), nats.AckWait(30*time.Second),
 		nats.MaxDeliver(5))
 	if err != nil {
@@ -81,74 +91,4 @@ func run(ctx context.Context, logger *slog.Logger) error {
 	logger.Info("ready")
 	<-ctx.Done()
 	return sub.Drain()
-}
-
-var errOrderUnknown = errors.New("order not found")
-
-// process pays one order, once: what is decided already is left alone.
-func (p *processor) process(ctx context.Context, o *order) error {
-	return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
-		var from, to uuid.UUID
-		var amount int64
-		var debtor *string
-		var reference, status string
-		err := tx.QueryRow(ctx, "SELECT from_id, to_id, amount, debtor, reference, status"+
-			" FROM orders WHERE id = $1 FOR UPDATE", o.ID).
-			Scan(&from, &to, &amount, &debtor, &reference, &status)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return errOrderUnknown
-		}
-		if err != nil || status != "pending" {
-			return err
-		}
-		reason, err := pay(ctx, tx, o.ID, from, to, amount, debtor, reference)
-		if err != nil {
-			return err
-		}
-		if reason != "" {
-			_, err = tx.Exec(ctx, "UPDATE orders SET status = 'refused', reason = $2,"+
-				" decided_at = now() WHERE id = $1", o.ID, reason)
-			return err
-		}
-		_, err = tx.Exec(ctx, "UPDATE orders SET status = 'paid', decided_at = now()"+
-			" WHERE id = $1", o.ID)
-		return err
-	})
-}
-
-func pay(ctx context.Context, tx pgx.Tx, id, from, to uuid.UUID, amount int64, debtor *string,
-	reference string) (string, error) {
-	const lock = "SELECT owner, balance FROM accounts WHERE id = $1 FOR UPDATE"
-	const update = "UPDATE accounts SET balance = $2 WHERE id = $1"
-	var owner, other string
-	var fromBalance, toBalance int64
-	if err := tx.QueryRow(ctx, lock, from).Scan(&owner, &fromBalance); err != nil {
-		return missing(err)
-	}
-	if err := tx.QueryRow(ctx, lock, to).Scan(&other, &toBalance); err != nil {
-		return missing(err)
-	}
-	if debtor != nil && *debtor != owner {
-		return "not-the-owner", nil
-	}
-	if fromBalance < amount {
-		return "insufficient-balance", nil
-	}
-	if _, err := tx.Exec(ctx, update, from, fromBalance-amount); err != nil {
-		return "", err
-	}
-	if _, err := tx.Exec(ctx, update, to, toBalance+amount); err != nil {
-		return "", err
-	}
-	_, err := tx.Exec(ctx, "INSERT INTO transfers (id, from_id, to_id, amount, reference,"+
-		" from_balance, to_balance, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, now())",
-		id, from, to, amount, reference, fromBalance-amount, toBalance+amount)
-	return "", err
-}
-
-func missing(err error) (string, error) {
-	if errors.Is(err, pgx.ErrNoRows) {
-		return "account-not-found", nil
-	}
-	return "", err
 }

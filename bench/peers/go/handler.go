@@ -47,6 +47,7 @@ type transferMade struct {
 
 type handler struct {
 	pool *pgxpool.Pool
+	move mover
 }
 
 const columns = "id, name, metadata, data, version, created_at, updated_at"
@@ -138,12 +139,6 @@ func (h *handler) createRecord(w http.ResponseWriter, r *http.Request) {
 	write(w, http.StatusCreated, made)
 }
 
-var (
-	errNotFound     = errors.New("account not found")
-	errNotOwner     = errors.New("the account is somebody else's")
-	errInsufficient = errors.New("insufficient balance")
-)
-
 func (h *handler) transfer(w http.ResponseWriter, r *http.Request) {
 	var request transferRequest
 	if !read(w, r, &request) {
@@ -156,7 +151,7 @@ func (h *handler) transfer(w http.ResponseWriter, r *http.Request) {
 	made := transferMade{ID: uuid.Must(uuid.NewV7()), transferRequest: request,
 		CreatedAt: time.Now().UTC().Truncate(time.Microsecond)}
 	err := pgx.BeginFunc(r.Context(), h.pool, func(tx pgx.Tx) error {
-		return h.move(r, tx, &made)
+		return h.move(r.Context(), tx, caller(r).Subject, &made)
 	})
 	switch {
 	case err == nil:
@@ -170,46 +165,6 @@ func (h *handler) transfer(w http.ResponseWriter, r *http.Request) {
 	default:
 		problem(w, http.StatusInternalServerError, "internal error")
 	}
-}
-
-func (h *handler) move(r *http.Request, tx pgx.Tx, made *transferMade) error {
-	const lock = "SELECT owner, balance FROM accounts WHERE id = $1 FOR UPDATE"
-	const update = "UPDATE accounts SET balance = $2 WHERE id = $1"
-	ctx := r.Context()
-	var owner, other string
-	var from, to int64
-	if err := tx.QueryRow(ctx, lock, made.From).Scan(&owner, &from); err != nil {
-		return notFound(err)
-	}
-	if err := tx.QueryRow(ctx, lock, made.To).Scan(&other, &to); err != nil {
-		return notFound(err)
-	}
-	if owner != caller(r).Subject {
-		return errNotOwner
-	}
-	if from < made.Amount {
-		return errInsufficient
-	}
-	made.FromBalance, made.ToBalance = from-made.Amount, to+made.Amount
-	if _, err := tx.Exec(ctx, update, made.From, made.FromBalance); err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, update, made.To, made.ToBalance); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx,
-		"INSERT INTO transfers (id, from_id, to_id, amount, reference, from_balance, to_balance,"+
-			" created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-		made.ID, made.From, made.To, made.Amount, made.Reference, made.FromBalance,
-		made.ToBalance, made.CreatedAt)
-	return err
-}
-
-func notFound(err error) error {
-	if errors.Is(err, pgx.ErrNoRows) {
-		return errNotFound
-	}
-	return err
 }
 
 func read(w http.ResponseWriter, r *http.Request, into any) bool {

@@ -1,8 +1,8 @@
 // The Go reference service: chi, pgx with a pool of 25, and the usual middleware (request id, real
-// ip, slog line, recoverer, timeout, JWT, rate limit); with TELEMETRY, an OTLP endpoint, its traces
-// and metrics, too. Started by bench/servers.py. A transfer locks "from" and then "to", as such
-// services usually do: two opposite transfers can deadlock, and the one that PostgreSQL ends is
-// answered with 500.
+// ip, slog line, recoverer, timeout, JWT whose verified tokens are remembered, rate limit); with
+// TELEMETRY, an OTLP endpoint, its traces and metrics, too. Started by bench/servers.py. With
+// LOCKS=ordered a transfer takes its locks in order, see transfers.go; with THROTTLE=1 chi's
+// Throttle lets in as many requests as the pool has connections, and twice that may wait.
 package main
 
 import (
@@ -21,6 +21,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.opentelemetry.io/otel"
 )
+
+const poolSize = 25
 
 func main() {
 	logger := slog.New(slog.NewJSONHandler(os.Stdout, nil))
@@ -42,7 +44,7 @@ func main() {
 		defer flush()
 		config.ConnConfig.Tracer = queryTracer{otel.Tracer("go-peer")}
 	}
-	config.MaxConns = 25
+	config.MaxConns = poolSize
 	config.MinConns = 5
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -51,7 +53,10 @@ func main() {
 	}
 	defer pool.Close()
 
-	api := &handler{pool: pool}
+	api := &handler{pool: pool, move: movePlain}
+	if os.Getenv("LOCKS") == "ordered" {
+		api.move = moveOrdered
+	}
 	registry := prometheus.NewRegistry()
 	r := chi.NewRouter()
 	if endpoint != "" {
@@ -62,6 +67,9 @@ func main() {
 	r.Use(requestLog(logger))
 	r.Use(middleware.Recoverer)
 	r.Use(middleware.Timeout(30 * time.Second))
+	if os.Getenv("THROTTLE") != "" {
+		r.Use(middleware.ThrottleBacklog(poolSize, 2*poolSize, 100*time.Millisecond))
+	}
 	r.Get("/health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	r.Get("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP)
 	r.Route("/api/v1", func(r chi.Router) {

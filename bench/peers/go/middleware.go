@@ -10,16 +10,10 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5/middleware"
-	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/time/rate"
 )
 
 type contextKey struct{}
-
-type claims struct {
-	Scope string `json:"scope"`
-	jwt.RegisteredClaims
-}
 
 func requestLog(logger *slog.Logger) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
@@ -43,8 +37,7 @@ func requestLog(logger *slog.Logger) func(http.Handler) http.Handler {
 }
 
 func authenticate(secret []byte) func(http.Handler) http.Handler {
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired())
-	key := func(*jwt.Token) (any, error) { return secret, nil }
+	tokens := newVerifier(secret)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -52,8 +45,8 @@ func authenticate(secret []byte) func(http.Handler) http.Handler {
 				problem(w, http.StatusUnauthorized, "this needs a bearer token")
 				return
 			}
-			who := &claims{}
-			if _, err := parser.ParseWithClaims(token, who, key); err != nil {
+			who, err := tokens.verify(token)
+			if err != nil {
 				problem(w, http.StatusUnauthorized, "the token is not valid")
 				return
 			}
