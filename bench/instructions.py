@@ -345,10 +345,11 @@ async def service(name: str, null: TextIO) -> AsyncGenerator[int]:
         RecordHandler(handled).register(api)
         serve_grpc(wiring, config, ingress, RecordRpc(handled, updates))
 
+    # Under valgrind everything is late, for which requests would be refused.
     config = Config.model_validate(
         {
             "database_url": "postgresql://nobody@127.0.0.1/none", "jwt_secret": TEST_SECRET,
-            "port": 0, "grpc_port": 0, "admin_port": 0, "rate_limit": 10_000_000,
+            "port": 0, "grpc_port": 0, "admin_port": 0, "rate_limit": 10_000_000, "shed_delay": 0,
         }
     )  # fmt: skip
     log = new_logger(stream=null, format="json")
