@@ -9,6 +9,7 @@ import asyncio
 from typing import Protocol
 
 from paceline.http.asgi import ASGIApp
+from paceline.http.server.known_heads import KnownHeads
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.prepared import PreparedResponse
 from paceline.http.server.streams import StreamApp
@@ -65,6 +66,7 @@ class SharedState:
         self.date_field: bytes = b""
         """The same, encoded by `encode_fields`."""
         self.write_buffer: WriteBuffer = WriteBuffer()
+        self.known_heads: KnownHeads = KnownHeads()
         self.stopping: bool = False
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 import httptools
 
-from paceline.http.asgi import Scope, headers_of
+from paceline.http.asgi import Headers, Scope, headers_of, keep_index
 from paceline.http.server.http1.exchange import Exchange
 from paceline.http.server.http1.flow_control import HIGH_WATER, FlowControl
 from paceline.http.server.http1.head import RequestRejected, check_head, split_target
@@ -87,6 +87,9 @@ class RequestReader(asyncio.Protocol):
         """Parse what arrived."""
         if self._discarding:
             return
+        idle = self._running is None and not self._parsing
+        if idle and self._read_known(data):
+            return
         parsing, self._progress = self._parsing, False
         self._measure = len(data) > self._limits.max_header_bytes or parsing
         try:
@@ -109,6 +112,36 @@ class RequestReader(asyncio.Protocol):
                 self._in_head and self._oversized()
             ):
                 self._reject(self._too_large())
+        elif idle:
+            self._keep_head(data)
+
+    def _read_known(self, data: bytes) -> bool:
+        """Start a request whose fields are known; False: it is for the parser."""
+        known = self.state.known_heads.find(data)
+        if (
+            known is None
+            or self.state.stopping
+            or len(known.path) + len(known.query) >= self._limits.max_target_bytes
+        ):
+            return False
+        scope = self._scope("GET", "1.1", known.path, known.query, [*known.headers])
+        keep_index(scope, known.index)
+        if self._is_rejected(scope, known.index):
+            self._end_rejected()
+            return True
+        exchange = Exchange(self, scope, keep_alive=True, expects_continue=False)
+        exchange.more_body = False
+        self._latest = exchange
+        self._start(exchange)
+        return True
+
+    def _keep_head(self, data: bytes) -> None:
+        """Keep the fields of the request that ``data`` was, if it was one, and whole."""
+        exchange = self._latest
+        if exchange is None or exchange is not self._running or not exchange.keep_alive:
+            return
+        headers: Headers = exchange.scope["headers"]
+        self.state.known_heads.add(data, [*headers], headers_of(exchange.scope))
 
     def _feed(self, data: bytes) -> None:
         """Parse, and ignore offers of another protocol (Upgrade, h2c)."""
@@ -173,22 +206,7 @@ class RequestReader(asyncio.Protocol):
         if authority:
             self.headers = [field for field in self.headers if field[0] != b"host"]
             self.headers.append((b"host", authority))
-        text = path.decode("ascii")
-        scope: Scope = {
-            "type": "http",
-            "asgi": self._asgi,
-            "http_version": version,
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "method": method,
-            "root_path": "",
-            "path": unquote(text) if "%" in text else text,
-            "raw_path": path,
-            "query_string": query,
-            "headers": self.headers,
-            "state": {},
-        }
+        scope = self._scope(method, version, path, query, self.headers)
         index = headers_of(scope)
         check_head(version, self.headers, index)
         self._body_in_upgrade = (
@@ -211,6 +229,26 @@ class RequestReader(asyncio.Protocol):
         else:
             self.flow.pause_reading()
             self._waiting.append(self._latest)
+
+    def _scope(
+        self, method: str, version: str, path: bytes, query: bytes, headers: Headers
+    ) -> Scope:
+        text = path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": self._asgi,
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": method,
+            "root_path": "",
+            "path": unquote(text) if "%" in text else text,
+            "raw_path": path,
+            "query_string": query,
+            "headers": headers,
+            "state": {},
+        }
 
     def _is_rejected(self, scope: Scope, index: Mapping[bytes, bytes]) -> bool:
         """Check the admission of a request that can be answered once it has been read.
@@ -252,8 +290,13 @@ class RequestReader(asyncio.Protocol):
         self._parsing = False
         if self._latest is not None:
             self._latest.end_body()
-        elif self._rejection is not None:
-            rejection, self._rejection = self._rejection, None
+        else:
+            self._end_rejected()
+
+    def _end_rejected(self) -> None:
+        """Answer a request that the admission check has rejected, once it is whole."""
+        rejection, self._rejection = self._rejection, None
+        if rejection is not None:
             self._send_rejection(rejection)
 
     def _oversized(self) -> bool:
