@@ -26,12 +26,12 @@ _MAX_HEADS: Final = 2048
 
 
 class KnownHead(NamedTuple):
-    """A GET request. ``headers`` and ``index`` are shared, and must not be changed."""
+    """A GET request. ``headers`` and ``by_name`` are shared, and must not be changed."""
 
     path: bytes
     query: bytes
     headers: Headers
-    index: Mapping[bytes, bytes]
+    by_name: Mapping[bytes, bytes]
 
 
 class KnownHeads:

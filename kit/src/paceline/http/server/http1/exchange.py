@@ -159,18 +159,18 @@ class Exchange:
             return False
         fields: list[bytes] = []
         for name, value in headers:
-            lower, start = _field(name)
-            if lower in _FRAMING:
+            start = _start_of(name)
+            if not start:
                 return False
-            fields += (start, value, b"\r\n")
+            fields += (start, value)
         lines = b"".join(fields)
         if not _is_clean(lines, len(headers)):
             return False
         self._head = b""
         self.sent = self.complete = True
         state = connection.state
-        data = b"%b%b%bcontent-length: %d\r\n\r\n%b" % (
-            _status_line(status), state.date_line, lines, len(body), body,
+        data = b"%b%b%b\r\ncontent-length: %d\r\n\r\n%b" % (
+            _status_line(status), state.date_line[:-2], lines, len(body), body,
         )  # fmt: skip
         state.write_buffer.write(connection.transport, data)
         self.wake()
@@ -291,6 +291,13 @@ def _field(name: bytes) -> tuple[bytes, bytes]:
     """A header name in lower case, alone and as the start of its line; checked once."""
     lower = lower_name(name)
     return lower, lower + b": "
+
+
+@lru_cache(maxsize=512)
+def _start_of(name: bytes) -> bytes:
+    """What ends the line before a field and begins its own; empty for a field of the framing."""
+    lower, start = _field(name)
+    return b"" if lower in _FRAMING else b"\r\n" + start
 
 
 def _joined(fields: list[bytes]) -> bytes:

@@ -125,8 +125,8 @@ class RequestReader(asyncio.Protocol):
         ):
             return False
         scope = self._scope("GET", "1.1", known.path, known.query, [*known.headers])
-        keep_index(scope, known.index)
-        if self._is_rejected(scope, known.index):
+        keep_index(scope, known.by_name)
+        if self._is_rejected(scope, known.by_name):
             self._end_rejected()
             return True
         exchange = Exchange(self, scope, keep_alive=True, expects_continue=False)
