@@ -83,6 +83,32 @@ async def test_a_body_is_never_taken_for_known_fields() -> None:
         assert (await client.answer()).body == b"POST /a  " + inner
 
 
+async def test_a_body_is_as_long_as_its_length_says_whatever_comes_behind_it() -> None:
+    """Also where the fields are known, and the piece is shorter or longer than before."""
+
+    def post(body: bytes) -> bytes:
+        return b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n" + body
+
+    async with serving(echo) as served:
+        client = await served.connect()
+        for body in (b"1234", b"5678", b"\r\n\r\n"):
+            assert (await client.request(post(body))).body == b"POST /a  " + body
+        client.send(post(b"12"))
+        await asyncio.sleep(0)
+        client.send(b"34" + post(b"5678") + get(b"/b"))
+        bodies = [(await client.answer()).body for _ in range(3)]
+    assert bodies == [b"POST /a  1234", b"POST /a  5678", b"GET /b  "]
+
+
+async def test_fields_of_one_method_are_those_of_another() -> None:
+    fields = b"Host: a\r\nContent-Length: 2\r\n\r\nab"
+    async with serving(echo) as served:
+        client = await served.connect()
+        for method in (b"POST", b"PUT", b"GET", b"DELETE"):
+            answer = await client.request(method + b" /x HTTP/1.1\r\n" + fields)
+            assert answer.body == method + b" /x  ab"
+
+
 async def test_a_head_that_came_in_pieces_and_pipelined_ones_are_parsed() -> None:
     async with serving(echo) as served:
         client = await served.connect()

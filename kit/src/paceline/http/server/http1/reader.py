@@ -122,15 +122,16 @@ class RequestReader(asyncio.Protocol):
             known is None
             or self.state.stopping
             or len(known.path) + len(known.query) >= self._limits.max_target_bytes
+            or len(known.body) > HIGH_WATER
         ):
             return False
-        scope = self._scope("GET", "1.1", known.path, known.query, [*known.headers])
+        scope = self._scope(known.method, "1.1", known.path, known.query, [*known.headers])
         keep_index(scope, known.by_name)
         if self._is_rejected(scope, known.by_name):
             self._end_rejected()
             return True
         exchange = Exchange(self, scope, keep_alive=True, expects_continue=False)
-        exchange.more_body = False
+        exchange.body, exchange.more_body = known.body, False
         self._latest = exchange
         self._start(exchange)
         return True
