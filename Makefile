@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload trace dashboards protos lock clean
+.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures fuzz layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload conform soak trace dashboards protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -36,6 +36,9 @@ types: .venv/.dev ## Every public name of the kit has a complete type
 
 unit: .venv/.dev ## The fast tests only
 	$(BIN)/pytest -q kit/tests/unit kit/tests/house service/tests/unit tests/unit $(PYTEST_FLAGS)
+
+fuzz: .venv/.dev ## Fuzz the server of HTTP/2 (an hour, or FUZZ_SECONDS)
+	$(BIN)/python kit/tests/tools/fuzz_http2.py
 
 bench: .venv/.bench ## Measure the service against Go, FastAPI and Litestar, side by side (half an hour)
 	$(BIN)/python bench/service.py $(ARGS)
@@ -80,6 +83,12 @@ bench-updates: .venv/.bench ## Measure StreamUpdates with 1,000 subscribers
 
 bench-telemetry: .venv/.bench ## Measure GET by id with traces and metrics on, against Go and FastAPI with theirs
 	$(BIN)/python bench/telemetry.py $(ARGS)
+
+conform: .venv/.dev ## Hold the servers against HTTP/2, gRPC and Connect with the judges of others (fetched with Go and Maven; ARGS="h2spec" for one)
+	$(BIN)/python tests/conformance/conform.py $(ARGS)
+
+soak: .venv/.dev ## Call over HTTP/2 ten million times and watch the memory (SOAK_CALLS= for fewer)
+	$(BIN)/python tests/conformance/soak.py
 
 trace: .venv/.dev ## Show one order's trace, from HTTP to the worker's commit, out of Jaeger (builds it, with Go)
 	@$(BIN)/python kit/tests/tools/go_tool.py jaeger

@@ -205,12 +205,11 @@ def _in_turn(
     bare: list[str | Path] = [sys.executable, HERE / "peers/grpc_bare.py"]
     constant: list[str | Path] = [sys.executable, HERE / "peers/paceline_rpc.py"]
     go = build_go(HERE / "peers/gogrpc", "go-grpc-peer")
+    stubs = {**settings, "PYTHONPATH": str(CLIENTS)}  # the peers speak with the tests' clients
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(
-                started(_BARE, bare, {**settings, "PYTHONPATH": str(CLIENTS)}, alone=True)
-            ),
-            stack.enter_context(started(_CONSTANT, constant, settings, alone=True)),
+            stack.enter_context(started(_BARE, bare, stubs, alone=True)),
+            stack.enter_context(started(_CONSTANT, constant, stubs, alone=True)),
             stack.enter_context(started(_OURS, service, settings)),
             stack.enter_context(started(_OURS_TWO, [*service, "--workers", "2"], settings)),
             stack.enter_context(started(_GO, [go], settings)),

@@ -22,11 +22,6 @@ from paceline.scaffold import template_of_wheel
 
 PROBE = Path(__file__).with_name("probe.py")
 
-# What an extra brings besides: the exporters of traces bring protobuf and google.rpc.
-ALSO = {
-    "otel": {"paceline.grpc", "paceline.grpc.interceptors"},
-    "otel-grpc": {"paceline.grpc", "paceline.grpc.interceptors"},
-}
 # A room of the base with single names that need extras.
 NAMES = {
     ("paceline.commands", "RpcHandler"): "grpc",
@@ -39,9 +34,11 @@ NAMES = {
 ALL = {
     "auth", "console", "engines", "grpc", "kafka", "nats", "otel", "otel-grpc", "postgres", "redis",
 }  # fmt: skip
+# What an extra brings beside itself: the exporters of traces need protobuf and google.rpc, too.
 BRINGS = {
     "all": ALL,
-    "otel-grpc": {"otel", "otel-grpc"},
+    "otel": {"otel", "grpc"},
+    "otel-grpc": {"otel", "otel-grpc", "grpc"},
     "testing": {"testing", "auth", "engines", "postgres"},
 }
 ADVICE = re.compile(
@@ -88,7 +85,7 @@ def test_a_room_imports_with_its_extra_and_names_it_without(
     assert {needed for _, _, needed in missing} & installed == set()
     assert set(ROOMS) <= set(imported.errors)
     closed = {room for room, needed in ROOMS.items() if needed not in installed}
-    assert {room for room, _, _ in missing if room in ROOMS} == closed - ALSO.get(extra, set())
+    assert {room for room, _, _ in missing if room in ROOMS} == closed
     single = {((room, name), needed) for room, name, needed in missing if room not in ROOMS}
     assert single == {(name, needed) for name, needed in NAMES.items() if needed not in installed}
     for room, libraries in imported.loaded.items():

@@ -19,7 +19,7 @@ WHO = ["-c", "user.name=ada", "-c", "user.email=ada@example.com"]
 
 
 def paceline(*words: str) -> Result:
-    return CliRunner().invoke(new_program(), list(words))
+    return CliRunner().invoke(new_program().typer(), list(words))
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,12 @@ def test_a_consumer_shares_a_stream_that_is_there(shop: Path) -> None:
         assert paceline("add", "consumer", name, "--subject", subject).exit_code == 0
     text = (shop / "src/shop/worker/refunds.py").read_text()
     assert "from shop.worker.payments import PAYMENTS_STREAM" in text
-    assert (shop / "src/shop/main.py").read_text().count("PAYMENTS_STREAM,") == 2  # import and use
+    wiring = (shop / "src/shop/main.py").read_text()
+    assert wiring.count("PAYMENTS_STREAM,") == 2  # import and use
+    # By its room, or a process that only serves would load the queue's library.
+    assert wiring.count("import paceline.messaging.nats as nats_room\n") == 1
+    assert wiring.count("= nats_room.NatsConsumer(") == 2
+    assert "import NatsConsumer" not in wiring
 
 
 def test_a_migration_gets_the_next_number(shop: Path) -> None:

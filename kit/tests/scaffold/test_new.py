@@ -19,7 +19,7 @@ OWN = TEMPLATE.rules.name.distribution
 
 
 def paceline(*words: str) -> Result:
-    return CliRunner().invoke(new_program(), list(words))
+    return CliRunner().invoke(new_program().typer(), list(words))
 
 
 @pytest.fixture(autouse=True)

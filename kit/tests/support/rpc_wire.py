@@ -17,6 +17,11 @@ def many(channel: aio.Channel, path: str) -> "aio.UnaryStreamMultiCallable[bytes
     return channel.unary_stream(path, request_serializer=_same, response_deserializer=_same)
 
 
+def gathered(channel: aio.Channel, path: str) -> "aio.StreamUnaryMultiCallable[bytes, bytes]":
+    """Many messages to one."""
+    return channel.stream_unary(path, request_serializer=_same, response_deserializer=_same)
+
+
 def both(channel: aio.Channel, path: str) -> "aio.StreamStreamMultiCallable[bytes, bytes]":
     """Many messages to many."""
     return channel.stream_stream(path, request_serializer=_same, response_deserializer=_same)

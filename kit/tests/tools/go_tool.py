@@ -54,6 +54,10 @@ TOOLS = {
     ),
     "grpcurl": Tool("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.3"),
     "ghz": Tool("github.com/bojand/ghz/cmd/ghz", "v0.120.0"),
+    # The newest that the module proxy has: later ones are tagged v2 and say so nowhere in their path.
+    "h2spec": Tool("github.com/summerwind/h2spec/cmd/h2spec", "v2.2.1+incompatible"),
+    "grpc-interop": Tool("google.golang.org/grpc/interop/client", "v1.85.0"),
+    "connectconformance": Tool("connectrpc.com/conformance/cmd/connectconformance", "v1.0.7"),
     "k6": Tool("go.k6.io/k6", "v1.8.1", asked_by="python kit/tests/tools/go_tool.py k6"),
     "promtool": Tool(
         f"{_PROMETHEUS}/promtool", "v0.316.0", tags=_NO_CLOUDS, asked_by="make dashboards"

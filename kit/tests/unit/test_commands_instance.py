@@ -27,7 +27,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.chdir(tmp_path)
 
     def invoke(*words: str, **variables: str) -> tuple[int, str, str]:
-        result = CliRunner(env=variables).invoke(new_cli(SERVICE), words)
+        result = CliRunner(env=variables).invoke(new_cli(SERVICE).typer(), words)
         return result.exit_code, result.stdout, result.stderr
 
     return invoke

@@ -1,12 +1,18 @@
 """A list of commands imports nothing; a command that is called is the real one."""
 
+import os
+import re
+import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 import typer
+from typer import Context
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from paceline.commands.lazy import LazyCommand, lazy_group
+from paceline.commands.lazy import LazyCommand, LazyProgram
 
 HERE = f"{__name__}:greetings"
 
@@ -40,20 +46,79 @@ COMMANDS = (
 )
 
 
+PROGRAM = LazyProgram(
+    "greet",
+    "1.2",
+    COMMANDS,
+    description="Greetings, in all the ways in which people greet each other, and in some others.",
+)
+
+
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     monkeypatch.setitem(sys.modules, __name__, sys.modules[greetings.__module__])
-    app = typer.Typer(cls=lazy_group(COMMANDS), rich_markup_mode=None, no_args_is_help=True)
-    app.callback()(lambda: None)
-    return app
+    return PROGRAM.typer()
 
 
-def test_the_list_needs_no_module(program: typer.Typer) -> None:
-    shown = CliRunner().invoke(program, ["--help"])
-    assert shown.exit_code == 0
-    assert [line.split()[0] for line in shown.stdout.partition("Commands:")[2].split("\n") if line.strip()] == [
-        "hello", "many", "nowhere",
-    ]  # fmt: skip
+@dataclass(frozen=True)
+class Call:
+    """Arguments with what they show without a command: on which stream, and the exit code."""
+
+    name: str
+    words: list[str]
+    out: str
+    code: int = 0
+
+
+CALLS = [
+    Call("help", ["--help"], "stdout"),
+    Call("version", ["--version"], "stdout"),
+    Call("nothing", [], "stderr", code=2),
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
+@pytest.mark.parametrize("columns", ["40", "72", "200"])
+def test_the_program_shows_what_typer_would_without_importing_it(call: Call, columns: str) -> None:
+    source = f"""
+import sys
+from paceline.commands import LazyCommand, LazyProgram
+program = LazyProgram(
+    {PROGRAM.name!r}, {PROGRAM.version!r},
+    [LazyCommand(*each) for each in {[(each.name, each.help, each.where) for each in COMMANDS]!r}],
+    description={PROGRAM.description!r},
+)
+sys.argv = ["/a/folder/greet", *{call.words!r}]
+try:
+    program()
+finally:
+    assert not {{"typer", "click", "rich"}} & set(sys.modules), "a list of commands imports nothing"
+"""
+    ours = subprocess.run(
+        [sys.executable, "-c", source],
+        env={**os.environ, "COLUMNS": columns}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    theirs = CliRunner(env={"COLUMNS": columns}).invoke(
+        PROGRAM.typer(), call.words, prog_name="greet"
+    )
+    assert (ours.returncode, ours.stdout, ours.stderr) == (call.code, theirs.stdout, theirs.stderr)
+    assert getattr(ours, call.out)
+    assert theirs.exit_code == call.code
+
+
+def test_the_list_has_typers_own_options_and_every_command_in_its_order() -> None:
+    text = PROGRAM.help_text("greet")
+    options, _, commands = text.partition("Options:")[2].partition("Commands:")
+    assert [line.split()[0] for line in commands.splitlines() if line] == [
+        "hello",
+        "many",
+        "nowhere",
+    ]
+    typers = get_command(PROGRAM.typer())
+    own = typers.get_params(Context(typers))
+    assert {option for each in own for option in each.opts} == set(
+        re.findall(r"^  (--\S+)", options, re.MULTILINE)
+    )
 
 
 def test_a_command_has_its_own_options_and_help(program: typer.Typer) -> None:

@@ -25,11 +25,18 @@ class FakeWorker:
     number: int
     deaf: bool = False
     exit_status: int = 0
+    silent: bool = False
+    shown: int = 0
     endings: list[Ending] = field(default_factory=list[Ending])
     is_ready: asyncio.Event = field(default_factory=asyncio.Event)
     ended: "asyncio.Future[int]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+
+    @property
+    def beats(self) -> int:
+        self.shown += not self.silent
+        return self.shown
 
     async def ready(self) -> bool:
         reported = asyncio.create_task(self.is_ready.wait())
@@ -82,6 +89,7 @@ class Fakes:
             stop_timeout=stop_timeout,
             stable_after=10.0,
             backoff=(0.0, 0.001),
+            max_silence=0.06,
         )
 
     async def until(self, true: Callable[[], bool]) -> None:
@@ -121,6 +129,17 @@ async def until_ready_again(fakes: Fakes) -> None:
 
 def refuse(worker: FakeWorker) -> None:
     worker.exit(1)
+
+
+async def test_a_worker_that_falls_silent_is_killed_and_replaced() -> None:
+    fakes = Fakes()
+    async with started(fakes):
+        fakes.workers[0].silent = True
+        await fakes.until_spawned(3)
+        assert fakes.workers[0].endings == ["kill"]
+        assert fakes.workers[2].number == fakes.workers[0].number
+        assert "worker is silent and is killed" in fakes.log.events("error")
+        assert fakes.workers[1].endings == []
 
 
 async def test_all_start_side_by_side_and_start_returns_when_each_is_ready() -> None:

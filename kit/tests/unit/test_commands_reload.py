@@ -13,7 +13,7 @@ import pytest
 from small_service import SERVICE, Config
 
 from paceline.commands.instance import Instance
-from paceline.commands.prefork import WorkerHandoff
+from paceline.commands.prefork import ListenerHandoff, WorkerHandoff
 from paceline.commands.reload import ReloadHandoff, WatchedFiles, take_handoff, watched_files
 from paceline.commands.reload.files import changes
 from paceline.commands.reload.handoff import GO, GO_FIRST, VARIABLE, encode
@@ -114,7 +114,12 @@ def test_the_program_is_started_as_it_was(
 
 def handoff(folder: Path) -> ReloadHandoff:
     return ReloadHandoff(
-        worker=WorkerHandoff(worker=1, link=3, listener=4, port=8081, reserved_port=0, admin=5),
+        worker=WorkerHandoff(
+            worker=1,
+            link=3,
+            listeners={"http": ListenerHandoff(handle=4, port=8081)},
+            admin=5,
+        ),
         instance=Instance(program="small", version="1", pid=1, started=datetime.now(UTC)),
         data_dir=str(folder),
         engine_urls={"database_url": "postgresql://a@b/c"},
@@ -133,7 +138,7 @@ def test_a_child_has_the_supervisors_sockets_and_a_short_end(
     assert take_handoff() is None
     assert taken is not None
     adapted = taken.adapt(Config(admin_port=1, shutdown_timeout=30.0))
-    assert (adapted.admin_port, adapted.data_dir, adapted.reuse_port) == (9091, tmp_path, True)
+    assert (adapted.admin_port, adapted.data_dir) == (9091, tmp_path)
     assert adapted.shutdown_timeout == 2.0
 
 

@@ -81,7 +81,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Outcom
     monkeypatch.chdir(tmp_path)
 
     def invoke(*words: str, **variables: str) -> Outcome:
-        result = CliRunner(env=variables).invoke(new_cli(SERVICE), words)
+        result = CliRunner(env=variables).invoke(new_cli(SERVICE).typer(), words)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Outcome(result.exit_code, result.stdout, result.stderr)
@@ -121,8 +121,11 @@ def test_a_service_is_stated_in_objects_as_well_as_in_texts(tmp_path: Path) -> N
 
 def test_a_function_is_a_command_of_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     runner = CliRunner()
-    assert runner.invoke(new_cli(SINGLE), ["paint-all", "--colour", "red"]).stdout == "all red\n"
-    listed = runner.invoke(new_cli(SINGLE), ["--help"]).stdout
+    assert (
+        runner.invoke(new_cli(SINGLE).typer(), ["paint-all", "--colour", "red"]).stdout
+        == "all red\n"
+    )
+    listed = runner.invoke(new_cli(SINGLE).typer(), ["--help"]).stdout
     assert "paint-all  Paint all of it." in listed
     with pytest.raises(ValueError, match="no_help: a command's docstring is its help"):
         list_commands(replace(SINGLE, commands=[no_help]))
@@ -293,7 +296,7 @@ def test_the_shell_completes_values(
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(typed) if line.endswith(" ") else len(typed) - 1),
     }
-    result = CliRunner(env=variables).invoke(new_cli(SERVICE), [], prog_name="small")
+    result = CliRunner(env=variables).invoke(new_cli(SERVICE).typer(), [], prog_name="small")
     assert result.stdout.split() == values
 
 

@@ -205,6 +205,9 @@ async def test_an_answer_before_the_end_of_the_request_ends_both_directions() ->
     await wire.settle()
     assert wire.body(number) == b"ok"
     assert wire.has_ended(number)
+    assert wire.reset_code(number) is None
+    Clock(wire).after(1)
+    wire.receive()
     assert wire.reset_code(number) == 0
 
 
@@ -302,6 +305,8 @@ async def test_a_refused_request_need_not_be_sent_to_its_end() -> None:
     wire.send()
     wire.receive()
     assert wire.body(number) == b"full"
+    Clock(wire).after(1)
+    wire.receive()
     assert wire.reset_code(number) == 0
 
 
@@ -352,8 +357,28 @@ async def test_a_request_that_does_not_end_is_answered_408() -> None:
     clock.after(16)
     await wire.settle()
     assert wire.headers(number)[b":status"] == b"408"
+    clock.after(17)
+    wire.receive()
     assert wire.reset_code(number) == 0
     assert not wire.connection.streams
+
+
+async def test_a_request_that_may_last_is_not_timed_out() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": STREAMING})
+        await send_answer(send, await read_body(receive))
+
+    wire = Wire(app)
+    number = wire.client.get_next_available_stream_id()
+    wire.client.send_headers(number, REQUEST)
+    wire.send()
+    await wire.settle()
+    Clock(wire).after(40)
+    assert await wire.settle() == []
+    wire.client.send_data(number, b"ab", end_stream=True)
+    wire.send()
+    await wire.settle()
+    assert wire.headers(number)[b":status"] == b"200"
 
 
 async def test_a_response_that_takes_too_long_is_cut() -> None:

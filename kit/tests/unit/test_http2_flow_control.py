@@ -178,6 +178,7 @@ async def test_what_the_app_does_not_use_is_not_given_back() -> None:
 async def test_the_unread_body_of_a_finished_stream_is_given_back_to_the_connection() -> None:
     streams = Streams(consumes=False)
     wire = Wire(streams=streams, limits=_SMALL)
+    number = 0
     for _ in range(20):  # h2 raises when the connection's window is used up
         number = wire.request(b"x" * 16_000)
         streams.opened[-1].stream.respond(HEAD, b"", TRAILERS)

@@ -6,6 +6,7 @@ order, measured, shown on the admin port, and checked by ``/ready``. Nothing her
 
 from typing import Final
 
+import paceline.messaging.nats as nats_room  # paceline: only full
 import paceline.redis as redis_room  # paceline: only redis
 from myservice.config import Config
 from myservice.domain.orders import OrderCreated  # paceline: only full
@@ -43,7 +44,6 @@ from paceline.commands import (
     serve_grpc,  # paceline: only grpc
     serve_http,
 )
-from paceline.messaging.nats import NatsConsumer, NatsSubscription  # paceline: only full
 from paceline.postgres import (
     Notifier,  # paceline: only full
     Pool,
@@ -200,9 +200,9 @@ def _worker(
     wiring.add(OutboxListener(lambda: listening(dsn, _OUTBOX, log), relay.wake))
     wiring.add(InboxCleaner(pool, log))
     # paceline: only full {
-    consumer = NatsConsumer(
+    consumer = nats_room.NatsConsumer(
         bus, OrderProcessor(orders).process, log, type=OrderCreated,
-        subscription=NatsSubscription(
+        subscription=nats_room.NatsSubscription(
             ORDERS_STREAM.name, ORDERS_STREAM.subjects,
             durable=CONSUMER, replicas=config.nats_replicas,
         ),

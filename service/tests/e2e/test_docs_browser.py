@@ -33,6 +33,7 @@ def test_the_page_is_drawn_under_its_own_policy(tmp_path: Path) -> None:
     page = shown.stdout
     assert 'id="operations-records-create_record"' in page
     assert 'id="grpc-myservice.v1.RecordService-GetRecord"' in page  # paceline: only grpc
+    assert "/myservice.v1.RecordService/GetRecord \\\n" in page  # paceline: only grpc
     assert re.search(r'class="docs-who"[^>]*>developer<', page), "the token was not taken"
     console = [line for line in shown.stderr.splitlines() if "CONSOLE" in line]
     assert console == []

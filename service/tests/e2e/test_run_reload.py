@@ -11,11 +11,14 @@ from http.client import HTTPResponse
 from pathlib import Path
 from threading import Event, Thread
 
+import grpc  # paceline: only grpc
 import pytest
+import records_pb2_grpc  # paceline: only grpc
 from service_process import environment, postgres_pids
 from terminal import CTRL_C, Terminal, terminal
 
 import myservice
+from myservice.proto.v1 import records_pb2 as pb  # paceline: only grpc
 from paceline.commands import find_instance
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -60,10 +63,11 @@ class Service:
 
 
 class Load:
-    """Clients that ask all the time, each on a new connection."""
+    """Clients that ask all the time: over HTTP each on a new connection, over gRPC on a kept one."""
 
     def __init__(self, service: Service) -> None:
         self.answers: list[int] = []
+        self.calls = 0  # paceline: only grpc
         self.failures: list[str] = []
         self._service = service
         self._stopped = Event()
@@ -71,6 +75,7 @@ class Load:
     @contextmanager
     def running(self) -> Generator[None]:
         threads = [Thread(target=self._ask) for _ in range(2)]
+        threads += [Thread(target=self._call) for _ in range(2)]  # paceline: only grpc
         for thread in threads:
             thread.start()
         yield
@@ -84,6 +89,24 @@ class Load:
                 self.answers.append(self._service.get("/api/v1/records")[0])
             except OSError as exc:
                 self.failures.append(repr(exc))
+
+    # paceline: only grpc {
+    def _call(self) -> None:
+        instance = find_instance(self._service.folder / ".data")
+        assert instance is not None
+        assert instance.grpc is not None
+        metadata = (("authorization", f"Bearer {self._service.token}"),)
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel(instance.grpc, options=options) as channel:
+            records = records_pb2_grpc.RecordServiceStub(channel)
+            while not self._stopped.is_set():
+                try:
+                    records.ListRecords(pb.ListRecordsRequest(), metadata=metadata, timeout=60)
+                    self.calls += 1
+                except grpc.RpcError as exc:
+                    self.failures.append(str(exc))
+
+    # paceline: only grpc }
 
 
 @contextmanager
@@ -125,6 +148,7 @@ def test_a_save_restarts_the_service_and_refuses_no_request(tmp_path: Path) -> N
             shown = service.save(migration, "CREATE TABLE sample (id int);", "reloaded in")
             assert "migrated 000900/u sample" in shown
         assert load.answers
+        assert load.calls  # paceline: only grpc
         assert load.failures == []
 
 

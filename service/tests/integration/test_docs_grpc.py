@@ -1,4 +1,4 @@
-"""The methods in the OpenAPI document, which `/docs` lists with a grpcurl line."""
+"""The methods in the OpenAPI document, which `/docs` lists with lines for curl and grpcurl."""
 
 import pytest
 from google.protobuf import descriptor_pool, json_format

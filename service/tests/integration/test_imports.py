@@ -1,6 +1,7 @@
 """Imports against PostgreSQL: interrupted anywhere, resumed, in exactly once."""
 
 import asyncio
+import os
 from contextlib import aclosing
 from pathlib import Path
 
@@ -28,6 +29,14 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "records.ndjson"
     lines = ["{" if n in BAD else f'{{"name": "record {n}"}}' for n in range(1, 12)]
     path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture
+def hostile_file(tmp_path: Path) -> Path:
+    """A key with a NUL, in a file whose name is no Unicode."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.ndjson"))
+    path.write_bytes(b'{"name": "x", "a\\u0000b": 1}\n{"name": "y"}\n')
     return path
 
 
@@ -62,6 +71,15 @@ async def test_a_finished_file_is_imported_again_only_when_asked_to(
         with pytest.raises(AlreadyImported):
             await service.begin(file, "ndjson")
     assert len(await names(pool)) == 18
+
+
+async def test_a_nul_in_an_unknown_key_or_a_name_that_is_no_unicode_stops_no_import(
+    service: ImportService, hostile_file: Path
+) -> None:
+    begun = await service.begin(hostile_file, "ndjson")
+    tallies = [tally async for tally in service.run(begun, hostile_file, "ndjson")]
+    assert (tallies[-1].records, tallies[-1].rejected, tallies[-1].finished) == (1, 1, True)
+    assert ["a\ufffdb" in reject.error async for reject in service.rejects(begun)] == [True]
 
 
 async def test_two_that_import_one_file_put_nothing_in_twice(

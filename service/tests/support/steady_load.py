@@ -72,11 +72,16 @@ class KeepAliveClient:
 
 @dataclass
 class SteadyLoad:
-    """Clients of one server. ``answered`` and ``failures`` are by kind of client."""
+    """Clients of one server. ``answered`` and ``failures`` are by kind of client.
+
+    ``waits_for_ready``: a call over gRPC waits for a connection, however many attempts that takes;
+    then only calls that were in flight on one that broke fail.
+    """
 
     port: Callable[[], int]
     grpc_port: int | None = None
     token: str = field(default_factory=lambda: make_token("steady", *_SCOPES))
+    waits_for_ready: bool = False
     stopped: bool = False
     answered: dict[str, int] = field(default_factory=dict[str, int])
     failures: list[str] = field(default_factory=list[str])
@@ -124,7 +129,12 @@ class SteadyLoad:
                     request = records_pb2.GetRecordRequest(id=random.choice(self.created))  # noqa: S311 - as above
                     began = time.monotonic()
                     try:
-                        await stub.GetRecord(request, metadata=metadata, timeout=_PATIENCE)
+                        await stub.GetRecord(
+                            request,
+                            metadata=metadata,
+                            timeout=_PATIENCE,
+                            wait_for_ready=self.waits_for_ready,
+                        )
                     except aio.AioRpcError as error:
                         self.failures.append(f"{kind}: {error.code()} {error.details()}")
                     self._answered(kind, began)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myservice.domain.imports import Chunk, Format, Layout, Parsed
+from myservice.domain.imports import Chunk, Format, Layout, Parsed, storable
 from myservice.service.import_chunks import MAX_LINE, read_chunks
 from myservice.service.import_parsing import parse
 from paceline.errors import ValidationError
@@ -67,6 +67,7 @@ BAD = [
     Bad("empty name", b'{"name": ""}', "length"),
     Bad("unknown field", b'{"name": "a", "nmae": "b"}', "nmae"),
     Bad("NUL", b'{"name": "a\\u0000b"}', "regex"),
+    Bad("NUL in an unknown key", b'{"name": "x", "a\\u0000b": 1}', "a\ufffdb"),
     Bad("not UTF-8", b'{"name": "\xff"}', "UTF-8"),
     Bad("too long", b'{"name": "%b"}' % (b"a" * MAX_LINE), "longer than 1048576 bytes"),
     Bad("much data", b'{"name": "a", "data": "%b"}' % (b"a" * 70_000), "at most 65536"),
@@ -110,3 +111,23 @@ def test_a_csv_file_must_name_its_columns() -> None:
 
 def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
     assert read(b'\xef\xbb\xbf{"name": "a"}\n')[0].names == ["a"]
+
+
+@given(
+    key=st.text(st.characters(exclude_categories=["Cs"])), form=st.sampled_from(["ndjson", "csv"])
+)
+def test_what_is_kept_of_a_bad_line_can_be_stored(key: str, form: Format) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows([["name", f"{key} "], ["x", f"{key}\0"]])
+    line = msgspec.json.encode({"name": "x", f"{key}\0": key}) + b"\n"
+    content = text.getvalue().encode() if form == "csv" else line
+    rejects = [reject for parsed in read(content, form) for reject in parsed.rejects]
+    assert rejects
+    assert all("\0" not in each.error + each.content for each in rejects)
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"), [("a\0b", "a\ufffdb"), ("\udcff.csv", "\ufffd.csv"), ("𝄞é", "𝄞é")]
+)
+def test_what_the_database_cannot_take_is_replaced(text: str, stored: str) -> None:
+    assert storable(text) == stored

@@ -14,8 +14,8 @@ given = {"database_url": "postgresql://nowhere/none", "jwt_secret": TEST_SECRET}
 wire(SERVICE, Config.model_validate(given), RecordingLog(), ProcessSpec(service="myservice", version="test"))
 print(json.dumps(sorted(name for name in sys.modules if "." not in name)))
 """
-# The last are redis's and the exporters', which are imported when there is a cache or an endpoint.
-UNUSED = {"grpc", "uvicorn", "redis", "opentelemetry", "requests", "psutil"}
+# Of the cache, the queue and the exporters, which are imported when they are used.
+UNUSED = {"grpc", "uvicorn", "redis", "nats", "opentelemetry", "requests", "psutil"}
 
 
 def test_a_process_that_serves_is_built_without_libraries_that_it_does_not_use() -> None:

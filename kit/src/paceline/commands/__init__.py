@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
     from paceline.commands.ingress import Ingress, new_ingress
     from paceline.commands.instance import Instance, find_instance
-    from paceline.commands.lazy import LazyCommand, lazy_program
+    from paceline.commands.lazy import LazyCommand, LazyProgram
     from paceline.commands.one_off import get_settings, load_for, run_once
     from paceline.commands.options import (
         USAGE,
@@ -63,6 +63,7 @@ else:
             "Ingress": "ingress",
             "Instance": "instance",
             "LazyCommand": "lazy",
+            "LazyProgram": "lazy",
             "NatsSettings": "settings",
             "PostgresSettings": "settings",
             "Process": "wiring",
@@ -81,7 +82,6 @@ else:
             "fail": "options",
             "find_instance": "instance",
             "get_settings": "one_off",
-            "lazy_program": "lazy",
             "list_commands": "cli",
             "load_for": "one_off",
             "load_or_fail": "options",
@@ -113,6 +113,7 @@ __all__ = [
     "Ingress",
     "Instance",
     "LazyCommand",
+    "LazyProgram",
     "NatsSettings",
     "PostgresSettings",
     "Process",
@@ -129,7 +130,6 @@ __all__ = [
     "fail",
     "find_instance",
     "get_settings",
-    "lazy_program",
     "list_commands",
     "load_for",
     "load_or_fail",

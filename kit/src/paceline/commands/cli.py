@@ -7,12 +7,9 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import Final
 
-import typer
-
-from paceline.commands.lazy import LazyCommand, lazy_program
+from paceline.commands.lazy import USAGE, LazyCommand, LazyProgram
 from paceline.commands.spec import ServiceSpec
 
-USAGE: Final = 2  # as in `options`, which --help can spare
 _BEFORE: Final = (
     (
         "run",
@@ -74,7 +71,7 @@ def _of_no_use(spec: ServiceSpec) -> Collection[str]:
     return found
 
 
-def new_cli(spec: ServiceSpec) -> typer.Typer:
+def new_cli(spec: ServiceSpec) -> LazyProgram:
     """The whole command line. Ends the program when ``spec`` cannot be that of a service.
 
     Example::
@@ -87,7 +84,7 @@ def new_cli(spec: ServiceSpec) -> typer.Typer:
     except TypeError as exc:
         sys.stderr.write(f"ServiceSpec of {spec.name}: {exc}\n")
         raise SystemExit(USAGE) from exc
-    return lazy_program(
+    return LazyProgram(
         spec.name,
         spec.version,
         list_commands(spec),

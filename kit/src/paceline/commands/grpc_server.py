@@ -8,6 +8,7 @@ from typing import Protocol
 
 from paceline.commands.http_server import set_by_service
 from paceline.commands.ingress import Ingress, require_ingress
+from paceline.commands.open_files import max_connections, open_file_limit
 from paceline.commands.settings import GrpcSettings, require_settings
 from paceline.commands.wiring import Wiring
 from paceline.grpc import (
@@ -18,6 +19,7 @@ from paceline.grpc import (
     add_health,
     add_reflection,
     describe,
+    read_origins,
 )
 from paceline.grpc.interceptors import (
     PreAdmission,
@@ -67,6 +69,7 @@ def serve_grpc(
         authenticate(ingress.verifier, wiring.clock),
         rate_limit(ingress.limits),
         admission_check=PreAdmission(ingress.grpc, priority, domain=service),
+        cors_origins=read_origins(config.grpc_cors_origins),
     )
     for handler in handlers:
         handler.register(app)
@@ -75,6 +78,7 @@ def serve_grpc(
     if config.grpc_reflection:
         add_reflection(app)  # last: it knows the services that are there
     if wiring.spec.listens:
+        handoff = wiring.spec.handoff
         server = wiring.add_server(
             RpcServer(
                 app,
@@ -82,8 +86,11 @@ def serve_grpc(
                 host=config.host,
                 port=config.grpc_port,
                 reuse_port=config.reuse_port,
+                listener=handoff.take_listener("grpc") if handoff else None,
+                tls=wiring.tls,
                 limits=RpcLimits(
                     max_message=config.max_body,
+                    max_connections=max_connections(open_file_limit()),
                     max_connection_age=config.grpc_connection_age or None,
                 ),
             )

@@ -39,6 +39,7 @@ from paceline.http.middleware import (
 )
 
 PROBES: Final = ("/health", "/ready")
+_MIN_UPLOADS: Final = 64 * 1024 * 1024  # bytes of bodies that are still arriving
 
 
 class HttpHandler(Protocol):
@@ -120,9 +121,10 @@ def serve_http(
                 host=config.host,
                 port=config.port,
                 reuse_port=config.reuse_port,
-                listener=handoff.take_listener() if handoff else None,
+                listener=handoff.take_listener("http") if handoff else None,
                 limits=ServerLimits(
                     max_connections=connections,
+                    max_upload_bytes=max(_MIN_UPLOADS, 4 * config.max_body),
                     keep_alive_grace=config.keep_alive_grace,
                     read_timeout=config.read_timeout,
                     write_timeout=config.write_timeout,

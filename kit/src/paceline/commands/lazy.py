@@ -2,19 +2,26 @@
 
 A service's libraries take a second to import, and every ``--help``, ``token`` and completion of the
 shell would wait for them. So the command line is a table of names, one line of help each, and where
-the command is; the module named there has everything else. Rejected: imports inside functions,
-which hide what a module needs. A path that leads nowhere is found when the command is called, so a
-service tests that every command loads.
+the command is; the module named there has everything else. Typer, too, is imported only when a
+command is called: it would take two thirds of the time of ``--help``. Rejected: imports inside
+functions, which hide what a module needs. A path that leads nowhere is found when the command is
+called, so a service tests that every command loads.
 """
 
-from collections.abc import Callable, Sequence
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated, Any, TypeAlias
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import typer
-from typer.core import TyperCommand, TyperGroup
-from typer.main import get_group
+if TYPE_CHECKING:
+    import typer
+
+USAGE: Final = 2  # as in `options`, which --help can spare
 
 Command: TypeAlias = Callable[..., None]
 """A function with Typer's parameters: a command of its name."""
@@ -29,7 +36,7 @@ class LazyCommand:
 
     name: str
     help: str
-    where: str | Callable[..., typer.Typer]
+    where: "str | Callable[..., typer.Typer]"
     argument: object = None
 
     def load(self) -> Any:
@@ -37,6 +44,9 @@ class LazyCommand:
 
         Errors: those of `load_object`; KeyError when what is at ``where`` has no such command.
         """
+        import typer  # noqa: PLC0415 - as above
+        from typer.main import get_group  # noqa: PLC0415
+
         make = load_object(self.where) if isinstance(self.where, str) else self.where
         holder = typer.Typer(rich_markup_mode=None, add_completion=False)
         holder.add_typer(make() if self.argument is None else make(self.argument))
@@ -66,7 +76,9 @@ def as_lazy(command: LazyCommand | Command) -> LazyCommand:
             f"{command.__qualname__}: a command's docstring is its help; write at least one line"
         )
 
-    def make() -> typer.Typer:
+    def make() -> "typer.Typer":
+        import typer  # noqa: PLC0415 - as above
+
         app = typer.Typer(rich_markup_mode=None)
         app.command(name)(command)
         return app
@@ -74,60 +86,86 @@ def as_lazy(command: LazyCommand | Command) -> LazyCommand:
     return LazyCommand(name, summary, make)
 
 
-class _Placeholder(TyperCommand):
-    """A command in the list that becomes the real one when it is used."""
+@dataclass(frozen=True, slots=True)
+class LazyProgram:
+    """A program of commands, in their order, with ``--version``; a call of it runs it.
 
-    def __init__(self, lazy: LazyCommand) -> None:
-        super().__init__(lazy.name, help=lazy.help)
-        self._lazy = lazy
+    What is shown without any argument, for ``--help`` and for ``--version`` is written here;
+    everything else, the shell's completion included, is left to Typer.
+    """
 
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
-    ) -> Any:
-        """Every use of a command begins with this, and goes on with the context's command."""
-        return self._lazy.load().make_context(info_name, args, parent, **extra)
+    name: str
+    version: str
+    commands: Sequence[LazyCommand]
+    description: str
+
+    def __call__(self) -> None:
+        """Run what ``sys.argv`` says, and exit as Typer does."""
+        program, given = PurePath(sys.argv[0]).name, sys.argv[1:]
+        variable = f"_{program}_COMPLETE".replace("-", "_").upper()
+        as_module = getattr(sys.modules["__main__"], "__package__", None)
+        if os.environ.get(variable) or as_module or given not in ([], ["--help"], ["--version"]):
+            self.typer()()
+        elif given == ["--version"]:
+            sys.stdout.write(self.version_text)
+        elif given:
+            sys.stdout.write(self.help_text(program))
+        else:
+            sys.stderr.write(self.help_text(program))
+            sys.exit(USAGE)
+
+    def typer(self) -> "typer.Typer":
+        """The whole program as Typer has it; its commands are loaded when they are called."""
+        from paceline.commands.lazy_group import new_typer  # noqa: PLC0415 - as above
+
+        return new_typer(self)
+
+    @property
+    def version_text(self) -> str:
+        """What ``--version`` shows."""
+        return f"{self.name} {self.version}\n"
+
+    def help_text(self, called: str) -> str:
+        """What ``--help`` shows where the program is ``called`` so, in the terminal's width."""
+        width = max(min(shutil.get_terminal_size().columns, _WIDEST) - 2, _NARROWEST)
+        indent = "  "
+        about = textwrap.fill(
+            self.description, width, initial_indent=indent, subsequent_indent=indent
+        )
+        commands = [(each.name, each.help) for each in self.commands]
+        return "\n".join(
+            [
+                f"Usage: {called} [OPTIONS] COMMAND [ARGS]...\n",
+                f"{about}\n",
+                "Options:",
+                *_rows(_OPTIONS, width),
+                "\nCommands:",
+                *_rows(commands, width),
+                "",
+            ]
+        )
 
 
-def lazy_group(commands: Sequence[LazyCommand]) -> type[TyperGroup]:
-    """What ``typer.Typer(cls=…)`` takes, for a program of these commands in this order."""
+_WIDEST: Final = 80  # as Typer's
+_NARROWEST: Final = 50
+_OPTIONS: Final = (
+    ("--version", "Show the version."),
+    ("--install-completion", "Install completion for the current shell."),
+    (
+        "--show-completion",
+        "Show completion for the current shell, to copy it or customize the installation.",
+    ),
+    ("--help", "Show this message and exit."),
+)
 
-    class Group(TyperGroup):
-        def __init__(self, **settings: Any) -> None:
-            super().__init__(**settings)
-            for each in commands:
-                self.add_command(_Placeholder(each))
 
-    return Group
-
-
-def lazy_program(
-    name: str, version: str, commands: Sequence[LazyCommand], *, description: str
-) -> typer.Typer:
-    """A program of these commands, with ``--version``."""
-    app = typer.Typer(
-        name=name,
-        help=description,
-        cls=lazy_group(commands),
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-    )
-
-    def show_version(*, wanted: bool) -> None:
-        if wanted:
-            typer.echo(f"{name} {version}")
-            raise typer.Exit
-
-    def root(
-        *,
-        version: Annotated[
-            bool,
-            typer.Option(
-                "--version", callback=show_version, is_eager=True, help="Show the version."
-            ),
-        ] = False,
-    ) -> None:
-        del version
-
-    app.callback()(root)
-    return app
+def _rows(rows: Sequence[tuple[str, str]], width: int) -> Iterator[str]:
+    """Two columns, with the second one wrapped."""
+    column = 4 + max((len(name) for name, _ in rows), default=0)
+    for name, text in rows:
+        yield textwrap.fill(
+            text,
+            width,
+            initial_indent=f"  {name}".ljust(column),
+            subsequent_indent=" " * column,
+        )

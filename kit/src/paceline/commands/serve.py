@@ -16,7 +16,13 @@ from paceline.commands.admin import require_token
 from paceline.commands.options import USAGE, SettingsCommand, fail, with_flags
 from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, supervise, take_handoff
 from paceline.commands.process import new_log, run_process, wire_or_fail
-from paceline.commands.settings import PostgresSettings, ServiceSettings, require_own_ports
+from paceline.commands.settings import (
+    LISTENERS,
+    PostgresSettings,
+    ServiceSettings,
+    ports_of,
+    require_own_ports,
+)
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.start_report import StartReport
 from paceline.commands.wiring import Process, ProcessSpec
@@ -149,8 +155,7 @@ def _become_supervisor(spec: ServiceSpec, config: ServiceSettings) -> None:
                 version=spec.version,
                 workers=config.workers,
                 host=config.host,
-                port=getattr(config, "port", 0),
-                reserved_port=getattr(config, "grpc_port", 0),
+                ports=ports_of(config),
                 reuse_port=config.reuse_port,
                 stop_timeout=config.drain_delay + config.shutdown_timeout + _STOP_MARGIN,
                 admin_host=config.admin_host,
@@ -175,10 +180,9 @@ def _as_text(file: Path | None) -> str | None:
 
 def _as_worker(config: ServiceSettings, handoff: WorkerHandoff, log: Log) -> ServiceSettings:
     """The settings on the ports that the supervisor has, and with a share of the connections."""
-    changes: dict[str, object] = {"reuse_port": True}
-    for name, port in (("port", handoff.port), ("grpc_port", handoff.reserved_port)):
-        if name not in type(config).model_fields:
-            continue
+    changes: dict[str, object] = {}
+    for server, port in handoff.ports.items():
+        name = LISTENERS[server]
         changes[name] = port
         if getattr(config, name) not in (0, port):
             variable = config.variable(name)

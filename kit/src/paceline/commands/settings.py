@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
-import paceline.postgres as postgres_room  # of an extra: its names are imported when used
+import paceline.grpc as grpc_room  # of extras: their names are imported when used
+import paceline.postgres as postgres_room
 from paceline.auth import secret_weakness
 from paceline.config import (
     ByteSize,
@@ -50,6 +51,20 @@ DatabaseUrl = Annotated[
         "postgres",
         expected='a URL like "postgresql://user:password@host:port/name"',
         check=_check_database_url,
+    ),
+]
+
+
+def _read_origins(text: str) -> object:
+    return grpc_room.read_origins(text)
+
+
+Origins = Annotated[
+    str,
+    parsed_by(
+        _read_origins,
+        expected='origins like "https://app.example", several with commas, or "*"',
+        metavar="ORIGINS",
     ),
 ]
 NatsUrls = Annotated[
@@ -215,6 +230,8 @@ class GrpcSettings(TlsSettings):
     """How long a gRPC connection lasts before its client makes another; 0s for ever."""
     grpc_reflection: bool = False
     """Let gRPC tools read the protos; always on in `run`."""
+    grpc_cors_origins: Origins = ""
+    """Sites whose pages may call gRPC's methods (gRPC-Web, Connect); "*" for all."""
 
 
 class AuthSettings(ServiceSettings):
@@ -319,6 +336,19 @@ class RedisSettings(ServiceSettings):
     def get_redis_url(self) -> str:
         """Redis. Errors: ValueError without one."""
         return _given(self, "redis_url", self.redis_url)
+
+
+LISTENERS: Final = {"http": "port", "grpc": "grpc_port"}
+"""The settings of the ports that a service serves on, by the name of the server."""
+
+
+def ports_of(config: ServiceSettings) -> dict[str, int]:
+    """The ports of the servers that there are settings for, by their names in `LISTENERS`."""
+    return {
+        server: getattr(config, field)
+        for server, field in LISTENERS.items()
+        if field in type(config).model_fields
+    }
 
 
 def require_own_ports(config: ServiceSettings) -> None:

@@ -33,6 +33,7 @@ class Settings(BaseModel):
     """A frozen set of named, typed, documented values."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
+        defer_build=True,  # of many classes that are joined only the last one is constructed
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,

@@ -1,4 +1,4 @@
-"""gRPC: one application of typed methods, on the streams of the HTTP server.
+"""gRPC: one application of typed methods, served by gRPC, gRPC-Web and Connect on one port.
 
 Methods are declared with what they need, and interceptors wrap them all alike, unary and streaming,
 the service's own and the health service's. Invariant: bytes are decoded, errors translated and
@@ -15,6 +15,7 @@ from paceline._lazy import lazy_exports
 if TYPE_CHECKING:
     from paceline.grpc.app import AdmissionCheck, RpcApp
     from paceline.grpc.call import Call, Context, Endpoint, ErrorStatus, Interceptor, Method
+    from paceline.grpc.cors import read_origins
     from paceline.grpc.description import (
         RpcMethodDescription,
         RpcServiceDescription,
@@ -69,6 +70,7 @@ else:
             "describe": "description",
             "error_status_of": "status",
             "exchange": "methods",
+            "read_origins": "cors",
             "stream": "methods",
             "timestamp": "fields",
             "unary": "methods",
@@ -106,6 +108,7 @@ __all__ = [
     "describe",
     "error_status_of",
     "exchange",
+    "read_origins",
     "stream",
     "timestamp",
     "unary",

@@ -23,6 +23,7 @@ from paceline.edge import RegistrationError, grpc_timeout, suggestion
 from paceline.errors import Code, Error
 from paceline.grpc.call import Call, Endpoint, ErrorStatus, Interceptor, Method
 from paceline.grpc.compression import ACCEPTED, is_known
+from paceline.grpc.cors import check_origins
 from paceline.grpc.limits import RpcLimits
 from paceline.grpc.metadata import fields_of
 from paceline.grpc.methods import MethodHandler, check_handler, endpoint_of
@@ -57,6 +58,8 @@ class RpcApp:
     Settings: ``max_streams`` of callers with a token that may be open at once, and
     ``max_public_streams`` of others, of which one address may have ``max_client_streams``; one more
     is RESOURCE_EXHAUSTED. ``admission_check`` may refuse a call when its headers have arrived.
+    ``cors_origins``: where browsers may call from by gRPC-Web and Connect ("https://app.example",
+    "*" for anywhere). Errors: ValueError for what is no origin.
     """
 
     def __init__(
@@ -66,7 +69,9 @@ class RpcApp:
         max_public_streams: int = 1_000,
         max_client_streams: int = 100,
         admission_check: AdmissionCheck | None = None,
+        cors_origins: Collection[str] = (),
     ) -> None:
+        self.cors_origins: frozenset[str] = check_origins(cors_origins)
         self.services: list[str] = []
         self.methods: list[Method] = []
         self.described: list[tuple[ServiceDescriptor, Mapping[str, MethodHandler]]] = []

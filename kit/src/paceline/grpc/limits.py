@@ -9,15 +9,17 @@ class RpcLimits:
 
     ``max_message``: of a request, also after decompression; RESOURCE_EXHAUSTED beyond.
     ``max_calls``: at once in all; RESOURCE_EXHAUSTED beyond. A request that has not arrived wholly
-    is none yet. ``max_connection_streams``: at once on a connection; its client keeps the others
-    waiting. ``keepalive``: a connection that is silent for so long is pinged, and closed
-    ``keepalive_timeout`` later if it does not answer. ``min_ping_interval``: between two pings of a
-    client. ``max_connection_age``: a connection is closed after about so long, when its calls are
-    done, and the client opens another, which may be to another process; None for never.
+    is none yet. ``max_connections``: one more is closed. ``max_connection_streams``: at once on a
+    connection; its client keeps the others waiting. ``keepalive``: a connection that is silent for
+    so long is pinged, and closed ``keepalive_timeout`` later if it does not answer.
+    ``min_ping_interval``: between two pings of a client. ``max_connection_age``: a connection is
+    closed after about so long, when its calls are done, and the client opens another, which may be
+    to another process; None for never.
     """
 
     max_message: int = 1024 * 1024
     max_calls: int = 10_000
+    max_connections: int = 10_000
     max_connection_streams: int = 1_000
     keepalive: float = 60.0
     keepalive_timeout: float = 20.0

@@ -10,6 +10,7 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as BadBase64
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from paceline.errors import Code, Error
@@ -72,19 +73,29 @@ def metadata_fields(metadata: Iterable[tuple[str, str | bytes]]) -> Headers:
     fields: Headers = []
     size = 0
     for name, value in metadata:
-        if _NAME.fullmatch(name) is None or name.startswith(_RESERVED):
-            raise ValueError(f"{name!r} cannot be the name of metadata")
-        if name.endswith("-bin"):
+        field, is_binary = _field_name(name)
+        if is_binary:
             raw = encode_binary(value if isinstance(value, bytes) else value.encode())
+        elif isinstance(value, str) and value.isascii() and value.isprintable():
+            raw = value.strip(" ").encode()
         else:
             raw = value if isinstance(value, bytes) else value.encode("latin-1")
             if _VALUE.fullmatch(raw) is None:
                 raise ValueError(f"metadata {name}: its value has control characters")
-        size += len(name) + len(raw) + _FIELD_OVERHEAD
-        fields.append((name.encode(), raw.strip(b" ")))
+            raw = raw.strip(b" ")
+        size += len(field) + len(raw) + _FIELD_OVERHEAD
+        fields.append((field, raw))
     if size > _MAX_SENT:
         raise ValueError(f"{size} bytes of metadata: clients accept {_MAX_SENT}")
     return fields
+
+
+@lru_cache(maxsize=256)
+def _field_name(name: str) -> tuple[bytes, bool]:
+    """A name as a field's, and whether its values are bytes; most calls send the same few."""
+    if _NAME.fullmatch(name) is None or name.startswith(_RESERVED):
+        raise ValueError(f"{name!r} cannot be the name of metadata")
+    return name.encode(), name.endswith("-bin")
 
 
 def encode_binary(value: bytes) -> bytes:

@@ -20,7 +20,7 @@ from google.protobuf.message_factory import GetMessageClass
 from paceline.edge import RegistrationError, parameters_of
 from paceline.errors import Code, Error
 from paceline.grpc.call import Call, Endpoint
-from paceline.trace import span
+from paceline.trace import recording_span, span
 
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
@@ -190,8 +190,11 @@ def _unary(run: Callable[[Message, Call], Awaitable[Message]], parse: _Parse) ->
 
     async def answer(call: Call) -> bytes:
         request = parse(call.request)
-        with span(name):
+        if recording_span() is None:
             reply = await run(request, call)
+        else:
+            with span(name):
+                reply = await run(request, call)
         return reply.SerializeToString()
 
     return answer
@@ -228,11 +231,13 @@ def _parser_of(descriptor: MethodDescriptor) -> _Parse:
     message = f"the request is not a {kind.DESCRIPTOR.full_name}"
 
     def parse(raw: bytes | Error) -> Message:
-        if isinstance(raw, Error):
-            raise raw
         try:
-            return kind.FromString(raw)
+            return kind.FromString(raw)  # type: ignore[arg-type]  # see below
         except DecodeError as exc:
             raise Error(Code.INVALID_ARGUMENT, message) from exc
+        except TypeError:
+            if isinstance(raw, Error):
+                raise raw from None
+            raise
 
     return parse

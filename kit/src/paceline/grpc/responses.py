@@ -5,6 +5,7 @@ status among the headers ("trailers-only" in gRPC's PROTOCOL-HTTP2.md).
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -15,6 +16,7 @@ from paceline.grpc.status import STATUS
 from paceline.http import Headers
 from paceline.http.server import encode_fields, encode_status
 
+_SHORT: Final = 127  # lengths of one byte
 _CONTENT_TYPE: Final = b"content-type"
 _OK: Final = encode_status(HTTPStatus.OK)
 CONTENT_TYPES: Final = (b"application/grpc", b"application/grpc+proto")
@@ -29,7 +31,21 @@ _ACCEPTED: Final = encode_fields([(b"grpc-accept-encoding", ACCEPTED)])
 
 def encode_metadata(metadata: Sequence[tuple[str, str | bytes]]) -> bytes:
     """Metadata as a part of a block. Errors: ValueError."""
+    if len(metadata) == 1:  # mostly the request id
+        name, value = metadata[0]
+        if isinstance(value, str) and 0 < len(value) < _SHORT and value.isascii():
+            start = _start_of(name)
+            if start and value.isprintable() and " " not in value:
+                return b"%b%c%b" % (start, len(value), value.encode())
     return encode_fields(metadata_fields(metadata))
+
+
+@lru_cache(maxsize=256)
+def _start_of(name: str) -> bytes:
+    """A field up to the length of its value; empty for names whose values are bytes."""
+    if name.endswith("-bin"):
+        return b""
+    return encode_fields(metadata_fields([(name, "")]))[:-1]
 
 
 def encode_error(error: ErrorStatus) -> bytes:

@@ -9,28 +9,29 @@ a client that pings too often, a connection that does not answer a ping.
 import asyncio
 import socket
 from contextlib import suppress
-from http import HTTPStatus
-from math import inf
 from typing import Final
 
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.grpc.app import RpcApp
 from paceline.grpc.limits import RpcLimits
-from paceline.http import HttpError, Receive, Scope, Send, ServerLimits, send_problem
-from paceline.http.server import HttpServer
+from paceline.grpc.web import RpcWebApp
+from paceline.http import ServerLimits
+from paceline.http.server import HttpServer, SharedListener, TlsFiles
 from paceline.log import Logger
 
 _STOP_TIMEOUT: Final = 30.0
+_IDLE_TIMEOUT: Final = 300.0  # without a call; a client reconnects when it has one
 _MAX_UNWIND: Final = 1.0
 _AHEAD: Final = 1.1  # of the HTTP server, which cuts off by itself
 
 
 class RpcServer:
-    """Serve ``app`` over gRPC on ``host``; ``port`` 0 takes a free one.
+    """Serve ``app`` by gRPC, gRPC-Web and Connect on ``host``; ``port`` 0 takes a free one.
 
     ``reuse_port``: several processes listen on one port, and the kernel distributes connections.
     ``listener``: accept from this socket instead, for one run; other processes may hold it, too.
+    ``tls``: connections are encrypted.
 
     *Resources*: between `start` and `stop`, the port, and a task for each call.
 
@@ -46,19 +47,21 @@ class RpcServer:
         port: int,
         limits: RpcLimits | None = None,
         reuse_port: bool = False,
-        listener: socket.socket | None = None,
+        listener: socket.socket | SharedListener | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
         self.name = "grpc"
         self._app = app
         limits = app.limits = limits or RpcLimits()
         self._http = HttpServer(
-            _only_grpc,
+            RpcWebApp(app),
             log,
             host=host,
             port=port,
             limits=_server_limits(limits),
             reuse_port=reuse_port,
             listener=listener,
+            tls=tls,
             streams=app,
             name=self.name,
         )
@@ -117,17 +120,11 @@ class RpcServer:
 
 def _server_limits(limits: RpcLimits) -> ServerLimits:
     return ServerLimits(
+        max_connections=limits.max_connections,
         max_streams=limits.max_connection_streams,
         keepalive=limits.keepalive,
         keepalive_timeout=limits.keepalive_timeout,
         min_ping_interval=limits.min_ping_interval,
-        idle_timeout=inf,  # a client that answers pings may wait for as long as it likes
+        idle_timeout=_IDLE_TIMEOUT,
         max_connection_age=limits.max_connection_age,
     )
-
-
-async def _only_grpc(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer what is no gRPC by 415, as PROTOCOL-HTTP2.md says."""
-    del receive
-    text = "this port speaks gRPC: send content-type application/grpc over HTTP/2"
-    await send_problem(scope, send, HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, text), {})

@@ -13,7 +13,8 @@ when the handler waits for the rest of one.
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from struct import Struct
 from typing import Final
 
@@ -33,6 +34,7 @@ _WRITES_IN_A_ROW: Final = 32
 # A client's clock started a trip before ours: one that leaves so shortly before the deadline here
 # has met its own. Seconds, and a part of the whole time.
 _MAX_EARLY: Final = 0.25
+_FIRST_MESSAGE: Final = 0.05  # seconds
 _EARLY: Final = 0.25
 
 
@@ -344,10 +346,11 @@ class SingleRequest(StreamCall):
 class RequestSequence(StreamCall):
     """A call with many messages: an asynchronous iterator of them, for one task."""
 
-    __slots__ = ("_arrival", "_data", "_ended", "_held", "_taken")
+    __slots__ = ("_arrival", "_data", "_ended", "_held", "_refuse", "_taken")
 
     _arrival: asyncio.Future[None] | None
     _data: bytearray
+    _refuse: Callable[[], None] | None  # sends an error that waits for the first message
     _ended: bool
     _held: int  # bytes of ``_data``, its end, that have not been given back
     _taken: bool  # whether the handler has asked for a message
@@ -358,13 +361,31 @@ class RequestSequence(StreamCall):
         self._data = bytearray()
         self._ended = False
         self._held = 0
+        self._refuse = None
         self._taken = False
         self._start(self)
         return self
 
+    def _respond(self, call: Call, reply: bytes | None, tail: bytes) -> None:
+        """Answer; an error not before the client has sent its first message, or had time to.
+
+        grpcio's client (aio) reports INTERNAL where the answer comes while it is sending.
+        """
+        if call.error is None or self._sent_head or self._data or self._ended or self._taken:
+            super()._respond(call, reply, tail)
+            return
+        self._refuse = partial(super()._respond, call, reply, tail)
+        self._loop.call_later(_FIRST_MESSAGE, self._send_refusal)
+
+    def _send_refusal(self) -> None:
+        if self._refuse is not None:
+            send, self._refuse = self._refuse, None
+            send()
+
     def data_received(self, data: bytes) -> None:
         """See `StreamHandler`."""
         if self._over:
+            self._send_refusal()
             return
         self._data += data
         self._held += len(data)
@@ -378,6 +399,7 @@ class RequestSequence(StreamCall):
         """See `StreamHandler`."""
         del trailers
         self._ended = True
+        self._send_refusal()
         self._wake()
 
     def __aiter__(self) -> "RequestSequence":

@@ -15,6 +15,7 @@ from paceline._lazy import lazy_exports
 if TYPE_CHECKING:
     from paceline.http.app import App, Lifespan, Route, RouteGroup, RouteOptions
     from paceline.http.asgi import (
+        STREAMING,
         ASGIApp,
         Headers,
         Message,
@@ -83,6 +84,7 @@ else:
             "RouteGroup": "app",
             "RouteOptions": "app",
             "STATUS": "problem",
+            "STREAMING": "asgi",
             "Scope": "asgi",
             "Send": "asgi",
             "ServerLimits": "server",
@@ -112,6 +114,7 @@ else:
 __all__ = [
     "DOCS_PATHS",
     "STATUS",
+    "STREAMING",
     "ASGIApp",
     "AdmissionCheck",
     "App",

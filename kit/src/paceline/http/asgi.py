@@ -33,7 +33,9 @@ LIFT_DEADLINE: Final = "paceline.lift_deadline"
 FAILURE: Final = "paceline.failure"
 """Where it is, what the request raised is put there, to be shown with the request's line."""
 STREAMING: Final = "paceline.streaming"
-"""In the start of a response that may last: the server then bounds silence, not duration."""
+"""In the start of a response that may last: the server then bounds silence, not duration.
+
+As the type of a message of its own, before that: the request may last, too."""
 _HEADERS: Final = "paceline.headers"
 _ROUTE: Final = "paceline.route"
 _METHODS: Final = frozenset(

@@ -175,6 +175,15 @@ class LoadShedder:
             self._done += 1
             self._spent += self.now() - admitted_at
 
+    def pause(self) -> None:
+        """Count one request out that waits for its client."""
+        self._in_flight -= 1
+
+    def resume(self) -> None:
+        """Count it in again."""
+        self._in_flight += 1
+        self._peak = max(self._peak, self._in_flight)
+
     def count_refusal(self) -> None:
         """Count a request that was refused."""
         self._refused += 1
@@ -257,13 +266,33 @@ class _Overload:
 
 
 class Permit:
-    """An admitted request, until it is released; releasing it again does nothing."""
+    """An admitted request, until it is released; releasing it again does nothing.
 
-    __slots__ = ("_admitted_at", "_shedder")
+    While it is paused it waits for its client, which is no work: it is not in flight, and the time
+    does not count. Invariant: whoever pauses it resumes it before it is released.
+    """
+
+    __slots__ = ("_admitted_at", "_paused_at", "_shedder")
 
     def __init__(self, shedder: LoadShedder, admitted_at: float | None) -> None:
         self._shedder: LoadShedder | None = shedder
         self._admitted_at = admitted_at
+        self._paused_at = 0.0
+
+    def pause(self) -> None:
+        """The request waits for more of its body; `resume` follows."""
+        shedder = self._shedder
+        if shedder is not None:
+            self._paused_at = shedder.now()
+            shedder.pause()
+
+    def resume(self) -> None:
+        """It goes on."""
+        shedder = self._shedder
+        if shedder is not None:
+            shedder.resume()
+            if self._admitted_at is not None:
+                self._admitted_at += shedder.now() - self._paused_at
 
     def release(self) -> None:
         """The request is over, whatever its outcome."""

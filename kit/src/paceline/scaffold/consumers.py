@@ -280,13 +280,13 @@ class Consumer:
             f"from {package}.worker.{self.name} import CONSUMER as {upper}_CONSUMER",
             f"from {package}.worker.{self.name} import {single}Processor",
             f"from {package}.worker.{self.name} import subscription as {self.name}_subscription",
-            "from paceline.messaging.nats import NatsConsumer",
+            "import paceline.messaging.nats as nats_room",
         ]
         at = [
             (
                 "consumers",
                 [
-                    f"{variable} = NatsConsumer(",
+                    f"{variable} = nats_room.NatsConsumer(",
                     "    bus,",
                     f"    {single}Processor(",
                     f"        Pg{single}Effects(pool, consumer={upper}_CONSUMER),",

@@ -2,10 +2,8 @@
 
 from typing import Final
 
-import typer
-
 from paceline import __version__
-from paceline.commands import LazyCommand, lazy_program
+from paceline.commands import LazyCommand, LazyProgram
 
 COMMANDS: Final = (
     LazyCommand("new", "Make a new service.", "paceline.scaffold.new:new_commands"),
@@ -19,9 +17,9 @@ COMMANDS: Final = (
 )
 
 
-def new_program() -> typer.Typer:
+def new_program() -> LazyProgram:
     """The whole command line."""
-    return lazy_program(
+    return LazyProgram(
         "paceline",
         __version__,
         COMMANDS,

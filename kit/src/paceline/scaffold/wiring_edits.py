@@ -15,7 +15,7 @@ from paceline.scaffold.naming import ResourceName, camel
 
 @dataclass(frozen=True, slots=True)
 class Insertion:
-    """``imports``: statements ``from X import Y``; ``at``: lines by the anchor they go above."""
+    """``imports``: statements of one name; ``at``: lines by the anchor they go above."""
 
     path: str
     imports: Sequence[str] = ()
@@ -61,12 +61,16 @@ def _import_nodes(text: str) -> Sequence[ast.ImportFrom | ast.Import]:
 
 
 def _imported(text: str) -> set[tuple[str, str]]:
+    """The module of each import, and the name by which it is used here."""
     return {
-        (node.module or "", each.name)
+        (_module_of(node, each), each.asname or each.name)
         for node in _import_nodes(text)
-        if isinstance(node, ast.ImportFrom)
         for each in node.names
     }
+
+
+def _module_of(node: ast.ImportFrom | ast.Import, name: ast.alias) -> str:
+    return node.module or "" if isinstance(node, ast.ImportFrom) else name.name
 
 
 def _names(line: str) -> set[tuple[str, str]]:
@@ -84,7 +88,7 @@ def _without_unused(text: str, imports: Sequence[str]) -> str:
     }
     rows = text.split("\n")
     for node in reversed(_import_nodes(text)):
-        if isinstance(node, ast.ImportFrom) and node.module in gone:
+        if _module_of(node, node.names[0]) in gone:
             del rows[node.lineno - 1 : node.end_lineno]
     return "\n".join(rows)
 

@@ -228,6 +228,21 @@ async def test_all_waiting_clients_are_accepted_in_a_few_rounds_of_the_loop() ->
     assert rounds < 60
 
 
+async def test_a_burst_does_not_exceed_the_number_of_connections() -> None:
+    most = 0
+    async with serving(hello, ServerLimits(max_connections=50)) as served:
+        clients = [socket.create_connection(("127.0.0.1", served.server.port)) for _ in range(200)]
+        try:
+            for _ in range(50):  # rounds, in which those beyond are refused
+                await asyncio.sleep(0)
+                most = max(most, served.server.connections)
+        finally:
+            for client in clients:
+                client.close()
+        await until(lambda: not served.server.connections)
+    assert most == 50
+
+
 async def test_one_connection_too_many_gets_503_and_is_closed() -> None:
     async with serving(hello, ServerLimits(max_connections=3)) as served:
         clients = [await served.connect() for _ in range(3)]

@@ -128,3 +128,17 @@ async def test_a_connection_that_the_client_ends_ends_with_known_fields(value: b
             client = await served.connect()
             client.send(get(b"/", b"Host: a\r\nConnection: %b\r\n\r\n" % value))
             assert (await client.read_to_end()).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_client_that_takes_trailers_takes_them_each_time() -> None:
+    extensions: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        extensions.append(scope.get("extensions"))
+        await echo(scope, receive, send)
+
+    async with serving(app) as served:
+        client = await served.connect()
+        for _ in range(2):
+            await client.request(get(b"/", b"Host: a\r\nTE: trailers\r\n\r\n"))
+    assert extensions == [{"http.response.trailers": {}}] * 2

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from contextlib import suppress
 
 import pytest
@@ -57,6 +58,19 @@ async def test_idle_connections_are_closed_and_new_ones_are_refused() -> None:
         assert await silent.read_to_end() == await kept.read_to_end() == b""
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_who_waits_in_the_kernel_at_the_stop_is_answered() -> None:
+    async with serving(hello) as served:
+        waiting = [
+            socket.create_connection(("127.0.0.1", served.server.port), 5) for _ in range(10)
+        ]
+        for client in waiting:
+            client.sendall(GET)
+        await served.server.stop()
+        for client in waiting:
+            with client:
+                assert client.recv(1024).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_what_outlives_the_deadline_is_cut_off_and_counted() -> None:

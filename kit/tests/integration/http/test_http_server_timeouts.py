@@ -6,7 +6,7 @@ import json
 import pytest
 from http_wire import GET, Held, hello, read_body, send_answer, serving
 
-from paceline.http.asgi import Receive, Scope, Send
+from paceline.http.asgi import STREAMING, Receive, Scope, Send
 from paceline.http.server import ServerLimits
 
 pytestmark = pytest.mark.integration
@@ -53,6 +53,44 @@ async def test_a_body_that_does_not_come_gets_408_and_the_request_is_cancelled()
         assert await client.read_to_end() == b""
         await ended.wait()
     assert served.log.lines == []
+
+
+async def takes_its_time(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the body when it is whole, and says at first that this may last."""
+    await send({"type": STREAMING})
+    body = await read_body(receive)
+    await send_answer(send, body)
+
+
+async def test_a_request_that_may_last_is_bounded_by_silence_only() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\n"
+    limits = ServerLimits(read_timeout=SOON, write_timeout=SOON, idle_timeout=4 * SOON)
+    async with serving(takes_its_time, limits) as served:
+        client = await served.connect()
+        client.send(head)
+        for _ in range(30):
+            client.send(b"x")
+            await asyncio.sleep(SOON / 5)
+        assert (await client.answer()).body == b"x" * 30
+        silent = await (await served.connect()).request(head + b"x")
+        assert silent.status == 408
+
+
+async def test_a_handler_that_does_not_read_may_last_too() -> None:
+    held = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": STREAMING})
+        await held.wait()
+        await send_answer(send, await read_body(receive))
+
+    async with serving(app, ServerLimits(read_timeout=SOON, idle_timeout=2 * SOON)) as served:
+        client = await served.connect()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na")
+        await asyncio.sleep(5 * SOON)
+        held.set()
+        client.send(b"bc")
+        assert (await client.answer()).body == b"abc"
 
 
 async def test_a_slow_body_after_the_response_has_begun_cuts_the_connection() -> None:

@@ -1,7 +1,6 @@
 """The sockets of a supervisor, its workers and their clients."""
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from paceline.commands.prefork import WorkerHandoff, take_handoff
+from paceline.commands.prefork import ListenerHandoff, WorkerHandoff, take_handoff
 from paceline.commands.prefork.admin_client import fetch
 from paceline.commands.prefork.handoff import WORKER_VARIABLE, worker_environment
-from paceline.commands.prefork.sockets import open_listener, port_of, reserve
+from paceline.commands.prefork.sockets import open_listener, port_of
 from paceline.errors import Code, Error
 
 pytestmark = pytest.mark.integration
@@ -22,30 +21,9 @@ HOST = "127.0.0.1"
 
 def test_a_port_in_use_cannot_be_opened() -> None:
     with open_listener(HOST, 0) as first:
-        for take in (open_listener, reserve):
-            with pytest.raises(Error, match=f"port {port_of(first)} on {HOST} is in use") as caught:
-                take(HOST, port_of(first))
-            assert caught.value.code is Code.FAILED_PRECONDITION
-
-
-def test_a_port_that_workers_listen_on_is_found_taken_unless_it_is_shared() -> None:
-    with reserve(HOST, 0) as first, open_listener(HOST, port_of(first), reuse_port=True):
-        with pytest.raises(Error, match="is in use"):
-            reserve(HOST, port_of(first))
-        with reserve(HOST, port_of(first), shared=True) as second:
-            assert port_of(second) == port_of(first)
-
-
-def test_a_reserved_port_gets_no_connections_until_a_worker_listens() -> None:
-    with reserve(HOST, 0) as reserved:
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((HOST, port_of(reserved)), timeout=5)
-        with (
-            open_listener(HOST, port_of(reserved), reuse_port=True) as listener,
-            socket.create_connection((HOST, port_of(reserved)), timeout=5),
-        ):
-            listener.settimeout(5)
-            listener.accept()[0].close()
+        with pytest.raises(Error, match=f"port {port_of(first)} on {HOST} is in use") as caught:
+            open_listener(HOST, port_of(first))
+        assert caught.value.code is Code.FAILED_PRECONDITION
 
 
 def test_an_unknown_host_is_an_error() -> None:
@@ -54,10 +32,13 @@ def test_an_unknown_host_is_an_error() -> None:
 
 
 def test_a_handoff_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    handoff = WorkerHandoff(worker=2, link=3, listener=4, port=80, reserved_port=90, admin=5)
+    listeners = {"http": ListenerHandoff(handle=4, port=80, table=6, slot=1)}
+    handoff = WorkerHandoff(worker=2, link=3, listeners=listeners, admin=5)
     monkeypatch.setenv(WORKER_VARIABLE, worker_environment({}, handoff)[WORKER_VARIABLE])
     assert take_handoff() == handoff
     assert take_handoff() is None
+    assert handoff.ports == {"http": 80}
+    assert handoff.take_listener("grpc") is None
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """A line that is no record, and why. A line that is too long is cut."""
+    """A line that is no record, and why, both `storable`. A line that is too long is cut."""
 
     line: int
     error: str
@@ -99,3 +99,13 @@ class Import(msgspec.Struct, frozen=True):
     layout: Layout
     done: frozenset[int]
     progress: Progress
+
+
+def storable(text: str) -> str:
+    """The text with U+FFFD for what PostgreSQL cannot store: NUL, and halves of surrogate pairs.
+
+    A decoder's error quotes the key that it met, and the name of a file may be no Unicode.
+    """
+    return (
+        text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+    )

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from myservice.domain.imports import Chunk, Parsed, Reject
+from myservice.domain.imports import Chunk, Parsed, Reject, storable
 from myservice.domain.records import Metadata, RecordDraft, check_draft
 from myservice.service.import_chunks import MAX_LINE
 from paceline.errors import ValidationError
@@ -51,7 +51,7 @@ def parse(chunk: Chunk) -> Parsed:
             csv.Error,
             RecursionError,
         ) as exc:
-            parsed.rejects.append(Reject(number, _reason(exc), _printable(line)))
+            parsed.rejects.append(Reject(number, storable(_reason(exc)), _content(line)))
             continue
         parsed.names.append(draft.name)
         parsed.metadata.append(_encode(draft.metadata).decode())
@@ -92,8 +92,7 @@ def _reason(exc: Exception) -> str:
             return str(exc)
 
 
-def _printable(line: bytes) -> str:
-    """The line as a text that PostgreSQL can store."""
+def _content(line: bytes) -> str:
     if len(line) > MAX_LINE:
         line = line[:_KEPT_OF_LONG_LINE] + "…".encode()
-    return line.decode("utf-8", "replace").rstrip("\r\n").replace("\0", "\ufffd")
+    return storable(line.decode("utf-8", "replace").rstrip("\r\n"))

@@ -15,7 +15,16 @@ from uuid import UUID
 
 import msgspec
 
-from myservice.domain.imports import Format, Import, Layout, NewImport, Parsed, Progress, Reject
+from myservice.domain.imports import (
+    Format,
+    Import,
+    Layout,
+    NewImport,
+    Parsed,
+    Progress,
+    Reject,
+    storable,
+)
 from myservice.service.import_chunks import read_chunks
 from myservice.service.import_parsing import parse
 from paceline.clock import Clock
@@ -69,7 +78,7 @@ class ImportService:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             new = NewImport(
-                self._new_id(), f"{form}:{digest}", path.name, self._layout, self._now()
+                self._new_id(), f"{form}:{digest}", storable(path.name), self._layout, self._now()
             )
             return await self._repository.begin(new, again=again)
 

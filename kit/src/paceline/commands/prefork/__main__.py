@@ -19,7 +19,7 @@ from paceline.clock import SystemClock
 from paceline.commands.open_files import raise_open_files
 from paceline.commands.prefork.admin import supervisor_app
 from paceline.commands.prefork.handoff import SupervisorSpec, take_spec
-from paceline.commands.prefork.sockets import open_listener, port_of, reserve
+from paceline.commands.prefork.sockets import open_listener
 from paceline.commands.prefork.spawn import Spawner
 from paceline.commands.prefork.workers import Workers
 from paceline.commands.start_failure import could_not_start
@@ -52,17 +52,20 @@ def run_supervisor(spec: SupervisorSpec, command: list[str]) -> int:
     with ExitStack() as stack:
         try:
             admin_tls = tls_files(spec, ADMIN)
-            listener = open_listener(spec.host, spec.port, reuse_port=spec.reuse_port)
-            stack.enter_context(listener)
-            reserved = reserve(spec.host, spec.reserved_port, shared=spec.reuse_port)
-            stack.enter_context(reserved)
+            listeners = {
+                name: stack.enter_context(
+                    open_listener(spec.host, port, reuse_port=spec.reuse_port)
+                )
+                for name, port in spec.ports.items()
+            }
         except Error as exc:
             if not (log.is_for_people and sys.stdout.isatty()):  # told once where both are read
                 log.error("could not start", error=exc)
             sys.stderr.write(f"{could_not_start(spec.service, [f'{exc.message}.'])}\n")
             return ExitCode.FAILED
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="paceline-")))
-        spawner = Spawner(command, listener, reserved_port=port_of(reserved), folder=folder)
+        spawner = Spawner(command, listeners, workers=spec.workers, folder=folder)
+        stack.callback(spawner.close)
         return asyncio.run(_run(spec, spawner, log, admin_tls))
 
 
@@ -101,10 +104,11 @@ async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log, admin_tls: TlsF
     )
 
     def ready() -> None:
+        ports = spawner.ports
         log.info(
             "ready",
-            url=f"{spec.scheme}://{spec.host}:{spawner.port}",
-            grpc_port=spawner.reserved_port,
+            url=f"{spec.scheme}://{spec.host}:{ports['http']}" if "http" in ports else None,
+            grpc_port=ports.get("grpc"),
             admin=admin.url,
             workers=spec.workers,
             version=spec.version,

@@ -29,6 +29,7 @@ from paceline.metrics import merge_expositions
 _FORWARDED: Final = ("/config", "/debug/tasks", "/debug/profile", "/debug/logs", "/log/level")
 _FROM_ANY_WORKER: Final = ("/config", "/log/level")
 """The same for all of them, unless one was changed by itself."""
+_PROBE_TIMEOUT: Final = 0.8  # probes have a second
 _TIMEOUT: Final = 90.0  # a profile takes up to a minute
 _JSON: Final = b"application/json"
 _POLICY: Final = b"default-src 'none'"
@@ -83,7 +84,7 @@ class _Handlers:
 
     async def ready(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Whether any worker is ready, and the response of each."""
-        responses = await self._fetch_all("/ready")
+        responses = await self._fetch_all("/ready", timeout=_PROBE_TIMEOUT)
         is_ready = any(each.status == _OK for each in responses.values())
         states = {str(number): _json(each) for number, each in responses.items()}
         if self._draining():

@@ -13,6 +13,7 @@ from typing import Final, Never
 
 import msgspec
 
+from paceline.http.server import ConnectionTable, FairShare, SharedListener
 from paceline.log import Format, Level
 
 SUPERVISOR_VARIABLE: Final = "PACELINE_SUPERVISOR"
@@ -28,12 +29,10 @@ class SupervisorSpec(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     workers: int
     host: str
-    port: int
-    """The address that the workers share; port 0 takes a free one."""
-    reserved_port: int
-    """Port of servers that open their own sockets (gRPC); 0 takes a free one."""
+    ports: dict[str, int]
+    """By the name of a server, where the workers listen; port 0 takes a free one."""
     reuse_port: bool = False
-    """Share the port with other processes, too."""
+    """Share the ports with other processes, too."""
     stop_timeout: float
     admin_host: str = "127.0.0.1"
     admin_port: int = 0
@@ -48,6 +47,15 @@ class SupervisorSpec(msgspec.Struct, frozen=True, kw_only=True):
     log_source: bool = False
 
 
+class ListenerHandoff(msgspec.Struct, frozen=True, kw_only=True):
+    """A listening socket, and the table in which each worker counts its connections, if any."""
+
+    handle: int
+    port: int
+    table: int | None = None
+    slot: int = 0
+
+
 class WorkerHandoff(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker gets from its supervisor. Sockets are file descriptors; take each once."""
 
@@ -56,19 +64,31 @@ class WorkerHandoff(msgspec.Struct, frozen=True, kw_only=True):
     tells_people: bool = False
     """Whether it says on stderr why it could not start: one does, for all that fail alike."""
     link: int
-    listener: int
-    port: int
-    """Where the listener listens."""
-    reserved_port: int
-    """The port on which every worker listens with SO_REUSEPORT."""
+    listeners: dict[str, ListenerHandoff]
+    """By the name of a server."""
     admin: int
     """A listening socket for its admin server, whose client is the supervisor."""
     public_admin: bool = False
     """Its clients are everybody's: it asks for the token."""
 
-    def take_listener(self) -> socket.socket:
-        """The listening socket. *Resources*: the socket is the caller's."""
-        return _adopt(self.listener)
+    @property
+    def ports(self) -> dict[str, int]:
+        """Where the listeners listen, by the name of a server."""
+        return {name: each.port for name, each in self.listeners.items()}
+
+    def take_listener(self, name: str) -> SharedListener | None:
+        """The listening socket of a server; None: the supervisor has none of this name.
+
+        *Resources*: the socket and its share are the caller's.
+        """
+        given = self.listeners.get(name)
+        if given is None:
+            return None
+        share = None
+        if given.table is not None:
+            os.set_inheritable(given.table, False)
+            share = FairShare(ConnectionTable(given.table), given.slot)
+        return SharedListener(_adopt(given.handle), share)
 
     def take_admin(self) -> socket.socket:
         """The socket of its admin server. *Resources*: the socket is the caller's."""

@@ -11,16 +11,17 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Final
 
-from paceline.commands.prefork.handoff import WorkerHandoff, worker_environment
-from paceline.commands.prefork.link import READY, RETIRE
+from paceline.commands.prefork.handoff import ListenerHandoff, WorkerHandoff, worker_environment
+from paceline.commands.prefork.link import ALIVE, READY, RETIRE
 from paceline.commands.prefork.sockets import port_of
 from paceline.commands.prefork.workers import Ending
+from paceline.http.server import ConnectionTable
 
 _POLL: Final = 0.01  # between the end of a link and the end of its process
 _SIGNALS: Final = {"terminate": signal.SIGTERM, "kill": signal.SIGKILL}
@@ -34,7 +35,8 @@ def _ignore(_line: bytes) -> None:
 class LinkedProcess:
     """A process with a link; implements ``workers.Worker``.
 
-    ``on_report`` gets the lines that it reports, other than that it is ready.
+    ``on_report`` gets the lines that it reports, other than that it is ready or alive; ``beats``
+    is how often it has reported the latter.
 
     *Resources*: the process and the link, until it has ended.
     """
@@ -47,6 +49,7 @@ class LinkedProcess:
         on_report: Callable[[bytes], None] = _ignore,
     ) -> None:
         self.pid: int = process.pid
+        self.beats: int = 0
         self._process = process
         self._on_report = on_report
         self._ready = asyncio.Event()
@@ -93,7 +96,9 @@ class LinkedProcess:
         try:
             with suppress(ConnectionError):
                 while line := await reader.readline():
-                    if line == READY:
+                    if line == ALIVE:
+                        self.beats += 1
+                    elif line == READY:
                         self._ready.set()
                     else:
                         self._on_report(line)
@@ -109,40 +114,55 @@ class LinkedProcess:
 
 
 class WorkerProcess(LinkedProcess):
-    """A worker. ``admin`` is the path of its admin server, which is removed when it has ended."""
+    """A worker. ``admin``: the path of its admin server. ``release``: called when it has ended."""
 
-    def __init__(self, process: subprocess.Popen[bytes], link: socket.socket, admin: Path) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        link: socket.socket,
+        admin: Path,
+        release: Callable[[], None],
+    ) -> None:
         self.admin = admin
+        self._give_up = release
         super().__init__(process, link)
 
     def _release(self) -> None:
-        self.admin.unlink(missing_ok=True)
+        self._give_up()
 
 
 class Spawner:
-    """Starts workers: ``command``, with ``listener`` to accept from and ``reserved_port``.
+    """Starts up to ``workers`` workers and their successors: ``command``, with the ``listeners``.
 
     ``folder``: for the sockets of their admin servers.
+
+    *Resources*: tables of connections, until `close`.
     """
 
     def __init__(
         self,
         command: Sequence[str],
-        listener: socket.socket,
+        listeners: Mapping[str, socket.socket],
         *,
-        reserved_port: int,
+        workers: int,
         folder: Path,
     ) -> None:
         self._folder = folder
         self._started = count(1)
         self._command = [*command]
-        self._listener = listener
-        self.reserved_port = reserved_port
+        self._listeners = listeners
+        self._slots = list(range(2 * workers))  # each may have a successor already
+        self._tables = {name: ConnectionTable.create(2 * workers) for name in listeners}
 
     @property
-    def port(self) -> int:
-        """Where the workers accept."""
-        return port_of(self._listener)
+    def ports(self) -> dict[str, int]:
+        """Where the workers accept, by the name of a server."""
+        return {name: port_of(listener) for name, listener in self._listeners.items()}
+
+    def close(self) -> None:
+        """Give up the tables."""
+        for table in self._tables.values():
+            table.close()
 
     def __call__(self, number: int) -> WorkerProcess:
         """Start worker ``number``. Errors: OSError."""
@@ -152,16 +172,26 @@ class Spawner:
         admin = socket.socket(socket.AF_UNIX)
         admin.bind(str(path))
         admin.listen()
-        handles = (theirs.fileno(), self._listener.fileno(), admin.fileno())
+        slot = self._slots.pop() if self._slots else None
+        listeners = {name: self._hand_over(name, slot) for name in self._listeners}
+        handles = [theirs.fileno(), admin.fileno()]
+        for each in listeners.values():
+            handles += [each.handle] if each.table is None else [each.handle, each.table]
         handoff = WorkerHandoff(
             worker=number,
             tells_people=started == 1,
-            link=handles[0],
-            listener=handles[1],
-            admin=handles[2],
-            port=self.port,
-            reserved_port=self.reserved_port,
+            link=theirs.fileno(),
+            listeners=listeners,
+            admin=admin.fileno(),
         )
+
+        def release() -> None:
+            path.unlink(missing_ok=True)
+            if slot is not None:
+                for table in self._tables.values():
+                    table.clear(slot)
+                self._slots.append(slot)
+
         try:
             with theirs, admin:
                 process = subprocess.Popen(  # noqa: S603 - the command is ours
@@ -173,6 +203,15 @@ class Spawner:
                 )
         except OSError:
             ours.close()
-            path.unlink()
+            release()
             raise
-        return WorkerProcess(process, ours, path)
+        return WorkerProcess(process, ours, path, release)
+
+    def _hand_over(self, name: str, slot: int | None) -> ListenerHandoff:
+        listener = self._listeners[name]
+        return ListenerHandoff(
+            handle=listener.fileno(),
+            port=port_of(listener),
+            table=None if slot is None else self._tables[name].fileno(),
+            slot=slot or 0,
+        )

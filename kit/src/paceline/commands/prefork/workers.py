@@ -1,7 +1,10 @@
 """The workers of a supervisor: started, restarted when they die, replaced one by one on SIGHUP.
 
 Invariants: a slot's new worker is ready before its old one is retired, so there is always one that
-serves; a reload whose new worker does not get ready changes nothing. At the first start a slot has
+serves; a reload whose new worker does not get ready changes nothing. A worker that serves and is
+silent for ``max_silence`` is killed, and replaced as if it had died by itself: its event loop does
+not run, so it neither answers nor stops. Time is counted in turns of the supervisor's own loop, so
+that one which was itself stopped for a while kills nobody. At the first start a slot has
 a few attempts, then the service has failed to start; later the attempts have no limit, because the
 other workers serve, and the pauses between them grow. It is a service like any other
 (``paceline.lifecycle``), so signals, timeouts and exit codes are those of a single process.
@@ -21,6 +24,7 @@ Ending: TypeAlias = Literal["retire", "terminate", "kill"]
 """How a worker ends: another has its place; all stop; at once."""
 
 _BACKOFF: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_TURNS: Final = 6  # looks at the workers within ``max_silence``
 _FORCED_GRACE: Final = 0.4  # seconds for workers to end when the stop is forced
 
 
@@ -30,6 +34,11 @@ class Worker(Protocol):
     @property
     def pid(self) -> int:
         """Its number."""
+        ...
+
+    @property
+    def beats(self) -> int:
+        """How often it has shown that its event loop runs."""
         ...
 
     async def ready(self) -> bool:
@@ -65,8 +74,9 @@ class Workers(Generic[W]):
 
     Settings, in seconds: ``start_timeout`` of each attempt; ``stop_timeout`` until a worker that
     was asked to end is killed; ``stable_after``: a worker that lived so long resets the count of
-    failures; ``backoff``: pauses before the attempts after 0, 1, … failures. ``attempts``: of each
-    slot at the first start. ``on_hangup``: called at each SIGHUP, before the workers are replaced.
+    failures; ``backoff``: pauses before the attempts after 0, 1, … failures; ``max_silence``: of a
+    worker that is ready. ``attempts``: of each slot at the first start. ``on_hangup``: called at
+    each SIGHUP, before the workers are replaced.
 
     *Resources*: between `start` and `stop`, the processes, a task for each, and SIGHUP's handler.
     """
@@ -85,6 +95,7 @@ class Workers(Generic[W]):
         attempts: int = 3,
         stable_after: float = 10.0,
         backoff: Sequence[float] = _BACKOFF,
+        max_silence: float = 6.0,
         on_hangup: Callable[[], object] | None = None,
     ) -> None:
         self.slots: tuple[Slot[W], ...] = tuple(Slot(n) for n in range(1, count + 1))
@@ -96,6 +107,7 @@ class Workers(Generic[W]):
         self._attempts = attempts
         self._stable_after = stable_after
         self._backoff = tuple(backoff)
+        self._max_silence = max_silence
         self._alive: set[W] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._hangup = asyncio.Event()
@@ -110,6 +122,7 @@ class Workers(Generic[W]):
             for slot in self.slots:
                 await group.go(self._fill, slot, self._attempts)
         self._go(self._reload_on_hangup())
+        self._go(self._end_silent())
 
     async def stop(self) -> None:
         """Stop all at once. Errors: Error(DEADLINE_EXCEEDED) when one did not end well by itself.
@@ -215,6 +228,24 @@ class Workers(Generic[W]):
             slot.failures = 0 if lived >= self._stable_after else slot.failures + 1
             self._log.error("worker died", worker=slot.number, pid=worker.pid, status=status)
             await self._fill(slot)
+
+    async def _end_silent(self) -> None:
+        """Kill workers whose event loop does not run; `_watch` starts others."""
+        seen: dict[W, tuple[int, int]] = {}  # beats, and turns without another one
+        while True:
+            await asyncio.sleep(self._max_silence / _TURNS)
+            before, seen = seen, {}
+            for slot in self.slots:
+                worker = slot.worker
+                if worker is None or worker not in self._alive:
+                    continue
+                beats, turns = before.get(worker, (-1, 0))
+                turns = turns + 1 if worker.beats == beats else 0
+                if turns == _TURNS:
+                    self._log.error("worker is silent and is killed", worker=slot.number,
+                                    pid=worker.pid, seconds=self._max_silence)  # fmt: skip
+                    worker.end("kill")
+                seen[worker] = worker.beats, turns
 
     async def _ended(self, worker: W) -> int:
         """Wait for its end, killing it when that takes too long."""

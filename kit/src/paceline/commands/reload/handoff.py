@@ -13,7 +13,7 @@ import msgspec
 from paceline.commands.instance import Instance
 from paceline.commands.prefork import WorkerHandoff
 from paceline.commands.reload.program import loaded_libraries
-from paceline.commands.settings import ServiceSettings
+from paceline.commands.settings import LISTENERS, ServiceSettings
 
 C = TypeVar("C", bound=ServiceSettings)
 
@@ -42,14 +42,10 @@ class ReloadHandoff(msgspec.Struct, frozen=True, kw_only=True):
 
     def adapt(self, config: C) -> C:
         """The settings on the supervisor's sockets, with a short end: another child takes over."""
-        ports = {
-            "port": self.worker.port,
-            "grpc_port": self.worker.reserved_port,
-            "admin_port": self.admin_port,
-        }
+        ports = {LISTENERS[server]: port for server, port in self.worker.ports.items()}
+        ports["admin_port"] = self.admin_port
         changes: dict[str, object] = {
             "data_dir": Path(self.data_dir),
-            "reuse_port": True,
             "drain_delay": 0.0,
             "shutdown_timeout": min(config.shutdown_timeout, _STOP_TIMEOUT),
             "keep_alive_grace": 0.0,

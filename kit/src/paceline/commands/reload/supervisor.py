@@ -24,10 +24,10 @@ import msgspec
 from paceline.commands.instance import Instance
 from paceline.commands.prefork import (
     LinkedProcess,
+    ListenerHandoff,
     WorkerHandoff,
     open_listener,
     port_of,
-    reserve,
 )
 from paceline.commands.reload.files import Snapshot, WatchedFiles, changes
 from paceline.commands.reload.handoff import (
@@ -40,7 +40,7 @@ from paceline.commands.reload.handoff import (
     encode,
 )
 from paceline.commands.reload.program import Program, find_syntax_error
-from paceline.commands.settings import ServiceSettings
+from paceline.commands.settings import ServiceSettings, ports_of
 from paceline.commands.start_report import StartReport
 from paceline.lifecycle import Lifecycle, Service
 from paceline.log import Logger
@@ -94,28 +94,36 @@ def supervise(
     """
     program = Program.this()
     with ExitStack() as stack:
-        http = _listener(stack, config, "port", config.host)
-        admin = _listener(stack, config, "admin_port", config.admin_host)
-        reserved = 0
-        if (port := getattr(config, "grpc_port", None)) is not None:
-            reserved = port_of(stack.enter_context(reserve(config.host, port)))
+        listeners = {
+            server: stack.enter_context(
+                open_listener(config.host, port, reuse_port=config.reuse_port)
+            )
+            for server, port in ports_of(config).items()
+        }
+        admin = stack.enter_context(
+            open_listener(config.admin_host, config.admin_port, reuse_port=config.reuse_port)
+        )
         spawn = _Spawner(
             program,
-            http,
-            admin,
+            [*listeners.values(), admin],
             ReloadHandoff(
-                # Its descriptors are filled in for each child.
                 worker=WorkerHandoff(
-                    worker=1, link=-1, listener=-1, port=port_of(http) if http else 0,
-                    reserved_port=reserved, admin=-1, public_admin=True,
+                    worker=1,
+                    link=-1,  # filled in for each child
+                    listeners={
+                        server: ListenerHandoff(handle=opened.fileno(), port=port_of(opened))
+                        for server, opened in listeners.items()
+                    },
+                    admin=admin.fileno(),
+                    public_admin=True,
                 ),
                 instance=instance,
                 data_dir=str(config.data_dir),
                 engine_urls=dict(engine_urls),
                 roots=[str(root) for root in files.roots],
-                admin_port=port_of(admin) if admin else 0,
+                admin_port=port_of(admin),
             ),
-        )  # fmt: skip
+        )
         stack.callback(_terminal_restorer())
         return asyncio.run(_run([*engines, Reloading(spawn, files, report.say)], log, report))
 
@@ -296,13 +304,11 @@ class _Spawner:
     def __init__(
         self,
         program: Program,
-        http: socket.socket | None,
-        admin: socket.socket | None,
+        sockets: Sequence[socket.socket],
         handoff: ReloadHandoff,
     ) -> None:
         self._command = program.command
-        self._http = http
-        self._admin = admin
+        self._sockets = sockets
         self._handoff = handoff
 
     def __call__(
@@ -315,13 +321,8 @@ class _Spawner:
                 learn(msgspec.json.decode(line[len(LIBRARIES) :], type=list[str]))
 
         ours, theirs = socket.socketpair()
-        handles = [each.fileno() for each in (theirs, self._http, self._admin) if each is not None]
-        worker = msgspec.structs.replace(
-            self._handoff.worker,
-            link=theirs.fileno(),
-            listener=-1 if self._http is None else self._http.fileno(),
-            admin=-1 if self._admin is None else self._admin.fileno(),
-        )
+        handles = [each.fileno() for each in (theirs, *self._sockets)]
+        worker = msgspec.structs.replace(self._handoff.worker, link=theirs.fileno())
         handoff = msgspec.structs.replace(self._handoff, worker=worker)
         # It is not interrupted until it has decided what to do about that.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -340,15 +341,6 @@ class _Spawner:
         child = LinkedProcess(process, ours, on_report=take)
         child.send(PRELOAD + msgspec.json.encode([*libraries]) + b"\n")
         return child
-
-
-def _listener(
-    stack: ExitStack, config: ServiceSettings, field: str, host: str
-) -> socket.socket | None:
-    port = getattr(config, field, None)
-    if port is None:
-        return None
-    return stack.enter_context(open_listener(host, port, reuse_port=config.reuse_port))
 
 
 def _terminal_restorer() -> Callable[[], None]:

@@ -6,13 +6,16 @@ A stream's line is written when it is over, and its duration is how long it was 
 A log for people gets a line of text instead of a record, as for HTTP requests.
 """
 
-from collections.abc import Awaitable, Collection
+from collections.abc import Collection
+from typing import Final
 
 from paceline.edge import AccessLines, AccessLog, EndedRequest, Grade, access_lines
 from paceline.errors import Code
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.grpc.interceptors.observe import observed
 from paceline.log import Logger
+
+_NAMES: Final = [code.name for code in Code]  # before Python 3.12 `name` runs Python code
 
 
 def access_log(log: Logger, *, debug_paths: Collection[str] = ()) -> Interceptor:
@@ -27,7 +30,7 @@ def access_log(log: Logger, *, debug_paths: Collection[str] = ()) -> Interceptor
         write = lines.by_path.get(method.path, lines.default)
 
         def write_line(call: Call, code: Code, seconds: float) -> None:
-            write(call.method.path, code.name, round(seconds * 1000, 3), call.client)
+            write(call.method.path, _NAMES[code], round(seconds * 1000, 3), call.client)
 
         return observed(endpoint, write_line)
 
@@ -53,13 +56,10 @@ def _lines_of_text(lines: AccessLines) -> Interceptor:
                 ),
             )
 
-        inner = observed(endpoint, write)
-
-        def logged(call: Call) -> Awaitable[bytes | None]:
+        def begin(call: Call) -> None:
             call.failures = []
-            return inner(call)
 
-        return logged
+        return observed(endpoint, write, begin)
 
     return wrap
 

@@ -6,6 +6,7 @@ outlive every revocation. Handlers read `Call.caller`: identity is never ambient
 """
 
 import asyncio
+from collections.abc import Awaitable
 
 from paceline.clock import Clock
 from paceline.edge import Caller, TokenVerifier, bearer_token
@@ -28,9 +29,9 @@ def authenticate(verifier: TokenVerifier, clock: Clock) -> Interceptor:
             call.caller = caller
             return caller
 
-        async def authenticated(call: Call) -> bytes | None:
+        def authenticated(call: Call) -> Awaitable[bytes | None]:
             verify(call)
-            return await endpoint(call)
+            return endpoint(call)
 
         async def authenticated_stream(call: Call) -> bytes | None:
             timeout = asyncio.timeout(verify(call).expires_at - clock.time())

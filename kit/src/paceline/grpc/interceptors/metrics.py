@@ -6,8 +6,6 @@ Prometheus' spelling. Inside `trace`, whose id becomes the exemplar; outside `re
 code is the one sent.
 """
 
-from collections.abc import Awaitable
-
 from paceline.errors import Code
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.grpc.interceptors.observe import observed
@@ -26,7 +24,7 @@ def metrics(registry: Metrics) -> Interceptor:
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
         # OpenTelemetry's name has no leading slash: "my.v1.Things/GetThing".
         name = method.path.removeprefix("/")
-        known: dict[Code, Series] = {}
+        known: list[Series | None] = [None] * len(Code)  # a Code is hashed slowly
 
         def count(_call: Call, code: Code, seconds: float) -> None:
             active.value -= 1
@@ -35,12 +33,9 @@ def metrics(registry: Metrics) -> Interceptor:
                 series = known[code] = durations.series(name, code.name)
             series.observe(seconds)
 
-        inner = observed(endpoint, count)
-
-        def measured(call: Call) -> Awaitable[bytes | None]:
+        def begin(_call: Call) -> None:
             active.value += 1
-            return inner(call)
 
-        return measured
+        return observed(endpoint, count, begin)
 
     return wrap

@@ -5,6 +5,8 @@ takes from the same bucket as its caller's HTTP requests. A stream counts once. 
 `authenticate`, or there are only addresses.
 """
 
+from collections.abc import Awaitable
+
 from paceline.edge import RateLimited, rate_limit_key
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 from paceline.resilience import RateLimitDecision, RateLimits
@@ -19,10 +21,16 @@ def rate_limit(limits: RateLimits) -> Interceptor:
             return endpoint
         prefix, limiter = limit
 
-        async def limited(call: Call) -> bytes | None:
+        def limited(call: Call) -> Awaitable[bytes | None]:
             decision = limiter.take(prefix + _key(call))
             if not isinstance(decision, RateLimitDecision):
-                decision = await decision
+                return limited_later(decision, call)
+            if not decision.allowed:
+                raise RateLimited(decision.retry_after)
+            return endpoint(call)
+
+        async def limited_later(waiting: Awaitable[RateLimitDecision], call: Call) -> bytes | None:
+            decision = await waiting
             if not decision.allowed:
                 raise RateLimited(decision.retry_after)
             return await endpoint(call)

@@ -18,8 +18,8 @@ def request_id() -> Interceptor:
 
         async def with_request_id(call: Call) -> bytes | None:
             received = call.header(b"x-request-id")
-            name = "" if received is None else received.decode("latin-1")
-            if not is_plain_id(name):
+            name = None if received is None else received.decode("latin-1")
+            if name is None or not is_plain_id(name):
                 name = next(ids)
             call.request_id = name
             call.trailing.append(("x-request-id", name))

@@ -499,29 +499,56 @@ function layoutParts(system, spec) {
     if (details !== null) details.open = true;
   };
 
-  const commandOf = (service, method, token) => {
+  const grpcHost = () => {
     const host = location.hostname.includes(":") ? `[${location.hostname}]` : location.hostname;
-    const quoted = JSON.stringify(method.example).replace(/'/g, "'\\''");
+    return `${host}:${grpc.port}`;
+  };
+
+  const quotedExample = (method) => JSON.stringify(method.example).replace(/'/g, "'\\''");
+
+  const grpcurlOf = (service, method, token) => {
+    const quoted = quotedExample(method);
     return [
       "grpcurl",
       ...(location.protocol === "https:" ? [] : ["-plaintext"]),
       ...(method.public ? [] : [`-H "authorization: Bearer ${token}"`]),
       ...(Object.keys(method.example).length ? [`-d '${quoted}'`] : []),
-      `${host}:${grpc.port}`,
+      grpcHost(),
       `${service.name}/${method.name}`,
     ].join(" \\\n  ");
   };
 
-  const KINDS = { unary: "unary", stream: "server stream", exchange: "two-way stream" };
+  /** The same call by Connect, as JSON. */
+  const curlOf = (service, method, token) =>
+    [
+      `curl ${location.protocol}//${grpcHost()}/${service.name}/${method.name}`,
+      ...(method.public ? [] : [`-H "authorization: Bearer ${token}"`]),
+      '-H "content-type: application/json"',
+      `-d '${quotedExample(method)}'`,
+    ].join(" \\\n  ");
 
-  const Method = ({ service, method }) => {
+  const KINDS = {
+    unary: "unary",
+    stream: "server stream",
+    client_stream: "client stream",
+    exchange: "two-way stream",
+  };
+
+  const Command = ({ service, method, textOf }) => {
     const [copied, setCopied] = React.useState(false);
     const token = tokenInUse();
     const copy = async () => {
-      await navigator.clipboard.writeText(commandOf(service, method, token ?? "$TOKEN"));
+      await navigator.clipboard.writeText(textOf(service, method, token ?? "$TOKEN"));
       setCopied(true);
       setTimeout(() => setCopied(false), 1500);
     };
+    return h("div", { className: "docs-command" },
+      h("pre", null, textOf(service, method, "$TOKEN")),
+      h("button", { className: "btn", onClick: copy },
+        copied ? "Copied" : token === null || method.public ? "Copy" : "Copy with token"));
+  };
+
+  const Method = ({ service, method }) => {
     const scopes = method.scopes.length ? ` · needs ${method.scopes.join(" ")}` : "";
     return h("details", { className: "opblock docs-grpc", id: `grpc-${service.name}-${method.name}` },
       h("summary", { className: "opblock-summary" },
@@ -532,10 +559,8 @@ function layoutParts(system, spec) {
         method.description && h("p", null, method.description),
         h("p", null, h("code", null, method.request), " → ", h("code", null, method.response),
           ` · ${KINDS[method.kind]}${scopes}`),
-        h("div", { className: "docs-command" },
-          h("pre", null, commandOf(service, method, "$TOKEN")),
-          h("button", { className: "btn", onClick: copy },
-            copied ? "Copied" : token === null || method.public ? "Copy" : "Copy with token")),
+        method.kind === "unary" && h(Command, { service, method, textOf: curlOf }),
+        h(Command, { service, method, textOf: grpcurlOf }),
         !grpc.reflection &&
           h("p", null, "Reflection is off: grpcurl needs the service's .proto files (-proto).")));
   };

@@ -9,6 +9,7 @@ from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paceline.http.server.certificate import Certificate, read_certificate
+    from paceline.http.server.fair_share import ConnectionTable, FairShare, SharedListener
     from paceline.http.server.fields import encode_fields, encode_status
     from paceline.http.server.limits import ServerLimits
     from paceline.http.server.listener import bind_socket, listen_error
@@ -23,10 +24,13 @@ else:
         {
             "AdmissionCheck": "state",
             "Certificate": "certificate",
+            "ConnectionTable": "fair_share",
+            "FairShare": "fair_share",
             "HttpServer": "server",
             "PreparedResponse": "prepared",
             "RequestStream": "streams",
             "ServerLimits": "limits",
+            "SharedListener": "fair_share",
             "StreamApp": "streams",
             "StreamHandler": "streams",
             "TlsFile": "tls",
@@ -43,10 +47,13 @@ else:
 __all__ = [
     "AdmissionCheck",
     "Certificate",
+    "ConnectionTable",
+    "FairShare",
     "HttpServer",
     "PreparedResponse",
     "RequestStream",
     "ServerLimits",
+    "SharedListener",
     "StreamApp",
     "StreamHandler",
     "TlsFile",

@@ -18,7 +18,9 @@ _REQUEST_LINE: Final = re.compile(
     rb"(GET|POST|PUT|DELETE) (/[A-Za-z0-9/._~-]*)(?:\?([A-Za-z0-9._~=&-]*))? HTTP/1\.1\r\n"
 )
 _END: Final = b"\r\n\r\n"
-_NOT_KEPT: Final = frozenset({b"expect", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+_NOT_KEPT: Final = frozenset(
+    {b"expect", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
+)
 _MAX_BYTES: Final = 1024
 _MAX_HEADS: Final = 2048
 

@@ -14,14 +14,16 @@ class ServerLimits:
     ``read_timeout``: from the first byte of a request to the end of its body (408).
     ``write_timeout``: from the end of its headers to the end of the response, or, for a stream, how
     long its client may take nothing of what there is (the connection is cut). ``idle_timeout``:
-    between requests. ``max_header_bytes`` and ``max_headers``: of all headers together, and their
-    number (431). ``max_target_bytes``: of a request target (414). ``max_pipelined``: requests that
-    wait behind the one being answered (503). ``max_connections``: one more gets a 503 and is
-    closed. ``backlog``: connections that wait in the kernel. ``keep_alive_grace``: how long idle
-    connections stay open at a stop, so that a request on its way is answered. ``linger``: how long
-    to read on after an answer that cut a request short, so that the answer is not lost; over TLS
-    also how long a client may take to answer the end of the connection. ``handshake_timeout``: for
-    a TLS handshake (closed).
+    between requests, and while a stream's client is to send more. ``max_header_bytes`` and
+    ``max_headers``: of all headers together, and their number (431). ``max_target_bytes``: of a
+    request target (414). ``max_pipelined``: requests that wait behind the one being answered (503).
+    ``max_connections``: one more gets a 503 and is closed. ``max_uploads`` and
+    ``max_upload_bytes``: requests that wait for the rest of their body, and what has arrived of
+    these bodies (503). ``backlog``: connections that wait in the kernel. ``keep_alive_grace``: how
+    long idle connections stay open at a stop, so that a request on its way is answered.
+    ``linger``: how long to read on after an answer that cut a request short, so that the answer is
+    not lost; over TLS also how long a client may take to answer the end of the connection.
+    ``handshake_timeout``: for a TLS handshake (closed).
 
     HTTP/2: ``max_streams``: requests at once on a connection (more are refused). ``stream_window``
     and ``connection_window``: bytes of bodies that a client may send ahead of the app, at least
@@ -39,6 +41,8 @@ class ServerLimits:
     max_target_bytes: int = 8 * 1024
     max_pipelined: int = 64
     max_connections: int = 10_000
+    max_uploads: int = 1_024
+    max_upload_bytes: int = 64 * 1024 * 1024
     backlog: int = 2048
     keep_alive_grace: float = 0.0
     linger: float = 2.0

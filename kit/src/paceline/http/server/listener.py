@@ -5,7 +5,8 @@ milliseconds, new clients queue in the kernel for seconds, uncounted and without
 that wait are accepted, up to ``max_connections``; beyond it a client gets a 503 and is closed. So
 does one whose first request the admission check rejects, before there is a transport, a parser and
 a task for it: clients that time out and reconnect are what keeps an overload going after its cause
-has ended. When file descriptors run out the listener pauses and tries again.
+has ended. When file descriptors run out the listener pauses and tries again. Of a socket that
+other processes have, too, each takes its share (`FairShare`).
 
 Over TLS both are closed without an answer, which they could not read before a handshake. A
 handshake counts as a connection, has its own timeout, and holds nothing but its socket.
@@ -14,18 +15,21 @@ handshake counts as a connection, has its own timeout, and holds nothing but its
 import asyncio
 import errno
 import os
+import select
 import socket
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
 from paceline.errors import Code, Error
+from paceline.http.server.fair_share import FairShare
 from paceline.http.server.http1 import problem_response
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.state import AdmissionCheck
 from paceline.http.server.tls import TlsFiles
 
 _PAUSE: Final = 0.2
+_TURN: Final = 0.001
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _HEAD_END: Final = b"\r\n\r\n"
 _PEEK: Final = 4096
@@ -88,9 +92,10 @@ class Listener:
     ``max_accepts``: in a row, before other work has its turn. ``on_error`` is called when a
     resource for more connections is exhausted. ``admission_check`` decides about a first request
     that has arrived already. ``tls``: connections begin with a handshake, by its context at that
-    time; ``on_handshake_error`` is called with why one failed.
+    time; ``on_handshake_error`` is called with why one failed. ``share``: of what the sockets
+    bring.
 
-    *Resources*: the sockets, and a task for each connection that is being set up.
+    *Resources*: the sockets, the share, and a task for each connection that is being set up.
     """
 
     def __init__(
@@ -105,6 +110,7 @@ class Listener:
         admission_check: AdmissionCheck | None = None,
         tls: TlsFiles | None = None,
         on_handshake_error: Callable[[BaseException], object] = _ignore,
+        share: FairShare | None = None,
     ) -> None:
         self.sockets: tuple[socket.socket, ...] = tuple(sockets)
         self._connect = connect
@@ -115,18 +121,31 @@ class Listener:
         self._admission_check = admission_check if tls is None else None
         self._tls = tls
         self._on_handshake_error = on_handshake_error
+        self._share = share
         self._loop = asyncio.get_running_loop()
         self._setups: set[asyncio.Task[object]] = set()
         self._uncounted = 0  # accepted, and not yet a connection
         self._paused: dict[int, asyncio.TimerHandle] = {}
+        if share is not None:
+            share.join()
         for sock in self.sockets:
             sock.setblocking(False)
             sock.listen(limits.backlog)
             self._loop.add_reader(sock.fileno(), self._accept, sock)
 
     def close(self) -> None:
-        """Stop accepting; may be repeated."""
+        """Stop accepting; may be repeated.
+
+        Who waits in the kernel just now is accepted first, unless other processes can do that:
+        closing the socket would reset these connections.
+        """
         sockets, self.sockets = self.sockets, ()
+        share, self._share = self._share, None
+        if share is not None:
+            share.close()
+        else:
+            for sock in sockets:
+                self._accept(sock)
         for timer in self._paused.values():
             timer.cancel()
         for sock in sockets:
@@ -146,7 +165,11 @@ class Listener:
             await asyncio.wait(late)
 
     def _accept(self, sock: socket.socket) -> None:
+        share = self._share
         for _ in range(self._max_accepts):
+            if share is not None and not share.is_due(self._total(), self._loop.time()):
+                self._wait_for_turn(sock)
+                return
             try:
                 client, _ = sock.accept()
             except (BlockingIOError, InterruptedError):
@@ -160,7 +183,7 @@ class Listener:
                 self._pause(sock)
                 return
             client.setblocking(False)
-            if self._count() + self._uncounted >= self._limits.max_connections:
+            if self._total() >= self._limits.max_connections:
                 _reject(client, b"" if self._tls else _TOO_MANY_CONNECTIONS)
                 continue
             check = self._admission_check
@@ -175,10 +198,33 @@ class Listener:
             )
             self._setups.add(task)
             task.add_done_callback(self._end_setup)
+        if share is not None:
+            share.publish(self._total())
+
+    def _total(self) -> int:
+        return self._count() + self._uncounted
+
+    def _wait_for_turn(self, sock: socket.socket) -> None:
+        """Let another process accept; a readable socket would keep the loop busy meanwhile."""
+        self._loop.remove_reader(sock.fileno())
+        self._paused[sock.fileno()] = self._loop.call_later(_TURN, self._take_turn, sock)
+
+    def _take_turn(self, sock: socket.socket) -> None:
+        self._resume(sock)
+        poll = select.poll()
+        poll.register(sock.fileno(), select.POLLIN)
+        if poll.poll(0):
+            self._accept(sock)
+        elif self._share is not None:
+            self._share.reset()
 
     def _make_protocol(self) -> asyncio.BaseProtocol:
-        self._uncounted -= 1
+        # The loop calls `connection_made`, from which on it counts, in its next round, too.
+        self._loop.call_soon(self._count_down)
         return self._connect()
+
+    def _count_down(self) -> None:
+        self._uncounted -= 1
 
     async def _shake_hands(self, client: socket.socket, tls: TlsFiles) -> None:
         try:
@@ -201,10 +247,14 @@ class Listener:
 
     def _pause(self, sock: socket.socket) -> None:
         """Stop reading for a moment: the socket stays readable, and the loop would spin."""
+        if self._share is not None:
+            self._share.leave()
         self._loop.remove_reader(sock.fileno())
         self._paused[sock.fileno()] = self._loop.call_later(_PAUSE, self._resume, sock)
 
     def _resume(self, sock: socket.socket) -> None:
+        if self._share is not None:
+            self._share.join()
         self._paused.pop(sock.fileno(), None)
         self._loop.add_reader(sock.fileno(), self._accept, sock)
 

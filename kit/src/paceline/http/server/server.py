@@ -16,6 +16,7 @@ from typing import Final
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.http.asgi import ASGIApp
+from paceline.http.server.fair_share import SharedListener
 from paceline.http.server.fields import encode_fields
 from paceline.http.server.first_bytes import FirstBytes
 from paceline.http.server.limits import ServerLimits
@@ -38,10 +39,11 @@ class HttpServer:
 
     ``limits``: time-outs, sizes and numbers. ``reuse_port``: several processes listen on one port,
     and the kernel distributes connections. ``listener``: accept from this socket instead, TCP or
-    Unix, for one run; other processes may hold it, too. ``admission_check``: may reject a request
-    when its head has been read, before there is a task. ``streams``: takes requests of HTTP/2
-    before the app does. ``tls``: connections are encrypted, their version of HTTP is agreed on in
-    the handshake, and the files are read again when they change. ``name``: for errors and logs.
+    Unix, for one run; other processes may hold it, too, and take their share.
+    ``admission_check``: may reject a request when its head has been read, before there is a task.
+    ``streams``: takes requests of HTTP/2 before the app does. ``tls``: connections are encrypted,
+    their version of HTTP is agreed on in the handshake, and the files are read again when they
+    change. ``name``: for errors and logs.
 
     *Resources*: between `start` and `stop`, the listening socket, a task for each request being
     answered, and one timer.
@@ -59,7 +61,7 @@ class HttpServer:
         port: int,
         limits: ServerLimits | None = None,
         reuse_port: bool = False,
-        listener: socket.socket | None = None,
+        listener: socket.socket | SharedListener | None = None,
         admission_check: AdmissionCheck | None = None,
         streams: StreamApp | None = None,
         tls: TlsFiles | None = None,
@@ -74,7 +76,8 @@ class HttpServer:
         self._host = host
         self._configured_port = port
         self._reuse_port = reuse_port
-        self._inherited = listener
+        shared = SharedListener(listener) if isinstance(listener, socket.socket) else listener
+        self._inherited: SharedListener | None = shared
         self._max_accepts = _MAX_ACCEPTS if listener is None else _MAX_SHARED_ACCEPTS
         self._limits = limits = limits or ServerLimits()
         shortest = min(limits.read_timeout, limits.write_timeout, limits.idle_timeout)
@@ -111,9 +114,10 @@ class HttpServer:
             return
         loop = asyncio.get_running_loop()
         self._state = state = self._new_state()
+        inherited, self._inherited = self._inherited, None
         try:
             self._listener = Listener(
-                await self._sockets(),
+                await self._sockets() if inherited is None else [inherited.socket],
                 lambda: FirstBytes(state, loop),
                 limits=self._limits,
                 count=lambda: len(state.connections),
@@ -122,6 +126,7 @@ class HttpServer:
                 admission_check=self._admission_check,
                 tls=self._tls,
                 on_handshake_error=lambda exc: self._log.debug("no TLS handshake", error=exc),
+                share=None if inherited is None else inherited.share,
             )
         except OSError as exc:
             raise listen_error(self._host, self._configured_port, exc) from exc
@@ -133,9 +138,6 @@ class HttpServer:
         return SharedState(self._app, self._log, self._limits, self._admission_check, self._streams)
 
     async def _sockets(self) -> list[socket.socket]:
-        inherited, self._inherited = self._inherited, None
-        if inherited is not None:
-            return [inherited]
         return await bound_sockets(self._host, self._configured_port, reuse_port=self._reuse_port)
 
     async def stop_accepting(self) -> None:

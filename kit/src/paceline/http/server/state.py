@@ -13,6 +13,7 @@ from paceline.http.server.known_heads import KnownHeads
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.prepared import PreparedResponse
 from paceline.http.server.streams import StreamApp
+from paceline.http.server.uploads import Uploads
 from paceline.http.server.write_buffer import WriteBuffer
 from paceline.log import Logger
 
@@ -66,6 +67,9 @@ class SharedState:
         self.date_field: bytes = b""
         """The same, encoded by `encode_fields`."""
         self.write_buffer: WriteBuffer = WriteBuffer()
+        self.uploads: Uploads = Uploads(
+            max_waiting=limits.max_uploads, max_bytes=limits.max_upload_bytes
+        )
         self.known_heads: KnownHeads = KnownHeads()
         self.stopping: bool = False
         self.connections: set[Connection] = set()

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         STREAM_NOT_FOUND,
         JetStreamError,
     )
-    from paceline.messaging.nats.jetstream import Stream
-    from paceline.messaging.nats.source import Backlog, NatsSubscription
+    from paceline.messaging.nats.source import Backlog
+    from paceline.messaging.nats.stream import NatsSubscription, Stream
 else:
     __getattr__ = lazy_exports(
         __name__,
@@ -33,10 +33,10 @@ else:
             "NatsBus": "bus",
             "NatsBusSettings": "bus",
             "NatsConsumer": "consumer",
-            "NatsSubscription": "source",
+            "NatsSubscription": "stream",
             "STREAM_NOT_FOUND": "errors",
             "StoredDeadLetter": "dead_letters",
-            "Stream": "jetstream",
+            "Stream": "stream",
             "dead_letter_stream": "dead_letters",
             "server_addresses": "bus",
         },

@@ -21,8 +21,9 @@ from paceline.messaging.errors import QueueError
 from paceline.messaging.message import Message
 from paceline.messaging.nats.connection import NatsConnection
 from paceline.messaging.nats.errors import NoStream
-from paceline.messaging.nats.jetstream import Stream, call_api, ensure_stream
+from paceline.messaging.nats.jetstream import call_api, ensure_stream
 from paceline.messaging.nats.publish_batch import PublishBatch
+from paceline.messaging.nats.stream import Stream
 from paceline.messaging.spans import PublishSpans
 from paceline.messaging.waiting import Backoff, within_deadline
 from paceline.trace import Tracer

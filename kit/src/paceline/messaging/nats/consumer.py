@@ -9,7 +9,8 @@ from typing import TypeVar
 from paceline.log import Logger
 from paceline.messaging.consumer import Backpressure, Consumer
 from paceline.messaging.nats.bus import NatsBus
-from paceline.messaging.nats.source import Backlog, NatsSource, NatsSubscription
+from paceline.messaging.nats.source import Backlog, NatsSource
+from paceline.messaging.nats.stream import NatsSubscription
 from paceline.messaging.processor import Handler
 from paceline.messaging.settings import ConsumerSettings
 from paceline.stats import StatsEntry

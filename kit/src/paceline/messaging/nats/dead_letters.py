@@ -18,7 +18,8 @@ from paceline.messaging.errors import QueueError
 from paceline.messaging.message import Message
 from paceline.messaging.nats.bus import NatsBus
 from paceline.messaging.nats.errors import JetStreamError
-from paceline.messaging.nats.jetstream import API, Stream, Success, decode_answer
+from paceline.messaging.nats.jetstream import API, Success, decode_answer
+from paceline.messaging.nats.stream import Stream
 
 _DEAD_STREAM: Final = "DEAD"
 _TIMEOUT: Final = 5.0

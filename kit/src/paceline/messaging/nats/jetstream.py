@@ -18,6 +18,7 @@ from paceline.messaging.nats.errors import (
     JetStreamError,
     refusal,
 )
+from paceline.messaging.nats.stream import Stream
 
 T = TypeVar("T")
 
@@ -30,23 +31,6 @@ KEY: Final = "Paceline-Key"
 _NANO: Final = 1_000_000_000
 # Where the count of deliveries stands: newer servers put their domain and account before it.
 _OLD, _OLD_LENGTH, _NEW = 4, 9, 6
-
-
-class Stream(msgspec.Struct, frozen=True):
-    """A stream: stored in files, by default without limits.
-
-    ``replicas``: with 3, no message is lost with one server of three. ``duplicate_window`` and
-    ``max_age`` are seconds (0: no limit); ``max_bytes`` and ``max_per_subject`` are limits, -1 for
-    none.
-    """
-
-    name: str
-    subjects: tuple[str, ...]
-    replicas: int = 1
-    duplicate_window: float = 120.0
-    max_age: float = 0.0
-    max_bytes: int = -1
-    max_per_subject: int = -1
 
 
 class PubAck(msgspec.Struct, frozen=True):

@@ -34,7 +34,6 @@ from paceline.messaging.nats.jetstream import (
     API,
     KEY,
     MESSAGE_ID,
-    Stream,
     StreamIdentity,
     call_api,
     find_stream,
@@ -42,6 +41,7 @@ from paceline.messaging.nats.jetstream import (
     parse_ack_subject,
 )
 from paceline.messaging.nats.pull import PullSubscription
+from paceline.messaging.nats.stream import NatsSubscription, Stream
 
 _ACK: Final = b"+ACK"
 _PROGRESS: Final = b"+WPI"
@@ -68,23 +68,6 @@ class Backlog:
 
     pending: int
     unsettled: int
-
-
-@dataclass(frozen=True, slots=True)
-class NatsSubscription:
-    """What is consumed: the ``subjects`` of ``stream``, by the durable consumer ``durable``."""
-
-    stream: str
-    subjects: tuple[str, ...]
-    durable: str
-    ack_wait: float = 30.0
-    """Seconds after which a delivery goes to another process, unless it is extended."""
-    max_ack_pending: int = 20_000
-    """Deliveries that are not settled, of all processes together, at most."""
-    replicas: int = 1
-    """Of the streams that the consumer creates: dead letters, and counts of failures."""
-    position_interval: float = 10.0
-    """How often the consumer's position is noted, in seconds, to go on there if it is deleted."""
 
 
 class NatsSource:

@@ -84,6 +84,10 @@ class HttpConnection(RequestReader):
         if not self._waiting:
             self.flow.resume_reading()
 
+    def expect_body(self, *, waiting: bool) -> None:
+        """See `ResponseTransport`."""
+        self._read_deadline = self.loop.time() + self._limits.idle_timeout if waiting else inf
+
     def failed(self, exchange: Exchange, error: BaseException) -> None:
         """Answer for an app that did not, if the client is connected and nothing was sent."""
         path: str = exchange.scope["path"]
@@ -100,6 +104,14 @@ class HttpConnection(RequestReader):
         else:
             self.state.log.error("request failed without an answer", path=path, error=error)
             self._answer(RequestRejected(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error"))
+
+    def refuse_upload(self) -> None:
+        """There is no room to wait for the rest of the request that is being answered."""
+        self._reject(
+            RequestRejected(
+                HTTPStatus.SERVICE_UNAVAILABLE, "too many uploads at once, try again later"
+            )
+        )
 
     def _reject(self, reason: RequestRejected) -> None:
         """End the connection because of the request being read, after those before it."""

@@ -1,7 +1,8 @@
 """One request and its response: the ASGI ``receive``, and ``send``, of one call of the app.
 
 The head is held until the first body event, as ASGI requires: head and body are sent in one write,
-and a failure in between can still be answered properly. Framing is decided here alone: an app's
+and a failure in between can still be answered properly. Trailers are sent behind a chunked body to
+a client that takes them, and dropped otherwise. Framing is decided here alone: an app's
 ``transfer-encoding`` and ``connection`` headers are not copied. Header injection is impossible: a
 head with more lines than fields is refused.
 """
@@ -15,15 +16,20 @@ from typing import Final, Protocol
 from paceline.concurrency import name_timeout
 from paceline.http.asgi import STREAMING, ASGIApp, Message, Scope
 from paceline.http.server.http1.flow_control import FlowControl
-from paceline.http.server.response_fields import check_status, content_length, lower_name
+from paceline.http.server.response_fields import (
+    CONNECTION_FIELDS,
+    check_status,
+    content_length,
+    lower_name,
+    trailer_fields,
+)
 from paceline.http.server.state import SharedState
 
 _MAX_JOINED: Final = 64 * 1024
 # Plain numbers: an enum's member is looked up slowly.
 _NO_CONTENT: Final = 204
 _WITHOUT_BODY: Final = frozenset({204, 304})
-_HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
-_FRAMING: Final = _HOP_BY_HOP | {b"content-length", b"date"}
+_FRAMING: Final = CONNECTION_FIELDS | {b"content-length", b"date"}
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -38,8 +44,16 @@ class ResponseTransport(Protocol):
         """The response is complete."""
         ...
 
+    def expect_body(self, *, waiting: bool) -> None:
+        """The request may last: its client may be silent for the idle timeout while it is read."""
+        ...
+
     def failed(self, exchange: "Exchange", error: BaseException) -> None:
         """The app ended, and the response is not complete."""
+        ...
+
+    def refuse_upload(self) -> None:
+        """There is no room to wait for the rest of the request that is being answered."""
         ...
 
 
@@ -47,12 +61,16 @@ class Exchange:
     """The state of one request, from the end of its headers to the end of its response."""
 
     __slots__ = (
+        "_awaits_trailers",
         "_changed",
         "_chunked",
         "_connection",
         "_delivered",
         "_head",
         "_remaining",
+        "_taken",
+        "_takes_trailers",
+        "_trailers",
         "body",
         "complete",
         "disconnected",
@@ -72,6 +90,7 @@ class Exchange:
         *,
         keep_alive: bool,
         expects_continue: bool,
+        takes_trailers: bool = False,
     ) -> None:
         self.scope: Scope = scope
         self.keep_alive: bool = keep_alive
@@ -86,9 +105,13 @@ class Exchange:
         self._connection = connection
         self._changed: asyncio.Event | None = None
         self._delivered = False
+        self._taken = 0  # bytes of the body that the app has, before it answers
         self._head: bytes | None = None
         self._remaining: int | None = None  # bytes of the body still to come, if known
         self._chunked = False
+        self._takes_trailers = takes_trailers
+        self._trailers: list[bytes] | None = None  # their lines, if the app sends any
+        self._awaits_trailers = False  # the body is whole
 
     async def run(self, app: ASGIApp) -> None:
         """Call the app; however it ends, the request is answered or its connection closed."""
@@ -133,13 +156,27 @@ class Exchange:
             if not self._delivered and (self.body or not self.more_body):
                 body, self.body = bytes(self.body), b""
                 self._delivered = not self.more_body
+                self._taken += len(body)
                 return {"type": "http.request", "body": body, "more_body": self.more_body}
-            if self.more_body:
-                self._connection.flow.resume_reading()
             if self._changed is None:
                 self._changed = asyncio.Event()
             self._changed.clear()
-            await self._changed.wait()
+            if not self.more_body:
+                await self._changed.wait()
+                continue
+            self._connection.flow.resume_reading()
+            if self.stream:  # it lasts: no upload, and its client's time is bounded by itself
+                self._connection.expect_body(waiting=True)
+                await self._changed.wait()
+                if self.more_body:
+                    self._connection.expect_body(waiting=False)
+                continue
+            uploads = self._connection.state.uploads
+            held = 0 if self.sent else self._taken  # an app that answers meanwhile holds nothing
+            if uploads.has_room(held):
+                await uploads.wait(self.scope, held, self._changed)
+            else:
+                self._connection.refuse_upload()
         return {"type": "http.disconnect"}
 
     def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
@@ -148,6 +185,7 @@ class Exchange:
         if (
             self._head is not None
             or self.disconnected
+            or self.stream
             or self.more_body
             or not self.keep_alive
             or len(body) > _MAX_JOINED
@@ -189,17 +227,29 @@ class Exchange:
         if self.disconnected:
             return
         expected = "http.response.start" if self._head is None else "http.response.body"
-        if message["type"] != expected or self.complete:
-            raise RuntimeError(f"unexpected ASGI message {message['type']!r}")
-        if self._head is None:
+        if message["type"] != expected or self.complete or self._awaits_trailers:
+            if message["type"] == STREAMING and not self.complete:
+                self._lift_timeouts()
+                return
+            if message["type"] != "http.response.trailers" or not self._awaits_trailers:
+                raise RuntimeError(f"unexpected ASGI message {message['type']!r}")
+            self._send_trailers(message)
+        elif self._head is None:
             self._head = self._render_head(message)
         else:
             self._send_body(message.get("body", b""), more=message.get("more_body", False))
 
+    def _lift_timeouts(self) -> None:
+        """Let request and response last, before the response has begun."""
+        self.stream = True
+        if self.more_body:
+            self._connection.expect_body(waiting=False)
+
     def _send_body(self, body: bytes, *, more: bool) -> None:
+        last = not more and self._trailers is None
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            data = data if more else data + b"0\r\n\r\n"
+            data = data + b"0\r\n\r\n" if last else data
         else:
             data = (
                 body if self._remaining is None else self._counted(body, self._remaining, more=more)
@@ -216,10 +266,28 @@ class Exchange:
             if self.stream:
                 self.written += len(data)
             connection.state.write_buffer.write(connection.transport, data)
-        if not more:
-            self.complete = True
-            self.wake()
-            connection.finished(self)
+        if last:
+            self._finish()
+        elif not more:
+            self._awaits_trailers = True
+
+    def _send_trailers(self, message: Message) -> None:
+        fields = trailer_fields(message.get("headers", []))
+        lines = self._trailers = self._trailers or []
+        lines += [b"%b: %b\r\n" % field for field in fields]
+        if message.get("more_trailers", False):
+            return
+        if self._chunked:
+            sent = b"".join(lines) if self._takes_trailers else b""
+            connection = self._connection
+            connection.state.write_buffer.write(connection.transport, b"0\r\n%b\r\n" % sent)
+        self._awaits_trailers = False
+        self._finish()
+
+    def _finish(self) -> None:
+        self.complete = True
+        self.wake()
+        self._connection.finished(self)
 
     def _counted(self, body: bytes, left: int, *, more: bool) -> bytes:
         if left < 0:  # HEAD, 204, 304: the body is not sent
@@ -236,7 +304,9 @@ class Exchange:
         line = _status_line(status)
         date_line = self._connection.state.date_line
         self._remaining = None
-        self.stream = message.get(STREAMING, False)
+        self.stream = message.get(STREAMING, self.stream)
+        if message.get("trailers", False):
+            self._trailers = []
         fields: list[bytes] = []
         for name, value in message.get("headers", ()):
             lower, start = _field(name)

@@ -74,6 +74,11 @@ def check_head(version: str, headers: Headers, index: Mapping[bytes, bytes]) -> 
         raise RequestRejected(HTTPStatus.NOT_IMPLEMENTED, "the only transfer coding is chunked")
 
 
+def accepts_trailers(te: bytes) -> bool:
+    """Whether the field ``TE`` says that the client takes trailers (RFC 9110 §10.1.4)."""
+    return b"trailers" in [part.strip() for part in te.lower().split(b",")]
+
+
 def problem_response(status: HTTPStatus, detail: str, date_line: bytes) -> bytes:
     """A whole problem response (RFC 9457) that closes the connection, for before the app."""
     title = title_of(status)

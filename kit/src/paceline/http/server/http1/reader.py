@@ -1,10 +1,12 @@
 """Reading requests: parser events become exchanges, and every size has its limit.
 
 A head or a trailer that never ends is bounded by the bytes since the parser last produced an event
-(`_unparsed`); a head that came in one small piece need not be measured. Offers of another protocol
-(Upgrade, h2c) are ignored, body and all. The parser has none of the leniencies that it offers:
-each is a way to read a message differently from another reader. `RequestReader` is the reading half
-of a connection; `HttpConnection` adds the half that answers and keeps the time.
+(`_unparsed`); a head that came in one small piece need not be measured. What a chunked body has
+beside its data (sizes, extensions) may be twice the data and as much as a head, as in Go's
+net/http. Offers of another protocol (Upgrade, h2c) are ignored, body and all. The parser has none
+of the leniencies that it offers: each is a way to read a message differently from another reader.
+`RequestReader` is the reading half of a connection; `HttpConnection` adds the half that answers and
+keeps the time.
 """
 
 import asyncio
@@ -21,11 +23,17 @@ import httptools
 from paceline.http.asgi import Headers, Scope, headers_of, keep_index
 from paceline.http.server.http1.exchange import Exchange
 from paceline.http.server.http1.flow_control import HIGH_WATER, FlowControl
-from paceline.http.server.http1.head import RequestRejected, check_head, split_target
+from paceline.http.server.http1.head import (
+    RequestRejected,
+    accepts_trailers,
+    check_head,
+    split_target,
+)
 from paceline.http.server.state import SharedState
 from paceline.http.server.transports import client_address, scheme, server_address
 
 _FRAMING_HEADERS: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
+_TRAILERS: Final = "http.response.trailers"
 
 
 class RequestReader(asyncio.Protocol):
@@ -58,6 +66,8 @@ class RequestReader(asyncio.Protocol):
         self._progress = False  # the parser produced an event
         self._unparsed = 0  # bytes since its last event
         self._measure = False  # the head may be too large
+        self._chunked = False  # the body being read is
+        self._excess = 0  # bytes of a chunked body beyond three times its data
         self._read_deadline = inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -92,6 +102,8 @@ class RequestReader(asyncio.Protocol):
             return
         parsing, self._progress = self._parsing, False
         self._measure = len(data) > self._limits.max_header_bytes or parsing
+        if self._chunked:
+            self._excess += len(data)
         try:
             self._feed(data)
         except httptools.HttpParserCallbackError as exc:
@@ -108,10 +120,7 @@ class RequestReader(asyncio.Protocol):
         if self._parsing:
             if parsing and not self._progress:
                 self._unparsed += len(data)
-            if self._unparsed > self._limits.max_header_bytes or (
-                self._in_head and self._oversized()
-            ):
-                self._reject(self._too_large())
+            self._check_sizes()
         elif idle:
             self._keep_head(data)
 
@@ -143,6 +152,17 @@ class RequestReader(asyncio.Protocol):
             return
         headers: Headers = exchange.scope["headers"]
         self.state.known_heads.add(data, [*headers], headers_of(exchange.scope))
+
+    def _check_sizes(self) -> None:
+        """Of what has arrived of a request and is no data."""
+        limit = self._limits.max_header_bytes
+        if self._unparsed > limit or (self._in_head and self._oversized()):
+            self._reject(self._too_large())
+        elif self._chunked:
+            if self._excess > limit:
+                text = "the chunks of the body are mostly something else than data"
+                self._reject(RequestRejected(HTTPStatus.BAD_REQUEST, text))
+            self._excess = max(self._excess, 0)
 
     def _feed(self, data: bytes) -> None:
         """Parse, and ignore offers of another protocol (Upgrade, h2c)."""
@@ -179,6 +199,7 @@ class RequestReader(asyncio.Protocol):
         self.url = b""
         self.headers = []
         self._parsing = self._in_head = self._progress = True
+        self._chunked = False
         self._unparsed = 0
         self._read_deadline = self.loop.time() + self._limits.read_timeout
 
@@ -210,6 +231,12 @@ class RequestReader(asyncio.Protocol):
         scope = self._scope(method, version, path, query, self.headers)
         index = headers_of(scope)
         check_head(version, self.headers, index)
+        if b"transfer-encoding" in index:
+            self._chunked = True
+            self._excess = 0
+        takes_trailers = b"te" in index and version == "1.1" and accepts_trailers(index[b"te"])
+        if takes_trailers:
+            scope["extensions"] = {_TRAILERS: {}}
         self._body_in_upgrade = (
             b"upgrade" in index
             and (b"transfer-encoding" in index or index.get(b"content-length", b"0") != b"0")
@@ -224,6 +251,7 @@ class RequestReader(asyncio.Protocol):
             keep_alive=keep_alive and not self._body_in_upgrade,
             expects_continue=version == "1.1"
             and index.get(b"expect", b"").lower() == b"100-continue",
+            takes_trailers=takes_trailers,
         )
         if self._running is None:
             self._start(self._latest)
@@ -277,6 +305,8 @@ class RequestReader(asyncio.Protocol):
         """A piece of the request's body."""
         self._progress = True
         self._unparsed = 0
+        if self._chunked:
+            self._excess -= 3 * len(body)
         exchange = self._latest
         if exchange is None or exchange.complete or exchange.disconnected:
             return
@@ -319,6 +349,14 @@ class RequestReader(asyncio.Protocol):
 
     def finished(self, exchange: Exchange) -> None:
         """The response is complete."""
+        raise NotImplementedError
+
+    def expect_body(self, *, waiting: bool) -> None:
+        """See `ResponseTransport`."""
+        raise NotImplementedError
+
+    def refuse_upload(self) -> None:
+        """See `ResponseTransport`."""
         raise NotImplementedError
 
     def failed(self, exchange: Exchange, error: BaseException) -> None:

@@ -8,6 +8,7 @@ processed. What the client has sent before is answered.
 
 import asyncio
 import contextvars
+import random
 from functools import lru_cache
 from http import HTTPStatus
 from math import inf
@@ -48,6 +49,7 @@ _ALIVE: Final = b"stillup?"
 _ANNOUNCEMENT: Final = 1.0  # seconds for the client to read that the connection will end
 _ALLOWANCE_RATE: Final = 100  # frames without use a second
 _RESET_RATE: Final = 33  # a second
+_AGE_SPREAD: Final = 0.1
 _MIN_TAKEN: Final = 4_096  # bytes that a client must take in the write timeout
 _MAX_EARLY_PINGS: Final = 3
 _LAST_STREAMS: Final = MAX_STREAM - 2_000  # from here on the numbers of streams run out
@@ -65,6 +67,7 @@ class Http2Connection(FrameReader):
         self._seen = 0  # the last stream at the last check
         self._ping_sent = inf
         self._final_at = inf
+        self._age_ends = inf
         self._linger_until = inf
         self._announced = False
         self._ping_at = -inf  # of the client's last PING
@@ -82,6 +85,10 @@ class Http2Connection(FrameReader):
         limits = self.limits
         now = self.loop.time()
         self._born = self._checked = self._last_heard = self._idle_since = now
+        if limits.max_connection_age is not None:
+            # A part of it by chance: connections that began together do not all end together.
+            part = 1 - random.random() * _AGE_SPREAD  # noqa: S311 - guards nothing
+            self._age_ends = now + part * limits.max_connection_age
         self._window = max(limits.connection_window, DEFAULT_WINDOW)
         settings = {
             MAX_CONCURRENT_STREAMS: limits.max_streams,
@@ -107,8 +114,7 @@ class Http2Connection(FrameReader):
 
     def _end_streams(self) -> None:
         for stream in tuple(self.streams.values()):
-            if not stream.closed:
-                self.end_stream(stream)
+            self.end_stream(stream)
 
     def open_asgi(self, stream: Stream) -> StreamHandler | None:
         """See `FrameReader`."""
@@ -191,6 +197,8 @@ class Http2Connection(FrameReader):
         for stream in tuple(self.streams.values()):
             if not stream.closed:
                 self._check_stream(stream, now)
+            elif now > stream.deadline:
+                self.refuse_rest(stream)
         self._check_age(now)
         if not self._closing:
             self._check_silence(now)
@@ -228,18 +236,10 @@ class Http2Connection(FrameReader):
         return now > self._stuck_since + self.limits.write_timeout
 
     def _check_age(self, now: float) -> None:
-        limits = self.limits
         if self._announced:
             if now > self._final_at:
                 self._finish()
-        elif (
-            self.state.stopping
-            or self._last > _LAST_STREAMS
-            or (
-                limits.max_connection_age is not None
-                and now > self._born + limits.max_connection_age
-            )
-        ):
+        elif self.state.stopping or self._last > _LAST_STREAMS or now > self._age_ends:
             self.end_after_response()
 
     def _check_silence(self, now: float) -> None:
@@ -334,7 +334,7 @@ class Http2Connection(FrameReader):
     def abort(self) -> int:
         """Close at once; how many requests were cut off."""
         self.flush()
-        cut = len(self.streams)
+        cut = sum(not stream.closed for stream in self.streams.values())
         if not cut and self.transport.get_write_buffer_size():
             cut = 1
         self._closing = self._final = True

@@ -37,6 +37,7 @@ class Exchange:
         "_sent",
         "_state",
         "_stream",
+        "_taken",
         "_trailers",
         "complete",
         "disconnected",
@@ -67,6 +68,7 @@ class Exchange:
         self._delivered = False
         self._head: bytes | None = None
         self._sent = False
+        self._taken = 0  # bytes of the body that the app has, before it answers
         self._blocked = False
         self._trailers: list[bytes] | None = None
         self._awaits_trailers = False  # the body is whole
@@ -135,10 +137,14 @@ class Exchange:
 
     def request_timed_out(self) -> None:
         """The request did not end in time."""
+        self._give_up(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive")
+
+    def _give_up(self, status: HTTPStatus, detail: str) -> None:
+        """End a request that is not whole."""
         if self._sent:
             self._cut(CANCEL)
         else:
-            self._answer(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive")
+            self._answer(status, detail)
             task = self._stream.task
             if task is not None:
                 task.cancel()
@@ -173,6 +179,20 @@ class Exchange:
         self._changed.clear()
         await self._changed.wait()
 
+    async def _wait_for_body(self) -> None:
+        """Wait for the rest of the request, if there is room for one more that does."""
+        uploads = self._state.uploads
+        held = 0 if self._sent else self._taken  # an app that answers meanwhile holds nothing
+        if not uploads.has_room(held):
+            self._give_up(
+                HTTPStatus.SERVICE_UNAVAILABLE, "too many uploads at once, try again later"
+            )
+            return
+        if self._changed is None:
+            self._changed = asyncio.Event()
+        self._changed.clear()
+        await uploads.wait(self.scope, held, self._changed)
+
     async def receive(self) -> Message:
         """The next piece of the body, or http.disconnect when no answer can be sent."""
         if self._expects_continue and not self._sent:
@@ -184,9 +204,13 @@ class Exchange:
                 body, self._body = bytes(self._body), b""
                 self._delivered = not self._more_body
                 if body:
+                    self._taken += len(body)
                     self._stream.consume(len(body))
                 return {"type": "http.request", "body": body, "more_body": self._more_body}
-            await self._wait()
+            if self._more_body and not self.streaming:
+                await self._wait_for_body()
+            else:
+                await self._wait()
         return {"type": "http.disconnect"}
 
     # The response.
@@ -210,6 +234,9 @@ class Exchange:
             self._start(message)
         elif kind == "http.response.trailers" and self._awaits_trailers:
             self._send_trailers(message)
+        elif kind == STREAMING:
+            self.streaming = True
+            self._stream.lift_read_timeout()
         else:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
 
@@ -217,7 +244,7 @@ class Exchange:
         status: int = message["status"]
         headers: Headers = message.get("headers", [])
         self._head, self._remaining = response_head(status, headers, self._state.date_field)
-        self.streaming = message.get(STREAMING, False)
+        self.streaming = message.get(STREAMING, self.streaming)
         if message.get("trailers", False):
             self._trailers = []
         if status in _WITHOUT_BODY or self.scope["method"] == "HEAD":

@@ -7,6 +7,7 @@ makes several objects a field, which costs ten times what the loop here does, an
 inserts something for each request (grpc-go: its deadline) makes any cache of whole blocks useless.
 """
 
+import re
 from functools import lru_cache
 from typing import Final
 
@@ -29,13 +30,15 @@ _FOUR_BITS: Final = 0x0F
 _FIVE_BITS: Final = 0x1F
 _SIX_BITS: Final = 0x3F
 _SEVEN_BITS: Final = 0x7F
-_STATIC: Final = len(HeaderTable.STATIC_TABLE)
+_DYNAMIC: Final = len(HeaderTable.STATIC_TABLE) + 1  # the first index of the dynamic table
 _LARGEST_STATIC: Final = 64  # above the size of any entry of the static table
 _OVERHEAD: Final = 32  # of an entry, beyond its name and value (RFC 7541 §4.1)
 _MAX_INTEGER_BYTES: Final = 5  # after the prefix: enough for 32 bits
 _MAX_RESIZES: Final = 2  # in one block (RFC 7541 §4.2): the smallest and the last
 _DISCARDED: Final = 8  # times the fields that a request may have; then the connection ends
-_SHORT: Final = 64  # bytes in Huffman's code: decoded once
+_NOTHING: Final[Headers] = []
+_INDEXED_RUN: Final = re.compile(rb"[\x81-\xfe]*")
+_SHORT: Final = 512  # bytes in Huffman's code: decoded once
 
 
 class CompressionError(Exception):
@@ -44,6 +47,12 @@ class CompressionError(Exception):
 
 class FieldsTooLarge(Exception):
     """More fields than a request may have, or larger ones: an error of this request only (431)."""
+
+
+def indexed_run(block: bytes) -> int:
+    """How many fields a block begins with that are one byte each, an index."""
+    found = _INDEXED_RUN.match(block)
+    return 0 if found is None else found.end()
 
 
 class FieldDecoder:
@@ -55,48 +64,57 @@ class FieldDecoder:
     """
 
     def __init__(self, *, max_table: int = 4096, max_list: int, max_fields: int) -> None:
-        # Index i of both tables is _table[-i]: the static table backwards, before it the dynamic
-        # one, newest entry last.
-        self._table = list(reversed(HeaderTable.STATIC_TABLE))
+        # Both tables, each entry at its index (RFC 7541 §2.3.3): static ones, then the newest
+        # dynamic one first. No representation gets at index 0.
+        self._table = [(b"", b""), *HeaderTable.STATIC_TABLE]
         self._size = 0
         self._max_size = self._max_table = max_table
-        self._largest = _LARGEST_STATIC  # no entry was ever larger
+        self.largest = _LARGEST_STATIC
+        """No entry of the table was ever larger."""
         self._max_list = max_list
         self._max_fields = max_fields
         self.generation = 0
         """Another number whenever the dynamic table has changed: with the same one, the same block
         means the same fields."""
 
-    def decode(self, block: bytes) -> Headers:
-        """The fields of a whole block, in their order. Errors: CompressionError, FieldsTooLarge."""
+    def decode(self, block: bytes, start: int = 0, known: Headers = _NOTHING) -> Headers:
+        """The fields of a whole block, in their order. Errors: CompressionError, FieldsTooLarge.
+
+        ``known``: those up to ``start``, which are then not decoded again; all are indexed ones.
+        """
         try:
-            fields, number = self._read(block)
+            fields, number = self._read(block, start)
         except IndexError:
             raise CompressionError("an index or a field goes beyond its end") from None
+        number += len(known)
         if number > self._max_fields:
             if number > self._max_fields * _DISCARDED:
                 raise CompressionError("far too many fields")
             raise FieldsTooLarge
-        if self._is_too_large(fields, block):
-            raise FieldsTooLarge
+        # Huffman's code needs at least 5 bits for 8. This bound spares most requests the sum.
+        if number * self.largest + 2 * len(block) > self._max_list:
+            size = sum([len(name) + len(value) for name, value in (*known, *fields)])
+            if size + number * _OVERHEAD > self._max_list:
+                raise FieldsTooLarge
         return fields
 
-    def _read(self, block: bytes) -> tuple[Headers, int]:
+    def _read(self, block: bytes, position: int) -> tuple[Headers, int]:
         """The fields and their number; none are kept that are too many, so memory is bounded."""
         table = self._table
         fields: Headers = []
         discarded = 0
         end = len(block)
-        position = self._resize(block) if end and _RESIZE <= block[0] < _INSERT else 0
+        if end and _RESIZE <= block[0] < _INSERT:
+            position = self._resize(block)
         while position < end:
             first = block[position]
             position += 1
             if first > _INDEXED:
                 if first == _LONG_INDEX:
                     index, position = _integer(block, position, _SEVEN_BITS)
-                    fields.append(table[-index])
+                    fields.append(table[index])
                 else:
-                    fields.append(table[_INDEXED - first])
+                    fields.append(table[first - _INDEXED])
                 continue
             field, position = self._literal(block, position, first)
             fields.append(field)
@@ -118,7 +136,7 @@ class FieldDecoder:
         if index == limit:
             index, position = _integer(block, position, limit)
         if index:
-            name = self._table[-index][0]
+            name = self._table[index][0]
         else:
             name, position = _string(block, position)
         value, position = _string(block, position)
@@ -133,16 +151,16 @@ class FieldDecoder:
         if size > self._max_size:
             self._shrink(0)
             return
-        self._largest = max(self._largest, size)
+        self.largest = max(self.largest, size)
         self._shrink(self._max_size - size)
-        self._table.insert(-_STATIC, field)
+        self._table.insert(_DYNAMIC, field)
         self._size += size
 
     def _shrink(self, size: int) -> None:
         """Remove the oldest entries, until no more than ``size`` bytes are left."""
         table = self._table
         while self._size > size:
-            name, value = table.pop(0)
+            name, value = table.pop()
             self._size -= len(name) + len(value) + _OVERHEAD
 
     def _resize(self, block: bytes) -> int:
@@ -161,13 +179,6 @@ class FieldDecoder:
                 self._max_size = size
                 self._shrink(size)
         return position
-
-    def _is_too_large(self, fields: Headers, block: bytes) -> bool:
-        # Huffman's code needs at least 5 bits for 8. This bound spares most requests the sum.
-        if len(fields) * self._largest + 2 * len(block) <= self._max_list:
-            return False
-        size = sum([len(name) + len(value) for name, value in fields])
-        return size + len(fields) * _OVERHEAD > self._max_list
 
 
 def _integer(block: bytes, position: int, number: int) -> tuple[int, int]:
@@ -197,35 +208,60 @@ def _string(block: bytes, position: int) -> tuple[bytes, int]:
     return _decode_short(text) if length <= _SHORT else _decode(text), end
 
 
-def _decode(text: bytes) -> bytes:
-    """A string in Huffman's code (RFC 7541 §5.2, appendix B)."""
-    state = 0
-    complete = True
-    parts: list[bytes] = []
-    for byte in text:
-        state, complete, part = _step(state | byte)
-        parts.append(part)
-    if not complete:
-        raise CompressionError("a string's padding is wrong")
-    return b"".join(parts)
+class _State:
+    """A state of Huffman's code between two bytes: what each byte gives, and where it leads.
 
-
-_decode_short: Final = lru_cache(maxsize=2048)(_decode)
-
-
-@lru_cache(maxsize=8192)
-def _step(state_and_byte: int) -> tuple[int, bool, bytes]:
-    """The state after one more byte, whether the text may end there, and what the byte gave.
-
-    One step for the two of the library's table, kept for the few thousand that occur in text.
+    One step for the two of the library's table. Made as they are met, since text needs a few
+    thousand of the 65,000.
     """
-    state = state_and_byte >> 8
-    flags = 0
-    part = b""
-    for half in (state_and_byte >> 4 & 15, state_and_byte & 15):
-        state, flags, symbol = HUFFMAN_TABLE[state * 16 + half]
-        if flags & HUFFMAN_FAIL:
-            raise CompressionError("a string is not in Huffman's code")
-        if flags & HUFFMAN_EMIT_SYMBOL:
-            part += bytes((symbol,))
-    return state << 8, bool(flags & HUFFMAN_COMPLETE), part
+
+    __slots__ = ("steps",)
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[_State, bytes, bool] | None] = [None] * 256
+
+
+class _Huffman:
+    """Decodes strings in Huffman's code (RFC 7541 §5.2, appendix B)."""
+
+    def __init__(self) -> None:
+        self._states = {0: _State()}
+        self._numbers = {self._states[0]: 0}
+
+    def decode(self, text: bytes) -> bytes:
+        """A string. Errors: CompressionError."""
+        state = self._states[0]
+        complete = True
+        parts: list[bytes] = []
+        add = parts.append
+        for byte in text:
+            step = state.steps[byte]
+            if step is None:
+                step = self._make(state, byte)
+            state, part, complete = step
+            add(part)
+        if not complete:
+            raise CompressionError("a string's padding is wrong")
+        return b"".join(parts)
+
+    def _make(self, state: _State, byte: int) -> tuple[_State, bytes, bool]:
+        number = self._numbers[state]
+        flags = 0
+        part = b""
+        for half in (byte >> 4, byte & 15):
+            number, flags, symbol = HUFFMAN_TABLE[number * 16 + half]
+            if flags & HUFFMAN_FAIL:
+                raise CompressionError("a string is not in Huffman's code")
+            if flags & HUFFMAN_EMIT_SYMBOL:
+                part += bytes((symbol,))
+        following = self._states.get(number)
+        if following is None:
+            following = self._states[number] = _State()
+            self._numbers[following] = number
+        step = state.steps[byte] = (following, part, bool(flags & HUFFMAN_COMPLETE))
+        return step
+
+
+# A client's token comes with each of its requests: what was decoded once is kept, up to 1 MB.
+_decode: Final = _Huffman().decode
+_decode_short: Final = lru_cache(maxsize=1024)(_decode)

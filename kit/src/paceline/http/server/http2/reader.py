@@ -26,7 +26,6 @@ from paceline.http.server.http2.frames import (
     GOAWAY,
     HEADERS,
     INITIAL_WINDOW_SIZE,
-    INTERNAL_ERROR,
     MAX_FRAME,
     MAX_FRAME_SIZE,
     MAX_WINDOW,
@@ -47,12 +46,17 @@ from paceline.http.server.http2.frames import (
     read_settings,
 )
 from paceline.http.server.http2.frames import DEFAULT_FRAME as LARGEST
-from paceline.http.server.http2.hpack import CompressionError, FieldDecoder, FieldsTooLarge
+from paceline.http.server.http2.hpack import (
+    CompressionError,
+    FieldDecoder,
+    FieldsTooLarge,
+    indexed_run,
+)
 from paceline.http.server.http2.request_head import (
     MalformedRequest,
+    PartialHead,
     RequestHead,
     check_trailers,
-    read_head,
 )
 from paceline.http.server.http2.sender import FrameSender
 from paceline.http.server.http2.stream import Stream
@@ -63,12 +67,18 @@ _NUMBER: Final = 0x7FFF_FFFF  # without the reserved bit
 _MAX_CONTINUATIONS: Final = 32
 _MAX_HEADS: Final = 64  # remembered, and how large they are: a block may name large entries often
 _MAX_BLOCK: Final = 1_024
-_MAX_HEAD: Final = 8_192
+_MAX_HEAD: Final = 16_384
+_MAX_BEGINNINGS: Final = (
+    16  # of heads, the same for several requests, and how many fields they have
+)
+_MIN_BEGINNING: Final = 3
+_MAX_BEGINNING: Final = 64
 MAX_ALLOWANCE: Final = 1_000
 _WORTH: Final = 8  # frames without use that may come with one that we have sent of a response
 MAX_RESETS: Final = 1_000
 _NO_TRAILERS: Final[Headers] = []
 _PRIORITY_SIZE: Final = 5
+_MAX_SETTINGS_SIZE: Final = 32 * 6  # of a frame: 32 settings, five times what there are
 
 
 class FrameReader(FrameSender):
@@ -85,6 +95,7 @@ class FrameReader(FrameSender):
         self._max_streams = limits.max_streams
         self._read_timeout = limits.read_timeout
         self._heads: dict[bytes, RequestHead] = {}
+        self._beginnings: dict[bytes, tuple[Headers, PartialHead]] = {}
         self._generation = self._decoder.generation
         self._rest = bytearray()
         self._needed = len(PREFACE)
@@ -197,6 +208,9 @@ class FrameReader(FrameSender):
             return
         size = len(payload)
         stream.window -= length
+        if stream.closed:
+            self._data_after_answer(stream, size, length, end)
+            return
         stream.held += length
         if end:
             stream.received = True
@@ -221,7 +235,34 @@ class FrameReader(FrameSender):
             if end and not stream.closed:
                 handler.end_received(_NO_TRAILERS)
         except Exception as exc:  # noqa: BLE001 - a handler's failure ends its stream only
-            self._handler_failed(stream, exc)
+            self.handler_failed(stream, exc)
+
+    def _data_after_answer(self, stream: Stream, size: int, length: int, end: int) -> None:
+        """DATA that nobody wants any more; its stream's window stays as it is."""
+        self.discard(length)
+        if stream.remaining >= 0:
+            stream.remaining -= size
+            if stream.remaining < 0 or (end and stream.remaining):
+                self._stream_fault(stream, PROTOCOL_ERROR)
+                return
+        if end:
+            self._request_ended(stream, _NO_TRAILERS)
+        elif stream.window <= 0:
+            self.refuse_rest(stream)
+        elif not length:
+            self._spend("empty DATA frames")
+
+    def _request_ended(self, stream: Stream, trailers: Headers) -> None:
+        """A request is whole that had no content in its last frame, or was answered before."""
+        stream.received = True
+        if stream.closed:
+            self._ended.append(stream.id)
+            self.forget(stream)
+        elif stream.handler is not None:
+            try:
+                stream.handler.end_received(trailers)
+            except Exception as exc:  # noqa: BLE001 - as above
+                self.handler_failed(stream, exc)
 
     def _data_in_vain(self, stream: Stream | None, number: int, length: int) -> None:
         """DATA on a stream that takes none."""
@@ -313,7 +354,7 @@ class FrameReader(FrameSender):
                 if stream.received and handler is not None:
                     handler.end_received(_NO_TRAILERS)
         except Exception as exc:  # noqa: BLE001 - a handler's failure ends its stream only
-            self._handler_failed(stream, exc)
+            self.handler_failed(stream, exc)
 
     def open_asgi(self, stream: Stream) -> StreamHandler | None:
         """The handler of a request that goes to the ASGI app; None: it has been answered."""
@@ -328,9 +369,10 @@ class FrameReader(FrameSender):
         decoder = self._decoder
         if self._generation != decoder.generation:
             self._heads.clear()
+            self._beginnings.clear()
             self._generation = decoder.generation
         try:
-            head = read_head(decoder.decode(block))
+            head = self._read_head(block)
         except CompressionError as exc:
             raise ConnectionFault(COMPRESSION_ERROR, "a header block is not valid") from exc
         except FieldsTooLarge:
@@ -346,12 +388,36 @@ class FrameReader(FrameSender):
         if (
             self._generation == decoder.generation
             and len(block) <= _MAX_BLOCK
-            and sum([len(name) + len(value) for name, value in head.headers]) <= _MAX_HEAD
+            and len(head.headers) * decoder.largest <= _MAX_HEAD
         ):
             if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()
             self._heads[block] = head
         return head
+
+    def _read_head(self, block: bytes) -> RequestHead:
+        """Decode a head; what it begins with, as others did, is not read again."""
+        decoder = self._decoder
+        start = indexed_run(block)
+        beginning = self._beginnings.get(block[:start])
+        if beginning is not None:
+            known, partial = beginning
+            rest = decoder.decode(block, start, known)
+            partial = partial.copy()
+            partial.add(rest)
+            return partial.finish()
+        fields = decoder.decode(block)
+        partial = PartialHead()
+        partial.add(fields[:start])
+        if (
+            self._generation == decoder.generation
+            and _MIN_BEGINNING <= start <= _MAX_BEGINNING
+            and len(self._beginnings) < _MAX_BEGINNINGS
+            and partial.is_plain
+        ):
+            self._beginnings[block[:start]] = fields[:start], partial.copy()
+        partial.add(fields[start:])
+        return partial.finish()
 
     def _refuse_large(self, number: int, flags: int) -> None:
         self._processed = max(number, self._processed)
@@ -386,12 +452,7 @@ class FrameReader(FrameSender):
         elif trailers is None or not flags & END_STREAM or stream.remaining > 0:
             self._stream_fault(stream, PROTOCOL_ERROR)
         else:
-            stream.received = True
-            if stream.handler is not None:
-                try:
-                    stream.handler.end_received(trailers)
-                except Exception as exc:  # noqa: BLE001 - as above
-                    self._handler_failed(stream, exc)
+            self._request_ended(stream, trailers)
 
     # Everything else.
 
@@ -412,6 +473,8 @@ class FrameReader(FrameSender):
         elif kind == GOAWAY:
             if number:
                 raise ConnectionFault(PROTOCOL_ERROR, "GOAWAY on a stream")
+            if len(payload) < 8:  # noqa: PLR2004 - the RFC's number
+                raise ConnectionFault(FRAME_SIZE_ERROR, "GOAWAY of a wrong size")
             self._spend("GOAWAY frames")
         elif kind == PUSH_PROMISE:
             raise ConnectionFault(PROTOCOL_ERROR, "a client pushes")
@@ -431,20 +494,28 @@ class FrameReader(FrameSender):
             return
         self._settings_received = True
         self._spend("SETTINGS frames")
-        for key, value in read_settings(payload):
-            if key == INITIAL_WINDOW_SIZE:
-                self._set_initial_window(value)
-            elif key == MAX_FRAME_SIZE:
-                if not LARGEST <= value <= MAX_FRAME:
-                    raise ConnectionFault(PROTOCOL_ERROR, "MAX_FRAME_SIZE is not valid")
-                self.max_frame = value
-            elif key == ENABLE_PUSH and value > 1:
-                raise ConnectionFault(PROTOCOL_ERROR, "ENABLE_PUSH is not valid")
+        if len(payload) > _MAX_SETTINGS_SIZE:
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "too many settings")
+        found = read_settings(payload)
+        for key, value in found:
+            self._setting(key, value)
+        window = dict(found).get(INITIAL_WINDOW_SIZE)
+        if window is not None:  # once a frame: it goes through all streams
+            self._set_initial_window(window)
         self.reply(frame(SETTINGS, ACK, 0))
 
+    def _setting(self, key: int, value: int) -> None:
+        if key == INITIAL_WINDOW_SIZE:
+            if value > MAX_WINDOW:
+                raise ConnectionFault(FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE is not valid")
+        elif key == MAX_FRAME_SIZE:
+            if not LARGEST <= value <= MAX_FRAME:
+                raise ConnectionFault(PROTOCOL_ERROR, "MAX_FRAME_SIZE is not valid")
+            self.max_frame = value
+        elif key == ENABLE_PUSH and value > 1:
+            raise ConnectionFault(PROTOCOL_ERROR, "ENABLE_PUSH is not valid")
+
     def _set_initial_window(self, value: int) -> None:
-        if value > MAX_WINDOW:
-            raise ConnectionFault(FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE is not valid")
         growth, self.initial_window = value - self.initial_window, value
         for stream in tuple(self.streams.values()):
             if not stream.closed and not self.stream_window_grown(stream, growth):
@@ -474,7 +545,10 @@ class FrameReader(FrameSender):
             raise ConnectionFault(FRAME_SIZE_ERROR, "RST_STREAM of a wrong size")
         stream = self.streams.get(number)
         if stream is not None:
-            self._count_reset()
+            if stream.closed:
+                self._spend("RST_STREAM frames")
+            else:
+                self._count_reset()
             self._ended.append(number)
             self.end_stream(stream)
         elif number == 0 or self._is_idle(number):
@@ -525,12 +599,6 @@ class FrameReader(FrameSender):
         self.reject_stream(stream.id, code)
         self.end_stream(stream)
 
-    def _handler_failed(self, stream: Stream, error: Exception) -> None:
-        self.state.log.error("a handler failed", path=_text(stream.target), error=error)
-        if not stream.closed:
-            self.reject_stream(stream.id, INTERNAL_ERROR)
-            self.end_stream(stream)
-
     def _spend(self, what: str) -> None:
         work = self._work - self._work_counted
         if work:
@@ -560,7 +628,3 @@ def _unpadded(payload: bytes) -> bytes:
     if not payload or payload[0] >= len(payload):
         raise ConnectionFault(PROTOCOL_ERROR, "more padding than payload")
     return payload[1 : len(payload) - payload[0]]
-
-
-def _text(target: bytes) -> str:
-    return target.partition(b"?")[0].decode("ascii", "backslashreplace")

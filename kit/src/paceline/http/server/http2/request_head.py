@@ -51,34 +51,66 @@ class RequestHead:
     content_length: int | None
 
 
+class PartialHead:
+    """A head of which not all fields have been read; what many requests share is read once."""
+
+    __slots__ = ("_headers", "_pseudo", "_single")
+
+    def __init__(self) -> None:
+        self._pseudo: dict[bytes, bytes] = {}
+        self._single: dict[bytes, bytes] = {}
+        self._headers: Headers = []
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no field was one that may come once, such as a cookie, which is joined."""
+        return not self._single
+
+    def copy(self) -> "PartialHead":
+        """The same, to go on with."""
+        made = PartialHead()
+        made._pseudo = self._pseudo.copy()
+        made._single = self._single.copy()
+        made._headers = self._headers.copy()
+        return made
+
+    def add(self, fields: Headers) -> None:
+        """The next fields. Errors: MalformedRequest."""
+        pseudo, single, headers = self._pseudo, self._single, self._headers
+        for field in fields:
+            name, value = field
+            kind = _checked(field) if len(name) + len(value) <= _SHORT else _check(field)
+            if kind == _ORDINARY:
+                headers.append(field)
+            elif kind == _FROM_PSEUDO:
+                if headers or single or name in pseudo:
+                    raise MalformedRequest("a pseudo-field is repeated, or not at the start")
+                pseudo[name] = value
+            elif name not in single:
+                single[name] = value
+            elif name == b"cookie":
+                single[name] += b"; " + value
+            else:
+                raise MalformedRequest("content-length or host is repeated")
+
+    def finish(self) -> RequestHead:
+        """The head (RFC 9113 §8.2, §8.3). Errors: MalformedRequest."""
+        pseudo, single, headers = self._pseudo, self._single, self._headers
+        authority = pseudo.get(b":authority", b"")
+        length = _finish(single, headers, authority) if single else None
+        if not authority and b"host" not in single:
+            raise MalformedRequest("neither :authority nor host")
+        return _request(pseudo, headers, length)
+
+
 def read_head(fields: Headers) -> RequestHead:
     """The head that these fields make (RFC 9113 §8.2, §8.3). Errors: MalformedRequest.
 
     Example: ``read_head(decoder.decode(block)).method``.
     """
-    pseudo: dict[bytes, bytes] = {}
-    single: dict[bytes, bytes] = {}
-    headers: Headers = []
-    for field in fields:
-        name, value = field
-        kind = _checked(field) if len(name) + len(value) <= _SHORT else _check(field)
-        if kind == _ORDINARY:
-            headers.append(field)
-        elif kind == _FROM_PSEUDO:
-            if headers or single or name in pseudo:
-                raise MalformedRequest("a pseudo-field is repeated, or not at the start")
-            pseudo[name] = value
-        elif name not in single:
-            single[name] = value
-        elif name == b"cookie":
-            single[name] += b"; " + value
-        else:
-            raise MalformedRequest("content-length or host is repeated")
-    authority = pseudo.get(b":authority", b"")
-    length = _finish(single, headers, authority) if single else None
-    if not authority and b"host" not in single:
-        raise MalformedRequest("neither :authority nor host")
-    return _request(pseudo, headers, length)
+    partial = PartialHead()
+    partial.add(fields)
+    return partial.finish()
 
 
 def check_trailers(fields: Headers) -> None:

@@ -11,12 +11,15 @@ from typing import Final
 from paceline.http.asgi import Headers
 from paceline.http.server.fields import encode_fields, encode_status
 from paceline.http.server.problem_body import problem_body
-from paceline.http.server.response_fields import check_status, content_length, lower_name
+from paceline.http.server.response_fields import (
+    CONNECTION_FIELDS,
+    check_status,
+    content_length,
+    lower_name,
+    trailer_fields,
+)
 
 _NO_CONTENT: Final = 204
-_CONNECTION_FIELDS: Final = frozenset(
-    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
-)
 _LENGTH: Final = b"content-length"
 _DATE: Final = b"date"
 
@@ -32,7 +35,7 @@ def response_head(status: int, headers: Headers, date_field: bytes) -> tuple[byt
     values: list[bytes] = []
     for name, value in headers:
         lower = lower_name(name)
-        if lower in _CONNECTION_FIELDS:
+        if lower in CONNECTION_FIELDS:
             continue
         if lower == _LENGTH:
             length = content_length(value, length)
@@ -47,10 +50,8 @@ def response_head(status: int, headers: Headers, date_field: bytes) -> tuple[byt
 
 
 def trailer_block(headers: Headers) -> bytes:
-    """Trailers. Errors: RuntimeError, as in `response_head`."""
-    fields = [(lower_name(name), value) for name, value in headers]
-    _check_values([value for _, value in fields])
-    return encode_fields([field for field in fields if field[0] not in _CONNECTION_FIELDS])
+    """Trailers. Errors: RuntimeError, as in `trailer_fields`."""
+    return encode_fields(trailer_fields(headers))
 
 
 def problem_head(status: HTTPStatus, detail: str, date_field: bytes) -> tuple[bytes, bytes]:

@@ -19,6 +19,7 @@ from paceline.http.server.http2.frames import (
     FLOW_CONTROL_ERROR,
     FRAME,
     HEADERS,
+    INTERNAL_ERROR,
     MAX_WINDOW,
     NO_ERROR,
     ConnectionFault,
@@ -32,6 +33,7 @@ from paceline.http.server.state import SharedState
 _MAX_COLLECTED: Final = 64 * 1024
 _MAX_UNREAD_REPLIES: Final = 1_000
 _MAX_KNOWN: Final = 1_024  # streams that this side has reset, remembered
+_EARLY_ANSWER: Final = 0.5  # seconds for a client to end a request that has been answered
 
 
 class FrameSender(asyncio.Protocol):
@@ -148,7 +150,10 @@ class FrameSender(asyncio.Protocol):
             elif stream.waiting:
                 stream.waiting = False
                 if stream.handler is not None:
-                    stream.handler.writable()
+                    try:
+                        stream.handler.writable()
+                    except Exception as exc:  # noqa: BLE001 - as in `end_stream`
+                        self.handler_failed(stream, exc)
 
     def _send_part(self, stream: Stream, data: bytes, *, end: bool) -> bool:
         """Send one frame of a body; whether its stream may go on."""
@@ -201,11 +206,15 @@ class FrameSender(asyncio.Protocol):
         """See `StreamConnection`."""
         if stream.received:
             self._ended.append(stream.id)
+            self.forget(stream)
         else:
-            # The rest of the request is not wanted: RFC 9113 §8.1.
-            self._remember_reset(stream.id)
-            self.write_control(rst_stream(stream.id, NO_ERROR))
-        self.forget(stream)
+            # The rest of the request is not wanted (RFC 9113 §8.1), but RST_STREAM right behind an
+            # answer makes clients that are sending lose the answer.
+            stream.closed = True
+            stream.handler = None
+            stream.pending = None
+            stream.deadline = self.loop.time() + _EARLY_ANSWER
+            self._release(stream)
 
     def forget(self, stream: Stream) -> None:
         """The stream is closed."""
@@ -215,15 +224,23 @@ class FrameSender(asyncio.Protocol):
         if stream.pending:
             stream.pending = None
         if stream.held:
-            self.unused_credit += stream.held
-            stream.held = 0
-            if self.unused_credit >= self.credit_step:
-                self.give_back()
+            self._release(stream)
         task = stream.task
         if task is not None and not task.done():
             self._unfinished.add(task)
         if self._final and not streams:
             self.close_when_done()
+
+    def _release(self, stream: Stream) -> None:
+        """Nobody will use what the stream has received."""
+        held, stream.held = stream.held, 0
+        self.discard(held)
+
+    def refuse_rest(self, stream: Stream) -> None:
+        """End a stream that was answered before its request was whole."""
+        self._remember_reset(stream.id)
+        self.write_control(rst_stream(stream.id, NO_ERROR))
+        self.forget(stream)
 
     def close_when_done(self) -> None:
         """The last stream has ended, and no other will be opened."""
@@ -244,7 +261,17 @@ class FrameSender(asyncio.Protocol):
         handler, stream.handler = stream.handler, None
         self.forget(stream)
         if handler is not None:
-            handler.closed()
+            try:
+                handler.closed()
+            except Exception as exc:  # noqa: BLE001 - a handler's failure ends its stream only
+                self.handler_failed(stream, exc)
+
+    def handler_failed(self, stream: Stream, error: Exception) -> None:
+        """End the stream whose handler has raised."""
+        self.state.log.error("a handler failed", path=_text(stream.target), error=error)
+        if not stream.closed:
+            self.reject_stream(stream.id, INTERNAL_ERROR)
+            self.end_stream(stream)
 
     def _remember_reset(self, number: int) -> None:
         self._reset[number] = None
@@ -270,3 +297,7 @@ class FrameSender(asyncio.Protocol):
         self.unused_credit += size
         if self.unused_credit >= self.credit_step:
             self.give_back()
+
+
+def _text(target: bytes) -> str:
+    return target.partition(b"?")[0].decode("ascii", "backslashreplace")

@@ -1,8 +1,9 @@
 """One stream of a connection: what has been received, and what waits to be sent.
 
-Invariant: a stream is open as long as the connection holds it in ``streams``; everything that the
-client does not take yet (its windows, its socket) waits in ``pending`` in the order of sending, and
-once something waits, all that follows waits behind it.
+Invariant: a stream is open as long as the connection holds it in ``streams``, and one that is
+``closed`` there has been answered before its request was whole: what still comes of that is
+discarded. Everything that the client does not take yet (its windows, its socket) waits in
+``pending`` in the order of sending, and once something waits, all that follows waits behind it.
 """
 
 import asyncio
