@@ -6,13 +6,19 @@ counts, except for headers of which a second one is an attack or continues a lis
 with `header_list`.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+SendWhole: TypeAlias = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], bool]
+"""Sends status, fields and body at once, the body's length added; False: nothing was sent.
+
+Where the server can do that, ``send`` has it as its attribute ``whole``, which spares a response
+two messages. A ``send`` that foreign middleware has wrapped does not, and is sent the messages.
+"""
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Middleware: TypeAlias = Callable[[ASGIApp], ASGIApp]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -53,6 +59,12 @@ def at_route(pattern: str, scopes: frozenset[str], app: ASGIApp) -> ASGIApp:
     return routed
 
 
+def whole_of(send: Send) -> SendWhole | None:
+    """The way to send a whole response at once, if ``send`` has one."""
+    whole: SendWhole | None = getattr(send, "whole", None)
+    return whole
+
+
 def route_of(scope: Scope) -> str | None:
     """The pattern that the request matched ("/records/{id}"), for names and labels; None: none."""
     route: _Route | None = scope.get(_ROUTE)
@@ -70,12 +82,17 @@ def known_method(method: str) -> str:
     return method if method in _METHODS else "_OTHER"
 
 
-def headers_of(scope: Scope) -> dict[bytes, bytes]:
+def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
     """The request's headers by lower-case name."""
-    headers: dict[bytes, bytes] | None = scope.get(_HEADERS)
+    headers: Mapping[bytes, bytes] | None = scope.get(_HEADERS)
     if headers is None:
         headers = scope[_HEADERS] = dict(scope["headers"])
     return headers
+
+
+def keep_index(scope: Scope, index: Mapping[bytes, bytes]) -> None:
+    """Give `headers_of` the dictionary of the request's headers, which is known."""
+    scope[_HEADERS] = index
 
 
 def header_list(scope: Scope, name: bytes) -> list[bytes]:

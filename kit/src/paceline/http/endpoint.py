@@ -14,7 +14,7 @@ import msgspec
 
 from paceline.edge import Caller
 from paceline.errors import PermissionDenied, Unauthorized
-from paceline.http.asgi import PRINCIPAL, ASGIApp, Receive, Scope, Send
+from paceline.http.asgi import PRINCIPAL, ASGIApp, Receive, Scope, Send, whole_of
 from paceline.http.binding import Handler, ParameterLocation, Signature, extractor_of
 from paceline.http.body import body_reader
 from paceline.http.events import EVENT_STREAM, Events, send_events
@@ -85,7 +85,11 @@ def endpoint_of(
         content = b""
         if result is not None:
             content = encode(result)
-            headers = [_JSON, (b"content-length", b"%d" % len(content)), *headers]
+            headers = [_JSON, *headers]
+            whole = whole_of(send)
+            if whole is not None and whole(code, headers, content):
+                return
+            headers.append((b"content-length", b"%d" % len(content)))
         await send({"type": "http.response.start", "status": code, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 

@@ -36,6 +36,7 @@ class Router(Generic[T]):
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
         self._literal: dict[str, Found[T]] = {}
+        self._last_named: dict[str, Mapping[str, T]] = {}  # by what is before the last segment
 
     def add(self, method: str, pattern: str, target: T) -> None:
         """Register ``target``. Errors: ValueError for a bad or a taken pattern."""
@@ -46,10 +47,18 @@ class Router(Generic[T]):
         node.targets[method] = target
         if not any(map(_is_named, segments)):
             self._literal[pattern] = (node.targets, ())
+        elif not any(map(_is_named, segments[:-1])):
+            self._last_named[pattern.rpartition("/")[0]] = node.targets
 
     def find(self, path: str) -> Found[T] | None:
         """The targets at ``path``, whose segments are percent-decoded already; None: no route."""
-        return self._literal.get(path) or self.find_segments(path.split("/"))
+        found = self._literal.get(path)
+        if found is not None:
+            return found
+        before, _, last = path.rpartition("/")
+        if last and (targets := self._last_named.get(before)) is not None:
+            return targets, (last,)
+        return self.find_segments(path.split("/"))
 
     def find_segments(self, segments: list[str]) -> Found[T] | None:
         """As `find`, for a path cut before it was decoded; the first segment is the empty one."""

@@ -6,12 +6,12 @@ plain texts and numbers) takes one loop and one call of the encoder; everything 
 """
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import gmtime, localtime, strftime
 from types import FrameType
 from typing import Final, Literal, TextIO, cast
 
-from msgspec import defstruct
+from msgspec import Raw, defstruct
 
 from paceline.clock import Clock
 from paceline.log.call_site import CallSite, CallSites
@@ -31,6 +31,7 @@ Format = Literal["auto", "json", "pretty"]
 Record = dict[str, object]
 # A program has fewer field names; only mappings pushed as context fields could exceed this.
 _MAX_NAMES: Final = 4096
+_MAX_KINDS: Final = 64  # of records, by the names that the context adds
 _URGENT: Final = frozenset({"warning", "error"})
 _OWN: Final = frozenset({"time", "level", "source", "msg"})
 
@@ -131,29 +132,32 @@ class Output:
         shown = is_plain(message) and all(self._names[name] == name for name in names)
         if self._encode is not encode or not names or not distinct or not shown:
             return write_slowly
-        before = encode_part(own)[1:-1]
-        after = encode_part(stay)[1:-1] + b"," if stay else b""
-        kind = defstruct("Fields", names, gc=False)
-        known = self._names
+        before = [Raw(encode_part(value)) for value in own.values()]
+        after = [Raw(encode_part(value)) for value in stay.values()]
+        kinds: dict[tuple[str, ...], Callable[..., object] | None] = {}
+
+        def find_kind(context: tuple[str, ...]) -> Callable[..., object] | None:
+            """The record with these names from the context; None: they need `write`."""
+            if len(kinds) >= _MAX_KINDS:
+                kinds.clear()
+            fits = not any(each in taken or self._names[each] != each for each in context)
+            every = ("time", *own, *context, *stay, *names)
+            kind = kinds[context] = defstruct("Record", every, gc=False) if fits else None
+            return kind
 
         def write(*values: object) -> None:
             if threshold.severity > severity:
                 return None
             context = current_fields()
             try:
-                around = b""
-                if context:
-                    if not _fit_beside(taken, context, known):
-                        return write_slowly(*values)
-                    around = encode_part(context)[1:-1] + b","
-                if not _are_plain(values):
+                key = (*context,)
+                kind = kinds[key] if key in kinds else find_kind(key)
+                around = context.values()
+                if kind is None or not _are_plain((*around, *values)):
                     return write_slowly(*values)
-                fields = encode_part(kind(*values))[1:]
+                line = encode_part(kind(self._time(), *before, *around, *after, *values))
             except Exception:  # noqa: BLE001 - whatever it is, `write` handles it
                 return write_slowly(*values)
-            line = b'{"time":"%b",%b,%b%b%b' % (
-                self._time().encode(), before, around, after, fields,
-            )  # fmt: skip
             return self._sink.write(terminated(line), at_once=at_once)
 
         return write
@@ -265,14 +269,6 @@ def _are_plain(values: Iterable[object]) -> bool:
         elif type(value) not in ATOMS:
             return False
     return True
-
-
-def _fit_beside(taken: Collection[str], fields: Mapping[str, object], names: _Names) -> bool:
-    """Whether `_add` would write ``fields`` beside ``taken`` without changing any."""
-    for name in fields:
-        if name in taken or names[name] != name:
-            return False
-    return _are_plain(fields.values())
 
 
 def _with_error(fields: Mapping[str, object]) -> Mapping[str, object]:

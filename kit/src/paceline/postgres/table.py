@@ -161,7 +161,7 @@ class VersionedTable(Generic[ItemT, DraftT]):
         statement: LiteralString = f"{sql}{self._sql.page_end}"
         with wrap("{}.page({})", self.name, after):
             rows = await self._policy.page(lambda: self._pool.fetch(statement, after, limit, *args))
-            return [self._item(row) for row in rows]
+            return self._items(rows)
 
     async def create(self, draft: DraftT, /) -> ItemT:
         """Insert ``draft`` with a new id, as version 1."""
@@ -209,7 +209,7 @@ class VersionedTable(Generic[ItemT, DraftT]):
             rows = await self._policy.batch(lambda: self._pool.fetch(self._sql.get_one, ids[0]))
         else:
             rows = await self._policy.batch(lambda: self._pool.fetch(self._sql.get, ids))
-        found: dict[UUID, ItemT | Exception] = {row[0]: self._item(row) for row in rows}
+        found: dict[UUID, ItemT | Exception] = {item.id: item for item in self._items(rows)}
         for missing in {*ids} - found.keys() if len(found) < len(ids) else ():
             found[missing] = self._not_found()
         return found
@@ -291,8 +291,9 @@ class VersionedTable(Generic[ItemT, DraftT]):
         }
         return _Locked(row[1], row[2], before)
 
-    def _item(self, row: Row) -> ItemT:
-        return self._new(*self._columns.decode(row))
+    def _items(self, rows: Sequence[Row]) -> list[ItemT]:
+        columns = self._columns.decode(rows)
+        return [*map(self._new, *columns)] if columns else []
 
     def _committed(self) -> None:
         if self._on_commit is not None:

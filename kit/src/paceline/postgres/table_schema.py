@@ -8,7 +8,7 @@ JSON. Rejected: reading the column types from the database, which would make a r
 cannot be built without one.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -187,15 +187,14 @@ class ResolvedColumns:
             if column.decode is not None
         ]
 
-    def decode(self, row: Row) -> Iterable[object]:
-        """A row's values, as the item's fields have them."""
-        if not self._decoders:
-            return row
-        values: list[object] = [*row]
-        for index, decode in self._decoders:
-            if (value := values[index]) is not None:
-                values[index] = decode(value)
-        return values
+    def decode(self, rows: Sequence[Row]) -> list[Sequence[object]]:
+        """The values of rows as the item's fields have them, one sequence a column."""
+        columns: list[Sequence[object]] = [*zip(*rows, strict=True)]
+        if columns:
+            for index, decode in self._decoders:
+                values = columns[index]
+                columns[index] = [None if each is None else decode(each) for each in values]
+        return columns
 
     def decode_one(self, name: str, value: object) -> object:
         """The value of one column."""

@@ -7,7 +7,7 @@ A log for people gets a line of text instead of a record, and below it what the 
 which `recover` then leaves to this.
 """
 
-from collections.abc import Awaitable, Collection
+from collections.abc import Collection
 from typing import Final
 
 from paceline.edge import AccessLines, AccessLog, Caller, EndedRequest, Grade, access_lines
@@ -17,9 +17,7 @@ from paceline.http.asgi import (
     REQUEST_ID,
     ASGIApp,
     Middleware,
-    Receive,
     Scope,
-    Send,
 )
 from paceline.http.middleware.observe import observed
 from paceline.log import Logger
@@ -42,7 +40,7 @@ def access_log(log: Logger, *, debug_paths: Collection[str] = ()) -> Middleware:
         client: tuple[str, int] | None = scope.get("client")
         address = client[0] if client else None
         write_line = writer_of(path, default)
-        write_line(scope["method"], path, status, size, round(seconds * 1000, 3), address)
+        write_line(scope["method"], path, status, size, int(seconds * 1e6 + 0.5) / 1000, address)
 
     def wrap(app: ASGIApp) -> ASGIApp:
         return observed(app, write)
@@ -51,6 +49,9 @@ def access_log(log: Logger, *, debug_paths: Collection[str] = ()) -> Middleware:
 
 
 def _lines_of_text(lines: AccessLines) -> Middleware:
+    def begin(scope: Scope) -> None:
+        scope[FAILURE] = None
+
     def write(scope: Scope, status: int, _size: int, seconds: float) -> None:
         caller: Caller | None = scope.get(PRINCIPAL)
         lines.write(
@@ -68,12 +69,6 @@ def _lines_of_text(lines: AccessLines) -> Middleware:
         )
 
     def wrap(app: ASGIApp) -> ASGIApp:
-        inner = observed(app, write)
-
-        def logged(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-            scope[FAILURE] = None
-            return inner(scope, receive, send)
-
-        return logged
+        return observed(app, write, begin)
 
     return wrap

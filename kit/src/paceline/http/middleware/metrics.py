@@ -7,10 +7,9 @@ costs about a microsecond. Names and labels are OpenTelemetry's, in Prometheus' 
 `trace`, whose id becomes the exemplar; outside `recover`, so that the status is the one sent.
 """
 
-from collections.abc import Awaitable
 from typing import Final
 
-from paceline.http.asgi import ASGIApp, Middleware, Receive, Scope, Send, known_method, route_of
+from paceline.http.asgi import ASGIApp, Middleware, Scope, known_method, route_of
 from paceline.http.middleware.observe import observed
 from paceline.metrics import Metrics, Series
 
@@ -35,6 +34,9 @@ def metrics(registry: Metrics) -> Middleware:
         known[method, route, status] = series
         return series
 
+    def begin(_scope: Scope) -> None:
+        active.value += 1
+
     def count(scope: Scope, status: int, _size: int, seconds: float) -> None:
         active.value -= 1
         key = (scope["method"], route_of(scope), status)
@@ -42,12 +44,6 @@ def metrics(registry: Metrics) -> Middleware:
         series.observe(seconds)
 
     def wrap(app: ASGIApp) -> ASGIApp:
-        inner = observed(app, count)
-
-        def measured(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-            active.value += 1
-            return inner(scope, receive, send)
-
-        return measured
+        return observed(app, count, begin)
 
     return wrap

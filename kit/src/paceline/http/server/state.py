@@ -9,6 +9,7 @@ import asyncio
 from typing import Protocol
 
 from paceline.http.asgi import ASGIApp
+from paceline.http.server.known_heads import KnownHeads
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.prepared import PreparedResponse
 from paceline.http.server.streams import StreamApp
@@ -69,6 +70,7 @@ class SharedState:
         self.uploads: Uploads = Uploads(
             max_waiting=limits.max_uploads, max_bytes=limits.max_upload_bytes
         )
+        self.known_heads: KnownHeads = KnownHeads()
         self.stopping: bool = False
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()

@@ -1,4 +1,4 @@
-"""One request and its response: the ASGI ``receive`` and ``send`` of one call of the app.
+"""One request and its response: the ASGI ``receive``, and ``send``, of one call of the app.
 
 The head is held until the first body event, as ASGI requires: head and body are sent in one write,
 and a failure in between can still be answered properly. Trailers are sent behind a chunked body to
@@ -8,6 +8,7 @@ head with more lines than fields is refused.
 """
 
 import asyncio
+from collections.abc import Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -115,7 +116,7 @@ class Exchange:
     async def run(self, app: ASGIApp) -> None:
         """Call the app; however it ends, the request is answered or its connection closed."""
         try:
-            await app(self.scope, self.receive, self.send)
+            await app(self.scope, self.receive, self)
         except asyncio.CancelledError as exc:
             self._connection.failed(self, exc)
             raise
@@ -178,7 +179,43 @@ class Exchange:
                 self._connection.refuse_upload()
         return {"type": "http.disconnect"}
 
-    async def send(self, message: Message) -> None:
+    def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Write a usual response at once; False: it needs `send`, which also refuses it."""
+        connection = self._connection
+        if (
+            self._head is not None
+            or self.disconnected
+            or self.stream
+            or self.more_body
+            or not self.keep_alive
+            or len(body) > _MAX_JOINED
+            or status in _WITHOUT_BODY
+            or connection.flow.write_paused
+            or self.scope["method"] == "HEAD"
+            or self.scope["http_version"] != "1.1"
+        ):
+            return False
+        fields: list[bytes] = []
+        for name, value in headers:
+            start = _start_of(name)
+            if not start:
+                return False
+            fields += (start, value)
+        lines = b"".join(fields)
+        if not _is_clean(lines, len(headers)):
+            return False
+        self._head = b""
+        self.sent = self.complete = True
+        state = connection.state
+        data = b"%b%b%b\r\ncontent-length: %d\r\n\r\n%b" % (
+            _status_line(status), state.date_line[:-2], lines, len(body), body,
+        )  # fmt: skip
+        state.write_buffer.write(connection.transport, data)
+        self.wake()
+        connection.finished(self)
+        return True
+
+    async def __call__(self, message: Message) -> None:
         """Write a part of the response; waits while the client does not read."""
         flow = self._connection.flow
         if flow.write_paused and not self.disconnected:
@@ -326,10 +363,20 @@ def _field(name: bytes) -> tuple[bytes, bytes]:
     return lower, lower + b": "
 
 
+@lru_cache(maxsize=512)
+def _start_of(name: bytes) -> bytes:
+    """What ends the line before a field and begins its own; empty for a field of the framing."""
+    lower, start = _field(name)
+    return b"" if lower in _FRAMING else b"\r\n" + start
+
+
 def _joined(fields: list[bytes]) -> bytes:
     """The lines of the fields, three parts each; a further line break is in a value."""
     head = b"".join(fields)
-    lines = len(fields) // 3
-    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+    if not _is_clean(head, len(fields) // 3):
         raise RuntimeError("invalid header value")
     return head
+
+
+def _is_clean(head: bytes, lines: int) -> bool:
+    return head.count(b"\n") == lines and head.count(b"\r") == lines and b"\0" not in head

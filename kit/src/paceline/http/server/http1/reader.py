@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 import httptools
 
-from paceline.http.asgi import Scope, headers_of
+from paceline.http.asgi import Headers, Scope, headers_of, keep_index
 from paceline.http.server.http1.exchange import Exchange
 from paceline.http.server.http1.flow_control import HIGH_WATER, FlowControl
 from paceline.http.server.http1.head import accepts_trailers, check_head
@@ -93,6 +93,9 @@ class RequestReader(asyncio.Protocol):
         """Parse what arrived."""
         if self._discarding:
             return
+        idle = self._running is None and not self._parsing
+        if idle and self._read_known(data):
+            return
         parsing, self._progress = self._parsing, False
         self._measure = len(data) > self._limits.max_header_bytes or parsing
         if self._chunked:
@@ -114,6 +117,37 @@ class RequestReader(asyncio.Protocol):
             if parsing and not self._progress:
                 self._unparsed += len(data)
             self._check_sizes()
+        elif idle:
+            self._keep_head(data)
+
+    def _read_known(self, data: bytes) -> bool:
+        """Start a request whose fields are known; False: it is for the parser."""
+        known = self.state.known_heads.find(data)
+        if (
+            known is None
+            or self.state.stopping
+            or len(known.path) + len(known.query) >= self._limits.max_target_bytes
+            or len(known.body) > HIGH_WATER
+        ):
+            return False
+        scope = self._scope(known.method, "1.1", known.path, known.query, [*known.headers])
+        keep_index(scope, known.by_name)
+        if self._is_rejected(scope, known.by_name):
+            self._end_rejected()
+            return True
+        exchange = Exchange(self, scope, keep_alive=True, expects_continue=False)
+        exchange.body, exchange.more_body = known.body, False
+        self._latest = exchange
+        self._start(exchange)
+        return True
+
+    def _keep_head(self, data: bytes) -> None:
+        """Keep the fields of the request that ``data`` was, if it was one, and whole."""
+        exchange = self._latest
+        if exchange is None or exchange is not self._running or not exchange.keep_alive:
+            return
+        headers: Headers = exchange.scope["headers"]
+        self.state.known_heads.add(data, [*headers], headers_of(exchange.scope))
 
     def _check_sizes(self) -> None:
         """Of what has arrived of a request and is no data."""
@@ -190,22 +224,7 @@ class RequestReader(asyncio.Protocol):
         if authority:
             self.headers = [field for field in self.headers if field[0] != b"host"]
             self.headers.append((b"host", authority))
-        text = path.decode("ascii")
-        scope: Scope = {
-            "type": "http",
-            "asgi": self._asgi,
-            "http_version": version,
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "method": method,
-            "root_path": "",
-            "path": unquote(text) if "%" in text else text,
-            "raw_path": path,
-            "query_string": query,
-            "headers": self.headers,
-            "state": {},
-        }
+        scope = self._scope(method, version, path, query, self.headers)
         index = headers_of(scope)
         check_head(version, self.headers, index)
         if b"transfer-encoding" in index:
@@ -235,6 +254,26 @@ class RequestReader(asyncio.Protocol):
         else:
             self.flow.pause_reading()
             self._waiting.append(self._latest)
+
+    def _scope(
+        self, method: str, version: str, path: bytes, query: bytes, headers: Headers
+    ) -> Scope:
+        text = path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": self._asgi,
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": method,
+            "root_path": "",
+            "path": unquote(text) if "%" in text else text,
+            "raw_path": path,
+            "query_string": query,
+            "headers": headers,
+            "state": {},
+        }
 
     def _is_rejected(self, scope: Scope, index: Mapping[bytes, bytes]) -> bool:
         """Check the admission of a request that can be answered once it has been read.
@@ -278,8 +317,13 @@ class RequestReader(asyncio.Protocol):
         self._parsing = False
         if self._latest is not None:
             self._latest.end_body()
-        elif self._rejection is not None:
-            rejection, self._rejection = self._rejection, None
+        else:
+            self._end_rejected()
+
+    def _end_rejected(self) -> None:
+        """Answer a request that the admission check has rejected, once it is whole."""
+        rejection, self._rejection = self._rejection, None
+        if rejection is not None:
             self._send_rejection(rejection)
 
     def _oversized(self) -> bool:
