@@ -57,6 +57,7 @@ from paceline.http.server.http2.request_head import (
     PartialHead,
     RequestHead,
     check_trailers,
+    read_head,
 )
 from paceline.http.server.http2.sender import FrameSender
 from paceline.http.server.http2.stream import Stream
@@ -407,17 +408,16 @@ class FrameReader(FrameSender):
             partial.add(rest)
             return partial.finish()
         fields = decoder.decode(block)
-        partial = PartialHead()
-        partial.add(fields[:start])
         if (
             self._generation == decoder.generation
             and _MIN_BEGINNING <= start <= _MAX_BEGINNING
             and len(self._beginnings) < _MAX_BEGINNINGS
-            and partial.is_plain
         ):
-            self._beginnings[block[:start]] = fields[:start], partial.copy()
-        partial.add(fields[start:])
-        return partial.finish()
+            partial = PartialHead()
+            partial.add(fields[:start])
+            if partial.is_plain:
+                self._beginnings[block[:start]] = fields[:start], partial
+        return read_head(fields)
 
     def _refuse_large(self, number: int, flags: int) -> None:
         self._processed = max(number, self._processed)
