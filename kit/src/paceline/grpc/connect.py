@@ -153,7 +153,7 @@ class ConnectCall(WebCall):
             await self.refuse(self.app.overloaded)
             return False
         try:
-            self.encoding = known_encoding(encoding, name)
+            self.encoding: bytes | None = known_encoding(encoding, name)
         except Error as exc:
             self.request.shared.append((self.accept_field, ACCEPTED))
             await self.refuse(error_status_of(exc))
@@ -165,7 +165,7 @@ class ConnectCall(WebCall):
         if call.compression is None:
             return None
         accepted = self.fields.get(self.accept_field)
-        self.response_encoding = preferred_encoding(accepted, self.encoding)
+        self.response_encoding: bytes | None = preferred_encoding(accepted, self.encoding)
         return self.response_encoding
 
 
@@ -184,7 +184,7 @@ class ConnectUnaryCall(ConnectCall):
         if not isinstance(body, Error):
             try:
                 if body and self.encoding is not None:
-                    self.received_compressed = True
+                    self.received_compressed: bool = True
                     body = unpacked(body, self.encoding, self.app.limits.max_message)
                 message = body if self.decode is None else self.decode(body)
             except Error as exc:

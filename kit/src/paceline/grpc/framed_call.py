@@ -77,7 +77,7 @@ class FramedCall(WebCall):
 
     def unpack(self, flags: int, message: bytes) -> bytes:
         """A message of the request. Errors: Error."""
-        self.received_compressed = flags == 1
+        self.received_compressed: bool = flags == 1
         if not flags:
             return message
         if flags != 1:

@@ -81,7 +81,9 @@ class GrpcWebCall(FramedCall):
         """See `FramedCall`."""
         headers: Headers = [(b"content-type", self._type), *metadata_fields(call.initial)]
         if call.compression is not None:
-            self.response_encoding = choose_encoding(self.fields.get(b"grpc-accept-encoding"))
+            self.response_encoding: bytes | None = choose_encoding(
+                self.fields.get(b"grpc-accept-encoding")
+            )
             if self.response_encoding is not None:
                 headers.append((b"grpc-encoding", self.response_encoding))
         return headers

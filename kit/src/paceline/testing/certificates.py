@@ -47,7 +47,7 @@ class CertificateAuthority:
 
     def __init__(self, folder: Path, name: str = "authority") -> None:
         self.folder = folder
-        self.file = folder / f"{name}.pem"
+        self.file: Path = folder / f"{name}.pem"
         self._key = generate_private_key(SECP256R1())
         self._name = _name_of(name)
         now = datetime.now(UTC)

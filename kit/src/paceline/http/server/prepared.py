@@ -20,9 +20,9 @@ class PreparedResponse:
         fields = [*headers, (b"content-length", b"%d" % len(body))]
         lines = b"".join(b"%b: %b\r\n" % field for field in fields)
         start = b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())
-        self.body = body
-        self.http1_head = b"%b%b\r\n" % (start, lines)
-        self.http1 = self.http1_head + body
-        self.http1_head_closing = b"%b%bconnection: close\r\n\r\n" % (start, lines)
-        self.http1_closing = self.http1_head_closing + body
-        self.http2 = encode_status(status) + encode_fields(fields)
+        self.body: bytes = body
+        self.http1_head: bytes = b"%b%b\r\n" % (start, lines)
+        self.http1: bytes = self.http1_head + body
+        self.http1_head_closing: bytes = b"%b%bconnection: close\r\n\r\n" % (start, lines)
+        self.http1_closing: bytes = self.http1_head_closing + body
+        self.http2: bytes = encode_status(status) + encode_fields(fields)

@@ -30,8 +30,8 @@ class Uploads:
     __slots__ = ("held", "max_bytes", "max_waiting", "waiting")
 
     def __init__(self, *, max_waiting: int, max_bytes: int) -> None:
-        self.max_waiting = max_waiting
-        self.max_bytes = max_bytes
+        self.max_waiting: int = max_waiting
+        self.max_bytes: int = max_bytes
         self.waiting: int = 0
         self.held: int = 0
 

@@ -80,8 +80,9 @@ class Http2Connection(FrameReader):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept a client."""
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by its type
-        self.client = client_address(transport)
+        # uvloop's is no Transport by its type.
+        self.transport: asyncio.Transport = cast("asyncio.Transport", transport)
+        self.client: tuple[str, int] | None = client_address(transport)
         self._server = server_address(transport)
         self._scheme = scheme_of(transport)
         limits = self.limits

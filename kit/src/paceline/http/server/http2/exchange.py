@@ -55,11 +55,11 @@ class Exchange:
         write_deadline: float,
         expects_continue: bool,
     ) -> None:
-        self.scope = scope
-        self.disconnected = False
-        self.complete = False
-        self.streaming = False  # it may last as long as the client reads
-        self.write_deadline = write_deadline
+        self.scope: Scope = scope
+        self.disconnected: bool = False
+        self.complete: bool = False
+        self.streaming: bool = False  # it may last as long as the client reads
+        self.write_deadline: float = write_deadline
         self._state = state
         self._stream = stream
         self._expects_continue = expects_continue

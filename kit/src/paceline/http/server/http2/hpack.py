@@ -69,11 +69,11 @@ class FieldDecoder:
         self._table = [(b"", b""), *HeaderTable.STATIC_TABLE]
         self._size = 0
         self._max_size = self._max_table = max_table
-        self.largest = _LARGEST_STATIC
+        self.largest: int = _LARGEST_STATIC
         """No entry of the table was ever larger."""
         self._max_list = max_list
         self._max_fields = max_fields
-        self.generation = 0
+        self.generation: int = 0
         """Another number whenever the dynamic table has changed: with the same one, the same block
         means the same fields."""
 

@@ -102,7 +102,7 @@ class FrameReader(FrameSender):
         self._needed = len(PREFACE)
         self._in_preface = True
         self._settings_received = False
-        self.settings_acknowledged = False
+        self.settings_acknowledged: bool = False
         self._block: bytearray | None = None  # a header block that is not whole
         self._block_stream = 0
         self._block_flags = 0
@@ -129,7 +129,7 @@ class FrameReader(FrameSender):
             data = bytes(rest)
             rest.clear()
         self._now = now = self.loop.time()
-        self.read_deadline = now + self._read_timeout
+        self.read_deadline: float = now + self._read_timeout
         try:
             start = self._read_preface(data) if self._in_preface else 0
             if not self._in_preface:
@@ -516,7 +516,8 @@ class FrameReader(FrameSender):
             raise ConnectionFault(PROTOCOL_ERROR, "ENABLE_PUSH is not valid")
 
     def _set_initial_window(self, value: int) -> None:
-        growth, self.initial_window = value - self.initial_window, value
+        growth = value - self.initial_window
+        self.initial_window: int = value
         for stream in tuple(self.streams.values()):
             if not stream.closed and not self.stream_window_grown(stream, growth):
                 raise ConnectionFault(FLOW_CONTROL_ERROR, "a stream's window is too large")

@@ -28,6 +28,7 @@ from paceline.http.server.http2.frames import (
     window_update,
 )
 from paceline.http.server.http2.stream import Stream
+from paceline.http.server.limits import ServerLimits
 from paceline.http.server.state import SharedState
 
 _MAX_COLLECTED: Final = 64 * 1024
@@ -42,18 +43,18 @@ class FrameSender(asyncio.Protocol):
     def __init__(self, state: SharedState, loop: asyncio.AbstractEventLoop) -> None:
         self.state = state
         self.loop = loop
-        self.limits = state.limits
+        self.limits: ServerLimits = state.limits
         self.client: tuple[str, int] | None = None
         self.streams: dict[int, Stream] = {}
-        self.send_window = DEFAULT_WINDOW
+        self.send_window: int = DEFAULT_WINDOW
         self.max_frame = DEFAULT_FRAME
-        self.write_paused = False
+        self.write_paused: bool = False
         self.transport: asyncio.Transport
-        self.initial_window = DEFAULT_WINDOW
-        self.stream_window = state.limits.stream_window
-        self.read_deadline = 0.0
-        self.unused_credit = 0
-        self.credit_step = max(state.limits.connection_window, DEFAULT_WINDOW) >> 1
+        self.initial_window: int = DEFAULT_WINDOW
+        self.stream_window: int = state.limits.stream_window
+        self.read_deadline: float = 0.0
+        self.unused_credit: int = 0
+        self.credit_step: int = max(state.limits.connection_window, DEFAULT_WINDOW) >> 1
         self._at_end_of_round = state.write_buffer.at_end_of_round
         self._work = 0  # frames of responses sent
         self._collected: list[bytes] = []

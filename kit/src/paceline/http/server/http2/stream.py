@@ -99,32 +99,32 @@ class Stream:
 
     def __init__(self, connection: StreamConnection, number: int, head: RequestHead) -> None:
         self._connection = connection
-        self.id = number
-        self.method = head.method
-        self.target = head.target
-        self.authority = head.authority
-        self.scheme = head.scheme
+        self.id: int = number
+        self.method: str = head.method
+        self.target: bytes = head.target
+        self.authority: bytes = head.authority
+        self.scheme: str = head.scheme
         self.headers: Headers = head.headers
-        self.client = connection.client
+        self.client: tuple[str, int] | None = connection.client
         self.handler: StreamHandler | None = None
         self.task: asyncio.Task[None] | None = None
-        self.received = False  # the request is whole
-        self.ending = False  # END_STREAM has been sent or waits
-        self.closed = False
+        self.received: bool = False  # the request is whole
+        self.ending: bool = False  # END_STREAM has been sent or waits
+        self.closed: bool = False
         length = head.content_length
-        self.remaining = -1 if length is None else length  # bytes of the body still to come
-        self.window = connection.stream_window  # bytes that the client may send
-        self.held = 0  # bytes received and not used yet
-        self.credit = 0  # bytes used and not yet given back to the client
-        self.send_window = connection.initial_window
+        self.remaining: int = -1 if length is None else length  # bytes of the body still to come
+        self.window: int = connection.stream_window  # bytes that the client may send
+        self.held: int = 0  # bytes received and not used yet
+        self.credit: int = 0  # bytes used and not yet given back to the client
+        self.send_window: int = connection.initial_window
         self.pending: deque[tuple[int, bytes, bool]] | None = None
-        self.offset = 0  # in the first of them
-        self.queued = False  # among those that the connection sends of
-        self.waiting = False  # the handler waits for `StreamHandler.writable`
-        self.sent = 0  # bytes, when something was pending
-        self.seen = 0  # of these at the last check
-        self.stuck_since = 0.0
-        self.deadline = connection.read_deadline
+        self.offset: int = 0  # in the first of them
+        self.queued: bool = False  # among those that the connection sends of
+        self.waiting: bool = False  # the handler waits for `StreamHandler.writable`
+        self.sent: int = 0  # bytes, when something was pending
+        self.seen: int = 0  # of these at the last check
+        self.stuck_since: float = 0.0
+        self.deadline: float = connection.read_deadline
 
     def send(self, data: bytes, *, end: bool = False) -> bool:
         """See `RequestStream`."""
