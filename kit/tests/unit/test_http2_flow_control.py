@@ -92,6 +92,22 @@ async def test_send_says_when_the_client_takes_no_more_and_writable_when_it_does
     assert len(wire.body(number)) == 76_000
 
 
+async def test_settings_are_acknowledged_before_the_data_that_they_let_go() -> None:
+    streams = Streams(on_end=lambda stream: stream.respond(HEAD, b"ab", TRAILERS))
+    wire = Wire(streams=streams)
+    window = h2.settings.SettingCodes.INITIAL_WINDOW_SIZE
+    wire.client.update_settings({window: 0})
+    wire.send()
+    number = wire.request()
+    wire.receive()
+    assert wire.body(number) == b""
+    wire.client.update_settings({window: 1})
+    wire.send()
+    kinds = [type(event) for event in wire.receive()]
+    assert kinds == [h2.events.SettingsAcknowledged, h2.events.DataReceived]
+    assert wire.body(number) == b"a"
+
+
 async def test_a_smaller_initial_window_makes_open_windows_negative() -> None:
     streams = Streams()
     wire = Wire(streams=streams)

@@ -46,6 +46,8 @@ VALID = [
     Valid("a cookie", [*START, (b"cookie", b"a=1; b=2")], [(b"cookie", b"a=1; b=2")]),
     Valid("cookie crumbs", [*START, (b"cookie", b"a=1"), (b"x", b""), (b"cookie", b"b=2")],
           [(b"x", b""), (b"cookie", b"a=1; b=2")]),
+    Valid("empty cookie crumbs", [*START, *[(b"cookie", each) for each in (b"", b"a=1", b"")]],
+          [(b"cookie", b"a=1")]),
     Valid("OPTIONS *", [(b":method", b"OPTIONS"), SCHEME, (b":path", b"*"), AUTHORITY], [],
           target=b"*"),
     Valid("CONNECT", [CONNECT, AUTHORITY], [], target=b"example.com:80"),

@@ -9,7 +9,7 @@ afterwards all go on without a restart. Each time ``order_load.verify_orders`` c
 import asyncio
 import os
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ from update_subscriber import UpdateSubscriber, create_records
 
 from paceline.engines import NatsEngine, PostgresEngine
 from paceline.log import setup_logging
-from paceline.messaging.nats import NatsBus, NatsBusSettings
+from paceline.messaging.nats import JetStreamError, NatsBus, NatsBusSettings
 from paceline.testing import SilentLog, frozen, nats_cluster
 
 FULL = os.environ.get("ORDERS_TEST") == "full"
@@ -138,12 +138,13 @@ async def leader_of(url: str) -> int:
     try:
         async with asyncio.timeout(SETTLE):
             while True:
-                kept = [
-                    (await bus.call_api(f"STREAM.INFO.{name}", None, Kept)).cluster
-                    for name in ("DEAD", "ORDERS_order-processor_failures", "ORDERS")
-                ]
-                if all(each.leader and len(each.replicas) == COPIES for each in kept):
-                    return int(kept[-1].leader.removeprefix("node-")) - 1
+                with suppress(JetStreamError):  # a worker that has just begun makes them
+                    kept = [
+                        (await bus.call_api(f"STREAM.INFO.{name}", None, Kept)).cluster
+                        for name in ("DEAD", "ORDERS_order-processor_failures", "ORDERS")
+                    ]
+                    if all(each.leader and len(each.replicas) == COPIES for each in kept):
+                        return int(kept[-1].leader.removeprefix("node-")) - 1
                 await asyncio.sleep(0.1)
     finally:
         await bus.stop()

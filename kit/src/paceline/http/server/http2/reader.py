@@ -499,10 +499,11 @@ class FrameReader(FrameSender):
         found = read_settings(payload)
         for key, value in found:
             self._setting(key, value)
+        # Before the DATA that a larger window lets go: clients wait for the one, then the other.
+        self.reply(frame(SETTINGS, ACK, 0))
         window = dict(found).get(INITIAL_WINDOW_SIZE)
         if window is not None:  # once a frame: it goes through all streams
             self._set_initial_window(window)
-        self.reply(frame(SETTINGS, ACK, 0))
 
     def _setting(self, key: int, value: int) -> None:
         if key == INITIAL_WINDOW_SIZE:

@@ -89,7 +89,7 @@ class PartialHead:
             elif name not in single:
                 single[name] = value
             elif name == b"cookie":
-                single[name] += b"; " + value
+                single[name] = b"; ".join(filter(None, (single[name], value)))
             else:
                 raise MalformedRequest("content-length or host is repeated")
 
