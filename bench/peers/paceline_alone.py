@@ -24,7 +24,8 @@ class Alone(PgRecords):
         row = await self._pool.fetchrow(_GET, record_id)
         if row is None:
             raise RecordNotFound
-        return self._item(row)
+        (record,) = self._items([row])
+        return record
 
 
 if __name__ == "__main__":
