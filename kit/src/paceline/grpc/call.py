@@ -8,12 +8,15 @@ first use; a name that comes twice keeps its last value, except that two tokens 
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from paceline.edge import Caller, MissingToken
 from paceline.errors import Code
 from paceline.grpc.metadata import Metadata, read_metadata
 from paceline.http import Headers
+
+_MAX_EARLY: Final = 0.25  # seconds
+_EARLY: Final = 0.25  # of the whole time
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,3 +194,11 @@ class Call:
 
 Endpoint = Callable[[Call], Awaitable[bytes | None]]
 Interceptor = Callable[[Endpoint, Method], Endpoint]
+
+
+def is_own_timeout(left: float, timeout: float) -> bool:
+    """Whether a client that leaves ``left`` seconds before its deadline has met the deadline.
+
+    Its clock started a trip before ours. ``timeout``: the whole time that it allowed, in seconds.
+    """
+    return left <= min(_MAX_EARLY, timeout * _EARLY)

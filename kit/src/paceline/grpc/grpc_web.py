@@ -3,7 +3,7 @@
 The trailers are the last message, marked by the highest flag; where nothing came before them, they
 are among the headers. ``application/grpc-web-text`` is the same in base64, message by message.
 Compression is gRPC's, by ``grpc-encoding``, as clients outside browsers use it. A value of a
-``-bin`` field is base64 in the trailers of text, too, as all known clients read it.
+``-bin`` field is base64 in the trailers of text, too, as the conformance suite's clients read it.
 """
 
 from base64 import b64encode

@@ -20,7 +20,7 @@ from typing import Final
 
 from paceline.concurrency import DeadlineExceeded
 from paceline.errors import Code, Error
-from paceline.grpc.call import Call, ErrorStatus
+from paceline.grpc.call import Call, ErrorStatus, is_own_timeout
 from paceline.grpc.compression import choose_encoding, compress, decompress
 from paceline.grpc.responses import ENCODINGS, OK_TRAILERS, encode_error, encode_metadata
 from paceline.grpc.route import ActiveCalls, Route
@@ -31,11 +31,7 @@ from paceline.http.server import RequestStream
 _PREFIX: Final = Struct(">BI")  # compressed or not, and the message's length
 _PREFIX_SIZE: Final = _PREFIX.size
 _WRITES_IN_A_ROW: Final = 32
-# A client's clock started a trip before ours: one that leaves so shortly before the deadline here
-# has met its own. Seconds, and a part of the whole time.
-_MAX_EARLY: Final = 0.25
 _FIRST_MESSAGE: Final = 0.05  # seconds
-_EARLY: Final = 0.25
 
 
 class StreamCall:
@@ -131,7 +127,7 @@ class StreamCall:
         self._over = True
         if self._timeout is not None and self._deadline is not None:
             now = self._loop.time()
-            if self._deadline - now <= min(_MAX_EARLY, self._timeout * _EARLY):
+            if is_own_timeout(self._deadline - now, self._timeout):
                 self._deadline = now
         self._stop()
 

@@ -12,7 +12,7 @@ from typing import Final
 from paceline.concurrency import DeadlineExceeded
 from paceline.errors import Code, Error
 from paceline.grpc.app import RpcApp
-from paceline.grpc.call import Call, ErrorStatus
+from paceline.grpc.call import Call, ErrorStatus, is_own_timeout
 from paceline.grpc.compression import compress
 from paceline.grpc.route import Route
 from paceline.grpc.status import error_status_of
@@ -20,10 +20,6 @@ from paceline.grpc.web_request import WebRequest
 from paceline.http import Headers
 
 Request = bytes | Error | AsyncIterator[bytes]
-# A client's clock started a trip before ours: one that leaves so shortly before the deadline here
-# has met its own. Seconds, and a part of the whole time.
-_MAX_EARLY: Final = 0.25
-_EARLY: Final = 0.25
 
 
 class WebCall:
@@ -70,7 +66,7 @@ class WebCall:
         if self._deadline is None or self._timeout is None:
             return None
         left = self._deadline - self._loop.time()
-        if 0 < left <= min(_MAX_EARLY, self._timeout * _EARLY):
+        if left > 0 and is_own_timeout(left, self._timeout):
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 return 0.0  # the client has left
