@@ -69,7 +69,7 @@ bank: .venv/.dev ## The bank test in full: service killed ten times, PostgreSQL 
 orders: .venv/.dev ## The order tests in full: everything killed three times, replicas that leave, engines that freeze
 	ORDERS_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_orders_killed.py service/tests/e2e/test_replicas.py tests/e2e/test_redis_away.py
 
-rolling: .venv/.dev ## Reloads, kills and rolling restarts under load, in full: no request fails
+rolling: .venv/.dev ## Reloads, kills and rolling restarts under load, in full: only what a killed worker had in hand fails
 	ROLLING_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_reload.py service/tests/e2e/test_rolling.py
 
 kafka: .venv/.dev ## Run the queue's tests on a real Kafka, fetched with Maven (needs Java)

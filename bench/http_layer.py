@@ -4,7 +4,7 @@ Every server is one process pinned to one core, the load generator is pinned to 
 servers take turns of a second or so, so that whatever else the machine does hits all of them; the
 ratios are of one round, and their median is shown. Prints a table of
 medians and writes it to ``bench/results/http_layer.md``; the log lines of a server go to a pipe
-that is read, as in production. Run it with ``make bench``; ``--quick`` for a short look.
+that is read, as in production. Run it with ``make layer``; ``--quick`` for a short look.
 """
 
 import argparse

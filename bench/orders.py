@@ -326,7 +326,11 @@ def table(turns: dict[str, list[Turn]]) -> str:
     for title, found in turns.items():
         problems = "; ".join(problem for turn in found for problem in turn.problems) or "none"
         mine = median(rates[title])
-        over = [f"{mine / median(theirs):.2f}" for other, theirs in rates.items() if other != _OURS]
+        over = [
+            f"{median(a / max(b, 0.001) for a, b in zip(rates[title], theirs, strict=True)):.2f}"
+            for other, theirs in rates.items()
+            if other != _OURS
+        ]
         lines.append(
             f"| {title} | {mine:,.0f} | {min(rates[title]):,.0f}–{max(rates[title]):,.0f}"
             f" | {' | '.join(over or ['–', '–'])} |"

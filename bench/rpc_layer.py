@@ -310,9 +310,12 @@ def main() -> None:
         ]
     }  # fmt: skip
     write("grpc", page(head(size), on, found, body), on=on, bars=found, figures=figures)
-    if errors := [one.title for one in servers for turn in one.turns if turn.result.errors]:
-        raise SystemExit(f"calls failed: {', '.join(sorted(set(errors)))}")
+    errors = sorted({one.title for one in servers for turn in one.turns if turn.result.errors})
+    if errors:
+        say(f"calls failed: {', '.join(errors)}")
     judge(found)
+    if errors:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 ``SOAK_CALLS``: how many, 10,000,000 otherwise. h2load calls grpc.testing.TestService/EmptyCall on
 8 connections with 8 calls at once each, in ten parts with connections of their own, so that what a
-connection keeps and what it leaves behind both show. The exit code is 1 when a call fails, or when
-memory has grown since the first part by more than 4 MiB: under half a byte a call.
+connection keeps and what it leaves behind both show. The exit code is 1 when a call is not answered
+(h2load does not read grpc-status: one call before and one after the load do), or when memory has
+grown since the first part by more than 4 MiB: under half a byte a call.
 """
 
 import os

@@ -3,6 +3,7 @@
 A judge that is not on this machine is skipped with the reason.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,3 +46,9 @@ def test_the_page_has_a_row_for_every_judge() -> None:
     page = PAGE.read_text()
     for judge in JUDGES:
         assert f"| {judge.title} | {judge.source} |" in page
+
+
+def test_the_page_has_the_text_that_it_is_made_of() -> None:
+    page = PAGE.read_text()
+    for part in re.split(r"<!-- \w+ -->", (CONFORMANCE / "page.md").read_text()):
+        assert part.strip() in page
