@@ -140,8 +140,10 @@ class Output:
             """The record with these names from the context; None: they need `write`."""
             if len(kinds) >= _MAX_KINDS:
                 kinds.clear()
-            fits = not any(each in taken or self._names[each] != each for each in context)
             every = ("time", *own, *context, *stay, *names)
+            fits = all(map(str.isidentifier, every)) and not any(
+                each in taken or self._names[each] != each for each in context
+            )
             kind = kinds[context] = defstruct("Record", every, gc=False) if fits else None
             return kind
 

@@ -142,3 +142,13 @@ async def test_a_client_that_takes_trailers_takes_them_each_time() -> None:
         for _ in range(2):
             await client.request(get(b"/", b"Host: a\r\nTE: trailers\r\n\r\n"))
     assert extensions == [{"http.response.trailers": {}}] * 2
+
+
+async def test_a_whole_response_with_an_impossible_status_is_a_failure_of_the_app() -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Any) -> None:
+        send.whole(700, [], b"x")
+
+    async with serving(app) as served:
+        client = await served.connect()
+        answer = await client.request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert answer.status == 500

@@ -144,6 +144,7 @@ class Listener:
         if share is not None:
             share.close()
         else:
+            self._max_accepts = self._limits.backlog + 1  # all that the kernel holds
             for sock in sockets:
                 self._accept(sock)
         for timer in self._paused.values():

@@ -204,12 +204,12 @@ class Exchange:
         lines = b"".join(fields)
         if not _is_clean(lines, len(headers)):
             return False
-        self._head = b""
-        self.sent = self.complete = True
         state = connection.state
         data = b"%b%b%b\r\ncontent-length: %d\r\n\r\n%b" % (
             _status_line(status), state.date_line[:-2], lines, len(body), body,
         )  # fmt: skip
+        self._head = b""
+        self.sent = self.complete = True
         state.write_buffer.write(connection.transport, data)
         self.wake()
         connection.finished(self)

@@ -92,7 +92,7 @@ class Http2Connection(FrameReader):
             # A part of it by chance: connections that began together do not all end together.
             part = 1 - random.random() * _AGE_SPREAD  # noqa: S311 - guards nothing
             self._age_ends = now + part * limits.max_connection_age
-        self._window = max(limits.connection_window, DEFAULT_WINDOW)
+        self._window = limits.connection_window
         settings = {
             MAX_CONCURRENT_STREAMS: limits.max_streams,
             INITIAL_WINDOW_SIZE: limits.stream_window,
@@ -161,7 +161,10 @@ class Http2Connection(FrameReader):
             stream,
             scope,
             write_deadline=self._now + limits.write_timeout,
-            expects_continue=not stream.received and (b"expect", b"100-continue") in headers,
+            expects_continue=not stream.received
+            and any(
+                name == b"expect" and value.lower() == b"100-continue" for name, value in headers
+            ),
         )
         # An empty context: a request must not inherit what was ambient at the server's start.
         stream.task = self.loop.create_task(exchange.run(state.app), context=contextvars.Context())
@@ -324,7 +327,7 @@ class Http2Connection(FrameReader):
             self._linger(min(_CLEAN_LINGER, self.limits.linger))
 
     def close_if_idle(self) -> None:
-        """Close, unless a request is under way or may be on its way."""
+        """Announce the end; the client's answer to that closes an idle connection."""
         self.end_after_response()
 
     def _linger(self, seconds: float) -> None:

@@ -110,7 +110,7 @@ class FrameReader(FrameSender):
         self._block_deadline = 0.0
         self._last = 0  # the highest stream that the client has opened
         self._processed = 0  # the highest one that is processed: for GOAWAY
-        self._allowance = MAX_ALLOWANCE
+        self._allowance = MAX_ALLOWANCE  # frames without use that the client may still send
         self._work_counted = 0
         self._resets_allowed = MAX_RESETS
         self._heard = False

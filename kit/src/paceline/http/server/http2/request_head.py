@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from paceline.http.asgi import Headers
+from paceline.http.server.response_fields import CONNECTION_FIELDS
 
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _AUTHORITY: Final = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]+")  # RFC 3986, without userinfo
@@ -21,9 +22,6 @@ _PSEUDO: Final = {
     b":authority": _AUTHORITY,
 }
 _CONTROLS: Final = bytes([byte for byte in range(0x20) if byte != ord("\t")]) + b"\x7f"
-_CONNECTION: Final = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
-)
 _ONCE: Final = frozenset((b"content-length", b"cookie", b"host"))
 _LENGTH_DIGITS: Final = 18
 _PSEUDO_OF_CONNECT: Final = 2
@@ -159,7 +157,7 @@ def _check(field: tuple[bytes, bytes]) -> int:
         return _FROM_PSEUDO
     if _NAME.fullmatch(name) is None:
         raise MalformedRequest("a field name is not valid")
-    if name in _CONNECTION or (name == b"te" and value.lower() != b"trailers"):
+    if name in CONNECTION_FIELDS or (name == b"te" and value.lower() != b"trailers"):
         raise MalformedRequest("a field of the connection")
     if len(value.translate(None, _CONTROLS)) != len(value) or value.strip(b" \t") != value:
         raise MalformedRequest("a field value is not valid")

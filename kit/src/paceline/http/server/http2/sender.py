@@ -54,7 +54,7 @@ class FrameSender(asyncio.Protocol):
         self.stream_window: int = state.limits.stream_window
         self.read_deadline: float = 0.0
         self.unused_credit: int = 0
-        self.credit_step: int = max(state.limits.connection_window, DEFAULT_WINDOW) >> 1
+        self.credit_step: int = state.limits.connection_window >> 1
         self._at_end_of_round = state.write_buffer.at_end_of_round
         self._work = 0  # frames of responses sent
         self._collected: list[bytes] = []
@@ -66,8 +66,6 @@ class FrameSender(asyncio.Protocol):
         self._unfinished: set[asyncio.Task[None]] = set()  # tasks of streams that have ended
         self._reset: dict[int, None] = {}  # streams that this side has reset, in their order
         self._ended: deque[int] = deque(maxlen=128)  # streams that have ended otherwise
-        self._allowance = 0  # frames without use that the client may still send
-        self._resets_allowed = 0
         self._closing = False  # whatever else arrives is discarded
         self._final = False  # no stream will be opened any more
 
