@@ -347,6 +347,21 @@ async def test_metadata_that_cannot_be_sent_is_an_internal_error_and_reported(
     assert [context["message"] for context in reported] == [f"metadata of {SAY} cannot be sent"]
 
 
+async def test_metadata_that_cannot_be_sent_before_an_early_error_is_answered_and_reported() -> (
+    None
+):
+    reported: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+
+    async def join(requests: AsyncIterator[StringValue], call: Call) -> StringValue:
+        call.initial.append(("x", "a\nb"))
+        raise Error(Code.ABORTED, "too early")
+
+    stream = await request(JOIN).open(add_echo(RpcApp(), join=join), end=False).answer()
+    assert stream.code == Code.INTERNAL
+    assert [context["message"] for context in reported] == [f"metadata of {JOIN} cannot be sent"]
+
+
 async def test_an_error_has_its_text_and_details_in_one_block() -> None:
     async def say(request: StringValue, call: Call) -> StringValue:
         raise Error(Code.FAILED_PRECONDITION, "50 % ☺\n")

@@ -169,6 +169,7 @@ async def test_compressed_bodies_are_read(encoding: str) -> None:
         ("br, gzip", "gzip"),
         ("deflate, gzip", "deflate"),
         ("gzip;q=0, deflate;q=0.5", "deflate"),
+        ("gzip; Q=0.000, deflate", "deflate"),
         ("br", None),
         ("identity", None),
     ],

@@ -27,7 +27,8 @@ def preferred_encoding(accepted: bytes | None, received: bytes | None) -> bytes 
     for part in accepted.split(b","):
         name, _, parameters = part.partition(b";")
         name = name.strip().lower()
-        if is_known(name) and parameters.replace(b" ", b"") not in {b"q=0", b"q=0.0"}:
+        quality = b"".join(parameters.lower().split()).rstrip(b"0.")
+        if is_known(name) and quality != b"q=":
             return name
     return None
 

@@ -18,9 +18,10 @@ from paceline.grpc.compression import ACCEPTED, choose_encoding
 from paceline.grpc.encodings import known_encoding
 from paceline.grpc.envelopes import Envelopes, envelope
 from paceline.grpc.framed_call import FramedCall
-from paceline.grpc.metadata import encode_binary, encode_message, metadata_fields
+from paceline.grpc.metadata import metadata_fields
+from paceline.grpc.responses import error_fields
 from paceline.grpc.route import Route
-from paceline.grpc.status import STATUS, error_status_of
+from paceline.grpc.status import error_status_of
 from paceline.grpc.web_request import WebRequest
 from paceline.http import Headers
 
@@ -101,17 +102,8 @@ class GrpcWebCall(FramedCall):
 
 
 def _trailers(call: Call) -> Headers:
-    error = call.error
-    if error is None:
-        fields: Headers = [(b"grpc-status", b"0")]
-    else:
-        fields = [
-            (b"grpc-status", b"%d" % STATUS[error.code]),
-            (b"grpc-message", encode_message(error.message)),
-        ]
-        if error.details:
-            fields.append((b"grpc-status-details-bin", encode_binary(error.details)))
-    return fields + metadata_fields(call.trailing)
+    status = [(b"grpc-status", b"0")] if call.error is None else error_fields(call.error)
+    return status + metadata_fields(call.trailing)
 
 
 _MALFORMED_TIMEOUT: Final[ErrorStatus] = error_status_of(

@@ -48,15 +48,20 @@ def _start_of(name: str) -> bytes:
     return encode_fields(metadata_fields([(name, "")]))[:-1]
 
 
-def encode_error(error: ErrorStatus) -> bytes:
-    """The trailers of a call that failed."""
+def error_fields(error: ErrorStatus) -> Headers:
+    """The trailers of a call that failed, as fields."""
     fields: Headers = [
         (b"grpc-status", b"%d" % STATUS[error.code]),
         (b"grpc-message", encode_message(error.message)),
     ]
     if error.details:
         fields.append((b"grpc-status-details-bin", encode_binary(error.details)))
-    return encode_fields(fields)
+    return fields
+
+
+def encode_error(error: ErrorStatus) -> bytes:
+    """The same, encoded."""
+    return encode_fields(error_fields(error))
 
 
 def refusal(error: ErrorStatus, *, status: int = HTTPStatus.OK, headers: Headers = []) -> bytes:  # noqa: B006 - it is only read

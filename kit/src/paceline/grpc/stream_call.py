@@ -199,13 +199,16 @@ class StreamCall:
             self._send_error(error_status_of(exc))
 
     def _respond(self, call: Call, reply: bytes | None, tail: bytes) -> None:
-        if self._sent_head:
-            head = b""
-        elif call.error is not None and not call.initial:
-            head, tail = self._head + tail, b""
-        else:
-            head = self._head_of(call)
+        head, tail = self._ends(call, tail)
         self._stream.respond(head, b"" if reply is None else self._framed(call, reply), tail)
+
+    def _ends(self, call: Call, tail: bytes) -> tuple[bytes, bytes]:
+        """What comes before the messages and after them. Errors: ValueError."""
+        if self._sent_head:
+            return b"", tail
+        if call.error is not None and not call.initial:
+            return self._head + tail, b""
+        return self._head_of(call), tail
 
     def _head_of(self, call: Call) -> bytes:
         head = self._head
@@ -367,11 +370,11 @@ class SingleRequest(StreamCall):
 class RequestSequence(StreamCall):
     """A call with many messages: an asynchronous iterator of them, for one task."""
 
-    __slots__ = ("_arrival", "_data", "_ended", "_held", "_refuse", "_taken")
+    __slots__ = ("_arrival", "_data", "_ended", "_held", "_refusal", "_taken")
 
     _arrival: asyncio.Future[None] | None
     _data: bytearray
-    _refuse: Callable[[], None] | None  # sends an error that waits for the first message
+    _refusal: Callable[[], None] | None  # sends an error that waits for the first message
     _ended: bool
     _held: int  # bytes of ``_data``, its end, that have not been given back
     _taken: bool  # whether the handler has asked for a message
@@ -382,7 +385,7 @@ class RequestSequence(StreamCall):
         self._data = bytearray()
         self._ended = False
         self._held = 0
-        self._refuse = None
+        self._refusal = None
         self._taken = False
         self._start(self)
         return self
@@ -390,17 +393,19 @@ class RequestSequence(StreamCall):
     def _respond(self, call: Call, reply: bytes | None, tail: bytes) -> None:
         """Answer; an error not before the client has sent its first message, or had time to.
 
-        grpcio's client (aio) reports INTERNAL where the answer comes while it is sending.
+        grpcio's client (aio) reports INTERNAL where the answer comes while it is sending:
+        github.com/grpc/grpc/issues/36066.
         """
         if call.error is None or self._sent_head or self._data or self._ended or self._taken:
             super()._respond(call, reply, tail)
             return
-        self._refuse = partial(super()._respond, call, reply, tail)
+        head, tail = self._ends(call, tail)
+        self._refusal = partial(self._stream.respond, head, b"", tail)
         self._loop.call_later(_FIRST_MESSAGE, self._send_refusal)
 
     def _send_refusal(self) -> None:
-        if self._refuse is not None:
-            send, self._refuse = self._refuse, None
+        if self._refusal is not None:
+            send, self._refusal = self._refusal, None
             send()
 
     def data_received(self, data: bytes) -> None:
