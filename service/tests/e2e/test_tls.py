@@ -118,6 +118,8 @@ def test_run_serves_both_ports_and_top_finds_the_admin_port(
 ) -> None:
     trust = ssl.create_default_context(cafile=authority.file)
     data = tmp_path / "data"
+    # As `openssl x509 -text` writes it: servers and `top` look for the certificate in it.
+    admin.certificate.write_text(f"Certificate:\n    Data:\n{admin.certificate.read_text()}")
     with running_service(data, **settings_of(public, admin)) as service:
         assert service.url.startswith("https://127.0.0.1:")
         assert service.admin.startswith("https://127.0.0.1:")

@@ -3,9 +3,9 @@
 A service's libraries take a second to import, and every ``--help``, ``token`` and completion of the
 shell would wait for them. So the command line is a table of names, one line of help each, and where
 the command is; the module named there has everything else. Typer, too, is imported only when a
-command is called: it would take two thirds of the time of ``--help``. Rejected: imports inside
-functions, which hide what a module needs. A path that leads nowhere is found when the command is
-called, so a service tests that every command loads.
+command is called: it would take two thirds of the time of ``--help``. Rejected: imports inside the
+functions of commands, which hide what a module needs; here only Typer is imported so. A path that
+leads nowhere is found when the command is called, so a service tests that every command loads.
 """
 
 import os
@@ -44,7 +44,7 @@ class LazyCommand:
 
         Errors: those of `load_object`; KeyError when what is at ``where`` has no such command.
         """
-        import typer  # noqa: PLC0415 - as above
+        import typer  # noqa: PLC0415 - --help can spare it
         from typer.main import get_group  # noqa: PLC0415
 
         make = load_object(self.where) if isinstance(self.where, str) else self.where
@@ -77,7 +77,7 @@ def as_lazy(command: LazyCommand | Command) -> LazyCommand:
         )
 
     def make() -> "typer.Typer":
-        import typer  # noqa: PLC0415 - as above
+        import typer  # noqa: PLC0415 - --help can spare it
 
         app = typer.Typer(rich_markup_mode=None)
         app.command(name)(command)
@@ -102,7 +102,7 @@ class LazyProgram:
     def __call__(self) -> None:
         """Run what ``sys.argv`` says, and exit as Typer does."""
         program, given = PurePath(sys.argv[0]).name, sys.argv[1:]
-        variable = f"_{program}_COMPLETE".replace("-", "_").upper()
+        variable = f"_{program}_COMPLETE".replace("-", "_").replace(".", "_").upper()
         as_module = getattr(sys.modules["__main__"], "__package__", None)
         if os.environ.get(variable) or as_module or given not in ([], ["--help"], ["--version"]):
             self.typer()()
@@ -116,7 +116,7 @@ class LazyProgram:
 
     def typer(self) -> "typer.Typer":
         """The whole program as Typer has it; its commands are loaded when they are called."""
-        from paceline.commands.lazy_group import new_typer  # noqa: PLC0415 - as above
+        from paceline.commands.lazy_group import new_typer  # noqa: PLC0415 - --help can spare it
 
         return new_typer(self)
 

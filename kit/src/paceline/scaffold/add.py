@@ -110,10 +110,10 @@ def inserted(project: Project, insertions: Sequence[Insertion]) -> dict[str, str
 
 
 def read_wiring(project: Project, path: str) -> str:
-    """A file that a resource is wired in. Errors: ScaffoldError when it is not there."""
+    """A file in which parts are wired. Errors: ScaffoldError when it is not there."""
     file = project.root / path
     if not file.is_file():
-        raise ScaffoldError(f"{path} is not there: a resource has lines in it")
+        raise ScaffoldError(f"{path} is not there, but lines of this belong into it: restore it")
     return file.read_text()
 
 

@@ -26,7 +26,7 @@ class Insertion:
         for anchor, lines in self.at:
             text = insert_at_anchor(self.path, text, anchor, lines)
         have = _imported(text)
-        wanted = [line for line in self.imports if not _names(line) <= have]
+        wanted = [line for line in self.imports if not _imported(line) <= have]
         place = min((node.lineno for node in _import_nodes(text)), default=1) - 1
         rows = text.split("\n")
         return "\n".join([*rows[:place], *wanted, *rows[place:]])
@@ -73,17 +73,13 @@ def _module_of(node: ast.ImportFrom | ast.Import, name: ast.alias) -> str:
     return node.module or "" if isinstance(node, ast.ImportFrom) else name.name
 
 
-def _names(line: str) -> set[tuple[str, str]]:
-    return _imported(line)
-
-
 def _without_unused(text: str, imports: Sequence[str]) -> str:
     """``text`` without those imports whose names it does not use; the linter takes out the rest."""
     used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
     gone = {
         module
         for line in imports
-        for module, name in _names(line)
+        for module, name in _imported(line)
         if name not in used and _is_alone(text, module, name)
     }
     rows = text.split("\n")

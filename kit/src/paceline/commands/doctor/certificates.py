@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
-from paceline.commands.doctor.runner import DoctorRun
+from paceline.commands.doctor.runner import DoctorRun, Purpose
 from paceline.commands.settings import ServiceSettings
 from paceline.commands.tls import ADMIN, PUBLIC, find_tls_problems, tls_files
 
@@ -14,10 +14,9 @@ _SOON: Final = timedelta(days=30)
 
 def check_certificates(config: ServiceSettings, run: DoctorRun) -> Sequence[Finding]:
     """Each certificate; nothing for a port without TLS."""
-    return [
-        *_check(config, run, PUBLIC, "certificate"),
-        *_check(config, run, ADMIN, "admin certificate"),
-    ]
+    # A worker has no public ports, and reads no files of theirs.
+    public = _check(config, run, PUBLIC, "certificate") if run.purpose is Purpose.SERVE else ()
+    return [*public, *_check(config, run, ADMIN, "admin certificate")]
 
 
 def _check(config: ServiceSettings, run: DoctorRun, prefix: str, name: str) -> Sequence[Finding]:

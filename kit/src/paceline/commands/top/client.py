@@ -6,7 +6,6 @@ instance raises `Unreachable`: the live view shows it and tries again. It blocks
 own; four small responses a second need no HTTP client library.
 """
 
-import errno
 import ssl
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -27,6 +26,7 @@ _OK: Final = 200
 _NOT_READY: Final = 503
 _DENIED: Final = (401, 403)
 _NOT_FOUND: Final = 404
+_PEM_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 _PEM_END: Final = "-----END CERTIFICATE-----"
 
 
@@ -132,14 +132,20 @@ class _PinnedConnection(HTTPSConnection):
         self._pinned = pinned
 
     def connect(self) -> None:
-        """Connect, and compare. Errors: OSError."""
+        """Connect, and compare. Errors: OSError; Unreachable for another certificate."""
         super().connect()
-        text = self._pinned.read_text(encoding="ascii", errors="replace")
-        expected = ssl.PEM_cert_to_DER_cert(text[: text.find(_PEM_END) + len(_PEM_END)].strip())
+        try:
+            text = self._pinned.read_text(encoding="ascii", errors="replace")
+            first = text[text.index(_PEM_BEGIN) : text.index(_PEM_END) + len(_PEM_END)]
+            expected = ssl.PEM_cert_to_DER_cert(first)
+        except (OSError, ValueError) as exc:
+            self.close()
+            reason = exc.strerror if isinstance(exc, OSError) else "it has no certificate in PEM"
+            raise Unreachable(f"{self._pinned}: {reason}") from exc
         shown = self.sock.getpeercert(binary_form=True)
         if shown != expected:
             self.close()
-            raise OSError(errno.EACCES, f"its certificate is not that of {self._pinned}")
+            raise Unreachable(f"its certificate is not that of {self._pinned}")
 
 
 class AdminClient:
