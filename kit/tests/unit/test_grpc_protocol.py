@@ -426,6 +426,44 @@ async def test_a_call_for_which_there_is_no_room_is_refused_when_its_headers_arr
     assert (await request(SAY).open(app, ONE).answer()).code == Code.OK
 
 
+@pytest.mark.parametrize("path", [JOIN, CHAT])
+@pytest.mark.parametrize(
+    ("field", "code"),
+    [((b"grpc-timeout", b"soon"), Code.INTERNAL), ((b"grpc-encoding", b"x"), Code.UNIMPLEMENTED)],
+    ids=["timeout", "encoding"],
+)
+@pytest.mark.parametrize("ends", [False, True], ids=["first data", "end"])
+async def test_a_refusal_of_many_messages_comes_when_the_client_has_begun_to_send(
+    path: str,
+    field: tuple[bytes, bytes],
+    code: Code,
+    ends: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    stream = request(path, field).open(new_app(), end=False)
+    assert stream.handler is not None
+    assert not stream.ended
+    if ends:
+        stream.handler.end_received([])
+    else:
+        stream.handler.data_received(ONE[:1])
+    assert (stream.code, stream.task) == (code, None)
+    stream.handler.data_received(ONE[1:])
+    stream.handler.closed()
+
+
+async def test_a_refusal_does_not_wait_long_for_a_client_that_sends_nothing() -> None:
+    stream = await request(CHAT, (b"grpc-timeout", b"soon")).open(new_app(), end=False).answer()
+    assert stream.code == Code.INTERNAL
+
+
+async def test_nothing_is_sent_to_a_client_that_has_left_before_its_refusal() -> None:
+    stream = request(CHAT, (b"grpc-timeout", b"soon")).open(new_app(), end=False)
+    assert stream.handler is not None
+    stream.handler.closed()
+    stream.handler.end_received([])
+    assert not stream.blocks
+
+
 # --- deadlines and cancellation
 
 

@@ -24,6 +24,7 @@ from paceline.errors import Code, Error
 from paceline.grpc.call import Call, Endpoint, ErrorStatus, Interceptor, Method
 from paceline.grpc.compression import ACCEPTED, is_known
 from paceline.grpc.cors import check_origins
+from paceline.grpc.late_refusal import LateRefusal
 from paceline.grpc.limits import RpcLimits
 from paceline.grpc.metadata import fields_of
 from paceline.grpc.methods import MethodHandler, check_handler, endpoint_of
@@ -192,16 +193,16 @@ class RpcApp:
         if route is None:
             route = self.unknown(stream.target.decode("latin-1"))
         elif route.refuses is not None and route.refuses():
-            return _refuse(stream, self._refusal)
+            return _refuse(stream, self._refusal, route)
         timeout = None
         if (value := fields.get(b"grpc-timeout")) is not None:
             timeout = grpc_timeout(value)
             if timeout is None:
-                return _refuse(stream, _MALFORMED_TIMEOUT)
+                return _refuse(stream, _MALFORMED_TIMEOUT, route)
         encoding = fields.get(b"grpc-encoding")
         if encoding is not None and not is_known(encoding):
             if encoding != b"identity":
-                return _refuse(stream, _unknown_encoding(encoding))
+                return _refuse(stream, _unknown_encoding(encoding), route)
             encoding = None
         make = SingleRequest if route.kind in _SINGLE else RequestSequence
         return make(route, self._calls, stream, fields, head, timeout, encoding).begin()
@@ -237,7 +238,9 @@ class _Refused:
 _REFUSED: Final = _Refused()
 
 
-def _refuse(stream: RequestStream, block: bytes) -> StreamHandler:
+def _refuse(stream: RequestStream, block: bytes, route: Route | None = None) -> StreamHandler:
+    if route is not None and route.kind not in _SINGLE:
+        return LateRefusal(stream, block)
     stream.respond(block, b"", b"")
     return _REFUSED
 

@@ -13,8 +13,7 @@ when the handler waits for the rest of one.
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Callable, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Mapping
 from struct import Struct
 from typing import Final
 
@@ -22,6 +21,7 @@ from paceline.concurrency import DeadlineExceeded
 from paceline.errors import Code, Error
 from paceline.grpc.call import Call, ErrorStatus, is_own_timeout
 from paceline.grpc.compression import choose_encoding, compress, decompress
+from paceline.grpc.late_refusal import LateRefusal
 from paceline.grpc.responses import ENCODINGS, OK_TRAILERS, encode_error, encode_metadata
 from paceline.grpc.route import ActiveCalls, Route
 from paceline.grpc.status import error_status_of
@@ -31,7 +31,6 @@ from paceline.http.server import RequestStream
 _PREFIX: Final = Struct(">BI")  # compressed or not, and the message's length
 _PREFIX_SIZE: Final = _PREFIX.size
 _WRITES_IN_A_ROW: Final = 32
-_FIRST_MESSAGE: Final = 0.05  # seconds
 
 
 class StreamCall:
@@ -370,13 +369,13 @@ class SingleRequest(StreamCall):
 class RequestSequence(StreamCall):
     """A call with many messages: an asynchronous iterator of them, for one task."""
 
-    __slots__ = ("_arrival", "_data", "_ended", "_held", "_refusal", "_taken")
+    __slots__ = ("_arrival", "_data", "_ended", "_held", "_late", "_taken")
 
     _arrival: asyncio.Future[None] | None
     _data: bytearray
-    _refusal: Callable[[], None] | None  # sends an error that waits for the first message
     _ended: bool
     _held: int  # bytes of ``_data``, its end, that have not been given back
+    _late: LateRefusal | None  # an error before anything has come
     _taken: bool  # whether the handler has asked for a message
 
     def begin(self) -> "RequestSequence":
@@ -385,33 +384,39 @@ class RequestSequence(StreamCall):
         self._data = bytearray()
         self._ended = False
         self._held = 0
-        self._refusal = None
+        self._late = None
         self._taken = False
         self._start(self)
         return self
 
+    @property
+    def _is_early(self) -> bool:
+        """Whether nothing has been sent, and the client may not have sent anything either."""
+        return not (self._sent_head or self._data or self._ended or self._taken)
+
     def _respond(self, call: Call, reply: bytes | None, tail: bytes) -> None:
-        """Answer; an error not before the client has sent its first message, or had time to.
-
-        grpcio's client (aio) reports INTERNAL where the answer comes while it is sending:
-        github.com/grpc/grpc/issues/36066.
-        """
-        if call.error is None or self._sent_head or self._data or self._ended or self._taken:
+        if call.error is not None and self._is_early:
+            self._late = LateRefusal(self._stream, *self._ends(call, tail))
+        else:
             super()._respond(call, reply, tail)
-            return
-        head, tail = self._ends(call, tail)
-        self._refusal = partial(self._stream.respond, head, b"", tail)
-        self._loop.call_later(_FIRST_MESSAGE, self._send_refusal)
 
-    def _send_refusal(self) -> None:
-        if self._refusal is not None:
-            send, self._refusal = self._refusal, None
-            send()
+    def _send_error(self, error: ErrorStatus) -> None:
+        if self._is_early:
+            self._late = LateRefusal(self._stream, self._head + encode_error(error))
+        else:
+            super()._send_error(error)
+
+    def closed(self) -> None:
+        """See `StreamHandler`."""
+        if self._late is not None:
+            self._late.closed()
+        super().closed()
 
     def data_received(self, data: bytes) -> None:
         """See `StreamHandler`."""
         if self._over:
-            self._send_refusal()
+            if self._late is not None:
+                self._late.data_received(data)
             return
         self._data += data
         self._held += len(data)
@@ -423,9 +428,9 @@ class RequestSequence(StreamCall):
 
     def end_received(self, trailers: Headers) -> None:
         """See `StreamHandler`."""
-        del trailers
         self._ended = True
-        self._send_refusal()
+        if self._late is not None:
+            self._late.end_received(trailers)
         self._wake()
 
     def __aiter__(self) -> "RequestSequence":

@@ -1,6 +1,7 @@
 """The gRPC server on a real socket, with grpcio's own client."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -9,17 +10,19 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc import aio
-from rpc_echo import CHAT, COUNT, SAY, Count, Say, add_echo, count, say
-from rpc_wire import both, many, one
+from rpc_echo import CHAT, COUNT, JOIN, SAY, Count, Say, add_echo, count, say
+from rpc_wire import both, gathered, many, one
 
 from paceline.concurrency.deadline import fail_after
 from paceline.errors import Code, Error, NotFound
 from paceline.grpc import interceptors
-from paceline.grpc.app import RpcApp
+from paceline.grpc.app import AdmissionCheck, RpcApp
 from paceline.grpc.call import Call
+from paceline.grpc.interceptors import PreAdmission
 from paceline.grpc.limits import RpcLimits
 from paceline.grpc.server import RpcServer
-from paceline.testing import RecordingLog
+from paceline.resilience import Admission, LoadShedder, Priority
+from paceline.testing import ManualClock, RecordingLog
 
 pytestmark = pytest.mark.integration
 
@@ -83,6 +86,7 @@ async def serving(
     *,
     max_streams: int = 100,
     limits: RpcLimits = LIMITS,
+    admission_check: AdmissionCheck | None = None,
 ) -> AsyncGenerator[Client]:
     log = RecordingLog()
     app = RpcApp(
@@ -90,6 +94,7 @@ async def serving(
         interceptors.recover(log),
         interceptors.deadline(30),
         max_streams=max_streams,
+        admission_check=admission_check,
     )
     server = RpcServer(
         add_echo(app, say, count),
@@ -147,6 +152,24 @@ async def test_a_refusal_reaches_a_client_that_is_sending() -> None:
                 async for _ in both(client.channel, "/no.Such/Thing")(asked("x")):
                     pass
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("kind", ["no room", "too many calls"])
+async def test_what_is_refused_before_there_is_a_call_has_its_own_status(kind: str) -> None:
+    """An aio client of grpcio says INTERNAL of an answer that comes before its first message."""
+    shedder = LoadShedder(ManualClock(), RecordingLog(), max_in_flight=1, target_delay=0)
+    check = PreAdmission(Admission(shedder, "grpc"), lambda _: Priority.READ)
+    permit = shedder.admit() if kind == "no room" else None
+    limits = replace(LIMITS, max_calls=0) if kind == "too many calls" else LIMITS
+    codes: Counter[grpc.StatusCode] = Counter()
+    async with serving(limits=limits, admission_check=check) as client:
+        for number in range(60):
+            make = (both, gathered)[number % 2]
+            call = make(client.channel, (CHAT, JOIN)[number % 2])(asked("x"))
+            codes[await call.code()] += 1
+    if permit is not None:
+        permit.release()
+    assert codes == {grpc.StatusCode.RESOURCE_EXHAUSTED: 60}
 
 
 async def test_a_bug_shows_a_fixed_text() -> None:
