@@ -98,6 +98,7 @@ class FakeContext:
     left: float | None = None
     written: list[bytes] = field(default_factory=list[bytes])
     received_compressed: bool = False
+    timeout_field: str = "grpc-timeout"
 
     @property
     def headers(self) -> Headers:

@@ -18,7 +18,17 @@ from rpc_echo import CHAT, COUNT, JOIN, SAY, add_echo
 from web_exchange import WebExchange, post
 
 from paceline.errors import Code, Error
-from paceline.grpc import Call, Endpoint, ErrorStatus, Interceptor, Method, RpcApp, RpcLimits, unary
+from paceline.grpc import (
+    Call,
+    Endpoint,
+    ErrorStatus,
+    Interceptor,
+    Method,
+    RpcApp,
+    RpcLimits,
+    interceptors,
+    unary,
+)
 from paceline.grpc.envelopes import envelope
 from paceline.grpc.status import error_status_of
 from paceline.grpc.web import RpcWebApp, media_type
@@ -200,6 +210,16 @@ async def test_the_clients_deadline_reaches_the_handler() -> None:
     assert 0 < seen[0] <= 0.02
 
 
+async def test_the_interceptors_deadline_names_connects_field() -> None:
+    async def say(request: StringValue, call: Call) -> StringValue:
+        await asyncio.sleep(10)
+        return request
+
+    app = RpcWebApp(add_echo(RpcApp(interceptors.deadline(30)), say))
+    answer = await post(app, SAY, JSON, b'"a"', headers={"connect-timeout-ms": "20"})
+    assert json.loads(answer.body)["message"].endswith("set by the client (connect-timeout-ms)")
+
+
 async def test_the_protocols_own_fields_are_no_metadata() -> None:
     seen: list[list[str]] = []
 
@@ -257,7 +277,7 @@ BINARY = urlsafe_b64encode(message("a?>b")).decode()
         ),
         ("encoding=json", 400, b"invalid_argument"),
         ("encoding=json&base64=1&message=+", 400, b"base64"),
-        ("encoding=json&message=%22a%22&connect=v2", 400, b"version 1"),
+        ("encoding=json&message=%22a%22&connect=v2", 400, b"version 1 of Connect: send connect=v1"),
         ("encoding=json&message=%22a%22&compression=br", 501, b"unimplemented"),
         ("encoding=text&message=a", 415, b"encoding=json"),
         ("", 415, b"encoding=json"),
@@ -315,12 +335,13 @@ async def test_the_error_of_a_stream_is_in_its_end() -> None:
     ("body", "code"),
     [
         (envelope(2, b"{}"), "invalid_argument"),
+        (envelope(4, b"{}"), "invalid_argument"),
         (envelope(1, b"{}"), "internal"),
         (envelope(0, b'"1"') * 2, "unimplemented"),
         (b"", "unimplemented"),
         (envelope(0, b"{"), "invalid_argument"),
     ],
-    ids=["an end", "compressed without encoding", "two", "none", "no json"],
+    ids=["an end", "other flags", "compressed without encoding", "two", "none", "no json"],
 )
 async def test_a_wrong_message_ends_a_stream(body: bytes, code: str) -> None:
     answer = await post(web(), COUNT, STREAM, body)

@@ -22,12 +22,13 @@ from google.protobuf.descriptor import ServiceDescriptor
 from paceline.edge import RegistrationError, grpc_timeout, suggestion
 from paceline.errors import Code, Error
 from paceline.grpc.call import Call, Endpoint, ErrorStatus, Interceptor, Method
-from paceline.grpc.compression import ACCEPTED, is_known
 from paceline.grpc.cors import check_origins
+from paceline.grpc.encodings import known_encoding
 from paceline.grpc.late_refusal import LateRefusal
 from paceline.grpc.limits import RpcLimits
 from paceline.grpc.metadata import fields_of
 from paceline.grpc.methods import MethodHandler, check_handler, endpoint_of
+from paceline.grpc.refusals import MALFORMED_TIMEOUT
 from paceline.grpc.responses import HEADS, refusal, unknown_encoding
 from paceline.grpc.route import ActiveCalls, Route
 from paceline.grpc.status import error_status_of
@@ -200,10 +201,11 @@ class RpcApp:
             if timeout is None:
                 return _refuse(stream, _MALFORMED_TIMEOUT, route)
         encoding = fields.get(b"grpc-encoding")
-        if encoding is not None and not is_known(encoding):
-            if encoding != b"identity":
-                return _refuse(stream, _unknown_encoding(encoding), route)
-            encoding = None
+        if encoding is not None:
+            try:
+                encoding = known_encoding(encoding, "grpc-encoding")
+            except Error as exc:
+                return _refuse(stream, unknown_encoding(error_status_of(exc)), route)
         make = SingleRequest if route.kind in _SINGLE else RequestSequence
         return make(route, self._calls, stream, fields, head, timeout, encoding).begin()
 
@@ -245,16 +247,6 @@ def _refuse(stream: RequestStream, block: bytes, route: Route | None = None) -> 
     return _REFUSED
 
 
-def _unknown_encoding(encoding: bytes) -> bytes:
-    name = encoding[:_MAX_LOGGED_PATH].decode("latin-1")
-    accepted = ACCEPTED.decode()
-    return unknown_encoding(
-        error_status_of(
-            Error(Code.UNIMPLEMENTED, f"grpc-encoding {name} is not known; use one of {accepted}")
-        )
-    )
-
-
 _NOT_POST: Final = refusal(
     error_status_of(Error(Code.INTERNAL, "a gRPC call is a POST request")),
     status=HTTPStatus.METHOD_NOT_ALLOWED,
@@ -266,9 +258,7 @@ _OTHER_CODEC: Final = refusal(
     ),
     status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 )
-_MALFORMED_TIMEOUT: Final = refusal(
-    error_status_of(Error(Code.INTERNAL, 'grpc-timeout is malformed: send a time like "500m"'))
-)
+_MALFORMED_TIMEOUT: Final = refusal(MALFORMED_TIMEOUT)
 
 
 def _find_service(service: str) -> ServiceDescriptor:

@@ -65,6 +65,11 @@ class Context(Protocol):
         """Whether the message that was read last came compressed."""
         ...
 
+    @property
+    def timeout_field(self) -> str:
+        """Where a client of this protocol sets its deadline: "grpc-timeout"."""
+        ...
+
     def time_remaining(self) -> float | None:
         """Seconds until the client's deadline; None when it has none."""
         ...
@@ -164,6 +169,11 @@ class Call:
         encoding; without it nothing is compressed.
         """
         self.compression = on
+
+    @property
+    def timeout_field(self) -> str:
+        """Where its client sets a deadline, for errors: "grpc-timeout"."""
+        return self._context.timeout_field
 
     def time_remaining(self) -> float | None:
         """Seconds until the client's deadline; None when it has none."""

@@ -18,11 +18,10 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from paceline.errors import Code, Error
 from paceline.grpc.app import RpcApp
 from paceline.grpc.call import Call, ErrorStatus
-from paceline.grpc.compression import ACCEPTED
 from paceline.grpc.connect_errors import CODES, encode_end, encode_error
-from paceline.grpc.encodings import known_encoding, preferred_encoding, unpacked
+from paceline.grpc.encodings import preferred_encoding, unpack
 from paceline.grpc.envelopes import Envelopes, envelope
-from paceline.grpc.framed_call import FramedCall, unknown_flags
+from paceline.grpc.framed_call import FramedCall
 from paceline.grpc.json_messages import Codec, json_codec
 from paceline.grpc.metadata import metadata_fields
 from paceline.grpc.route import Route
@@ -32,6 +31,7 @@ from paceline.grpc.web_request import WebRequest
 from paceline.http import Headers
 
 _JSON: Final = b"json"
+_VERSION_FIELD: Final = b"connect-protocol-version"
 _MAX_DIGITS: Final = 10
 _END: Final = 2
 _OF_PROTOCOL: Final = frozenset(
@@ -58,7 +58,8 @@ async def answer_unary(app: RpcApp, route: Route, request: WebRequest, kind: byt
     fields = request.fields
     call = ConnectUnaryCall(app, route, request, UNARY_TYPES[kind])
     encoding = fields.get(b"content-encoding")
-    if not await call.begins(encoding, "content-encoding", fields.get(b"connect-protocol-version")):
+    call.check_version(fields.get(_VERSION_FIELD), "connect-protocol-version: 1")
+    if not await call.begins(encoding, "content-encoding"):
         return
     body = await request.read(app.limits.max_message)
     await call.answer(body)
@@ -71,7 +72,8 @@ async def answer_get(
     call = ConnectUnaryCall(app, route, request, query[b"encoding"])
     version = query.get(b"connect")
     version = None if version is None else version.removeprefix(b"v")
-    if not await call.begins(query.get(b"compression"), "compression", version):
+    call.check_version(version, "connect=v1")
+    if not await call.begins(query.get(b"compression"), "compression"):
         return
     await call.answer(_message_of(query))
 
@@ -103,8 +105,8 @@ async def answer_stream(app: RpcApp, route: Route, request: WebRequest, kind: by
     fields = request.fields
     call = ConnectStreamCall(app, route, request, kind)
     encoding = fields.get(b"connect-content-encoding")
-    version = fields.get(b"connect-protocol-version")
-    if not await call.begins(encoding, "connect-content-encoding", version):
+    call.check_version(fields.get(_VERSION_FIELD), "connect-protocol-version: 1")
+    if not await call.begins(encoding, "connect-content-encoding"):
         return
     await call.answer(Envelopes(request, call.unpack, app.limits.max_message))
 
@@ -122,7 +124,8 @@ class ConnectCall(WebCall):
         value = request.fields.get(b"connect-timeout-ms")
         digits = value is not None and value.isdigit() and len(value) <= _MAX_DIGITS
         super().__init__(app, route, request, int(value or 0) / 1e3 if digits else None)
-        self._malformed = value is not None and not digits
+        if value is not None and not digits:
+            self.fault: ErrorStatus | None = _MALFORMED_TIMEOUT
 
     def use_json(self) -> None:
         """Read and write JSON."""
@@ -138,27 +141,11 @@ class ConnectCall(WebCall):
             if field[0] not in _OF_PROTOCOL and not field[0].startswith(b"connect-")
         ]
 
-    async def begins(self, encoding: bytes | None, name: str, version: bytes | None) -> bool:
-        """Check what the client says of the call; False: it has been refused.
-
-        ``encoding``: of its messages, from the field ``name``. ``version``: of the protocol.
-        """
+    def check_version(self, version: bytes | None, known: str) -> None:
+        """Refuse another version of the protocol; ``known``: how the client asks for this one."""
         if version is not None and version != b"1":
-            await self.refuse(_OTHER_VERSION)
-            return False
-        if self._malformed:
-            await self.refuse(_MALFORMED_TIMEOUT)
-            return False
-        if self.route.refuses is not None and self.route.refuses() and self.app.overloaded:
-            await self.refuse(self.app.overloaded)
-            return False
-        try:
-            self.encoding: bytes | None = known_encoding(encoding, name)
-        except Error as exc:
-            self.request.shared.append((self.accept_field, ACCEPTED))
-            await self.refuse(error_status_of(exc))
-            return False
-        return True
+            text = f"this is version 1 of Connect: send {known}"
+            self.fault = error_status_of(Error(Code.INVALID_ARGUMENT, text))
 
     def choose_encoding(self, call: Call) -> bytes | None:
         """The answer's encoding, if it is to have one."""
@@ -185,7 +172,7 @@ class ConnectUnaryCall(ConnectCall):
             try:
                 if body and self.encoding is not None:
                     self.received_compressed: bool = True
-                    body = unpacked(body, self.encoding, self.app.limits.max_message)
+                    body = unpack(1, body, self.encoding, self.app.limits.max_message)
                 message = body if self.decode is None else self.decode(body)
             except Error as exc:
                 message = exc
@@ -245,15 +232,10 @@ class ConnectStreamCall(ConnectCall, FramedCall):
 
     def unpack(self, flags: int, message: bytes) -> bytes:
         """See `FramedCall`."""
-        if flags & ~1:
-            raise unknown_flags(flags)
         message = super().unpack(flags, message)
         return message if self.decode is None else self.decode(message)
 
 
-_OTHER_VERSION: Final[ErrorStatus] = error_status_of(
-    Error(Code.INVALID_ARGUMENT, "this is version 1 of Connect: send connect-protocol-version: 1")
-)
 _MALFORMED_TIMEOUT: Final[ErrorStatus] = error_status_of(
     Error(
         Code.INVALID_ARGUMENT, "connect-timeout-ms is malformed: send up to 10 digits, milliseconds"

@@ -1,9 +1,14 @@
-"""Which encoding of messages a client sends and takes, by the fields of gRPC-Web and Connect."""
+"""Which encoding of messages a client sends and takes, and messages out of it."""
 
 from typing import Final
 
-from paceline.errors import Code, Error
-from paceline.grpc.compression import ACCEPTED, decompress, is_known
+from paceline.grpc.compression import decompress, is_known
+from paceline.grpc.refusals import (
+    too_large_unpacked,
+    unknown_encoding,
+    unknown_flags,
+    without_encoding,
+)
 
 _IDENTITY: Final = b"identity"
 
@@ -13,10 +18,7 @@ def known_encoding(value: bytes | None, name: str) -> bytes | None:
     if value is None or value in {b"", _IDENTITY}:
         return None
     if not is_known(value):
-        shown = value[:100].decode("latin-1")
-        raise Error(
-            Code.UNIMPLEMENTED, f"{name} {shown} is not known; use one of {ACCEPTED.decode()}"
-        )
+        raise unknown_encoding(value, name)
     return value
 
 
@@ -33,14 +35,15 @@ def preferred_encoding(accepted: bytes | None, received: bytes | None) -> bytes 
     return None
 
 
-def unpacked(message: bytes, encoding: bytes | None, limit: int) -> bytes:
-    """A message that is marked as compressed. Errors: Error."""
+def unpack(flags: int, message: bytes, encoding: bytes | None, limit: int) -> bytes:
+    """The message in a frame with these flags. Errors: Error."""
+    if not flags:
+        return message
+    if flags != 1:
+        raise unknown_flags(flags)
     if encoding is None:
-        raise Error(Code.INTERNAL, "the message is marked as compressed, without an encoding")
+        raise without_encoding()
     found = decompress(message, encoding, limit)
     if found is None:
-        raise Error(
-            Code.RESOURCE_EXHAUSTED,
-            f"the message is larger than {limit} bytes when it is decompressed (max_message)",
-        )
+        raise too_large_unpacked(limit)
     return found

@@ -13,7 +13,8 @@ from struct import Struct
 from typing import Final
 
 from paceline.errors import Code, Error
-from paceline.grpc.web_request import WebRequest, too_large
+from paceline.grpc.refusals import cut_short, more_messages, no_message, too_large
+from paceline.grpc.web_request import WebRequest
 
 _PREFIX: Final = Struct(">BI")
 _PREFIX_SIZE: Final = _PREFIX.size
@@ -57,7 +58,7 @@ class Envelopes:
         while (end := self._end()) is None or len(data) < end:
             if self._ended:
                 if data or (self._text is not None and self._text.rest):
-                    raise Error(Code.INVALID_ARGUMENT, "the request ends within a message")
+                    raise cut_short()
                 raise StopAsyncIteration
             piece, more = await self._request.receive()
             self._ended = not more
@@ -83,9 +84,9 @@ class Envelopes:
         try:
             found = await anext(self, None)
             if found is None:
-                return Error(Code.UNIMPLEMENTED, "the method takes one message, and none came")
+                return no_message()
             if await anext(self, None) is not None:
-                return Error(Code.UNIMPLEMENTED, "the method takes one message, and more came")
+                return more_messages()
         except Error as exc:
             if exc.code is Code.CANCELLED:
                 raise

@@ -3,10 +3,9 @@
 So are all answers of gRPC-Web, and those of Connect's streams.
 """
 
-from paceline.errors import Code, Error
 from paceline.grpc.app import RpcApp
 from paceline.grpc.call import Call
-from paceline.grpc.encodings import unpacked
+from paceline.grpc.encodings import unpack
 from paceline.grpc.envelopes import Envelopes, envelope
 from paceline.grpc.route import Route
 from paceline.grpc.web_call import WebCall
@@ -78,13 +77,4 @@ class FramedCall(WebCall):
     def unpack(self, flags: int, message: bytes) -> bytes:
         """A message of the request. Errors: Error."""
         self.received_compressed: bool = flags == 1
-        if not flags:
-            return message
-        if flags != 1:
-            raise unknown_flags(flags)
-        return unpacked(message, self.encoding, self.app.limits.max_message)
-
-
-def unknown_flags(flags: int) -> Error:
-    """What a message with other flags is refused with."""
-    return Error(Code.INVALID_ARGUMENT, f"the message has the flags {flags:#04x}; 1: compressed")
+        return unpack(flags, message, self.encoding, self.app.limits.max_message)

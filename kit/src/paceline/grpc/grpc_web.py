@@ -11,17 +11,15 @@ from http import HTTPStatus
 from typing import Final
 
 from paceline.edge import grpc_timeout
-from paceline.errors import Code, Error
 from paceline.grpc.app import RpcApp
-from paceline.grpc.call import Call, ErrorStatus
-from paceline.grpc.compression import ACCEPTED, choose_encoding
-from paceline.grpc.encodings import known_encoding
+from paceline.grpc.call import Call
+from paceline.grpc.compression import choose_encoding
 from paceline.grpc.envelopes import Envelopes, envelope
 from paceline.grpc.framed_call import FramedCall
 from paceline.grpc.metadata import metadata_fields
+from paceline.grpc.refusals import MALFORMED_TIMEOUT
 from paceline.grpc.responses import error_fields
 from paceline.grpc.route import Route
-from paceline.grpc.status import error_status_of
 from paceline.grpc.web_request import WebRequest
 from paceline.http import Headers
 
@@ -37,22 +35,13 @@ CONTENT_TYPES: Final = frozenset(
 async def answer_grpc_web(app: RpcApp, route: Route, request: WebRequest, kind: bytes) -> None:
     """Answer a request whose content type is ``kind``, one of `CONTENT_TYPES`."""
     fields = request.fields
-    timeout = None
-    if (value := fields.get(b"grpc-timeout")) is not None:
-        timeout = grpc_timeout(value)
+    value = fields.get(b"grpc-timeout")
+    timeout = None if value is None else grpc_timeout(value)
     call = GrpcWebCall(app, route, request, timeout)
     call.set_type(kind, fields.get(b"accept", b""))
     if value is not None and timeout is None:
-        await call.refuse(_MALFORMED_TIMEOUT)
-        return
-    if route.refuses is not None and route.refuses() and app.overloaded is not None:
-        await call.refuse(app.overloaded)
-        return
-    try:
-        call.encoding = known_encoding(fields.get(b"grpc-encoding"), "grpc-encoding")
-    except Error as exc:
-        request.shared.append((b"grpc-accept-encoding", ACCEPTED))
-        await call.refuse(error_status_of(exc))
+        call.fault = MALFORMED_TIMEOUT
+    if not await call.begins(fields.get(b"grpc-encoding"), "grpc-encoding"):
         return
     text = kind.startswith(_TEXT)
     await call.answer(Envelopes(request, call.unpack, app.limits.max_message, text=text))
@@ -62,6 +51,7 @@ class GrpcWebCall(FramedCall):
     """One call."""
 
     timeout_field = "grpc-timeout"
+    accept_field = b"grpc-accept-encoding"
     _type = b""
     _text = False
 
@@ -83,7 +73,7 @@ class GrpcWebCall(FramedCall):
         headers: Headers = [(b"content-type", self._type), *metadata_fields(call.initial)]
         if call.compression is not None:
             self.response_encoding: bytes | None = choose_encoding(
-                self.fields.get(b"grpc-accept-encoding")
+                self.fields.get(self.accept_field)
             )
             if self.response_encoding is not None:
                 headers.append((b"grpc-encoding", self.response_encoding))
@@ -104,8 +94,3 @@ class GrpcWebCall(FramedCall):
 def _trailers(call: Call) -> Headers:
     status = [(b"grpc-status", b"0")] if call.error is None else error_fields(call.error)
     return status + metadata_fields(call.trailing)
-
-
-_MALFORMED_TIMEOUT: Final[ErrorStatus] = error_status_of(
-    Error(Code.INTERNAL, 'grpc-timeout is malformed: send a time like "500m"')
-)

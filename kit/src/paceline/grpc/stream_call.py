@@ -17,11 +17,19 @@ from collections.abc import AsyncIterator, Mapping
 from struct import Struct
 from typing import Final
 
-from paceline.concurrency import DeadlineExceeded
 from paceline.errors import Code, Error
 from paceline.grpc.call import Call, ErrorStatus, is_own_timeout
-from paceline.grpc.compression import choose_encoding, compress, decompress
+from paceline.grpc.compression import choose_encoding, compress
+from paceline.grpc.encodings import unpack
 from paceline.grpc.late_refusal import LateRefusal
+from paceline.grpc.refusals import (
+    TOO_MANY_CALLS,
+    cut_short,
+    more_messages,
+    no_message,
+    past_deadline,
+    too_large,
+)
 from paceline.grpc.responses import ENCODINGS, OK_TRAILERS, encode_error, encode_metadata
 from paceline.grpc.route import ActiveCalls, Route
 from paceline.grpc.status import error_status_of
@@ -41,6 +49,8 @@ class StreamCall:
         "_sent_head", "_started", "_stream", "_task", "_timeout", "_timer", "_writable", "_writes",
         "fields", "received_compressed", "route",
     )  # fmt: skip
+
+    timeout_field = "grpc-timeout"
 
     def __init__(  # noqa: PLR0917 - keywords would cost each call
         self,
@@ -134,7 +144,7 @@ class StreamCall:
         calls = self._calls
         if calls.count >= calls.limits.max_calls:
             self._over = True
-            self._send_error(_TOO_MANY)
+            self._send_error(TOO_MANY_CALLS)
             return
         if self._deadline is not None and self.route.timed:
             if self._deadline <= self._loop.time():
@@ -237,15 +247,7 @@ class StreamCall:
             return
         self._over = True
         self._deadline = self._loop.time()
-        self._send_error(
-            error_status_of(
-                DeadlineExceeded(
-                    f"the call took longer than the {self._timeout:g}s set by the client"
-                    " (grpc-timeout)",
-                    client_imposed=True,
-                )
-            )
-        )
+        self._send_error(error_status_of(self._past_deadline()))
         self._stop()
 
     def _stop(self) -> None:
@@ -255,40 +257,21 @@ class StreamCall:
         if self._task is not None and self._started:
             self._task.cancel()
 
+    def _past_deadline(self) -> Error:
+        return past_deadline(self._timeout or 0, self.timeout_field)
+
     def _why_over(self) -> Error:
         if self.time_remaining() == 0:
-            text = "the call took longer than its client allows"
-            return DeadlineExceeded(text, client_imposed=True)
+            return self._past_deadline()
         return Error(Code.CANCELLED, "the client disconnected")
 
-    def _unpacked(self, compressed: int, message: bytes) -> bytes | Error:
-        """The message out of its frame, or what is wrong with it."""
-        self.received_compressed = compressed == 1
-        if not compressed:
-            return message
-        encoding = self._encoding
-        if compressed != 1 or encoding is None:
-            return Error(
-                Code.INTERNAL, "the message is marked as compressed, without grpc-encoding"
-            )
-        limit = self._calls.limits.max_message
-        try:
-            found = decompress(message, encoding, limit)
-        except Error as exc:
-            return exc
-        if found is None:
-            return Error(
-                Code.RESOURCE_EXHAUSTED,
-                f"the message is larger than {limit} bytes when it is decompressed (max_message)",
-            )
-        return found
+    def _unpacked(self, flags: int, message: bytes) -> bytes:
+        """The message out of its frame. Errors: Error."""
+        self.received_compressed = flags == 1
+        return unpack(flags, message, self._encoding, self._calls.limits.max_message)
 
     def _too_large(self, size: int) -> Error:
-        limit = self._calls.limits.max_message
-        return Error(
-            Code.RESOURCE_EXHAUSTED,
-            f"the message has {size} bytes, more than {limit} (max_message)",
-        )
+        return too_large(size, self._calls.limits.max_message)
 
 
 class SingleRequest(StreamCall):
@@ -328,7 +311,7 @@ class SingleRequest(StreamCall):
                 return
             self._size = size + _PREFIX_SIZE
         if length > self._size:
-            self._refuse(Error(Code.UNIMPLEMENTED, "the method takes one message, and more came"))
+            self._refuse(more_messages())
         elif length < self._size or self._counted:
             if self._calls.hold(self._stream.client, len(data)):
                 self._counted += len(data)
@@ -355,11 +338,15 @@ class SingleRequest(StreamCall):
         self._drop()
         if len(data) == self._size:
             message = bytes(data[_PREFIX_SIZE:])
-            self._start(message if not data[0] else self._unpacked(data[0], message))
-        elif not data:
-            self._start(Error(Code.UNIMPLEMENTED, "the method takes one message, and none came"))
+            if data[0]:
+                try:
+                    message = self._unpacked(data[0], message)
+                except Error as exc:
+                    self._start(exc)
+                    return
+            self._start(message)
         else:
-            self._start(_cut_short())
+            self._start(cut_short() if data else no_message())
 
     def _refuse(self, error: Error) -> None:
         self._drop()
@@ -445,7 +432,7 @@ class RequestSequence(StreamCall):
         while not self._is_due():
             if self._ended:
                 if self._data:
-                    raise _cut_short()
+                    raise cut_short()
                 raise StopAsyncIteration
             self._give_back(self._held)
             self._arrival = self._loop.create_future()
@@ -453,16 +440,14 @@ class RequestSequence(StreamCall):
                 await self._arrival
             finally:
                 self._arrival = None
-        compressed, size = _PREFIX.unpack_from(self._data)
+        flags, size = _PREFIX.unpack_from(self._data)
         if size > self._calls.limits.max_message:
             raise self._too_large(size)
         end = _PREFIX_SIZE + size
-        found = self._unpacked(compressed, bytes(self._data[_PREFIX_SIZE:end]))
+        message = bytes(self._data[_PREFIX_SIZE:end])
         self._give_back(end - (len(self._data) - self._held))
         del self._data[:end]
-        if isinstance(found, Error):
-            raise found
-        return found
+        return self._unpacked(flags, message)
 
     def _is_due(self) -> bool:
         """Whether a message is there, or the beginning of one that is too large."""
@@ -481,14 +466,7 @@ class RequestSequence(StreamCall):
             self._arrival.set_result(None)
 
 
-def _cut_short() -> Error:
-    return Error(Code.INTERNAL, "the request ends within a message")
-
-
 _CANCELLED: Final = error_status_of(Error(Code.CANCELLED, "the call was cancelled"))
 _NO_ROOM: Final = Error(
     Code.RESOURCE_EXHAUSTED, "too many messages are arriving at once: try again later"
-)
-_TOO_MANY: Final = error_status_of(
-    Error(Code.RESOURCE_EXHAUSTED, "too many calls are being answered: try again later")
 )

@@ -7,13 +7,13 @@ refused before: a call for which there is no room, and fields that cannot be und
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import Final
 
-from paceline.concurrency import DeadlineExceeded
-from paceline.errors import Code, Error
+from paceline.errors import Error
 from paceline.grpc.app import RpcApp
 from paceline.grpc.call import Call, ErrorStatus, is_own_timeout
-from paceline.grpc.compression import compress
+from paceline.grpc.compression import ACCEPTED, compress
+from paceline.grpc.encodings import known_encoding
+from paceline.grpc.refusals import TOO_MANY_CALLS, past_deadline
 from paceline.grpc.route import Route
 from paceline.grpc.status import error_status_of
 from paceline.grpc.web_request import WebRequest
@@ -25,10 +25,13 @@ Request = bytes | Error | AsyncIterator[bytes]
 class WebCall:
     """The `Context` of such a call; subclasses know a protocol's fields and messages.
 
-    ``timeout``: the client's, in seconds, and ``timeout_field`` where it says so.
+    ``timeout``: the client's, in seconds, and ``timeout_field`` where it says so. ``fault``: what
+    is wrong with the request's fields, if anything is.
     """
 
     timeout_field: str = ""
+    accept_field: bytes = b""
+    """Where a client lists the encodings of messages that it takes."""
 
     def __init__(
         self, app: RpcApp, route: Route, request: WebRequest, timeout: float | None
@@ -37,6 +40,7 @@ class WebCall:
         self.route: Route = route
         self.request: WebRequest = request
         self.received_compressed: bool = False
+        self.fault: ErrorStatus | None = None
         self.encoding: bytes | None = None
         """Of the messages that the client sends compressed."""
         self.response_encoding: bytes | None = None
@@ -90,11 +94,29 @@ class WebCall:
         call.error = error
         await self.finish(call, None)
 
+    async def begins(self, encoding: bytes | None, name: str) -> bool:
+        """Check whether there is room, and what the client says; False: it has been refused.
+
+        ``encoding``: of its messages, from the field ``name``.
+        """
+        route, error = self.route, self.fault
+        if route.refuses is not None and route.refuses():
+            error = self.app.overloaded
+        if error is None:
+            try:
+                self.encoding = known_encoding(encoding, name)
+            except Error as exc:
+                self.request.shared.append((self.accept_field, ACCEPTED))
+                error = error_status_of(exc)
+        if error is not None:
+            await self.refuse(error)
+        return error is None
+
     async def run(self, request: Request) -> None:
         """Run the call and answer it."""
         app, route = self.app, self.route
         if not app.has_room():
-            await self.refuse(_TOO_MANY)
+            await self.refuse(TOO_MANY_CALLS)
             return
         call = Call(route.method, request, self)
         if route.compress:
@@ -122,11 +144,7 @@ class WebCall:
         except TimeoutError:
             if not timeout.expired():
                 raise
-            text = (
-                f"the call took longer than the {self._timeout:g}s set by the client"
-                f" ({self.timeout_field})"
-            )
-            call.error = error_status_of(DeadlineExceeded(text, client_imposed=True))
+            call.error = error_status_of(past_deadline(self._timeout or 0, self.timeout_field))
             return None
 
     def packed(self, call: Call, message: bytes) -> tuple[int, bytes]:
@@ -134,8 +152,3 @@ class WebCall:
         if call.compression and self.response_encoding is not None:
             return 1, compress(message, self.response_encoding)
         return 0, message
-
-
-_TOO_MANY: Final = error_status_of(
-    Error(Code.RESOURCE_EXHAUSTED, "too many calls are being answered: try again later")
-)

@@ -11,6 +11,7 @@ from typing import Final
 
 from paceline.errors import Code, Error
 from paceline.grpc.metadata import fields_of
+from paceline.grpc.refusals import too_large
 from paceline.http import STREAMING, Headers, Receive, Scope, Send
 
 _WRITES_IN_A_ROW: Final = 32
@@ -79,10 +80,3 @@ class WebRequest:
         elif not end:
             self._writes = 0
             await asyncio.sleep(0)  # a client that reads fast leaves the others their turn
-
-
-def too_large(size: int, limit: int) -> Error:
-    """What a message of ``size`` bytes is refused with."""
-    return Error(
-        Code.RESOURCE_EXHAUSTED, f"the message has {size} bytes, more than {limit} (max_message)"
-    )

@@ -31,7 +31,7 @@ class BoundUnary:
             with (
                 request_deadline.block()
                 if left is None
-                else request_deadline.block_for(left, "grpc-timeout")
+                else request_deadline.block_for(left, call.timeout_field)
             ):
                 return await endpoint(call)
 
