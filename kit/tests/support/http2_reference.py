@@ -15,6 +15,7 @@ from paceline.http.server.http2.frames import (
     CONTINUATION,
     GOAWAY,
     HEADERS,
+    PING,
     PREFACE,
     PUSH_PROMISE,
     RST_STREAM,
@@ -160,6 +161,7 @@ KNOWN = [
                "invalid padding", "", frozenset(range(256))),
     Difference("h2 accepts equal lengths that are repeated; RFC 9110 §8.6 lets a server refuse them",
                "", "\\x00\\x00\\x00\\x01", frozenset({HEADERS, CONTINUATION})),
+    Difference("h2 takes any number of PINGs", "", "too_many_pings", frozenset({PING})),
 ]  # fmt: skip
 
 
