@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from paceline.log import Format, new_logger
 from paceline.log.jsonline import encode
-from paceline.log.redact import MASK, MAX_TEXT, is_secret, masked, plain
+from paceline.log.redact import MAX_TEXT, is_secret, masked, plain
+from paceline.log.urls import MASK
 
 JWT: Final = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJlLW9mLXRoaXM"
 
@@ -37,6 +38,20 @@ TEXTS = [
     Case("amid words", "dial postgres://a:b@c/d: refused", "dial postgres://a:***@c/d: refused"),
     Case("two", "x://a:b@c, y://d:e@f", "x://a:***@c, y://d:***@f"),
     Case("an @ in the password", "x://a:p@ss@host/d", "x://a:***@host/d"),
+    Case("a password of digits", "nats://a:12345@host", "nats://a:***@host"),
+    Case("digits and a slash", "redis://a:12345/x@host", "redis://a:***@host"),
+    Case("a token of NATS", "nats://s3cr3t@host:4222", "nats://***@host:4222"),
+    Case("a token with a slash", "nats://s3/cr3t@host:4222", "nats://***@host:4222"),
+    Case("a token of a hoster of code", "https://s3cr3t@host/repo", "https://***@host/repo"),
+    Case("a user of PostgreSQL", "postgresql://app@db/app", "postgresql://app@db/app"),
+    Case("several", "nats://s3cr3t@a:1,nats://b:s3cr3t@c", "nats://***@a:1,nats://b:***@c"),
+    Case("several, one scheme", "nats://s3cr3t@a:1,s3cr4t@b:2", "nats://***@b:2"),
+    Case("an @ in a path", "https://host/@scope/a", "https://host/@scope/a"),
+    Case("a signature", "https://host/j?v=1&sig=s3cr3t", "https://host/j?v=1&sig=***"),
+    Case("a parameter", "postgres://h/d?password=s3@x&a=b", "postgres://h/d?password=***&a=b"),
+    Case("an escaped name", "postgres://h/d?p%61ssword=s3cr3t", "postgres://h/d?p%61ssword=***"),
+    Case("a fragment", "http://host/#access_token=s3cr3t", "http://host/#access_token=***"),
+    Case("no secrets", "http://h/?monkey=1&author=2&a=3", "http://h/?monkey=***&author=2&a=3"),
     Case("a slash in the password", "x://a:p/ss@host/d", "x://a:***@host/d"),
     Case("a JWT", f"token {JWT} refused", "token *** refused"),
     Case("a JWT cut short", f"got {JWT[:40]}", "got ***"),
@@ -44,6 +59,7 @@ TEXTS = [
     Case("a bearer header", "Bearer abcdef0123456789", "Bearer ***"),
     Case("a sentence on bearers", "Bearer token expected", "Bearer token expected"),
     Case("key=value DSN", "host=db password=hunter2 user=a", "host=db password=*** user=a"),
+    Case("a quoted password", "host=db password='s3 cr3t' user=a", "host=db password=*** user=a"),
 ]
 
 

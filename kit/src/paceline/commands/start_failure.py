@@ -12,12 +12,11 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
-from urllib.parse import urlsplit
 
 import paceline.postgres as postgres_room  # its names are imported when they are used
 from paceline.errors import Code, Error
 from paceline.health import HealthCheck
-from paceline.log import masked, printable, styled
+from paceline.log import masked, printable, shown_hosts, styled
 
 if TYPE_CHECKING:
     from paceline.commands.settings import PostgresSettings, ServiceSettings
@@ -48,16 +47,7 @@ def server_at(
     kind: str, url: str, variable: str, *, optional: HealthCheck | None = None
 ) -> ExternalServer:
     """The server that ``url`` names. Of a URL that cannot be read only the variable is told."""
-    try:
-        parts = [urlsplit(each if "//" in each else f"//{each}") for each in url.split(",")]
-    except ValueError:
-        parts = []
-    if any("@" in part.path + part.query + part.fragment for part in parts):
-        parts = []  # a password with an unescaped "/", "?" or "#": where it ends is not known
-    places = [part.netloc.rpartition("@")[2] or part.path for part in parts]
-    return ExternalServer(
-        kind=kind, address=", ".join(places), variable=variable, optional=optional
-    )
+    return ExternalServer(kind=kind, address=shown_hosts(url), variable=variable, optional=optional)
 
 
 Reason: TypeAlias = Literal[

@@ -25,9 +25,10 @@ from paceline.config.layers import (
     read_flags,
 )
 from paceline.config.problem import ConfigError, Layer, Origin, SettingProblem
-from paceline.config.secret import WEAK, mask_url
+from paceline.config.secret import WEAK
 from paceline.config.settings import Settings
 from paceline.config.value_format import expectation, is_optional, is_secret
+from paceline.log import mask_urls
 
 FindFallback: TypeAlias = Callable[[Mapping[str, object]], Mapping[str, tuple[str, str]]]
 """Gets the values that are given; returns others by field, each with where it came from."""
@@ -202,6 +203,6 @@ def _shown(value: object) -> str:
         return "a table"
     if isinstance(value, list):
         return "a list"
-    text = mask_url(str(value))
+    text = mask_urls(str(value))
     # Escaped as in JSON: a value may hold control characters of a terminal.
     return json.dumps(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…")

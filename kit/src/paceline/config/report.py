@@ -10,10 +10,9 @@ from dataclasses import asdict, dataclass
 from pydantic.fields import FieldInfo
 
 from paceline.config.load import Loaded
-from paceline.config.secret import mask_url
 from paceline.config.settings import Settings
 from paceline.config.value_format import is_secret, value_format_of
-from paceline.log import printable
+from paceline.log import mask_urls, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def show_value(field: FieldInfo, value: object) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     value_format = None if is_secret(field) else value_format_of(field)
-    return mask_url(value_format.show(value) if value_format else str(value))
+    return mask_urls(value_format.show(value) if value_format else str(value))
 
 
 def _cell(value: str | None) -> str:

@@ -1,7 +1,7 @@
 """Settings whose values must not be shown: secrets, and URLs with a password.
 
 Invariant: ``str``, ``repr``, JSON and every report show a mask; `Secret.reveal` is the only way to
-the value, and easy to search for. `SecretUrl` masks the password only, since an operator needs to
+the value, and easy to search for. `SecretUrl` masks what is secret only, since an operator needs to
 see the host. `checked_by` refuses a secret that is too easy to guess, by a rule that the caller
 gives.
 """
@@ -15,13 +15,12 @@ from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from paceline.config.value_format import ValueFormat
+from paceline.log import MASK, mask_urls
 
-MASK: Final = "***"
 WEAK: Final = "weak_secret"
 """The type of the validation error for a weak secret; its message is safe to show."""
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
-_SECRET_PARAMETER: Final = re.compile(r"(?i)([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*")
 
 
 class Secret(SecretStr):
@@ -39,7 +38,7 @@ class Secret(SecretStr):
 
 
 class SecretUrl(Secret):
-    """A URL that is shown without its password: ``postgres://app:***@db:5432/app``.
+    """A URL that is shown without what is secret in it: ``postgres://app:***@db:5432/app``.
 
     Errors: ``ValueError`` for a text that is not a URL.
     """
@@ -53,19 +52,7 @@ class SecretUrl(Secret):
         super().__init__(secret_value)
 
     def _display(self) -> str:
-        return mask_url(self.get_secret_value())
-
-
-def mask_url(text: str) -> str:
-    """The text without the password, if it is a URL that has one."""
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        return text
-    # Up to the last "@", in case a password holds one unescaped.
-    userinfo, at, address = rest.rpartition("@")
-    user, colon, _ = userinfo.partition(":")
-    shown = f"{user}:{MASK}{at}{address}" if colon else rest
-    return f"{scheme}://" + _SECRET_PARAMETER.sub(rf"\1{MASK}", shown)
+        return mask_urls(self.get_secret_value())
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,11 @@ from paceline.log.terminal import (
     shows_colours,
     styled,
 )
+from paceline.log.urls import MASK, mask_urls, shown_hosts
 from paceline.log.writer import WriteCells, line_writer, record_writer
 
 __all__ = [
+    "MASK",
     "Cell",
     "Format",
     "Level",
@@ -45,6 +47,7 @@ __all__ = [
     "columns_of",
     "context_fields",
     "line_writer",
+    "mask_urls",
     "masked",
     "new_logger",
     "pop_fields",
@@ -54,6 +57,7 @@ __all__ = [
     "record_writer",
     "setup_logging",
     "short_id",
+    "shown_hosts",
     "shows_colours",
     "styled",
     "type_name",

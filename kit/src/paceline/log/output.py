@@ -20,10 +20,11 @@ from paceline.log.context import current_fields
 from paceline.log.exceptions import exception_fields, type_name
 from paceline.log.jsonline import encode, encode_part, terminated
 from paceline.log.level import SEVERITY, Threshold
-from paceline.log.redact import ATOMS, MASK, SHORT, is_plain, is_secret, masked, plain
+from paceline.log.redact import ATOMS, SHORT, is_plain, is_secret, masked, plain
 from paceline.log.sink import Sink
 from paceline.log.tail import Tail
 from paceline.log.terminal import columns_of, shows_colours
+from paceline.log.urls import MASK
 
 Format = Literal["auto", "json", "pretty"]
 """``auto``: pretty on a terminal, JSON elsewhere."""

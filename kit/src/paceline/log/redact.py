@@ -1,9 +1,9 @@
 """Redaction: secrets masked, sizes bounded, every value turned into plain data.
 
 Two rules. A field whose *name* looks like a secret's is masked whatever it holds, at any depth. In
-a *text*, tokens and passwords of URLs are masked wherever they stand. Bytes are never shown, since
-they are bodies. Texts are cut, and depth, items and nodes are bounded, so no value makes a record
-large. This is a safety net: secrets do not belong in log calls.
+a *text*, tokens, and what is secret in URLs (``urls``), are masked wherever they stand. Bytes are
+never shown, since they are bodies. Texts are cut, and depth, items and nodes are bounded, so no
+value makes a record large. This is a safety net: secrets do not belong in log calls.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ from uuid import UUID
 import msgspec
 
 from paceline.errors import chain
+from paceline.log.urls import MASK, mask_urls
 
-MASK: Final = "***"
 MAX_TEXT: Final = 4096
 # Nothing below this many characters is ever masked: "a://b:c@" has as many.
 SHORT: Final = 8
@@ -42,9 +42,8 @@ _SECRET_KEY: Final = re.compile(
 _TOKENS: Final = re.compile(
     r"eyJ[\w-]{8,}(?:\.[\w-]*){0,4}"
     r"|(?<=earer )[\w.~+/=-]{12,}"
-    r"|(?<=assword=)[^\s&;,]+"
+    r"|(?<=assword=)(?:'[^']*'?|[^\s&;,]+)"
 )
-_PORT: Final = re.compile(r"\d{1,5}(?:[/?#]|$)")
 
 
 def is_secret(key: str) -> bool:
@@ -80,30 +79,10 @@ def masked(text: str) -> str:
     # Masked before it is cut, lest the cut hide half of what is to be found; but no further than
     # it may ever show, so that a huge text costs no more than a long one.
     window = text[: 2 * MAX_TEXT]
-    shown = _TOKENS.sub(MASK, _without_passwords(window))
+    shown = _TOKENS.sub(MASK, mask_urls(window))
     if len(shown) <= MAX_TEXT and len(window) == len(text):
         return shown
     return f"{shown[:MAX_TEXT]}… ({len(text)} characters)"
-
-
-def _without_passwords(text: str) -> str:
-    # No regular expression: a text made of "://:" would take it quadratic time.
-    head, *rest = text.split("://")
-    return "://".join([head, *map(_without_password, rest)])
-
-
-def _without_password(rest: str) -> str:
-    """Mask the password in what follows a "://", up to the first blank.
-
-    Up to the *last* "@": a password with an unescaped "@" or "/" is broken as a URL, and that is
-    when it lands in an error's text.
-    """
-    address = rest.split(maxsplit=1)[0] if rest and not rest[0].isspace() else ""
-    userinfo, at, _ = address.rpartition("@")
-    user, colon, password = userinfo.partition(":")
-    if not at or not colon or "/" in user or _PORT.match(password):
-        return rest
-    return f"{user}:{MASK}{rest[len(userinfo) :]}"
 
 
 def plain(value: object) -> object:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from paceline.commands.doctor.findings import Finding, ok, warn
 from paceline.concurrency import run_in_daemon_thread
+from paceline.log import shown_hosts
 
 
 async def check_listening(
@@ -16,7 +17,7 @@ async def check_listening(
 ) -> list[Finding]:
     """A warning when nothing listens at ``target``, "host:port" or a URL with a port."""
     parts = urlsplit(target if "//" in target else f"//{target}")
-    where = parts.netloc.rpartition("@")[2]
+    where = shown_hosts(target) or "its address"
 
     def connect() -> None:
         socket.create_connection((parts.hostname or "", parts.port or 0), seconds).close()

@@ -6,11 +6,11 @@ lost at any time, so its durability does not matter.
 
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
 from paceline.commands.doctor.runner import DoctorRun
 from paceline.commands.units import size
+from paceline.log import shown_hosts
 from paceline.redis import Redis
 
 _NAME: Final = "redis"
@@ -29,7 +29,7 @@ async def check_redis(url: str, run: DoctorRun) -> list[Finding]:
         milliseconds = (clock.monotonic() - began) * 1000
     finally:
         await redis.stop()
-    where = urlsplit(url).netloc.rpartition("@")[2] or "its socket"
+    where = shown_hosts(url) or "its address"
     saw = f"{_product(info)} on {where}, connected and answered in {milliseconds:.1f} ms"
     return assess_redis(info, saw, run)
 

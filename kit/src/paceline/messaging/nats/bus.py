@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from paceline.errors import Code, Error
-from paceline.log import Logger
+from paceline.log import Logger, shown_hosts
 from paceline.messaging.errors import QueueError
 from paceline.messaging.message import Message
 from paceline.messaging.nats.connection import NatsConnection
@@ -286,7 +286,7 @@ class NatsBus:
 
 def server_addresses(servers: Sequence[str]) -> str:
     """Hosts and ports of URLs, to be shown: without user and password."""
-    return ", ".join(_netloc(server).rpartition("@")[2] for server in servers)
+    return shown_hosts(",".join(servers)) or "the queue"
 
 
 def _netloc(server: str) -> str:
