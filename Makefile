@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures fuzz layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload conform soak trace dashboards protos lock clean
+.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures fuzz layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload conform soak trace dashboards checks release-check protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -102,6 +102,12 @@ dashboards: .venv/.dev ## Hold dashboard, alerts and metrics against a real Prom
 	@for tool in promtool prometheus; do $(BIN)/python kit/tests/tools/go_tool.py $$tool >/dev/null || exit 1; done
 	$(BIN)/pytest -q -s tests/e2e/test_prometheus.py
 
+checks: .venv/.dev .venv-checks/.made ## Hold manifests, image, workflows and locks against the checkers of others (some built with Go)
+	@$(BIN)/python tools/checks.py
+
+release-check: .venv/.dev .venv-checks/.made ## Build the kit twice, compare, check and install it; dist/ has what is published
+	@$(BIN)/python tools/release_check.py
+
 protos: .venv/.dev ## Generate the gRPC messages from service/api/proto, and those of health and reflection
 	$(BIN)/python service/tools/protos.py
 	$(BIN)/python tools/standard_protos.py
@@ -110,7 +116,13 @@ lock: .venv/.dev ## Lock the newest allowed versions again, with hashes
 	$(BIN)/python tools/lock.py --upgrade
 
 clean: ## Remove the environment and caches (keeps .data)
-	rm -rf .venv .venv-3.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-3.* .venv-checks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# Programs that check what is published: never imported, so they have an environment of their own.
+.venv-checks/.made: requirements/checks.txt | .venv/.dev
+	@$(BIN)/uv venv --quiet --clear .venv-checks
+	@$(BIN)/uv pip install --quiet --python .venv-checks --require-hashes -r requirements/checks.txt
+	@touch $@
 
 .venv/.run: requirements/run.txt $(LOCKED)
 	@tools/setup.sh run

@@ -4,6 +4,7 @@ requirements/*.txt are made of ``kit/pyproject.toml`` (run: with the extras that
 for; dev and bench: with all) and of requirements/*.in, which has only what no distribution needs to
 run. No registry's address goes into a lock. bench.txt is made first and constrains the others, the
 service's own in service/requirements too, so all hold the same version of what they share.
+checks.txt stands alone: its tools are programs, never imported.
 """
 
 import re
@@ -32,7 +33,20 @@ def main() -> None:
             *(f"--extra={extra}" for extra in chosen), *sources,
         ]  # fmt: skip
         subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603 - our own tool, our own files
+    lock_checks()
     lock_service()
+
+
+def lock_checks() -> None:
+    """Tools that check what is published, which have an environment of their own."""
+    subprocess.run(  # noqa: S603 - our own tool, our own files
+        [
+            ROOT / ".venv/bin/uv", "pip", "compile", *OPTIONS, *sys.argv[1:],
+            "--output-file=requirements/checks.txt", "requirements/checks.in",
+        ],
+        cwd=ROOT,
+        check=True,
+    )  # fmt: skip
 
 
 def lock_service() -> None:

@@ -8,6 +8,7 @@ minutes is built when somebody asks for it.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,12 @@ class Tool:
     replaces: bool = False
     asked_by: str = ""
     timeout: float = 540.0
+
+    @property
+    def program(self) -> str:
+        """What Go calls the binary: the last part of the package that is not a major version."""
+        parts = [part for part in self.package.split("/") if not re.fullmatch(r"v\d+", part)]
+        return parts[-1]
 
     def commands(self, binary: Path) -> Sequence[tuple[str, ...]]:
         """What to tell Go, in an empty folder."""
@@ -58,6 +65,13 @@ TOOLS = {
     "h2spec": Tool("github.com/summerwind/h2spec/cmd/h2spec", "v2.2.1+incompatible"),
     "grpc-interop": Tool("google.golang.org/grpc/interop/client", "v1.85.0"),
     "connectconformance": Tool("connectrpc.com/conformance/cmd/connectconformance", "v1.0.7"),
+    "kustomize": Tool(
+        "sigs.k8s.io/kustomize/kustomize/v5", "v5.8.0", asked_by="make checks"
+    ),
+    "kubeconform": Tool(
+        "github.com/yannh/kubeconform/cmd/kubeconform", "v0.8.0", asked_by="make checks"
+    ),
+    "actionlint": Tool("github.com/rhysd/actionlint/cmd/actionlint", "v1.7.12", asked_by="make checks"),
     "k6": Tool("go.k6.io/k6", "v1.8.1", asked_by="python kit/tests/tools/go_tool.py k6"),
     "promtool": Tool(
         f"{_PROMETHEUS}/promtool", "v0.316.0", tags=_NO_CLOUDS, asked_by="make dashboards"
@@ -76,7 +90,7 @@ def main(name: str, *, build: bool = True) -> int:
     """Print the binary's path, building it if need be."""
     tool = TOOLS[name]
     folder = _CACHE / f"{name}-{tool.version}"
-    binary = folder / tool.package.rpartition("/")[2]
+    binary = folder / tool.program
     if not binary.exists():
         problem = (
             _build(tool, binary) if build else f"building it takes minutes: `{tool.asked_by}` does"
