@@ -1,6 +1,8 @@
 """Load shedding: what is refused, how the limit moves, what is logged."""
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -9,6 +11,7 @@ from paceline.testing import RecordingLog
 from paceline.testing.clock import ManualClock
 
 INTERVAL = 0.025
+STEP = 0.001
 
 
 @dataclass
@@ -47,6 +50,92 @@ class World:
         for permit in queue:
             permit.release()
         return refused / (arriving * round(seconds / INTERVAL))
+
+
+@dataclass
+class Outcome:
+    """What became of a simulated load: when requests were refused, and how long others took."""
+
+    refused: list[float] = field(default_factory=list[float])
+    latencies: list[float] = field(default_factory=list[float])
+    limits: list[int] = field(default_factory=list[int])
+
+    @property
+    def p99(self) -> float:
+        return sorted(self.latencies)[len(self.latencies) * 99 // 100]
+
+
+class Server:
+    """Serves in order in steps of a millisecond, in batches of at least ``batch`` requests.
+
+    ``rate``: requests a second that it can serve at a time. ``pauses``: seconds for which the event
+    loop stands still, by when; adjustments come late by as much.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        rate: Callable[[float], float],
+        *,
+        batch: int = 1,
+        pauses: Mapping[float, float] = {},
+    ) -> None:
+        self.world = world
+        self.rate = rate
+        self.batch = batch
+        self.pauses = dict(pauses)
+        self.begin = self.world.clock.monotonic()
+        self.due = self.begin + INTERVAL
+        self.queue: deque[tuple[Permit, float]] = deque()
+        self.able = 0.0
+
+    @property
+    def now(self) -> float:
+        return self.world.clock.monotonic() - self.begin
+
+    def closed_loop(self, seconds: float, *, clients: int) -> Outcome:
+        """Clients that send their next request as soon as they are answered or refused."""
+        idle, outcome = clients, Outcome()
+        while self.now < seconds:
+            for _ in range(idle):
+                idle -= self._ask(self.now, outcome)
+            idle += self._step(outcome)
+        return outcome
+
+    def open_loop(self, seconds: float, rate: float) -> Outcome:
+        """``rate`` requests a second, whatever becomes of them; latencies from when they are due."""
+        end, sent, begin, outcome = self.now + seconds, 0, self.now, Outcome()
+        while self.now < end:
+            while begin + sent / rate <= self.now:
+                self._ask(begin + sent / rate, outcome)
+                sent += 1
+            self._step(outcome)
+        return outcome
+
+    def _ask(self, due: float, outcome: Outcome) -> bool:
+        permit = self.world.admission.admit(Priority.READ)
+        if permit is None:
+            outcome.refused.append(self.now)
+            return False
+        self.queue.append((permit, due))
+        return True
+
+    def _step(self, outcome: Outcome) -> int:
+        pause = next((at for at in self.pauses if at <= self.now), None)
+        if pause is None:
+            self.able = min(self.able, self.batch) + self.rate(self.now) * STEP
+        self.world.clock.advance(STEP if pause is None else self.pauses.pop(pause))
+        if self.now >= self.due - self.begin:
+            self.world.shedder.adjust(self.begin + self.now - self.due)
+            outcome.limits.append(self.world.shedder.stats.limit)
+            self.due = self.begin + self.now + INTERVAL
+        served = min(int(self.able), len(self.queue)) if self.able >= self.batch else 0
+        for _ in range(served):
+            permit, due = self.queue.popleft()
+            permit.release()
+            outcome.latencies.append(self.now - due)
+        self.able -= served
+        return served
 
 
 def make(*, minimum: int = 32, maximum: int = 200, target: float = 0.05) -> World:
@@ -92,6 +181,80 @@ def test_a_standing_queue_lowers_the_limit_until_requests_wait_for_the_target_de
     assert 60 <= stats.limit <= 110
     assert 0.02 <= stats.delay_seconds <= 0.08
     assert world.serve(2, arriving=200, capacity=40) == pytest.approx(0.8, abs=0.03)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A pause under a load of ``clients``, of which ``rate`` a second can be served."""
+
+    id: str
+    seconds: float
+    clients: int = 64
+    rate: float = 6_400
+    batch: int = 1
+
+
+PAUSES = [
+    Pause("just too late", 0.06),
+    Pause("a full garbage collection", 0.15),
+    Pause("a machine that stands still", 1.0),
+    Pause("64 clients in one batch", 0.15, rate=4_000, batch=64),
+    Pause("64 clients in small batches", 0.15, rate=10_000, batch=16),
+    Pause("256 clients", 0.15, clients=256, rate=12_000, batch=64),
+]
+
+
+@pytest.mark.parametrize("case", PAUSES, ids=lambda case: case.id)
+def test_a_pause_of_the_event_loop_refuses_nobody(case: Pause) -> None:
+    world = make(maximum=1024)
+    server = Server(world, lambda _: case.rate, batch=case.batch, pauses={3: case.seconds})
+    outcome = server.closed_loop(5, clients=case.clients)
+    assert len(outcome.latencies) > case.rate
+    assert outcome.refused == []
+    assert world.log.lines == []
+
+
+@pytest.mark.parametrize("case", PAUSES[1:2] + PAUSES[3:], ids=lambda case: case.id)
+def test_a_pause_of_what_requests_wait_for_refuses_nobody(case: Pause) -> None:
+    """Such as a slow write to the database's log: the loop runs, and no request ends."""
+    server = Server(
+        make(maximum=1024),
+        lambda now: 0 if 3 <= now < 3 + case.seconds else case.rate,
+        batch=case.batch,
+    )
+    assert server.closed_loop(5, clients=case.clients).refused == []
+
+
+@pytest.mark.parametrize("case", PAUSES[1:2] + PAUSES[3:5], ids=lambda case: case.id)
+def test_the_first_requests_of_a_process_may_be_slow(case: Pause) -> None:
+    server = Server(make(maximum=1024), lambda now: 0 if now < 0.3 else case.rate, batch=case.batch)
+    assert server.closed_loop(2, clients=case.clients).refused == []
+
+
+def test_a_loop_that_is_late_again_and_again_is_overloaded() -> None:
+    pauses = {3 + 0.12 * number: 0.1 for number in range(8)}
+    server = Server(make(maximum=1024), lambda _: 6_400, pauses=pauses)
+    outcome = server.closed_loop(5, clients=64)
+    assert 3.1 < min(outcome.refused) < 3.7
+
+
+def test_soon_after_a_slow_second_nobody_is_refused() -> None:
+    server = Server(make(maximum=1024), lambda now: 800 if 3 <= now < 4 else 6_400)
+    outcome = server.closed_loop(6, clients=64)
+    assert 3.1 < min(outcome.refused) < 3.3, "it is noticed within a fraction of a second"
+    assert max(outcome.refused) < 4.5
+
+
+def test_under_five_times_the_load_requests_do_not_wait_much_longer_than_before() -> None:
+    world, capacity = make(maximum=1024), 2_700.0
+    server = Server(world, lambda _: capacity)
+    server.open_loop(8, 0.8 * capacity)
+    outcome = server.open_loop(10, 4 * capacity)
+    assert max(outcome.latencies) < 0.15
+    assert outcome.p99 < 0.03
+    assert len(outcome.latencies) > 0.98 * 10 * capacity, "the server is never without work"
+    afterwards = server.open_loop(3, 0.8 * capacity)
+    assert all(at < 18.2 for at in afterwards.refused)
 
 
 def test_the_limit_falls_within_two_intervals_of_an_overload() -> None:

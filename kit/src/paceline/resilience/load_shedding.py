@@ -2,14 +2,20 @@
 
 Up to ``max_in_flight`` requests may be in flight as long as they are served in good time, so bursts
 and batches pass. When requests wait for longer than ``target_delay`` on average, or will do so by
-Little's law, or the event loop lags by as much, a queue has formed that will not go away by itself:
-the limit falls with the delay, down to ``min_in_flight``, and rises again afterwards. This is AIMD
-on the time spent queueing, as in WeChat's DAGOR (Zhou et al., SoCC 2018); what a request takes
-beyond the time it takes without load is queueing. Each `Priority` has a share of the limit: writes
-still pass where reads are refused.
+Little's law, or the event loop lags by as much again and again, a queue has formed that will not go
+away by itself: the limit falls with the delay, down to ``min_in_flight``, and rises again
+afterwards. This is AIMD on the time spent queueing, as in WeChat's DAGOR (Zhou et al., SoCC 2018);
+what a request takes beyond the time it takes without load is queueing. Each `Priority` has a share
+of the limit: writes still pass where reads are refused.
+
+A pause is no overload. The time by which the event loop is late once is taken off the requests that
+were in flight, and as many as were served in good time before are admitted until the delay has been
+too long for as long as CoDel waits (RFC 8289: 100 ms). Otherwise a full garbage collection has
+requests refused, whose clients are back at once and are refused thousands of times before the limit
+has grown again.
 
 Rejected: a gradient of latencies alone, to which batching looks like a queue, and a lasting
-overload like the normal state.
+overload like the normal state; CoDel alone, which admits a thousand requests before it is sure.
 """
 
 import asyncio
@@ -29,6 +35,16 @@ _LEARNING_RATE: Final = 0.05
 _MIN_FACTOR: Final = 0.4
 _GROWTH_UNDER_LOAD: Final = 1.05
 _GROWTH: Final = 1.25
+_STANDING: Final = 0.1  # seconds; the interval of CoDel
+_STANDING_SAMPLES: Final = 3
+# What was served in good time while nothing was refused, and how much of it each adjustment keeps.
+_SERVED_RATE: Final = 0.01
+_SERVED_KEPT: Final = 0.99
+_SERVED_KEPT_IF_LATE: Final = 0.97
+_SERVED_KEPT_IF_TRIED: Final = 0.9
+_SERVED_ROOM: Final = 1.25  # for the shares of reads, and for chance
+_DELAY_UNDER_OVERLOAD: Final = 2.0  # times that of the good time before
+_LEAST_DELAY: Final = 0.2  # of the target, under overload
 _MAX_WAIT: Final = 1.0
 _OVER_AFTER: Final = 2.0  # seconds without a refusal
 
@@ -78,6 +94,8 @@ class LoadShedder:
     queueing on average that are acceptable; 0 keeps the limit at ``max_in_flight``. ``interval``:
     seconds between adjustments. How long requests take without load is learned while at most half
     of ``min_in_flight`` are in flight; twice that is always acceptable, since slow requests vary.
+    While requests are refused, less is acceptable: twice the delay that there was before, for a
+    queue that cannot end need not be long.
 
     Errors: ``ValueError`` for settings out of range. *Resources*: one timer, from `start` to
     `stop`.
@@ -97,7 +115,8 @@ class LoadShedder:
     ) -> None:
         if max_in_flight < 1 or min_in_flight < 1 or target_delay < 0 or interval <= 0:
             raise ValueError("bounds must be at least 1, target_delay at least 0, interval above 0")
-        self.now: Callable[[], float] = clock.monotonic
+        self._clock: Callable[[], float] = clock.monotonic
+        self._stalled = 0.0  # seconds by which the event loop was late, once each
         self._log = log
         self._min = min(min_in_flight, max_in_flight)
         self._max = max_in_flight
@@ -106,6 +125,10 @@ class LoadShedder:
         self._limit = float(max_in_flight)
         self._bounds = [share * max_in_flight for share in _SHARES]
         self._in_flight = self._peak = 0
+        self._served = 4.0 * self._min  # the most in flight in good time, of late
+        self._served_delay = target_delay / 2  # on average
+        self._late_since: float | None = None
+        self._late_samples = 0
         self._since, self._done, self._spent = self.now(), 0, 0.0
         self._delay = self._normal = self._lag = 0.0
         self._refused = self._refused_before = 0
@@ -113,6 +136,10 @@ class LoadShedder:
         self._room = asyncio.Event()
         self._room.set()
         self._timer: asyncio.TimerHandle | None = None
+
+    def now(self) -> float:
+        """Monotonic seconds, without those that the event loop lost in a pause."""
+        return self._clock() - self._stalled
 
     @property
     def stats(self) -> LoadSheddingStats:
@@ -190,6 +217,9 @@ class LoadShedder:
 
     def adjust(self, lag: float) -> None:
         """Set the limit from what was measured since the last time; ``lag``: the event loop's."""
+        pause = lag > self._interval >= self._lag
+        if pause:
+            self._stalled += lag  # the requests that were in flight are older by nobody's fault
         now = self.now()
         refused = self._refused - self._refused_before
         self._lag = lag
@@ -204,7 +234,7 @@ class LoadShedder:
         elif not self._in_flight:
             self._delay = 0.0
         if self._target:
-            self._set_limit(refused=refused > 0)
+            self._set_limit(now, 0.0 if pause else lag, refused=refused > 0)
         self._log_overload(now, refused)
         self._refused_before = self._refused
         if self._done >= _MIN_SAMPLES or not self._in_flight:
@@ -215,21 +245,42 @@ class LoadShedder:
         else:
             self._room.set()
 
-    def _set_limit(self, *, refused: bool) -> None:
-        good = self._good_delay()
-        worst = max(self._delay, self._lag)
+    def _set_limit(self, now: float, lag: float, *, refused: bool) -> None:
+        good, worst = self._good_delay(), max(self._delay, lag)
+        served = self._served * _SERVED_ROOM
         if worst <= good:
-            limit = self._limit * (_GROWTH_UNDER_LOAD if refused else _GROWTH)
+            self._late_since, self._late_samples = None, 0
+            if refused:
+                limit = self._limit * _GROWTH_UNDER_LOAD
+                if limit < served:
+                    limit = served  # at once, but not for ever if it is too much now
+                    self._served *= _SERVED_KEPT_IF_TRIED
+            else:
+                limit = self._limit * _GROWTH
+                if self._done >= _MIN_SAMPLES:
+                    self._served = max(self._served * _SERVED_KEPT, self._peak)
+                    self._served_delay += (self._delay - self._served_delay) * _SERVED_RATE
         elif self._peak > self._min:
+            if self._late_since is None:
+                self._late_since = now
+            self._late_samples += 1
+            self._served *= _SERVED_KEPT_IF_LATE
             # Not from a limit that was never reached.
             limit = min(self._limit, self._peak) * max(_MIN_FACTOR, good / worst)
+            standing = now - self._late_since >= _STANDING
+            if not standing or self._late_samples < _STANDING_SAMPLES:
+                limit = max(limit, min(self._limit, served))
         else:
             return
         self._limit = min(max(limit, self._min), self._max)
         self._bounds = [share * self._limit for share in _SHARES]
 
     def _good_delay(self) -> float:
-        return self._normal + max(self._target, self._normal)
+        target = self._target
+        if self._overload is not None:
+            before = _DELAY_UNDER_OVERLOAD * self._served_delay
+            target = min(target, max(before, _LEAST_DELAY * target))
+        return self._normal + max(target, self._normal)
 
     def _log_overload(self, now: float, refused: int) -> None:
         overload = self._overload
