@@ -35,7 +35,7 @@ types: .venv/.dev ## Every public name of the kit has a complete type
 	@grep "completeness score" .venv/types.txt
 
 unit: .venv/.dev ## The fast tests only
-	$(BIN)/pytest -q kit/tests/unit kit/tests/house service/tests/unit tests/unit $(PYTEST_FLAGS)
+	$(BIN)/pytest -q kit/tests/unit kit/tests/house service/tests/unit tests/unit tests/house $(PYTEST_FLAGS)
 
 fuzz: .venv/.dev ## Fuzz the server of HTTP/2 (an hour, or FUZZ_SECONDS)
 	$(BIN)/python kit/tests/tools/fuzz_http2.py
@@ -73,7 +73,7 @@ rolling: .venv/.dev ## Reloads, kills and rolling restarts under load, in full: 
 	ROLLING_TEST=full $(BIN)/pytest -q -s service/tests/e2e/test_reload.py service/tests/e2e/test_rolling.py
 
 kafka: .venv/.dev ## Run the queue's tests on a real Kafka, fetched with Maven (needs Java)
-	KAFKA_TESTS=1 $(BIN)/pytest -q -k "[kafka] or kafka" kit/tests service/tests $(PYTEST_FLAGS)
+	KAFKA_TESTS=1 $(BIN)/pytest -q -k "[kafka] or kafka" kit/tests service/tests docs $(PYTEST_FLAGS)
 
 bench-orders: .venv/.bench ## Measure orders from the queue to their effect, against the Go reference consumer
 	$(BIN)/python bench/orders.py $(ARGS)
