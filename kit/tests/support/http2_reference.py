@@ -16,7 +16,6 @@ from paceline.http.server.http2.frames import (
     GOAWAY,
     HEADERS,
     PING,
-    PREFACE,
     PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
@@ -24,6 +23,7 @@ from paceline.http.server.http2.frames import (
     frame,
 )
 from paceline.http.server.http2.stream import Stream
+from paceline.http.server.preface import PREFACE
 
 
 @dataclass

@@ -16,7 +16,6 @@ from paceline.http.server.http2.frames import (
     HEADERS,
     PADDED,
     PING,
-    PREFACE,
     PRIORITY,
     PUSH_PROMISE,
     RST_STREAM,
@@ -26,6 +25,7 @@ from paceline.http.server.http2.frames import (
     frame,
     rst_stream,
 )
+from paceline.http.server.preface import PREFACE
 
 _BLOCK = hpack.Encoder().encode(REQUEST, huffman=False)
 _STATELESS = b"".join(

@@ -15,13 +15,13 @@ from paceline.http.server.http2.frames import (
     HEADERS,
     PADDED,
     PING,
-    PREFACE,
     SETTINGS,
     WITH_PRIORITY,
     frame,
     rst_stream,
     window_update,
 )
+from paceline.http.server.preface import PREFACE
 
 
 def _conversation() -> bytes:

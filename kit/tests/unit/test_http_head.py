@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.http.server.http1.head import check_head, problem_response
-from paceline.http.server.request_target import RequestRejected, split_target
+from paceline.http.server.refusals import RequestRejected
+from paceline.http.server.request_target import split_target
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,9 @@ def test_an_ambiguous_head_is_refused(case: Head) -> None:
 
 
 def test_a_problem_is_a_whole_response_that_closes() -> None:
-    response = problem_response(HTTPStatus.REQUEST_TIMEOUT, 'too "slow"', b"date: now\r\n")
+    response = problem_response(
+        RequestRejected(HTTPStatus.REQUEST_TIMEOUT, 'too "slow"'), b"date: now\r\n"
+    )
     head, body = response.split(b"\r\n\r\n")
     line, *fields = head.split(b"\r\n")
     assert line == b"HTTP/1.1 408 Request Timeout"

@@ -6,14 +6,14 @@ arrive in pieces. Upgrades from HTTP/1.1 (h2c) are not offered: RFC 9113 has giv
 """
 
 import asyncio
-from http import HTTPStatus
 from typing import Final, cast
 
 from paceline.http.server.http1 import HttpConnection, problem_response
+from paceline.http.server.preface import PREFACE
+from paceline.http.server.refusals import too_slow
 from paceline.http.server.state import SharedState
 from paceline.http.server.transports import has_unread_data
 
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _SIZE: Final = len(PREFACE)
 _HTTP2: Final = "h2"
 
@@ -78,10 +78,7 @@ class FirstBytes(asyncio.Protocol):
         if now <= self._deadline:
             return
         if self._received:  # it may have been meant for HTTP/1.1, and an answer harms nobody
-            reason = "the request took too long to arrive"
-            self._transport.write(
-                problem_response(HTTPStatus.REQUEST_TIMEOUT, reason, self._state.date_line)
-            )
+            self._transport.write(problem_response(too_slow(), self._state.date_line))
         self._transport.close()
 
     def end_after_response(self) -> None:

@@ -18,13 +18,13 @@ import os
 import select
 import socket
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from typing import Any, Final
 
 from paceline.errors import Code, Error
 from paceline.http.server.fair_share import FairShare
 from paceline.http.server.http1 import problem_response
 from paceline.http.server.limits import ServerLimits
+from paceline.http.server.refusals import too_many_connections
 from paceline.http.server.state import AdmissionCheck
 from paceline.http.server.tls import TlsFiles
 
@@ -33,9 +33,7 @@ _TURN: Final = 0.001
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _HEAD_END: Final = b"\r\n\r\n"
 _PEEK: Final = 4096
-_TOO_MANY_CONNECTIONS: Final = problem_response(
-    HTTPStatus.SERVICE_UNAVAILABLE, "too many connections, try again later", b"retry-after: 1\r\n"
-)
+_TOO_MANY_CONNECTIONS: Final = problem_response(too_many_connections(), b"retry-after: 1\r\n")
 
 
 async def bound_sockets(host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:

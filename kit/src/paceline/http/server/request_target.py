@@ -6,16 +6,9 @@ Invariant: what is served has a path that begins with a slash, or is the target 
 from http import HTTPStatus
 from typing import Final
 
+from paceline.http.server.refusals import RequestRejected
+
 _SCHEMES: Final = (b"http", b"https")
-
-
-class RequestRejected(Exception):
-    """The request is not served: ``status`` and ``detail`` go into the answer."""
-
-    def __init__(self, status: HTTPStatus, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
 
 
 def split_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:

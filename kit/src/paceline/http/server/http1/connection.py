@@ -8,13 +8,12 @@ being answered ends the connection after them.
 
 import asyncio
 import contextvars
-from http import HTTPStatus
 from math import inf
 
 from paceline.http.server.http1.exchange import Exchange
 from paceline.http.server.http1.head import problem_response
 from paceline.http.server.http1.reader import RequestReader
-from paceline.http.server.request_target import RequestRejected
+from paceline.http.server.refusals import RequestRejected, too_slow
 from paceline.http.server.state import SharedState
 from paceline.http.server.transports import has_unread_data
 
@@ -89,30 +88,10 @@ class HttpConnection(RequestReader):
         """See `ResponseTransport`."""
         self._read_deadline = self.loop.time() + self._limits.idle_timeout if waiting else inf
 
-    def failed(self, exchange: Exchange, error: BaseException) -> None:
-        """Answer for an app that did not, if the client is connected and nothing was sent."""
-        path: str = exchange.scope["path"]
-        if exchange.complete:
-            if isinstance(error, Exception):
-                self.state.log.error("failed after the response", path=path, error=error)
-        elif exchange.disconnected:
-            pass
-        elif exchange.sent:
-            # The app's middleware has logged the error. A torn body must not pass for a whole one.
-            self.state.log.warning("response cut short", path=path, reason=type(error).__name__)
-            self._cancel()
-            self.transport.abort()
-        else:
-            self.state.log.error("request failed without an answer", path=path, error=error)
-            self._answer(RequestRejected(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error"))
-
-    def refuse_upload(self) -> None:
-        """There is no room to wait for the rest of the request that is being answered."""
-        self._reject(
-            RequestRejected(
-                HTTPStatus.SERVICE_UNAVAILABLE, "too many uploads at once, try again later"
-            )
-        )
+    def cut_off(self) -> None:
+        """See `ResponseTransport`."""
+        self._cancel()
+        self.transport.abort()
 
     def _reject(self, reason: RequestRejected) -> None:
         """End the connection because of the request being read, after those before it."""
@@ -120,13 +99,12 @@ class HttpConnection(RequestReader):
         self._discarding = True
         self._parsing = False
         if running is None:
-            self._answer(reason)
+            self.answer(reason)
         elif running is self._latest and running.more_body:
             if running.sent:
-                self._cancel()
-                self.transport.abort()
+                self.cut_off()
             else:
-                self._answer(reason)
+                self.answer(reason)
         else:
             last = self._waiting[-1] if self._waiting else running
             last.keep_alive = False
@@ -140,12 +118,13 @@ class HttpConnection(RequestReader):
         if self.state.stopping:
             self._close()
 
-    def _answer(self, reason: RequestRejected) -> None:
+    def answer(self, reason: RequestRejected) -> None:
+        """See `ResponseTransport`."""
         self._cancel()
         self._waiting.clear()
         self._write_deadline = self.loop.time() + self._limits.write_timeout
         if not self.transport.is_closing():
-            response = problem_response(reason.status, reason.detail, self.state.date_line)
+            response = problem_response(reason, self.state.date_line)
             self.state.write_buffer.flush(self.transport)
             self.transport.write(response)
             self._linger()
@@ -172,20 +151,17 @@ class HttpConnection(RequestReader):
     def check(self, now: float) -> None:
         """End what is past its deadline; ``now`` is the loop's time."""
         running = self._running
-        if running is not None and running.stream:
+        if running is not None and running.streaming:
             self._extend_write_deadline(running, now)
         if now > self._write_deadline and (running or self.transport.get_write_buffer_size()):
             path = running.scope["path"] if running else None
             seconds = self._limits.write_timeout
             self.state.log.warning("response took too long", path=path, write_timeout=seconds)
-            self._cancel()
-            self.transport.abort()
+            self.cut_off()
         elif now <= self._read_deadline:
             return
         elif self._parsing and (running is None or (running is self._latest and running.more_body)):
-            self._reject(
-                RequestRejected(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive")
-            )
+            self._reject(too_slow())
         elif running is None:
             self._close()
 

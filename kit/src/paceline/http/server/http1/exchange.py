@@ -14,8 +14,10 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from paceline.concurrency import name_timeout
-from paceline.http.asgi import STREAMING, ASGIApp, Message, Scope
+from paceline.http.asgi import STREAMING, Message, Scope
+from paceline.http.server.exchange import NO_CONTENT, WITHOUT_BODY, BaseExchange
 from paceline.http.server.http1.flow_control import FlowControl
+from paceline.http.server.refusals import RequestRejected
 from paceline.http.server.response_fields import (
     CONNECTION_FIELDS,
     check_status,
@@ -26,9 +28,6 @@ from paceline.http.server.response_fields import (
 from paceline.http.server.state import SharedState
 
 _MAX_JOINED: Final = 64 * 1024
-# Plain numbers: an enum's member is looked up slowly.
-_NO_CONTENT: Final = 204
-_WITHOUT_BODY: Final = frozenset({204, 304})
 _FRAMING: Final = CONNECTION_FIELDS | {b"content-length", b"date"}
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -48,40 +47,21 @@ class ResponseTransport(Protocol):
         """The request may last: its client may be silent for the idle timeout while it is read."""
         ...
 
-    def failed(self, exchange: "Exchange", error: BaseException) -> None:
-        """The app ended, and the response is not complete."""
+    def answer(self, reason: RequestRejected) -> None:
+        """Refuse the request that is being answered, and close after that."""
         ...
 
-    def refuse_upload(self) -> None:
-        """There is no room to wait for the rest of the request that is being answered."""
+    def cut_off(self) -> None:
+        """Close at once, so that the client notices."""
         ...
 
 
-class Exchange:
-    """The state of one request, from the end of its headers to the end of its response."""
+class Exchange(BaseExchange):
+    """An exchange whose response is written to the connection."""
 
     __slots__ = (
-        "_awaits_trailers",
-        "_changed",
-        "_chunked",
-        "_connection",
-        "_delivered",
-        "_head",
-        "_remaining",
-        "_taken",
-        "_takes_trailers",
-        "_trailers",
-        "body",
-        "complete",
-        "disconnected",
-        "expects_continue",
-        "keep_alive",
-        "more_body",
-        "scope",
-        "sent",
-        "stream",
-        "written",
-    )
+        "_chunked", "_connection", "_takes_trailers", "keep_alive", "written",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -92,92 +72,51 @@ class Exchange:
         expects_continue: bool,
         takes_trailers: bool = False,
     ) -> None:
-        self.scope: Scope = scope
+        BaseExchange.__init__(
+            self, connection.state, scope, expects_continue
+        )  # cheaper than super()
         self.keep_alive: bool = keep_alive
-        self.expects_continue: bool = expects_continue
-        self.body: bytes | bytearray = b""
-        self.more_body: bool = True
-        self.disconnected: bool = False  # the client does not receive any more
-        self.sent: bool = False  # a part of the response has been written
-        self.complete: bool = False
-        self.stream: bool = False  # it may last as long as the client reads
         self.written: int = 0  # bytes of a stream so far
         self._connection = connection
-        self._changed: asyncio.Event | None = None
-        self._delivered = False
-        self._taken = 0  # bytes of the body that the app has, before it answers
-        self._head: bytes | None = None
-        self._remaining: int | None = None  # bytes of the body still to come, if known
         self._chunked = False
         self._takes_trailers = takes_trailers
-        self._trailers: list[bytes] | None = None  # their lines, if the app sends any
-        self._awaits_trailers = False  # the body is whole
-
-    async def run(self, app: ASGIApp) -> None:
-        """Call the app; however it ends, the request is answered or its connection closed."""
-        try:
-            await app(self.scope, self.receive, self)
-        except asyncio.CancelledError as exc:
-            self._connection.failed(self, exc)
-            raise
-        except Exception as exc:  # noqa: BLE001 - any failure of an app is answered
-            self._connection.failed(self, exc)
-        else:
-            if not self.complete:
-                self._connection.failed(self, RuntimeError("the app sent no complete response"))
-
-    def add_body(self, data: bytes) -> None:
-        """Keep a piece of the request's body until `receive`."""
-        if not self.body:
-            self.body = data
-        elif isinstance(self.body, bytearray):
-            self.body += data
-        else:
-            self.body = bytearray(self.body) + data
-        self.wake()
-
-    def end_body(self) -> None:
-        """The request is whole."""
-        self.more_body = False
-        self.wake()
-
-    def wake(self) -> None:
-        """Make `receive` check the state again."""
-        if self._changed is not None:
-            self._changed.set()
 
     async def receive(self) -> Message:
-        """The next piece of the body, or http.disconnect when no answer can be sent."""
+        """See `BaseExchange`."""
         if self.expects_continue and not self.sent:
             self.expects_continue = False
             if not self.body and self.more_body and not self.disconnected:
-                self._connection.state.write_buffer.write(self._connection.transport, _CONTINUE)
+                self._state.write_buffer.write(self._connection.transport, _CONTINUE)
         while not self.disconnected and not self.complete:
             if not self._delivered and (self.body or not self.more_body):
                 body, self.body = bytes(self.body), b""
                 self._delivered = not self.more_body
                 self._taken += len(body)
                 return {"type": "http.request", "body": body, "more_body": self.more_body}
-            if self._changed is None:
-                self._changed = asyncio.Event()
-            self._changed.clear()
             if not self.more_body:
-                await self._changed.wait()
+                await self._change()
                 continue
             self._connection.flow.resume_reading()
-            if self.stream:  # it lasts: no upload, and its client's time is bounded by itself
+            if self.streaming:  # it lasts: no upload, and its client's time is bounded by itself
                 self._connection.expect_body(waiting=True)
-                await self._changed.wait()
+                await self._change()
                 if self.more_body:
                     self._connection.expect_body(waiting=False)
-                continue
-            uploads = self._connection.state.uploads
-            held = 0 if self.sent else self._taken  # an app that answers meanwhile holds nothing
-            if uploads.has_room(held):
-                await uploads.wait(self.scope, held, self._changed)
             else:
-                self._connection.refuse_upload()
+                await self._upload()
         return {"type": "http.disconnect"}
+
+    def _refuse(self, reason: RequestRejected) -> None:
+        self._connection.answer(reason)
+
+    def _give_up(self, reason: RequestRejected) -> None:
+        if self.sent:
+            self._cut_off()
+        else:
+            self._refuse(reason)
+
+    def _cut_off(self) -> None:
+        self._connection.cut_off()
 
     def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """Write a usual response at once; False: it needs `send`, which also refuses it."""
@@ -185,11 +124,11 @@ class Exchange:
         if (
             self._head is not None
             or self.disconnected
-            or self.stream
+            or self.streaming
             or self.more_body
             or not self.keep_alive
             or len(body) > _MAX_JOINED
-            or status in _WITHOUT_BODY
+            or status in WITHOUT_BODY
             or connection.flow.write_paused
             or self.scope["method"] == "HEAD"
             or self.scope["http_version"] != "1.1"
@@ -204,7 +143,7 @@ class Exchange:
         lines = b"".join(fields)
         if not _is_clean(lines, len(headers)):
             return False
-        state = connection.state
+        state = self._state
         data = b"%b%b%b\r\ncontent-length: %d\r\n\r\n%b" % (
             _status_line(status), state.date_line[:-2], lines, len(body), body,
         )  # fmt: skip
@@ -216,7 +155,7 @@ class Exchange:
         return True
 
     async def __call__(self, message: Message) -> None:
-        """Write a part of the response; waits while the client does not read."""
+        """See `BaseExchange`."""
         flow = self._connection.flow
         if flow.write_paused and not self.disconnected:
             try:
@@ -241,7 +180,7 @@ class Exchange:
 
     def _lift_timeouts(self) -> None:
         """Let request and response last, before the response has begun."""
-        self.stream = True
+        self.streaming = True
         if self.more_body:
             self._connection.expect_body(waiting=False)
 
@@ -259,13 +198,13 @@ class Exchange:
             if len(data) <= _MAX_JOINED:
                 data = self._head + data
             else:
-                connection.state.write_buffer.write(connection.transport, self._head)
+                self._state.write_buffer.write(connection.transport, self._head)
             self._head = b""
             self.sent = True
         if data:
-            if self.stream:
+            if self.streaming:
                 self.written += len(data)
-            connection.state.write_buffer.write(connection.transport, data)
+            self._state.write_buffer.write(connection.transport, data)
         if last:
             self._finish()
         elif not more:
@@ -280,7 +219,7 @@ class Exchange:
         if self._chunked:
             sent = b"".join(lines) if self._takes_trailers else b""
             connection = self._connection
-            connection.state.write_buffer.write(connection.transport, b"0\r\n%b\r\n" % sent)
+            self._state.write_buffer.write(connection.transport, b"0\r\n%b\r\n" % sent)
         self._awaits_trailers = False
         self._finish()
 
@@ -289,22 +228,12 @@ class Exchange:
         self.wake()
         self._connection.finished(self)
 
-    def _counted(self, body: bytes, left: int, *, more: bool) -> bytes:
-        if left < 0:  # HEAD, 204, 304: the body is not sent
-            return b""
-        self._remaining = left - len(body)
-        if self._remaining < 0:
-            raise RuntimeError("the response is longer than its content-length")
-        if self._remaining and not more:
-            raise RuntimeError("the response is shorter than its content-length")
-        return body
-
     def _render_head(self, message: Message) -> bytes:
         status: int = message["status"]
         line = _status_line(status)
-        date_line = self._connection.state.date_line
+        date_line = self._state.date_line
         self._remaining = None
-        self.stream = message.get(STREAMING, self.stream)
+        self.streaming = message.get(STREAMING, self.streaming)
         if message.get("trailers", False):
             self._trailers = []
         fields: list[bytes] = []
@@ -313,7 +242,7 @@ class Exchange:
             if lower in _FRAMING:
                 if lower == b"content-length":
                     self._remaining = content_length(value, self._remaining)
-                    if status == _NO_CONTENT:
+                    if status == NO_CONTENT:
                         continue
                 elif lower == b"date":
                     date_line = b""
@@ -328,7 +257,7 @@ class Exchange:
         """Decide how the body ends and whether to keep the connection; the end of the head."""
         version: str = self.scope["http_version"]
         coding = b""
-        if status in _WITHOUT_BODY or self.scope["method"] == "HEAD":
+        if status in WITHOUT_BODY or self.scope["method"] == "HEAD":
             self._remaining = -1
         elif self._remaining is None:
             self._chunked = version != "1.0"

@@ -13,7 +13,7 @@ from typing import Final
 from paceline.http.asgi import Headers
 from paceline.http.problem import title_of
 from paceline.http.server.problem_body import problem_body
-from paceline.http.server.request_target import RequestRejected
+from paceline.http.server.refusals import RequestRejected
 
 _SINGLE: Final = (b"host", b"transfer-encoding")
 
@@ -50,12 +50,12 @@ def accepts_trailers(te: bytes) -> bool:
     return b"trailers" in [part.strip() for part in te.lower().split(b",")]
 
 
-def problem_response(status: HTTPStatus, detail: str, date_line: bytes) -> bytes:
+def problem_response(reason: RequestRejected, date_line: bytes) -> bytes:
     """A whole problem response (RFC 9457) that closes the connection, for before the app."""
-    title = title_of(status)
-    body = problem_body(status, detail)
+    title = title_of(reason.status)
+    body = problem_body(reason.status, reason.detail)
     lines = (
-        b"HTTP/1.1 %d %b\r\n" % (status, title.encode()),
+        b"HTTP/1.1 %d %b\r\n" % (reason.status, title.encode()),
         date_line,
         b"content-type: application/problem+json\r\n",
         b"content-length: %d\r\n" % len(body),

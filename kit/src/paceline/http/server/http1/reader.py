@@ -24,7 +24,8 @@ from paceline.http.asgi import Headers, Scope, headers_of, keep_index
 from paceline.http.server.http1.exchange import Exchange
 from paceline.http.server.http1.flow_control import HIGH_WATER, FlowControl
 from paceline.http.server.http1.head import accepts_trailers, check_head
-from paceline.http.server.request_target import RequestRejected, split_target
+from paceline.http.server.refusals import RequestRejected, headers_too_large, target_too_long
+from paceline.http.server.request_target import split_target
 from paceline.http.server.state import SharedState
 from paceline.http.server.transports import client_address, scheme, server_address
 
@@ -153,7 +154,7 @@ class RequestReader(asyncio.Protocol):
         """Of what has arrived of a request and is no data."""
         limit = self._limits.max_header_bytes
         if self._unparsed > limit or (self._in_head and self._oversized()):
-            self._reject(self._too_large())
+            self._reject(headers_too_large(self._limits))
         elif self._chunked:
             if self._excess > limit:
                 text = "the chunks of the body are mostly something else than data"
@@ -203,8 +204,7 @@ class RequestReader(asyncio.Protocol):
         """A piece of the request target."""
         self.url += url
         if len(self.url) > self._limits.max_target_bytes:
-            text = f"the request target is longer than {self._limits.max_target_bytes} bytes"
-            raise RequestRejected(HTTPStatus.REQUEST_URI_TOO_LONG, text)
+            raise target_too_long(self._limits)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head; a trailer is dropped, or it could pass for one."""
@@ -217,7 +217,7 @@ class RequestReader(asyncio.Protocol):
         self._progress = True
         parser = self.parser
         if self._oversized():
-            raise self._too_large()
+            raise headers_too_large(self._limits)
         method = parser.get_method().decode("ascii")
         version = parser.get_http_version()
         path, query, authority = split_target(method, self.url)
@@ -333,11 +333,6 @@ class RequestReader(asyncio.Protocol):
         # A head that came in one piece within the limit need not be measured.
         return self._measure and sum(map(len, chain(*self.headers))) > limits.max_header_bytes
 
-    def _too_large(self) -> RequestRejected:
-        limits = self._limits
-        text = f"the headers are more than {limits.max_header_bytes} bytes or {limits.max_headers}"
-        return RequestRejected(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text)
-
     # The answering half.
 
     def _start(self, exchange: Exchange) -> None:
@@ -351,12 +346,12 @@ class RequestReader(asyncio.Protocol):
         """See `ResponseTransport`."""
         raise NotImplementedError
 
-    def refuse_upload(self) -> None:
+    def answer(self, reason: RequestRejected) -> None:
         """See `ResponseTransport`."""
         raise NotImplementedError
 
-    def failed(self, exchange: Exchange, error: BaseException) -> None:
-        """The app ended, and the response is not complete."""
+    def cut_off(self) -> None:
+        """See `ResponseTransport`."""
         raise NotImplementedError
 
     def _reject(self, reason: RequestRejected) -> None:

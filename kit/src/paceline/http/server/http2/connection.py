@@ -10,7 +10,6 @@ import asyncio
 import contextvars
 import random
 from functools import lru_cache
-from http import HTTPStatus
 from math import inf
 from typing import Final, cast
 from urllib.parse import unquote
@@ -38,7 +37,8 @@ from paceline.http.server.http2.frames import (
 from paceline.http.server.http2.reader import MAX_ALLOWANCE, MAX_RESETS, FrameReader
 from paceline.http.server.http2.response_head import problem_head
 from paceline.http.server.http2.stream import Stream
-from paceline.http.server.request_target import RequestRejected, split_target
+from paceline.http.server.refusals import RequestRejected, headers_too_large, target_too_long
+from paceline.http.server.request_target import split_target
 from paceline.http.server.state import SharedState
 from paceline.http.server.streams import StreamHandler
 from paceline.http.server.transports import client_address, server_address
@@ -125,11 +125,10 @@ class Http2Connection(FrameReader):
         method = stream.method
         try:
             if len(stream.target) > limits.max_target_bytes:
-                text = f"the request target is longer than {limits.max_target_bytes} bytes"
-                raise RequestRejected(HTTPStatus.REQUEST_URI_TOO_LONG, text)  # noqa: TRY301
+                raise target_too_long(limits)
             text, path, query = _split(method, stream.target)
         except RequestRejected as reason:
-            self._problem(stream, reason.status, reason.detail)
+            self._problem(stream, reason)
             return None
         if state.admission_check is not None:
             rejection = state.admission_check.rejection(method, text)
@@ -172,12 +171,10 @@ class Http2Connection(FrameReader):
 
     def refuse_large_head(self, stream: Stream) -> None:
         """See `FrameReader`."""
-        limits = self.limits
-        text = f"the headers are more than {limits.max_header_bytes} bytes or {limits.max_headers}"
-        self._problem(stream, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text)
+        self._problem(stream, headers_too_large(self.limits))
 
-    def _problem(self, stream: Stream, status: HTTPStatus, detail: str) -> None:
-        head, body = problem_head(status, detail, self.state.date_field)
+    def _problem(self, stream: Stream, reason: RequestRejected) -> None:
+        head, body = problem_head(reason, self.state.date_field)
         stream.respond(head, b"" if stream.method == "HEAD" else body, b"")
 
     # Deadlines.

@@ -6,7 +6,6 @@ Plain numbers: an enum's member is looked up slowly.
 from struct import Struct
 from typing import Final
 
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME: Final = Struct(">HBBBI")
 """A frame's header: length (16 and 8 bits), type, flags, stream."""
 FRAME_HEADER: Final = 9

@@ -31,7 +31,6 @@ from paceline.http.server.http2.frames import (
     MAX_WINDOW,
     PADDED,
     PING,
-    PREFACE,
     PRIORITY,
     PROTOCOL_ERROR,
     PUSH_PROMISE,
@@ -61,6 +60,7 @@ from paceline.http.server.http2.request_head import (
 )
 from paceline.http.server.http2.sender import FrameSender
 from paceline.http.server.http2.stream import Stream
+from paceline.http.server.preface import PREFACE
 from paceline.http.server.state import SharedState
 from paceline.http.server.streams import StreamHandler
 

@@ -5,12 +5,13 @@ sent are the app's error.
 """
 
 from functools import lru_cache
-from http import HTTPStatus
 from typing import Final
 
 from paceline.http.asgi import Headers
+from paceline.http.server.exchange import NO_CONTENT
 from paceline.http.server.fields import encode_fields, encode_status
 from paceline.http.server.problem_body import problem_body
+from paceline.http.server.refusals import RequestRejected
 from paceline.http.server.response_fields import (
     CONNECTION_FIELDS,
     check_status,
@@ -19,7 +20,6 @@ from paceline.http.server.response_fields import (
     trailer_fields,
 )
 
-_NO_CONTENT: Final = 204
 _LENGTH: Final = b"content-length"
 _DATE: Final = b"date"
 
@@ -39,7 +39,7 @@ def response_head(status: int, headers: Headers, date_field: bytes) -> tuple[byt
             continue
         if lower == _LENGTH:
             length = content_length(value, length)
-            if status == _NO_CONTENT:
+            if status == NO_CONTENT:
                 continue
         elif lower == _DATE:
             parts[1] = b""
@@ -54,15 +54,15 @@ def trailer_block(headers: Headers) -> bytes:
     return encode_fields(trailer_fields(headers))
 
 
-def problem_head(status: HTTPStatus, detail: str, date_field: bytes) -> tuple[bytes, bytes]:
+def problem_head(reason: RequestRejected, date_field: bytes) -> tuple[bytes, bytes]:
     """Header block and body of a problem response (RFC 9457)."""
-    body = problem_body(status, detail)
+    body = problem_body(reason.status, reason.detail)
     fields = [
         (b"content-type", b"application/problem+json"),
         (_LENGTH, b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
-    return encode_status(status) + date_field + encode_fields(fields), body
+    return encode_status(reason.status) + date_field + encode_fields(fields), body
 
 
 def _check_values(values: list[bytes]) -> None:
