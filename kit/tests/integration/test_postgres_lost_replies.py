@@ -9,6 +9,7 @@ import pytest
 from pg_sessions import started
 
 from paceline.coalesce import WriteCoalescer
+from paceline.concurrency import DeadlineExceeded, fail_after
 from paceline.errors import Code
 from paceline.postgres import DatabaseError, OutcomeUnknown, Pool, PoolSettings
 from paceline.testing import FlowDirection, StallingProxy, monitor_sessions, stalling_proxy
@@ -100,6 +101,32 @@ async def test_a_write_whose_reply_comes_too_late_has_an_unknown_outcome(databas
         with pytest.raises(OutcomeUnknown, match="the database took too long") as caught:
             await pool.execute("INSERT INTO things VALUES ($1)", 1)
         assert caught.value.code is Code.DEADLINE_EXCEEDED
+
+
+async def test_a_write_that_its_deadline_interrupts_has_an_unknown_outcome(database: str) -> None:
+    async with behind_proxy(database) as (pool, proxy):
+        proxy.stall(FlowDirection.TO_CLIENT, 0)
+        with pytest.raises(OutcomeUnknown, match=r"exceeded the 0\.2s limit of request") as caught:
+            async with fail_after(0.2, "request"):
+                await pool.execute("INSERT INTO things VALUES ($1)", 1)
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+
+
+async def test_a_commit_that_its_deadline_interrupts_has_an_unknown_outcome(database: str) -> None:
+    async with behind_proxy(database) as (pool, proxy):
+        with pytest.raises(OutcomeUnknown, match=r"exceeded the 0\.5s limit of request") as caught:
+            async with fail_after(0.5, "request"), pool.transaction() as tx:
+                await tx.execute("INSERT INTO things VALUES ($1)", 1)
+                proxy.stall(FlowDirection.TO_CLIENT, 0)
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+
+
+async def test_a_read_that_its_deadline_interrupts_has_expired(database: str) -> None:
+    async with behind_proxy(database) as (pool, proxy):
+        proxy.stall(FlowDirection.TO_CLIENT, 0)
+        with pytest.raises(DeadlineExceeded, match=r"a database query exceeded the 0\.2s limit"):
+            async with fail_after(0.2, "request"):
+                await pool.fetchval("SELECT count(*) FROM things")
 
 
 async def test_a_read_whose_reply_was_lost_is_unavailable(database: str) -> None:

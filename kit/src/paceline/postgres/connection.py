@@ -13,7 +13,7 @@ from typing import Any, Final, LiteralString, Self, TypeVar
 
 import asyncpg
 
-from paceline.concurrency import name_timeout, remaining, timeout_message
+from paceline.concurrency import current_deadline, expired, name_timeout, timeout_message
 from paceline.errors import Code, Error
 from paceline.postgres import spans
 from paceline.postgres.errors import (
@@ -114,13 +114,22 @@ class Connection:
             raise RuntimeError("a database connection was used after the end of its block")
         return self._raw
 
-    def _budget(self) -> float:
-        left = remaining()
-        if left is None:
+    def _budget(self) -> float | None:
+        """The seconds after which the driver interrupts a statement.
+
+        None where the deadline cancels this very task before that: a timer of the driver's own
+        would cost a twentieth of the statement.
+        """
+        deadline = current_deadline()
+        if deadline is None:
             return self._command_timeout
-        if left == 0:
+        loop = asyncio.get_running_loop()
+        left = deadline.when - loop.time()
+        if left <= 0:
             raise DatabaseError(Code.DEADLINE_EXCEEDED, timeout_message(_QUERY))
-        return min(left, self._command_timeout)
+        if left > self._command_timeout:
+            return self._command_timeout
+        return None if deadline.task is asyncio.current_task(loop) else left
 
 
 class _Statement:
@@ -173,8 +182,9 @@ class _Statement:
     def _translated(self, exc: BaseException) -> Error | None:
         if isinstance(exc, asyncpg.InterfaceError) and self.raw.is_closed():
             return DatabaseError(Code.UNAVAILABLE)
-        if self._takes_effect_alone and was_sent(exc):
-            if isinstance(exc, TimeoutError):
+        too_late = isinstance(exc, asyncio.CancelledError) and expired()
+        if (too_late or was_sent(exc)) and self._takes_effect_alone:
+            if too_late or isinstance(exc, TimeoutError):
                 why = timeout_message(_QUERY) or "the database took too long"
                 return OutcomeUnknown(f"{_UNKNOWN}: {why}", code=Code.DEADLINE_EXCEEDED)
             return OutcomeUnknown(f"{_UNKNOWN}: the connection was lost")

@@ -279,10 +279,8 @@ class Pool:
         )
 
     async def _connect(self) -> asyncpg.Connection:
-        return await self._connector.open(
-            command_timeout=self._settings.command_timeout,
-            statement_cache_size=_STATEMENT_CACHE_SIZE,
-        )
+        # Without a command timeout of the driver's: `Connection` gives each statement its own.
+        return await self._connector.open(statement_cache_size=_STATEMENT_CACHE_SIZE)
 
     async def _maintain(self, slots: Slots) -> None:
         interval, min_size = self._settings.maintenance_interval, self._settings.kept_open

@@ -6,13 +6,14 @@ during COMMIT raises `OutcomeUnknown`; a COMMIT that the server turned into a RO
 block caught the error of a failed statement, raises, too, and is not a silent loss.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, Literal, LiteralString
 
 import asyncpg
 
-from paceline.concurrency import remaining, timeout_message
+from paceline.concurrency import expired, remaining, timeout_message
 from paceline.errors import Code
 from paceline.postgres.connection import Connection
 from paceline.postgres.errors import DatabaseError, OutcomeUnknown
@@ -59,6 +60,11 @@ async def _commit(connection: Connection) -> None:
         raise DatabaseError(Code.DEADLINE_EXCEEDED, timeout_message("a transaction"))
     try:
         tag = await connection.control("COMMIT")
+    except asyncio.CancelledError as exc:
+        if not expired():
+            raise
+        message = f"outcome unknown: {timeout_message('a transaction')}, during commit"
+        raise OutcomeUnknown(message, code=Code.DEADLINE_EXCEEDED) from exc
     except DatabaseError as exc:
         if exc.sqlstate is None:
             connection.interrupted = True  # the server did not confirm the transaction's end
