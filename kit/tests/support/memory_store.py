@@ -1,5 +1,6 @@
 """A cache store in dictionaries: the fake `paceline.redis.CacheStore`, tested like the real one."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -32,11 +33,13 @@ class MemoryStore:
     _number: "count[int]" = field(default_factory=count)
 
     async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        await asyncio.sleep(0)  # a real one is waited for
         self._fail_unless_up()
         self.read_batches.append([*keys])
         return [self._unexpired(self.values, key) for key in keys]
 
     async def lease(self, keys: Sequence[str], seconds: float) -> Sequence[Lease]:
+        await asyncio.sleep(0)  # a real one is waited for
         if self.availability is Availability.DOWN:
             self._fail_unless_up()
         leases = [self._lease(key, seconds) for key in keys]

@@ -11,7 +11,13 @@ import pytest
 from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer, WriteOutcomeUnknown
 from paceline.coalesce.batching import Caller
 from paceline.coalesce.observer import BatchStart
-from paceline.concurrency.deadline import SharedDeadline, fail_after, remaining
+from paceline.concurrency.deadline import (
+    DeadlineExceeded,
+    SharedDeadline,
+    fail_after,
+    name_timeout,
+    remaining,
+)
 from paceline.errors import AlreadyExists, Code, Error, NotFound, ValidationError, chain, wrap
 
 
@@ -351,6 +357,118 @@ async def test_a_batch_of_reads_is_cancelled_with_its_last_caller(
     assert function.endings[0].cancelled()
 
 
+async def after_one_alone(function: BatchFunction, reads: ReadCoalescer[int, int]) -> None:
+    """Make the last batch one that served a single call."""
+    function.free = True
+    await reads.call(0)
+    function.free = False
+    function.batches.clear()
+
+
+async def test_a_read_after_one_that_was_alone_runs_in_the_task_of_its_caller() -> None:
+    tasks: list[asyncio.Task[object] | None] = []
+
+    async def fetch(keys: Sequence[int]) -> dict[int, int | Exception]:
+        tasks.append(asyncio.current_task())
+        return {key: key * 10 for key in keys}
+
+    reads = ReadCoalescer(fetch, name="reads")
+    assert [await reads.call(1), await reads.call(2)] == [10, 20]
+    assert [task is asyncio.current_task() for task in tasks] == [False, True]
+
+
+async def test_reads_that_come_while_one_runs_alone_share_the_next_batch(
+    function: BatchFunction, reads: ReadCoalescer[int, int]
+) -> None:
+    await after_one_alone(function, reads)
+    calls = start_calls(reads.call, 1, 2, 3)
+    await settle()
+    assert function.batches == [[1]]
+    assert (reads.stats.in_flight, reads.stats.waiting) == (1, 2)
+    function.finish()
+    await settle()
+    assert function.batches == [[1], [2, 3]]
+    function.finish()
+    assert await asyncio.gather(*calls) == [10, 20, 30]
+    calls = start_calls(reads.call, 4, 5)
+    await settle()
+    assert function.batches[2:] == [[4, 5]], "after a batch of several nothing runs alone"
+    function.finish()
+    await asyncio.gather(*calls)
+
+
+async def test_a_read_that_runs_alone_is_cancelled_with_its_caller(
+    function: BatchFunction, reads: ReadCoalescer[int, int]
+) -> None:
+    await after_one_alone(function, reads)
+    first, second = start_calls(reads.call, 1, 2)
+    await settle()
+    first.cancel()
+    await settle()
+    assert first.cancelled()
+    assert function.endings[0].cancelled()
+    assert function.batches == [[1], [2]]
+    function.finish()
+    assert await second == 20
+
+
+async def test_a_cancelled_stop_ends_a_read_that_runs_alone_and_not_its_caller(
+    function: BatchFunction, reads: ReadCoalescer[int, int]
+) -> None:
+    await after_one_alone(function, reads)
+    lived_on = asyncio.Event()
+
+    async def caller() -> None:
+        with pytest.raises(Error, match="reads was cut off") as caught:
+            await reads.call(1)
+        assert caught.value.code is Code.UNAVAILABLE
+        await asyncio.sleep(0)
+        lived_on.set()
+
+    task = asyncio.create_task(caller())
+    await settle()
+    with pytest.raises(Error, match="took longer"):
+        async with fail_after(0.01, "stop"):
+            await reads.stop()
+    await task
+    assert lived_on.is_set()
+    assert function.endings[0].cancelled()
+    assert reads.stats.in_flight == 0
+
+
+async def test_past_its_deadline_a_read_that_runs_alone_is_named_as_any_other(
+    function: BatchFunction, reads: ReadCoalescer[int, int]
+) -> None:
+    async def fetch(keys: Sequence[int]) -> dict[int, int | Exception]:
+        try:
+            return await function.fetch(keys)
+        except asyncio.CancelledError:
+            name_timeout("a detail")
+            raise
+
+    reads = ReadCoalescer(fetch, name="reads")
+    await after_one_alone(function, reads)
+    with pytest.raises(DeadlineExceeded, match=r"reads exceeded the 0\.01s limit of the request"):
+        async with fail_after(0.01, "the request"):
+            await reads.call(1)
+
+
+async def test_a_read_that_runs_alone_fails_as_any_other() -> None:
+    async def fetch(keys: Sequence[int]) -> dict[int, int | Exception]:
+        if 3 in keys:
+            raise Error(Code.UNAVAILABLE, "away")
+        return {key: AlreadyExists() for key in keys if key == 1}
+
+    recorded = RecordingObserver()
+    reads = ReadCoalescer(fetch, name="reads", observer=recorded)
+    for key, kind in {0: NotFound, 1: AlreadyExists, 2: NotFound, 3: Error}.items():
+        with pytest.raises(kind):
+            await reads.call(key)
+    assert [type(ended) for ended in recorded.ended[1:]] == [type(None), type(None), Error]
+    assert [start.items for start in recorded.starts] == [1, 1, 1, 1]
+    assert (reads.stats.calls, reads.stats.batches, reads.stats.in_flight) == (4, 4, 0)
+
+
 async def test_a_caller_cancelled_in_the_moment_of_its_result_is_still_cancelled(
     function: BatchFunction, writes: WriteCoalescer[int, int]
 ) -> None:
@@ -627,8 +745,8 @@ async def test_a_batch_whose_callers_were_all_cancelled_before_it_began_runs_not
 
     async def fetch(keys: Sequence[int]) -> dict[int, int]:
         batches.append(keys)
-        if keys == [1]:  # the next batch begins a round after this one has ended
-            asyncio.get_running_loop().call_soon(leaving.cancel)
+        if keys == [1]:  # it leaves in the round in which the next batch begins, before it
+            leaving.cancel()
         return {key: key * 10 for key in keys}
 
     coalescer = ReadCoalescer(fetch, name="reads", max_batch=1)
@@ -657,6 +775,8 @@ async def test_calls_leave_nothing_for_the_garbage_collector(
     async def some_calls() -> None:
         with deadline.scope() if with_deadline else nullcontext():
             await asyncio.gather(call(1), call(2), call(3))
+            await call(4)
+            await call(5)  # it runs alone, if it is a read
         await settle()
 
     await some_calls()

@@ -4,12 +4,18 @@ A call adds its item to the queue. A batch is a task that first takes the oldest
 and then runs one function for all of them; what it has taken is fixed.
 
 Invariants: while items are queued, either ``max_in_flight`` batches are in flight or one is
-scheduled, that is, about to take them; and a batch frees its place in its task's done callback,
-which always runs. So no wake-up is lost. A batch runs in a context of its own under the latest of
-its callers' deadlines, and one caller cannot cancel it for the others. One timer serves the
-deadlines of all batches, so a batch that ends in time does not pay for one.
+scheduled, that is, about to take them; and a batch frees its place when its items have their
+outcomes, at the latest in its task's done callback, which always runs. So no wake-up is lost. A
+batch runs in a context of its own under the latest of its callers' deadlines, and one caller cannot
+cancel it for the others. One timer serves the deadlines of all batches, so a batch that ends in
+time does not pay for one.
 
-Rejected: running the batch in its first caller's task, whose cancellation would be everybody's.
+A call that nothing is in flight beside, after a batch that served one call, may run in its caller's
+task: without a task, a future and two rounds of the loop it costs a fifth less time. Nobody can
+join it, so cancelling the caller cancels nobody else.
+
+Rejected: running every batch in its first caller's task, whose cancellation would be everybody's;
+and doing so without looking at the batch before, as calls that come together would then be split.
 """
 
 import asyncio
@@ -19,7 +25,7 @@ from contextvars import Context
 from functools import partial
 from itertools import islice
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from paceline.coalesce.observer import BatchStart, Observer
 from paceline.coalesce.stats import CoalescerStats
@@ -68,11 +74,12 @@ class _Item(Generic[K, V]):
 class _Batch(Generic[K, V]):
     """Items that are processed together; empty while it is scheduled."""
 
-    __slots__ = ("callers", "deadline", "items", "task")
-    task: asyncio.Task[None]
+    __slots__ = ("callers", "cut_off", "deadline", "items", "task")
+    task: asyncio.Task[Any]  # of a call that runs alone, its caller's
 
     def __init__(self) -> None:
         self.items: list[_Item[K, V]] = []
+        self.cut_off: bool = False  # cancelled by a stop
         self.callers: int = 0  # that still wait
         self.deadline: Deadline | None = None
 
@@ -146,6 +153,7 @@ class Batcher(Generic[K, V]):
         self._waiting = 0  # callers of the queue's items
         self._in_flight: set[_Batch[K, V]] = set()  # the scheduled one, too
         self._scheduled: _Batch[K, V] | None = None
+        self._last_was_alone = False  # the last batch served one call
         self._timer: asyncio.TimerHandle | None = None  # for the first deadline of those in flight
         self._closed = False
         self._changed = asyncio.Event()
@@ -187,6 +195,46 @@ class Batcher(Generic[K, V]):
         if self._scheduled is None and len(self._in_flight) < self._max_in_flight:
             self._schedule()
         return caller
+
+    def expects_no_company(self) -> bool:
+        """Whether a call that comes now may run by `run_alone`."""
+        return self._last_was_alone and not self._in_flight and not self._closed
+
+    async def run_alone(self, key: K) -> V:
+        """Run a batch of one call in its caller's task, which must not mind to cancel it.
+
+        Errors: what the function returned or raised for the key; that of ``cut_off``.
+        """
+        batch: _Batch[K, V] = _Batch()
+        task = batch.task = _current_task()
+        cancelling = task.cancelling()
+        self._in_flight.add(batch)
+        self._calls += 1
+        self._batches += 1
+        self._items += 1
+        try:
+            if self._observer is None:
+                outcomes = await self._function([key])
+            else:
+                start = BatchStart(self.name, 1, [self._observer.capture()], [0.0])
+                with self._observer.batch(start):
+                    outcomes = await self._function([key])
+        except asyncio.CancelledError as exc:
+            # As in asyncio.timeout: the stop's only if nothing else has cancelled the task as well.
+            if batch.cut_off and task.uncancel() <= cancelling:
+                raise self._cut_off() from exc
+            raise
+        finally:
+            self._in_flight.discard(batch)
+            self._schedule_next()
+            if self._closed:
+                self._changed.set()
+        if len(outcomes) != 1:
+            raise RuntimeError(f"{self.name}: {len(outcomes)} results for 1 item")
+        outcome = outcomes[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def withdraw(self, caller: Caller[K, V]) -> bool:
         """Stop waiting. True if its batch has begun, so that the item may take effect or has."""
@@ -244,11 +292,12 @@ class Batcher(Generic[K, V]):
             item.resolve(Error(Code.UNAVAILABLE, f"{self.name} is shutting down"))
         self._queue.clear()
         self._waiting = 0
-        tasks = [batch.task for batch in self._in_flight]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        for batch in self._in_flight:
+            batch.cut_off = True
+            batch.task.cancel()
+        while self._in_flight:
+            self._changed.clear()
+            await self._changed.wait()
 
     def _schedule(self) -> None:
         """Create the next batch, which calls may join until its task begins, a round later."""
@@ -268,6 +317,7 @@ class Batcher(Generic[K, V]):
             self._batches += 1
             self._items += len(batch.items)
             self._largest = max(self._largest, len(batch.items))
+            self._last_was_alone = batch.callers == 1
         self._schedule_next()
 
     def _schedule_next(self) -> None:
@@ -297,14 +347,17 @@ class Batcher(Generic[K, V]):
 
     async def _run(self, batch: _Batch[K, V]) -> None:
         self._seal(batch)
-        if not batch.items:  # all its callers have withdrawn
-            return
-        if batch.deadline is None:
+        if not batch.items:
+            pass  # all its callers have withdrawn
+        elif batch.deadline is None:
             await self._run_observed(batch)
-            return
-        self._set_timer(batch.deadline.when)
-        with inherit(batch.deadline):
-            await self._run_observed(batch)
+        else:
+            self._set_timer(batch.deadline.when)
+            with inherit(batch.deadline):
+                await self._run_observed(batch)
+        # All have their outcomes: the next batch need not wait for the callback, a round later.
+        self._in_flight.discard(batch)
+        self._schedule_next()
 
     async def _run_observed(self, batch: _Batch[K, V]) -> None:
         if self._observer is None:
@@ -357,3 +410,10 @@ class Batcher(Generic[K, V]):
         middle = len(items) // 2
         await self._process(items[:middle])
         await self._process(items[middle:])
+
+
+def _current_task() -> "asyncio.Task[Any]":
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a call needs a task that waits for it")
+    return task

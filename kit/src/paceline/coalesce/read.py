@@ -84,11 +84,18 @@ class ReadCoalescer(Generic[K, V]):
         Errors: what ``fetch`` returned or raised for the key; `NotFound`; RESOURCE_EXHAUSTED when
         too many calls wait; UNAVAILABLE after `stop`.
         """
-        caller = self._batcher.submit(key, key)
+        batcher = self._batcher
+        if batcher.expects_no_company():
+            try:
+                return await batcher.run_alone(key)
+            except asyncio.CancelledError:
+                name_timeout(self.name, instead=True)
+                raise
+        caller = batcher.submit(key, key)
         try:
             return await caller.future
         except asyncio.CancelledError:
-            self._batcher.withdraw(caller)
+            batcher.withdraw(caller)
             name_timeout(self.name)
             raise
 

@@ -141,7 +141,7 @@ def expired() -> bool:
     return deadline is not None and deadline.task is asyncio.current_task() and deadline.is_over()
 
 
-def name_timeout(operation: str) -> None:
+def name_timeout(operation: str, *, instead: bool = False) -> None:
     """Name what a cancellation interrupts, for the error of the deadline that caused it.
 
         try:
@@ -150,10 +150,13 @@ def name_timeout(operation: str) -> None:
             name_timeout("a database query")
             raise
 
-    Without effect unless the current deadline is over. The first name, the innermost one, stays.
+    Without effect unless the current deadline is over. The first name, the innermost one, stays;
+    ``instead``: this one counts, since what is inside is a detail of it.
     """
     deadline = _current.get()
-    if deadline is not None and deadline.operation is None and deadline.is_over():
+    if deadline is None or not (instead or deadline.operation is None):
+        return
+    if deadline.is_over():
         deadline.operation = operation
 
 
