@@ -1,15 +1,16 @@
 """The server on a real socket: requests and responses, on both event loops."""
 
 import asyncio
+import socket
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 import pytest
-from http_wire import GET, Held, echo, hello, make_server, read_body, send_answer, serving
+from http_wire import GET, Held, echo, hello, make_server, read_body, send_answer, serving, until
 
 from paceline.concurrency.deadline import fail_after, remaining
 from paceline.errors import Code, Error
-from paceline.http.asgi import Headers, Receive, Scope, Send
+from paceline.http.asgi import Headers, Receive, Scope, Send, whole_of
 from paceline.http.server.server import HttpServer
 from paceline.testing import RecordingLog
 
@@ -24,6 +25,44 @@ async def test_requests_on_one_connection_are_answered_one_after_another() -> No
             assert answer.status == 200
             assert answer.body == b"GET /%d q=1 " % number
             assert "connection" not in answer.headers
+
+
+async def test_a_lone_response_is_sent_before_the_app_goes_on() -> None:
+    seen: list[bytes] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        whole = whole_of(send)
+        assert whole is not None
+        assert whole(200, [], b"at once")
+        seen.append(client.recv(1000))  # blocks the loop, which therefore sends nothing more
+
+    async with serving(app) as served:
+        with socket.create_connection(("127.0.0.1", served.server.port), timeout=5) as client:
+            client.sendall(GET)
+            await until(lambda: bool(seen))
+    assert seen[0].endswith(b"at once")
+
+
+async def test_of_two_responses_that_are_made_together_none_overtakes_the_other_one() -> None:
+    both = asyncio.Barrier(2)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async with both:
+            pass
+        whole = whole_of(send)
+        assert whole is not None
+        assert whole(200, [], b"%b" % scope["raw_path"])
+
+    async with serving(app) as served:
+        clients = [await served.connect(), await served.connect()]
+        for _ in range(3):
+            answers = await asyncio.gather(
+                *(
+                    client.request(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
+                    for number, client in enumerate(clients)
+                )
+            )
+            assert [answer.body for answer in answers] == [b"/0", b"/1"]
 
 
 async def test_the_head_has_a_date_and_does_not_name_the_server() -> None:

@@ -71,6 +71,8 @@ class SharedState:
             max_waiting=limits.max_uploads, max_bytes=limits.max_upload_bytes
         )
         self.known_heads: KnownHeads = KnownHeads()
+        self.answering: int = 0
+        """Requests of HTTP/1.1 that are being answered."""
         self.stopping: bool = False
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()

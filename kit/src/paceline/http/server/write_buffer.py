@@ -5,6 +5,9 @@ more than the write: a batch's answers written one by one, between the handlers 
 their clients one by one. So the first write of a round waits for its end, and then all are written
 in a row. Only the first one: a response of several parts is written directly, so that back-pressure
 holds. Flush a connection before closing it.
+
+A response beside which no other is being made has nothing to wait for: it is sent at once
+(`WriteBuffer.is_empty`, `send_now`), before its request is logged and measured.
 """
 
 import asyncio
@@ -24,6 +27,11 @@ class WriteBuffer:
         self._callbacks: list[Callable[[], None]] = []
         self._waiting: dict[asyncio.Transport, bytes] = {}
         self._context = Context()  # not that of whichever request writes first
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._waiting and not self._callbacks
 
     def write(self, transport: asyncio.Transport, data: bytes) -> None:
         """Write ``data`` at the end of the round; at once if it is large or not the first."""

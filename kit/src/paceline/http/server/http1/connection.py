@@ -48,6 +48,7 @@ class HttpConnection(RequestReader):
         exchange, self._running = self._running, None
         if exchange is None:
             return
+        self.state.answering -= 1
         exchange.disconnected = True
         exchange.wake()
         self.flow.resume_writing()
@@ -56,6 +57,7 @@ class HttpConnection(RequestReader):
 
     def _start(self, exchange: Exchange) -> None:
         self._running = exchange
+        self.state.answering += 1
         self._stream_sent = 0
         self._write_deadline = self.loop.time() + self._limits.write_timeout
         if self._task is not None and not self._task.done():
@@ -68,6 +70,7 @@ class HttpConnection(RequestReader):
     def finished(self, exchange: Exchange) -> None:
         """Go on with the next request, or wait for it, or close."""
         self._running = None
+        self.state.answering -= 1
         if not exchange.keep_alive:
             self._waiting.clear()
             if exchange.more_body or self._discarding:

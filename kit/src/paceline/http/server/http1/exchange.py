@@ -26,6 +26,7 @@ from paceline.http.server.response_fields import (
     trailer_fields,
 )
 from paceline.http.server.state import SharedState
+from paceline.http.server.transports import send_now
 
 _MAX_JOINED: Final = 64 * 1024
 _FRAMING: Final = CONNECTION_FIELDS | {b"content-length", b"date"}
@@ -38,6 +39,7 @@ class ResponseTransport(Protocol):
     transport: asyncio.Transport
     flow: FlowControl
     state: SharedState
+    descriptor: int
 
     def finished(self, exchange: "Exchange") -> None:
         """The response is complete."""
@@ -149,7 +151,10 @@ class Exchange(BaseExchange):
         )  # fmt: skip
         self._head = b""
         self.sent = self.complete = True
-        state.write_buffer.write(connection.transport, data)
+        if state.answering == 1 and state.write_buffer.is_empty:
+            send_now(connection.transport, connection.descriptor, data)
+        else:
+            state.write_buffer.write(connection.transport, data)
         self.wake()
         connection.finished(self)
         return True

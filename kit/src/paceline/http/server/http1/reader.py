@@ -27,7 +27,12 @@ from paceline.http.server.http1.head import accepts_trailers, check_head
 from paceline.http.server.refusals import RequestRejected, headers_too_large, target_too_long
 from paceline.http.server.request_target import split_target
 from paceline.http.server.state import SharedState
-from paceline.http.server.transports import client_address, scheme, server_address
+from paceline.http.server.transports import (
+    client_address,
+    plain_descriptor,
+    scheme,
+    server_address,
+)
 
 _FRAMING_HEADERS: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 _TRAILERS: Final = "http.response.trailers"
@@ -48,6 +53,8 @@ class RequestReader(asyncio.Protocol):
         self.client: tuple[str, int] | None = None
         self.server: tuple[str, int | None] | None = None
         self.scheme: str = "http"
+        self.descriptor: int = -1
+        """The socket's, to which can be written; -1 if it must not, as over TLS."""
         self._limits = state.limits
         self._asgi = {"version": "3.0", "spec_version": "2.3"}
         self._latest: Exchange | None = None  # its request is the one being read
@@ -74,6 +81,7 @@ class RequestReader(asyncio.Protocol):
         self.client = client_address(transport)
         self.server = server_address(transport)
         self.scheme = scheme(transport)
+        self.descriptor = plain_descriptor(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the parser and the request, which refer to this connection."""
