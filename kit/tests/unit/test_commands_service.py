@@ -103,9 +103,10 @@ def test_a_service_without_migrations_has_no_migrate() -> None:
 
 def test_a_list_has_no_command_that_the_settings_have_no_use_for() -> None:
     names = [command.name for command in list_commands(SINGLE)]
-    assert names == ["run", "serve", "paint-all", "token", "config", "doctor", "top"]
+    after = ["token", "config", "doctor", "top", "health"]
+    assert names == ["run", "serve", "paint-all", *after]
     worker = [command.name for command in list_commands(replace(SINGLE, works=True))]
-    assert worker == ["run", "serve", "worker", "paint-all", "token", "config", "doctor", "top"]
+    assert worker == ["run", "serve", "worker", "paint-all", *after]
 
 
 def test_a_service_is_stated_in_objects_as_well_as_in_texts(tmp_path: Path) -> None:

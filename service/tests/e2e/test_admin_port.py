@@ -122,6 +122,16 @@ def test_the_level_of_a_running_service_changes_and_its_log_can_be_read(
     )
 
 
+@pytest.mark.parametrize(("words", "said"), [((), "ok\n"), (("--ready",), "ready\n")])
+def test_the_health_check_of_a_container_needs_no_token(
+    words: tuple[str, ...], said: str, service: ServiceProcess, tmp_path: Path
+) -> None:
+    port = service.admin.rpartition(":")[2]
+    settings = {"APP_ADMIN_HOST": "0.0.0.0", "APP_ADMIN_PORT": port}  # noqa: S104 - as the service
+    done = myservice("health", *words, cwd=tmp_path, **settings)
+    assert (done.returncode, done.stdout) == (0, said), done.stderr
+
+
 def local(url: str) -> str:
     return url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - where it listens
 

@@ -38,6 +38,11 @@ _AFTER: Final = (
         "paceline.commands.doctor.command:doctor_commands",
     ),
     ("top", "Watch a running instance.", "paceline.commands.top.command:top_commands"),
+    (
+        "health",
+        "Ask the process beside it whether it is well.",
+        "paceline.commands.health:health_commands",
+    ),
 )
 
 

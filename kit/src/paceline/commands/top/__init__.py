@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paceline.commands.top.client import AdminClient, Snapshot, Unreachable
+    from paceline.commands.top.client import AdminClient, Snapshot, Trust, Unreachable
     from paceline.commands.top.live import TopApp
     from paceline.commands.top.report import make_report
 else:
@@ -20,10 +20,11 @@ else:
             "AdminClient": "client",
             "Snapshot": "client",
             "TopApp": "live",
+            "Trust": "client",
             "Unreachable": "client",
             "make_report": "report",
         },
         extra="console",
     )
 
-__all__ = ["AdminClient", "Snapshot", "TopApp", "Unreachable", "make_report"]
+__all__ = ["AdminClient", "Snapshot", "TopApp", "Trust", "Unreachable", "make_report"]

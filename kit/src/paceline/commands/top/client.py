@@ -178,6 +178,22 @@ class AdminClient:
         """Find out whether it is an admin port. Errors: `Unreachable`, `NoAdminPort` among it."""
         await run_in_daemon_thread(self._check, name="admin client")
 
+    def probe(self, *, ready: bool) -> list[str]:
+        """What fails, if it is to be ``ready``; otherwise whether it answers. It blocks.
+
+        Errors: `Unreachable`.
+        """
+        connection = self._connect()
+        try:
+            path = "/ready" if ready else "/health"
+            found = self._json(connection, path, Readiness)
+        finally:
+            connection.close()
+        if found is None:
+            raise NoAdminPort(f"there is no {path}, so it is not an admin port")
+        well = found.status == ("ready" if ready else "ok")
+        return [] if well else found.failing or [found.status]
+
     async def take_snapshot(self) -> Snapshot:
         """Fetch everything once; log lines are those since the last call. Errors: `Unreachable`."""
         return await run_in_daemon_thread(self._fetch_all, name="admin client")
