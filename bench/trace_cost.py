@@ -70,6 +70,9 @@ class Anybody:
         """Somebody."""
         return Somebody(token)
 
+    def recall(self, token: str) -> None:
+        """Nobody is remembered."""
+
 
 class Rows:
     """A pool whose answers are at hand."""

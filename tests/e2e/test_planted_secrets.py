@@ -87,7 +87,8 @@ def test_no_command_shows_a_secret_of_its_settings(planted: Environment, tmp_pat
         **planted.variables,
     }
     with ThreadPoolExecutor(4) as threads:  # most of them wait for a server
-        shown = list(threads.map(lambda command: output(command, variables, tmp_path), COMMANDS))
+        started = [threads.submit(output, each, variables, tmp_path) for each in COMMANDS]
+        shown = [each.result() for each in started]
     leaks = [
         f"{command}: {line}"
         for command, text in zip(COMMANDS, shown, strict=True)

@@ -84,6 +84,47 @@ def refusal(check: JwtVerifier, token: str) -> str:
 # Accepted
 
 
+@dataclass(frozen=True)
+class Named:
+    id: str
+    claims: Mapping[str, object]
+    subject: str
+    several: bool = True
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Named("one issuer", {"iss": "https://a", "sub": "ann"}, "ann", several=False),
+        Named("several", {"iss": "https://a", "sub": "ann"}, "https://a ann"),
+        Named("another", {"iss": "https://b", "sub": "ann"}, "https://b ann"),
+        Named("a blank in the subject", {"iss": "a", "sub": "b c"}, "a b c"),
+    ],
+    ids=lambda case: case.id,
+)
+def test_of_several_issuers_the_issuer_is_a_part_of_the_subject(case: Named) -> None:
+    published = Published(VerificationKey("EdDSA", ED))
+    check = JwtVerifier([published], ManualClock(NOW), several_issuers=case.several)
+    payload = json.dumps({**CLAIMS, **case.claims}).encode()
+    assert check.verify(sign(b'{"alg":"EdDSA"}', payload, "EdDSA", ED)).subject == case.subject
+
+
+def test_a_token_of_our_own_secret_keeps_its_subject_beside_several_issuers() -> None:
+    sources: list[KeySource] = [HmacSecrets(SECRET), Published(VerificationKey("EdDSA", ED))]
+    check = JwtVerifier(sources, ManualClock(NOW), several_issuers=True)
+    assert check.verify(hs256()).subject == "ann"
+    assert check.verify(hs256({**CLAIMS, "iss": "https://a"})).subject == "ann"
+
+
+@pytest.mark.parametrize("issuer", [None, "", "a b"])
+def test_of_several_issuers_a_token_must_say_which_without_blanks(issuer: str | None) -> None:
+    published = Published(VerificationKey("EdDSA", ED))
+    check = JwtVerifier([published], ManualClock(NOW), several_issuers=True)
+    claims = CLAIMS if issuer is None else {**CLAIMS, "iss": issuer}
+    token = sign(b'{"alg":"EdDSA"}', json.dumps(claims).encode(), "EdDSA", ED)
+    assert "needs an issuer" in refusal(check, token)
+
+
 def test_a_token_gives_its_principal() -> None:
     claims = {**CLAIMS, "scope": "records:read  records:write", "iss": "us", "jti": "1"}
     principal = verifier().verify(hs256(claims))

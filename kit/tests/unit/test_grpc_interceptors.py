@@ -9,7 +9,7 @@ import pytest
 from rpc_echo import FakeContext
 
 from paceline.concurrency.deadline import remaining
-from paceline.edge import RateLimited
+from paceline.edge import FailureLimit, RateLimited
 from paceline.errors import Code, Error, NotFound, PermissionDenied, Unauthorized
 from paceline.grpc.call import Call, Endpoint, Method
 from paceline.grpc.interceptors import (
@@ -49,6 +49,9 @@ class Tokens:
         if token not in self.known:
             raise Unauthorized("the token is not known")
         return self.known[token]
+
+    def recall(self, token: str) -> Caller | None:
+        return self.known.get(token) if token == "seen" else None
 
 
 def call_of(method: Method, *metadata: tuple[str, str], left: float | None = None) -> Call:
@@ -212,6 +215,22 @@ async def test_a_good_token_puts_its_caller_on_the_call(scheme: str, method: Met
     call = call_of(method, ("authorization", f"{scheme} good"))
     assert await authenticate(tokens(), ManualClock(0.0))(ok, method)(call) == b"ok"
     assert call.caller.subject == "ada"
+
+
+@both
+async def test_too_many_failures_have_no_line_each(method: Method) -> None:
+    clock, log = ManualClock(), RecordingLog()
+    failures = FailureLimit(RateLimiter(clock, rate=1, burst=2), log, clock)
+    wrapped = access_log(log)(
+        recover(log)(authenticate(tokens(), clock, failures)(ok, method), method), method
+    )
+    calls = [call_of(method, ("authorization", "Bearer bad")) for _ in range(5)]
+    for call in calls:
+        await wrapped(call)
+    refused = [Code.RESOURCE_EXHAUSTED] * 3
+    assert [call.outcome for call in calls] == [Code.UNAUTHENTICATED] * 2 + refused
+    assert log.events("info") == ["call completed"] * 2
+    assert log.events("warning") == ["requests refused for failed authentication"]
 
 
 async def test_a_public_method_verifies_nothing() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.concurrency.deadline import remaining
+from paceline.edge import FailureLimit
 from paceline.errors import Code, Error, NotFound, Unauthorized
 from paceline.http.app import App
 from paceline.http.asgi import ASGIApp, Message, Middleware, Receive, Scope, Send
@@ -390,6 +391,9 @@ class FakeVerifier:
             raise Unauthorized('the token "expired"')
         return Ada()
 
+    def recall(self, token: str) -> Ada | None:
+        return Ada() if token == "seen" else None
+
 
 class TestAuthenticate:
     async def test_a_good_token_gives_the_handler_its_principal(self) -> None:
@@ -426,6 +430,20 @@ class TestAuthenticate:
         twice = [(b"authorization", b"Bearer bad"), (b"authorization", b"Bearer good")]
         app = grouped(authenticate(FakeVerifier()))
         assert (await TestClient(app).request("GET", "/", header_list=twice)).status == 401
+
+    async def test_too_many_failures_are_429_without_a_line_each(self) -> None:
+        clock, log = ManualClock(), RecordingLog()
+        failures = FailureLimit(RateLimiter(clock, rate=1, burst=2), log, clock)
+        app = App(access_log(log), recover(log))
+        app.group("", authenticate(FakeVerifier(), failures)).get("/", nothing)
+        bad = TestClient(app, headers={"authorization": "Bearer bad"})
+        answers = [await bad.get("/") for _ in range(5)]
+        assert [answer.status for answer in answers] == [401, 401, 429, 429, 429]
+        assert answers[2].headers["retry-after"] == "1"
+        known = TestClient(app, headers={"authorization": "Bearer seen"})
+        assert (await known.get("/")).status == 200
+        assert log.events("info") == ["request completed"] * 3
+        assert log.events("warning") == ["requests refused for failed authentication"]
 
 
 class TestRateLimit:

@@ -62,6 +62,7 @@ REFUSALS = [
     }),
     Refusal("a default secret", ("APP_JWT_SECRET: expected", "well-known words"), {**GOOD, "APP_JWT_SECRET": "change-me-please-change-me-please"}),
     Refusal("a repeated secret", ("APP_JWT_SECRET: expected", "repeated"), {**GOOD, "APP_JWT_SECRET": "a" * 40}),
+    Refusal("a JWKS of anybody's", ("APP_JWKS_URL: tokens of any issuer and any audience", "APP_JWT_ANY_ISSUER=true"), {**GOOD, "APP_JWKS_URL": "https://127.0.0.1:1/keys"}),
     Refusal("an unknown flag", ("--prot",), GOOD, ("serve", "--prot", "1")),
     Refusal("an unknown command", ("sevre",), words=("sevre",)),
     Refusal("a cache without Redis", ("APP_REDIS_URL: required",), {**GOOD, "APP_CACHE": "true"}),

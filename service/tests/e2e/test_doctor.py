@@ -81,6 +81,7 @@ def test_all_faults_are_reported_at_once_and_no_secret_with_them(tmp_path: Path)
     failed = {name for name, each in found.items() if each["status"] == "fail"}
     assert failed == {
         "APP_JWT_SECRET", "APP_LOG_LEVEL", "postgres", "schema", "nats", "redis", "jwks", "admin",
+        "jwks claims",
     }  # fmt: skip
     assert found["traces"]["status"] == "warn"
     assert all(each["mend"] for each in found.values() if each["status"] != "ok")

@@ -42,6 +42,36 @@ async def test_both_doors_take_from_the_budget_of_a_scope(migrated: str) -> None
         assert (read.status, read.headers["ratelimit-limit"]) == (200, "2000")
 
 
+async def test_failed_authentication_has_one_budget_for_both_doors(migrated: str) -> None:
+    async with running_grpc_service(migrated, auth_failure_limit=1) as world:
+        address = "127.0.0.1"
+        known = TestClient(world.process.app, address=address, headers=dict(ADA))
+        assert (await known.get("/api/v1/records")).status == 200
+        client = TestClient(
+            world.process.app, address=address, headers={"authorization": "Bearer a.b.c"}
+        )
+        assert (await client.get("/api/v1/records")).status == 401
+        assert await list_with_bad_token(world) is grpc.StatusCode.UNAUTHENTICATED
+        assert await list_with_bad_token(world) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        refused = await client.get("/api/v1/records")
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+        assert refused.json()["detail"].startswith("too many requests without a valid token")
+        assert (await known.get("/api/v1/records")).status == 200
+        await world.records.ListRecords(pb.ListRecordsRequest(), metadata=ADA)
+        other = TestClient(world.process.app, address="192.0.2.7")
+        assert (await other.get("/api/v1/records")).status == 401
+
+
+async def list_with_bad_token(world: GrpcService) -> grpc.StatusCode:
+    try:
+        await world.records.ListRecords(
+            pb.ListRecordsRequest(), metadata=[("authorization", "Bearer a.b.c")]
+        )
+    except aio.AioRpcError as exc:
+        return exc.code()
+    return grpc.StatusCode.OK
+
+
 async def test_replicas_take_from_one_budget_of_a_scope(migrated: str, redis: RedisEngine) -> None:
     settings: dict[str, object] = {
         "redis_url": redis.url,

@@ -41,10 +41,10 @@ class ClaimRules:
         self._audience = audience
         self._leeway = leeway
 
-    def check(self, payload: bytes, now: float) -> VerifiedClaims:
+    def check(self, payload: bytes, now: float, *, name_issuer: bool = False) -> VerifiedClaims:
         """Parse the claims and check them at ``now``.
 
-        Errors: `Unauthorized`.
+        ``name_issuer``: the principal's subject is "issuer subject". Errors: `Unauthorized`.
         """
         claims = decode_object(payload)
         issuer = _text(claims, "iss")
@@ -58,6 +58,11 @@ class ClaimRules:
         subject = _text(claims, "sub")
         if not subject:
             raise Unauthorized("the token has no subject")
+        if name_issuer:
+            # Without blanks in the issuer no two pairs give one text.
+            if not issuer or " " in issuer:
+                raise Unauthorized("the token does not say whose it is: it needs an issuer")
+            subject = f"{issuer} {subject}"
         token_id = _text(claims, "jti")
         principal = Principal(subject, _scopes(claims), expires_at, issuer, token_id)
         return VerifiedClaims(self._start(claims, now), self._end(expires_at, now), principal)

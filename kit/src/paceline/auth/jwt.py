@@ -59,15 +59,18 @@ class _Header(msgspec.Struct, frozen=True):
 class JwtVerifier:
     """Verifies JWTs in the JWS compact form with the keys of ``sources``, without any I/O.
 
-    ``issuer`` and ``audience`` are checked when given. ``leeway``: how many seconds the issuer's
-    clock may differ from ours. ``cache_size``: how many verified tokens are cached, each at about
-    its own length in bytes; 0 for none. Not thread-safe: for one event loop.
+    ``issuer`` and ``audience`` are checked when given. ``several_issuers``: the subject of a
+    principal is then "issuer subject", as the token says them, since two issuers may name two
+    people alike; subjects of tokens with a shared secret (HS256) stay as they are. ``leeway``:
+    how many seconds the issuer's clock may differ from ours. ``cache_size``: how many verified
+    tokens are cached, each at about its own length in bytes; 0 for none. Not thread-safe: for one
+    event loop.
 
         verifier = JwtVerifier([HmacSecrets(secret)], clock, issuer="https://issuer")
         principal = verifier.verify(token)
     """
 
-    __slots__ = ("_cache_size", "_clock", "_headers", "_rules", "_sources", "_tokens")
+    __slots__ = ("_cache_size", "_clock", "_headers", "_rules", "_several", "_sources", "_tokens")
 
     def __init__(
         self,
@@ -76,12 +79,14 @@ class JwtVerifier:
         *,
         issuer: str | None = None,
         audience: str | None = None,
+        several_issuers: bool = False,
         leeway: float = 30.0,
         cache_size: int = 10_000,
     ) -> None:
         self._sources = tuple(sources)
         self._clock = clock
         self._rules = ClaimRules(issuer=issuer, audience=audience, leeway=leeway)
+        self._several = several_issuers
         self._cache_size = cache_size
         self._headers: dict[bytes, _Header] = {}
         self._tokens: OrderedDict[str, _CachedToken] = OrderedDict()
@@ -92,21 +97,30 @@ class JwtVerifier:
         Errors: `Unauthorized`; its message suits an ``error_description`` (RFC 6750: printable
         ASCII, no quotes) and never holds a part of the token.
         """
+        return self.recall(token) or self._verify(token)
+
+    def recall(self, token: str) -> Principal | None:
+        """The principal of a token that has been verified and still would be; else None."""
         cached = self._tokens.get(token)
-        if cached is not None:
-            claims = cached.claims
-            in_force = cached.source.keys is cached.keys
-            if in_force and claims.start <= self._clock.time() < claims.end:
-                self._tokens.move_to_end(token)
-                return claims.principal
-            del self._tokens[token]
-        return self._verify(token)
+        if cached is None:
+            return None
+        claims = cached.claims
+        in_force = cached.source.keys is cached.keys
+        if in_force and claims.start <= self._clock.time() < claims.end:
+            self._tokens.move_to_end(token)
+            return claims.principal
+        del self._tokens[token]
+        return None
 
     def _verify(self, token: str) -> Principal:
         segment, signed, signature = _split(token)
         header = self._headers.get(segment) or _parse_header(segment)
         source, keys = self._check_signature(header, signed, signature)
-        claims = self._rules.check(_decode(signed[len(segment) + 1 :]), self._clock.time())
+        claims = self._rules.check(
+            _decode(signed[len(segment) + 1 :]),
+            self._clock.time(),
+            name_issuer=self._several and header.algorithm != "HS256",
+        )
         self._cache_header(segment, header)
         if self._cache_size > 0:
             if len(self._tokens) >= self._cache_size:

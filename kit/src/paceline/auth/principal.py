@@ -9,7 +9,10 @@ import msgspec
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """The subject of a token and what it may do: scopes, which form no hierarchy.
+    """Whom a token stands for, and what that one may do: scopes, which form no hierarchy.
+
+    ``subject`` is unique in the service: the token's own, with its issuer before it where there are
+    several (`JwtVerifier`).
 
     ``expires_at`` is the token's own expiry, in seconds since the Unix epoch.
     """

@@ -22,6 +22,7 @@ def new_asgi_app(spec: ServiceSpec) -> App:
         config_class,
         dotenv=Path(".env"),
         needed=lambda given: config_class.needed_by("serve", given),
+        find_problems=lambda given: config_class.problems_for("serve", given),
     ).config
     process = wire(
         spec,

@@ -66,7 +66,7 @@ def serve_grpc(
         *([] if wiring.metrics is None else [metrics(wiring.metrics)]),
         recover(wiring.log, domain=service),
         deadline(config.request_timeout, set_by=set_by_service(config)),
-        authenticate(ingress.verifier, wiring.clock),
+        authenticate(ingress.verifier, wiring.clock, ingress.failures),
         rate_limit(ingress.limits),
         admission_check=PreAdmission(ingress.grpc, priority, domain=service),
         cors_origins=read_origins(config.grpc_cors_origins),

@@ -139,7 +139,9 @@ def serve_http(
 
 def api_group(app: App, prefix: str, ingress: Ingress) -> RouteGroup:
     """Routes below ``prefix`` for callers with a good token, within their limits."""
-    return app.group(prefix, authenticate(ingress.verifier), rate_limit(ingress.limits))
+    return app.group(
+        prefix, authenticate(ingress.verifier, ingress.failures), rate_limit(ingress.limits)
+    )
 
 
 def serve_docs(wiring: Wiring, app: App, *, description: str = "") -> None:

@@ -12,6 +12,7 @@ import paceline.auth as auth_room
 import paceline.redis as redis_room
 from paceline.commands.settings import AuthSettings, require_settings
 from paceline.commands.wiring import Wiring
+from paceline.edge import FailureLimit
 from paceline.errors import Code, Error
 from paceline.resilience import Admission, Limiter, RateLimiter, RateLimits
 
@@ -23,6 +24,7 @@ class Ingress:
     """What both servers ask of a request before it is handled."""
 
     verifier: "auth_room.JwtVerifier"
+    failures: FailureLimit | None
     limits: RateLimits
     http: Admission
     grpc: Admission
@@ -55,8 +57,10 @@ def new_ingress(
         by_scope={scope: limiter(rate, f"limit {scope}") for scope, rate in scope_limits},
     )
     wiring.limits["rate_limit"] = config.rate_limit
+    wiring.limits["auth_failure_limit"] = config.auth_failure_limit
     return Ingress(
         verifier,
+        _failures(wiring, config),
         limits,
         wiring.add(Admission(wiring.shedder, "http")),
         wiring.add(Admission(wiring.shedder, "grpc")),
@@ -73,6 +77,13 @@ def require_ingress(given: object) -> None:
         )
 
 
+def _failures(wiring: Wiring, config: AuthSettings) -> FailureLimit | None:
+    if not config.auth_failure_limit:
+        return None
+    limiter = RateLimiter(wiring.clock, rate=config.auth_failure_limit)
+    return FailureLimit(limiter, wiring.log, wiring.clock)
+
+
 def _verifier(wiring: Wiring, config: AuthSettings) -> "auth_room.JwtVerifier":
     keys: list[auth_room.KeySource] = [*_secrets(config)]
     if config.jwks_url is not None:
@@ -83,7 +94,11 @@ def _verifier(wiring: Wiring, config: AuthSettings) -> "auth_room.JwtVerifier":
             wiring.add(auth_room.JwksSource(fetch, wiring.log, wiring.clock, required=required))
         )
     return auth_room.JwtVerifier(
-        keys, wiring.clock, issuer=config.jwt_issuer, audience=config.jwt_audience
+        keys,
+        wiring.clock,
+        issuer=config.jwt_issuer,
+        audience=config.jwt_audience,
+        several_issuers=config.jwks_url is not None and config.jwt_issuer is None,
     )
 
 

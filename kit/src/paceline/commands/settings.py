@@ -244,13 +244,19 @@ class AuthSettings(ServiceSettings):
     jwks_url: str | None = None
     """Where the public keys of foreign tokens are (JWKS): an https URL, or a file."""
     jwt_issuer: str | None = None
-    """The `iss` that tokens must have, if any."""
+    """The `iss` that tokens must have; required beside a JWKS."""
     jwt_audience: str | None = None
-    """The `aud` that tokens must have, if any."""
+    """The `aud` that tokens must have; required beside a JWKS."""
+    jwt_any_issuer: bool = False
+    """Accept what the keys of the JWKS have signed for any issuer; callers are "issuer subject"."""
+    jwt_any_audience: bool = False
+    """Accept what the keys of the JWKS have signed for any audience, other services included."""
     token_expiry: Duration = 86400.0
     """How long tokens made by `token` are valid."""
     rate_limit: NonNegativeInt = 1000
     """Requests a second for each caller, twice that at once; 0 for no limit."""
+    auth_failure_limit: NonNegativeInt = 20
+    """Requests a second without a valid token from an address, twice that at once; 0: no limit."""
 
     @classmethod
     def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
@@ -259,6 +265,31 @@ class AuthSettings(ServiceSettings):
         if command == "token" or (command == "serve" and "jwks_url" not in given):
             return (*needed, "jwt_secret")
         return needed
+
+    @classmethod
+    def problems_for(cls, command: Command, given: Mapping[str, object]) -> Mapping[str, str]:
+        """A JWKS whose tokens may be anybody's, or for any service, without a word that says so."""
+        found = super().problems_for(command, given)
+        if command in _SERVING and "jwks_url" in given:
+            return {**found, **cls.jwks_problems(given)}
+        return found
+
+    @classmethod
+    def jwks_problems(cls, given: Mapping[str, object]) -> Mapping[str, str]:
+        """What is wrong with the settings of a JWKS, by field."""
+        open_claims = [
+            claim
+            for claim in ("issuer", "audience")
+            if not given.get(f"jwt_{claim}") and not given.get(f"jwt_any_{claim}")
+        ]
+        if not open_claims:
+            return {}
+        wanted = " and ".join(cls.variable(f"jwt_{claim}") for claim in open_claims)
+        switches = " and ".join(f"{cls.variable(f'jwt_any_{claim}')}=true" for claim in open_claims)
+        return {
+            "jwks_url": f"tokens of any {' and any '.join(open_claims)} would be accepted;"
+            f" set {wanted}, or {switches} if that is meant"
+        }
 
     def get_jwt_secret(self) -> str:
         """What signs tokens. Errors: ValueError without one."""

@@ -36,6 +36,10 @@ class TokenVerifier(Protocol):
         """The caller that ``token`` stands for. Errors: Unauthorized."""
         ...
 
+    def recall(self, token: str) -> Caller | None:
+        """The same, if it is known without looking at the signature again."""
+        ...
+
 
 class MissingToken(Unauthorized):
     """The request has no token."""

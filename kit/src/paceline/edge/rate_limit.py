@@ -13,8 +13,8 @@ class RateLimited(Error):
 
     kind = "too-many-requests"
 
-    def __init__(self, retry_after: float) -> None:
-        super().__init__(Code.RESOURCE_EXHAUSTED, "too many requests, slow down")
+    def __init__(self, retry_after: float, message: str = "too many requests, slow down") -> None:
+        super().__init__(Code.RESOURCE_EXHAUSTED, message)
         self.retry_after = retry_after
 
 

@@ -92,13 +92,14 @@ class Call:
     ``initial``: metadata to send before the answer. ``trailing``: metadata to send with the status.
     ``error``: how the call failed, if ``recover`` has dealt with it. ``failures``: where it is a
     list, what the server failed with goes there and not into the log. ``compression``: whether the
-    next message is to be compressed; None: nobody has asked.
+    next message is to be compressed; None: nobody has asked. ``unlogged``: it is refused, counted
+    elsewhere, and has no line of its own in the access log.
     """
 
     __slots__ = (
         "_caller", "_context", "_metadata",
         "compression", "error", "failures", "initial", "method", "request", "request_id",
-        "trailing",
+        "trailing", "unlogged",
     )  # fmt: skip
 
     def __init__(self, method: Method, request: Any, context: Context) -> None:
@@ -110,6 +111,7 @@ class Call:
         self.initial: Metadata = []
         self.trailing: Metadata = []
         self.compression: bool | None = None
+        self.unlogged: bool = False
         self._context = context
         self._caller: Caller | None = None
         self._metadata: Mapping[str, str | bytes] | None = None

@@ -32,6 +32,8 @@ LIFT_DEADLINE: Final = "paceline.lift_deadline"
 """A function that ends the request's deadline early, for a stream that has begun."""
 FAILURE: Final = "paceline.failure"
 """Where it is, what the request raised is put there, to be shown with the request's line."""
+UNLOGGED: Final = "paceline.unlogged"
+"""Set where a refusal is counted elsewhere, and has no line of its own in the access log."""
 STREAMING: Final = "paceline.streaming"
 """In the start of a response that may last: the server then bounds silence, not duration.
 

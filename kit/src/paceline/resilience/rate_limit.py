@@ -161,6 +161,18 @@ class RateLimiter:
         remaining = int(self._burst - (until_full - _ROUNDING) * self._rate)
         return RateLimitDecision(allowed, self._burst, remaining, until_full, wait)
 
+    def retry_after(self, key: str) -> float:
+        """Seconds until one request of ``key`` would be allowed, 0 if it would be now.
+
+        Nothing is taken.
+        """
+        full_at = self._buckets.get(key)
+        if full_at is None:
+            return 0.0
+        now = max(self._now, self._clock.monotonic())
+        wait = full_at - now + 1.0 / self._rate - self._window
+        return wait if wait > _ROUNDING else 0.0
+
     def _evict(self, now: float) -> None:
         """Before a new key: drop up to two full buckets, and one in any case at the bound."""
         buckets = self._buckets

@@ -36,6 +36,23 @@ def check_secrets(config: AuthSettings) -> list[Finding]:
     return found
 
 
+def check_claims(config: AuthSettings, run: DoctorRun) -> Finding:
+    """Whether tokens that a JWKS verifies must name an issuer and an audience."""
+    name = "jwks claims"
+    for problem in config.jwks_problems(dict(config)).values():
+        saw, _, mend = problem.partition("; ")
+        return fail(name, saw, mend)
+    open_claims = [
+        claim
+        for claim, value in (("issuer", config.jwt_issuer), ("audience", config.jwt_audience))
+        if not value
+    ]
+    if open_claims:
+        variables = " and ".join(run.variable(f"jwt_{claim}") for claim in open_claims)
+        return warn(name, f"any {' and any '.join(open_claims)} is accepted", f"set {variables}")
+    return ok(name, "issuer and audience are checked")
+
+
 async def check_jwks(location: str, run: DoctorRun) -> Sequence[Finding]:
     """Whether the public keys at ``location``, a URL or a file, can be had and used."""
     keys = JwksSource(jwks_fetcher(location), run.log, run.clock)

@@ -20,7 +20,12 @@ import typer
 
 from paceline.clock import SystemClock
 from paceline.commands import doctor
-from paceline.commands.doctor.access import check_admin, check_jwks, check_secrets
+from paceline.commands.doctor.access import (
+    check_admin,
+    check_claims,
+    check_jwks,
+    check_secrets,
+)
 from paceline.commands.doctor.certificates import check_certificates
 from paceline.commands.doctor.findings import Finding, as_json, as_text, fail, healthy, ok, warn
 from paceline.commands.doctor.machine import (
@@ -112,6 +117,7 @@ def list_checks(spec: ServiceSpec, config: ServiceSettings, run: DoctorRun) -> d
     if isinstance(config, AuthSettings) and run.purpose is Purpose.SERVE:
         checks["secrets"] = blocking(lambda: check_secrets(config))
         if config.jwks_url is not None:
+            checks["jwks claims"] = blocking(lambda: [check_claims(config, run)])
             checks["jwks"] = partial(check_jwks, config.jwks_url, run)
     if config.otel_endpoint is not None:
         target = parse_otlp_endpoint(config.otel_endpoint).target

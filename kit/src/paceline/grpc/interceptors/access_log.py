@@ -30,6 +30,8 @@ def access_log(log: Logger, *, debug_paths: Collection[str] = ()) -> Interceptor
         write = lines.by_path.get(method.path, lines.default)
 
         def write_line(call: Call, code: Code, seconds: float) -> None:
+            if call.unlogged:
+                return
             write(call.method.path, _NAMES[code], round(seconds * 1000, 3), call.client)
 
         return observed(endpoint, write_line)
@@ -42,6 +44,8 @@ def _lines_of_text(lines: AccessLines) -> Interceptor:
         _, _, target = method.path.rpartition(".")  # "/package.v1.Service/Method" without package
 
         def write(call: Call, code: Code, seconds: float) -> None:
+            if call.unlogged:
+                return
             lines.write(
                 method.path,
                 EndedRequest(

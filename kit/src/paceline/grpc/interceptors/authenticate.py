@@ -9,20 +9,31 @@ import asyncio
 from collections.abc import Awaitable
 
 from paceline.clock import Clock
-from paceline.edge import Caller, TokenVerifier, bearer_token
+from paceline.edge import Caller, FailureLimit, TokenVerifier, TooManyFailures, identify
 from paceline.errors import PermissionDenied, Unauthorized
 from paceline.grpc.call import Call, Endpoint, Interceptor, Method
 
 
-def authenticate(verifier: TokenVerifier, clock: Clock) -> Interceptor:
-    """Refuse calls without a token that ``verifier`` accepts and that has the method's scopes."""
+def authenticate(
+    verifier: TokenVerifier, clock: Clock, failures: FailureLimit | None = None
+) -> Interceptor:
+    """Refuse calls without a token that ``verifier`` accepts and that has the method's scopes.
+
+    ``failures``: how many an address may have; beyond it is RESOURCE_EXHAUSTED, with no line in the
+    access log.
+    """
 
     def wrap(endpoint: Endpoint, method: Method) -> Endpoint:
         if method.public:
             return endpoint
 
         def verify(call: Call) -> Caller:
-            caller = verifier.verify(bearer_token(call.header(b"authorization")))
+            try:
+                authorization = call.header(b"authorization")
+                caller = identify(verifier, authorization, call.client, failures)
+            except TooManyFailures:
+                call.unlogged = True
+                raise
             if not method.scopes <= caller.scopes:
                 missing = ", ".join(sorted(method.scopes - caller.scopes))
                 raise PermissionDenied(f"the token lacks the scope {missing}")

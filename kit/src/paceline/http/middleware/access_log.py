@@ -15,6 +15,7 @@ from paceline.http.asgi import (
     FAILURE,
     PRINCIPAL,
     REQUEST_ID,
+    UNLOGGED,
     ASGIApp,
     Middleware,
     Scope,
@@ -22,6 +23,7 @@ from paceline.http.asgi import (
 from paceline.http.middleware.observe import observed
 from paceline.log import Logger
 
+_TOO_MANY_REQUESTS: Final = 429
 _GRADES: Final[dict[int, Grade]] = {1: "ok", 2: "ok", 3: "moved", 4: "refused"}
 
 
@@ -36,6 +38,8 @@ def access_log(log: Logger, *, debug_paths: Collection[str] = ()) -> Middleware:
     writer_of, default = lines.by_path.get, lines.default
 
     def write(scope: Scope, status: int, size: int, seconds: float) -> None:
+        if status == _TOO_MANY_REQUESTS and UNLOGGED in scope:
+            return
         path: str = scope["path"]
         client: tuple[str, int] | None = scope.get("client")
         address = client[0] if client else None
@@ -53,6 +57,8 @@ def _lines_of_text(lines: AccessLines) -> Middleware:
         scope[FAILURE] = None
 
     def write(scope: Scope, status: int, _size: int, seconds: float) -> None:
+        if status == _TOO_MANY_REQUESTS and UNLOGGED in scope:
+            return
         caller: Caller | None = scope.get(PRINCIPAL)
         lines.write(
             scope["path"],

@@ -7,10 +7,11 @@ receive it as ``Provided[Principal]``: identity is an explicit argument, never a
 
 from collections.abc import Awaitable
 
-from paceline.edge import MissingToken, TokenVerifier, bearer_token
+from paceline.edge import FailureLimit, MissingToken, TokenVerifier, TooManyFailures, identify
 from paceline.errors import Code, Unauthorized
 from paceline.http.asgi import (
     PRINCIPAL,
+    UNLOGGED,
     ASGIApp,
     Middleware,
     Receive,
@@ -20,11 +21,15 @@ from paceline.http.asgi import (
     headers_of,
 )
 from paceline.http.binding import provide
+from paceline.http.middleware.rate_limit import too_many_requests
 from paceline.http.problem import HttpError
 
 
-def authenticate(verifier: TokenVerifier) -> Middleware:
-    """Refuse requests without a token that ``verifier`` accepts."""
+def authenticate(verifier: TokenVerifier, failures: FailureLimit | None = None) -> Middleware:
+    """Refuse requests without a token that ``verifier`` accepts.
+
+    ``failures``: how many an address may have; beyond it gets 429, with no line in the access log.
+    """
 
     def wrap(app: ASGIApp) -> ASGIApp:
         def authenticated(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -32,10 +37,16 @@ def authenticate(verifier: TokenVerifier) -> Middleware:
             authorization = headers.get(b"authorization")
             if len(headers) != len(scope["headers"]) and _is_repeated(scope):
                 authorization = b""  # two tokens are none
+            client: tuple[str, int] | None = scope.get("client")
             try:
-                principal = verifier.verify(bearer_token(authorization))
+                principal = identify(
+                    verifier, authorization, client[0] if client else None, failures
+                )
             except Unauthorized as exc:
                 raise _challenge(exc) from exc
+            except TooManyFailures as exc:
+                scope[UNLOGGED] = True
+                raise too_many_requests(exc) from exc
             scope[PRINCIPAL] = principal
             provide(scope, principal)
             return app(scope, receive, send)

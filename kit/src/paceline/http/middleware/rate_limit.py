@@ -7,7 +7,7 @@ with three headers, in whole requests and seconds), so that a client can pace it
 awaitable, which only its own requests pay for.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from math import ceil
 
 from paceline.edge import RateLimited, rate_limit_key
@@ -55,12 +55,16 @@ def rate_limit(limits: RateLimits) -> Middleware:
 def _with_headers(decision: RateLimitDecision, scope: Scope, send: Send) -> Send:
     """A ``send`` that adds what is left of the limit. Errors: HttpError(429)."""
     if not decision.allowed:
-        exc = RateLimited(decision.retry_after)
-        retry_after = (b"retry-after", b"%d" % max(1, ceil(exc.retry_after)))
-        raise HttpError(429, exc.message, code=exc.code, headers=[retry_after, *_headers(decision)])
+        raise too_many_requests(RateLimited(decision.retry_after), _headers(decision))
     response, send = track_response(scope, send)
     response.headers += _headers(decision)
     return send
+
+
+def too_many_requests(exc: RateLimited, headers: Sequence[tuple[bytes, bytes]] = ()) -> HttpError:
+    """The answer to a request beyond a limit: 429 with ``Retry-After`` and ``headers``."""
+    retry_after = (b"retry-after", b"%d" % max(1, ceil(exc.retry_after)))
+    return HttpError(429, exc.message, code=exc.code, headers=[retry_after, *headers])
 
 
 def _headers(decision: RateLimitDecision) -> Headers:
