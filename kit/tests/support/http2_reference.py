@@ -175,10 +175,13 @@ def _is_known(kind: int, reference: str, ours: str) -> bool:
 
 
 def _meaning(request: Request) -> tuple[Fields, bytes, bytes, bool, bool, Fields]:
-    """A request, with its cookies joined and its fields in any order."""
+    """A request, with its cookies joined and its fields and trailers in any order.
+
+    h2 puts a cookie of the trailers last.
+    """
     fields = sorted(field for field in request.fields if field[0] != b"cookie")
     cookie = b"; ".join([value for name, value in request.fields if name == b"cookie"])
-    return fields, cookie, request.body, request.ended, request.reset, request.trailers
+    return fields, cookie, request.body, request.ended, request.reset, sorted(request.trailers)
 
 
 def kept(ours: Ours) -> int:
