@@ -19,6 +19,7 @@ from paceline.http.endpoint import Reply
 from paceline.http.events import EVENT_STREAM, Events
 from paceline.http.examples import NoExampleError, example_of
 from paceline.http.problem import Problem, Statuses, status_of, title_of
+from paceline.http.schema_formats import add_formats
 
 Json = dict[str, Any]
 _REFS: Final = "#/components/schemas/{name}"
@@ -64,6 +65,7 @@ class _Schemas:
         self._kinds = kinds
         found, self.components = msgspec.json.schema_components(kinds, ref_template=_REFS)
         self._found = list(found)
+        add_formats(kinds, self._found, self.components)
         for name in {p.type.__name__ for route in routes for p in _queries(route)}:
             self.components.pop(name, None)
 
