@@ -192,10 +192,14 @@ def test_the_kit_holds_no_domain_word() -> None:
 
 
 def words_of_names(tree: ast.AST) -> set[str]:
-    """The words that names are made of: prose may say "order", a name may not."""
+    """The words that names are made of: prose may say "order", a name may not.
+
+    The keywords of a call do not count: what is called has named them.
+    """
     names = {
         getattr(node, attribute)
         for node in ast.walk(tree)
+        if not isinstance(node, ast.keyword)
         for attribute in ("id", "name", "arg", "attr")
         if isinstance(getattr(node, attribute, None), str)
     }

@@ -101,12 +101,12 @@ async def test_an_id_that_cannot_be_stored_is_refused(pool: Pool, bad: str) -> N
 async def test_old_ids_are_deleted_and_the_others_are_not(pool: Pool) -> None:
     await pool.execute(
         "INSERT INTO inbox SELECT $1, n::text, now() - interval '1 hour'"
-        " FROM generate_series(1, 12000) AS n",
+        " FROM generate_series(1, 100000) AS n",
         CONSUMER,
     )
     await handle(pool, "fresh")
     cleaners = [InboxCleaner(pool, RecordingLog(), keep=60.0) for _ in range(2)]
-    assert sum(await asyncio.gather(*(cleaner.clean() for cleaner in cleaners))) == 12000
+    assert sum(await asyncio.gather(*(cleaner.clean() for cleaner in cleaners))) == 100000
     assert await handle(pool, "fresh", "1") == {"1"}
 
 

@@ -42,6 +42,10 @@ class Config(
 
     rate_limits: ScopeLimits = ()
     """Separate limits by scope, over all ways in: records:write=100,records:read=500."""
+    # paceline: only full {
+    changes_keep: Duration = 3600.0
+    """How long changes of records are kept for subscribers who come back with a position."""
+    # paceline: }
     # paceline: only redis {
     cache: bool = False
     """Cache records in Redis."""

@@ -12,7 +12,6 @@ from myservice.config import Config
 from myservice.domain.orders import OrderCreated  # paceline: only full
 from myservice.domain.records import Record, RecordNotFound  # paceline: only redis
 from myservice.handler.accounts_grpc import AccountRpc  # paceline: only full
-from myservice.handler.accounts_http import STATUSES as ACCOUNT_STATUSES  # paceline: only full
 from myservice.handler.accounts_http import AccountHandler  # paceline: only full
 from myservice.handler.orders_http import OrderHandler  # paceline: only full
 from myservice.handler.record_updates_grpc import RecordUpdateRpc  # paceline: only full
@@ -48,6 +47,7 @@ from paceline.postgres import (
     Notifier,  # paceline: only full
     Pool,
     ReadPolicy,
+    RowCleaner,
     listening,  # paceline: only nats
     uuid7,
 )
@@ -64,6 +64,10 @@ _OUTBOX: Final = "outbox"
 def build(config: Config, wiring: Wiring) -> None:
     """Wire a process, by what it is for: answering requests, working off the queue, or both."""
     pool, reads = add_postgres(wiring, config)
+    wiring.add(RowCleaner(pool, wiring.log, "idempotency_answers", keep=config.idempotency_keep))
+    # paceline: only full {
+    wiring.add(RowCleaner(pool, wiring.log, "idempotency_keys", keep=config.idempotency_keep))
+    # paceline: }
     redis = add_redis(wiring, config)  # paceline: only redis
     orders = _orders(wiring, pool, reads)  # paceline: only full
     # paceline: only nats {
@@ -97,7 +101,6 @@ def build(config: Config, wiring: Wiring) -> None:
         wiring,
         config,
         ingress,
-        statuses=ACCOUNT_STATUSES,  # paceline: only full
         background=[f"{_API}{UPDATES}"],  # paceline: only full
     )
     api = api_group(app, _API, ingress)
@@ -158,7 +161,7 @@ def _records(
 # paceline: only full {
 def _record_updates(config: Config, wiring: Wiring, pool: Pool) -> RecordFeed:
     changes = PgRecordChanges(pool)
-    wiring.add(RecordChangesRetention(changes, wiring.log))
+    wiring.add(RecordChangesRetention(changes, wiring.log, keep=config.changes_keep))
     dsn = config.get_database_url()
     return wiring.add_stream_source(
         RecordFeed(changes, lambda: listening(dsn, CHANNEL, wiring.log), wiring.clock, wiring.log)
@@ -198,7 +201,7 @@ def _worker(
     # It is woken for every message; it polls for the case that a notification is lost.
     relay = wiring.add(OutboxRelay(pool, bus, log, poll_interval=1.0))
     wiring.add(OutboxListener(lambda: listening(dsn, _OUTBOX, log), relay.wake))
-    wiring.add(InboxCleaner(pool, log))
+    wiring.add(InboxCleaner(pool, log, keep=config.inbox_keep))
     # paceline: only full {
     consumer = nats_room.NatsConsumer(
         bus, OrderProcessor(orders).process, log, type=OrderCreated,

@@ -12,14 +12,13 @@ from myservice.domain.accounts import MAX_AMOUNT, Account, AccountNotFound, NotT
 from myservice.domain.ledger import (
     BalanceOverflow,
     Entry,
-    IdempotencyKey,
     InsufficientBalance,
-    KeyReused,
     Transfer,
 )
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.ledger import PgLedger
 from myservice.service.accounts import AccountRepository, Ledger
+from paceline.idempotency import IdempotencyKey, KeyReused
 from paceline.postgres import Pool, uuid7
 
 NOW = datetime(2026, 11, 24, 5, 0, 0, 123456, UTC)

@@ -12,7 +12,7 @@ from memory_accounts import MemoryAccounts
 from memory_orders import MemoryOrders
 
 from myservice.domain.accounts import MAX_AMOUNT, Account, AccountNotFound, NotTheOwner
-from myservice.domain.ledger import Entry, IdempotencyKey, KeyReused
+from myservice.domain.ledger import Entry
 from myservice.domain.orders import Order, OrderCreated, OrderNotFound, order_created
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.ledger import PgLedger
@@ -20,6 +20,7 @@ from myservice.repository.orders import PgOrders
 from myservice.service.accounts import AccountRepository, Ledger
 from myservice.service.orders import OrderRepository, PaymentRequest, Placement
 from paceline.errors import Code, Error
+from paceline.idempotency import IdempotencyKey, KeyReused
 from paceline.postgres import Pool, uuid7
 
 NOW = datetime(2026, 11, 24, 5, 0, 0, 123456, UTC)

@@ -13,6 +13,7 @@ from myservice.repository.cached_records import CachedRecords  # paceline: only 
 from myservice.repository.records import PgRecords
 from myservice.service.records import RecordRepository
 from paceline.errors import AlreadyExists
+from paceline.idempotency import IdempotencyKey, KeyReused
 
 
 @pytest.fixture(
@@ -46,6 +47,20 @@ async def test_an_id_is_taken_once(repository: RecordRepository) -> None:
     with pytest.raises(AlreadyExists):
         await repository.insert(record(OTHER, first.id))
     assert plain(await repository.get(first.id)) == plain(first)
+
+
+async def test_an_insertion_with_a_key_is_made_once_and_answered_alike(
+    repository: RecordRepository,
+) -> None:
+    key = IdempotencyKey("ada", "k", b"1")
+    first = await repository.insert(record(DRAFT), key)
+    await repository.replace(first.id, OTHER, NOW, None)
+    assert plain(await repository.insert(record(DRAFT), key)) == plain(first)
+    with pytest.raises(KeyReused):
+        await repository.insert(record(OTHER), IdempotencyKey("ada", "k", b"2"))
+    other = await repository.insert(record(OTHER), IdempotencyKey("bob", "k", b"2"))
+    assert [each.id for each in await repository.list_after(None, 9)] == [first.id, other.id]
+    assert (await repository.get(first.id)).version == 2
 
 
 async def test_what_is_not_there_is_not_found(repository: RecordRepository) -> None:

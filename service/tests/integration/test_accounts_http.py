@@ -129,6 +129,26 @@ async def test_a_balance_cannot_overflow(ada: TestClient, operator: TestClient) 
     assert problem_of(await operator.post(f"{ACCOUNTS}/{full}/credits", {"amount": 1})) == overflow
 
 
+async def test_an_account_is_opened_once_for_each_idempotency_key(
+    ada: TestClient, operator: TestClient
+) -> None:
+    async def post(caller: TestClient, body: object) -> TestResponse:
+        headers = {"idempotency-key": "k1"}
+        return await caller.request("POST", ACCOUNTS, json=body, headers=headers)
+
+    first = await post(ada, {})
+    account = first.json()["id"]
+    assert (await operator.post(f"{ACCOUNTS}/{account}/credits", {"amount": 5})).status == 201
+    again = await post(ada, {})
+    assert (again.status, again.body) == (201, first.body)
+    assert again.headers["location"] == first.headers["location"]
+    assert problem_of(await post(ada, {"owner": "ada"})) == (
+        422,
+        "urn:problem:idempotency-key-reused",
+    )
+    assert (await post(operator, {"owner": "ada"})).json()["id"] != account
+
+
 async def test_a_request_with_a_key_may_be_sent_again(
     ada: TestClient, bob: TestClient, operator: TestClient
 ) -> None:

@@ -10,15 +10,13 @@ from funded_accounts import NOW, open_funded_accounts
 
 from myservice.domain.ledger import (
     Entry,
-    IdempotencyKey,
     InsufficientBalance,
-    KeyInFlight,
-    KeyReused,
     Transfer,
 )
 from myservice.repository.accounts import PgAccounts
 from myservice.repository.ledger import PgLedger
 from myservice.repository.ledger_audit import PgLedgerAudit
+from paceline.idempotency import IdempotencyKey, KeyInFlight, KeyReused
 from paceline.postgres import Pool, connect, uuid7
 from paceline.testing import cancel_at_every_await
 

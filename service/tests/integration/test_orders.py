@@ -11,10 +11,7 @@ from funded_accounts import NOW, open_funded_accounts
 
 from myservice.domain.ledger import (
     Entry,
-    IdempotencyKey,
     InsufficientBalance,
-    KeyInFlight,
-    KeyReused,
 )
 from myservice.domain.orders import CREATED_SUBJECT, Order, OrderCreated, OrderDraft
 from myservice.domain.records import RecordDraft
@@ -28,6 +25,7 @@ from myservice.service.orders import OrderService, PaymentRequest, Placement
 from myservice.service.records import RecordService
 from myservice.worker.orders import OrderProcessor
 from paceline.clock import SystemClock
+from paceline.idempotency import IdempotencyKey, KeyInFlight, KeyReused
 from paceline.messaging import Incoming, Message
 from paceline.postgres import Pool, connect, uuid7
 from paceline.postgres.inbox import INBOX_SCHEMA

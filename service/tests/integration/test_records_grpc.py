@@ -57,6 +57,23 @@ async def created(
     return answer.record
 
 
+async def test_a_record_is_created_once_for_each_idempotency_key(
+    stub: "records_pb2_grpc.RecordServiceAsyncStub",
+) -> None:
+    request = pb.CreateRecordRequest(record=sent(DRAFT), idempotency_key="k1")
+    first = await stub.CreateRecord(request, metadata=ADA)
+    assert await stub.CreateRecord(request, metadata=ADA) == first
+    for wrong in (
+        pb.CreateRecordRequest(record=sent(OTHER), idempotency_key="k1"),
+        pb.CreateRecordRequest(record=sent(DRAFT), idempotency_key="a b"),
+    ):
+        with pytest.raises(aio.AioRpcError) as caught:
+            await stub.CreateRecord(wrong, metadata=ADA)
+        assert caught.value.code() is INVALID
+    listed = await stub.ListRecords(pb.ListRecordsRequest(), metadata=ADA)
+    assert [each.id for each in listed.records] == [first.record.id]
+
+
 @pytest.mark.parametrize("draft", [DRAFT, OTHER], ids=["draft", "other"])
 def test_a_draft_arrives_as_it_was_sent(draft: RecordDraft) -> None:
     raw = pb.CreateRecordRequest(record=sent(draft)).SerializeToString()

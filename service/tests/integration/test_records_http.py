@@ -61,6 +61,27 @@ async def test_a_record_is_created_read_replaced_and_deleted(client: TestClient)
     assert (gone.status, gone.json()["type"]) == (404, "urn:problem:record-not-found")
 
 
+async def test_a_record_is_created_once_for_each_idempotency_key(
+    app: App, client: TestClient
+) -> None:
+    async def post(caller: TestClient, body: dict[str, Any], key: str = "k1") -> TestResponse:
+        headers = {"idempotency-key": key}
+        return await caller.request("POST", RECORDS, json=body, headers=headers)
+
+    first = await post(client, plain(DRAFT))
+    place = first.headers["location"]
+    assert (await client.request("PUT", place, json=plain(OTHER))).status == 200
+    again = await post(client, plain(DRAFT))
+    assert (again.status, again.body) == (201, first.body)
+    assert (again.headers["location"], again.headers["etag"]) == (place, '"1"')
+    reused = await post(client, plain(OTHER))
+    assert (reused.status, reused.json()["type"]) == (422, "urn:problem:idempotency-key-reused")
+    assert (await post(client, plain(DRAFT), key="a b")).status == 422
+    bob = client_for(app, "bob", "records:write")
+    assert (await post(bob, plain(OTHER))).status == 201, "a key is its subject's own"
+    assert len((await client.get(RECORDS)).json()["records"]) == 2
+
+
 async def test_a_listing_goes_page_by_page(client: TestClient) -> None:
     made = [(await create(client, plain(DRAFT))).json()["id"] for _ in range(5)]
     seen: list[str] = []

@@ -5,8 +5,9 @@ from uuid import UUID
 import msgspec
 
 from myservice.domain.accounts import Account, AccountNotFound
-from myservice.domain.ledger import Balances, Entry, KeyReused, Transfer, shown_to
+from myservice.domain.ledger import Balances, Entry, Transfer, shown_to
 from paceline.errors import Error
+from paceline.idempotency import IdempotencyKey, KeyReused
 
 
 class MemoryAccounts:
@@ -14,9 +15,16 @@ class MemoryAccounts:
 
     def __init__(self) -> None:
         self._accounts: dict[UUID, Account] = {}
+        self._opened: dict[tuple[str, str], tuple[bytes, Account]] = {}
         self._keys: dict[tuple[str, str], tuple[bytes, Transfer | Error]] = {}
 
-    async def insert(self, account: Account) -> Account:
+    async def insert(self, account: Account, key: IdempotencyKey | None = None) -> Account:
+        if key is not None:
+            place = (key.subject, key.text)
+            fingerprint, first = self._opened.setdefault(place, (key.fingerprint, account))
+            if fingerprint != key.fingerprint:
+                raise KeyReused
+            account = first
         self._accounts[account.id] = account
         return account
 

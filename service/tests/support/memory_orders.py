@@ -8,10 +8,11 @@ import msgspec
 from memory_accounts import MemoryAccounts
 
 from myservice.domain.accounts import NotTheOwner
-from myservice.domain.ledger import Entry, KeyReused, Transfer
+from myservice.domain.ledger import Entry, Transfer
 from myservice.domain.orders import Order, OrderCreated, OrderNotFound, decide, order_created
 from myservice.service.orders import PaymentRequest, Placement
 from paceline.errors import Code, Error
+from paceline.idempotency import KeyReused
 from paceline.postgres.inbox import claimable
 
 

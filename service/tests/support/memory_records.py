@@ -8,6 +8,7 @@ import msgspec
 
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
 from paceline.errors import AlreadyExists
+from paceline.idempotency import IdempotencyKey, KeyReused
 
 
 class MemoryRecords:
@@ -15,6 +16,7 @@ class MemoryRecords:
 
     def __init__(self) -> None:
         self._records: dict[UUID, Record] = {}
+        self._keys: dict[tuple[str, str], tuple[bytes, Record]] = {}
 
     async def get(self, record_id: UUID) -> Record:
         record = self._records.get(record_id)
@@ -34,10 +36,16 @@ class MemoryRecords:
         # paceline: }
         return [record for record in found if after is None or record.id > after][:limit]
 
-    async def insert(self, record: Record) -> Record:
+    async def insert(self, record: Record, key: IdempotencyKey | None = None) -> Record:
+        if key is not None and (first := self._keys.get((key.subject, key.text))):
+            if first[0] != key.fingerprint:
+                raise KeyReused
+            return first[1]
         if record.id in self._records:
             raise AlreadyExists("this record exists already")
         self._records[record.id] = record
+        if key is not None:
+            self._keys[key.subject, key.text] = (key.fingerprint, record)
         return record
 
     async def replace(

@@ -93,6 +93,7 @@ class RecordServiceServicer:
 
     def CreateRecord(self, request, context):
         """Create a record; the service makes its id. Scope: records:write.
+        Errors: INVALID_ARGUMENT for a key of another request, ABORTED while the first is under way.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,9 @@ class RecordServiceStub:
     ListRecords: _grpc.UnaryUnaryMultiCallable[_records_pb2.ListRecordsRequest, _records_pb2.ListRecordsResponse]
     """List records, page by page, in order of creation. Scope: records:read."""
     CreateRecord: _grpc.UnaryUnaryMultiCallable[_records_pb2.CreateRecordRequest, _records_pb2.CreateRecordResponse]
-    """Create a record; the service makes its id. Scope: records:write."""
+    """Create a record; the service makes its id. Scope: records:write.
+    Errors: INVALID_ARGUMENT for a key of another request, ABORTED while the first is under way.
+    """
     UpdateRecord: _grpc.UnaryUnaryMultiCallable[_records_pb2.UpdateRecordRequest, _records_pb2.UpdateRecordResponse]
     """Replace a record. Scope: records:write. Errors: NOT_FOUND, ABORTED for another version."""
     DeleteRecord: _grpc.UnaryUnaryMultiCallable[_records_pb2.DeleteRecordRequest, _records_pb2.DeleteRecordResponse]
@@ -67,7 +69,9 @@ class RecordServiceAsyncStub(RecordServiceStub):
     ListRecords: _aio.UnaryUnaryMultiCallable[_records_pb2.ListRecordsRequest, _records_pb2.ListRecordsResponse]  # type: ignore[assignment]
     """List records, page by page, in order of creation. Scope: records:read."""
     CreateRecord: _aio.UnaryUnaryMultiCallable[_records_pb2.CreateRecordRequest, _records_pb2.CreateRecordResponse]  # type: ignore[assignment]
-    """Create a record; the service makes its id. Scope: records:write."""
+    """Create a record; the service makes its id. Scope: records:write.
+    Errors: INVALID_ARGUMENT for a key of another request, ABORTED while the first is under way.
+    """
     UpdateRecord: _aio.UnaryUnaryMultiCallable[_records_pb2.UpdateRecordRequest, _records_pb2.UpdateRecordResponse]  # type: ignore[assignment]
     """Replace a record. Scope: records:write. Errors: NOT_FOUND, ABORTED for another version."""
     DeleteRecord: _aio.UnaryUnaryMultiCallable[_records_pb2.DeleteRecordRequest, _records_pb2.DeleteRecordResponse]  # type: ignore[assignment]
@@ -107,7 +111,9 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _records_pb2.CreateRecordRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_records_pb2.CreateRecordResponse, _abc.Awaitable[_records_pb2.CreateRecordResponse]]:
-        """Create a record; the service makes its id. Scope: records:write."""
+        """Create a record; the service makes its id. Scope: records:write.
+        Errors: INVALID_ARGUMENT for a key of another request, ABORTED while the first is under way.
+        """
 
     @_abc_1.abstractmethod
     def UpdateRecord(

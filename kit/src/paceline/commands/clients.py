@@ -62,6 +62,9 @@ def add_nats(
 ) -> "nats_room.NatsBus":
     """NATS, with these streams, of which a cluster keeps as many replicas as the settings say.
 
+    What all consumers have handled is deleted from them after ``queue_keep``, dead letters after
+    ``dead_letter_keep``.
+
     Errors: ValueError without ``nats_url``.
     """
     require_settings(config, "add_nats", NatsSettings)
@@ -76,4 +79,17 @@ def add_nats(
         tracer=wiring.tracer,
     )
     server = server_at("NATS", config.get_nats_url(), config.variable("nats_url"))
-    return wiring.add(bus, ready={"nats": bus.ping}, needs=server)
+    wiring.add(bus, ready={"nats": bus.ping}, needs=server)
+    if config.queue_keep:
+        for stream in replicated:
+            wiring.add(
+                nats_room.StreamCleaner(bus, wiring.log, stream.name, keep=config.queue_keep)
+            )
+    if config.dead_letter_keep:
+        wiring.add(
+            nats_room.StreamCleaner(
+                bus, wiring.log, nats_room.dead_letter_stream().name,
+                keep=config.dead_letter_keep, consumed=False,
+            )
+        )  # fmt: skip
+    return bus

@@ -303,6 +303,8 @@ class PostgresSettings(ServiceSettings):
     """PostgreSQL, as postgresql://user:password@host:port/name. `run` starts its own without."""
     max_db_conns: PositiveInt = 25
     """The most connections to PostgreSQL; several workers share them."""
+    idempotency_keep: Duration = 7 * 86400.0
+    """How long an Idempotency-Key and its answer are kept; the same key is a new one after that."""
     migrate_lock_timeout: Duration = 1.0
     """How long a migration waits for a lock before it gives way and tries again; 0s for ever."""
     migrate_lock_wait: Duration = 600.0
@@ -328,6 +330,12 @@ class NatsSettings(ServiceSettings):
     """NATS with JetStream, as nats://user:password@host:port, several with commas."""
     nats_replicas: PositiveInt = 1
     """How many servers of a NATS cluster keep each new stream; 3 outlives the loss of one."""
+    queue_keep: Duration = 7 * 86400.0
+    """How long messages stay in the queue once all consumers have handled them; 0s for ever."""
+    dead_letter_keep: Duration = 90 * 86400.0
+    """How long dead letters wait for somebody to look at them; 0s for ever."""
+    inbox_keep: Duration = 30 * 86400.0
+    """How long the ids of handled messages are kept, so that a redelivery has no second effect."""
 
     @classmethod
     def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:

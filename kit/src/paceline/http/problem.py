@@ -14,6 +14,7 @@ import msgspec
 
 from paceline.errors import Code, Error, Overloaded, StaleVersion, ValidationError
 from paceline.http.asgi import REQUEST_ID, Headers, Scope, Send
+from paceline.idempotency import KeyReused
 
 STATUS: Final[Mapping[Code, int]] = {
     Code.OK: 200,
@@ -131,6 +132,8 @@ def status_of(kind: type[Error], code: Code, statuses: Statuses) -> int:
         return HTTPStatus.UNPROCESSABLE_ENTITY
     if issubclass(kind, Overloaded):
         return HTTPStatus.SERVICE_UNAVAILABLE  # the server is too slow, not the caller too fast
+    if issubclass(kind, KeyReused):
+        return HTTPStatus.UNPROCESSABLE_ENTITY
     if issubclass(kind, StaleVersion):
         return HTTPStatus.PRECONDITION_FAILED  # the version that `If-Match` names is not the last
     return STATUS[code]

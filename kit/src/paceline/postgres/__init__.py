@@ -6,7 +6,8 @@ where a SQLSTATE or a constraint has a meaning of its own; all other failures ar
 `VersionedTable` is a whole repository of one table, of which a `TableSchema` says the columns.
 `connect` opens a connection outside the pool, for migrations, which raises the driver's errors.
 `ReadPolicy` repeats and bounds reads. `Notifier` and `listening` are the two ends of a
-notification; `uuid7` makes primary keys.
+notification; `uuid7` makes primary keys. `KeyedInserts` insert once for each idempotency key;
+`RowCleaner` deletes what is old.
 """
 
 from typing import TYPE_CHECKING
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from paceline.postgres.connector import connect, describe_dsn
     from paceline.postgres.errors import DatabaseError, OutcomeUnknown
     from paceline.postgres.ids import uuid7
+    from paceline.postgres.keyed_inserts import IDEMPOTENCY_SCHEMA, KeyedInserts
     from paceline.postgres.listen import Wakeup, listening
     from paceline.postgres.notify import Notifier
     from paceline.postgres.pool import Pool, PoolSettings, PoolStats
     from paceline.postgres.read_policy import ReadPolicy
+    from paceline.postgres.row_cleaner import RowCleaner
     from paceline.postgres.table import TableChange, VersionedTable
     from paceline.postgres.table_schema import Column, TableSchema
     from paceline.postgres.transaction import IsolationLevel
@@ -33,7 +36,9 @@ else:
             "Column": "table_schema",
             "Connection": "connection",
             "DatabaseError": "errors",
+            "IDEMPOTENCY_SCHEMA": "keyed_inserts",
             "IsolationLevel": "transaction",
+            "KeyedInserts": "keyed_inserts",
             "Notifier": "notify",
             "OutcomeUnknown": "errors",
             "Pool": "pool",
@@ -41,6 +46,7 @@ else:
             "PoolStats": "pool",
             "ReadPolicy": "read_policy",
             "Row": "connection",
+            "RowCleaner": "row_cleaner",
             "TableChange": "table",
             "TableSchema": "table_schema",
             "VersionedTable": "table",
@@ -55,10 +61,12 @@ else:
     )
 
 __all__ = [
+    "IDEMPOTENCY_SCHEMA",
     "Column",
     "Connection",
     "DatabaseError",
     "IsolationLevel",
+    "KeyedInserts",
     "Notifier",
     "OutcomeUnknown",
     "Pool",
@@ -66,6 +74,7 @@ __all__ = [
     "PoolStats",
     "ReadPolicy",
     "Row",
+    "RowCleaner",
     "TableChange",
     "TableSchema",
     "VersionedTable",

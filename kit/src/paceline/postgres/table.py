@@ -18,9 +18,11 @@ import msgspec
 from paceline.clock import Clock, SystemClock
 from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import AlreadyExists, wrap
+from paceline.idempotency import IdempotencyKey
 from paceline.postgres.connection import Connection, Row
 from paceline.postgres.errors import DatabaseError
 from paceline.postgres.ids import uuid7
+from paceline.postgres.keyed_inserts import KeyedInserts
 from paceline.postgres.pool import Pool
 from paceline.postgres.read_policy import ReadPolicy
 from paceline.postgres.table_schema import DraftT, ItemT, Statements, TableSchema
@@ -130,6 +132,14 @@ class VersionedTable(Generic[ItemT, DraftT]):
             max_in_flight=_MAX_IN_FLIGHT,
             observer=observer,
         )
+        self._keyed_inserts: KeyedInserts[ItemT] = KeyedInserts(
+            pool,
+            self._insert_in,
+            schema.item,
+            name=f"inserting {schema.name}",
+            on_commit=self._committed,
+            observer=observer,
+        )
         # One batch at a time: a second would only wait for the first one's locks.
         self._changes: WriteCoalescer[_Request[DraftT], ItemT | None] = WriteCoalescer(
             self._change_all, name=f"changing {schema.name}", observer=observer
@@ -138,7 +148,7 @@ class VersionedTable(Generic[ItemT, DraftT]):
     @property
     def parts(self) -> Sequence[object]:
         """What starts, stops and measures its batches."""
-        return (self._reads, self._inserts, self._changes)
+        return (self._reads, self._inserts, *self._keyed_inserts.parts, self._changes)
 
     async def get(self, item_id: UUID, /) -> ItemT:
         """One item. Errors: the schema's ``not_found``."""
@@ -168,10 +178,16 @@ class VersionedTable(Generic[ItemT, DraftT]):
         now = self._now()
         return await self.insert(self._new(uuid7(), *msgspec.structs.astuple(draft), 1, now, now))
 
-    async def insert(self, item: ItemT, /) -> ItemT:
-        """Add an item. Errors: AlreadyExists."""
+    async def insert(self, item: ItemT, key: IdempotencyKey | None = None, /) -> ItemT:
+        """Add an item; with a key that was used for it before, gives the first answer again.
+
+        A key needs the table of `IDEMPOTENCY_SCHEMA`, and costs a transaction of three statements.
+        Errors: AlreadyExists; with a key KeyReused, KeyInFlight.
+        """
         with wrap("{}.insert({})", self.name, item.id):
             try:
+                if key is not None:
+                    return await self._keyed_inserts.insert(item, key)
                 return await self._inserts.call(item)
             except DatabaseError as exc:
                 if exc.constraint == self._primary_key:
@@ -215,18 +231,21 @@ class VersionedTable(Generic[ItemT, DraftT]):
         return found
 
     async def _insert_all(self, items: Sequence[ItemT]) -> Sequence[ItemT]:
-        arrays = self._columns.encode(cast("Sequence[msgspec.Struct]", items))
-        if self._on_inserts is not None:
-            async with self._pool.transaction() as tx:
-                await tx.execute(self._insert_sql, *arrays)
-                await self._on_inserts(
-                    tx,
-                    [TableChange("created", each.id, each.version, each, {}) for each in items],
-                )
-        else:
+        if self._on_inserts is None:
+            arrays = self._columns.encode(cast("Sequence[msgspec.Struct]", items))
             await self._pool.execute(self._insert_sql, *arrays)
+        else:
+            async with self._pool.transaction() as tx:
+                await self._insert_in(tx, items)
         self._committed()
         return items
+
+    async def _insert_in(self, tx: Connection, items: Sequence[ItemT]) -> None:
+        arrays = self._columns.encode(cast("Sequence[msgspec.Struct]", items))
+        await tx.execute(self._insert_sql, *arrays)
+        if self._on_inserts is not None:
+            changes = [TableChange("created", each.id, each.version, each, {}) for each in items]
+            await self._on_inserts(tx, changes)
 
     async def _change_all(
         self, requests: Sequence[_Request[DraftT]]

@@ -15,6 +15,7 @@ import msgspec
 
 from myservice.domain.accounts import MAX_AMOUNT, AccountNotFound, NotTheOwner
 from paceline.errors import Code, Error
+from paceline.idempotency import IdempotencyKey
 
 
 class InsufficientBalance(Error):
@@ -33,26 +34,6 @@ class BalanceOverflow(Error):
 
     def __init__(self, message: str = "the balance would be too large: nothing was moved") -> None:
         super().__init__(Code.FAILED_PRECONDITION, message)
-
-
-class KeyReused(Error):
-    """The idempotency key was used for another request."""
-
-    kind = "idempotency-key-reused"
-
-    def __init__(self) -> None:
-        message = "this Idempotency-Key was used for another request: take a new one"
-        super().__init__(Code.INVALID_ARGUMENT, message)
-
-
-class KeyInFlight(Error):
-    """A request with the same idempotency key has not been answered yet."""
-
-    kind = "idempotency-key-in-flight"
-
-    def __init__(self) -> None:
-        message = "a request with this Idempotency-Key is under way: ask again in a moment"
-        super().__init__(Code.ABORTED, message)
 
 
 class Transfer(msgspec.Struct, frozen=True, rename={"from_id": "from", "to_id": "to"}):
@@ -79,15 +60,6 @@ def shown_to(debtor: str | None, made: Transfer, receiver: str) -> Transfer:
     if debtor is None or debtor == receiver:
         return made
     return msgspec.structs.replace(made, to_balance=None)
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotencyKey:
-    """An idempotency key: its subject, its text, and a digest of the one request it is for."""
-
-    subject: str
-    text: str
-    fingerprint: bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

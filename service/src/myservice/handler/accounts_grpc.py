@@ -5,7 +5,6 @@ from typing import Final
 import msgspec
 
 from myservice.domain.accounts import Amount, Reference, TransferDraft
-from myservice.handler.accounts_http import IdempotencyKeyText
 from myservice.proto.v1 import accounts_pb2 as pb
 from myservice.scopes import ACCOUNTS_OPERATE, ACCOUNTS_READ, TRANSFERS_WRITE
 from myservice.service.accounts import AccountService, Actor
@@ -18,6 +17,7 @@ from paceline.grpc import (
     unary,
     unix_seconds,
 )
+from paceline.idempotency import IdempotencyKeyText
 
 SERVICE: Final = "myservice.v1.AccountService"
 

@@ -2,14 +2,11 @@
 
 The subject of the token owns the accounts that it opens; the scope ``accounts:operate`` makes it an
 operator, who may open and credit accounts for others. ``Idempotency-Key``
-(draft-ietf-httpapi-idempotency-key-header) makes a transfer or a credit safe to send again: the
-answer is the first one.
+(draft-ietf-httpapi-idempotency-key-header) makes every POST safe to send again: the answer is the
+first one.
 """
 
-from typing import Annotated, Final
 from uuid import UUID
-
-import msgspec
 
 from myservice.domain.accounts import (
     Account,
@@ -22,8 +19,6 @@ from myservice.domain.accounts import (
 from myservice.domain.ledger import (
     BalanceOverflow,
     InsufficientBalance,
-    KeyInFlight,
-    KeyReused,
     Transfer,
 )
 from myservice.scopes import (
@@ -34,19 +29,8 @@ from myservice.scopes import (
 )
 from myservice.service.accounts import AccountService, Actor
 from paceline.auth import Principal
-from paceline.errors import Error
 from paceline.http import Body, Header, Path, Provided, Reply, RouteGroup
-
-# HTTP statuses of errors that differ from those of their code.
-STATUSES: Final[dict[type[Error], int]] = {KeyReused: 422}
-
-IdempotencyKeyText = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^[\x21-\x7e]{1,255}$",
-        description="any text of your own; the same request with it takes effect once",
-    ),
-]
+from paceline.idempotency import IdempotencyKeyText, KeyInFlight, KeyReused
 
 
 class AccountHandler:
@@ -64,7 +48,7 @@ class AccountHandler:
             self.open_account,
             status=201,
             scopes=[ACCOUNTS_WRITE],
-            errors=[NotTheOwner],
+            errors=[NotTheOwner, *key_errors],
         )
         api.get("/accounts/{id}", self.get_account, scopes=[ACCOUNTS_READ], errors=account_errors)
         api.post(
@@ -77,10 +61,17 @@ class AccountHandler:
         )  # fmt: skip
 
     async def open_account(
-        self, body: Body[AccountDraft], principal: Provided[Principal]
+        self,
+        idempotency_key: Header[IdempotencyKeyText | None],
+        body: Body[AccountDraft],
+        principal: Provided[Principal],
     ) -> Reply[Account]:
-        """Open an empty account, for oneself or, as an operator, for another `owner`."""
-        account = await self._service.open_account(body, actor_of(principal))
+        """Open an empty account, for oneself or, as an operator, for another `owner`.
+
+        With an `Idempotency-Key` the request may be sent again until it is answered: it opens one
+        account, and the answer is the first one.
+        """
+        account = await self._service.open_account(body, actor_of(principal), idempotency_key)
         location = (b"location", b"/api/v1/accounts/%s" % str(account.id).encode())
         return Reply(account, [location])
 

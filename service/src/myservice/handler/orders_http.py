@@ -7,13 +7,13 @@ to read the order. An operator (``accounts:operate``) may order for others and r
 from uuid import UUID
 
 from myservice.domain.accounts import AccountNotFound, NotTheOwner
-from myservice.domain.ledger import KeyInFlight, KeyReused
 from myservice.domain.orders import NotYourOrder, Order, OrderDraft, OrderNotFound
-from myservice.handler.accounts_http import IdempotencyKeyText, actor_of
+from myservice.handler.accounts_http import actor_of
 from myservice.scopes import ORDERS_READ, ORDERS_WRITE
 from myservice.service.orders import OrderService
 from paceline.auth import Principal
 from paceline.http import Body, Header, Path, Provided, Reply, RouteGroup
+from paceline.idempotency import IdempotencyKeyText, KeyInFlight, KeyReused
 
 
 class OrderHandler:

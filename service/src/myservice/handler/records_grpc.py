@@ -24,12 +24,13 @@ from paceline.grpc import (
     Call,
     RpcApp,
     convert_field,
-    convert_text,  # paceline: only sample
+    convert_text,
     convert_uuid,
     stream,  # paceline: only full
     unary,
     unix_seconds,
 )
+from paceline.idempotency import IdempotencyKeyText
 from paceline.json_keys import RepeatedKeyError, check_distinct_keys  # paceline: only sample
 
 SERVICE: Final = "myservice.v1.RecordService"
@@ -118,8 +119,9 @@ class RecordRpc:
         self, request: pb.CreateRecordRequest, call: Call
     ) -> pb.CreateRecordResponse:
         """Create a record."""
-        del call
-        record = await self._service.create_record(draft_of(request))
+        text = request.idempotency_key
+        key = convert_text(text, IdempotencyKeyText, "idempotency_key") if text else None
+        record = await self._service.create_record(draft_of(request), call.caller.subject, key)
         return pb.CreateRecordResponse(record=record_message(record))
 
     async def update_record(

@@ -13,18 +13,21 @@ import msgspec
 from myservice.domain.records import Record, RecordDraft, RecordNotFound, StaleVersion
 from myservice.scopes import RECORDS_READ, RECORDS_WRITE
 from myservice.service.records import RecordService
+from paceline.auth import Principal
 from paceline.http import (
     Body,
     Header,
     Headers,
     IfMatch,
     Path,
+    Provided,
     Query,
     Reply,
     RouteGroup,
     entity_tag,
     expected_versions,
 )
+from paceline.idempotency import IdempotencyKeyText, KeyInFlight, KeyReused
 
 Cursor = Annotated[
     str,
@@ -68,7 +71,10 @@ class RecordHandler:
     def register(self, api: RouteGroup) -> None:
         """Add the routes."""
         api.get("/records", self.list_records, scopes=[RECORDS_READ])
-        api.post("/records", self.create_record, status=201, scopes=[RECORDS_WRITE])
+        api.post(
+            "/records", self.create_record, status=201, scopes=[RECORDS_WRITE],
+            errors=[KeyReused, KeyInFlight],
+        )  # fmt: skip
         one, missing = "/records/{id}", RecordNotFound
         api.get(one, self.get_record, scopes=[RECORDS_READ], errors=[missing])
         api.put(one, self.replace_record, scopes=[RECORDS_WRITE], errors=[missing, StaleVersion])
@@ -93,9 +99,18 @@ class RecordHandler:
         )
         return RecordList(page.records, page.next_cursor)
 
-    async def create_record(self, body: Body[RecordDraft]) -> Reply[Record]:
-        """Create a record; the service makes its id."""
-        record = await self._service.create_record(body)
+    async def create_record(
+        self,
+        idempotency_key: Header[IdempotencyKeyText | None],
+        body: Body[RecordDraft],
+        principal: Provided[Principal],
+    ) -> Reply[Record]:
+        """Create a record; the service makes its id.
+
+        With an `Idempotency-Key` the request may be sent again until it is answered: it makes one
+        record, and the answer is the first one.
+        """
+        record = await self._service.create_record(body, principal.subject, idempotency_key)
         location = (b"location", b"/api/v1/records/%s" % str(record.id).encode())
         return Reply(record, [location, *_etag(record)])
 

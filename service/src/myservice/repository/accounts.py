@@ -11,7 +11,8 @@ from uuid import UUID
 from myservice.domain.accounts import Account, AccountNotFound
 from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
-from paceline.postgres import Pool, ReadPolicy
+from paceline.idempotency import IdempotencyKey
+from paceline.postgres import Connection, KeyedInserts, Pool, ReadPolicy
 
 _COLUMNS: Final = "id, owner, balance, created_at"
 _GET: Final[LiteralString] = f"SELECT {_COLUMNS} FROM accounts WHERE id = ANY($1::uuid[])"
@@ -40,15 +41,23 @@ class PgAccounts:
         self._inserts: WriteCoalescer[Account, Account] = WriteCoalescer(
             self._insert_all, name="opening accounts", observer=observer
         )
+        self._keyed_inserts: KeyedInserts[Account] = KeyedInserts(
+            pool, _insert_all, Account, name="opening accounts", observer=observer
+        )
 
     @property
     def parts(self) -> Sequence[object]:
         """What starts, stops and measures its batches."""
-        return (self._reads, self._inserts)
+        return (self._reads, self._inserts, *self._keyed_inserts.parts)
 
-    async def insert(self, account: Account) -> Account:
-        """Add an account."""
+    async def insert(self, account: Account, key: IdempotencyKey | None = None) -> Account:
+        """Add an account; with a key that was used for it before, gives the first answer again.
+
+        Errors: KeyReused, KeyInFlight.
+        """
         with wrap("insert account {}", account.id):
+            if key is not None:
+                return await self._keyed_inserts.insert(account, key)
             return await self._inserts.call(account)
 
     async def get(self, account_id: UUID) -> Account:
@@ -67,11 +76,15 @@ class PgAccounts:
         return found
 
     async def _insert_all(self, accounts: Sequence[Account]) -> Sequence[Account]:
-        await self._pool.execute(
-            _INSERT,
-            [account.id for account in accounts],
-            [account.owner for account in accounts],
-            [account.balance for account in accounts],
-            [account.created_at for account in accounts],
-        )
+        await _insert_all(self._pool, accounts)
         return accounts
+
+
+async def _insert_all(target: Connection | Pool, accounts: Sequence[Account]) -> None:
+    await target.execute(
+        _INSERT,
+        [account.id for account in accounts],
+        [account.owner for account in accounts],
+        [account.balance for account in accounts],
+        [account.created_at for account in accounts],
+    )

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from myservice.domain.records import Record, RecordDraft
 from myservice.service.records import RecordRepository
+from paceline.idempotency import IdempotencyKey
 from paceline.redis import CacheAside
 
 
@@ -30,10 +31,10 @@ class CachedRecords:
         """Up to ``limit`` records by id, after ``after``."""
         return await self._records.list_after(after, limit, prefix)
 
-    async def insert(self, record: Record) -> Record:
-        """Add a record. Errors: AlreadyExists."""
-        inserted = await self._records.insert(record)
-        await self._cache.invalidate(str(record.id))
+    async def insert(self, record: Record, key: IdempotencyKey | None = None) -> Record:
+        """Add a record; the same key gives the same one. Errors: AlreadyExists, of keys."""
+        inserted = await self._records.insert(record, key)
+        await self._cache.invalidate(str(inserted.id))
         return inserted
 
     async def replace(

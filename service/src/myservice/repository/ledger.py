@@ -16,15 +16,13 @@ from myservice.domain.ledger import (
     BalanceOverflow,
     Balances,
     Entry,
-    IdempotencyKey,
     InsufficientBalance,
-    KeyReused,
     Transfer,
     shown_to,
 )
-from myservice.repository.keys_in_flight import KeysInFlight
 from paceline.coalesce import Observer, WriteCoalescer
 from paceline.errors import Error, wrap
+from paceline.idempotency import IdempotencyKey, KeyReused, KeysInFlight
 from paceline.postgres import Connection, Pool, Row
 
 _CLAIM: Final[LiteralString] = """

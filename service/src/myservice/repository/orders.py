@@ -14,13 +14,12 @@ from uuid import UUID
 import msgspec
 
 from myservice.domain.accounts import AccountNotFound, NotTheOwner
-from myservice.domain.ledger import KeyReused
 from myservice.domain.orders import CREATED_SUBJECT, Order, OrderNotFound, order_created
-from myservice.repository.keys_in_flight import KeysInFlight
 from myservice.repository.payments import pay_all
 from myservice.service.orders import PaymentRequest, Placement
 from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.errors import wrap
+from paceline.idempotency import KeyReused, KeysInFlight
 from paceline.messaging import Message
 from paceline.postgres import Connection, Pool, ReadPolicy, Row
 from paceline.postgres.outbox import enqueue

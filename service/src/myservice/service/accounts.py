@@ -6,14 +6,11 @@ and balance are checked at the same moment. An idempotency key belongs to its su
 request, identified by a digest of the decoded request.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
-
-import msgspec
 
 from myservice.domain.accounts import (
     Account,
@@ -24,16 +21,17 @@ from myservice.domain.accounts import (
     check_owner,
     check_transfer,
 )
-from myservice.domain.ledger import Entry, IdempotencyKey, Transfer
+from myservice.domain.ledger import Entry, Transfer
 from paceline.clock import Clock
 from paceline.errors import wrap
+from paceline.idempotency import IdempotencyKey
 
 
 class AccountRepository(Protocol):
     """Stores accounts."""
 
-    async def insert(self, account: Account) -> Account:
-        """Add an account."""
+    async def insert(self, account: Account, key: IdempotencyKey | None = None) -> Account:
+        """Add an account; the same key gives the same account. Errors: KeyReused, KeyInFlight."""
         ...
 
     async def get(self, account_id: UUID) -> Account:
@@ -80,13 +78,18 @@ class AccountService:
         self._clock = clock
         self._new_id = new_id
 
-    async def open_account(self, draft: AccountDraft, actor: Actor) -> Account:
-        """Open an empty account. Errors: NotTheOwner, ValidationError."""
+    async def open_account(
+        self, draft: AccountDraft, actor: Actor, key: str | None = None
+    ) -> Account:
+        """Open an empty account. Errors: NotTheOwner, ValidationError, KeyReused, KeyInFlight."""
         with wrap("service.open_account"):
             owner = check_owner(actor.subject if draft.owner is None else draft.owner)
             if owner != actor.subject and not actor.operator:
                 raise NotTheOwner("only an operator opens accounts for others")
-            return await self._accounts.insert(Account(self._new_id(), owner, 0, self._now()))
+            return await self._accounts.insert(
+                Account(self._new_id(), owner, 0, self._now()),
+                IdempotencyKey.of(actor.subject, key, ("account", draft)),
+            )
 
     async def get_account(self, account_id: UUID, actor: Actor) -> Account:
         """Errors: AccountNotFound, NotTheOwner."""
@@ -107,7 +110,7 @@ class AccountService:
             return await self._ledger.enter(
                 Entry(
                     self._new_id(), None, account_id, draft.amount, draft.reference, self._now(),
-                    key=idempotency_key(actor, key, ("credit", account_id, draft)),
+                    key=IdempotencyKey.of(actor.subject, key, ("credit", account_id, draft)),
                 )
             )  # fmt: skip
 
@@ -123,18 +126,9 @@ class AccountService:
                 Entry(
                     self._new_id(), draft.from_id, draft.to_id, draft.amount, draft.reference,
                     self._now(), debtor=None if actor.operator else actor.subject,
-                    key=idempotency_key(actor, key, ("transfer", draft)),
+                    key=IdempotencyKey.of(actor.subject, key, ("transfer", draft)),
                 )
             )  # fmt: skip
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.time(), UTC)
-
-
-def idempotency_key(actor: Actor, text: str | None, request: object) -> IdempotencyKey | None:
-    """The actor's key for this request; None without one."""
-    if text is None:
-        return None
-    return IdempotencyKey(
-        actor.subject, text, hashlib.sha256(msgspec.json.encode(request)).digest()
-    )

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-from myservice.domain.ledger import IdempotencyKey
 from myservice.domain.orders import NotYourOrder, Order, OrderCreated, OrderDraft, check_order
-from myservice.service.accounts import Actor, idempotency_key
+from myservice.service.accounts import Actor
 from paceline.clock import Clock
 from paceline.errors import wrap
+from paceline.idempotency import IdempotencyKey
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +83,7 @@ class OrderService:
             )  # fmt: skip
             debtor = None if actor.operator else actor.subject
             return await self._orders.place(
-                Placement(order, debtor, idempotency_key(actor, key, ("order", draft)))
+                Placement(order, debtor, IdempotencyKey.of(actor.subject, key, ("order", draft)))
             )
 
     async def get_order(self, order_id: UUID, actor: Actor) -> Order:

@@ -16,6 +16,7 @@ from myservice.domain.records import Record, RecordDraft, check_draft, first_ver
 from paceline.clock import Clock
 from paceline.cursor import CursorCodec
 from paceline.errors import wrap
+from paceline.idempotency import IdempotencyKey
 
 _CURSORS: Final = CursorCodec(
     16, field="cursor", message="not a cursor of this listing: start again without one"
@@ -42,8 +43,11 @@ class RecordReader(Protocol):
 class RecordWriter(Protocol):
     """Writes records; each call takes effect whole or not at all."""
 
-    async def insert(self, record: Record, /) -> Record:
-        """Add a record. Errors: AlreadyExists."""
+    async def insert(self, record: Record, key: IdempotencyKey | None = None, /) -> Record:
+        """Add a record; the same key gives the first answer again.
+
+        Errors: AlreadyExists; KeyReused, KeyInFlight.
+        """
         ...
 
     async def replace(
@@ -82,12 +86,19 @@ class RecordService:
         self._clock = clock
         self._new_id = new_id
 
-    async def create_record(self, draft: RecordDraft) -> Record:
-        """Errors: ValidationError."""
+    async def create_record(
+        self, draft: RecordDraft, subject: str = "", key: str | None = None
+    ) -> Record:
+        """Create a record; once for each ``key`` of the ``subject``, if there is one.
+
+        Errors: ValidationError, KeyReused, KeyInFlight.
+        """
         with wrap("service.create_record"):
             check_draft(draft)
             record = first_version(self._new_id(), draft, self._now())
-            return await self._repository.insert(record)
+            return await self._repository.insert(
+                record, IdempotencyKey.of(subject, key, ("record", draft))
+            )
 
     async def get_record(self, record_id: UUID) -> Record:
         """Errors: RecordNotFound."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from paceline.messaging.nats.source import Backlog
     from paceline.messaging.nats.stream import NatsSubscription, Stream
+    from paceline.messaging.nats.stream_cleaner import StreamCleaner
 else:
     __getattr__ = lazy_exports(
         __name__,
@@ -37,6 +38,7 @@ else:
             "STREAM_NOT_FOUND": "errors",
             "StoredDeadLetter": "dead_letters",
             "Stream": "stream",
+            "StreamCleaner": "stream_cleaner",
             "dead_letter_stream": "dead_letters",
             "server_addresses": "bus",
         },
@@ -55,6 +57,7 @@ __all__ = [
     "NatsSubscription",
     "StoredDeadLetter",
     "Stream",
+    "StreamCleaner",
     "dead_letter_stream",
     "server_addresses",
 ]

@@ -18,6 +18,8 @@ STREAM_NOT_FOUND: Final = 10059
 CONSUMER_NOT_FOUND: Final = 10014
 """JetStream's number for a consumer that does not exist."""
 
+MESSAGE_NOT_FOUND: Final = 10037
+
 CLIENT: Final[tuple[tuple[type[Exception], Code], ...]] = (
     (nats.errors.BadSubjectError, Code.INVALID_ARGUMENT),
     (nats.errors.BadHeaderError, Code.INVALID_ARGUMENT),

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n myservice/proto/v1/records.proto\x12\x0cmyservice.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x01\n\x06Record\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x34\n\x08metadata\x18\x03 \x03(\x0b\x32\".myservice.v1.Record.MetadataEntry\x12\x12\n\ncreated_at\x18\x04 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12\x12\n\nupdated_at\x18\x07 \x01(\x03\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x95\x01\n\x0bRecordDraft\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x39\n\x08metadata\x18\x02 \x03(\x0b\x32\'.myservice.v1.RecordDraft.MetadataEntry\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1e\n\x10GetRecordRequest\x12\n\n\x02id\x18\x01 \x01(\t\"9\n\x11GetRecordResponse\x12$\n\x06record\x18\x01 \x01(\x0b\x32\x14.myservice.v1.Record\"K\n\x12ListRecordsRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"U\n\x13ListRecordsResponse\x12%\n\x07records\x18\x01 \x03(\x0b\x32\x14.myservice.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"@\n\x13\x43reateRecordRequest\x12)\n\x06record\x18\x01 \x01(\x0b\x32\x19.myservice.v1.RecordDraft\"<\n\x14\x43reateRecordResponse\x12$\n\x06record\x18\x01 \x01(\x0b\x32\x14.myservice.v1.Record\"\x80\x01\n\x13UpdateRecordRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x06record\x18\x02 \x01(\x0b\x32\x19.myservice.v1.RecordDraft\x12\x1d\n\x10\x65xpected_version\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"<\n\x14UpdateRecordResponse\x12$\n\x06record\x18\x01 \x01(\x0b\x32\x14.myservice.v1.Record\"U\n\x13\x44\x65leteRecordRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x10\x65xpected_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"\x16\n\x14\x44\x65leteRecordResponse\".\n\rStreamRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\"\x8c\x02\n\x0cRecordUpdate\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.myservice.v1.RecordUpdate.Kind\x12\x10\n\x08position\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12$\n\x06record\x18\x05 \x01(\x0b\x32\x14.myservice.v1.Record\x12&\n\x02\x61t\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43REATED\x10\x01\x12\x0c\n\x08REPLACED\x10\x02\x12\x0b\n\x07\x44\x45LETED\x10\x03\x12\n\n\x06RESYNC\x10\x04\x32\x82\x04\n\rRecordService\x12L\n\tGetRecord\x12\x1e.myservice.v1.GetRecordRequest\x1a\x1f.myservice.v1.GetRecordResponse\x12R\n\x0bListRecords\x12 .myservice.v1.ListRecordsRequest\x1a!.myservice.v1.ListRecordsResponse\x12U\n\x0c\x43reateRecord\x12!.myservice.v1.CreateRecordRequest\x1a\".myservice.v1.CreateRecordResponse\x12U\n\x0cUpdateRecord\x12!.myservice.v1.UpdateRecordRequest\x1a\".myservice.v1.UpdateRecordResponse\x12U\n\x0c\x44\x65leteRecord\x12!.myservice.v1.DeleteRecordRequest\x1a\".myservice.v1.DeleteRecordResponse\x12J\n\rStreamUpdates\x12\x1b.myservice.v1.StreamRequest\x1a\x1a.myservice.v1.RecordUpdate0\x01\x42$Z\"myservice/api/proto/v1;myservicev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n myservice/proto/v1/records.proto\x12\x0cmyservice.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x01\n\x06Record\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x34\n\x08metadata\x18\x03 \x03(\x0b\x32\".myservice.v1.Record.MetadataEntry\x12\x12\n\ncreated_at\x18\x04 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12\x12\n\nupdated_at\x18\x07 \x01(\x03\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x95\x01\n\x0bRecordDraft\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x39\n\x08metadata\x18\x02 \x03(\x0b\x32\'.myservice.v1.RecordDraft.MetadataEntry\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1e\n\x10GetRecordRequest\x12\n\n\x02id\x18\x01 \x01(\t\"9\n\x11GetRecordResponse\x12$\n\x06record\x18\x01 \x01(\x0b\x32\x14.myservice.v1.Record\"K\n\x12ListRecordsRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"U\n\x13ListRecordsResponse\x12%\n\x07records\x18\x01 \x03(\x0b\x32\x14.myservice.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x13\x43reateRecordRequest\x12)\n\x06record\x18\x01 \x01(\x0b\x32\x19.myservice.v1.RecordDraft\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"<\n\x14\x43reateRecordResponse\x12$\n\x06record\x18\x01 \x01(\x0b\x32\x14.myservice.v1.Record\"\x80\x01\n\x13UpdateRecordRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x06record\x18\x02 \x01(\x0b\x32\x19.myservice.v1.RecordDraft\x12\x1d\n\x10\x65xpected_version\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"<\n\x14UpdateRecordResponse\x12$\n\x06record\x18\x01 \x01(\x0b\x32\x14.myservice.v1.Record\"U\n\x13\x44\x65leteRecordRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x10\x65xpected_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"\x16\n\x14\x44\x65leteRecordResponse\".\n\rStreamRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\"\x8c\x02\n\x0cRecordUpdate\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.myservice.v1.RecordUpdate.Kind\x12\x10\n\x08position\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12$\n\x06record\x18\x05 \x01(\x0b\x32\x14.myservice.v1.Record\x12&\n\x02\x61t\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43REATED\x10\x01\x12\x0c\n\x08REPLACED\x10\x02\x12\x0b\n\x07\x44\x45LETED\x10\x03\x12\n\n\x06RESYNC\x10\x04\x32\x82\x04\n\rRecordService\x12L\n\tGetRecord\x12\x1e.myservice.v1.GetRecordRequest\x1a\x1f.myservice.v1.GetRecordResponse\x12R\n\x0bListRecords\x12 .myservice.v1.ListRecordsRequest\x1a!.myservice.v1.ListRecordsResponse\x12U\n\x0c\x43reateRecord\x12!.myservice.v1.CreateRecordRequest\x1a\".myservice.v1.CreateRecordResponse\x12U\n\x0cUpdateRecord\x12!.myservice.v1.UpdateRecordRequest\x1a\".myservice.v1.UpdateRecordResponse\x12U\n\x0c\x44\x65leteRecord\x12!.myservice.v1.DeleteRecordRequest\x1a\".myservice.v1.DeleteRecordResponse\x12J\n\rStreamUpdates\x12\x1b.myservice.v1.StreamRequest\x1a\x1a.myservice.v1.RecordUpdate0\x01\x42$Z\"myservice/api/proto/v1;myservicev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,23 +54,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTRECORDSRESPONSE']._serialized_start=614
   _globals['_LISTRECORDSRESPONSE']._serialized_end=699
   _globals['_CREATERECORDREQUEST']._serialized_start=701
-  _globals['_CREATERECORDREQUEST']._serialized_end=765
-  _globals['_CREATERECORDRESPONSE']._serialized_start=767
-  _globals['_CREATERECORDRESPONSE']._serialized_end=827
-  _globals['_UPDATERECORDREQUEST']._serialized_start=830
-  _globals['_UPDATERECORDREQUEST']._serialized_end=958
-  _globals['_UPDATERECORDRESPONSE']._serialized_start=960
-  _globals['_UPDATERECORDRESPONSE']._serialized_end=1020
-  _globals['_DELETERECORDREQUEST']._serialized_start=1022
-  _globals['_DELETERECORDREQUEST']._serialized_end=1107
-  _globals['_DELETERECORDRESPONSE']._serialized_start=1109
-  _globals['_DELETERECORDRESPONSE']._serialized_end=1131
-  _globals['_STREAMREQUEST']._serialized_start=1133
-  _globals['_STREAMREQUEST']._serialized_end=1179
-  _globals['_RECORDUPDATE']._serialized_start=1182
-  _globals['_RECORDUPDATE']._serialized_end=1450
-  _globals['_RECORDUPDATE_KIND']._serialized_start=1370
-  _globals['_RECORDUPDATE_KIND']._serialized_end=1450
-  _globals['_RECORDSERVICE']._serialized_start=1453
-  _globals['_RECORDSERVICE']._serialized_end=1967
+  _globals['_CREATERECORDREQUEST']._serialized_end=790
+  _globals['_CREATERECORDRESPONSE']._serialized_start=792
+  _globals['_CREATERECORDRESPONSE']._serialized_end=852
+  _globals['_UPDATERECORDREQUEST']._serialized_start=855
+  _globals['_UPDATERECORDREQUEST']._serialized_end=983
+  _globals['_UPDATERECORDRESPONSE']._serialized_start=985
+  _globals['_UPDATERECORDRESPONSE']._serialized_end=1045
+  _globals['_DELETERECORDREQUEST']._serialized_start=1047
+  _globals['_DELETERECORDREQUEST']._serialized_end=1132
+  _globals['_DELETERECORDRESPONSE']._serialized_start=1134
+  _globals['_DELETERECORDRESPONSE']._serialized_end=1156
+  _globals['_STREAMREQUEST']._serialized_start=1158
+  _globals['_STREAMREQUEST']._serialized_end=1204
+  _globals['_RECORDUPDATE']._serialized_start=1207
+  _globals['_RECORDUPDATE']._serialized_end=1475
+  _globals['_RECORDUPDATE_KIND']._serialized_start=1395
+  _globals['_RECORDUPDATE_KIND']._serialized_end=1475
+  _globals['_RECORDSERVICE']._serialized_start=1478
+  _globals['_RECORDSERVICE']._serialized_end=1992
 # @@protoc_insertion_point(module_scope)
