@@ -68,9 +68,7 @@ class _Formats:
             case types.NamedTupleType():
                 self._write_fields(schema, kind)
             case types.DictType():
-                inner = schema.get("additionalProperties")
-                if isinstance(inner, dict):
-                    self.write(inner, kind.value_type)
+                self.write(schema.get("additionalProperties") or {}, kind.value_type)
             case types.TupleType():
                 for inner, each in zip(
                     schema.get("prefixItems", ()), kind.item_types, strict=False
@@ -109,10 +107,10 @@ def _is_time(kind: types.Type) -> bool:
 
 
 def _say_type(choice: Json) -> None:
-    kinds = {type(value) for value in choice["enum"]}
-    if kinds == {str}:
+    values: Sequence[object] = choice["enum"]
+    if all(isinstance(value, str) for value in values):
         choice.setdefault("type", "string")
-    elif kinds == {int}:
+    elif all(isinstance(value, int) for value in values):
         choice.setdefault("type", "integer")
 
 
