@@ -91,11 +91,12 @@ async def supervisor(
     stop_timeout: float = 10.0,
     port: int = 0,
     servers: Sequence[str] = ("http",),
+    host: str = "127.0.0.1",
 ) -> AsyncGenerator[Supervisor]:
     """A supervisor, not waited for; at the end none of its processes may be left."""
     (folder / "mood").write_text(mood)
     spec = SupervisorSpec(
-        service="small", workers=workers, host="127.0.0.1", ports=dict.fromkeys(servers, port),
+        service="small", workers=workers, host=host, ports=dict.fromkeys(servers, port),
         stop_timeout=stop_timeout,
         log_format="json",
     )  # fmt: skip

@@ -109,7 +109,12 @@ def test_a_data_folder_of_its_own_is_part_of_what_is_pasted() -> None:
 
 @pytest.mark.parametrize(
     ("host", "url"),
-    [("0.0.0.0", "http://127.0.0.1:8080"), ("::", "http://[::1]:8080"), ("db", "http://db:8080")],  # noqa: S104 - not bound
+    [
+        ("0.0.0.0", "http://127.0.0.1:8080"),  # noqa: S104 - not bound
+        ("::", "http://[::1]:8080"),
+        ("2001:db8::7", "http://[2001:db8::7]:8080"),
+        ("db", "http://db:8080"),
+    ],
 )
 def test_an_address_for_all_is_shown_as_one_that_can_be_opened(host: str, url: str) -> None:
     assert f"\nAPI       {url}, " in shown(host=host)

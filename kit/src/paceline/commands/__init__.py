@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     )
     from paceline.commands.ingress import Ingress, new_ingress
     from paceline.commands.instance import Instance, find_instance
-    from paceline.commands.lazy import LazyCommand, LazyProgram
+    from paceline.commands.lazy import USAGE, LazyCommand, LazyProgram
     from paceline.commands.one_off import get_settings, load_for, run_once
     from paceline.commands.options import (
-        USAGE,
         ConfigFile,
         DatabaseUrl,
         DataDir,
@@ -73,7 +72,7 @@ else:
             "RpcHandler": "grpc_server",
             "ServiceSettings": "settings",
             "ServiceSpec": "spec",
-            "USAGE": "options",
+            "USAGE": "lazy",
             "Wiring": "wiring",
             "add_nats": "clients",
             "add_postgres": "clients",

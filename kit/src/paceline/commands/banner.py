@@ -18,12 +18,12 @@ from paceline.commands.settings import AuthSettings, PostgresSettings, ServiceSe
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.token import new_token
 from paceline.commands.wiring import Process
+from paceline.http.server import host_and_port, reachable_host, server_url
 from paceline.log import styled
 
 _SUBJECT: Final = "developer"
 _EXAMPLE_SUBJECT: Final = "ada"
 _DOCS: Final = "/docs"
-_ANY_ADDRESS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound
 # Terminals that do not know links show the text only, and nobody could sign in.
 _WITHOUT_LINKS: Final = frozenset({"", "dumb", "linux"})
 _APPLE: Final = "Apple_Terminal"
@@ -54,15 +54,15 @@ def banner(
     """The lines, for a process that is ready since ``seconds`` after its start."""
     rows: list[tuple[str, str]] = []
     http, grpc = process.servers.get("http"), process.servers.get("grpc")
-    host = _ANY_ADDRESS.get(config.host, config.host)
-    host = f"[{host}]" if ":" in host else host
+    host = reachable_host(config.host)
+    grpc_address = "" if grpc is None else host_and_port(host, grpc.port)
     if http is not None:
-        url = f"{config.scheme}://{host}:{http.port}"
-        rows.append(("API", f"{url}, gRPC at {host}:{grpc.port}" if grpc else url))
+        url = server_url(config.scheme, host, http.port)
+        rows.append(("API", f"{url}, gRPC at {grpc_address}" if grpc_address else url))
         if process.app.router.find(_DOCS) is not None:
             rows.append(("Docs", _docs(spec, config, url + _DOCS, style)))
-    elif grpc is not None:
-        rows.append(("gRPC", f"{host}:{grpc.port}"))
+    elif grpc_address:
+        rows.append(("gRPC", grpc_address))
     if process.admin is not None:
         rows.append(("Admin", process.admin.url))
     if isinstance(config, PostgresSettings):

@@ -9,7 +9,7 @@ from typing import Protocol
 from paceline.commands.http_server import set_by_service
 from paceline.commands.ingress import Ingress, require_ingress
 from paceline.commands.open_files import max_connections, open_file_limit
-from paceline.commands.settings import GrpcSettings, require_settings
+from paceline.commands.settings import GrpcSettings, ports_of, require_settings
 from paceline.commands.wiring import Wiring
 from paceline.grpc import (
     HEALTH_METHODS,
@@ -90,7 +90,9 @@ def serve_grpc(
                 tls=wiring.tls,
                 limits=RpcLimits(
                     max_message=config.max_body,
-                    max_connections=max_connections(open_file_limit()),
+                    max_connections=max_connections(
+                        open_file_limit(), servers=len(ports_of(config))
+                    ),
                     max_connection_age=config.grpc_connection_age or None,
                 ),
             )

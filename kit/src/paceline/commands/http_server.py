@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from paceline.commands.ingress import Ingress, require_ingress
 from paceline.commands.open_files import max_connections, open_file_limit
-from paceline.commands.settings import HttpSettings, require_settings
+from paceline.commands.settings import HttpSettings, ports_of, require_settings
 from paceline.commands.wiring import Wiring
 from paceline.config import Settings, format_duration
 from paceline.http import (
@@ -112,7 +112,7 @@ def serve_http(
     wiring.limits["request_timeout"] = format_duration(config.request_timeout)
     if wiring.spec.listens:
         handoff = wiring.spec.handoff
-        connections = max_connections(open_file_limit())
+        connections = max_connections(open_file_limit(), servers=len(ports_of(config)))
         wiring.limits["max_connections"] = connections
         wiring.add_server(
             HttpServer(

@@ -23,6 +23,7 @@ import msgspec
 from paceline.commands.settings import ServiceSettings
 from paceline.config import Secret, SecretUrl, Settings
 from paceline.errors import Code, Error
+from paceline.http.server import host_and_port, reachable_host, server_url
 from paceline.log import shows_colours, styled
 
 if TYPE_CHECKING:
@@ -80,13 +81,12 @@ def describe(starting: Instance, config: ServiceSettings, process: "Process") ->
     """``starting``, once it has started as ``process``."""
     values = {field: getattr(config, field, None) for field in KEPT}
     http, grpc = process.servers.get("http"), process.servers.get("grpc")
-    host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104 - not bound
-    host = f"[{host}]" if ":" in host else host
+    host = reachable_host(config.host)
     certificate = config.admin_tls_cert
     return msgspec.structs.replace(
         starting,
-        url=None if http is None else f"{config.scheme}://{host}:{http.port}",
-        grpc=None if grpc is None else f"{host}:{grpc.port}",
+        url=None if http is None else server_url(config.scheme, host, http.port),
+        grpc=None if grpc is None else host_and_port(host, grpc.port),
         admin=None if process.admin is None else process.admin.url,
         admin_certificate=None if certificate is None else str(certificate.absolute()),
         settings={field: _as_text(value) for field, value in values.items() if value is not None},

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 if TYPE_CHECKING:
     import typer
 
-USAGE: Final = 2  # as in `options`, which --help can spare
+USAGE: Final = 2
+"""The exit code of a command that was told wrongly: arguments or configuration."""
 
 Command: TypeAlias = Callable[..., None]
 """A function with Typer's parameters: a command of its name."""

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from paceline.commands.options import USAGE, fail, load_or_fail
+from paceline.commands.lazy import USAGE
+from paceline.commands.options import fail, load_or_fail
 from paceline.commands.settings import Command, ServiceSettings
 from paceline.commands.spec import ServiceSpec
 from paceline.errors import Error, chain

@@ -2,8 +2,9 @@
 
 Each connection is an open file. The soft limit of most systems is 1,024, for programs that use
 ``select``, which this one does not; so it is raised to the hard limit, as Go does. Where that is
-low, too, a part of it is kept from the clients of the HTTP server (a quarter, 256 at most), so that
-idle ones never take what the admin server, gRPC and the pools of connections need to go on.
+low, too, a part of it is kept from the clients of HTTP and gRPC (a quarter, 256 at most), so that
+idle ones never take what the admin server and the pools of connections need to go on; the two
+servers divide the rest, so that neither takes the other's.
 """
 
 import resource
@@ -38,7 +39,7 @@ def open_file_limit() -> int:
     return reachable_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def max_connections(open_files: int) -> int:
-    """How many clients an HTTP server may have, so that the reserve is left to everything else."""
+def max_connections(open_files: int, *, servers: int) -> int:
+    """How many clients each of ``servers`` may have, so that all together leave the reserve."""
     reserve = min(_RESERVE, open_files // 4)
-    return max(1, min(_DEFAULT_CONNECTIONS, open_files - reserve))
+    return max(1, min(_DEFAULT_CONNECTIONS, (open_files - reserve) // servers))

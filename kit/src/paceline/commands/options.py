@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperCommand
 
 from paceline.commands.instance import KEPT, InstanceSettings, say_dimly
+from paceline.commands.lazy import USAGE
 from paceline.config import (
     ConfigError,
     FindProblems,
@@ -53,8 +54,6 @@ DataDir: TypeAlias = Annotated[
         help="Of a run, for what is not given; .data by default.",
     ),
 ]
-USAGE: Final = 2
-"""The exit code of a command that was told wrongly: arguments or configuration."""
 _NO_SWITCHES: Final[Mapping[str, str]] = MappingProxyType({})
 
 

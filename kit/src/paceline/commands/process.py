@@ -10,8 +10,9 @@ import uvloop
 
 from paceline.commands.admin import AdminLog
 from paceline.commands.gc import tune_gc
+from paceline.commands.lazy import USAGE
 from paceline.commands.open_files import raise_open_files
-from paceline.commands.options import USAGE, fail
+from paceline.commands.options import fail
 from paceline.commands.settings import ServiceSettings, require_own_ports
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.start_report import StartReport

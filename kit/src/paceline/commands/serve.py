@@ -6,14 +6,14 @@ They start nothing but themselves: what is missing is listed, exit code 2. With 
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import typer
 
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
 from paceline.commands.admin import require_token
-from paceline.commands.options import USAGE, SettingsCommand, fail, with_flags
+from paceline.commands.lazy import USAGE
+from paceline.commands.options import SettingsCommand, fail, with_flags
 from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, supervise, take_handoff
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import (
@@ -25,9 +25,12 @@ from paceline.commands.settings import (
 )
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.start_report import StartReport
+from paceline.commands.tls import tls_paths
+from paceline.commands.tls_fields import ADMIN
 from paceline.commands.wiring import Process, ProcessSpec
 from paceline.config import Loaded, effective_settings
 from paceline.errors import Error
+from paceline.http.server import server_url
 from paceline.lifecycle import Service
 from paceline.log import Log
 
@@ -138,7 +141,7 @@ def _addresses(process: Process, config: ServiceSettings) -> dict[str, object]:
     """Where it listens, for the log; the admin address of a worker is its supervisor's."""
     found: dict[str, object] = {}
     if (http := process.servers.get("http")) is not None:
-        found["url"] = f"{config.scheme}://{config.host}:{http.port}"
+        found["url"] = server_url(config.scheme, config.host, http.port)
     if (grpc := process.servers.get("grpc")) is not None:
         found["grpc_port"] = grpc.port
     return found | {"admin": process.admin.url if process.admin and not process.link else None}
@@ -162,9 +165,7 @@ def _become_supervisor(spec: ServiceSpec, config: ServiceSettings) -> None:
                 admin_port=config.admin_port,
                 admin_token=token,
                 scheme=config.scheme,
-                admin_tls_cert=_as_text(config.admin_tls_cert),
-                admin_tls_key=_as_text(config.admin_tls_key),
-                admin_tls_client_ca=_as_text(config.admin_tls_client_ca),
+                admin_tls=tls_paths(config, ADMIN),
                 log_level=config.log_level,
                 log_format=config.log_format,
                 log_source=config.log_source,
@@ -172,10 +173,6 @@ def _become_supervisor(spec: ServiceSpec, config: ServiceSettings) -> None:
         )
     except Error as exc:
         fail(str(exc), code=USAGE)
-
-
-def _as_text(file: Path | None) -> str | None:
-    return None if file is None else str(file)
 
 
 def _as_worker(config: ServiceSettings, handoff: WorkerHandoff, log: Log) -> ServiceSettings:

@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 import paceline.grpc as grpc_room  # of extras: their names are imported when used
 import paceline.postgres as postgres_room
 from paceline.auth import secret_weakness
+from paceline.commands.tls_fields import ADMIN, PUBLIC, TLS_FIELDS
 from paceline.config import (
     ByteSize,
     Duration,
@@ -164,17 +165,17 @@ class ServiceSettings(ProcessSettings, LimitSettings, AdminSettings, TelemetrySe
     @classmethod
     def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
         """Fields that ``command`` cannot do without, in view of those that are ``given``."""
-        return _needed_tls("admin_tls_", given) if command in _PROCESSES else ()
+        return _needed_tls(ADMIN, given) if command in _PROCESSES else ()
 
     @classmethod
     def problems_for(cls, command: Command, given: Mapping[str, object]) -> Mapping[str, str]:
         """What is wrong with what is ``given``, by field, beyond its type: with files, for one."""
-        return _tls_problems("admin_tls_", given) if command in _PROCESSES else {}
+        return _tls_problems(ADMIN, given) if command in _PROCESSES else {}
 
     @property
     def scheme(self) -> Literal["http", "https"]:
         """Of the URLs of the HTTP server."""
-        return "http" if getattr(self, "tls_cert", None) is None else "https"
+        return "http"
 
     def get_admin_token(self) -> str | None:
         """The admin server's token, if it has one."""
@@ -191,17 +192,22 @@ class TlsSettings(ServiceSettings):
     tls_client_ca: Path | None = None
     """Who signs the certificates that clients must have (PEM); without it they need none."""
 
+    @property
+    def scheme(self) -> Literal["http", "https"]:
+        """Of the URLs of the HTTP server."""
+        return "http" if self.tls_cert is None else "https"
+
     @classmethod
     def needed_by(cls, command: Command, given: Mapping[str, object]) -> Collection[str]:
         """A certificate and its key, if there is one of them."""
         needed = super().needed_by(command, given)
-        return (*needed, *_needed_tls("tls_", given)) if command in _SERVING else needed
+        return (*needed, *_needed_tls(PUBLIC, given)) if command in _SERVING else needed
 
     @classmethod
     def problems_for(cls, command: Command, given: Mapping[str, object]) -> Mapping[str, str]:
         """Files that cannot be used."""
         found = super().problems_for(command, given)
-        return {**found, **_tls_problems("tls_", given)} if command in _SERVING else found
+        return {**found, **_tls_problems(PUBLIC, given)} if command in _SERVING else found
 
 
 class HttpSettings(TlsSettings):
@@ -427,7 +433,7 @@ _ON_A_QUEUE: Final = ("worker", "dead")
 
 
 def _needed_tls(prefix: str, given: Mapping[str, object]) -> Collection[str]:
-    files = [f"{prefix}{name}" for name in ("cert", "key", "client_ca")]
+    files = [f"{prefix}{name}" for name in TLS_FIELDS]
     return files[:2] if any(given.get(each) is not None for each in files) else ()
 
 

@@ -11,43 +11,41 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from paceline.commands.tls_fields import TLS_FIELDS
 from paceline.http.server import TlsFile, TlsFiles, TlsFilesError
 from paceline.log import Logger
 
-PUBLIC: Final = "tls_"
-ADMIN: Final = "admin_tls_"
-_FIELDS: Final = ("cert", "key", "client_ca")
-_FILES: Final[Mapping[str, TlsFile]] = {
-    "cert": "certificate",
-    "key": "key",
-    "client_ca": "client_ca",
-}
+_ROLES: Final[Sequence[TlsFile]] = ("certificate", "key", "client_ca")
+_FIELD_OF: Final[Mapping[TlsFile, str]] = dict(zip(_ROLES, TLS_FIELDS, strict=True))
 
 
-def tls_files(settings: object, prefix: str) -> TlsFiles | None:
-    """The files in the attributes with ``prefix``; None without a certificate.
+def tls_paths(settings: object, prefix: str) -> dict[str, str]:
+    """The files in the attributes with ``prefix``, by `TLS_FIELDS`, as far as they are given."""
+    found = {field: getattr(settings, f"{prefix}{field}", None) for field in TLS_FIELDS}
+    return {field: str(file) for field, file in found.items() if file is not None}
+
+
+def tls_files(paths: Mapping[str, str]) -> TlsFiles | None:
+    """The files at ``paths``, by `TLS_FIELDS`; None without a certificate and its key.
 
     Errors: `TlsFilesError`.
     """
-    return _tls_files({each: getattr(settings, f"{prefix}{each}", None) for each in _FIELDS}, "")
+    certificate, key, client_ca = (
+        Path(paths[field]) if field in paths else None for field in TLS_FIELDS
+    )
+    if certificate is None or key is None:
+        return None
+    return TlsFiles(certificate, key, client_ca=client_ca)
 
 
 def find_tls_problems(given: Mapping[str, object], prefix: str) -> Mapping[str, str]:
     """What is wrong with the files in ``given``, by field."""
+    found = {field: given.get(f"{prefix}{field}") for field in TLS_FIELDS}
     try:
-        _tls_files(given, prefix)
+        tls_files({field: str(file) for field, file in found.items() if file is not None})
     except TlsFilesError as exc:
-        fields = {_FILES[field]: field for field in _FIELDS}
-        return {f"{prefix}{fields[file]}": text for file, text in exc.problems.items()}
+        return {f"{prefix}{_FIELD_OF[file]}": text for file, text in exc.problems.items()}
     return {}
-
-
-def _tls_files(given: Mapping[str, object], prefix: str) -> TlsFiles | None:
-    paths = [given.get(f"{prefix}{field}") for field in _FIELDS]
-    certificate, key, client_ca = (None if each is None else Path(str(each)) for each in paths)
-    if certificate is None or key is None:
-        return None
-    return TlsFiles(certificate, key, client_ca=client_ca)
 
 
 class ReloadOnHangup:

@@ -13,8 +13,9 @@ import typer
 
 import paceline.auth as auth_room  # its names are imported when they are used
 from paceline.clock import SystemClock
+from paceline.commands.lazy import USAGE
 from paceline.commands.one_off import get_settings, load_for
-from paceline.commands.options import USAGE, ConfigFile, DataDir, complete_from, fail
+from paceline.commands.options import ConfigFile, DataDir, complete_from, fail
 from paceline.commands.settings import AuthSettings
 from paceline.commands.spec import ServiceSpec
 from paceline.edge import suggestion

@@ -25,7 +25,8 @@ from paceline.commands.admin import (
 from paceline.commands.prefork import SupervisorLink, WorkerHandoff
 from paceline.commands.settings import ServiceSettings
 from paceline.commands.start_failure import ExternalServer
-from paceline.commands.tls import ADMIN, PUBLIC, ReloadOnHangup, tls_files
+from paceline.commands.tls import ReloadOnHangup, tls_files, tls_paths
+from paceline.commands.tls_fields import ADMIN, PUBLIC
 from paceline.config import EffectiveSetting, format_duration
 from paceline.errors import Code, Error
 from paceline.health import Health, HealthCheck
@@ -149,9 +150,9 @@ class Wiring:
         )
         # One of several workers listens to its supervisor only, which has the port and the token.
         public_admin = spec.handoff is None or spec.handoff.public_admin
-        admin_tls = tls_files(config, ADMIN) if spec.listens and public_admin else None
+        admin_tls = tls_files(tls_paths(config, ADMIN)) if spec.listens and public_admin else None
         self.tls: TlsFiles | None = (
-            tls_files(config, PUBLIC) if spec.listens and spec.serves else None
+            tls_files(tls_paths(config, PUBLIC)) if spec.listens and spec.serves else None
         )
         tls = [each for each in (self.tls, admin_tls) if each is not None]
         if tls and spec.hangup_reloads:

@@ -1,6 +1,18 @@
 """What clients may use of a gRPC server, as one settings object."""
 
 from dataclasses import dataclass
+from typing import Final
+
+from paceline._ranges import check_ranges
+
+_POSITIVE: Final = (
+    "max_connections", "max_connection_streams", "keepalive", "keepalive_timeout",
+    "max_connection_age", "read_timeout",
+)  # fmt: skip
+_NOT_NEGATIVE: Final = (
+    "max_message", "max_calls", "max_arriving", "max_connection_arriving", "min_ping_interval",
+    "max_connection_age_grace",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +29,9 @@ class RpcLimits:
     ``min_ping_interval``: between two pings of a client. ``max_connection_age``: a connection is
     closed after about so long, when its calls are done, and the client opens another, which may be
     to another process; None for never. ``max_connection_age_grace``: for these calls, which then
-    end.
+    end. ``read_timeout``: from a call's headers to the end of its message, if it has one only.
+
+    Errors: ValueError for what cannot work.
     """
 
     max_message: int = 1024 * 1024
@@ -31,3 +45,8 @@ class RpcLimits:
     min_ping_interval: float = 10.0
     max_connection_age: float | None = None
     max_connection_age_grace: float = 3600.0
+    read_timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work. Errors: ValueError."""
+        check_ranges(self, positive=_POSITIVE, not_negative=_NOT_NEGATIVE)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from paceline._ranges import check_ranges
 from paceline.errors import Code, Error
 from paceline.log import Logger
 from paceline.messaging.delivery import Delivery, Disposition, Settlement
@@ -65,12 +66,16 @@ class DeliveryPolicy:
     """How often and when a message is tried.
 
     ``max_attempts`` in all; ``retry_delay`` seconds after the first failure, ``backoff`` times as
-    long after each further one, an hour at most.
+    long after each further one, an hour at most. Errors: ValueError for a value that cannot work.
     """
 
     max_attempts: int = 5
     retry_delay: float = 5.0
     backoff: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work. Errors: ValueError."""
+        check_ranges(self, positive=("max_attempts",), not_negative=("retry_delay", "backoff"))
 
     def check_deliveries(self, delivery: Delivery) -> None:
         """Refuse what was delivered ten times as often as it may fail. Errors: `PoisonMessage`."""

@@ -5,6 +5,7 @@ What only one broker knows, such as a durable's name or a session timeout, is in
 
 from dataclasses import dataclass, field
 
+from paceline._ranges import check_ranges
 from paceline.messaging.delivery_policy import DeliveryPolicy
 
 
@@ -13,7 +14,7 @@ class ConsumerSettings:
     """How a consumer fetches and handles messages. Times are in seconds.
 
     Example: ``ConsumerSettings(batch=50, policy=DeliveryPolicy(max_attempts=3))``.
-    Errors: ``ValueError`` when ``batch`` or ``concurrency`` is below 1.
+    Errors: ``ValueError`` for a value that cannot work.
     """
 
     batch: int = 256
@@ -33,5 +34,8 @@ class ConsumerSettings:
 
     def __post_init__(self) -> None:
         """Refuse a consumer that could not handle anything."""
-        if self.batch < 1 or self.concurrency < 1:
-            raise ValueError("batch and concurrency must be at least 1")
+        check_ranges(
+            self,
+            positive=("batch", "concurrency", "handler_timeout", "heartbeat"),
+            not_negative=("start_timeout", "stop_timeout"),
+        )

@@ -20,6 +20,7 @@ from typing import Any, Final, LiteralString, TypeVar
 
 import asyncpg
 
+from paceline._ranges import check_ranges
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.postgres.checkout import Checkout
@@ -53,6 +54,12 @@ class PoolStats:
     waiting: int
 
 
+_POSITIVE: Final = ("max_lifetime", "command_timeout", "maintenance_interval")
+_NOT_NEGATIVE: Final = (
+    "max_size", "min_size", "max_idle", "acquire_timeout", "start_timeout", "stop_timeout",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSettings:
     """Sizes and times of a `Pool`. All times are in seconds.
@@ -66,7 +73,7 @@ class PoolSettings:
     ``stop_timeout``: how long `Pool.stop` waits for connections in use. ``maintenance_interval``:
     how often idle connections are checked. ``application_name``: as the server shows it.
 
-    Errors: ``ValueError`` for sizes that cannot be.
+    Errors: ``ValueError`` for sizes and times that cannot be.
     """
 
     max_size: int = 25
@@ -81,6 +88,7 @@ class PoolSettings:
     application_name: str | None = None
 
     def __post_init__(self) -> None:
+        check_ranges(self, positive=_POSITIVE, not_negative=_NOT_NEGATIVE)
         if not 0 <= self.kept_open <= self.max_size or self.max_size < 1:
             raise ValueError(f"a pool cannot have {self.kept_open} to {self.max_size} connections")
 

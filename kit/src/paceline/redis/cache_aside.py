@@ -18,6 +18,7 @@ from math import log as logarithm
 from typing import Final, Generic, TypeVar
 from uuid import uuid4
 
+from paceline._ranges import check_ranges
 from paceline.clock import Clock
 from paceline.coalesce import Observer, ReadCoalescer, WriteCoalescer
 from paceline.concurrency import SingleFlight, expired, name_timeout
@@ -72,9 +73,13 @@ class CacheSettings:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        times = (self.ttl, self.negative_ttl, self.lease_ttl, self.block_ttl, self.retry_interval)
-        if not (min(times) > 0 and 0 <= self.jitter < 1):
-            raise ValueError("times must be above 0, jitter at least 0 and below 1")
+        check_ranges(
+            self,
+            positive=("ttl", "negative_ttl", "lease_ttl", "block_ttl", "retry_interval"),
+            not_negative=("beta", "max_value_bytes", "max_pending_invalidations"),
+        )
+        if not 0 <= self.jitter < 1:
+            raise ValueError(f"jitter must be at least 0 and below 1, not {self.jitter}")
 
 
 @dataclass(slots=True)

@@ -21,6 +21,12 @@ async def test_workers_answer_on_one_port_and_a_signal_ends_all_cleanly(tmp_path
     assert len(running.pids()) == 2
 
 
+async def test_the_url_of_an_ipv6_address_has_brackets(tmp_path: Path) -> None:
+    async with supervisor(tmp_path, workers=1, host="::1") as running:
+        await running.until_said("ready")
+        assert str(running.lines("ready")[0]["url"]).startswith("http://[::1]:")
+
+
 async def test_a_reload_replaces_every_worker_and_a_kept_connection_is_answered(
     tmp_path: Path,
 ) -> None:

@@ -7,7 +7,8 @@ from typing import Final
 from paceline.commands.doctor.findings import Finding, fail, ok, warn
 from paceline.commands.doctor.runner import DoctorRun, Purpose
 from paceline.commands.settings import ServiceSettings
-from paceline.commands.tls import ADMIN, PUBLIC, find_tls_problems, tls_files
+from paceline.commands.tls import find_tls_problems, tls_files, tls_paths
+from paceline.commands.tls_fields import ADMIN, PUBLIC
 
 _SOON: Final = timedelta(days=30)
 
@@ -26,7 +27,7 @@ def _check(config: ServiceSettings, run: DoctorRun, prefix: str, name: str) -> S
             fail(run.variable(field), text, "give a file that can be used, or correct that one")
             for field, text in problems.items()
         ]
-    tls = tls_files(config, prefix)
+    tls = tls_files(tls_paths(config, prefix))
     if tls is None:
         return []
     found, now = tls.certificate, datetime.now(UTC)

@@ -23,10 +23,10 @@ from paceline.commands.prefork.sockets import open_listener
 from paceline.commands.prefork.spawn import Spawner
 from paceline.commands.prefork.workers import Workers
 from paceline.commands.start_failure import could_not_start
-from paceline.commands.tls import ADMIN, tls_files
+from paceline.commands.tls import tls_files
 from paceline.errors import Error
 from paceline.http import HttpServer, ServerLimits
-from paceline.http.server import TlsFiles
+from paceline.http.server import TlsFiles, server_url
 from paceline.lifecycle import ExitCode, Lifecycle
 from paceline.log import Log, setup_logging
 
@@ -51,7 +51,7 @@ def run_supervisor(spec: SupervisorSpec, command: list[str]) -> int:
     log = log.bind(component="supervisor")
     with ExitStack() as stack:
         try:
-            admin_tls = tls_files(spec, ADMIN)
+            admin_tls = tls_files(spec.admin_tls)
             listeners = {
                 name: stack.enter_context(
                     open_listener(spec.host, port, reuse_port=spec.reuse_port)
@@ -107,7 +107,7 @@ async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log, admin_tls: TlsF
         ports = spawner.ports
         log.info(
             "ready",
-            url=f"{spec.scheme}://{spec.host}:{ports['http']}" if "http" in ports else None,
+            url=server_url(spec.scheme, spec.host, ports["http"]) if "http" in ports else None,
             grpc_port=ports.get("grpc"),
             admin=admin.url,
             workers=spec.workers,

@@ -39,9 +39,8 @@ class SupervisorSpec(msgspec.Struct, frozen=True, kw_only=True):
     admin_token: str | None = None
     scheme: str = "http"
     """Of the workers' URL."""
-    admin_tls_cert: str | None = None
-    admin_tls_key: str | None = None
-    admin_tls_client_ca: str | None = None
+    admin_tls: dict[str, str] = {}
+    """The files of the admin port, by `paceline.commands.tls_fields.TLS_FIELDS`."""
     log_level: Level = "info"
     log_format: Format = "auto"
     log_source: bool = False

@@ -16,7 +16,8 @@ from typing import Annotated, Final
 import typer
 
 from paceline.commands.instance import InstanceSettings, find_instance, say_dimly
-from paceline.commands.options import USAGE, DataDir, fail
+from paceline.commands.lazy import USAGE
+from paceline.commands.options import DataDir, fail
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.top.client import AdminClient, NoAdminPort, Trust, Unreachable
 from paceline.commands.top.report import make_report

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from paceline._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paceline.http.server.addresses import host_and_port, reachable_host, server_url
     from paceline.http.server.certificate import Certificate, read_certificate
     from paceline.http.server.fair_share import ConnectionTable, FairShare, SharedListener
     from paceline.http.server.fields import encode_fields, encode_status
@@ -39,8 +40,11 @@ else:
             "bind_socket": "listener",
             "encode_fields": "fields",
             "encode_status": "fields",
+            "host_and_port": "addresses",
             "listen_error": "listener",
+            "reachable_host": "addresses",
             "read_certificate": "certificate",
+            "server_url": "addresses",
         },
     )
 
@@ -62,6 +66,9 @@ __all__ = [
     "bind_socket",
     "encode_fields",
     "encode_status",
+    "host_and_port",
     "listen_error",
+    "reachable_host",
     "read_certificate",
+    "server_url",
 ]

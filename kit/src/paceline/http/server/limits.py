@@ -7,12 +7,18 @@ proxy; a limit that a client exceeds ends its request or its connection, never t
 from dataclasses import dataclass
 from typing import Final
 
+from paceline._ranges import check_ranges
+
 _MIN_WINDOW: Final = 65_535  # which a client may use before it knows better (RFC 9113 §6.9.2)
 _MAX_WINDOW: Final = 2**31 - 1
 _POSITIVE: Final = (
     "read_timeout", "write_timeout", "idle_timeout", "max_header_bytes", "max_headers",
     "max_target_bytes", "max_connections", "backlog", "handshake_timeout", "max_streams",
-    "keepalive", "keepalive_timeout",
+    "keepalive", "keepalive_timeout", "max_connection_age",
+)  # fmt: skip
+_NOT_NEGATIVE: Final = (
+    "max_pipelined", "max_uploads", "max_upload_bytes", "keep_alive_grace", "linger",
+    "max_connection_age_grace", "min_ping_interval",
 )  # fmt: skip
 
 
@@ -71,6 +77,4 @@ class ServerLimits:
         for name in ("stream_window", "connection_window"):
             if not _MIN_WINDOW <= getattr(self, name) <= _MAX_WINDOW:
                 raise ValueError(f"{name} must be from {_MIN_WINDOW} to {_MAX_WINDOW}")
-        for name in _POSITIVE:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0")
+        check_ranges(self, positive=_POSITIVE, not_negative=_NOT_NEGATIVE)

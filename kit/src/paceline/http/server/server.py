@@ -16,6 +16,7 @@ from typing import Final
 from paceline.concurrency import remaining
 from paceline.errors import Code, Error
 from paceline.http.asgi import ASGIApp
+from paceline.http.server.addresses import server_url
 from paceline.http.server.fair_share import SharedListener
 from paceline.http.server.fields import encode_fields
 from paceline.http.server.first_bytes import FirstBytes
@@ -101,8 +102,7 @@ class HttpServer:
     @property
     def url(self) -> str:
         """The server's address, for people on this machine."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{'http' if self._tls is None else 'https'}://{host}:{self.port}"
+        return server_url("http" if self._tls is None else "https", self._host, self.port)
 
     @property
     def connections(self) -> int:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, errors
 
+from paceline._ranges import check_ranges
 from paceline.errors import Code, Error, copy_exception
 from paceline.log import Logger
 from paceline.messaging.errors import QueueError
@@ -46,7 +47,10 @@ class OutgoingRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaBusSettings:
-    """Times (seconds) and limits (bytes) of a `KafkaBus`."""
+    """Times (seconds) and limits (bytes) of a `KafkaBus`.
+
+    Errors: ValueError for what cannot work.
+    """
 
     start_timeout: float = 10.0
     """How long `start` waits for a broker that is coming up."""
@@ -60,6 +64,20 @@ class KafkaBusSettings:
     """The largest message, headers included."""
     max_unsent: int = 256 << 10
     """How much may wait for one partition; further publishes wait."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work. Errors: ValueError."""
+        check_ranges(
+            self,
+            positive=(
+                "publish_timeout",
+                "request_timeout",
+                "ping_timeout",
+                "max_message",
+                "max_unsent",
+            ),
+            not_negative=("start_timeout",),
+        )
 
 
 class KafkaBus:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
+from paceline._ranges import check_ranges
 from paceline.errors import Code, Error
 from paceline.log import Logger, shown_hosts
 from paceline.messaging.errors import QueueError
@@ -37,7 +38,7 @@ _RESTORE_PAUSE: Final = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NatsBusSettings:
-    """Times (seconds) and limits of a `NatsBus`."""
+    """Times (seconds) and limits of a `NatsBus`. Errors: ValueError for what cannot work."""
 
     start_timeout: float = 10.0
     """How long `start` waits for a server that is coming up."""
@@ -51,6 +52,14 @@ class NatsBusSettings:
     """How often the server is pinged."""
     ping_timeout: float = 5.0
     """How long it may take to answer before the connection counts as lost."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work. Errors: ValueError."""
+        check_ranges(
+            self,
+            positive=("publish_timeout", "max_in_flight", "ping_interval", "ping_timeout"),
+            not_negative=("start_timeout", "max_unsent"),
+        )
 
 
 class NatsBus:
