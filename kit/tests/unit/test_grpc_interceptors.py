@@ -246,6 +246,18 @@ async def test_a_stream_ends_when_its_token_expires() -> None:
         await wrapped(call_of(STREAM, ("authorization", "Bearer good")))
 
 
+async def test_a_stream_ends_when_its_token_is_not_accepted_any_more() -> None:
+    accepted = tokens()
+    wrapped = authenticate(accepted, ManualClock(0.0), recheck=0.01)(forever, STREAM)
+    stream = asyncio.ensure_future(wrapped(call_of(STREAM, ("authorization", "Bearer good"))))
+    await asyncio.wait([stream], timeout=0.05)
+    assert not stream.done()
+    del accepted.known["good"]
+    with pytest.raises(Unauthorized, match="not accepted any more"):
+        async with asyncio.timeout(5):
+            await stream
+
+
 async def test_a_timeout_inside_a_stream_is_not_taken_for_an_expired_token() -> None:
     wrapped = authenticate(tokens(), ManualClock(0.0))(failing(TimeoutError()), STREAM)
     with pytest.raises(TimeoutError):

@@ -1,6 +1,7 @@
 """Server-sent events without a socket: the bytes, how a response begins and how it ends."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.errors import Code, Error
+from paceline.errors import Code, Error, Unauthorized
 from paceline.http.app import App
 from paceline.http.asgi import Message, Scope
 from paceline.http.events import Events, event
-from paceline.http.middleware import timeout
+from paceline.http.middleware import authenticate, timeout
 from paceline.http.openapi import openapi_document
 from paceline.http.testing import TestClient
 
@@ -35,6 +36,7 @@ class Source:
     refuse: bool = False
     lifetime: float | None = None
     heartbeat: float = 60.0
+    recheck: float = 60.0
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[AsyncIterator[Tick]]:
@@ -57,6 +59,7 @@ class Source:
             lambda tick: event(b"%d" % tick.n, name="tick", id=str(tick.n)),
             lifetime=self.lifetime,
             heartbeat=self.heartbeat,
+            recheck=self.recheck,
         )
 
     def app(self, request_timeout: float = 60.0) -> App:
@@ -71,6 +74,7 @@ class Listening:
 
     app: App
     method: str = "GET"
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
     sent: list[Message] = field(default_factory=list[Message])
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -90,7 +94,8 @@ class Listening:
 
         scope: Scope = {
             "type": "http", "method": self.method, "path": "/ticks", "raw_path": b"/ticks",
-            "query_string": b"", "headers": [(b"accept", b"text/event-stream")], "root_path": "",
+            "query_string": b"", "headers": [(b"accept", b"text/event-stream"), *self.headers],
+            "root_path": "",
         }  # fmt: skip
         async with asyncio.timeout(10):
             await self.app(scope, receive, send)
@@ -184,6 +189,48 @@ async def test_comments_are_sent_at_intervals() -> None:
     await listening.until(b":\n\n" * 4)
     source.queue.put_nowait(None)
     await running
+
+
+@dataclass(frozen=True)
+class Ada:
+    subject: str = "ada"
+    scopes: frozenset[str] = frozenset()
+    expires_at: float = math.inf
+
+
+@dataclass
+class Revocable:
+    """Accepts every token until it is told otherwise, and counts the looks."""
+
+    accepts: bool = True
+    looks: int = 0
+
+    def verify(self, token: str) -> Ada:
+        self.looks += 1
+        if not self.accepts:
+            raise Unauthorized("the token's key is not known")
+        return Ada()
+
+    def recall(self, token: str) -> Ada | None:
+        return None
+
+
+async def test_a_stream_ends_when_its_token_is_not_accepted_any_more() -> None:
+    source, tokens = Source(recheck=0.01), Revocable()
+    app = App()
+    app.group("", authenticate(tokens)).get("/ticks", source.follow)
+    listening = Listening(app, headers=[(b"authorization", b"Bearer good")])
+    stream = asyncio.create_task(listening.run())
+    source.queue.put_nowait(1)
+    await listening.until(b"data: 1\n")
+    async with asyncio.timeout(5):
+        while tokens.looks < 3:  # noqa: ASYNC110 - what is verified sets no event
+            await asyncio.sleep(0.002)
+    assert not stream.done()
+    tokens.accepts = False
+    await stream
+    assert b"retry: " in listening.body
+    assert source.closed == 1
 
 
 @pytest.mark.parametrize("lifetime", [0.0, 0.05])

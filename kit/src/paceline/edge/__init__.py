@@ -22,8 +22,10 @@ from paceline.edge.registration import (
     suggestion,
 )
 from paceline.edge.request_id import is_plain_id, new_ids
+from paceline.edge.token_watch import RECHECK_INTERVAL, token_watched
 
 __all__ = [
+    "RECHECK_INTERVAL",
     "TIMEOUT_HEADERS",
     "AccessLines",
     "AccessLog",
@@ -49,4 +51,5 @@ __all__ = [
     "priorities_of",
     "rate_limit_key",
     "suggestion",
+    "token_watched",
 ]

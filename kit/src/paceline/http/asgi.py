@@ -26,6 +26,8 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 REQUEST_ID: Final = "paceline.request_id"
 PRINCIPAL: Final = "paceline.principal"
 """The verified caller (`paceline.edge.Caller`), against which routes check their scopes."""
+VERIFIER: Final = "paceline.verifier"
+"""What has verified the caller's token, for a stream that has to look at it again."""
 PERMIT: Final = "paceline.permit"
 """The request's `paceline.resilience.Permit`, which a stream gives back when it begins."""
 LIFT_DEADLINE: Final = "paceline.lift_deadline"

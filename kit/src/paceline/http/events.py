@@ -4,19 +4,35 @@ An error before the first byte is a problem like any other, because the stream i
 then on neither the request's deadline nor the server's write timeout bounds the response, only that
 the client reads: the server cuts a client that takes nothing for a write timeout, and ``send``
 waits for a slow one, so nothing accumulates here. A stream ends with its source, with ``lifetime``
-(usually a token's) or with the client. Its last line is a random time to reconnect after, so that
-clients do not return all at once. Comments at intervals keep the connection alive through proxies.
+(usually a token's), with the key of its token, or with the client. Its last line is a random time
+to reconnect after, so that clients do not return all at once. Comments at intervals keep the
+connection alive through proxies.
 """
 
 import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-from paceline.http.asgi import LIFT_DEADLINE, PERMIT, STREAMING, Receive, Scope, Send
+from paceline.edge import RECHECK_INTERVAL, TokenVerifier, token_watched
+from paceline.http.asgi import (
+    LIFT_DEADLINE,
+    PERMIT,
+    STREAMING,
+    VERIFIER,
+    Receive,
+    Scope,
+    Send,
+    headers_of,
+)
 from paceline.resilience import Permit
 
 T = TypeVar("T")
@@ -36,7 +52,9 @@ class Events(Generic[T]):
     """A stream as a response: each item of ``source``, as ``encode`` (see `event`) writes it.
 
     ``lifetime``: seconds until the stream ends in any case. ``heartbeat``: seconds between two
-    comments. *Resources*: ``source`` is entered before the response begins and left after it.
+    comments. ``recheck``: seconds between two looks whether the caller's token is still accepted;
+    the stream ends when it is not. *Resources*: ``source`` is entered before the response begins
+    and left after it.
 
     Example: ``return Events(feed.subscribe(), lambda item: event(encode(item)), lifetime=3600)``.
     """
@@ -45,6 +63,7 @@ class Events(Generic[T]):
     encode: Callable[[T], bytes]
     lifetime: float | None = None
     heartbeat: float = 15.0
+    recheck: float = RECHECK_INTERVAL
 
 
 def event(data: bytes, *, name: str = "", id: str = "") -> bytes:  # noqa: A002 - the field's name
@@ -84,13 +103,13 @@ async def send_events(
             permit: Permit | None = scope.get(PERMIT)
             if permit is not None:
                 permit.release_early()
-            await _send_all(events, items, receive, send)
+            await _send_all(events, items, scope, receive, send)
     retry = random.randint(_MIN_RETRY, _MAX_RETRY)  # noqa: S311 - spreads load, guards nothing
     await send({"type": "http.response.body", "body": b"retry: %d\n\n" % retry})
 
 
 async def _send_all(
-    events: Events[T], items: AsyncIterator[T], receive: Receive, send: Send
+    events: Events[T], items: AsyncIterator[T], scope: Scope, receive: Receive, send: Send
 ) -> None:
     async def send_part(body: bytes) -> None:
         await send({"type": "http.response.body", "body": body, "more_body": True})
@@ -108,11 +127,22 @@ async def _send_all(
                 _in_background(partial(_until_disconnected, receive), interrupt),
                 _in_background(partial(_send_comments, events.heartbeat, send_part), interrupt),
             ):
-                async for item in items:
-                    await send_part(encode(item))
+                with _token_watched(scope, interrupt, events.recheck):
+                    async for item in items:
+                        await send_part(encode(item))
     except TimeoutError:
         if not limit.expired():
             raise
+
+
+def _token_watched(
+    scope: Scope, interrupt: Callable[[], None], interval: float
+) -> AbstractContextManager[None]:
+    verifier: TokenVerifier | None = scope.get(VERIFIER)
+    if verifier is None:
+        return nullcontext()  # a public route
+    authorization = headers_of(scope).get(b"authorization")
+    return token_watched(verifier, authorization, interrupt, interval=interval)
 
 
 async def _until_disconnected(receive: Receive) -> None:

@@ -12,6 +12,7 @@ from paceline.errors import Code, Unauthorized
 from paceline.http.asgi import (
     PRINCIPAL,
     UNLOGGED,
+    VERIFIER,
     ASGIApp,
     Middleware,
     Receive,
@@ -48,6 +49,7 @@ def authenticate(verifier: TokenVerifier, failures: FailureLimit | None = None) 
                 scope[UNLOGGED] = True
                 raise too_many_requests(exc) from exc
             scope[PRINCIPAL] = principal
+            scope[VERIFIER] = verifier
             provide(scope, principal)
             return app(scope, receive, send)
 
