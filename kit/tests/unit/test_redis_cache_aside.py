@@ -424,5 +424,5 @@ class OutOfRange:
     ids=lambda case: case.id,
 )
 def test_settings_out_of_range_are_refused(case: OutOfRange) -> None:
-    with pytest.raises(ValueError, match="must be above 0|at least 0 and below 1"):
+    with pytest.raises(ValueError, match=r"must be above 0|at least 0 and below 1"):
         case.settings()
