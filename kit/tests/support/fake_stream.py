@@ -26,6 +26,7 @@ class FakeStream:
     headers: Headers = field(default_factory=list[tuple[bytes, bytes]])
     method: str = "POST"
     client: tuple[str, int] | None = ("192.0.2.7", 1234)
+    connection: object = None
     room: float = float("inf")
     authority: bytes = b"test"
     scheme: str = "http"

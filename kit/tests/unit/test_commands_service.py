@@ -35,7 +35,12 @@ from paceline.commands import (
 from paceline.commands.doctor import Check, DoctorRun
 from paceline.commands.doctor.command import list_checks
 from paceline.commands.process import new_log, wire, wire_or_fail
-from paceline.commands.settings import PostgresSettings, RedisSettings, require_own_ports
+from paceline.commands.settings import (
+    PostgresSettings,
+    RedisSettings,
+    require_own_ports,
+    require_worker_timeout,
+)
 from paceline.errors import Code, Error
 
 
@@ -208,6 +213,13 @@ def test_servers_of_one_process_cannot_share_a_port() -> None:
     with pytest.raises(Error, match="APP_PORT and APP_ADMIN_PORT are both 9000; give each server"):
         wire(SINGLE, config, new_log(config), process)
     require_own_ports(Single(port=0, admin_port=0))
+
+
+def test_a_healthy_worker_is_not_too_silent_for_its_timeout() -> None:
+    with pytest.raises(Error, match=r"APP_WORKER_TIMEOUT is 2s; give it at least 3s, .* 0s for"):
+        require_worker_timeout(Single(worker_timeout=2))
+    for allowed in (0, 3, 60):
+        require_worker_timeout(Single(worker_timeout=allowed))
 
 
 def test_a_script_is_named_as_it_was_called(monkeypatch: pytest.MonkeyPatch) -> None:

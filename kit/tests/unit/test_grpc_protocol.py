@@ -566,18 +566,18 @@ async def test_messages_that_arrive_at_once_are_bounded_for_each_connection_and_
     app = new_app()
     app.limits = RpcLimits(max_message=MAX, max_connection_arriving=1_000, max_arriving=1_500)
     part = framed(b"x" * 900)[:600]
-    other = ("192.0.2.8", 1)
+    other = object()
 
-    def arriving(client: tuple[str, int]) -> FakeStream:
+    def arriving(connection: object) -> FakeStream:
         stream = request(SAY)
-        stream.client = client
+        stream.client, stream.connection = None, connection  # as over a Unix socket
         return stream.open(app, part, end=False)
 
-    first, second = arriving(("192.0.2.7", 1)), arriving(other)
+    first, second = arriving(object()), arriving(other)
     assert (first.task, second.task) == (None, None)
     beyond = await arriving(other).answer()
     assert beyond.code == Code.RESOURCE_EXHAUSTED
-    beyond = await arriving(("192.0.2.9", 1)).answer()
+    beyond = await arriving(object()).answer()
     assert beyond.code == Code.RESOURCE_EXHAUSTED
     for stream in (first, second):
         assert stream.handler is not None

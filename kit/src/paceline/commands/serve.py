@@ -22,6 +22,7 @@ from paceline.commands.settings import (
     ServiceSettings,
     ports_of,
     require_own_ports,
+    require_worker_timeout,
 )
 from paceline.commands.spec import ServiceSpec
 from paceline.commands.start_report import StartReport
@@ -151,6 +152,7 @@ def _become_supervisor(spec: ServiceSpec, config: ServiceSettings) -> None:
     try:
         token = config.get_admin_token()
         require_own_ports(config)
+        require_worker_timeout(config)
         require_token(config.admin_host, token, variable=config.variable("admin_token"))
         supervise(
             SupervisorSpec(
@@ -160,6 +162,7 @@ def _become_supervisor(spec: ServiceSpec, config: ServiceSettings) -> None:
                 host=config.host,
                 ports=ports_of(config),
                 reuse_port=config.reuse_port,
+                worker_timeout=config.worker_timeout,
                 stop_timeout=config.drain_delay + config.shutdown_timeout + _STOP_MARGIN,
                 admin_host=config.admin_host,
                 admin_port=config.admin_port,

@@ -29,6 +29,7 @@ from paceline.config import (
     Settings,
     checked_by,
     checked_url,
+    format_duration,
     parsed_by,
 )
 from paceline.errors import Code, Error
@@ -104,6 +105,8 @@ class ProcessSettings(Settings):
     """Share the ports with other processes of this service; the kernel spreads the connections."""
     workers: PositiveInt = 1
     """`serve`: processes behind the same ports, about one a core; SIGHUP replaces them."""
+    worker_timeout: Duration = 6.0
+    """`serve`: a worker whose event loop does not run for so long is replaced; 0s for never."""
     shutdown_timeout: Duration = 30.0
     """How long requests in flight may take to finish at shutdown."""
     drain_delay: Duration = 0.0
@@ -383,6 +386,7 @@ class RedisSettings(ServiceSettings):
         return _given(self, "redis_url", self.redis_url)
 
 
+_MIN_WORKER_TIMEOUT: Final = 3.0
 LISTENERS: Final = {"http": "port", "grpc": "grpc_port"}
 """The settings of the ports that a service serves on, by the name of the server."""
 
@@ -408,6 +412,16 @@ def require_own_ports(config: ServiceSettings) -> None:
             )
         if port:
             taken[port] = name
+
+
+def require_worker_timeout(config: ServiceSettings) -> None:
+    """Refuse a time in which a healthy worker may be silent. Errors: Error(FAILED_PRECONDITION)."""
+    if 0 < config.worker_timeout < _MIN_WORKER_TIMEOUT:
+        raise Error(
+            Code.FAILED_PRECONDITION,
+            f"{config.variable('worker_timeout')} is {format_duration(config.worker_timeout)}; give"
+            " it at least 3s, since workers show once a second that they run, or 0s for never",
+        )
 
 
 def require_settings(config: object, caller: str, *groups: type[ServiceSettings]) -> None:

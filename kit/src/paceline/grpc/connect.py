@@ -61,8 +61,7 @@ async def answer_unary(app: RpcApp, route: Route, request: WebRequest, kind: byt
     call.check_version(fields.get(_VERSION_FIELD), "connect-protocol-version: 1")
     if not await call.begins(encoding, "content-encoding"):
         return
-    body = await request.read(app.limits.max_message)
-    await call.answer(body)
+    await call.answer(await call.arrived(request.read(app.limits.max_message)))
 
 
 async def answer_get(

@@ -39,7 +39,7 @@ class FramedCall(WebCall):
         if self.route.descriptor is None or self.route.descriptor.client_streaming:
             await self.run(messages)
         else:
-            await self.run(await messages.single())
+            await self.run(await self.arrived(messages.single()))
 
     async def finish(self, call: Call, reply: bytes | None) -> None:
         """See `WebCall`."""

@@ -61,6 +61,11 @@ def unknown_encoding(value: bytes, name: str) -> Error:
     return Error(Code.UNIMPLEMENTED, f"{name} {shown} is not known; use one of {ACCEPTED.decode()}")
 
 
+def too_slow() -> DeadlineExceeded:
+    """A message of which the end does not come in time."""
+    return DeadlineExceeded("the request took too long to arrive", client_imposed=True)
+
+
 def past_deadline(seconds: float, field: str) -> DeadlineExceeded:
     """A call that took longer than the ``seconds`` in its client's ``field``."""
     return DeadlineExceeded(

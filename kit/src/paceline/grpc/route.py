@@ -58,7 +58,7 @@ class ActiveCalls:
     def hold(self, connection: object, size: int) -> bool:
         """Count bytes of a message that is not whole yet; False: there is no room for them.
 
-        ``connection``: the client's address and port.
+        ``connection``: `RequestStream.connection`; clients of a Unix socket have no address.
         """
         limits = self.limits
         of_connection = self._of_connections.get(connection, 0) + size

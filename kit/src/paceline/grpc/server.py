@@ -24,6 +24,7 @@ _STOP_TIMEOUT: Final = 30.0
 _IDLE_TIMEOUT: Final = 300.0  # without a call; a client reconnects when it has one
 _MAX_UNWIND: Final = 1.0
 _AHEAD: Final = 1.1  # of the HTTP server, which cuts off by itself
+_LATER: Final = 1.2  # the HTTP server's own time-out, whose answer is none of gRPC-Web or Connect
 
 
 class RpcServer:
@@ -125,6 +126,7 @@ def _server_limits(limits: RpcLimits) -> ServerLimits:
         keepalive=limits.keepalive,
         keepalive_timeout=limits.keepalive_timeout,
         min_ping_interval=limits.min_ping_interval,
+        read_timeout=limits.read_timeout * _LATER,
         idle_timeout=_IDLE_TIMEOUT,
         max_connection_age=limits.max_connection_age,
         max_connection_age_grace=limits.max_connection_age_grace,

@@ -313,7 +313,7 @@ class SingleRequest(StreamCall):
         if length > self._size:
             self._refuse(more_messages())
         elif length < self._size or self._counted:
-            if self._calls.hold(self._stream.client, len(data)):
+            if self._calls.hold(self._stream.connection, len(data)):
                 self._counted += len(data)
             else:
                 self._refuse(_NO_ROOM)
@@ -326,7 +326,7 @@ class SingleRequest(StreamCall):
     def _drop(self) -> None:
         self._data = b""
         if self._counted:
-            self._calls.let_go(self._stream.client, self._counted)
+            self._calls.let_go(self._stream.connection, self._counted)
             self._counted = 0
 
     def end_received(self, trailers: Headers) -> None:

@@ -6,14 +6,14 @@ refused before: a call for which there is no room, and fields that cannot be und
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 
 from paceline.errors import Error
 from paceline.grpc.app import RpcApp
 from paceline.grpc.call import Call, ErrorStatus, is_own_timeout
 from paceline.grpc.compression import ACCEPTED, compress
 from paceline.grpc.encodings import known_encoding
-from paceline.grpc.refusals import TOO_MANY_CALLS, past_deadline
+from paceline.grpc.refusals import TOO_MANY_CALLS, past_deadline, too_slow
 from paceline.grpc.route import Route
 from paceline.grpc.status import error_status_of
 from paceline.grpc.web_request import WebRequest
@@ -111,6 +111,17 @@ class WebCall:
         if error is not None:
             await self.refuse(error)
         return error is None
+
+    async def arrived(self, reading: Awaitable[bytes | Error]) -> bytes | Error:
+        """The only message of the request, or the error that it took too long to arrive."""
+        timeout = asyncio.timeout(self.app.limits.read_timeout)
+        try:
+            async with timeout:
+                return await reading
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            return too_slow()
 
     async def run(self, request: Request) -> None:
         """Run the call and answer it."""

@@ -203,6 +203,25 @@ async def test_a_request_that_does_not_end_holds_no_call() -> None:
         assert (await client.answer()).status == 200
 
 
+@pytest.mark.parametrize("kind", ["application/json", "application/grpc-web"])
+async def test_a_message_that_takes_too_long_has_an_error_of_its_protocol(kind: str) -> None:
+    async with serving(limits=RpcLimits(read_timeout=0.2)) as served:
+        client = await served.start(SAY, kind, 10)
+        client.send(b'"')
+        answer = await client.answer()
+        if kind == "application/json":
+            assert answer.headers["content-type"] == "application/json"
+            assert (answer.status, json.loads(answer.body)) == (
+                504,
+                {"code": "deadline_exceeded", "message": "the request took too long to arrive"},
+            )
+        else:
+            assert (answer.status, answer.headers["grpc-status"]) == (200, "4")
+        await until(lambda: len(served.completed) == 1)
+        assert served.completed == [(SAY, "DEADLINE_EXCEEDED")]
+        assert served.log.events("error") == []
+
+
 async def test_a_client_that_leaves_cancels_its_handler() -> None:
     entered, left = asyncio.Event(), asyncio.Event()
 

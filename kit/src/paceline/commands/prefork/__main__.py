@@ -78,6 +78,7 @@ async def _run(spec: SupervisorSpec, spawner: Spawner, log: Log, admin_tls: TlsF
         start_timeout=_START_TIMEOUT,
         stop_timeout=spec.stop_timeout,
         attempts=_ATTEMPTS,
+        max_silence=spec.worker_timeout,
         on_hangup=None if admin_tls is None else lambda: admin_tls.renew(log),
     )
     admin = HttpServer(

@@ -34,6 +34,8 @@ class SupervisorSpec(msgspec.Struct, frozen=True, kw_only=True):
     reuse_port: bool = False
     """Share the ports with other processes, too."""
     stop_timeout: float
+    worker_timeout: float = 6.0
+    """Seconds for which a worker's event loop may not run before the worker is replaced; or 0."""
     admin_host: str = "127.0.0.1"
     admin_port: int = 0
     admin_token: str | None = None

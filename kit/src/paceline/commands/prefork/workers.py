@@ -75,8 +75,8 @@ class Workers(Generic[W]):
     Settings, in seconds: ``start_timeout`` of each attempt; ``stop_timeout`` until a worker that
     was asked to end is killed; ``stable_after``: a worker that lived so long resets the count of
     failures; ``backoff``: pauses before the attempts after 0, 1, … failures; ``max_silence``: of a
-    worker that is ready. ``attempts``: of each slot at the first start. ``on_hangup``: called at
-    each SIGHUP, before the workers are replaced.
+    worker that is ready; 0 for any. ``attempts``: of each slot at the first start. ``on_hangup``:
+    called at each SIGHUP, before the workers are replaced.
 
     *Resources*: between `start` and `stop`, the processes, a task for each, and SIGHUP's handler.
     """
@@ -122,7 +122,8 @@ class Workers(Generic[W]):
             for slot in self.slots:
                 await group.go(self._fill, slot, self._attempts)
         self._go(self._reload_on_hangup())
-        self._go(self._end_silent())
+        if self._max_silence:
+            self._go(self._end_silent())
 
     async def stop(self) -> None:
         """Stop all at once. Errors: Error(DEADLINE_EXCEEDED) when one did not end well by itself.

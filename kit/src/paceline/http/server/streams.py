@@ -23,6 +23,12 @@ class RequestStream(Protocol):
     headers: Headers
     """The regular fields, names in lower case; shared with other requests, so not to be changed."""
     client: tuple[str, int] | None
+    """None over a Unix socket."""
+
+    @property
+    def connection(self) -> object:
+        """The same object for all streams of a connection, and for no others."""
+        ...
 
     def send(self, data: bytes, *, end: bool = False) -> bool:
         """Send a part of the body; ``end``: the last one.

@@ -126,6 +126,11 @@ class Stream:
         self.stuck_since: float = 0.0
         self.deadline: float = connection.read_deadline
 
+    @property
+    def connection(self) -> object:
+        """See `RequestStream`."""
+        return self._connection
+
     def send(self, data: bytes, *, end: bool = False) -> bool:
         """See `RequestStream`."""
         if self.ending:
