@@ -82,6 +82,11 @@ def checks(made: Path) -> Iterator[tuple[str, list[str]]]:
              "-schema-location", f"{schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
              "-skip", ",".join(_NOT_OF_KUBERNETES), str(built)],
         )  # fmt: skip
+    yield (
+        "compose.yaml (its specification's schema)",
+        [str(TOOLS / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec",
+         str(DEPLOYMENTS / "compose.yaml")],
+    )  # fmt: skip
     yield "hadolint", [str(TOOLS / "hadolint"), str(DEPLOYMENTS / "Dockerfile")]
     workflows = sorted(ROOT.glob("**/.github/workflows/*.yml"))
     yield "actionlint", [go_tool("actionlint"), *map(str, workflows)]

@@ -64,9 +64,10 @@ def lock_service() -> None:
 
 
 def extras_of_service() -> list[str]:
-    """The kit's extras that the service depends on."""
+    """The kit's extras that the service depends on, and those of what `run` starts."""
     project = tomllib.loads((ROOT / "service/pyproject.toml").read_text())["project"]
-    asked: list[str] = re.findall(r"paceline\[([^]]*)\]", " ".join(project["dependencies"]))
+    more = (ROOT / "service/requirements/run.in").read_text()
+    asked: list[str] = re.findall(r"paceline\[([^]]*)\]", " ".join(project["dependencies"]) + more)
     return ",".join(asked).split(",")
 
 

@@ -1,8 +1,8 @@
 """Lock what this project and paceline need of others, by version and hash, in requirements/*.txt.
 
 ``make lock``. paceline itself is not locked: its wheel is in ``wheels/``, and what it depends on is
-read from that. No registry's address goes into a lock. dev.txt is made first and constrains
-run.txt, so both hold the same version of what they share.
+read from that. No registry's address goes into a lock. dev.txt is made first and constrains the
+others, so all hold the same version of what they share. serve.txt is for an image: no engines.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--wheels", default="wheels", help="the folder that has paceline's wheel")
     ours, others = parser.parse_known_args()
-    for name in ("dev", "run"):
+    for name in ("dev", "run", "serve"):
         constraint = [] if name == "dev" else ["--constraint=requirements/dev.txt"]
         command = [
             str(Path(sys.executable).with_name("uv")), "pip", "compile", *OPTIONS,

@@ -49,7 +49,7 @@ def test_the_markers_of_the_services_tests_are_known_in_both() -> None:
     assert set(OWN["pytest"]["ini_options"]["markers"]) <= known
 
 
-@pytest.mark.parametrize("name", ["run", "dev"])
+@pytest.mark.parametrize("name", ["serve", "run", "dev"])
 def test_the_service_alone_gets_the_versions_that_are_tested_here(name: str) -> None:
     pinned = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
     here = dict(pinned.findall((ROOT / "requirements/bench.txt").read_text()))

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from myservice.config import Config
+from paceline.auth import secret_weakness
 from paceline.config import parse_duration
 
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
@@ -132,3 +133,23 @@ def test_the_rules_of_the_operator_are_those_of_prometheus() -> None:
     rules = yaml.safe_load((KUBERNETES / "monitoring/rules.yaml").read_text())
     alerts = yaml.safe_load((DEPLOYMENTS / "prometheus/alerts.yaml").read_text())
     assert rules["spec"] == alerts, "run: make rules"
+
+
+def test_the_secrets_of_compose_are_accepted_and_prometheus_has_the_same() -> None:
+    compose = yaml.safe_load((DEPLOYMENTS / "compose.yaml").read_text())
+    settings = compose["x-service"]["environment"]
+    for name in ("APP_JWT_SECRET", "APP_ADMIN_TOKEN"):
+        assert secret_weakness(settings[name].encode()) is None
+    scraping = yaml.safe_load((DEPLOYMENTS / "prometheus/compose.yaml").read_text())
+    for job in scraping["scrape_configs"]:
+        assert job["authorization"]["credentials"] == settings["APP_ADMIN_TOKEN"]
+        [target] = job["static_configs"][0]["targets"]
+        assert target.partition(":")[0] in compose["services"]
+
+
+def test_what_compose_sets_are_settings_of_the_service() -> None:
+    compose = yaml.safe_load((DEPLOYMENTS / "compose.yaml").read_text())
+    for service in compose["services"].values():
+        for name in service.get("environment", {}):
+            if name.startswith("APP_"):
+                assert name.removeprefix("APP_").lower() in DEFAULTS

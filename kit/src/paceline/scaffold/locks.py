@@ -24,10 +24,11 @@ def prune_locks(root: Path) -> None:
         return
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     asked: dict[str, list[str]] = {}
-    for name in ("run", "dev"):
+    for name in ("serve", "run", "dev"):
         source = root / f"requirements/{name}.in"
         lines = [line for line in source.read_text().splitlines() if line[:1].isalnum()]
-        asked[name] = [*project["dependencies"], *lines, *asked.get("run", ())]
+        inherited = asked.get("run", ()) if name == "dev" else ()
+        asked[name] = [*project["dependencies"], *lines, *inherited]
     for name, requirements in asked.items():
         lock = root / f"requirements/{name}.txt"
         lock.write_text(prune_lock(lock.read_text(), direct_names(requirements)))
