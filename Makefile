@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures fuzz layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload conform soak trace dashboards checks image release-check protos lock clean
+.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures fuzz layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload conform soak trace dashboards docs docs-serve api-check checks image release-check protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -102,6 +102,16 @@ dashboards: .venv/.dev ## Hold dashboard, alerts and metrics against a real Prom
 	@for tool in promtool prometheus; do $(BIN)/python kit/tests/tools/go_tool.py $$tool >/dev/null || exit 1; done
 	$(BIN)/pytest -q -s tests/e2e/test_prometheus.py
 
+docs: .venv-docs/.made ## Build the documentation site into site/html
+	@.venv-docs/bin/python tools/docs_site.py
+
+docs-serve: .venv-docs/.made ## Build the documentation site and show it at http://127.0.0.1:8000
+	@.venv-docs/bin/python tools/docs_site.py serve
+
+api-check: .venv-docs/.made ## Compare what the kit exports with the last tag, and name what would break its users
+	@tag=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null) || { echo "No tag v* is there to compare with."; exit 0; }; \
+	.venv-docs/bin/griffe check paceline --search kit/src --against "$$tag" && echo "Nothing breaks since $$tag."
+
 checks: .venv/.dev .venv-checks/.made ## Hold manifests, image, workflows and locks against the checkers of others (some built with Go)
 	@$(BIN)/python tools/checks.py
 
@@ -119,12 +129,16 @@ lock: .venv/.dev ## Lock the newest allowed versions again, with hashes
 	$(BIN)/python tools/lock.py --upgrade
 
 clean: ## Remove the environment and caches (keeps .data)
-	rm -rf .venv .venv-3.* .venv-checks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-3.* .venv-checks .venv-docs site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # Programs that check what is published: never imported, so they have an environment of their own.
 .venv-checks/.made: requirements/checks.txt | .venv/.dev
 	@$(BIN)/uv venv --quiet --clear .venv-checks
 	@$(BIN)/uv pip install --quiet --python .venv-checks --require-hashes -r requirements/checks.txt
+	@touch $@
+
+.venv-docs/.made: requirements/docs.txt $(LOCKED)
+	@tools/setup.sh docs .venv-docs
 	@touch $@
 
 .venv/.run: requirements/run.txt $(LOCKED)

@@ -1,4 +1,4 @@
-"""The examples of the pattern book are tests: ``pytest docs`` runs them, on real servers.
+"""The examples of guides and pattern book are tests: ``pytest docs`` runs them, on real servers.
 
 Each heading's code is a module of its own.
 """
@@ -60,8 +60,8 @@ class Page(pytest.File):
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Page | None:
-    """Collect the pages of the pattern book."""
-    if file_path.suffix == ".md" and file_path.parent.name == "patterns":
+    """Collect the guides and the pattern book."""
+    if file_path.suffix == ".md" and file_path.parent.name in {"guides", "patterns"}:
         return Page.from_parent(  # pyright: ignore[reportUnknownMemberType] - pytest's
             parent, path=file_path
         )

@@ -1,9 +1,10 @@
 """Lock every dependency by version and hash: what the kit and the service declare, and our tools.
 
-requirements/*.txt are made of ``kit/pyproject.toml`` (run: with the extras that the service asks
-for; dev and bench: with all) and of requirements/*.in, which has only what no distribution needs to
-run. No registry's address goes into a lock. bench.txt is made first and constrains the others, the
-service's own in service/requirements too, so all hold the same version of what they share.
+requirements/*.txt are made of ``kit/pyproject.toml`` (run and docs: with the extras that the
+service asks for; dev and bench: with all) and of requirements/*.in, which has only what no
+distribution needs to run. No registry's address goes into a lock. bench.txt is made first and
+constrains the others, the service's own in service/requirements too, so all hold the same version
+of what they share.
 checks.txt stands alone: its tools are programs, never imported.
 """
 
@@ -23,7 +24,11 @@ OPTIONS = [
 
 def main() -> None:
     """Write the locks. Arguments go to uv: ``--upgrade`` for the newest allowed versions."""
-    extras = {"bench": ["all", "testing"], "dev": ["all", "testing"], "run": extras_of_service()}
+    of_service = extras_of_service()
+    extras = {
+        "bench": ["all", "testing"], "dev": ["all", "testing"], "run": of_service,
+        "docs": of_service,
+    }  # fmt: skip
     for name, chosen in extras.items():
         constraint = [] if name == "bench" else ["--constraint=requirements/bench.txt"]
         lock = f"--output-file=requirements/{name}.txt"

@@ -27,8 +27,10 @@ class Example:
 
     @property
     def name(self) -> str:
-        """A name for its module: "example_concurrency_worker_pool"."""
-        return "_".join(["example", self.page.stem, *_WORDS.findall(self.heading.lower())])
+        """A name for its module: "patterns_concurrency_worker_pool"."""
+        return "_".join(
+            [self.page.parent.name, self.page.stem, *_WORDS.findall(self.heading.lower())]
+        )
 
     @property
     def code(self) -> str:

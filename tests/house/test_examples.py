@@ -1,4 +1,4 @@
-"""The pattern book: every pattern has its heading, and every example is checked as code is.
+"""Guides and pattern book: every pattern has its heading, every example is checked as code is.
 
 `pytest docs` runs the examples (``docs/conftest.py``).
 """
@@ -14,7 +14,8 @@ from page_examples import Example, examples_of
 
 ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "docs/patterns"
-PAGES = sorted(BOOK.glob("*.md"))
+GUIDES = ROOT / "docs/guides"
+PAGES = sorted([*BOOK.glob("*.md"), *GUIDES.glob("*.md")])
 EXAMPLES = [example for page in PAGES for example in examples_of(page)]
 LONGEST = 40
 """Lines of an example, without imports and blank ones."""
@@ -54,7 +55,10 @@ def test_the_book_has_these_chapters_in_this_order() -> None:
         r"^\| \[([^\]]+)\]\((\w+)\.md\)", (BOOK / "README.md").read_text(), re.MULTILINE
     )
     assert listed == [(chapter.title, chapter.page) for chapter in CHAPTERS]
-    assert {page.stem for page in PAGES} == {"README", *(chapter.page for chapter in CHAPTERS)}
+    assert {page.stem for page in BOOK.glob("*.md")} == {
+        "README",
+        *(chapter.page for chapter in CHAPTERS),
+    }
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.page)
@@ -99,7 +103,7 @@ def test_an_example_keeps_the_rules_of_style(example: Example) -> None:
     check("ruff", "format", "--diff", name, "-", stdin=example.code)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.stem}")
 def test_an_excerpt_has_lines_of_its_file_in_their_order(page: Path) -> None:
     for name, block in EXCERPT.findall(page.read_text()):
         lines = iter(line.strip() for line in (ROOT / name).read_text().splitlines())
@@ -109,7 +113,7 @@ def test_an_excerpt_has_lines_of_its_file_in_their_order(page: Path) -> None:
         assert missing == [], name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.stem}")
 def test_a_block_is_run_or_an_excerpt_or_plain_text(page: Path) -> None:
     text = EXCERPT.sub("", page.read_text())
     assert set(re.findall(r"^```(\w+)$", text, re.MULTILINE)) <= {"python", "text"}
