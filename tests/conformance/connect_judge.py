@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from judging import PROGRAMS, Judge, Verdict, environment, go_tool
+from judging import PROGRAMS, Judge, Verdict, environment, go_tool, go_version
 
 _TIMEOUT: Final = 1800.0
 _SHARED: Final[Mapping[str, object]] = {
@@ -99,7 +99,7 @@ def _run(features: Mapping[str, object]) -> Verdict:
     return verdict
 
 
-_SOURCE: Final = "connectconformance v1.0.7"
+_SOURCE: Final = f"connectconformance {go_version('connectconformance')}"
 JUDGES: Final = (
     Judge("connect-grpc", "Connect conformance, gRPC", lambda _: _run(GRPC), _SOURCE),
     Judge("connect-web", "Connect conformance, gRPC-Web", lambda _: _run(GRPC_WEB), _SOURCE),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from judging import Judge, Verdict, certificate, go_tool, started, weigh
+from judging import Judge, Verdict, certificate, go_tool, go_version, started, weigh
 
 _TIMEOUT: Final = 900.0
 _PREFACE: Final = "http2/3.5: Sends invalid connection preface"
@@ -57,11 +57,12 @@ def _run(*, tls: bool) -> Verdict:
     return weigh(names, failed, {} if tls else IN_CLEARTEXT)
 
 
+_SOURCE: Final = f"{go_version('h2spec')}, strict"
 JUDGES: Final = (
     Judge(
-        "h2spec", "h2spec, cleartext", lambda _: _run(tls=False), "v2.2.1, strict"
+        "h2spec", "h2spec, cleartext", lambda _: _run(tls=False), _SOURCE
     ),
     Judge(
-        "h2spec-tls", "h2spec, TLS", lambda _: _run(tls=True), "v2.2.1, strict",
+        "h2spec-tls", "h2spec, TLS", lambda _: _run(tls=True), _SOURCE,
     ),
 )  # fmt: skip

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from judging import (
-    HERE,
+    JAVA_CLIENT,
     Judge,
     Skipped,
     Verdict,
     certificate,
     go_tool,
+    go_version,
+    java_version,
     run_case,
     started,
     tool_path,
@@ -89,7 +91,7 @@ def _go(*, tls: bool, quick: bool) -> Verdict:
 
 
 def _java(*, okhttp: bool, quick: bool) -> Verdict:
-    jars = tool_path(HERE / "tools/fetch_java_client.py")
+    jars = tool_path(JAVA_CLIENT)
     java = shutil.which("java")
     if java is None:
         raise Skipped("no grpc-java: Java is not installed")
@@ -110,21 +112,23 @@ def _java(*, okhttp: bool, quick: bool) -> Verdict:
         return _judge(cases, target.port, command)
 
 
+_GO: Final = f"grpc-go {go_version('grpc-interop')}"
+_JAVA: Final = f"grpc-java {java_version()}"
 JUDGES: Final = (
     Judge(
         "interop-go", "gRPC interop, Go's client, cleartext",
-        lambda quick: _go(tls=False, quick=quick), "grpc-go v1.85.0",
+        lambda quick: _go(tls=False, quick=quick), _GO,
     ),
     Judge(
         "interop-go-tls", "gRPC interop, Go's client, TLS",
-        lambda quick: _go(tls=True, quick=quick), "grpc-go v1.85.0",
+        lambda quick: _go(tls=True, quick=quick), _GO,
     ),
     Judge(
         "interop-java", "gRPC interop, Java's client on Netty",
-        lambda quick: _java(okhttp=False, quick=quick), "grpc-java 1.76.0",
+        lambda quick: _java(okhttp=False, quick=quick), _JAVA,
     ),
     Judge(
         "interop-okhttp", "gRPC interop, Java's client on OkHttp",
-        lambda quick: _java(okhttp=True, quick=quick), "grpc-java 1.76.0", quick=False,
+        lambda quick: _java(okhttp=True, quick=quick), _JAVA, quick=False,
     ),
 )  # fmt: skip

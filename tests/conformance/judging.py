@@ -7,6 +7,7 @@ and an exception that passes fails it, too, so that no table outlives its reason
 
 import contextlib
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ from paceline.testing import CertificateAuthority
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
 PROGRAMS: Final = HERE / "programs"
+JAVA_CLIENT: Final = HERE / "tools/fetch_java_client.py"
+_GO_TOOL: Final = ROOT / "kit/tests/tools/go_tool.py"
 _START_TIMEOUT: Final = 60.0
 _STOP_TIMEOUT: Final = 20.0
 _SAID: Final = 500
@@ -84,7 +87,19 @@ def tool_path(script: Path, *arguments: str) -> str:
 
 def go_tool(name: str) -> str:
     """The path of a Go program. Errors: `Skipped`."""
-    return tool_path(ROOT / "kit/tests/tools/go_tool.py", name)
+    return tool_path(_GO_TOOL, name)
+
+
+def go_version(name: str) -> str:
+    """The version of a Go program that `go_tool` builds."""
+    version: str = runpy.run_path(str(_GO_TOOL))["TOOLS"][name].version
+    return version.removesuffix("+incompatible")
+
+
+def java_version() -> str:
+    """The version of grpc-java that is fetched."""
+    version: str = runpy.run_path(str(JAVA_CLIENT))["VERSION"]
+    return version
 
 
 @dataclass(frozen=True)

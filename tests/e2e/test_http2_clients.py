@@ -5,6 +5,8 @@ import json
 import re
 import shutil
 import subprocess
+import urllib.request
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -18,6 +20,7 @@ from external_tools import go_tool, printed
 from google.protobuf.message import Message
 from grpc import aio
 from nginx_proxy import nginx_before
+from prometheus_text import read_text
 from service_process import ServiceProcess, running_service
 
 from myservice.proto.v1 import records_pb2 as pb
@@ -119,6 +122,7 @@ def test_h2load_gets_an_answer_to_every_call(service: ServiceProcess, tmp_path: 
     message = pb.ListRecordsRequest(page_size=1).SerializeToString()
     body = tmp_path / "body"
     body.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
+    before = codes_of(service, "ListRecords")
     answered = h2load(
         f"http://{service.grpc}{RECORDS}/ListRecords",
         "--data", str(body), "--header", "te: trailers",
@@ -126,6 +130,23 @@ def test_h2load_gets_an_answer_to_every_call(service: ServiceProcess, tmp_path: 
         "--header", f"authorization: Bearer {service.token}",
     )  # fmt: skip
     assert answered == 2000
+    # It does not look at trailers, and an error of gRPC has status 200, too.
+    assert codes_of(service, "ListRecords") - before == {"OK": 2000}
+
+
+def codes_of(service: ServiceProcess, method: str) -> Counter[str]:
+    """How many calls of a method ended with each code so far."""
+    with urllib.request.urlopen(f"{service.admin}/metrics", timeout=PATIENCE) as answer:  # noqa: S310 - the test's own
+        text: str = answer.read().decode()
+    return Counter(
+        {
+            sample.labels["rpc_response_status_code"]: int(sample.value)
+            for family in read_text(text)
+            for sample in family.samples
+            if sample.name == "rpc_server_call_duration_seconds_count"
+            and sample.labels["rpc_method"].endswith(f"/{method}")
+        }
+    )
 
 
 def bearer(service: ServiceProcess) -> tuple[tuple[str, str], ...]:

@@ -107,6 +107,11 @@ class ServiceCommand:
             raise ValueError("it does not run")
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal that does not end it."""
         os.kill(self.pid, number)
