@@ -61,6 +61,7 @@ TOOLS = {
     ),
     "grpcurl": Tool("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.3"),
     "ghz": Tool("github.com/bojand/ghz/cmd/ghz", "v0.120.0"),
+    "oapi-codegen": Tool("github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen", "v2.8.2"),
     # The newest that the module proxy has: later ones are tagged v2 and say so nowhere in their path.
     "h2spec": Tool("github.com/summerwind/h2spec/cmd/h2spec", "v2.2.1+incompatible"),
     "grpc-interop": Tool("google.golang.org/grpc/interop/client", "v1.85.0"),
