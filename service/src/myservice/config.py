@@ -45,6 +45,8 @@ class Config(
     # paceline: only full {
     changes_keep: Duration = 3600.0
     """How long changes of records are kept for subscribers who come back with a position."""
+    streams_per_caller: PositiveInt = 100
+    """How many streams of updates a caller may have open in one process."""
     # paceline: }
     # paceline: only redis {
     cache: bool = False

@@ -164,7 +164,13 @@ def _record_updates(config: Config, wiring: Wiring, pool: Pool) -> RecordFeed:
     wiring.add(RecordChangesRetention(changes, wiring.log, keep=config.changes_keep))
     dsn = config.get_database_url()
     return wiring.add_stream_source(
-        RecordFeed(changes, lambda: listening(dsn, CHANNEL, wiring.log), wiring.clock, wiring.log)
+        RecordFeed(
+            changes,
+            lambda: listening(dsn, CHANNEL, wiring.log),
+            wiring.clock,
+            wiring.log,
+            max_per_caller=config.streams_per_caller,
+        )
     )
 
 

@@ -98,9 +98,9 @@ async def test_a_later_change_by_an_older_transaction_does_not_come_first(one: R
         await one.records.replace(second.id, DRAFT, second.created_at, None)  # the newest
         await change(old, second.id, 3)
         await old.execute("COMMIT")
-        seen = (await one.changes.read(start, 100)).changes
+        seen = (await one.changes.read(start, 100, 10**6)).changes
         await middle.execute("COMMIT")
-    page = await one.changes.read(seen[-1].position if seen else start, 100)
+    page = await one.changes.read(seen[-1].position if seen else start, 100, 10**6)
     received = [item.update for item in (*seen, *page.changes)]
     assert summaries(received) == [(second.id, "replaced", 2), (second.id, "replaced", 3)]
 
@@ -125,10 +125,10 @@ async def test_an_uncommitted_change_is_not_passed(one: Replica) -> None:
         at = slow.created_at
         await tx.execute(INSERT_RECORDS, [slow.id], ["a"], ["{}"], ["1"], [1], [at], [at])
         quick = await one.records.insert(record())
-        page = await one.changes.read(start, 10)
+        page = await one.changes.read(start, 10, 10**6)
         assert page.changes == []
         await tx.execute("COMMIT")
-    page = await one.changes.read(page.end, 10)
+    page = await one.changes.read(page.end, 10, 10**6)
     assert summaries(c.update for c in page.changes) == [
         (slow.id, "created", 1),
         (quick.id, "created", 1),
@@ -285,7 +285,7 @@ async def test_what_is_too_old_is_deleted_and_its_position_gives_a_resync(one: R
     async with one.feed.subscribe("", received[5].position) as updates:
         assert await read_updates(updates, 1) == received[6:]
     for old in received[:5]:
-        assert (await one.changes.read(decode_position(old.position), 9)).gap
+        assert (await one.changes.read(decode_position(old.position), 9, 10**6)).gap
     async with one.feed.subscribe("", received[0].position) as updates:
         new = await one.records.insert(record())
         resync, created = await read_updates(updates, 2)
@@ -334,4 +334,4 @@ async def test_one_replica_trims_at_a_time(one: Replica) -> None:
 
 async def test_a_position_in_the_future_gives_a_resync(one: Replica) -> None:
     future = Position((await one.changes.now()).settled + 1000, 1)
-    assert (await one.changes.read(future, 1)).gap
+    assert (await one.changes.read(future, 1, 10**6)).gap

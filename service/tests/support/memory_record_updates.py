@@ -17,7 +17,7 @@ class MemoryUpdates:
 
     @asynccontextmanager
     async def subscribe(
-        self, prefix: str, after: str | None
+        self, prefix: str, after: str | None, caller: str
     ) -> AsyncGenerator[AsyncIterator[RecordUpdate]]:
         self.requests.append((prefix, after))
         self.subscribers += 1

@@ -46,13 +46,16 @@ class MemoryChangeLog:
             raise Error(Code.UNAVAILABLE, "broken")
         return Position(len(self.changes), 9)
 
-    async def read(self, after: Position, limit: int) -> ChangePage:
+    async def read(self, after: Position, limit: int, max_bytes: int) -> ChangePage:
         self.reads += 1
         now = await self.now()
         if after.settled < self.floor:
             return ChangePage([], now, more=False, gap=True)
         found = [change for change in self.changes if change.position > after][:limit]
-        more = len(found) == limit
+        before = [sum(change.size for change in found[:place]) for place in range(len(found))]
+        page = [change for change, size in zip(found, before, strict=True) if size < max_bytes]
+        found, cut = page, len(page) < len(found)
+        more = cut or len(found) == limit
         return ChangePage(found, found[-1].position if more else now, more=more)
 
     @asynccontextmanager
@@ -72,18 +75,19 @@ class RunningFeed:
 
 
 @asynccontextmanager
-async def running_feed(*, max_queued: int = 10, max_bytes: int = 1000, linger: float = 0.0, page: int = 3) -> AsyncGenerator[RunningFeed]:  # fmt: skip
+async def running_feed(*, max_queued: int = 10, max_bytes: int = 1000, linger: float = 0.0, page: int = 3, max_held: int = 10**6, max_per_caller: int = 9) -> AsyncGenerator[RunningFeed]:  # fmt: skip
     changes, log = MemoryChangeLog(), RecordingLog()
     feed = RecordFeed(
         changes, changes.listen, ManualClock(), log, poll=0.01, page=page, linger=linger,
         max_queued=max_queued, max_bytes=max_bytes, max_subscribers=3,
+        max_held=max_held, max_per_caller=max_per_caller,
     )  # fmt: skip
     await feed.start()
     try:
         yield RunningFeed(changes, feed, log)
     finally:
         await feed.stop()
-    assert (feed.subscribers, changes.listeners) == (0, 0)
+    assert (feed.subscribers, feed.held_bytes, changes.listeners) == (0, 0, 0)
 
 
 async def versions(updates: AsyncIterator[RecordUpdate], count: int) -> list[int | None]:
@@ -193,6 +197,80 @@ async def test_subscribing_fails_while_the_log_does_and_succeeds_later() -> None
         async with running.feed.subscribe("", None) as updates:
             running.changes.write()
             assert await versions(updates, 1) == [1]
+
+
+async def test_a_caller_has_so_many_streams_and_no_more() -> None:
+    async with running_feed(max_per_caller=1) as running:
+        for _ in range(2):
+            async with running.feed.subscribe("", None, "ada"):
+                with pytest.raises(Error) as caught:
+                    async with running.feed.subscribe("", None, "ada"):
+                        pass
+                assert caught.value.code is Code.RESOURCE_EXHAUSTED
+                async with running.feed.subscribe("", None, "bob"):
+                    pass
+
+
+async def test_what_slow_subscribers_hold_is_bounded_and_nothing_is_missed() -> None:
+    start = encode_position(Position(0, 0))
+    async with running_feed(page=100, max_held=10_000) as running:
+        for _ in range(50):
+            running.changes.write(size=1_000)
+        async with (
+            running.feed.subscribe("", start) as one,
+            running.feed.subscribe("", start) as two,
+            running.feed.subscribe("", start) as three,
+        ):
+            for number in range(1, 51):
+                for each in (one, two, three):
+                    assert await versions(each, 1) == [number]
+                    assert running.feed.held_bytes <= 5_000 + 3 * 1_000
+
+
+async def test_nobody_else_may_subscribe_while_all_together_hold_too_much() -> None:
+    start = encode_position(Position(0, 0))
+    async with running_feed(max_held=1_000) as running:
+        running.changes.write(size=1_000)
+        async with running.feed.subscribe("", start) as one:
+            assert await versions(one, 1) == [1]
+            with pytest.raises(Error) as caught:
+                async with running.feed.subscribe("", None):
+                    pass
+            assert caught.value.code is Code.RESOURCE_EXHAUSTED
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await anext(one)
+            async with running.feed.subscribe("", None):
+                pass
+
+
+async def test_an_update_that_many_hold_counts_once_and_until_the_next_one_is_read() -> None:
+    async with (
+        running_feed() as running,
+        running.feed.subscribe("", None) as one,
+        running.feed.subscribe("", None) as two,
+    ):
+        running.changes.write(size=100)
+        assert await versions(one, 1) == await versions(two, 1) == [1]
+        assert running.feed.held_bytes == 100
+        running.changes.write(size=10)
+        assert await versions(one, 1) == [2]
+        assert running.feed.held_bytes == 110
+        assert await versions(two, 1) == [2]
+        assert running.feed.held_bytes == 10
+
+
+async def test_a_slow_live_subscriber_gets_a_resync_when_all_together_hold_too_much() -> None:
+    async with (
+        running_feed(max_held=600) as running,
+        running.feed.subscribe("", None) as slow,
+        running.feed.subscribe("", None) as quick,
+    ):
+        for number in range(1, 9):
+            running.changes.write(size=100)
+            assert await versions(quick, 1) == [number]
+        [resync] = await read_updates(slow, 1)
+        assert resync.kind == "resync"
 
 
 async def test_the_number_of_subscribers_is_limited() -> None:

@@ -27,9 +27,9 @@ class RecordUpdateRpc:
         self, request: pb.StreamRequest, call: Call
     ) -> AsyncGenerator[pb.RecordUpdate, None]:
         """Stream every change until the client disconnects."""
-        del call
         prefix = prefix_of(request.filter, "filter")
-        async with self._updates.subscribe(prefix, request.after or None) as updates:
+        after, caller = request.after or None, call.caller.subject
+        async with self._updates.subscribe(prefix, after, caller) as updates:
             async for update in updates:
                 yield update_message(update)
         raise ShuttingDown

@@ -27,7 +27,7 @@ Position = Annotated[
 ]
 PATH: Final = "/records/updates"
 """The path of the stream, below the API's prefix."""
-_MAX_ENCODED: Final = 512
+_MAX_ENCODED: Final = 4 * 1024 * 1024
 
 
 class UpdateParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +49,7 @@ class RecordUpdateHandler:
         self._updates = updates
         self._clock = clock
         self._encoded: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._encoded_bytes = 0
         self._json = msgspec.json.Encoder().encode
 
     def register(self, api: RouteGroup) -> None:
@@ -68,7 +69,9 @@ class RecordUpdateHandler:
         `after`.
         """
         return Events(
-            self._updates.subscribe(params.prefix, last_event_id or params.after),
+            self._updates.subscribe(
+                params.prefix, last_event_id or params.after, principal.subject
+            ),
             self._event,
             lifetime=max(0.0, principal.expires_at - self._clock.time()),
         )
@@ -79,6 +82,7 @@ class RecordUpdateHandler:
         if encoded is None:
             encoded = event(self._json(update), name=update.kind, id=update.position)
             self._encoded[key] = encoded
-            if len(self._encoded) > _MAX_ENCODED:
-                self._encoded.popitem(last=False)
+            self._encoded_bytes += len(encoded)
+            while self._encoded_bytes > _MAX_ENCODED:
+                self._encoded_bytes -= len(self._encoded.popitem(last=False)[1])
         return encoded

@@ -38,22 +38,30 @@ SETTLED: Final[LiteralString] = """
 _NOW: Final[LiteralString] = """
     SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 """
-# One statement, so one snapshot: what is final, what is still kept, and the changes.
+# One statement, so one snapshot: what is final, what is still kept, and the changes. They end with
+# the one that reaches $4 bytes; `found` is how many there would have been.
 _READ: Final[LiteralString] = f"""
     SELECT
         this.open, ($1, $2) < (floor.settled, floor.seq) OR $1 >= this.open AS gap,
         c.settled, c.seq, c.kind, c.record_id, c.version, c.changed_at, c.name, c.name_before,
-        c.metadata, c.data, c.created_at, c.updated_at
+        c.metadata, c.data, c.created_at, c.updated_at, c.found
     FROM ({_NOW}) AS this (open)
     CROSS JOIN record_changes_floor AS floor
     LEFT JOIN LATERAL (
         SELECT
             settled, seq, kind, record_id, version, changed_at, name, name_before,
-            metadata, data, created_at, updated_at
-        FROM record_changes
-        WHERE (settled, seq) > ($1::bigint, $2::bigint) AND settled < this.open
-        ORDER BY settled, seq LIMIT $3
-    ) AS c ON true
+            metadata, data, created_at, updated_at, count(*) OVER () AS found,
+            sum(coalesce(octet_length(metadata::text) + octet_length(data::text), 0))
+                OVER (ORDER BY settled, seq ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW) AS before
+        FROM (
+            SELECT
+                settled, seq, kind, record_id, version, changed_at, name, name_before,
+                metadata, data, created_at, updated_at
+            FROM record_changes
+            WHERE (settled, seq) > ($1::bigint, $2::bigint) AND settled < this.open
+            ORDER BY settled, seq LIMIT $3
+        ) AS next
+    ) AS c ON coalesce(c.before, 0) < $4
     ORDER BY c.settled, c.seq
 """
 # One process trims at a time; the others skip this turn.
@@ -114,15 +122,15 @@ class PgRecordChanges:
         with wrap("position of record changes"):
             return _position_before(await self._pool.fetchval(_NOW))
 
-    async def read(self, after: Position, limit: int) -> ChangePage:
-        """Up to ``limit`` changes after a position."""
+    async def read(self, after: Position, limit: int, max_bytes: int) -> ChangePage:
+        """Up to ``limit`` changes after a position, up to the one that reaches ``max_bytes``."""
         with wrap("read record changes"):
-            rows = await self._pool.fetch(_READ, after.settled, after.seq, limit)
+            rows = await self._pool.fetch(_READ, after.settled, after.seq, limit, max_bytes)
             now = _position_before(rows[0]["open"])
             if rows[0]["gap"]:
                 return ChangePage([], now, more=False, gap=True)
             changes = [self._change(row) for row in rows if row["seq"] is not None]
-            more = len(changes) == limit
+            more = len(changes) == limit or (bool(changes) and rows[0]["found"] > len(changes))
             return ChangePage(changes, changes[-1].position if more else max(after, now), more=more)
 
     async def trim(self, keep: float, limit: int) -> int:

@@ -2,13 +2,16 @@
 
 While there are subscribers, one task reads new changes and queues each one for the subscribers
 whose prefix matches. Notifications (LISTEN) wake the task; a slow poll makes up for lost ones.
-Every subscriber's queue is bounded. One that resumes reads the log page by page until it has caught
+Every subscriber's queue is bounded, and so is what all of them hold together: when it is half used
+up, slow subscribers get a resync, and those that resume go on change by change; when it is, nobody
+else may subscribe. One that resumes reads the log page by page until it has caught
 up with the task, and only then gets its updates from the task: no queue grows meanwhile, and no
 change is delivered twice. Rejected: each process publishing its own writes to its own subscribers,
 who would never see those of other replicas.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import Context
@@ -18,7 +21,7 @@ from struct import Struct
 from typing import Final, Protocol
 
 from myservice.domain.record_updates import END_OF_SEQ, Position, RecordUpdate
-from myservice.service.record_subscription import Subscription
+from myservice.service.record_subscription import HeldBytes, QueuedUpdate, Subscription
 from paceline.clock import Clock
 from paceline.cursor import CursorCodec
 from paceline.errors import Code, Error, ValidationError, wrap
@@ -27,7 +30,11 @@ from paceline.log import Logger
 _POSITION: Final = Struct(">QQ")
 _REFUSED: Final = "not a position of this stream: start again without one"
 _CURSORS: Final = CursorCodec(_POSITION.size, field="after", message=_REFUSED)
-_CATCH_UP_PAGE: Final = 100  # each subscriber that resumes holds one page: a thousand may at once
+# Each subscriber that resumes holds one page, and a thousand may resume at once.
+_CATCH_UP_PAGE: Final = 100
+_CATCH_UP_BYTES: Final = 128 * 1024
+_PAGES_AT_ONCE: Final = 8
+_PAGE_BYTES: Final = 4 * 1024 * 1024
 _DELIVERIES_PER_TURN: Final = 2_000  # before other tasks run: about a millisecond
 
 
@@ -67,8 +74,8 @@ class ChangeLog(Protocol):
         """The position after all changes that are final."""
         ...
 
-    async def read(self, after: Position, limit: int) -> ChangePage:
-        """Up to ``limit`` changes after a position."""
+    async def read(self, after: Position, limit: int, max_bytes: int) -> ChangePage:
+        """Up to ``limit`` changes after a position, up to the one that reaches ``max_bytes``."""
         ...
 
 
@@ -84,14 +91,15 @@ class RecordUpdates(Protocol):
     """Where the handlers subscribe to updates of records."""
 
     def subscribe(
-        self, prefix: str, after: str | None
+        self, prefix: str, after: str | None, caller: str
     ) -> AbstractAsyncContextManager[AsyncIterator[RecordUpdate]]:
         """Subscribe to the records whose name begins with ``prefix``, or did before the change.
 
         ``after``: the position of the last update that was seen; None to begin now. Once it is
         entered no update is missing, and a few may come that were committed just before. The
         iterator ends when the service stops. Errors on entering: ValidationError for a position
-        that this stream never gave; RESOURCE_EXHAUSTED; UNAVAILABLE when shutting down or without
+        that this stream never gave; RESOURCE_EXHAUSTED when the ``caller``, or all together, have
+        as many streams as they may, or hold as much; UNAVAILABLE when shutting down or without
         database.
         """
         ...
@@ -102,7 +110,8 @@ class RecordFeed:
 
     ``listen`` opens the notifications of new changes. Settings: ``poll``, seconds after which the
     log is read without a notification; ``page``, changes a read; ``max_queued`` and ``max_bytes``,
-    the size of a subscriber's queue; ``max_subscribers``; ``linger``, seconds for which the log is
+    the size of a subscriber's queue; ``max_held``, the bytes of all updates that subscribers hold;
+    ``max_subscribers``, and ``max_per_caller`` of them; ``linger``, seconds for which the log is
     read on without subscribers.
 
     *Resources*: while there are subscribers, and for ``linger``, a task and what ``listen`` opens.
@@ -121,7 +130,9 @@ class RecordFeed:
         page: int = 500,
         max_queued: int = 1_000,
         max_bytes: int = 4 * 1024 * 1024,
+        max_held: int = 64 * 1024 * 1024,
         max_subscribers: int = 10_000,
+        max_per_caller: int = 100,
         linger: float = 5.0,
     ) -> None:
         self._log = log
@@ -133,6 +144,9 @@ class RecordFeed:
         self._max_queued = max_queued
         self._max_bytes = max_bytes
         self._max_subscribers = max_subscribers
+        self._max_per_caller = max_per_caller
+        self._budget = HeldBytes(max_held)
+        self._callers: Counter[str] = Counter()
         self._linger = linger
         self._open = False
         self._subscriptions: set[Subscription] = set()  # live or catching up
@@ -149,6 +163,11 @@ class RecordFeed:
         """How many there are now."""
         return len(self._subscriptions)
 
+    @property
+    def held_bytes(self) -> int:
+        """The size of all updates that they hold."""
+        return self._budget.held
+
     async def start(self) -> None:
         """Accept subscribers, also again after `stop`."""
         self._open = True
@@ -164,17 +183,18 @@ class RecordFeed:
 
     @asynccontextmanager
     async def subscribe(
-        self, prefix: str, after: str | None
+        self, prefix: str, after: str | None, caller: str = ""
     ) -> AsyncGenerator[AsyncIterator[RecordUpdate], None]:
         """Subscribe; see `RecordUpdates`."""
         position = None if after is None else decode_position(after)
         self._check_open()
-        if len(self._subscriptions) >= self._max_subscribers:
-            raise Error(Code.RESOURCE_EXHAUSTED, "too many subscribers already")
+        self._check_room(caller)
         subscription = Subscription(
-            prefix, self._catch_up, max_queued=self._max_queued, max_bytes=self._max_bytes
-        )
+            prefix, self._catch_up, self._budget,
+            max_queued=self._max_queued, max_bytes=self._max_bytes,
+        )  # fmt: skip
         self._subscriptions.add(subscription)
+        self._callers[caller] += 1
         try:
             with wrap("service.subscribe({!r})", prefix):
                 await self._ensure_reader()
@@ -187,6 +207,17 @@ class RecordFeed:
         finally:
             subscription.close()
             self._remove(subscription)
+            self._callers[caller] -= 1
+            if not self._callers[caller]:
+                del self._callers[caller]
+
+    def _check_room(self, caller: str) -> None:
+        if self._callers[caller] >= self._max_per_caller:
+            raise Error(
+                Code.RESOURCE_EXHAUSTED, f"you have {self._max_per_caller} streams open already"
+            )
+        if len(self._subscriptions) >= self._max_subscribers or self._budget.full:
+            raise Error(Code.RESOURCE_EXHAUSTED, "too many subscribers already")
 
     async def _ensure_reader(self) -> None:
         async with self._starting:
@@ -227,7 +258,9 @@ class RecordFeed:
                 self._reader = None  # before any await: the next subscriber starts another
                 return
             try:
-                more = await self._deliver(await self._log.read(self._position, self._page))
+                more = await self._deliver(
+                    await self._log.read(self._position, self._page, _PAGE_BYTES)
+                )
             except Error as exc:
                 if not failing:
                     self._logger.warning("record changes cannot be read", error=exc)
@@ -263,14 +296,13 @@ class RecordFeed:
     def _deliver_change(self, change: Change) -> int:
         """Queue a change; gives how many prefixes and subscriptions were looked at."""
         deliveries = 0
+        queued = QueuedUpdate(change.update, change.size)
         for prefix, subscriptions in self._live.items():
             deliveries += 1
             if change.matches(prefix):
                 deliveries += len(subscriptions)
                 for subscription in subscriptions:
-                    if change.position > subscription.position and not subscription.put(
-                        change.update, change.size
-                    ):
+                    if change.position > subscription.position and not subscription.put(queued):
                         subscription.resync(self._resync(change.position))
         return deliveries
 
@@ -286,11 +318,18 @@ class RecordFeed:
 
     async def _read_page_for(self, subscription: Subscription) -> None:
         async with self._catching_up:
-            page = await self._log.read(subscription.position, min(self._page, _CATCH_UP_PAGE))
+            size = max(1, min(_CATCH_UP_BYTES, self._budget.plenty // _PAGES_AT_ONCE))
+            page = await self._log.read(subscription.position, subscription.page_rows, size)
+        found = max(1, len(page.changes))
+        subscription.page_rows = min(2 * found, _CATCH_UP_PAGE, self._page)
         if page.gap:
             subscription.resync(self._resync(page.end))
         prefix = subscription.prefix
-        subscription.put_page([change.update for change in page.changes if change.matches(prefix)])
+        subscription.put_page(
+            QueuedUpdate(change.update, change.size)
+            for change in page.changes
+            if change.matches(prefix)
+        )
         subscription.position = page.end
         if subscription.position >= self._position:
             self._go_live(subscription, subscription.position)
