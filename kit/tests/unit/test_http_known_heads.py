@@ -1,5 +1,7 @@
 """Which heads are kept, and what is found of them."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from paceline.http.asgi import Headers
@@ -26,3 +28,57 @@ def test_fields_that_speak_of_the_connection_are_not_kept(name: bytes) -> None:
     headers = [*FIELDS, (name, b"x")]
     known.add(data, headers, dict(headers))
     assert known.find(data) is None
+
+
+def post(length: bytes, body: bytes, name: bytes = b"Content-Length", more: bytes = b"") -> bytes:
+    return b"POST /a HTTP/1.1\r\nHost: a\r\n%b: %b\r\n%b\r\n%b" % (name, length, more, body)
+
+
+def with_length(length: bytes) -> Headers:
+    return [*FIELDS, (b"content-length", length)]
+
+
+@pytest.mark.parametrize("name", [b"Content-Length", b"content-length"])
+def test_bodies_of_other_lengths_are_found_behind_the_same_fields(name: bytes) -> None:
+    known = KnownHeads()
+    first = with_length(b"2")
+    known.add(post(b"2", b"ab", name), first, dict(first))
+    for body in (b"abc", b"x" * 12, b"\r\n\r\n", b"ab"):
+        length = b"%d" % len(body)
+        found = known.find(post(length, body, name))
+        assert found is not None
+        assert (found.headers, found.by_name) == (with_length(length), dict(with_length(length)))
+        assert (found.method, found.path, found.body) == ("POST", b"/a", body)
+    assert first == with_length(b"2"), "what is kept is not changed"
+
+
+@dataclass(frozen=True)
+class Other:
+    id: str
+    data: bytes
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Other("shorter than it says", post(b"3", b"ab")),
+        Other("longer than it says", post(b"1", b"ab")),
+        Other("no digits", post(b"", b"")),
+        Other("no number", post(b"+2", b"ab")),
+        Other("a list", post(b"2, 2", b"ab")),
+        Other("hexadecimal", post(b"0x2", b"ab")),
+        Other("blanks", post(b"2 ", b"ab")),
+        Other("another name", post(b"2", b"ab", b"Content-length-")),
+        Other("other capitals", post(b"2", b"ab", b"CONTENT-LENGTH")),
+        Other("twice", post(b"2", b"ab", more=b"Content-Length: 2\r\n")),
+        Other("twice, the first empty", post(b"", b"ab", more=b"Content-Length: 2\r\n")),
+        Other("a further field", post(b"2", b"ab", more=b"X: 1\r\n")),
+        Other("a folded line", post(b"2", b"ab", more=b" 3\r\n")),
+        Other("more digits than any length", post(b"0000000002", b"ab")),
+    ],
+    ids=lambda case: case.id,
+)
+def test_what_differs_in_more_than_the_digits_of_its_length_is_not_known(case: Other) -> None:
+    known = KnownHeads()
+    known.add(post(b"2", b"ab"), with_length(b"2"), dict(with_length(b"2")))
+    assert known.find(case.data) is None
