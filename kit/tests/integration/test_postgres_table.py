@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pg_sessions import started
 
+from paceline.coalesce import BatchStart
 from paceline.errors import AlreadyExists, Code, Error, NotFound, StaleVersion, chain
 from paceline.postgres import (
     Connection,
@@ -212,6 +214,72 @@ async def test_pages_follow_each_other_by_id_and_can_have_a_condition(
     odd = '"user" % $3 = $4 OR false'
     assert await things.page(None, 2, odd, 2, 1) == [made[1], made[3]]
     assert await things.page(made[3].id, 2, odd, 2, 1) == [made[5]]
+
+
+class Batches:
+    """An observer that keeps how many items each batch has."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, int]] = []
+
+    def capture(self) -> object:
+        return None
+
+    def batch(self, start: BatchStart) -> AbstractContextManager[object]:
+        self.started.append((start.name, start.items))
+        return nullcontext()
+
+
+async def test_pages_that_are_asked_for_together_share_a_statement(pool: Pool) -> None:
+    seen = Batches()
+    things = VersionedTable(pool, THINGS, observer=seen)
+    made = [await things.create(ThingDraft(f"{n}", n)) for n in range(6)]
+    seen.started.clear()
+    pages = await asyncio.gather(
+        things.page(None, 2),
+        things.page(None, 2),
+        things.page(None, 3),
+        things.page(made[1].id, 2),
+        things.page(made[4].id, 2),
+        things.page(made[5].id, 2),
+        things.page(None, 0),
+    )
+    assert pages == [made[:2], made[:2], made[:3], made[2:4], made[5:], [], []]
+    assert seen.started == [("reading pages of things", 6)]
+    pages[0].clear()
+    assert pages[1] == made[:2], "each caller has a list of its own"
+
+
+async def test_pages_begin_with_the_lowest_id_and_end_with_the_highest(pool: Pool) -> None:
+    await pool.execute(CREATE_NOTES)
+    notes = VersionedTable(pool, NOTES)
+    lowest, highest = UUID(int=0), UUID(int=2**128 - 1)
+    ends = [Note(each, "a", 1, NOW, NOW) for each in (lowest, highest)]
+    for each in ends:
+        await notes.insert(each)
+    assert await notes.page(None, 5) == ends
+    assert await notes.page(lowest, 5) == ends[1:]
+    assert await notes.page(highest, 5) == []
+    first, second = await asyncio.gather(notes.page(None, 1), notes.page(lowest, 1))
+    assert (first, second) == (ends[:1], ends[1:])
+
+
+async def test_pages_of_any_size_are_read_also_when_many_sizes_are_asked_for(
+    things: VersionedTable[Thing, ThingDraft],
+) -> None:
+    made = [await things.create(ThingDraft(f"{n}", n)) for n in range(30)]
+    for limit in (*range(31), 200, 3):
+        assert await things.page(None, limit) == made[:limit]
+
+
+async def test_a_page_that_fails_fails_for_its_callers_only(pool: Pool) -> None:
+    things = VersionedTable(pool, THINGS)
+    made = await things.create(ThingDraft("a"))
+    wrong, right, none = await asyncio.gather(
+        things.page(None, -1), things.page(None, 1), things.page(made.id, 1), return_exceptions=True
+    )
+    assert isinstance(wrong, Error)
+    assert (right, none) == ([made], [])
 
 
 class Log:

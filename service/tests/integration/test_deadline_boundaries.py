@@ -98,7 +98,7 @@ async def test_a_request_that_waits_to_read_a_page_ends_with_its_deadline(
         await monitor.wait_until(lambda: monitor.value(WAITING), 1)
         second = await client.get("/api/v1/records", headers=HURRY)
         assert second.status == 504
-        assert second.json()["detail"] == f"waiting for a free slot for pages {CLIENTS}"
+        assert second.json()["detail"] == f"reading pages of records {CLIENTS}"
         first.cancel()
 
 

@@ -18,6 +18,7 @@ from paceline.postgres import Pool, PoolSettings, ReadPolicy, uuid7
 pytestmark = pytest.mark.integration
 
 PATIENCE = 30.0
+LARGE = 1000  # a page that shares no statement
 # Sessions of this database that wait for a lock.
 _WAITING = """
     SELECT count(*) FROM pg_stat_activity
@@ -83,7 +84,7 @@ async def test_pages_leave_connections_to_reads_by_key(migrated: str) -> None:
     try:
         async with records_in(pool, reads) as (records, _):
             async with records_locked(other):
-                pages = [asyncio.create_task(records.list_after(None, 1)) for _ in range(5)]
+                pages = [asyncio.create_task(records.list_after(None, LARGE)) for _ in range(5)]
                 await wait_for_locks(other, 1)
                 assert (reads.pages.stats.active, reads.pages.stats.waiting) == (1, 4)
                 async with asyncio.timeout(PATIENCE):
@@ -98,7 +99,7 @@ async def test_waiting_pages_are_bounded(pool: Pool) -> None:
     reads = ReadPolicy(max_pages=1)
     async with records_in(pool, reads) as (records, _):
         async with reads.pages:
-            tasks = [asyncio.create_task(records.list_after(None, 1)) for _ in range(300)]
+            tasks = [asyncio.create_task(records.list_after(None, LARGE)) for _ in range(300)]
             await asyncio.sleep(0)
         found = await asyncio.gather(*tasks, return_exceptions=True)
     refused = [each for each in found if isinstance(each, Overloaded)]

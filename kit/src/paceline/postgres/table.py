@@ -30,6 +30,12 @@ from paceline.postgres.table_schema import DraftT, ItemT, Statements, TableSchem
 # While one batch waits for the disk or the network a second can run; more would only make batches
 # smaller.
 _MAX_IN_FLIGHT: Final = 2
+# A batch of pages is decoded in one go, during which the loop does nothing else.
+_MAX_PAGES: Final = 16
+_MAX_SHARED_PAGE: Final = 128
+_MAX_PAGE_SIZES: Final = 16
+_FIRST: Final = UUID(int=0)
+_LAST: Final = UUID(int=2**128 - 1)
 _CREATED_AT: Final = -2
 _LOCKED: Final = 3  # id, version and created_at; behind them is what is remembered
 
@@ -126,6 +132,14 @@ class VersionedTable(Generic[ItemT, DraftT]):
             max_in_flight=_MAX_IN_FLIGHT,
             observer=observer,
         )
+        self._page_sql: dict[int, LiteralString] = {}  # by limit
+        self._pages: ReadCoalescer[tuple[UUID, int], list[ItemT]] = ReadCoalescer(
+            self._get_pages,
+            name=f"reading pages of {schema.name}",
+            max_in_flight=_MAX_IN_FLIGHT,
+            max_batch=_MAX_PAGES,
+            observer=observer,
+        )
         self._inserts: WriteCoalescer[ItemT, ItemT] = WriteCoalescer(
             self._insert_all,
             name=f"inserting {schema.name}",
@@ -148,7 +162,7 @@ class VersionedTable(Generic[ItemT, DraftT]):
     @property
     def parts(self) -> Sequence[object]:
         """What starts, stops and measures its batches."""
-        return (self._reads, self._inserts, *self._keyed_inserts.parts, self._changes)
+        return (self._reads, self._pages, self._inserts, *self._keyed_inserts.parts, self._changes)
 
     async def get(self, item_id: UUID, /) -> ItemT:
         """One item. Errors: the schema's ``not_found``."""
@@ -165,12 +179,18 @@ class VersionedTable(Generic[ItemT, DraftT]):
     ) -> list[ItemT]:
         """Up to ``limit`` items by id, after ``after``; those ``where`` a condition holds.
 
-        The condition's first argument is ``$3``: ``page(None, 20, "amount > $3", 100)``.
+        The condition's first argument is ``$3``: ``page(None, 20, "amount > $3", 100)``. Pages
+        without a condition that are asked for together share a statement, unless they are large.
         """
-        sql = self._sql.page if where is None else f"{self._sql.page} AND ({where})"
-        statement: LiteralString = f"{sql}{self._sql.page_end}"
+        if after == _LAST:
+            return []
+        first = _FIRST if after is None else UUID(int=after.int + 1)
         with wrap("{}.page({})", self.name, after):
-            rows = await self._policy.page(lambda: self._pool.fetch(statement, after, limit, *args))
+            if where is None and limit <= _MAX_SHARED_PAGE:
+                return [*await self._pages.call((first, limit))]
+            sql = self._sql.page if where is None else f"{self._sql.page} AND ({where})"
+            statement: LiteralString = f"{sql}{self._sql.page_end}"
+            rows = await self._policy.page(lambda: self._pool.fetch(statement, first, limit, *args))
             return self._items(rows)
 
     async def create(self, draft: DraftT, /) -> ItemT:
@@ -229,6 +249,39 @@ class VersionedTable(Generic[ItemT, DraftT]):
         for missing in {*ids} - found.keys() if len(found) < len(ids) else ():
             found[missing] = self._not_found()
         return found
+
+    async def _get_pages(
+        self, pages: Sequence[tuple[UUID, int]]
+    ) -> Mapping[tuple[UUID, int], list[ItemT] | Exception]:
+        if len(pages) == 1:
+            ((first, limit),) = pages
+            sql = self._page_of(limit)
+            arguments = (first,) if limit in self._page_sql else (first, limit)
+            rows = await self._policy.page(lambda: self._pool.fetch(sql, *arguments))
+            return {pages[0]: self._items(rows)}
+        firsts, limits = zip(*pages, strict=True)
+        rows = await self._policy.page(lambda: self._pool.fetch(self._sql.pages, firsts, limits))
+        found: list[list[ItemT]] = [[] for _ in pages]
+        if rows:
+            *columns, numbers = self._columns.decode(rows)
+            items = map(self._new, *columns)
+            for number, item in zip(cast("Sequence[int]", numbers), items, strict=True):
+                found[number - 1].append(item)
+        return dict(zip(pages, found, strict=True))
+
+    def _page_of(self, limit: int) -> LiteralString:
+        """The statement for a page; a number of limits are in its text and not a parameter.
+
+        A statement with a parameter for its limit is planned each time it runs, since PostgreSQL
+        expects a tenth of the table; that is a third of its cost. Not all limits, because a
+        connection keeps so many statements only.
+        """
+        statement = self._page_sql.get(limit)
+        if statement is None:
+            if len(self._page_sql) >= _MAX_PAGE_SIZES:
+                return f"{self._sql.page}{self._sql.page_end}"
+            statement = self._page_sql[limit] = self._sql.page_of(limit)
+        return statement
 
     async def _insert_all(self, items: Sequence[ItemT]) -> Sequence[ItemT]:
         if self._on_inserts is None:

@@ -50,9 +50,8 @@ class PgRecords(VersionedTable[Record, RecordDraft]):
         prefix: str = "",  # paceline: only sample
     ) -> list[Record]:
         """Up to ``limit`` records by id, after ``after``."""
-        return await self.page(
-            after,
-            limit,
-            _NAME_STARTS,  # paceline: only sample
-            prefix,  # paceline: only sample
-        )
+        # paceline: only sample {
+        if prefix:
+            return await self.page(after, limit, _NAME_STARTS, prefix)
+        # paceline: }
+        return await self.page(after, limit)
