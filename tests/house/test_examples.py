@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from page_examples import Example, examples_of
 
+from myservice.cli import SERVICE
+from paceline.commands import list_commands
+
 ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "docs/patterns"
 GUIDES = ROOT / "docs/guides"
@@ -20,6 +23,38 @@ EXAMPLES = [example for page in PAGES for example in examples_of(page)]
 LONGEST = 40
 """Lines of an example, without imports and blank ones."""
 EXCERPT = re.compile(r"<!-- excerpt: (\S+) -->\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+MAKE = re.compile(r"\bmake ([a-z][a-z-]+)")
+PROGRAM = re.compile(r"\bmyservice ([a-z][a-z-]+)")
+INLINE = re.compile(r"`([^`\n]+)`")
+SHELL = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+OTHERS = [
+    path
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    if path not in PAGES
+]
+RUN = {"README.md", "docs/first-service.md"}
+"""Pages whose code is run by tests of their own."""
+AROUND = {
+    "docs/api-page.md": """
+from paceline.http import RouteGroup
+class Handler:
+    async def create(self) -> None: return
+    async def archive(self) -> None: return
+api: RouteGroup
+handler: Handler
+""",
+    "docs/grpc.md": "token: str",
+    "docs/tour.md": """
+from paceline.commands import PostgresSettings, Wiring
+from paceline.postgres import Pool, PoolSettings
+config: PostgresSettings
+wiring: Wiring
+""",
+}
+"""What the fragments of other pages stand in."""
 
 
 @dataclass(frozen=True)
@@ -117,3 +152,23 @@ def test_an_excerpt_has_lines_of_its_file_in_their_order(page: Path) -> None:
 def test_a_block_is_run_or_an_excerpt_or_plain_text(page: Path) -> None:
     text = EXCERPT.sub("", page.read_text())
     assert set(re.findall(r"^```(\w+)$", text, re.MULTILINE)) <= {"python", "text"}
+
+
+@pytest.mark.timeout(300)
+def test_fragments_on_other_pages_have_types(tmp_path: Path) -> None:
+    found = {str(page.relative_to(ROOT)): PYTHON.findall(page.read_text()) for page in OTHERS}
+    fragments = {name: blocks for name, blocks in found.items() if blocks and name not in RUN}
+    assert fragments.keys() == AROUND.keys()
+    for name, blocks in fragments.items():
+        code = "\n".join([AROUND[name], *blocks])
+        (tmp_path / f"page_{Path(name).stem.replace('-', '_')}.py").write_text(code)
+    check("mypy", "--config-file", "pyproject.toml", *sorted(tmp_path.iterdir()))
+
+
+@pytest.mark.parametrize("page", [*OTHERS, *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_commands_that_a_page_names_are_there(page: Path) -> None:
+    text = "\n".join([*SHELL.findall(page.read_text()), *INLINE.findall(page.read_text())])
+    makefiles = (ROOT / "Makefile").read_text() + (ROOT / "service/Makefile").read_text()
+    targets = {*re.findall(r"^([a-z-]+):", makefiles, re.MULTILINE)}
+    assert {*MAKE.findall(text)} <= targets
+    assert {*PROGRAM.findall(text)} <= {command.name for command in list_commands(SERVICE)}
