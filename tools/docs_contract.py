@@ -36,7 +36,7 @@ def codes_page() -> str:
     lines = [
         "# Error and exit codes", "",
         "An error has a canonical code. Each edge has one table from it to its own kind of answer.",
-        "Over gRPC the code is the status. A message of the queue that fails is tried again or dead.",
+        "Over gRPC the code is the status. A message that fails is tried again or dead.",
         "", "| code | # | HTTP | message |", "|---|---|---|---|",
         *(
             f"| `{code.name}` | {code.value} | {STATUS[code]} | {_words(DISPOSITIONS[code].name)} |"
