@@ -4,7 +4,8 @@ A count is the same on a busy machine, to a percent, so it shows what a change b
 would not. Server and client are one process: the client writes ready-made requests to its sockets,
 one on each, and waits in the loop until all are answered; what the client takes is in the row
 ``floor``, an `asyncio.Protocol` that answers with ready bytes. Kernel time is not counted. ``get``
-and ``rpc`` are the service's own wiring, with rows at hand instead of PostgreSQL.
+and ``rpc`` are the service's own wiring, with rows at hand instead of PostgreSQL; ``get-refused``
+and ``rpc-refused`` are the same when there is no room.
 
 Only the requests are counted: a library of two functions, made by ``cc``, tells valgrind when to
 begin and to end, so the imports take no time. Needs valgrind and its headers (Debian: valgrind).
@@ -70,6 +71,7 @@ void end(void) { CALLGRIND_STOP_INSTRUMENTATION; }
 """
 _QUICK: Final = 64
 _PATIENCE: Final = 600.0
+_ACCEPTED: Final = 0.2  # a first request that is there before may be refused without a connection
 _IDS: Final = [str(uuid7()) for _ in range(1000)]
 _SERVICE: Final = "myservice.v1.RecordService"
 _SMALL: Final = b'{"id":42,"message":"hello, world"}'
@@ -158,15 +160,18 @@ class Client:
 class HttpClient(Client):
     """HTTP/1.1, one request at a time; an answer comes in one piece."""
 
-    def __init__(self, port: int, done: Callable[[], None], requests: Sequence[bytes]) -> None:
+    def __init__(
+        self, port: int, done: Callable[[], None], requests: Sequence[bytes], status: int
+    ) -> None:
         super().__init__(port, done)
         self._requests = requests
+        self._begin = b"HTTP/1.1 %d" % status
 
     def send(self, number: int) -> None:
         self._socket.send(self._requests[number % len(self._requests)])
 
     def _received(self, data: bytes) -> None:
-        if not data.startswith(b"HTTP/1.1 200"):
+        if not data.startswith(self._begin):
             raise SystemExit(data.decode(errors="replace"))
         self._done()
 
@@ -244,6 +249,7 @@ class Row:
     server: Callable[[TextIO], "AbstractAsyncContextManager[int]"]
     rpc: bool = False
     path: str = "/hello/42"
+    status: int = 200
 
 
 async def serve(row: Row, count: int, switch: ctypes.CDLL | None) -> None:
@@ -262,9 +268,10 @@ async def serve(row: Row, count: int, switch: ctypes.CDLL | None) -> None:
             clients: list[Client] = [
                 RpcClient(port, answers.one, blocks, bodies)
                 if row.rpc
-                else HttpClient(port, answers.one, requests)
+                else HttpClient(port, answers.one, requests, row.status)
                 for _ in range(_CONNECTIONS)
             ]
+            await asyncio.sleep(_ACCEPTED)
             tune_gc()  # as the service does when it is ready
             streams = _STREAMS if row.rpc else 1
             await in_rounds(clients, answers, streams, min(count, _WARM))
@@ -334,10 +341,12 @@ async def unary_constant(null: TextIO) -> AsyncGenerator[int]:
 
 
 @asynccontextmanager
-async def service(name: str, null: TextIO) -> AsyncGenerator[int]:
+async def service(name: str, null: TextIO, *, full: bool = False) -> AsyncGenerator[int]:
     """The service's own stack, with rows at hand; gives the port of that server."""
 
     def build(config: Config, wiring: Wiring) -> None:
+        if full:
+            wiring.shedder.admit()
         records = wiring.add(PgRecords(cast("Pool", Rows()), observer=wiring.observer))
         ingress = new_ingress(wiring, config)
         handled = RecordService(records, wiring.clock, uuid7)
@@ -350,6 +359,7 @@ async def service(name: str, null: TextIO) -> AsyncGenerator[int]:
         {
             "database_url": "postgresql://nobody@127.0.0.1/none", "jwt_secret": TEST_SECRET,
             "port": 0, "grpc_port": 0, "admin_port": 0, "rate_limit": 10_000_000, "shed_delay": 0,
+            "max_in_flight": 1 if full else 1024,
         }
     )  # fmt: skip
     log = new_logger(stream=null, format="json")
@@ -371,9 +381,16 @@ ROWS: Final = {
     "raw": Row("raw ASGI function", lambda null: http(raw, null)),
     "typed": Row("typed route", lambda null: http(typed(), null)),
     "get": Row("GET by id, whole stack", lambda null: service("http", null), path="record"),
+    "get-refused": Row(
+        "GET by id, refused", lambda null: service("http", null, full=True), path="record",
+        status=503,
+    ),
     "unary": Row("gRPC unary, a constant, no interceptor", unary_constant, rpc=True),
     "rpc": Row("gRPC GetRecord, whole stack", lambda null: service("grpc", null), rpc=True),
-}
+    "rpc-refused": Row(
+        "gRPC GetRecord, refused", lambda null: service("grpc", null, full=True), rpc=True
+    ),
+}  # fmt: skip
 
 
 def run(name: str, count: int, *under: str | Path, switch: Path | None = None) -> str:

@@ -1,11 +1,17 @@
 """Which heads are kept, and what is found of them."""
 
+import asyncio
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import pytest
 
-from paceline.http.asgi import Headers
+from paceline.http.asgi import Headers, Receive, Scope, Send
+from paceline.http.server import PreparedResponse, ServerLimits
+from paceline.http.server.http1.connection import HttpConnection
 from paceline.http.server.known_heads import KnownHeads
+from paceline.http.server.state import SharedState
+from paceline.testing import SilentLog
 
 HEAD = b"GET /a?b=1 HTTP/1.1\r\nHost: a\r\n\r\n"
 FIELDS: Headers = [(b"host", b"a")]
@@ -82,3 +88,48 @@ def test_what_differs_in_more_than_the_digits_of_its_length_is_not_known(case: O
     known = KnownHeads()
     known.add(post(b"2", b"ab"), with_length(b"2"), dict(with_length(b"2")))
     assert known.find(case.data) is None
+
+
+class Recorder(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: "bytes | bytearray | memoryview[int]") -> None:
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class RejectAll:
+    """An admission check without room."""
+
+    def rejection(self, method: str, path: str) -> PreparedResponse | None:
+        del method, path
+        return PreparedResponse(HTTPStatus.SERVICE_UNAVAILABLE, [], b"")
+
+
+async def test_the_fields_of_a_rejected_request_are_known_afterwards() -> None:
+    """Or refusing a client's requests would cost more the longer it lasts than answering them."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError((scope, receive, send))
+
+    state = SharedState(app, SilentLog(), ServerLimits(), RejectAll())
+    connection, transport = HttpConnection(state, asyncio.get_running_loop()), Recorder()
+    connection.connection_made(transport)
+    request = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert state.known_heads.find(request) is None
+    for number in range(1, 3):
+        connection.data_received(request)
+        await asyncio.sleep(0)
+        assert state.known_heads.find(request) is not None
+        assert transport.written.count(b"HTTP/1.1 503") == number
+    connection.data_received(b"POST /b HTTP/1.1\r\nHost: b\r\nContent-Length: 4\r\n\r\n12")
+    connection.data_received(b"34")
+    await asyncio.sleep(0)
+    assert transport.written.count(b"HTTP/1.1 503") == 3
+    assert state.known_heads.find(b"GET /a HTTP/1.1\r\nHost: b\r\n\r\n") is None

@@ -67,6 +67,7 @@ class RequestReader(asyncio.Protocol):
         self._rejection: bytes | None = (
             None  # the answer to the request being read, which has no exchange
         )
+        self._rejected: Scope | None = None  # that request
         self._progress = False  # the parser produced an event
         self._unparsed = 0  # bytes since its last event
         self._measure = False  # the head may be too large
@@ -139,11 +140,15 @@ class RequestReader(asyncio.Protocol):
             or len(known.body) > HIGH_WATER
         ):
             return False
+        check = self.state.admission_check
+        if check is not None and not self.flow.write_paused:
+            rejection = check.rejection(known.method, known.path.decode("ascii"))
+            if rejection is not None:
+                self._latest = None
+                self._send_rejection(rejection.http1)  # HEAD is never known
+                return True
         scope = self._scope(known.method, "1.1", known.path, known.query, [*known.headers])
         keep_index(scope, known.by_name)
-        if self._is_rejected(scope, known.by_name):
-            self._end_rejected()
-            return True
         exchange = Exchange(self, scope, keep_alive=True, expects_continue=False)
         exchange.body, exchange.more_body = known.body, False
         self._latest = exchange
@@ -152,11 +157,14 @@ class RequestReader(asyncio.Protocol):
 
     def _keep_head(self, data: bytes) -> None:
         """Keep the fields of the request that ``data`` was, if it was one, and whole."""
-        exchange = self._latest
-        if exchange is None or exchange is not self._running or not exchange.keep_alive:
-            return
-        headers: Headers = exchange.scope["headers"]
-        self.state.known_heads.add(data, [*headers], headers_of(exchange.scope))
+        scope, exchange = self._rejected, self._latest
+        if exchange is not None:
+            if exchange is not self._running or not exchange.keep_alive:
+                return
+            scope = exchange.scope
+        if scope is not None:
+            headers: Headers = scope["headers"]
+            self.state.known_heads.add(data, [*headers], headers_of(scope))
 
     def _check_sizes(self) -> None:
         """Of what has arrived of a request and is no data."""
@@ -203,6 +211,7 @@ class RequestReader(asyncio.Protocol):
             raise RequestRejected(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once")
         self.url = b""
         self.headers = []
+        self._rejected = None
         self._parsing = self._in_head = self._progress = True
         self._chunked = False
         self._unparsed = 0
@@ -302,6 +311,7 @@ class RequestReader(asyncio.Protocol):
         if rejection is None:
             return False
         self._rejection = rejection.http1_head if scope["method"] == "HEAD" else rejection.http1
+        self._rejected = scope
         self._latest = None
         return True
 
