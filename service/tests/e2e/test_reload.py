@@ -39,7 +39,7 @@ class Supervised(ServiceCommand):
         port = free_port()
         super().__init__(
             "serve", *words, port=port, log=self.log, APP_PORT=str(port), APP_DATABASE_URL=dsn,
-            APP_WORKERS=str(WORKERS), APP_RATE_LIMIT="0", APP_GRPC_CONNECTION_AGE="1s",
+            APP_WORKERS=str(WORKERS), APP_GRPC_CONNECTION_AGE="1s",
             grpc_port=free_port(), **{"APP_ADMIN_PORT": "0", **settings},
         )  # fmt: skip
 

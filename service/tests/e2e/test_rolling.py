@@ -52,7 +52,7 @@ async def test_servers_and_workers_are_restarted_in_turn_and_no_request_fails(
             await orders.until_decided(SETTLE)
         counts = await verify_orders(orders)
     assert load.failures == []
-    assert orders.retried == 0
+    assert not orders.retried
     rows = await fetch_rows(migrated, "SELECT id::text FROM records")
     assert {row["id"] for row in rows} == {*load.created}
     served = f"{sum(load.answered.values())} other answers, slowest {load.slowest:.2f} s"
