@@ -13,6 +13,7 @@ from math import inf
 from paceline.http.server.http1.exchange import Exchange
 from paceline.http.server.http1.head import problem_response
 from paceline.http.server.http1.reader import RequestReader
+from paceline.http.server.refusal_pause import TOO_SOON
 from paceline.http.server.refusals import RequestRejected, too_slow
 from paceline.http.server.state import SharedState
 from paceline.http.server.transports import has_unread_data
@@ -26,6 +27,7 @@ class HttpConnection(RequestReader):
         self._task: asyncio.Task[None] | None = None
         self._write_deadline = inf
         self._stream_sent = 0  # bytes of a stream that the kernel has taken
+        self._rejected_at = -inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept a client."""
@@ -120,6 +122,9 @@ class HttpConnection(RequestReader):
         self.state.write_buffer.write(self.transport, response)
         if self.state.stopping:
             self._close()
+        elif now - self._rejected_at < TOO_SOON:
+            self.state.refusal_pause.add(self.flow)
+        self._rejected_at = now
 
     def answer(self, reason: RequestRejected) -> None:
         """See `ResponseTransport`."""
