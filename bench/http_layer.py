@@ -9,7 +9,7 @@ that is read, as in production. Run it with ``make layer``; ``--quick`` for a sh
 
 import argparse
 import json
-import socket
+import os
 import subprocess
 import sys
 import threading
@@ -17,12 +17,13 @@ import time
 import urllib.request
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import IO
 
-from load import Plan, Result
+from child_processes import end, free_port, run_load, spawn
+from load import Plan
 from outcome import machine, page, write
 
 from paceline.testing import make_token
@@ -30,6 +31,7 @@ from paceline.testing import make_token
 HERE = Path(__file__).parent
 SECRET = b"a-benchmark-secret-of-at-least-32-bytes"
 EXPECTED = {"id": 42, "message": "hello, world"}
+_SERVER_CORE, _LOAD_CORE = 0, 1
 OURS, PEER = "peers/paceline_http.py", "peers/fastapi_http.py"
 
 
@@ -49,14 +51,6 @@ CASES = [
     Case("FastAPI, typed route", PEER, "bare"),
     Case("FastAPI, usual equivalents of the stack", PEER, "full"),
 ]
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def drain(pipe: IO[bytes]) -> None:
@@ -94,18 +88,16 @@ def until_serving(port: int, token: str, server: subprocess.Popen[bytes]) -> Non
 def serving(case: Case, token: str) -> Generator[int]:
     """The port of a started server, until the block ends."""
     port = free_port()
-    server = subprocess.Popen(
-        ["taskset", "-c", "0", sys.executable, HERE / case.script, case.kind, str(port)],
-        stdout=subprocess.PIPE,
-    )
-    assert server.stdout is not None  # noqa: S101 - it is a pipe
-    threading.Thread(target=drain, args=(server.stdout,), daemon=True).start()
+    read, write_end = os.pipe()
+    threading.Thread(target=drain, args=(os.fdopen(read, "rb"),), daemon=True).start()
+    command: list[str | Path] = [sys.executable, HERE / case.script, case.kind, str(port)]
+    server = spawn(command, {}, write_end, core=_SERVER_CORE, shows_errors=True)
+    os.close(write_end)
     try:
         until_serving(port, token, server)
         yield port
     finally:
-        server.terminate()
-        server.wait(10)
+        end([server])
 
 
 def measure(port: int, token: str, connections: int, seconds: float) -> dict[str, float]:
@@ -113,11 +105,7 @@ def measure(port: int, token: str, connections: int, seconds: float) -> dict[str
     plan = Plan(
         port, ["/hello/42"], connections, seconds, [f"Authorization: Bearer {token}"], spin=True
     )
-    output = subprocess.run(
-        ["taskset", "-c", "1", sys.executable, HERE / "load.py"],
-        check=True, stdout=subprocess.PIPE, input=json.dumps(asdict(plan)).encode(),
-    ).stdout  # fmt: skip
-    result = Result(**json.loads(output))
+    result = run_load(plan, core=_LOAD_CORE)
     if result.errors or not result.acknowledged:
         raise SystemExit(f"the server on port {port}: {result}")
     rate = result.requests / result.seconds

@@ -10,10 +10,8 @@ with ``--quick`` or ``--only``. Run by ``make overload``.
 
 import argparse
 import asyncio
-import json
 import os
 import secrets
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -23,8 +21,9 @@ from typing import Any
 
 from bars import Bar, bars_table, judge
 from cases import CASES, World, new_plan, new_tokens
+from child_processes import run_load, run_script
 from database import OWNER, RECORDS, Database, running_database, say, scratch
-from load import Plan, Result
+from load import Plan
 from open_load import BIN
 from outcome import machine, page, write
 from servers import (
@@ -153,10 +152,8 @@ class Overload:
         return server.cpu_seconds() + cpu_seconds([self._database.postmaster])
 
     async def _closed(self, server: Server, seconds: float) -> float:
-        told = await asyncio.to_thread(
-            _run, "load.py", asdict(self._plan(server, _CLOSED, seconds))
-        )
-        result = Result(**told)
+        plan = self._plan(server, _CLOSED, seconds)
+        result = await asyncio.to_thread(run_load, plan, core=_LOAD_CORE)
         if not result.acknowledged:
             raise Failed(f"{server.peer.title} answers nothing: {result}")
         if result.errors:
@@ -173,7 +170,9 @@ class Overload:
             "patience": PATIENCE,
             "most": 800,
         }
-        load = asyncio.create_task(asyncio.to_thread(_run, "open_load.py", plan))
+        load = asyncio.create_task(
+            asyncio.to_thread(run_script, "open_load.py", plan, core=_LOAD_CORE)
+        )
         samples = await self._watch(server, load)
         told = await load
         server.take_log()
@@ -226,21 +225,6 @@ def _memory(roots: Sequence[int]) -> float:
             [int(one) for one in children]
         )
     return total
-
-
-def _run(script: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The JSON that a script of ours prints, given its plan, on the load's core."""
-    done = subprocess.run(
-        [sys.executable, HERE / script], check=True, input=json.dumps(given).encode(),
-        stdout=subprocess.PIPE, preexec_fn=_on_load_core,
-    )  # fmt: skip
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
-
-
-def _on_load_core() -> None:
-    if (os.cpu_count() or 1) > 1:
-        os.sched_setaffinity(0, {_LOAD_CORE})
 
 
 def table(runs: Sequence[Run], skipped: Sequence[str]) -> str:

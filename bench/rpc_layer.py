@@ -13,23 +13,23 @@ import asyncio
 import json
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
 from bars import Bar, bars_table, judge
 from cases import TOKENS, new_tokens
+from child_processes import end, free_port, spawn
 from database import OWNER, RECORDS, running_database, say, scratch
 from grpc import aio
 from outcome import machine, page, write
 from rpc_load import CONNECTIONS, STREAMS, RpcPlan, RpcResult, call, encoded, find_rpcload
-from servers import Failed, Skipped, build_go, cpu_seconds, free_port
+from servers import Failed, Skipped, build_go, cpu_seconds
 
 from myservice.proto.v1 import records_pb2
 
@@ -85,32 +85,14 @@ def started(
     ``alone``: on a core of its own.
     """
     port = free_port()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("APP_")}
+    listening = {**settings, "APP_GRPC_PORT": str(port), "APP_ADMIN_PORT": "0"}
     with tempfile.TemporaryFile(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as log:  # noqa: S108 - it has no name
-        process = subprocess.Popen(
-            command,
-            env={**kept, **settings, "APP_GRPC_PORT": str(port), "APP_ADMIN_PORT": "0"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            preexec_fn=_on_server_core if alone else None,  # noqa: PLW1509 - no threads yet
-        )
+        process = spawn(command, listening, log, core=_SERVER_CORE if alone else None)
         try:
             asyncio.run(_until_listening(title, port, process))
             yield Server(title, port, process, alone)
         finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            with suppress(ProcessLookupError):  # the group: workers that outlived their parent
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _on_server_core() -> None:
-    if (os.cpu_count() or 1) > 1:
-        os.sched_setaffinity(0, {_SERVER_CORE})
+            end([process])
 
 
 async def _until_listening(title: str, port: int, process: subprocess.Popen[bytes]) -> None:

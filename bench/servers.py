@@ -12,8 +12,6 @@ import fcntl
 import importlib.util
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,11 +21,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from child_processes import end, free_port, spawn
+
 HERE = Path(__file__).parent
 _HOST = "127.0.0.1"
 _CACHE = HERE / ".cache"
 _START_TIMEOUT = 90.0  # a busy machine takes long to import FastAPI three times; a dead one is seen
-_STOP_TIMEOUT = 15.0
 _BUILD_TIMEOUT = 600  # seconds; without Go's cache it compiles pgx and OpenTelemetry
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -119,18 +118,7 @@ class Server:
 
     def stop(self) -> None:
         """End all of it, in order first and by force after a while."""
-        for process in self.processes:
-            with suppress(ProcessLookupError):
-                process.terminate()
-        for process in self.processes:
-            try:
-                process.wait(_STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                pass
-            finally:
-                with suppress(ProcessLookupError):  # the group: workers that outlived their parent
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait(_STOP_TIMEOUT)
+        end(self.processes)
         self.log.unlink(missing_ok=True)
 
 
@@ -265,12 +253,8 @@ def _settings(server: Server, database_url: str, secret: str, telemetry: str) ->
 def _spawn(
     command: list[str | Path], server: Server, settings: dict[str, str]
 ) -> subprocess.Popen[bytes]:
-    foreign = {name: value for name, value in os.environ.items() if not name.startswith("APP_")}
     with server.log.open("ab") as log:  # O_APPEND: it can be emptied while they write
-        return subprocess.Popen(
-            command, env=foreign | settings, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            start_new_session=True, cwd=server.log.parent,
-        )  # fmt: skip
+        return spawn(command, settings, log, folder=server.log.parent)
 
 
 async def _until_ready(server: Server) -> None:
@@ -295,11 +279,3 @@ def _is_healthy(url: str) -> bool:
             return bool(answer.status == 200)  # noqa: PLR2004 - OK
     except OSError:
         return False
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -11,19 +11,18 @@ writes nothing. Run it with ``make bench``.
 
 import argparse
 import asyncio
-import json
 import secrets
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bars import Bar, bars_table, judge
 from cases import CASES, DRAWN, MAIN_CONNECTIONS, TOKENS, Case, World, new_plan, new_tokens
+from child_processes import run_load, run_script
 from contract import Answer, answers, differences
 from database import OWNER, RECORDS, Database, running_database, say, scratch
 from load import Result
@@ -183,7 +182,7 @@ class Bench:
         )  # fmt: skip
         deadlocks = self.database.deadlocks()
         used, postgres = server.cpu_seconds(), cpu_seconds([self.database.postmaster])
-        result = Result(**await asyncio.to_thread(_run, "load.py", json.dumps(asdict(plan))))
+        result = await asyncio.to_thread(run_load, plan)
         turn = Turn(
             result, server.cpu_seconds() - used,
             cpu_seconds([self.database.postmaster]) - postgres, [],
@@ -315,7 +314,9 @@ async def measure(size: Size, folder: Path) -> tuple[str, Findings]:
             say(f"round {number + 1} of {size.rounds}")
             await bench.round()
         few = ["--quick"] if size is QUICK else []
-        bench.findings.single = await asyncio.to_thread(_run, "coalesce.py", "", database.dsn, *few)
+        bench.findings.single = await asyncio.to_thread(
+            run_script, "coalesce.py", None, database.dsn, *few
+        )
     skipped = "".join(f"- skipped: {line}\n" for line in bench.findings.skipped)
     single = ", ".join(f"{name} {value:.2f}" for name, value in bench.findings.single.items())
     text = (
@@ -339,16 +340,6 @@ def head(size: Size) -> str:
         " as it is often written, and deadlocks; with locks in order it takes them by one statement"
         " `ORDER BY id FOR NO KEY UPDATE`, and writes by another."
     )
-
-
-def _run(script: str, text: str, *arguments: str) -> dict[str, Any]:
-    """The JSON that a script of ours prints, given ``text``."""
-    done = subprocess.run(
-        [sys.executable, HERE / script, *arguments], check=True, input=text.encode(),
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
 
 
 def main() -> None:

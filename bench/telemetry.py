@@ -9,20 +9,19 @@ telemetry is in ``peers/telemetry.py`` and ``peers/go/telemetry.go``.
 
 import argparse
 import asyncio
-import json
 import secrets
-import subprocess
 import sys
 import threading
 from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 
 from bars import Bar, bars_table, judge
 from cases import CASES, MAIN_CONNECTIONS, TOKENS, World, new_plan, new_tokens
+from child_processes import run_load
 from database import OWNER, RECORDS, Database, running_database, say, scratch
 from load import Result
 from outcome import machine, page, write
@@ -134,11 +133,7 @@ class Contest:
             _CASE, self._world, port=server.port, tokens=self._tokens,
             connections=MAIN_CONNECTIONS, seconds=seconds,
         )  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, HERE / "load.py"], check=True,
-            input=json.dumps(asdict(plan)).encode(), stdout=subprocess.PIPE,
-        )  # fmt: skip
-        return Result(**json.loads(done.stdout))
+        return run_load(plan)
 
 
 def table(contest: Contest) -> str:

@@ -21,6 +21,7 @@ from typer.core import TyperCommand
 
 from paceline.commands.instance import KEPT, InstanceSettings, say_dimly
 from paceline.commands.lazy import USAGE
+from paceline.commands.settings import Command, ServiceSettings
 from paceline.config import (
     ConfigError,
     FindProblems,
@@ -154,6 +155,28 @@ def with_flags(
     variable = settings.variable("log_level")
     run.__doc__ = f"{about}\n\nEach option is a variable, too: --log-level is {variable}."
     return run
+
+
+def add_process_command(
+    app: typer.Typer,
+    settings: type[ServiceSettings],
+    name: Command,
+    command: Callable[..., None],
+    *,
+    example: str,
+    switches: Mapping[str, str] = _NO_SWITCHES,
+) -> None:
+    """Add a command that runs the service with all its settings; see `with_flags`."""
+    make = app.command(name, cls=SettingsCommand, epilog=f"Example: {example}")
+    make(
+        with_flags(
+            settings,
+            command,
+            needed=partial(settings.needed_by, name),
+            find_problems=partial(settings.problems_for, name),
+            switches=switches,
+        )
+    )
 
 
 def complete_from(values: Sequence[str]) -> Callable[[str], list[str]]:

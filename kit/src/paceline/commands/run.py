@@ -28,7 +28,7 @@ from paceline.commands.instance import (
     describe,
     publish,
 )
-from paceline.commands.options import SettingsCommand, fail, with_flags
+from paceline.commands.options import add_process_command, fail
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.reload import (
     ReloadHandoff,
@@ -67,20 +67,14 @@ C = TypeVar("C", bound=ServiceSettings)
 
 def run_commands(spec: ServiceSpec) -> typer.Typer:
     """The command."""
-    config = spec.get_config()
     app = typer.Typer()
-    app.command(
+    add_process_command(
+        app,
+        spec.get_config(),
         "run",
-        cls=SettingsCommand,
-        epilog=f"Example: {spec.program} run --port 0 --data-dir /tmp/try",
-    )(
-        with_flags(
-            config,
-            partial(_run, spec),
-            needed=partial(config.needed_by, "run"),
-            find_problems=partial(config.problems_for, "run"),
-            switches={"reload": "Restart when source, migrations or settings are saved."},
-        )
+        partial(_run, spec),
+        example=f"{spec.program} run --port 0 --data-dir /tmp/try",
+        switches={"reload": "Restart when source, migrations or settings are saved."},
     )
     return app
 

@@ -13,7 +13,7 @@ import typer
 import paceline.postgres.migrate as migrate_room  # its names are imported when they are used
 from paceline.commands.admin import require_token
 from paceline.commands.lazy import USAGE
-from paceline.commands.options import SettingsCommand, fail, with_flags
+from paceline.commands.options import add_process_command, fail
 from paceline.commands.prefork import SupervisorSpec, WorkerHandoff, supervise, take_handoff
 from paceline.commands.process import new_log, run_process, wire_or_fail
 from paceline.commands.settings import (
@@ -42,29 +42,19 @@ def serve_commands(spec: ServiceSpec) -> typer.Typer:
     """Both."""
     config = spec.get_config()
     app = typer.Typer()
-    app.command(
+    add_process_command(
+        app,
+        config,
         "serve",
-        cls=SettingsCommand,
-        epilog=f"Example: APP_DATABASE_URL=… APP_JWT_SECRET=… {spec.program} serve",
-    )(
-        with_flags(
-            config,
-            partial(_serve, spec),
-            needed=partial(config.needed_by, "serve"),
-            find_problems=partial(config.problems_for, "serve"),
-        )
+        partial(_serve, spec),
+        example=f"APP_DATABASE_URL=… APP_JWT_SECRET=… {spec.program} serve",
     )
-    app.command(
+    add_process_command(
+        app,
+        config,
         "worker",
-        cls=SettingsCommand,
-        epilog=f"Example: APP_DATABASE_URL=… APP_NATS_URL=… {spec.program} worker",
-    )(
-        with_flags(
-            config,
-            partial(_work, spec),
-            needed=partial(config.needed_by, "worker"),
-            find_problems=partial(config.problems_for, "worker"),
-        )
+        partial(_work, spec),
+        example=f"APP_DATABASE_URL=… APP_NATS_URL=… {spec.program} worker",
     )
     return app
 
