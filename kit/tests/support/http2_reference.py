@@ -174,14 +174,18 @@ def _is_known(kind: int, reference: str, ours: str) -> bool:
     )
 
 
-def _meaning(request: Request) -> tuple[Fields, bytes, bytes, bool, bool, Fields]:
-    """A request, with its cookies joined and its fields and trailers in any order.
+def _meaning(request: Request) -> tuple[Fields, bytes, bool, bool, Fields]:
+    """A request, with its cookies joined, as h2 does in trailers, too, and its fields in any order."""
+    return (
+        _joined(request.fields), request.body, request.ended, request.reset,
+        _joined(request.trailers),
+    )  # fmt: skip
 
-    h2 puts a cookie of the trailers last.
-    """
-    fields = sorted(field for field in request.fields if field[0] != b"cookie")
-    cookie = b"; ".join([value for name, value in request.fields if name == b"cookie"])
-    return fields, cookie, request.body, request.ended, request.reset, sorted(request.trailers)
+
+def _joined(fields: Fields) -> Fields:
+    crumbs = [value for name, value in fields if name == b"cookie"]
+    others = sorted(field for field in fields if field[0] != b"cookie")
+    return [*others, (b"cookie", b"; ".join(crumbs))] if crumbs else others
 
 
 def kept(ours: Ours) -> int:
