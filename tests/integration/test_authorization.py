@@ -235,12 +235,10 @@ async def code_of(
     request: Message,
     metadata: tuple[tuple[str, str], ...],
 ) -> str:
-    path = f"/myservice.v1.{operation.rpc}"
+    path, encode = f"/myservice.v1.{operation.rpc}", type(request).SerializeToString
     try:
         if operation.name == "follow records":
-            stream = world.channel.unary_stream(path, type(request).SerializeToString)(
-                request, metadata=metadata
-            )
+            stream = world.channel.unary_stream(path, encode, bytes)(request, metadata=metadata)
             told = asyncio.ensure_future(stream.read())
             while not told.done():  # a change that comes after the subscription
                 await things_of_ada(world)
@@ -248,9 +246,7 @@ async def code_of(
             await told
             stream.cancel()
         else:
-            await world.channel.unary_unary(path, type(request).SerializeToString)(
-                request, metadata=metadata
-            )
+            await world.channel.unary_unary(path, encode, bytes)(request, metadata=metadata)
     except aio.AioRpcError as exc:
         return exc.code().name
     return "OK"

@@ -59,6 +59,16 @@ GUARDED = (
 )  # fmt: skip
 
 
+async def test_guesses_of_the_token_are_limited_and_the_token_passes_all_the_same() -> None:
+    admin = admin_port(token=TOKEN)
+    guesses = [await admin.get("/config", authorization=f"Bearer {n}") for n in range(100)]
+    statuses = [each.status for each in guesses]
+    assert statuses[:40] == [401] * 40
+    assert statuses.count(429) > 40
+    assert (await admin.get("/config", authorization=f"Bearer {TOKEN}")).status == 200
+    assert len(admin.log.lines) < 65
+
+
 @pytest.mark.parametrize("path", GUARDED)
 async def test_with_a_token_set_requests_need_it(path: str) -> None:
     admin = admin_port(token=TOKEN)

@@ -56,6 +56,21 @@ async def test_a_record_is_created_read_replaced_and_deleted(client: TestClient)
     assert (stale.status, stale.json()["type"]) == (412, "urn:problem:stale-version")
     assert (await client.request("DELETE", place, headers={"if-match": '"1"'})).status == 412
 
+    weak = await client.request("PUT", place, json=change, headers={"if-match": 'W/"2"'})
+    assert (weak.status, "a proxy that compresses" in weak.json()["detail"]) == (412, True)
+
+    known = await client.get(place, headers={"if-none-match": '"2"'})
+    assert (known.status, known.body, known.headers["etag"]) == (304, b"", '"2"')
+    assert (await client.get(place, headers={"if-none-match": '"1"'})).status == 200
+    assert (await client.get(place, headers={"if-match": '"1"'})).status == 412
+
+    only_new = {"if-none-match": "*"}
+    assert (await client.request("PUT", place, json=change, headers=only_new)).status == 412
+    assert (await client.request("DELETE", place, headers=only_new)).status == 412
+    nowhere = f"{RECORDS}/00000000-0000-7000-8000-000000000000"
+    assert (await client.request("PUT", nowhere, json=change, headers=only_new)).status == 404
+    assert (await client.get(place)).headers["etag"] == '"2"'
+
     assert (await client.request("DELETE", place, headers={"if-match": '"2"'})).status == 204
     gone = await client.get(place)
     assert (gone.status, gone.json()["type"]) == (404, "urn:problem:record-not-found")

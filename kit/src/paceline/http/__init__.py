@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     )
     from paceline.http.binding import Body, Header, Path, Provided, Query, provide
     from paceline.http.body import read_body
-    from paceline.http.conditional import IfMatch, entity_tag, expected_versions
+    from paceline.http.conditional import (
+        IfMatch,
+        IfNoneMatchAny,
+        entity_tag,
+        expected_versions,
+    )
     from paceline.http.docs import DOCS_PATHS, add_docs
     from paceline.http.endpoint import Reply
     from paceline.http.events import Events, event
@@ -68,6 +73,7 @@ else:
             "HttpError": "problem",
             "HttpServer": "server",
             "IfMatch": "conditional",
+            "IfNoneMatchAny": "conditional",
             "InvalidRequest": "problem",
             "Lifespan": "app",
             "Message": "asgi",
@@ -127,6 +133,7 @@ __all__ = [
     "HttpError",
     "HttpServer",
     "IfMatch",
+    "IfNoneMatchAny",
     "InvalidRequest",
     "Lifespan",
     "Message",

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 from paceline.edge import RegistrationError, describe_handler
 from paceline.errors import Code, Error, NotFound
 from paceline.http.asgi import ASGIApp, Message, Middleware, Receive, Scope, Send, at_route
-from paceline.http.binding import PATH_VALUES, Handler, Signature, signature_of
+from paceline.http.binding import PATH_VALUES, Handler, Parameter, Signature, signature_of
+from paceline.http.conditional import CONDITIONS
 from paceline.http.endpoint import endpoint_of
 from paceline.http.problem import HttpError, Statuses, is_server_error, send_problem
 from paceline.http.registration import (
@@ -45,19 +46,28 @@ class Route:
     scopes: frozenset[str]
     errors: tuple[type[Error], ...]
     tag: str
+    conditional: bool = False
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Of its handler, and those that every conditional route has."""
+        more = CONDITIONS if self.conditional else ()
+        return (*self.signature.parameters, *more)
 
 
 class RouteOptions(TypedDict, total=False):
     """``status``: of a success. ``scopes``: the caller needs. ``errors``: the handler may raise.
 
     ``tag``: the operation's group in the documentation; without, the first word of its path below
-    the group's prefix.
+    the group's prefix. ``conditional``: the route reads something whose answer has an ``ETag``:
+    ``If-None-Match`` with the same tag is answered with 304, ``If-Match`` with another with 412.
     """
 
     status: int
     scopes: Sequence[str]
     errors: Sequence[type[Error]]
     tag: str
+    conditional: bool
 
 
 @asynccontextmanager
@@ -195,6 +205,7 @@ class RouteGroup:
             frozenset(texts_of(options, "scopes", "notes:read")),
             tuple(options.get("errors", ())),
             options.get("tag") or _tag_of(pattern.removeprefix(self._prefix), self._prefix),
+            options.get("conditional", False),
         )
         check_body(method, signature)
         check_answer(signature.returns, route.status)
@@ -207,6 +218,7 @@ class RouteGroup:
             status=route.status,
             scopes=route.scopes,
             max_body=self._app.max_body,
+            conditional=route.conditional,
         )
         routed = at_route(pattern, route.scopes, compose(self._middleware, endpoint))
         self._app.router.add(method, pattern, routed)

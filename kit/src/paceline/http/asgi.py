@@ -102,3 +102,9 @@ def keep_index(scope: Scope, index: Mapping[bytes, bytes]) -> None:
 def header_list(scope: Scope, name: bytes) -> list[bytes]:
     """Every value of a header, in the order received."""
     return [value for key, value in scope["headers"] if key == name]
+
+
+def header_text(scope: Scope, name: bytes) -> str | None:
+    """A header that is a list and may have come in several fields; None without one."""
+    values = header_list(scope, name)
+    return b",".join(values).decode("latin-1") if values else None

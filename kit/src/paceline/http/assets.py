@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import parse_qs
 
-from paceline.http.asgi import Headers, Receive, Scope, Send, header_list
+from paceline.http.asgi import Headers, Receive, Scope, Send, header_list, header_text
+from paceline.http.conditional import is_not_modified
 
 _MIN_COMPRESSED: Final = 1000  # bytes; below, compressing saves nothing
 _FOREVER: Final = (b"cache-control", b"public, max-age=31536000, immutable")
@@ -63,7 +64,7 @@ class Asset:
         zipped = self._compressed and _accepts_gzip(scope)
         tag = b'"%b%b"' % (self._tag.encode(), b"-gz" if zipped else b"")
         headers.append((b"etag", tag))
-        if tag in _listed(scope, b"if-none-match"):
+        if is_not_modified(headers, None, header_text(scope, b"if-none-match")):
             await send({"type": "http.response.start", "status": 304, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
             return

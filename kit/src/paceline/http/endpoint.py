@@ -8,15 +8,26 @@ of `Events` is opened first, for the same reason.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final, Generic, TypeVar, cast, get_origin
 
 import msgspec
 
 from paceline.edge import Caller
 from paceline.errors import PermissionDenied, Unauthorized
-from paceline.http.asgi import PRINCIPAL, ASGIApp, Receive, Scope, Send, whole_of
+from paceline.http.asgi import (
+    PRINCIPAL,
+    ASGIApp,
+    Receive,
+    Scope,
+    Send,
+    header_text,
+    headers_of,
+    whole_of,
+)
 from paceline.http.binding import Handler, ParameterLocation, Signature, extractor_of
 from paceline.http.body import body_reader
+from paceline.http.conditional import is_not_modified
 from paceline.http.events import EVENT_STREAM, Events, send_events
 from paceline.http.negotiate import JSON, check_accept, check_content_type
 from paceline.trace import span
@@ -48,8 +59,13 @@ def endpoint_of(
     status: int,
     scopes: frozenset[str],
     max_body: int,
+    conditional: bool = False,
 ) -> ASGIApp:
-    """Compile ``handler`` into an ASGI application. ``max_body``: bytes of a request's body."""
+    """Compile ``handler`` into an ASGI application.
+
+    ``max_body``: bytes of a request's body. ``conditional``: an answer with an ``ETag`` is compared
+    with what ``If-Match`` and ``If-None-Match`` say.
+    """
     extractors = [
         extractor_of(p, path_names)
         for p in signature.parameters
@@ -82,6 +98,8 @@ def endpoint_of(
         if isinstance(result, Reply):
             reply = cast(Reply[object], result)
             code, headers, result = reply.status or status, reply.headers, reply.body
+            if conditional and _is_not_modified(scope, headers):
+                code, result = HTTPStatus.NOT_MODIFIED.value, None
         content = b""
         if result is not None:
             content = encode(result)
@@ -94,6 +112,14 @@ def endpoint_of(
         await send({"type": "http.response.body", "body": content})
 
     return endpoint
+
+
+def _is_not_modified(scope: Scope, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    names = headers_of(scope)
+    if b"if-none-match" not in names and b"if-match" not in names:
+        return False
+    if_match, if_none_match = header_text(scope, b"if-match"), header_text(scope, b"if-none-match")
+    return is_not_modified(headers, if_match, if_none_match)
 
 
 def _check_scopes(scope: Scope, needed: frozenset[str]) -> None:

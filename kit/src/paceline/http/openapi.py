@@ -56,9 +56,7 @@ class _Schemas:
         kinds: list[Any] = [Problem]
         for route in routes:
             kinds += [
-                p.type
-                for p in route.signature.parameters
-                if p.location is not ParameterLocation.PROVIDED
+                p.type for p in route.parameters if p.location is not ParameterLocation.PROVIDED
             ]
             kinds += [_returned(route)]
             kinds += [f.type for p in _queries(route) for f in msgspec.structs.fields(p.type)]
@@ -99,7 +97,7 @@ def _tags(routes: Iterable[Route]) -> list[str]:
 
 
 def _queries(route: Route) -> list[Parameter]:
-    return [p for p in route.signature.parameters if p.location is ParameterLocation.QUERY]
+    return [p for p in route.parameters if p.location is ParameterLocation.QUERY]
 
 
 def _returned(route: Route) -> Any:
@@ -129,7 +127,7 @@ def _operation(route: Route, schemas: _Schemas, statuses: Statuses) -> Json:
 
 
 def _parameters(route: Route, schemas: _Schemas) -> Iterable[Json]:
-    for parameter in route.signature.parameters:
+    for parameter in route.parameters:
         match parameter.location:
             case ParameterLocation.PATH:
                 schema = schemas[parameter.type]
@@ -184,6 +182,8 @@ def _responses(route: Route, schemas: _Schemas, statuses: Statuses) -> Json:
     if kind is not None and kind is not type(None):
         success["content"] = _content(route, schemas, kind)
     responses: Json = {str(route.status): success}
+    if route.conditional:
+        responses["304"] = {"description": title_of(304)}
     for status in sorted(_error_statuses(route, statuses)):
         responses[str(status)] = _problem(title_of(status), schemas)
     responses["default"] = _problem("Any other problem", schemas)
@@ -205,12 +205,14 @@ def _problem(description: str, schemas: _Schemas) -> Json:
 
 
 def _error_statuses(route: Route, statuses: Statuses) -> set[int]:
-    locations = {parameter.location for parameter in route.signature.parameters}
+    locations = {parameter.location for parameter in route.parameters}
     found = {status_of(kind, _code_of(kind), statuses) for kind in route.errors}
     if ParameterLocation.BODY in locations:
         found |= {400, 413, 415, 422}
     if locations & {ParameterLocation.PATH, ParameterLocation.QUERY, ParameterLocation.HEADER}:
         found |= {422}
+    if route.conditional:
+        found |= {412}
     if route.scopes:
         found |= {401, 403, 429}
     return found

@@ -2,7 +2,7 @@
 
 The types of the parameters validate a request, and errors pass through to the application's table.
 Versions are entity tags: GET and PUT return them in ``ETag``, PUT and DELETE compare them in
-``If-Match``.
+``If-Match``, and GET is conditional.
 """
 
 from typing import Annotated
@@ -19,6 +19,7 @@ from paceline.http import (
     Header,
     Headers,
     IfMatch,
+    IfNoneMatchAny,
     Path,
     Provided,
     Query,
@@ -76,7 +77,7 @@ class RecordHandler:
             errors=[KeyReused, KeyInFlight],
         )  # fmt: skip
         one, missing = "/records/{id}", RecordNotFound
-        api.get(one, self.get_record, scopes=[RECORDS_READ], errors=[missing])
+        api.get(one, self.get_record, scopes=[RECORDS_READ], errors=[missing], conditional=True)
         api.put(one, self.replace_record, scopes=[RECORDS_WRITE], errors=[missing, StaleVersion])
         api.delete(
             one,
@@ -115,7 +116,10 @@ class RecordHandler:
         return Reply(record, [location, *_etag(record)])
 
     async def get_record(self, id: Path[UUID]) -> Reply[Record]:  # noqa: A002 - the path's name
-        """Get one record, with its version as `ETag`."""
+        """Get one record, with its version as `ETag`.
+
+        With `If-None-Match` of that tag it is not sent again: 304.
+        """
         record = await self._service.get_record(id)
         return Reply(record, _etag(record))
 
@@ -123,23 +127,26 @@ class RecordHandler:
         self,
         id: Path[UUID],  # noqa: A002 - the path's name
         if_match: Header[IfMatch | None],
+        if_none_match: Header[IfNoneMatchAny | None],
         body: Body[RecordDraft],
     ) -> Reply[Record]:
         """Replace a record.
 
         With `If-Match` only if its version is still that one, else 412; without it, whatever the
-        version is.
+        version is. `If-None-Match: *` is for what is not there, which is not created here.
         """
-        record = await self._service.replace_record(id, body, expected_versions(if_match))
+        expected = expected_versions(if_match, if_none_match)
+        record = await self._service.replace_record(id, body, expected)
         return Reply(record, _etag(record))
 
     async def delete_record(
         self,
         id: Path[UUID],  # noqa: A002 - the path's name
         if_match: Header[IfMatch | None],
+        if_none_match: Header[IfNoneMatchAny | None],
     ) -> None:
-        """Delete a record; `If-Match` as for replacing."""
-        await self._service.delete_record(id, expected_versions(if_match))
+        """Delete a record; `If-Match` and `If-None-Match` as for replacing."""
+        await self._service.delete_record(id, expected_versions(if_match, if_none_match))
 
 
 def _etag(record: Record) -> Headers:

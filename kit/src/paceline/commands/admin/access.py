@@ -15,10 +15,14 @@ from collections.abc import Awaitable
 from ipaddress import ip_address
 from typing import Final
 
+from paceline.clock import SystemClock
 from paceline.commands.admin.browser import ASSETS
+from paceline.edge import FailureLimit
 from paceline.errors import Code, Error, PermissionDenied, Unauthorized
 from paceline.http import ASGIApp, Middleware, Receive, Scope, Send, headers_of
 from paceline.http.middleware import authenticate
+from paceline.log import Logger
+from paceline.resilience import RateLimiter
 
 POLLED_PATHS: Final = (
     "/",
@@ -31,6 +35,7 @@ POLLED_PATHS: Final = (
     *(f"/assets/{name}" for name in ASSETS),
 )
 """What monitoring and open pages request again and again: logged at debug level."""
+_MAX_FAILURES: Final = 20  # a second, for an address; 40 at once
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -50,20 +55,25 @@ class _TokenVerifier:
 
     def verify(self, token: str) -> _Operator:
         """Compare in constant time. Errors: Unauthorized."""
-        if not hmac.compare_digest(token.encode(), self._token):
+        found = self.recall(token)
+        if found is None:
             raise Unauthorized("this is not the admin token")
-        return _Operator()
+        return found
 
-    def recall(self, token: str) -> None:
-        """Nothing is remembered: comparing costs nothing."""
+    def recall(self, token: str) -> _Operator | None:
+        """The same without an error: a comparison costs less than remembering."""
+        return _Operator() if hmac.compare_digest(token.encode(), self._token) else None
 
 
-def restrict_access(token: str | None) -> Middleware:
+def restrict_access(token: str | None, log: Logger) -> Middleware:
     """Refuse with 401 what has not the token, or without one with 403 what is not local.
 
-    What a page of another origin causes is refused with 403 in any case.
+    An address that fails more than twenty times a second gets 429. What a page of another origin
+    causes is refused with 403 in any case.
     """
-    caller = _local_only if token is None else authenticate(_TokenVerifier(token))
+    clock = SystemClock()
+    failures = FailureLimit(RateLimiter(clock, rate=_MAX_FAILURES), log, clock)
+    caller = _local_only if token is None else authenticate(_TokenVerifier(token), failures)
     return lambda app: _same_origin_only(caller(app))
 
 

@@ -104,7 +104,7 @@ def admin_app(context: AdminContext, log: AdminLog, *, token: str | None) -> App
     app = App(request_id(), access_log(log, debug_paths=POLLED_PATHS), recover(log))
     add_probes(app, context.health)
     add_assets(app)
-    restricted = with_pages(restrict_access(token))
+    restricted = with_pages(restrict_access(token, log))
     if context.metrics is not None:
         add_page(app, "/metrics", _metrics_page(context.metrics), restricted)
     profile = profile_page(context.profiler, package=context.package)

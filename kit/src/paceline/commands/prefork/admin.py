@@ -48,7 +48,7 @@ def supervisor_app(
     """The application. ``token`` as for ``paceline.commands.admin.admin_app``."""
     app = App(request_id(), access_log(log, debug_paths=POLLED_PATHS), recover(log))
     handlers = _Handlers(workers, service, version, draining)
-    restricted = with_pages(restrict_access(token))
+    restricted = with_pages(restrict_access(token, log))
     add_assets(app)
     add = app.router.add
     add("GET", "/", restricted(handlers.overview))
