@@ -59,8 +59,8 @@ def _page(room: griffe.Module) -> Iterator[str]:
         except griffe.AliasResolutionError:  # another library's, which has its own pages
             yield from (f"## {name}", "", f"`{member.target_path}`", "")
             continue
-        if found.is_module:
-            continue
+        if found.is_module:  # a function in a module of its name, which hides it from griffe
+            found = found[name]
         yield from _entry(found, name, "##")
 
 
@@ -91,7 +91,8 @@ def _declaration(found: griffe.Object, name: str) -> str:
     if isinstance(found, griffe.Function):
         prefix = "async def" if "async" in found.labels else "def"
         result = f" -> {found.returns}" if found.returns is not None else ""
-        return _call(f"{prefix} {own}", found.parameters, result)
+        above = "".join(f"@{each.value}\n" for each in found.decorators)
+        return above + _call(f"{prefix} {own}", found.parameters, result)
     if isinstance(found, griffe.Class):
         bases = ", ".join(map(str, found.bases))
         head = f"class {own}({bases})" if bases else f"class {own}"
