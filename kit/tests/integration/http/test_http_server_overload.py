@@ -218,8 +218,8 @@ class First:
     ids=lambda case: case.id,
 )  # fmt: skip
 async def test_a_first_request_is_rejected_before_there_is_a_connection(case: First) -> None:
-    check = RejectAll({"/open"})
-    async with serving(hello, admission_check=check) as served:
+    check, limits = RejectAll({"/open"}), ServerLimits(unchecked_connections=0)
+    async with serving(hello, limits, admission_check=check) as served:
         sock = socket.create_connection(("127.0.0.1", served.server.port))
         sock.sendall(case.request)  # it has arrived before the server accepts
         client = Client(*await asyncio.open_connection(sock=sock))
@@ -231,6 +231,24 @@ async def test_a_first_request_is_rejected_before_there_is_a_connection(case: Fi
         if case.closed:
             assert await client.read_to_end() in {b"", b"no"}
     assert {path for _, path in check.checked} == {"/shut"}
+
+
+async def test_a_first_request_is_refused_on_its_connection_unless_there_are_many() -> None:
+    """The client need not connect again to be refused again."""
+    limits = ServerLimits(unchecked_connections=100)
+    async with serving(hello, limits, admission_check=RejectAll()) as served:
+        await asyncio.sleep(0.02)
+        closed: list[bool] = []
+        for _ in range(40):
+            sock = socket.create_connection(("127.0.0.1", served.server.port))
+            sock.sendall(GET)  # it has arrived before the server accepts
+            client = Client(*await asyncio.open_connection(sock=sock))
+            served.clients.append(client)
+            answer = await client.answer()
+            assert answer.status == 503
+            closed.append(answer.headers.get("connection") == "close")
+    assert not closed[0]
+    assert any(closed), "there are ten at once, and then a hundred a second"
 
 
 async def test_all_waiting_clients_are_accepted_in_a_few_rounds_of_the_loop() -> None:

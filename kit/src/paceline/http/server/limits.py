@@ -18,7 +18,7 @@ _POSITIVE: Final = (
 )  # fmt: skip
 _NOT_NEGATIVE: Final = (
     "max_pipelined", "max_uploads", "max_upload_bytes", "keep_alive_grace", "linger",
-    "max_connection_age_grace", "min_ping_interval",
+    "max_connection_age_grace", "min_ping_interval", "unchecked_connections",
 )  # fmt: skip
 
 
@@ -32,7 +32,9 @@ class ServerLimits:
     between requests, and while a stream's client is to send more. ``max_header_bytes`` and
     ``max_headers``: of all headers together, and their number (431). ``max_target_bytes``: of a
     request target (414). ``max_pipelined``: requests that wait behind the one being answered (503).
-    ``max_connections``: one more gets a 503 and is closed. ``max_uploads`` and
+    ``max_connections``: one more gets a 503 and is closed. ``unchecked_connections``: a second;
+    of more, those are refused (503) and closed before they are set up whose first request has no
+    room. ``max_uploads`` and
     ``max_upload_bytes``: requests that wait for the rest of their body, and what has arrived of
     these bodies (503). ``backlog``: connections that wait in the kernel. ``keep_alive_grace``: how
     long idle connections stay open at a stop, so that a request on its way is answered.
@@ -57,6 +59,7 @@ class ServerLimits:
     max_target_bytes: int = 8 * 1024
     max_pipelined: int = 64
     max_connections: int = 10_000
+    unchecked_connections: int = 500
     max_uploads: int = 1_024
     max_upload_bytes: int = 64 * 1024 * 1024
     backlog: int = 2048

@@ -28,6 +28,7 @@ from paceline.http.server.refusals import too_many_connections
 from paceline.http.server.state import AdmissionCheck
 from paceline.http.server.tls import TlsFiles
 
+_UNCHECKED_SECONDS: Final = 0.1  # of the rate may come at once
 _PAUSE: Final = 0.2
 _TURN: Final = 0.001
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -115,6 +116,7 @@ class Listener:
         self._count = count
         self._limits = limits
         self._max_accepts = max_accepts
+        self._unchecked = self._unchecked_at = 0.0
         self._on_error = on_error
         self._admission_check = admission_check if tls is None else None
         self._tls = tls
@@ -186,7 +188,7 @@ class Listener:
                 _reject(client, b"" if self._tls else _TOO_MANY_CONNECTIONS)
                 continue
             check = self._admission_check
-            if check is not None and (rejection := _rejection(client, check)):
+            if check is not None and self._are_many() and (rejection := _rejection(client, check)):
                 _reject(client, rejection)
                 continue
             self._uncounted += 1
@@ -199,6 +201,19 @@ class Listener:
             task.add_done_callback(self._end_setup)
         if share is not None:
             share.publish(self._total())
+
+    def _are_many(self) -> bool:
+        """Whether more connections arrive than are set up without a look at their first request.
+
+        A refusal on a connection that is there costs a third of one that comes with a connection,
+        and a client whose connection is closed comes with another one.
+        """
+        now, rate = self._loop.time(), self._limits.unchecked_connections
+        left = min(self._unchecked + (now - self._unchecked_at) * rate, rate * _UNCHECKED_SECONDS)
+        self._unchecked_at = now
+        many = left < 1
+        self._unchecked = left if many else left - 1
+        return many
 
     def _total(self) -> int:
         return self._count() + self._uncounted
