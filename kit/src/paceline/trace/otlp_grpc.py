@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 class GrpcExporter(OTLPSpanExporter):
     """Implements `paceline.trace.otlp.EncodedExporter`."""
 
-    def export_encoded(self, request: ExportTraceServiceRequest, /) -> SpanExportResult:
+    def export_encoded(self, request: bytes, /) -> SpanExportResult:
         """Send one message."""
-        data: Any = request  # `_export` passes it to `_translate_data` as it is
+        data: Any = ExportTraceServiceRequest.FromString(request)  # for `_translate_data`
         return self._export(data)
 
     def _translate_data(self, data: Any) -> ExportTraceServiceRequest:

@@ -1,14 +1,13 @@
 """OTLP over HTTP, for messages that are encoded already. Source: OTLP 1, OTLP/HTTP."""
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 
 class HttpExporter(OTLPSpanExporter):
     """Implements `paceline.trace.otlp.EncodedExporter`."""
 
-    def export_encoded(self, request: ExportTraceServiceRequest, /) -> SpanExportResult:
+    def export_encoded(self, request: bytes, /) -> SpanExportResult:
         """Send one message."""
-        sent = self._client.export(request.SerializeToString())
+        sent = self._client.export(request)
         return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE
