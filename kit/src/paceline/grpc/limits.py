@@ -29,7 +29,8 @@ class RpcLimits:
     ``min_ping_interval``: between two pings of a client. ``max_connection_age``: a connection is
     closed after about so long, when its calls are done, and the client opens another, which may be
     to another process; None for never. ``max_connection_age_grace``: for these calls, which then
-    end. ``read_timeout``: from a call's headers to the end of its message, if it has one only.
+    end. ``read_timeout``: from a call's headers to the end of its message, if it has one only;
+    DEADLINE_EXCEEDED beyond, and over gRPC a fifth later the stream is reset.
 
     Errors: ValueError for what cannot work.
     """
