@@ -9,7 +9,7 @@ await to a request.
 
 from paceline.edge.access_lines import AccessLines, EndedRequest, Grade, access_lines
 from paceline.edge.access_log import AccessLog
-from paceline.edge.authentication import FailureLimit, TooManyFailures, identify
+from paceline.edge.authentication import FailureLimit, TooManyFailures, identify, recall
 from paceline.edge.bearer import Caller, MissingToken, TokenVerifier, bearer_token
 from paceline.edge.deadline import TIMEOUT_HEADERS, RequestDeadline, grpc_timeout
 from paceline.edge.failure import failure_log
@@ -50,6 +50,7 @@ __all__ = [
     "parameters_of",
     "priorities_of",
     "rate_limit_key",
+    "recall",
     "suggestion",
     "token_watched",
 ]

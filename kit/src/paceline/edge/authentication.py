@@ -72,6 +72,13 @@ class FailureLimit:
         return TooManyFailures(wait)
 
 
+def recall(verifier: TokenVerifier, authorization: bytes | None) -> Caller | None:
+    """The caller of a request whose token is known, which is nearly every one; else `identify`."""
+    if authorization is None or authorization[:7] != b"Bearer ":
+        return None
+    return verifier.recall(authorization[7:].decode("latin-1"))
+
+
 def identify(
     verifier: TokenVerifier,
     authorization: bytes | None,

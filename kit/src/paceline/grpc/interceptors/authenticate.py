@@ -17,6 +17,7 @@ from paceline.edge import (
     TokenVerifier,
     TooManyFailures,
     identify,
+    recall,
     token_watched,
 )
 from paceline.errors import PermissionDenied, Unauthorized
@@ -44,7 +45,9 @@ def authenticate(
         def verify(call: Call) -> Caller:
             try:
                 authorization = call.header(b"authorization")
-                caller = identify(verifier, authorization, call.client, failures)
+                caller = recall(verifier, authorization) or identify(
+                    verifier, authorization, call.client, failures
+                )
             except TooManyFailures:
                 call.unlogged = True
                 raise

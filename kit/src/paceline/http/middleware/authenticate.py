@@ -7,7 +7,15 @@ receive it as ``Provided[Principal]``: identity is an explicit argument, never a
 
 from collections.abc import Awaitable
 
-from paceline.edge import FailureLimit, MissingToken, TokenVerifier, TooManyFailures, identify
+from paceline.edge import (
+    Caller,
+    FailureLimit,
+    MissingToken,
+    TokenVerifier,
+    TooManyFailures,
+    identify,
+    recall,
+)
 from paceline.errors import Code, Unauthorized
 from paceline.http.asgi import (
     PRINCIPAL,
@@ -38,22 +46,23 @@ def authenticate(verifier: TokenVerifier, failures: FailureLimit | None = None) 
             authorization = headers.get(b"authorization")
             if len(headers) != len(scope["headers"]) and _is_repeated(scope):
                 authorization = b""  # two tokens are none
-            client: tuple[str, int] | None = scope.get("client")
-            try:
-                principal = identify(
-                    verifier, authorization, client[0] if client else None, failures
-                )
-            except Unauthorized as exc:
-                raise _challenge(exc) from exc
-            except TooManyFailures as exc:
-                scope[UNLOGGED] = True
-                raise too_many_requests(exc) from exc
+            principal = recall(verifier, authorization) or identified(scope, authorization)
             scope[PRINCIPAL] = principal
             scope[VERIFIER] = verifier
             provide(scope, principal)
             return app(scope, receive, send)
 
         return authenticated
+
+    def identified(scope: Scope, authorization: bytes | None) -> Caller:
+        client: tuple[str, int] | None = scope.get("client")
+        try:
+            return identify(verifier, authorization, client[0] if client else None, failures)
+        except Unauthorized as exc:
+            raise _challenge(exc) from exc
+        except TooManyFailures as exc:
+            scope[UNLOGGED] = True
+            raise too_many_requests(exc) from exc
 
     return wrap
 
