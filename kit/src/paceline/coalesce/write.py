@@ -42,7 +42,8 @@ class WriteCoalescer(Generic[K, V]):
     """Concurrent calls become one ``apply`` of their items, in order of arrival.
 
         async def apply(drafts: Sequence[Draft]) -> list[Record | Exception]:
-            rows = await pool.fetch("INSERT … SELECT … FROM unnest($1, $2) … RETURNING …", …)
+            names, owners = [draft.name for draft in drafts], [draft.owner for draft in drafts]
+            rows = await pool.fetch("INSERT … FROM unnest($1, $2) … RETURNING …", names, owners)
             return [record_of(row) for row in rows]
 
         writes = WriteCoalescer(apply, name="inserting records")

@@ -33,8 +33,8 @@ _METHODS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 def record_writer(log: Logger, level: Level, event: str, *names: str) -> Write:
     """A function that writes such a record, given the values of ``names`` in order.
 
-    completed = record_writer(log, "info", "request completed", "method", "status")
-    completed("GET", 200)
+        completed = record_writer(log, "info", "request completed", "method", "status")
+        completed("GET", 200)
 
     The function never raises.
     """
