@@ -238,6 +238,16 @@ def test_a_loop_that_is_late_again_and_again_is_overloaded() -> None:
     assert 3.1 < min(outcome.refused) < 3.7
 
 
+def test_a_loop_that_is_late_every_other_time_is_overloaded() -> None:
+    """Else as much as is taken off would hide that requests wait."""
+    pauses = {3 + 0.1 * number: 0.06 for number in range(30)}
+    server = Server(make(maximum=1024), lambda _: 2_000, pauses=pauses)
+    outcome = server.closed_loop(6, clients=64)
+    assert outcome.p99 > 0.06
+    assert outcome.refused
+    assert 3.1 < min(outcome.refused) < 4.5
+
+
 def test_soon_after_a_slow_second_nobody_is_refused() -> None:
     server = Server(make(maximum=1024), lambda now: 800 if 3 <= now < 4 else 6_400)
     outcome = server.closed_loop(6, clients=64)

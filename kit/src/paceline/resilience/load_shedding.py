@@ -35,6 +35,7 @@ _LEARNING_RATE: Final = 0.05
 _MIN_FACTOR: Final = 0.4
 _GROWTH_UNDER_LOAD: Final = 1.05
 _GROWTH: Final = 1.25
+_BETWEEN_PAUSES: Final = 1.0  # seconds; what is late more often is overloaded
 _STANDING: Final = 0.1  # seconds; the interval of CoDel
 _STANDING_SAMPLES: Final = 3
 # What was served in good time while nothing was refused, and how much of it each adjustment keeps.
@@ -127,6 +128,7 @@ class LoadShedder:
         self._in_flight = self._peak = 0
         self._served = 4.0 * self._min  # the most in flight in good time, of late
         self._served_delay = target_delay / 2  # on average
+        self._next_pause = float("-inf")
         self._late_since: float | None = None
         self._late_samples = 0
         self._since, self._done, self._spent = self.now(), 0, 0.0
@@ -217,8 +219,9 @@ class LoadShedder:
 
     def adjust(self, lag: float) -> None:
         """Set the limit from what was measured since the last time; ``lag``: the event loop's."""
-        pause = lag > self._interval >= self._lag
+        pause = lag > self._interval >= self._lag and self._clock() >= self._next_pause
         if pause:
+            self._next_pause = self._clock() + _BETWEEN_PAUSES
             self._stalled += lag  # the requests that were in flight are older by nobody's fault
         now = self.now()
         refused = self._refused - self._refused_before
