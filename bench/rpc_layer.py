@@ -29,7 +29,7 @@ from database import OWNER, RECORDS, running_database, say, scratch
 from grpc import aio
 from outcome import machine, page, write
 from rpc_load import CONNECTIONS, STREAMS, RpcPlan, RpcResult, call, encoded, find_rpcload
-from servers import Failed, Skipped, build_go, cpu_seconds
+from servers import Failed, Skipped, build_go, build_rust, cpu_seconds
 
 from myservice.proto.v1 import records_pb2
 
@@ -42,6 +42,7 @@ _SERVER_CORE, _LOAD_CORE = 0, 1
 _BARE, _CONSTANT = "bare grpc.aio, a constant", "paceline, a constant"
 _OURS, _OURS_TWO = "paceline, `serve`", "paceline, `serve --workers 2`"
 _GO = "Go: grpc-go + pgx"
+_RUST = "Rust: tonic + tokio-postgres"
 _HEAD = (
     "| server | calls/s | range | p50 ms | p99 ms | server CPU µs a call | load CPU µs a call"
     " | errors |"
@@ -196,9 +197,16 @@ def _in_turn(
             stack.enter_context(started(_OURS_TWO, [*service, "--workers", "2"], settings)),
             stack.enter_context(started(_GO, [go], settings)),
         ]
+        try:
+            rust = build_rust(build=size is not QUICK)
+        except Skipped as reason:
+            say(f"SKIPPED {_RUST}: {reason}")
+        else:
+            servers.append(stack.enter_context(started(_RUST, [rust], settings)))
         check_alike(plan.tokens[0], record, servers[0], servers[1])
         for ours in servers[2:4]:
-            check_alike(plan.tokens[0], record, ours, servers[4])
+            for theirs in servers[4:]:
+                check_alike(plan.tokens[0], record, ours, theirs)
         for server in servers:
             load(program, plan, server, min(size.seconds, 1.0))
         for number in range(size.rounds):

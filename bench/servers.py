@@ -69,6 +69,7 @@ GO_ORDERED = Peer(
     "go-ordered", "Go: chi + pgx, locks in order", "go", settings=(("LOCKS", "ordered"),),
     cases=("transfer-uniform", "transfer-hot"),
 )  # fmt: skip
+RUST = Peer("rust", "Rust: axum + tokio-postgres", "rust")
 GO_THROTTLED = Peer("go-throttled", "Go: chi + pgx + Throttle", "go", settings=(("THROTTLE", "1"),))
 FASTAPI = Peer(
     "fastapi-asyncpg", "FastAPI + asyncpg, 2 processes", "fastapi_asyncpg.py",
@@ -80,6 +81,7 @@ PEERS = (
     ALONE,
     GO,
     GO_ORDERED,
+    RUST,
     FASTAPI,
     Peer("fastapi-sqlalchemy", "FastAPI + SQLAlchemy, 2 processes", "fastapi_sqlalchemy.py",
          needs=("fastapi", "sqlalchemy")),
@@ -159,7 +161,7 @@ async def started(
 
     *Resources*: the server, until the block ends.
     """
-    command = find_command(peer)
+    command = find_command(peer, build=not patient)
     server = Server(peer, free_port(), _log_file(peer))
     try:
         settings = _settings(server, database_url, secret, telemetry)
@@ -181,8 +183,11 @@ def _log_file(peer: Peer) -> Path:
     return Path(name)
 
 
-def find_command(peer: Peer) -> list[str | Path]:
-    """What to run; the Go service is built first. Errors: `Skipped`, `Failed`."""
+def find_command(peer: Peer, *, build: bool = True) -> list[str | Path]:
+    """What to run; what is in Go or Rust is built first. Errors: `Skipped`, `Failed`.
+
+    ``build``: Rust, too, which takes minutes the first time.
+    """
     if not peer.script:
         return [Path(sys.executable).with_name("myservice"), "serve"]
     path = HERE / "peers" / peer.script
@@ -192,7 +197,7 @@ def find_command(peer: Peer) -> list[str | Path]:
     if missing:
         raise Skipped(f"not installed: {', '.join(missing)}")
     if path.is_dir():
-        return [build_go(path, "go-peer")]
+        return [build_rust(build=build) if peer is RUST else build_go(path, "go-peer")]
     return [sys.executable, path, "serve"] if peer.ours else [sys.executable, path]
 
 
@@ -216,6 +221,24 @@ def build_go(folder: Path, name: str) -> Path:
             raise Failed(f"go build of {name} took longer than {_BUILD_TIMEOUT} s") from exc
     if built.returncode != 0:
         raise Failed(f"go build of {name} failed: {built.stderr.strip()[-500:]}")
+    return program
+
+
+def build_rust(*, build: bool = True) -> Path:
+    """The peer in Rust, HTTP and gRPC in one program. Errors: `Skipped`, `Failed`."""
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        raise Skipped("there is no Rust toolchain")
+    program = _CACHE / "rust/release/rust-peer"
+    if not build and not program.exists():
+        raise Skipped("building it takes minutes: the whole bench does")
+    _CACHE.mkdir(exist_ok=True)
+    built = subprocess.run(
+        [cargo, "build", "--quiet", "--release", "--target-dir", _CACHE / "rust"],
+        cwd=HERE / "peers/rust", check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    if built.returncode != 0:
+        raise Failed(f"cargo build failed: {built.stderr.strip()[-500:]}")
     return program
 
 
