@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures fuzz layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload conform soak trace dashboards docs docs-serve api-check checks image release-check protos lock clean
+.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures fuzz layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload conform faults soak soak-faults trace dashboards docs docs-serve api-check checks image release-check protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -86,6 +86,13 @@ bench-telemetry: .venv/.bench ## Measure GET by id with traces and metrics on, a
 
 conform: .venv/.dev ## Hold the servers against HTTP/2, gRPC and Connect with the judges of others (fetched with Go and Maven; ARGS="h2spec" for one)
 	$(BIN)/python tests/conformance/conform.py $(ARGS)
+
+faults: .venv/.dev ## Try every fault and attack of docs/faults.md, and write that page (most of an hour; ARGS="jwks-away" for one)
+	$(BIN)/python tests/faults/faults.py $(ARGS)
+
+soak-faults: .venv/.dev ## Mixed requests for an hour while everything is killed at random (SOAK_SECONDS=, SOAK_SEED= to repeat one)
+	FAULTS_TEST=full SOAK_SECONDS=$(or $(SOAK_SECONDS),3600) $(if $(SOAK_SEED),SOAK_SEED=$(SOAK_SEED)) \
+		$(BIN)/pytest -q -s tests/faults/test_soak.py
 
 soak: .venv/.dev ## Call over HTTP/2 ten million times and watch the memory (SOAK_CALLS= for fewer)
 	$(BIN)/python tests/conformance/soak.py

@@ -152,11 +152,15 @@ async def test_while_the_queue_is_down_rows_stay_as_they_are_and_it_is_logged_on
     log, queue = RecordingLog(), FakeQueue(lambda _: down[0] if down else None)
     ids = [str(number) for number in range(20)]
     await write(pool, *named(*ids))
-    async with running(OutboxRelay(pool, queue, log, batch=4, max_pause=0.01)):
+    relay = OutboxRelay(pool, queue, log, batch=4, max_pause=0.01)
+    async with running(relay):
         await queue.until(lambda: queue.calls > 5)
         assert await pool.fetchval("SELECT sum(attempts) FROM outbox") == 0
+        with pytest.raises(Error, match="the queue takes no messages"):
+            await relay.ready()
         down.clear()
         await emptied(pool)
+    await relay.ready()
     assert queue.ids == ids
     assert log.events("error") == ["the outbox cannot be sent"]
     assert log.events("info") == ["outbox messages are sent again"]

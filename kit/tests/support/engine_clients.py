@@ -35,6 +35,24 @@ class JetStreamClient:
         """Publish, and wait for the acknowledgement."""
         await self._stream.publish(subject, data, timeout=timeout)
 
+    async def numbers(self, name: str) -> set[int]:
+        """What is stored, when each message is a number."""
+        state = (await self._stream.stream_info(name)).state
+        found: set[int] = set()
+        for sequence in range(state.first_seq, state.last_seq + 1):
+            message = await self._stream.get_msg(name, sequence)
+            found.add(int(message.data or b"0"))
+        return found
+
+    async def leader(self, name: str) -> str:
+        """Which node of a cluster leads a stream; "" while none does."""
+        cluster = (await self._stream.stream_info(name)).cluster
+        return (cluster.leader or "") if cluster else ""
+
+    async def step_down(self, name: str) -> None:
+        """Let another node of the cluster lead a stream."""
+        await self._client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{name}", b"", timeout=5.0)
+
     async def count(self, name: str) -> int:
         return (await self._stream.stream_info(name)).state.messages
 

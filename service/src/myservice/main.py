@@ -205,7 +205,8 @@ def _worker(
         ],
     )
     # It is woken for every message; it polls for the case that a notification is lost.
-    relay = wiring.add(OutboxRelay(pool, bus, log, poll_interval=1.0))
+    relay = OutboxRelay(pool, bus, log, poll_interval=1.0)
+    wiring.add(relay, ready={"outbox": relay.ready})
     wiring.add(OutboxListener(lambda: listening(dsn, _OUTBOX, log), relay.wake))
     wiring.add(InboxCleaner(pool, log, keep=config.inbox_keep))
     # paceline: only full {

@@ -68,6 +68,8 @@ async def test_a_finished_file_is_imported_again_only_when_asked_to(
         begun = await service.begin(file, "ndjson", again=again)
         async for _ in service.run(begun, file, "ndjson"):
             pass
+        assert (await service.begin(file, "ndjson")).id == begun.id
+        await service.finish(begun)
         with pytest.raises(AlreadyImported):
             await service.begin(file, "ndjson")
     assert len(await names(pool)) == 18

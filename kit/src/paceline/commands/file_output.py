@@ -5,12 +5,14 @@ Invariant: no symbolic link is followed, neither at the name nor at that of the 
 what is incomplete never has the name.
 """
 
+import errno
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+_OF_THE_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
@@ -21,7 +23,7 @@ def whole_file(path: Path) -> Generator[BinaryIO]:
         with whole_file(Path("all.csv")) as file:
             file.write(b"...")
 
-    Errors: OSError.
+    Errors: OSError; a full or broken disk is told with the path.
     """
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)  # of a run that was killed, or a link
@@ -31,6 +33,8 @@ def whole_file(path: Path) -> Generator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
             part.replace(path)
-        except BaseException:
+        except BaseException as exc:
             part.unlink(missing_ok=True)
+            if isinstance(exc, OSError) and exc.errno in _OF_THE_DISK and exc.filename is None:
+                exc.filename = str(path)
             raise

@@ -177,7 +177,12 @@ class InstanceLock:
             os.close(file)
             raise InstanceRunning(self._folder, _read(self._folder))
         self._file = file
-        publish(self._folder, instance)
+        try:
+            publish(self._folder, instance)
+        except OSError as exc:
+            self.release()
+            message = f"cannot write into the data folder {self._folder}: {exc.strerror}"
+            raise Error(Code.FAILED_PRECONDITION, message) from exc
 
     def release(self) -> None:
         """Give it up, if it is held."""

@@ -24,7 +24,6 @@ STATES: Final[Mapping[str, Code]] = {
     "25P03": Code.UNAVAILABLE,  # the server ended an idle transaction, and the connection with it
     "25P04": Code.DEADLINE_EXCEEDED,  # transaction_timeout
     "40003": Code.UNKNOWN,  # statement completion unknown
-    "53300": Code.UNAVAILABLE,  # too many connections: the server's limit, not the caller's
     "55P03": Code.ABORTED,  # lock not available
     "57014": Code.DEADLINE_EXCEEDED,  # statement_timeout; a cancelled caller does not see it
     "XX001": Code.DATA_LOSS,
@@ -65,7 +64,7 @@ CLASSES: Final[Mapping[str, Code]] = {
     "40": Code.ABORTED,  # serialization failure, deadlock
     "42": Code.INTERNAL,  # our SQL or our grants are wrong
     "44": Code.INVALID_ARGUMENT,  # WITH CHECK OPTION
-    "53": Code.RESOURCE_EXHAUSTED,
+    "53": Code.UNAVAILABLE,  # disk full, out of memory, too many connections: not the caller's
     "54": Code.INVALID_ARGUMENT,  # a value too large for a row, an index or a statement
     "55": Code.FAILED_PRECONDITION,
     "57": Code.UNAVAILABLE,  # operator intervention: shutdown, restart, crash

@@ -82,9 +82,11 @@ def _import(
     async def run() -> Progress:
         begun = await imports.begin(file, wanted, again=again)
         try:
-            return await _import_with_progress(imports, begun, file, wanted)
+            progress = await _import_with_progress(imports, begun, file, wanted)
         finally:
             await _write_rejects(imports, begun, rejects_file)
+        await imports.finish(begun)
+        return progress
 
     try:
         progress = run_once([pool], run)

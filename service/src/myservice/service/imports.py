@@ -85,6 +85,9 @@ class ImportService:
     async def run(self, begun: Import, path: Path, form: Format) -> AsyncGenerator[Progress]:
         """Import the missing chunks; gives the progress after each one, at last as ``finished``.
 
+        The import stays open until `finish`, so the same command goes on until its rejects are
+        written, too.
+
         Errors: OSError, ImportRunning, ValidationError for a CSV file without a header.
         """
         progress = begun.progress
@@ -105,8 +108,11 @@ class ImportService:
                         end=max(progress.end, parsed.end),
                     )
                     yield progress
-        await self._repository.finish(begun.id, self._now())
         yield msgspec.structs.replace(progress, finished=True)
+
+    async def finish(self, begun: Import) -> None:
+        """Close an import whose lines are in and whose rejects are written."""
+        await self._repository.finish(begun.id, self._now())
 
     def rejects(self, begun: Import) -> AsyncIterator[Reject]:
         """The lines rejected so far, in order."""

@@ -88,6 +88,7 @@ class OutboxRelay:
         self._woken = asyncio.Event()
         self._stopping = asyncio.Event()
         self._failing = False
+        self._down: Exception | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -116,6 +117,14 @@ class OutboxRelay:
     def wake(self) -> None:
         """Poll at once: messages were committed, by this process or by another."""
         self._woken.set()
+
+    async def ready(self) -> None:
+        """A check for readiness: what is due could be sent. Errors: UNAVAILABLE.
+
+        A server that is connected may take nothing all the same, such as NATS on a full disk.
+        """
+        if self._down is not None:
+            raise Error(Code.UNAVAILABLE, "the queue takes no messages") from self._down
 
     async def stats(self) -> OutboxStats:
         """How many messages wait, and for how long. Errors: `DatabaseError`."""
@@ -161,6 +170,8 @@ class OutboxRelay:
             except Exception as exc:  # noqa: BLE001 - the rows are safe, so the relay goes on
                 self._note_down(exc)
                 result = PollResult.DOWN
+            if result is not PollResult.DOWN:
+                self._down = None
             if result is PollResult.MORE:
                 pause = 0.0
                 self._woken.set()
@@ -191,6 +202,7 @@ class OutboxRelay:
             )  # fmt: skip
 
     def _note_down(self, exc: Exception) -> None:
+        self._down = exc
         if not self._failing:
             self._failing = True
             self._log.error("the outbox cannot be sent", error=exc)
