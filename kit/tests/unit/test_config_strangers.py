@@ -96,7 +96,9 @@ REFUSED = (
     Refused("APP_NATS_URL", "amqp://u:secret@a", 'like "nats://'),
     Refused("APP_DATABASE_URL", "mysql://u:secret@a/app", 'like "postgresql://'),
     Refused("APP_DATABASE_URL", "postgresql+asyncpg://u:secret@a/app", "postgresql+asyncpg://"),
-    Refused("APP_DATABASE_URL", "postgresql://u:secret@a/app?pgbouncer=true", "pgbouncer is a"),
+    Refused(
+        "APP_DATABASE_URL", "postgresql://u:secret@a/app?pgbouncer=secret", "pgbouncer is neither"
+    ),
     Refused(
         "APP_DATABASE_URL",
         "postgresql://u:secret@a/app?sslmode=verify-full&sslrootcert=/nowhere.pem",

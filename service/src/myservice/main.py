@@ -162,7 +162,7 @@ def _records(
 def _record_updates(config: Config, wiring: Wiring, pool: Pool) -> RecordFeed:
     changes = PgRecordChanges(pool)
     wiring.add(RecordChangesRetention(changes, wiring.log, keep=config.changes_keep))
-    dsn = config.get_database_url()
+    dsn = config.get_direct_url()
     return wiring.add_stream_source(
         RecordFeed(
             changes,
@@ -195,7 +195,7 @@ def _worker(
     orders: OrderService,  # paceline: only full
 ) -> None:
     """The relay of the outbox, and the consumers, which slow down under load."""
-    log, dsn = wiring.log, config.get_database_url()
+    log, dsn = wiring.log, config.get_direct_url()
     bus = add_nats(
         wiring,
         config,

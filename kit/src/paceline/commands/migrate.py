@@ -68,9 +68,9 @@ def migrate_commands(spec: ServiceSpec) -> typer.Typer:
         flags = {"database_url": options.database_url, "data_dir": options.data_dir}
         config = load_for(settings, "migrate", flags, options.config_file)
         lock_wait = LockWait(config.migrate_lock_timeout, config.migrate_lock_wait)
-        connection = open_migrator(
-            config.get_database_url(), spec.get_migrations(), progress, lock_wait=lock_wait
-        )
+        # An address on the command line is the one that is meant.
+        direct = config.get_database_url() if options.database_url else config.get_direct_url()
+        connection = open_migrator(direct, spec.get_migrations(), progress, lock_wait=lock_wait)
         return named_server(postgres_server(config), connection)
 
     return migrator_commands(connect, lambda: Path(str(spec.get_migrations())))

@@ -61,11 +61,12 @@ def without_password(url: str) -> tuple[str, str | None]:
     asked = parse_qsl(parts.query, keep_blank_values=True)
     given = [value for name, value in asked if name == "password"]
     password = given[-1] if given else None
-    if given:
-        others = [pair for pair in asked if pair[0] != "password"]
+    # What psql does not know, and what is not to be seen.
+    others = [pair for pair in asked if pair[0] not in ("password", "pgbouncer")]
+    if others != asked:
         parts = parts._replace(query=urlencode(others, quote_via=quote))
     if parts.password is not None:
         password = unquote(parts.password)
         user, _, host = parts.netloc.rpartition("@")
         parts = parts._replace(netloc=f"{user.partition(':')[0]}@{host}")
-    return url if password is None else urlunsplit(parts), password
+    return urlunsplit(parts) if others != asked or password is not None else url, password

@@ -234,7 +234,7 @@ class Development(Generic[C]):
         """What must be up before the service."""
         found: list[Service] = [*self.engines]
         if self._spec.migrations and isinstance(self.config, PostgresSettings):
-            dsn = self.config.get_database_url()
+            dsn = self.config.get_direct_url()
             steps = _MigrationOutput(self._progress)
             folder = self._spec.get_migrations()
             found.append(migrate_room.SchemaUpgrade(dsn, folder, steps, retry=True))

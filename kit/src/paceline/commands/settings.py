@@ -310,6 +310,8 @@ class PostgresSettings(ServiceSettings):
 
     database_url: DatabaseUrl | None = None
     """PostgreSQL, as postgresql://user:password@host:port/name. `run` starts its own without."""
+    database_direct_url: DatabaseUrl | None = None
+    """PostgreSQL without the pooler of database_url, for migrations and notifications."""
     max_db_conns: PositiveInt = 25
     """The most connections to PostgreSQL; several workers share them."""
     idempotency_keep: Duration = 7 * 86400.0
@@ -330,6 +332,11 @@ class PostgresSettings(ServiceSettings):
     def get_database_url(self) -> str:
         """The database. Errors: ValueError without one."""
         return _given(self, "database_url", self.database_url)
+
+    def get_direct_url(self) -> str:
+        """The database, by its own address if there is one. Errors: ValueError without any."""
+        direct = self.database_direct_url
+        return self.get_database_url() if direct is None else direct.reveal()
 
 
 class NatsSettings(ServiceSettings):

@@ -17,7 +17,7 @@ from paceline._lazy import lazy_exports
 if TYPE_CHECKING:
     from paceline.postgres.address import check_database_url
     from paceline.postgres.connection import Connection, Row
-    from paceline.postgres.connector import connect, describe_dsn
+    from paceline.postgres.connector import connect, describe_dsn, is_pooled
     from paceline.postgres.errors import DatabaseError, OutcomeUnknown
     from paceline.postgres.ids import uuid7
     from paceline.postgres.keyed_inserts import IDEMPOTENCY_SCHEMA, KeyedInserts
@@ -54,6 +54,7 @@ else:
             "check_database_url": "address",
             "connect": "connector",
             "describe_dsn": "connector",
+            "is_pooled": "connector",
             "listening": "listen",
             "uuid7": "ids",
         },
@@ -82,6 +83,7 @@ __all__ = [
     "check_database_url",
     "connect",
     "describe_dsn",
+    "is_pooled",
     "listening",
     "uuid7",
 ]

@@ -45,7 +45,6 @@ _OTHER_TOOLS: Final[Mapping[str, str]] = {
     "description_cache_capacity": "pgx",
     "connection_limit": "Prisma",
     "pool_timeout": "Prisma",
-    "pgbouncer": "Prisma",
     "schema": "Prisma",
     "sslaccept": "Prisma",
     "sslidentity": "Prisma",
@@ -69,14 +68,17 @@ class DatabaseAddress:
 
     ``dsn`` is for the driver. ``hosts``: each server of several with its port, None for the usual
     one; none for a single server. ``target``: ``target_session_attrs``, None if it is not said.
-    ``connect_timeout``: seconds for each server. ``server_settings``: parameters of the session,
-    by name.
+    ``connect_timeout``: seconds for each server. ``shares_sessions``: whether there is a pooler
+    before it that gives a session to one client after the other (``pgbouncer=true``, as Prisma and
+    hosters write it); None if it is not said. ``server_settings``: parameters of the session, by
+    name.
     """
 
     dsn: str
     hosts: tuple[tuple[str, int | None], ...] = ()
     target: str | None = None
     connect_timeout: float | None = None
+    shares_sessions: bool | None = None
     server_settings: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -103,6 +105,7 @@ def parse_address(dsn: str) -> DatabaseAddress:
     others = {name: value for name, value in values.items() if name not in _DRIVER}
     target = _pop_target(others)
     timeout = _pop_timeout(others)
+    shares_sessions = _pop_pgbouncer(others)
     settings = _session_settings(others)
     _check_files(driver)
     hosts = _split_hosts(parts.netloc.rpartition("@")[2], driver)
@@ -111,6 +114,7 @@ def parse_address(dsn: str) -> DatabaseAddress:
         hosts if len(hosts) > 1 else (),
         target,
         timeout,
+        shares_sessions,
         tuple(settings.items()),
     )
 
@@ -141,6 +145,13 @@ def _pop_timeout(others: dict[str, str]) -> float | None:
     if not text.isdecimal():
         raise ValueError("connect_timeout is not a number of seconds")
     return float(text) or None
+
+
+def _pop_pgbouncer(others: dict[str, str]) -> bool | None:
+    text = others.pop("pgbouncer", None)
+    if text not in (None, "true", "false"):
+        raise ValueError("pgbouncer is neither true nor false")
+    return None if text is None else text == "true"
 
 
 def _session_settings(others: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,10 @@ Invariant: an error's message names host, port and database and nothing else of 
 neither a password nor a user name reaches a screen or a log. A server that is starting up is waited
 for; one that answers and refuses (wrong password, no such database) is an error at once.
 
+A pooler that shares sessions (PgBouncer in transaction mode) shows by its process id, which is not
+that of the session behind it; then statements have no names, for a name belongs to a session.
+Rejected: a setting that everybody behind a pooler has to know of.
+
 Of several servers the first that is as it should be is taken, each with a time of its own: the
 driver's own search has one for all, so a host that drops packets would leave none for the others.
 """
@@ -59,6 +63,9 @@ class Connector:
     Without ``target_session_attrs`` a single server may be any, and of several one must take
     writes. ``application_name``: as the server shows it, unless the address says another.
 
+    ``shares_sessions``: whether a pooler is before it, which the address may say (``pgbouncer=``),
+    and the first connection finds out; None before.
+
     Errors: ``DatabaseError(INVALID_ARGUMENT)`` for an invalid address.
     """
 
@@ -72,6 +79,7 @@ class Connector:
         if application_name:
             self._settings.setdefault("application_name", application_name)
         self._last = 0
+        self.shares_sessions: bool | None = self.address.shares_sessions
 
     async def open(
         self,
@@ -84,6 +92,22 @@ class Connector:
 
         *Resources*: the caller closes it.
         """
+        if self.shares_sessions is None:
+            connection = await self._open(target, command_timeout, 0)
+            try:
+                self.shares_sessions = await is_pooled(connection)
+                if self.shares_sessions:
+                    return connection
+                await connection.close()
+            except BaseException:
+                connection.terminate()
+                raise
+        names = 0 if self.shares_sessions else statement_cache_size
+        return await self._open(target, command_timeout, names)
+
+    async def _open(
+        self, target: str | None, command_timeout: float | None, statement_cache_size: int
+    ) -> asyncpg.Connection:
         address = self.address
         target = target or address.target or ("read-write" if address.hosts else "any")
         hosts = address.hosts or (None,)
@@ -113,6 +137,14 @@ class Connector:
                     self._last = number
                     return connection
         raise failure or ConnectionError
+
+
+async def is_pooled(connection: asyncpg.Connection) -> bool:
+    """Whether a pooler is between, by which the session may be another's after each transaction."""
+    async with connection.transaction():
+        statement = await connection.prepare("SELECT pg_catalog.pg_backend_pid()", name="")
+        process: int = await statement.fetchval()
+    return process != connection.get_server_pid()
 
 
 async def connect(dsn: str, *, timeout: float = 10.0) -> asyncpg.Connection:  # noqa: ASYNC109 - a setting: how long to wait for the server

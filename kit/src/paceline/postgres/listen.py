@@ -2,7 +2,9 @@
 
 Invariant: `Wakeup` is set after every notification that the server sends, and after each new
 connection, because a notification may have been missed before it. Notifications carry no data, and
-many become one wakeup: the waiter reads the tables. A connection that ends is replaced for as long
+many become one wakeup: the waiter reads the tables. Through a pooler that shares sessions none
+arrives, so nothing is listened to, which is logged: the waiter must look by itself from time to
+time, as it must anyway. A connection that ends is replaced for as long
 as the block lasts, and one that is dead without having been closed is detected by a periodic query.
 """
 
@@ -82,6 +84,12 @@ async def _keep_connected(
     while True:
         try:
             async with connection.opened() as raw:
+                if connection.pooled:
+                    log.warning(
+                        "no notifications come through a pooler: give database_direct_url",
+                        channel=connection.channel,
+                    )
+                    return
                 if lost:
                     log.info("listening again", channel=connection.channel)
                 lost = False
@@ -105,6 +113,11 @@ class _ListenConnection:
         self._check_interval = check_interval
         self._timeout = timeout
 
+    @property
+    def pooled(self) -> bool:
+        """Whether a pooler that may share sessions is before the server."""
+        return bool(self._connector.shares_sessions)
+
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[asyncpg.Connection]:
         """A connection that listens. Errors: the driver's, `Error`."""
@@ -114,7 +127,8 @@ class _ListenConnection:
             self._timeout,
         )
         try:
-            await raw.add_listener(self.channel, self._wakeup.set)
+            if not self.pooled:
+                await raw.add_listener(self.channel, self._wakeup.set)
             self._wakeup.set()
             yield raw
         finally:

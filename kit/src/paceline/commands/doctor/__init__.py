@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from paceline.commands.doctor.findings import Finding, Status, fail, ok, warn
     from paceline.commands.doctor.nats import check_nats
     from paceline.commands.doctor.network import check_listening
-    from paceline.commands.doctor.postgres import check_postgres, check_schema
+    from paceline.commands.doctor.postgres import check_direct, check_postgres, check_schema
     from paceline.commands.doctor.redis import check_redis
     from paceline.commands.doctor.runner import Check, DoctorRun, Purpose, blocking
 else:
@@ -29,6 +29,7 @@ else:
             "blocking": "runner",
             "check_listening": "network",
             "check_nats": "nats",
+            "check_direct": "postgres",
             "check_postgres": "postgres",
             "check_redis": "redis",
             "check_schema": "postgres",
@@ -45,6 +46,7 @@ __all__ = [
     "Purpose",
     "Status",
     "blocking",
+    "check_direct",
     "check_listening",
     "check_nats",
     "check_postgres",

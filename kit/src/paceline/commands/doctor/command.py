@@ -135,9 +135,14 @@ def _server_checks(spec: ServiceSpec, config: ServiceSettings, run: DoctorRun) -
     checks: dict[str, Check] = {}
     if isinstance(config, PostgresSettings) and config.database_url is not None:
         dsn, wanted = config.get_database_url(), config.max_db_conns
-        checks["postgres"] = partial(doctor.check_postgres, dsn, run, wanted=wanted)
+        direct = config.get_direct_url()
+        checks["postgres"] = partial(
+            doctor.check_postgres, dsn, run, wanted=wanted, has_direct=direct != dsn
+        )
+        if direct != dsn:
+            checks["direct"] = partial(doctor.check_direct, direct, run)
         if spec.migrations:
-            checks["schema"] = partial(doctor.check_schema, dsn, spec.get_migrations(), run)
+            checks["schema"] = partial(doctor.check_schema, direct, spec.get_migrations(), run)
     if isinstance(config, NatsSettings) and config.nats_url is not None:
         replicas = config.nats_replicas
         checks["nats"] = partial(doctor.check_nats, config.get_nats_url(), run, replicas=replicas)

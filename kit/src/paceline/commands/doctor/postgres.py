@@ -12,7 +12,7 @@ from paceline.commands.doctor.findings import Finding, fail, ok, warn
 from paceline.commands.doctor.runner import DoctorRun
 from paceline.commands.units import duration
 from paceline.concurrency import fail_after
-from paceline.postgres import connect, describe_dsn
+from paceline.postgres import connect, describe_dsn, is_pooled
 from paceline.postgres.migrate import MigrationState, ResultRow, open_migrator, read_source
 
 _OLDEST: Final = 14
@@ -46,8 +46,12 @@ SELECT current_setting('server_version') AS version,
 """
 
 
-async def check_postgres(dsn: str, run: DoctorRun, *, wanted: int) -> list[Finding]:
+async def check_postgres(
+    dsn: str, run: DoctorRun, *, wanted: int, has_direct: bool = False
+) -> list[Finding]:
     """All about the server. ``wanted``: the connections of all processes of this instance.
+
+    ``has_direct``: whether there is another address, without a pooler.
 
     Errors: `paceline.postgres.DatabaseError` when it cannot be reached within ``run.seconds``.
     """
@@ -59,6 +63,7 @@ async def check_postgres(dsn: str, run: DoctorRun, *, wanted: int) -> list[Findi
         row = await connection.fetchrow(_QUERY)
         ended = clock.monotonic()
         ours = clock.time()
+        pooled = await is_pooled(connection)
     finally:
         connection.terminate()  # an orderly close could wait for a server that hangs
     if row is None:
@@ -66,7 +71,21 @@ async def check_postgres(dsn: str, run: DoctorRun, *, wanted: int) -> list[Findi
     round_trip = ended - connected
     reached = f"{describe_dsn(dsn)}, connected in {duration(connected - began)}"
     ahead = row["now"] - (ours - round_trip / 2)
-    return assess_server(row, reached, run, wanted=wanted, ahead=ahead, round_trip=round_trip)
+    found = assess_server(row, reached, run, wanted=wanted, ahead=ahead, round_trip=round_trip)
+    return [*found, _pooler(run, has_direct=has_direct)] if pooled else found
+
+
+async def check_direct(dsn: str, run: DoctorRun) -> list[Finding]:
+    """The address for migrations and notifications. Errors: as `check_postgres`."""
+    connection = await connect(dsn, timeout=run.seconds)
+    try:
+        pooled = await is_pooled(connection)
+    finally:
+        connection.terminate()
+    name, variable = "direct", run.variable("database_direct_url")
+    if pooled:
+        return [fail(name, f"{describe_dsn(dsn)} is a pooler's", f"the server's in {variable}")]
+    return [ok(name, f"{describe_dsn(dsn)}, without a pooler")]
 
 
 async def check_schema(dsn: str, folder: Traversable, run: DoctorRun) -> list[Finding]:
@@ -128,6 +147,15 @@ def _connections(row: _Row, wanted: int, run: DoctorRun) -> Finding:
     if wanted > left:
         return warn(name, saw, "fine if this service has the others: count all replicas")
     return ok(name, saw)
+
+
+def _pooler(run: DoctorRun, *, has_direct: bool) -> Finding:
+    name = "pooler"
+    if has_direct:
+        return ok(name, "one in between, so statements have no names; the direct address has none")
+    saw = "one in between (PgBouncer): no migrations, and notifications a second late"
+    mend = f"the server's own address in {run.variable('database_direct_url')}"
+    return warn(name, saw, mend)
 
 
 def _durability(row: _Row) -> Finding:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         LockTimeout,
         MigrationInterrupted,
         NotEnoughMigrations,
+        SharedSession,
         SourceError,
         UnknownVersion,
     )
@@ -43,6 +44,7 @@ else:
             "DirtyDatabase": "errors",
             "LockNotAvailable": "lock_wait",
             "LockTimeout": "errors",
+            "SharedSession": "errors",
             "LockWait": "lock_wait",
             "MigrationConnection": "connection",
             "MigrationFailed": "failure",
@@ -87,6 +89,7 @@ __all__ = [
     "SchemaCheck",
     "SchemaUpgrade",
     "ServerError",
+    "SharedSession",
     "SourceError",
     "Step",
     "UnknownVersion",

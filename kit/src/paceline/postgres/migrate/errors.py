@@ -46,6 +46,20 @@ class DirtyDatabase(Error):
         self.version = version
 
 
+class SharedSession(Error):
+    """The connection may not be a session of its own, to which the migration lock could belong."""
+
+    kind = "migration-shared-session"
+
+    def __init__(self) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            "migrations need a session of their own, and this address leads to a pooler that may"
+            " share sessions (PgBouncer): give the server's own address in APP_DATABASE_DIRECT_URL,"
+            " or, if the pooler keeps a session for each client, add pgbouncer=false to the URL",
+        )
+
+
 class LockTimeout(Error):
     """Another session held the migration lock for longer than ``lock_timeout``."""
 

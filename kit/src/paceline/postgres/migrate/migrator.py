@@ -18,6 +18,7 @@ from paceline.postgres.migrate.errors import (
     DirtyDatabase,
     MigrationInterrupted,
     NotEnoughMigrations,
+    SharedSession,
 )
 from paceline.postgres.migrate.failure import describe_failure, transaction_left_open
 from paceline.postgres.migrate.lock import lock_keys, migration_lock
@@ -55,7 +56,8 @@ class Migrator:
 
     ``lock_timeout``: how long to wait for another migrator, in seconds. ``lock_wait``: how the
     migrations' own statements wait for locks on tables. ``table`` is a bare name, in the session's
-    current schema.
+    current schema. ``shares_session``: the session may be another's after each transaction, so only
+    `state` is possible.
     All methods raise the driver's own errors for a broken connection.
 
     *Resources*: borrows ``connection``, which must be a session of its own for as long as a
@@ -71,7 +73,9 @@ class Migrator:
         lock_wait: LockWait | None = None,
         table: str = "schema_migrations",
         progress: Progress | None = None,
+        shares_session: bool = False,
     ) -> None:
+        self._shares_session = shares_session
         self._connection = connection
         self._source = source
         self._lock_timeout = lock_timeout
@@ -133,6 +137,8 @@ class Migrator:
             return await self._run(state.version, planner(state.version))
 
     async def _locked(self) -> AbstractAsyncContextManager[None]:
+        if self._shares_session:
+            raise SharedSession
         location = await self._table.locate()
         keys = lock_keys(location.schema, self._table.name, location.database)
         return migration_lock(self._connection, keys, self._lock_timeout)

@@ -10,15 +10,18 @@ gives each of them the right to change tables and makes a deployment's order mat
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.resources.abc import Traversable
+from typing import Final
 
 from paceline.errors import Code, Error
-from paceline.postgres.connector import connect
+from paceline.postgres.connector import Connector, wait_for_server
 from paceline.postgres.migrate.errors import DirtyDatabase
 from paceline.postgres.migrate.failure import MigrationFailed
 from paceline.postgres.migrate.lock_wait import LockWait
 from paceline.postgres.migrate.migrator import Migrator, Progress
 from paceline.postgres.migrate.source import read_source
 from paceline.postgres.migrate.statements import is_one_transaction
+
+_PATIENCE: Final = 10.0
 
 
 @asynccontextmanager
@@ -34,14 +37,19 @@ async def open_migrator(
         async with open_migrator(dsn, files("myapp") / "migrations") as migrator:
             await migrator.up()
 
+    Through a pooler that may share sessions the state can be read, and nothing be migrated.
     Errors: `SourceError`; ``DatabaseError(UNAVAILABLE)`` when there is no connection.
 
     *Resources*: the connection, until the block ends.
     """
     source = read_source(folder)
-    connection = await connect(dsn)
+    connector = Connector(dsn)
+    connection = await wait_for_server(connector.open, dsn, _PATIENCE)
     try:
-        yield Migrator(connection, source, progress=progress, lock_wait=lock_wait)
+        yield Migrator(
+            connection, source, progress=progress, lock_wait=lock_wait,
+            shares_session=bool(connector.shares_sessions),
+        )  # fmt: skip
     finally:
         await connection.close()
 
