@@ -48,7 +48,8 @@ async def test_the_service_works_behind_pgbouncer(database: str, tmp_path: Path)
         for turn in ("first", "second"):
             serve = ServiceCommand(
                 "serve", port=(port := free_port()), log=tmp_path / f"{turn}.log",
-                APP_PORT=str(port), APP_RATE_LIMIT="0", **both,
+                APP_PORT=str(port), APP_RATE_LIMIT="0",
+                APP_DATABASE_URL=pooled, APP_DATABASE_DIRECT_URL=database,
             )  # fmt: skip
             await serve.start()
             client = ApiClient(port, token)
