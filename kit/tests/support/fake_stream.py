@@ -30,6 +30,7 @@ class FakeStream:
     room: float = float("inf")
     authority: bytes = b"test"
     scheme: str = "http"
+    prepared: object = None
     blocks: list[Fields] = field(default_factory=list[Fields])
     body: bytearray = field(default_factory=bytearray)
     consumed: int = 0

@@ -27,8 +27,11 @@ def test_fields_that_came_before_are_found_behind_another_request_line() -> None
     assert known.find(HEAD + b"x") is None
 
 
-@pytest.mark.parametrize("name", [b"expect", b"te", b"transfer-encoding", b"upgrade"])
-def test_fields_that_speak_of_the_connection_are_not_kept(name: bytes) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [b"expect", b"te", b"transfer-encoding", b"upgrade", b"idempotency-key", b"traceparent"],
+)
+def test_fields_of_the_connection_or_of_one_request_are_not_kept(name: bytes) -> None:
     known = KnownHeads()
     data = HEAD[:-2] + name + b": x\r\n\r\n"
     headers = [*FIELDS, (name, b"x")]

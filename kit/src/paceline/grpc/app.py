@@ -32,7 +32,7 @@ from paceline.grpc.refusals import MALFORMED_TIMEOUT
 from paceline.grpc.responses import HEADS, refusal, unknown_encoding
 from paceline.grpc.route import ActiveCalls, Route
 from paceline.grpc.status import error_status_of
-from paceline.grpc.stream_call import RequestSequence, SingleRequest
+from paceline.grpc.stream_call import CallHead, RequestSequence, SingleRequest
 from paceline.grpc.streams import OpenStreams
 from paceline.http import Headers
 from paceline.http.server import RequestStream, StreamHandler
@@ -172,29 +172,36 @@ class RpcApp:
 
     def open(self, stream: RequestStream) -> StreamHandler | None:
         """Take a request of gRPC over HTTP/2; None: it is none."""
+        head = stream.prepared
+        if not isinstance(head, CallHead):
+            head = self._read_head(stream)
+            if not isinstance(head, CallHead):
+                return head
+            if head.route.descriptor is not None:  # else a service may be added that has it
+                stream.prepared = head
+        route = head.route
+        if route.refuses is not None and route.refuses():
+            return _refuse(stream, self._refusal, route)
+        make = SingleRequest if route.kind in _SINGLE else RequestSequence
+        return make(head, self._calls, stream).begin()
+
+    def _read_head(self, stream: RequestStream) -> CallHead | StreamHandler | None:
+        """The head of a call, or what has answered it already; None: it is none of gRPC."""
         fields = fields_of(stream.headers)
         kind = fields.get(b"content-type", b"")
-        head = HEADS.get(kind)
-        if head is not None and stream.method == "POST":
-            return self._open_call(stream, fields, head)
-        kind = kind.partition(b";")[0].strip().lower()
-        if kind != b"application/grpc" and not kind.startswith(b"application/grpc+"):
-            return None
-        if stream.method != "POST":
-            return _refuse(stream, _NOT_POST)
-        head = HEADS.get(kind)
-        return (
-            _refuse(stream, _OTHER_CODEC) if head is None else self._open_call(stream, fields, head)
-        )
-
-    def _open_call(
-        self, stream: RequestStream, fields: Mapping[bytes, bytes], head: bytes
-    ) -> StreamHandler:
+        response = HEADS.get(kind)
+        if response is None or stream.method != "POST":
+            kind = kind.partition(b";")[0].strip().lower()
+            if kind != b"application/grpc" and not kind.startswith(b"application/grpc+"):
+                return None
+            if stream.method != "POST":
+                return _refuse(stream, _NOT_POST)
+            response = HEADS.get(kind)
+            if response is None:
+                return _refuse(stream, _OTHER_CODEC)
         route = self._routes.get(stream.target)
         if route is None:
             route = self.unknown(stream.target.decode("latin-1"))
-        elif route.refuses is not None and route.refuses():
-            return _refuse(stream, self._refusal, route)
         timeout = None
         if (value := fields.get(b"grpc-timeout")) is not None:
             timeout = grpc_timeout(value)
@@ -206,8 +213,7 @@ class RpcApp:
                 encoding = known_encoding(encoding, "grpc-encoding")
             except Error as exc:
                 return _refuse(stream, unknown_encoding(error_status_of(exc)), route)
-        make = SingleRequest if route.kind in _SINGLE else RequestSequence
-        return make(route, self._calls, stream, fields, head, timeout, encoding).begin()
+        return CallHead(route, fields, response, timeout, encoding)
 
     def end_streams(self) -> None:
         """Refuse new streams and end those that are open."""

@@ -14,6 +14,7 @@ when the handler waits for the rest of one.
 import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
@@ -41,6 +42,21 @@ _PREFIX_SIZE: Final = _PREFIX.size
 _WRITES_IN_A_ROW: Final = 32
 
 
+@dataclass(frozen=True, slots=True)
+class CallHead:
+    """What the head of a call says; the same for all calls with this head.
+
+    ``fields``: of the request, by name. ``response``: the headers of its answer, encoded.
+    ``timeout``: seconds that the client allows. ``encoding``: of messages that are compressed.
+    """
+
+    route: Route
+    fields: Mapping[bytes, bytes]
+    response: bytes
+    timeout: float | None
+    encoding: bytes | None
+
+
 class StreamCall:
     """What both kinds of requests have in common: the task, the answer, the end."""
 
@@ -52,26 +68,17 @@ class StreamCall:
 
     timeout_field = "grpc-timeout"
 
-    def __init__(  # noqa: PLR0917 - keywords would cost each call
-        self,
-        route: Route,
-        calls: ActiveCalls,
-        stream: RequestStream,
-        fields: Mapping[bytes, bytes],
-        head: bytes,
-        timeout: float | None,
-        encoding: bytes | None,
-    ) -> None:
-        self.route: Route = route
-        self.fields: Mapping[bytes, bytes] = fields
+    def __init__(self, head: CallHead, calls: ActiveCalls, stream: RequestStream) -> None:
+        self.route: Route = head.route
+        self.fields: Mapping[bytes, bytes] = head.fields
         self.received_compressed: bool = False
         self._calls = calls
         self._stream = stream
-        self._head = head
-        self._encoding = encoding
+        self._head = head.response
+        self._encoding = head.encoding
         self._response_encoding: bytes | None = None
         self._loop = loop = asyncio.get_running_loop()
-        self._timeout = timeout
+        self._timeout = timeout = head.timeout
         self._deadline = None if timeout is None else loop.time() + timeout
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -198,7 +205,7 @@ class StreamCall:
                 head = self._head
                 if call.initial:
                     head += encode_metadata(call.initial)
-                self._stream.respond(head, _PREFIX.pack(0, len(reply)) + reply, tail)
+                self._stream.respond(head, len(reply).to_bytes(5, "big") + reply, tail)
                 return
             self._respond(call, reply, tail)
         except ValueError as exc:

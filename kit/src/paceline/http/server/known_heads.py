@@ -21,9 +21,11 @@ _REQUEST_LINE: Final = re.compile(
 _END: Final = b"\r\n\r\n"
 _LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,9})\r\n")
 _NAME: Final = b"content-length"
-_NOT_KEPT: Final = frozenset(
-    {b"expect", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
-)
+_NOT_KEPT: Final = frozenset({
+    b"expect", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade",
+    # Another one in each request, so that the head would never be found again:
+    b"idempotency-key", b"traceparent", b"x-request-id",
+})  # fmt: skip
 _MAX_BYTES: Final = 1024
 _MAX_HEADS: Final = 2048
 _Fields: TypeAlias = tuple[Headers, Mapping[bytes, bytes]]

@@ -6,7 +6,7 @@ connection holds the task, which spares the busy path a set and a callback.
 """
 
 import asyncio
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from paceline.http.asgi import ASGIApp
 from paceline.http.server.known_heads import KnownHeads
@@ -17,6 +17,9 @@ from paceline.http.server.streams import StreamApp
 from paceline.http.server.uploads import Uploads
 from paceline.http.server.write_buffer import WriteBuffer
 from paceline.log import Logger
+
+if TYPE_CHECKING:
+    from paceline.http.server.http2.head_cache import HeadCache  # which only HTTP/2 needs
 
 
 class AdmissionCheck(Protocol):
@@ -75,6 +78,8 @@ class SharedState:
         self.answering: int = 0
         """Requests of HTTP/1.1 that are being answered."""
         self.refusal_pause: RefusalPause = RefusalPause()
+        self.head_cache: HeadCache | None = None
+        """Of HTTP/2; made by the first connection."""
         self.stopping: bool = False
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()

@@ -30,6 +30,14 @@ class RequestStream(Protocol):
         """The same object for all streams of a connection, and for no others."""
         ...
 
+    @property
+    def prepared(self) -> object:
+        """What a `StreamApp` has made of the head, for all requests with it; None at first."""
+        ...
+
+    @prepared.setter
+    def prepared(self, made: object) -> None: ...
+
     def send(self, data: bytes, *, end: bool = False) -> bool:
         """Send a part of the body; ``end``: the last one.
 

@@ -63,6 +63,19 @@ class ConnectionFault(Exception):
         self.text = text
 
 
+def _starts(kind: int, flags: int, sizes: int) -> list[bytes]:
+    """What a frame's header begins with, up to its stream, by its length."""
+    return [FRAME.pack(size >> 8, size & 255, kind, flags, 0)[:5] for size in range(sizes)]
+
+
+# Nearly all frames of responses are short, and packing a header costs more than all else of it.
+SHORT_BLOCK: Final = 256
+SHORT_DATA: Final = 1_024
+HEADERS_STARTS: Final = _starts(HEADERS, END_HEADERS, SHORT_BLOCK)
+TRAILERS_STARTS: Final = _starts(HEADERS, END_HEADERS | END_STREAM, SHORT_BLOCK)
+DATA_STARTS: Final = _starts(DATA, 0, SHORT_DATA)
+
+
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """One frame."""
     size = len(payload)
@@ -80,6 +93,15 @@ def header_frames(stream: int, block: bytes, *, end: bool, max_frame: int) -> by
         flags = END_HEADERS if start + max_frame >= size else 0
         parts.append(frame(CONTINUATION, flags, stream, block[start : start + max_frame]))
     return b"".join(parts)
+
+
+def response_frames(stream: int, head: bytes, body: bytes, trailers: bytes) -> bytes:
+    """A whole response; each part may be empty, and fits into one frame."""
+    kinds = [(HEADERS, head, END_HEADERS), (DATA, body, 0), (HEADERS, trailers, END_HEADERS)]
+    parts = [part for part in kinds if part[1]] or [kinds[1]]
+    kind, payload, flags = parts[-1]
+    parts[-1] = kind, payload, flags | END_STREAM
+    return b"".join([frame(kind, flags, stream, payload) for kind, payload, flags in parts])
 
 
 def settings_frame(settings: dict[int, int]) -> bytes:

@@ -38,7 +38,8 @@ _MAX_RESIZES: Final = 2  # in one block (RFC 7541 §4.2): the smallest and the l
 _DISCARDED: Final = 8  # times the fields that a request may have; then the connection ends
 _NOTHING: Final[Headers] = []
 _INDEXED_RUN: Final = re.compile(rb"[\x81-\xfe]*")
-_SHORT: Final = 512  # bytes in Huffman's code: decoded once
+_SHORT: Final = 24  # bytes in Huffman's code: times and the like, which seldom come again
+_LONG: Final = 512  # up to here a string is decoded once
 
 
 class CompressionError(Exception):
@@ -76,6 +77,10 @@ class FieldDecoder:
         self.generation: int = 0
         """Another number whenever the dynamic table has changed: with the same one, the same block
         means the same fields."""
+
+    def content(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The entries of the dynamic table, the newest first."""
+        return (*self._table[_DYNAMIC:],)
 
     def decode(self, block: bytes, start: int = 0, known: Headers = _NOTHING) -> Headers:
         """The fields of a whole block, in their order. Errors: CompressionError, FieldsTooLarge.
@@ -205,7 +210,9 @@ def _string(block: bytes, position: int) -> tuple[bytes, int]:
         raise CompressionError("a string goes beyond its block")
     if first <= _SEVEN_BITS:
         return text, end
-    return _decode_short(text) if length <= _SHORT else _decode(text), end
+    if length <= _SHORT:
+        return _decode_short(text), end
+    return _decode_long(text) if length <= _LONG else _decode(text), end
 
 
 class _State:
@@ -262,6 +269,8 @@ class _Huffman:
         return step
 
 
-# A client's token comes with each of its requests: what was decoded once is kept, up to 1 MB.
+# A client's token comes with each of its requests: what was decoded once is kept, up to 1 MB. Short
+# texts have a place of their own, or deadlines, of which each is another, would take the tokens'.
 _decode: Final = _Huffman().decode
-_decode_short: Final = lru_cache(maxsize=1024)(_decode)
+_decode_short: Final = lru_cache(maxsize=512)(_decode)
+_decode_long: Final = lru_cache(maxsize=1024)(_decode)

@@ -2,8 +2,9 @@
 
 One pass over what has arrived, without an object a frame. Heads of requests are remembered by their
 bytes as long as the compression's table is the same: a client that sends a head again costs a
-look-up. What clients could send without end has a limit: frames that make no progress draw on an
-allowance that answers and time fill again, as resets do on theirs.
+look-up. A connection has room for a few; more of them are in the server's `HeadCache`. What clients
+could send without end has a limit: frames that make no progress draw on an allowance that answers
+and time fill again, as resets do on theirs.
 """
 
 import asyncio
@@ -45,6 +46,7 @@ from paceline.http.server.http2.frames import (
     read_settings,
 )
 from paceline.http.server.http2.frames import DEFAULT_FRAME as LARGEST
+from paceline.http.server.http2.head_cache import HeadCache
 from paceline.http.server.http2.hpack import (
     CompressionError,
     FieldDecoder,
@@ -95,7 +97,11 @@ class FrameReader(FrameSender):
         self._open_handler = None if state.streams is None else state.streams.open
         self._max_streams = limits.max_streams
         self._read_timeout = limits.read_timeout
+        if state.head_cache is None:
+            state.head_cache = HeadCache()
+        self._head_cache = state.head_cache
         self._heads: dict[bytes, RequestHead] = {}
+        self._table = 0  # its number in the cache; 0: not asked for
         self._beginnings: dict[bytes, tuple[Headers, PartialHead]] = {}
         self._generation = self._decoder.generation
         self._rest = bytearray()
@@ -318,14 +324,20 @@ class FrameReader(FrameSender):
             self._block = None
             self._headers(self._block_stream, bytes(block), self._block_flags)
 
-    def _headers(self, number: int, block: bytes, flags: int) -> None:  # noqa: C901 - as above
+    def _headers(  # noqa: C901, PLR0912 - as above
+        self, number: int, block: bytes, flags: int
+    ) -> None:
         """A whole header block: the head of a request, or trailers."""
         if number <= self._last or not number & 1:
             self._later_headers(number, block, flags)
             return
+        if self._generation != self._decoder.generation:
+            self._forget_heads()
         head = self._heads.get(block)
-        if head is None or self._generation != self._decoder.generation:
-            head = self._decode_head(number, block, flags)
+        if head is None:
+            head = self._head_cache.heads.get((self._table, block)) if self._table else None
+            if head is None:
+                head = self._decode_head(number, block, flags)
         if self._final:
             return  # the client knows: it will send the request elsewhere
         self._last = number
@@ -367,11 +379,6 @@ class FrameReader(FrameSender):
 
     def _decode_head(self, number: int, block: bytes, flags: int) -> RequestHead | None:
         """Decode the head of a request; None: the request has been refused."""
-        decoder = self._decoder
-        if self._generation != decoder.generation:
-            self._heads.clear()
-            self._beginnings.clear()
-            self._generation = decoder.generation
         try:
             head = self._read_head(block)
         except CompressionError as exc:
@@ -386,15 +393,30 @@ class FrameReader(FrameSender):
                 self._count_reset()
                 self.reject_stream(number, PROTOCOL_ERROR)
             return None
-        if (
-            self._generation == decoder.generation
-            and len(block) <= _MAX_BLOCK
-            and len(head.headers) * decoder.largest <= _MAX_HEAD
-        ):
-            if len(self._heads) >= _MAX_HEADS:
-                self._heads.clear()
-            self._heads[block] = head
+        if self._generation == self._decoder.generation:
+            self._remember(block, head)
         return head
+
+    def _forget_heads(self) -> None:
+        """The table has changed: bytes may mean other fields."""
+        self._heads.clear()
+        self._beginnings.clear()
+        self._table = 0
+        self._generation = self._decoder.generation
+
+    def _remember(self, block: bytes, head: RequestHead) -> None:
+        if (
+            len(block) > _MAX_BLOCK
+            or len(head.headers) * self._decoder.largest > _MAX_HEAD
+            or not self._head_cache.came_before(block)
+        ):
+            return
+        if len(self._heads) < _MAX_HEADS:
+            self._heads[block] = head
+            return
+        if not self._table:
+            self._table = self._head_cache.table(self._decoder.content())
+        self._head_cache.add(self._table, block, head)
 
     def _read_head(self, block: bytes) -> RequestHead:
         """Decode a head; what it begins with, as others did, is not read again."""

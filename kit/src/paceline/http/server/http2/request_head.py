@@ -39,6 +39,7 @@ class RequestHead:
 
     ``target`` is ``:path`` as it came, with CONNECT the authority; ``authority`` is empty if there
     was none. ``headers``: the regular fields; ``host`` is among them only if there is no authority.
+    ``prepared``: what the `StreamApp` has made of it for all requests with this head.
     """
 
     method: str
@@ -47,6 +48,7 @@ class RequestHead:
     authority: bytes
     headers: Headers
     content_length: int | None
+    prepared: object = None
 
 
 class PartialHead:

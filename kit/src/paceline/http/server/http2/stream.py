@@ -13,11 +13,16 @@ from typing import Protocol
 from paceline.http.asgi import Headers
 from paceline.http.server.http2.frames import (
     DATA,
-    END_HEADERS,
+    DATA_STARTS,
     END_STREAM,
     FRAME,
     HEADERS,
+    HEADERS_STARTS,
+    SHORT_BLOCK,
+    SHORT_DATA,
+    TRAILERS_STARTS,
     header_frames,
+    response_frames,
 )
 from paceline.http.server.http2.request_head import RequestHead
 from paceline.http.server.streams import StreamHandler
@@ -70,6 +75,7 @@ class Stream:
 
     __slots__ = (
         "_connection",
+        "_head",
         "authority",
         "client",
         "closed",
@@ -99,6 +105,7 @@ class Stream:
 
     def __init__(self, connection: StreamConnection, number: int, head: RequestHead) -> None:
         self._connection = connection
+        self._head = head
         self.id: int = number
         self.method: str = head.method
         self.target: bytes = head.target
@@ -130,6 +137,15 @@ class Stream:
     def connection(self) -> object:
         """See `RequestStream`."""
         return self._connection
+
+    @property
+    def prepared(self) -> object:
+        """See `RequestStream`."""
+        return self._head.prepared
+
+    @prepared.setter
+    def prepared(self, made: object) -> None:
+        self._head.prepared = made
 
     def send(self, data: bytes, *, end: bool = False) -> bool:
         """See `RequestStream`."""
@@ -192,26 +208,17 @@ class Stream:
         ):
             self._respond_in_parts(head, body, trailers)
             return
-        number = self.id
         self.send_window -= size
         connection.send_window -= size
-        pack = FRAME.pack
-        if last:
-            tail = pack(last >> 8, last & 255, HEADERS, END_HEADERS | END_STREAM, number) + trailers
-            if size:
-                tail = pack(size >> 8, size & 255, DATA, 0, number) + body + tail
-            flags = END_HEADERS
-        elif size:
-            tail = pack(size >> 8, size & 255, DATA, END_STREAM, number) + body
-            flags = END_HEADERS
+        if 0 < first < SHORT_BLOCK and 0 < size < SHORT_DATA and 0 < last < SHORT_BLOCK:
+            number = self.id.to_bytes(4, "big")
+            frames = b"".join((
+                HEADERS_STARTS[first], number, head, DATA_STARTS[size], number, body,
+                TRAILERS_STARTS[last], number, trailers,
+            ))  # fmt: skip
         else:
-            tail = b""
-            flags = END_HEADERS | END_STREAM
-        if first:
-            tail = pack(first >> 8, first & 255, HEADERS, flags, number) + head + tail
-        elif not tail:
-            tail = pack(0, 0, DATA, END_STREAM, number)
-        connection.write(tail)
+            frames = response_frames(self.id, head, body, trailers)
+        connection.write(frames)
         self.ending = True
         connection.response_ended(self)
 
