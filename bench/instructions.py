@@ -354,11 +354,12 @@ async def service(name: str, null: TextIO, *, full: bool = False) -> AsyncGenera
         RecordHandler(handled).register(api)
         serve_grpc(wiring, config, ingress, RecordRpc(handled, updates))
 
-    # Under valgrind everything is late, for which requests would be refused.
+    # Under valgrind everything is late, for which requests would be refused and connections ended.
     config = Config.model_validate(
         {
             "database_url": "postgresql://nobody@127.0.0.1/none", "jwt_secret": TEST_SECRET,
             "port": 0, "grpc_port": 0, "admin_port": 0, "rate_limit": 10_000_000, "shed_delay": 0,
+            "grpc_connection_age": 0,
             "max_in_flight": 1 if full else 1024,
         }
     )  # fmt: skip

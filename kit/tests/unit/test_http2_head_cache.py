@@ -11,13 +11,13 @@ from paceline.http.server.http2.frames import (
     END_HEADERS,
     END_STREAM,
     HEADERS,
-    PREFACE,
     SETTINGS,
     frame,
 )
 from paceline.http.server.http2.head_cache import HeadCache
 from paceline.http.server.http2.request_head import RequestHead
 from paceline.http.server.limits import ServerLimits
+from paceline.http.server.preface import PREFACE
 from paceline.http.server.state import SharedState
 from paceline.testing import RecordingLog
 
