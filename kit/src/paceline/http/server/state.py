@@ -19,7 +19,7 @@ from paceline.http.server.write_buffer import WriteBuffer
 from paceline.log import Logger
 
 if TYPE_CHECKING:
-    from paceline.http.server.http2.head_cache import HeadCache  # which only HTTP/2 needs
+    from paceline.http.server.http2 import HeadCache  # which only HTTP/2 needs
 
 
 class AdmissionCheck(Protocol):
