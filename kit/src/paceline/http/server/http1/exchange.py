@@ -65,6 +65,12 @@ class Exchange(BaseExchange):
         "_chunked", "_connection", "_takes_trailers", "keep_alive", "written",
     )  # fmt: skip
 
+    # As in the base class: a name that is assigned here has its type here.
+    body: bytes | bytearray
+    complete: bool
+    sent: bool
+    streaming: bool
+
     def __init__(
         self,
         connection: ResponseTransport,

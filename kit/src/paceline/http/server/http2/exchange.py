@@ -26,6 +26,12 @@ class Exchange(BaseExchange):
 
     __slots__ = ("_blocked", "_stream", "write_deadline")
 
+    # As in the base class: a name that is assigned here has its type here.
+    body: bytes | bytearray
+    complete: bool
+    sent: bool
+    streaming: bool
+
     def __init__(
         self,
         state: SharedState,
