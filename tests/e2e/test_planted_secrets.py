@@ -69,8 +69,9 @@ ENVIRONMENTS = [
 ]
 COMMANDS = [
     "config", "config --json", "doctor --timeout 0.5", "doctor --for worker --timeout 0.5 --json",
-    "serve", "worker", "migrate up", "migrate version", "seed", "dead list", "ledger verify",
-    "records export", "token --sub ada --scope records:read", "psql -c select", "top --once",
+    "run --data-dir data", "serve", "worker", "migrate up", "migrate version", "seed", "dead list",
+    "ledger verify", "records export", "token --sub ada --scope records:read", "psql -c select",
+    "top --once",
 ]  # fmt: skip
 
 
