@@ -27,18 +27,54 @@ async def test_requests_on_one_connection_are_answered_one_after_another() -> No
             assert "connection" not in answer.headers
 
 
-async def test_a_lone_response_is_sent_before_the_app_goes_on() -> None:
+HEAD = b" HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"",
+        b"GET /fails" + HEAD + b"\r\n",
+        b"GET /waits" + HEAD + b"\r\n",
+        b"GET /torn" + HEAD + b"\r\n",
+        3 * (b"GET /" + HEAD + b"\r\n"),
+        b"POST /waits" + HEAD + b"Content-Length: 5\r\n\r\nab",
+    ],
+    ids=["nothing", "fails", "left", "torn", "pipelined", "left in its body"],
+)
+async def test_a_lone_response_is_sent_before_the_app_goes_on(before: bytes) -> None:
+    """Also after requests that ended in whatever way: none of them is being answered still."""
     seen: list[bytes] = []
+    begun: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        whole = whole_of(send)
-        assert whole is not None
-        assert whole(200, [], b"at once")
-        seen.append(client.recv(1000))  # blocks the loop, which therefore sends nothing more
+        begun.append(scope["path"])
+        if scope["path"] == "/waits":
+            await asyncio.Event().wait()
+        elif scope["path"] == "/fails":
+            raise ValueError
+        elif scope["path"] == "/torn":
+            headers = [(b"content-length", b"10")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            raise ValueError
+        elif scope["path"] == "/lone":
+            whole = whole_of(send)
+            assert whole is not None
+            assert whole(200, [], b"at once")
+            seen.append(client.recv(1000))  # blocks the loop, which therefore sends nothing more
+        else:
+            await send_answer(send)
 
     async with serving(app) as served:
-        with socket.create_connection(("127.0.0.1", served.server.port), timeout=5) as client:
-            client.sendall(GET)
+        if before:
+            other = await served.connect()
+            other.send(before)
+            await until(lambda: bool(begun))
+            other.writer.close()
+            await until(lambda: not served.server.connections)
+        with socket.create_connection(("127.0.0.1", served.server.port), timeout=2) as client:
+            client.sendall(b"GET /lone" + HEAD + b"\r\n")
             await until(lambda: bool(seen))
     assert seen[0].endswith(b"at once")
 
