@@ -236,6 +236,9 @@ EXHAUSTION = (
     Row("inbox-grows", "ids of the inbox without end",
         "old ones are deleted, and the others are not",
         (f"{_KIT}/test_postgres_inbox.py::test_old_ids_are_deleted_and_the_others_are_not",)),
+    Row("slow-followers", "hundreds of followers of changes that read slowly, with old cursors",
+        "what they hold is bounded in all, and no change is missed",
+        ("service/tests/unit/test_record_updates.py::test_what_slow_subscribers_hold_is_bounded_and_nothing_is_missed",)),
 )  # fmt: skip
 
 TIME = (
@@ -392,6 +395,10 @@ HTTP2 = (
     Row("reflection", "reflection asked for in production",
         "it is off unless a setting turns it on",
         (f"{_OURS}/test_calls_grpc.py::test_reflection_is_off_unless_a_setting_turns_it_on",)),
+    Row("broken-messages", "protobuf that is cut off, nested without end, or no UTF-8",
+        "the caller's mistake: INVALID_ARGUMENT",
+        (f"{_FAULTS}/test_hostile_strings.py::test_bytes_that_are_no_message_are_the_callers_mistake",
+         f"{_RPC}/test_grpc_server.py::test_bytes_that_are_no_message_are_invalid_argument")),
 )  # fmt: skip
 
 AUTHENTICATION = (
@@ -465,6 +472,9 @@ AUTHORIZATION = (
         ("tests/integration/test_authorization.py::test_over_http_each_is_answered_as_the_table_says",
          "tests/integration/test_authorization.py::test_over_grpc_each_is_answered_as_the_table_says",
          "tests/integration/test_authorization.py::test_every_route_and_method_has_its_row")),
+    Row("mass-assignment", "a caller sets what is not its own: id, version, owner, times",
+        "unknown fields are refused by name",
+        (f"{_OURS}/test_requests.py::test_a_bad_request_is_refused_with_a_problem",)),
 )  # fmt: skip
 
 INPUT = (
@@ -510,6 +520,9 @@ INPUT = (
     Row("lone-surrogates", "lone surrogates in names, keys and values",
         "refused wherever they stand",
         (f"{_FAULTS}/test_hostile_strings.py::test_a_lone_surrogate_is_refused_wherever_it_stands",)),
+    Row("error-bodies", "huge names, and thousands of wrong ones, in requests that are refused",
+        "the answer has less than two kilobytes",
+        (f"{_FAULTS}/test_hostile_strings.py::test_an_error_is_not_larger_than_its_request_by_more_than_its_words",)),
 )  # fmt: skip
 
 DATA = (
@@ -617,6 +630,13 @@ OPERATIONS = (
     Row("planted-secrets", "secrets in every setting, all commands, failing starts",
         "none is shown",
         ("tests/e2e/test_planted_secrets.py::test_no_command_shows_a_secret_of_its_settings",)),
+    Row("tampered-wheel", "a wheel on the package index is replaced by another one",
+        "it is not installed: every version is locked with its hashes",
+        ("tests/unit/test_configuration.py::test_each_version_is_locked_with_its_hashes",)),
+    Row("trace-flood", "a caller says of each request that its trace is sampled",
+        "the spans that are exported are bounded",
+        (f"{_UNIT}/test_trace_export.py::test_while_the_collector_fails_the_queue_is_bounded_and_one_warning_logged",),
+        open="what waits is bounded, but a caller's decision to sample is followed without a limit a second"),
 )  # fmt: skip
 
 PROCESSES = (
@@ -646,6 +666,9 @@ PROCESSES = (
         "each is answered; what outlives the deadline is cut off and counted",
         (f"{_HTTP}/test_http_server_stop.py::test_no_request_is_lost_while_the_process_drains_and_stops",
          f"{_HTTP}/test_http_server_stop.py::test_what_outlives_the_deadline_is_cut_off_and_counted")),
+    Row("memory-grows", "the memory of a worker process grows without end",
+        "it is replaced at a limit, and no request is dropped",
+        open="there is no such limit yet: the container's limit ends it, and the supervisor starts another"),
 )  # fmt: skip
 
 GROUPS: Final[Mapping[str, Sequence[Row]]] = {

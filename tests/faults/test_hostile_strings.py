@@ -127,3 +127,41 @@ async def test_a_text_in_an_address_or_a_header_changes_nothing(doors: Doors, te
         assert await connection.fetchval("SELECT count(*) FROM records") == 0
     finally:
         await connection.close()
+
+
+async def test_an_error_is_not_larger_than_its_request_by_more_than_its_words(doors: Doors) -> None:
+    long = "x" * 20_000
+    answers = [
+        await doors.http.get(f"/api/v1/records/{long[:7_000]}"),
+        await doors.http.get(f"/api/v1/records?{long[:7_000]}=1"),
+        await doors.http.get(f"/api/v1/records?cursor={long[:7_000]}"),
+        await doors.http.post("/api/v1/records", {long: 1}),
+        await doors.http.post("/api/v1/records", {"name": long}),
+        await doors.http.post("/api/v1/records", {"name": "a", "metadata": {long: "b"}}),
+        await doors.http.post("/api/v1/records", [long]),
+        await doors.http.get("/nothing/" + long[:7_000]),
+        await doors.http.get("/api/v1/records?" + "&".join(f"a{n}" for n in range(1_000))),
+        await doors.http.post("/api/v1/records", {f"a{n}": 1 for n in range(10_000)}),
+    ]
+    for answer in answers:
+        assert is_callers_mistake(answer)
+        assert len(answer.body) < 2_000, (len(answer.body), answer.body[:200])
+
+
+BROKEN = {
+    "no UTF-8": pb.CreateRecordRequest(record=pb.RecordDraft(name="ab")).SerializeToString().replace(b"ab", b"\xff\xfe"),
+    "cut off": pb.CreateRecordRequest(record=pb.RecordDraft(name="abc")).SerializeToString()[:-1],
+    "a length beyond the end": b"\x0a\xff\xff\xff\xff\x0f",
+    "a number without an end": b"\x08" + b"\xff" * 11,
+    "groups in groups": b"\x0b" * 10_000,
+    "the tag zero": b"\x00\x00",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sent", BROKEN.values(), ids=BROKEN.keys())
+async def test_bytes_that_are_no_message_are_the_callers_mistake(doors: Doors, sent: bytes) -> None:
+    method = "/myservice.v1.RecordService/CreateRecord"
+    call: aio.UnaryUnaryMultiCallable[bytes, bytes] = doors.grpc.channel.unary_unary(method)
+    with pytest.raises(aio.AioRpcError) as caught:
+        await call(sent, metadata=bearer_metadata("ada", *SCOPES))
+    assert caught.value.code().name == "INVALID_ARGUMENT"

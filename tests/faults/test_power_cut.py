@@ -129,7 +129,9 @@ async def test_every_row_that_postgresql_acknowledged_is_there(
             assert bool(lost) != synced, f"{len(lost)} of {len(acknowledged)} are lost"
             if not synced:
                 return
-        record_property("figure", f"{len(acknowledged)} rows acknowledged, {CUTS} cuts, none lost")
+        record_property(
+            "figure", f"{len(acknowledged)} rows acknowledged, {CUTS} power cuts, none lost"
+        )
     finally:
         await postgres.stop()
 
@@ -168,7 +170,7 @@ async def test_every_message_that_nats_acknowledged_is_there(
             lost = acknowledged - stored
             assert not lost, f"{len(lost)} of {len(acknowledged)} are lost"
         record_property(
-            "figure", f"{len(acknowledged)} messages acknowledged, {CUTS} cuts, none lost"
+            "figure", f"{len(acknowledged)} messages acknowledged, {CUTS} power cuts, none lost"
         )
     finally:
         await nats.stop()
@@ -190,7 +192,9 @@ async def test_every_accepted_order_reaches_one_final_state(
                 await orders.until_more(ORDERS)
                 orders.stopped = True
             await orders.until_decided(SETTLE)
-        record_property("figure", f"{await verify_orders(orders)}; {CUTS} cuts of both servers")
+        record_property(
+            "figure", f"{await verify_orders(orders)}; {CUTS} power cuts of both servers"
+        )
     finally:
         await asyncio.gather(postgres.stop(), nats.stop())
 

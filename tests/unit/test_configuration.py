@@ -76,3 +76,16 @@ def test_the_messages_are_generated_by_the_version_that_paceline_new_installs() 
 
 def test_the_programs_script_is_the_same_in_both() -> None:
     assert (ROOT / "myservice").read_text() == (ROOT / "service/myservice").read_text()
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [*(ROOT / "requirements").glob("*.txt"), *(ROOT / "service/requirements").glob("*.txt")],
+    ids=lambda path: f"{path.parts[-3]} {path.stem}",
+)
+def test_each_version_is_locked_with_its_hashes(lock: Path) -> None:
+    text = lock.read_text().replace("\\\n", " ")
+    pinned = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    assert pinned
+    for line in pinned:
+        assert re.match(r"[\w.\[\],-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", line), line

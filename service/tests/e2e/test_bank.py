@@ -86,8 +86,10 @@ async def transfer_until_answered(
             )
             if decided:
                 return status, answer
-            # 409 ABORTED: the transaction lost against another one.
-            assert status in TRY_AGAIN or answer.get("code") == "ABORTED", (status, answer)
+            # ABORTED (409): the transaction lost against another one. UNKNOWN (500): the database
+            # was lost during the commit, so only the key tells what became of it.
+            again = status in TRY_AGAIN or answer.get("code") in {"ABORTED", "UNKNOWN"}
+            assert again, (status, answer)
             reason = str(status)
         except (OSError, asyncio.IncompleteReadError, TimeoutError) as exc:
             reason = type(exc).__name__

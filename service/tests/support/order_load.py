@@ -132,8 +132,9 @@ class OrderLoad:
                 if status == ACCEPTED:
                     return answer["id"]
                 assert not self.strict, (status, answer)
-                # 409 ABORTED: the transaction lost against another one.
-                again = status in _TRY_AGAIN or answer.get("code") == "ABORTED"
+                # ABORTED (409): the transaction lost against another one. UNKNOWN (500): the
+                # database was lost during a commit, so only the key tells what became of it.
+                again = status in _TRY_AGAIN or answer.get("code") in {"ABORTED", "UNKNOWN"}
                 assert again, (status, answer)
                 reason = str(status)
             except (OSError, asyncio.IncompleteReadError, TimeoutError) as exc:

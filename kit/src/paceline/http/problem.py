@@ -63,6 +63,9 @@ TITLES: Final[Mapping[int, str]] = {
 texts in answers and in the OpenAPI document must not change with the interpreter."""
 
 Statuses = Mapping[type[Error], int]
+_MOST_ERRORS: Final = 20
+_LONGEST_NAME: Final = 120
+_LONGEST_DETAIL: Final = 500
 _UNKNOWN_ERROR: Final = "internal error"
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
@@ -107,13 +110,20 @@ class HttpError(Error):
 
 
 class InvalidRequest(HttpError):
-    """The request is well-formed and has invalid values: 422, field by field."""
+    """The request is well-formed and has invalid values: 422, field by field.
+
+    The first twenty of ``errors`` are told, with names shortened: a request of many wrong fields
+    has no answer that is larger than itself.
+    """
 
     kind = "validation"
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, "the request has invalid values")
-        self.errors: tuple[FieldError, ...] = tuple(errors)
+        told = tuple(_shortened(error) for error in errors[:_MOST_ERRORS])
+        left = len(errors) - len(told)
+        more = (FieldError(f"{left} more values are invalid"),) if left else ()
+        self.errors: tuple[FieldError, ...] = told + more
 
 
 class ClientDisconnected(Error):
@@ -174,7 +184,7 @@ def problem_of(
     return Problem(
         title=title_of(status),
         status=status,
-        detail=exc.message,
+        detail=_short(exc.message, _LONGEST_DETAIL),
         code=exc.code.name,
         kind=f"urn:problem:{exc.kind}" if exc.kind else "about:blank",
         errors=_field_errors(exc, with_body=with_body),
@@ -193,8 +203,22 @@ def _field_errors(exc: Error, *, with_body: bool) -> tuple[FieldError, ...]:
     if not isinstance(exc, ValidationError) or not exc.field:
         return ()
     if with_body:
-        return (FieldError(exc.message, pointer="#/" + exc.field.replace(".", "/")),)
-    return (FieldError(exc.message, parameter=f"query {exc.field}"),)
+        found = FieldError(exc.message, pointer="#/" + exc.field.replace(".", "/"))
+    else:
+        found = FieldError(exc.message, parameter=f"query {exc.field}")
+    return (_shortened(found),)
+
+
+def _shortened(error: FieldError) -> FieldError:
+    pointer, parameter = (
+        None if name is None else _short(name, _LONGEST_NAME)
+        for name in (error.pointer, error.parameter)
+    )
+    return FieldError(_short(error.detail, _LONGEST_DETAIL), pointer, parameter)
+
+
+def _short(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[:longest] + "…"
 
 
 async def send_problem(scope: Scope, send: Send, exc: BaseException, statuses: Statuses) -> None:
