@@ -156,7 +156,7 @@ def main(arguments: Sequence[str]) -> int:
             _say(f"{row.id}: {row.fault}: {row.promise}")
         return 0
     if not chosen.quick:
-        os.environ.update(dict.fromkeys(_FULL, "full"))
+        os.environ.update(dict.fromkeys(_FULL, "full"), KAFKA_TESTS="1")
     trials = Trials(rows)
     os.chdir(ROOT)
     flags = ["-q", "--no-header", "-p", "no:cacheprovider", "--show-capture=log", "-rN"]
