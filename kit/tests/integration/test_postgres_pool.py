@@ -155,7 +155,7 @@ async def _with_deadline_of_parent(pool: Pool, seconds: float) -> None:
 
 async def test_a_connection_past_its_lifetime_is_replaced_at_its_release(database: str) -> None:
     async with (
-        started(Pool(database, PoolSettings(max_size=1, min_size=0, max_lifetime=0.0))) as pool,
+        started(Pool(database, PoolSettings(max_size=1, min_size=0, max_lifetime=1e-9))) as pool,
         monitor_sessions(database) as monitor,
     ):
         pids = {await pool.fetchval("SELECT pg_backend_pid()") for _ in range(5)}
