@@ -106,12 +106,6 @@ class Recorder(asyncio.Transport):
     def is_closing(self) -> bool:
         return False
 
-    def pause_reading(self) -> None:
-        """Nothing comes by itself."""
-
-    def resume_reading(self) -> None:
-        """Likewise."""
-
 
 class RejectAll:
     """An admission check without room."""

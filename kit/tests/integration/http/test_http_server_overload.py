@@ -141,28 +141,6 @@ async def test_a_client_that_sends_and_does_not_read_costs_no_memory() -> None:
         client.writer.transport.abort()
 
 
-async def test_a_client_that_is_back_at_once_is_not_read_for_a_moment() -> None:
-    check = RejectAll()
-    async with serving(hello, admission_check=check) as served:
-        client, loop = await served.connect(), asyncio.get_running_loop()
-        began = loop.time()
-        for _ in range(20):
-            assert (await client.request(GET)).status == 503
-        assert loop.time() - began > 18 * 0.02
-        check.admitted.add("/")
-        assert (await client.request(GET)).status == 200
-
-
-async def test_a_client_may_leave_while_it_is_not_read() -> None:
-    async with serving(hello, admission_check=RejectAll()) as served:
-        client = await served.connect()
-        for _ in range(2):
-            assert (await client.request(GET)).status == 503
-        client.writer.close()
-        await until(lambda: not served.server.connections)
-    assert served.log.lines == []
-
-
 def shedding(app: ASGIApp, *, most: int) -> tuple[ASGIApp, PreAdmission, Admission]:
     admission = Admission(
         LoadShedder(SystemClock(), RecordingLog(), max_in_flight=most, target_delay=0), "http"

@@ -12,7 +12,6 @@ from paceline.http.asgi import ASGIApp
 from paceline.http.server.known_heads import KnownHeads
 from paceline.http.server.limits import ServerLimits
 from paceline.http.server.prepared import PreparedResponse
-from paceline.http.server.refusal_pause import RefusalPause
 from paceline.http.server.streams import StreamApp
 from paceline.http.server.uploads import Uploads
 from paceline.http.server.write_buffer import WriteBuffer
@@ -77,7 +76,6 @@ class SharedState:
         self.known_heads: KnownHeads = KnownHeads()
         self.answering: int = 0
         """Requests of HTTP/1.1 that are being answered."""
-        self.refusal_pause: RefusalPause = RefusalPause()
         self.head_cache: HeadCache | None = None
         """Of HTTP/2; made by the first connection."""
         self.stopping: bool = False

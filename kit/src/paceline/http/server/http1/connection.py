@@ -13,7 +13,6 @@ from math import inf
 from paceline.http.server.http1.exchange import Exchange
 from paceline.http.server.http1.head import problem_response
 from paceline.http.server.http1.reader import RequestReader
-from paceline.http.server.refusal_pause import LONGEST, TOO_SOON
 from paceline.http.server.refusals import RequestRejected, too_slow
 from paceline.http.server.state import SharedState
 from paceline.http.server.transports import has_unread_data
@@ -27,7 +26,6 @@ class HttpConnection(RequestReader):
         self._task: asyncio.Task[None] | None = None
         self._write_deadline = inf
         self._stream_sent = 0  # bytes of a stream that the kernel has taken
-        self._too_soon = -inf  # until when another refusal is
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept a client."""
@@ -122,11 +120,6 @@ class HttpConnection(RequestReader):
         self.state.write_buffer.write(self.transport, response)
         if self.state.stopping:
             self._close()
-        elif now < self._too_soon:
-            self.state.refusal_pause.add(self.flow)
-            self._too_soon = now + LONGEST + TOO_SOON
-        else:
-            self._too_soon = now + TOO_SOON
 
     def answer(self, reason: RequestRejected) -> None:
         """See `ResponseTransport`."""

@@ -25,11 +25,10 @@ class FlowControl:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read again, unless the connection is closed; may be repeated."""
+        """Read again; may be repeated."""
         if self.read_paused:
             self.read_paused = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         """The transport's buffer is full."""
