@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 BEGIN, END = "<!-- figures: make figures writes them -->", "<!-- end of figures -->"
 _OURS, _GO, _ORDERED, _FASTAPI = "paceline-2", "go", "go-ordered", "fastapi-asyncpg"
+_RUST = "rust"
 _MAIN = 64
 _BENCHES = ("service", "grpc", "updates", "telemetry", "overload", "startup")
 _CASES = {
@@ -30,6 +31,7 @@ _SERVERS = {
     "paceline": "paceline, `serve`",
     "go": "Go: chi + pgx",
     "go-ordered": "Go: chi + pgx, locks in order",
+    "rust": "Rust: axum + tokio-postgres",
     "fastapi-asyncpg": "FastAPI + asyncpg, 2 processes",
     "fastapi-sqlalchemy": "FastAPI + SQLAlchemy, 2 processes",
     "litestar-asyncpg": "Litestar + asyncpg, 2 processes",
@@ -60,13 +62,17 @@ def readme(found: Mapping[str, Results]) -> str:
         ratio = median(ours / max(1.0, theirs) for ours, theirs in rounds)
         return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"  # noqa: PLR2004 - enough digits
 
+    rust = ""
+    if ("get-uniform", _RUST) in known:
+        rust = f", {over('get-uniform', _RUST)} times a service in Rust (axum, tokio-postgres)"
     lines = [
         (
             f"- GET by id: {over('get-uniform', _GO)} times the rate of the Go service (chi, pgx),"
             f" {over('get-uniform', _FASTAPI)} times FastAPI with asyncpg"
+            f"{rust}"
         ),
         f"- POST: {over('post', _GO)} times Go, {over('post', _FASTAPI)} times FastAPI",
-        f"- a page of 20 records: {over('list', _GO)} times Go",
+        f"- a page of 20 records, the same for everybody: {over('list', _GO)} times Go",
         *(_transfers(case, rates, over) for case in ("transfer-uniform", "transfer-hot")),
     ]
     if "grpc" in found:

@@ -174,7 +174,8 @@ async def run(load: Load, folder: Path) -> Row:
         command: list[str | Path] = [Path(sys.executable).with_name("myservice"), "serve"]
         settings = {
             "APP_DATABASE_URL": database.dsn, "APP_JWT_SECRET": secret, "APP_PORT": "0",
-            "APP_RATE_LIMIT": "10000000", "APP_LOG_FORMAT": "json",
+            "APP_RATE_LIMIT": "10000000", "APP_STREAMS_PER_CALLER": "1000",
+            "APP_LOG_FORMAT": "json",
         }  # fmt: skip
         server = started("paceline", command, settings)
         serving = await asyncio.to_thread(server.__enter__)
@@ -237,7 +238,8 @@ def main() -> None:
         return
     head = (
         f"`make bench-updates`: StreamUpdates over gRPC on {_CHANNELS} connections, one server"
-        f" process with its defaults, {LOADS[0].seconds:g} s for each row; all cores are shared"
+        " process with its defaults, but for the streams that one caller may have,"
+        f" {LOADS[0].seconds:g} s for each row; all cores are shared"
         " with PostgreSQL, the writer and the subscribers (`bench/rpcload`). A delivery's time runs"
         " from before the insertion to the receipt. The bars are those of the last row."
     )
