@@ -634,9 +634,10 @@ OPERATIONS = (
         "it is not installed: every version is locked with its hashes",
         ("tests/unit/test_configuration.py::test_each_version_is_locked_with_its_hashes",)),
     Row("trace-flood", "a caller says of each request that its trace is sampled",
-        "the spans that are exported are bounded",
-        (f"{_UNIT}/test_trace_export.py::test_while_the_collector_fails_the_queue_is_bounded_and_one_warning_logged",),
-        open="what waits is bounded, but a caller's decision to sample is followed without a limit a second"),
+        "all are served; what is recorded and exported is bounded (`APP_TRACE_LIMIT` a second), and counted beyond",
+        (f"{_FAULTS}/test_exhaustion.py::test_a_flood_of_sampled_requests_is_served_and_recorded_within_the_limit",
+         f"{_UNIT}/test_trace.py::TestSampling::test_of_sampled_traces_that_are_received_so_many_a_second_are_recorded",
+         f"{_UNIT}/test_trace_export.py::test_while_the_collector_fails_the_queue_is_bounded_and_one_warning_logged")),
 )  # fmt: skip
 
 PROCESSES = (

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ from time import monotonic
 
 import asyncpg
 import pytest
+from otlp_receiver import http_receiver
 from processes import ApiClient, ServiceCommand, free_port
 from wired_service import config_on, wire_service
 
@@ -25,6 +27,7 @@ IDLE = 8_000 if FULL else 1_000
 MEBIBYTE = 1 << 20
 MEMORY = 256
 PATIENCE = 60.0
+FLOOD, TRACES = 2_000, 50
 GROUPS = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -109,6 +112,52 @@ async def test_in_256_mib_it_refuses_and_does_not_die(
         "figure",
         f"at most {group.peak // MEBIBYTE} of {MEMORY} MiB; "
         + ", ".join(f"{count} × {status}" for status, count in sorted(statuses.items())),
+    )
+
+
+async def test_a_flood_of_sampled_requests_is_served_and_recorded_within_the_limit(
+    migrated: str, tmp_path: Path, record_property: Record
+) -> None:
+    port, admin = free_port(), free_port()
+    head = (
+        "GET /api/v1/records HTTP/1.1\r\nHost: a\r\n"
+        f"Authorization: Bearer {make_token('ada', *SCOPES)}\r\n"
+        f"traceparent: 00-{'a' * 32}-{'b' * 16}-01\r\n\r\n"
+    ).encode()
+    with http_receiver() as collector:
+        service = ServiceCommand(
+            "serve", port=port, log=tmp_path / "log", APP_DATABASE_URL=migrated,
+            APP_PORT=str(port), APP_ADMIN_PORT=str(admin), APP_RATE_LIMIT="0", APP_TRACE_RATIO="0",
+            APP_TRACE_LIMIT=str(TRACES), APP_OTEL_ENDPOINT=collector.address,
+        )  # fmt: skip
+        await service.start()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            began = monotonic()
+            for _ in range(FLOOD):
+                writer.write(head)
+                assert b" 200 " in await reader.readuntil(b"\r\n")
+                fields = await reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"content-length: (\d+)", fields, re.IGNORECASE)
+                assert length is not None
+                await reader.readexactly(int(length[1]))
+            writer.close()
+            took = monotonic() - began
+            reader, writer = await asyncio.open_connection("127.0.0.1", admin)
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            metrics = (await reader.read()).decode()
+            writer.close()
+        finally:
+            assert await asyncio.to_thread(service.stop, signal.SIGTERM) == 0
+        recorded = sum(span.name == "GET /api/v1/records" for span in collector.spans)
+    assert TRACES < recorded <= TRACES * (2 + took)
+    counted = re.search(r"^paceline_traces_limited_total ([\d.e+]+)", metrics, re.MULTILINE)
+    assert counted is not None
+    assert float(counted[1]) == FLOOD - recorded
+    record_property(
+        "figure",
+        f"limit {TRACES}/s: of {FLOOD:,} requests in {took:.1f} s {recorded} were recorded,"
+        f" {len(collector.spans):,} spans",
     )
 
 

@@ -29,6 +29,7 @@ from paceline.resilience import (
 )
 from paceline.stats import StatsEntry
 from paceline.trace.export import ExportStats
+from paceline.trace.tracer import TracerStats
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -146,6 +147,7 @@ STATS: Mapping[str, object] = {
         open=True, rejected_share=1.0, succeeded=3, failed=5, rejected=7
     ),
     "exporters": ExportStats(sent=40, dropped=2, waiting=3),
+    "tracers": TracerStats(limited=6),
     "shedders": LoadSheddingStats(
         200, 17, shedding=True, delay_seconds=0.05, normal_seconds=0.01, lag_seconds=0.02
     ),

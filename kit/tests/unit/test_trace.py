@@ -13,6 +13,8 @@ from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from recorded_spans import RecordedSpans
 
 from paceline.errors import Code, Error
+from paceline.resilience import RateLimiter
+from paceline.testing import ManualClock
 from paceline.trace import (
     Span,
     SpanContext,
@@ -119,6 +121,28 @@ class TestSampling:
         other = always.tracer(1.0).enter("a", SpanKind.SERVER, GIVEN[:-1] + "0")
         assert not isinstance(other, Span)
         assert other.traceparent == GIVEN[:-1] + "0"
+
+    def test_of_sampled_traces_that_are_received_so_many_a_second_are_recorded(self) -> None:
+        recorded, clock = RecordedSpans(), ManualClock()
+        tracer = Tracer(recorded.spans.append, RateLimiter(clock, rate=10, burst=20), ratio=1.0)
+        for second, allowed in enumerate((20, 10, 10)):
+            clock.advance(1.0)
+            made = [tracer.enter("a", SpanKind.SERVER, GIVEN, "v=1") for _ in range(50)]
+            spans = [context for context in made if isinstance(context, Span)]
+            assert len(spans) == allowed, second
+            for other in made[allowed:]:
+                assert not isinstance(other, Span)
+                assert other.headers() == {"traceparent": GIVEN, "tracestate": "v=1"}
+        assert tracer.stats.limited == 150 - 40
+
+    def test_traces_that_begin_here_or_are_not_sampled_do_not_count(self) -> None:
+        limit = RateLimiter(ManualClock(), rate=1, burst=1)
+        tracer = Tracer(RecordedSpans().spans.append, limit, ratio=1.0)
+        for _ in range(3):
+            assert isinstance(tracer.enter("a", SpanKind.SERVER), Span)
+            tracer.enter("a", SpanKind.SERVER, GIVEN[:-1] + "0")
+        assert isinstance(tracer.enter("a", SpanKind.SERVER, GIVEN), Span)
+        assert tracer.stats.limited == 0
 
     def test_an_invalid_header_begins_a_new_trace_without_its_state(self) -> None:
         context = RecordedSpans().tracer().enter("a", SpanKind.SERVER, GIVEN.upper(), "v=1")

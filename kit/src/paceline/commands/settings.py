@@ -160,6 +160,8 @@ class TelemetrySettings(Settings):
     """Where traces are sent (OTLP): grpc://host:4317 or http://host:4318, an s for TLS."""
     trace_ratio: Ratio = 0.1
     """The part of the traces that begin here which is recorded, 0 to 1; others keep their own."""
+    trace_limit: NonNegativeInt = 1000
+    """Requests and messages a second that are recorded as their sender asks; 0 for no limit."""
 
 
 class ServiceSettings(ProcessSettings, LimitSettings, AdminSettings, TelemetrySettings):

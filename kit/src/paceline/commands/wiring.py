@@ -34,7 +34,7 @@ from paceline.http import App, HttpServer, ServerLimits
 from paceline.http.server import TlsFiles
 from paceline.lifecycle import Lifecycle, OnShutdown, Service
 from paceline.metrics import LoopLag, Metrics
-from paceline.resilience import LoadShedder
+from paceline.resilience import LoadShedder, RateLimiter
 from paceline.stats import HasStats
 from paceline.trace import BatchSpans, TraceExport, Tracer, otlp_sender, recording_span
 
@@ -287,7 +287,10 @@ class Wiring:
                 Code.FAILED_PRECONDITION, f"{config.variable('otel_endpoint')}: {exc}"
             ) from exc
         export = self.add(TraceExport(connect, self.log))
-        return Tracer(export.record, ratio=config.trace_ratio), BatchSpans()
+        rate = config.trace_limit
+        limit = RateLimiter(self.clock, rate=rate) if rate else None
+        tracer = self.add(Tracer(export.record, limit, ratio=config.trace_ratio))
+        return tracer, BatchSpans()
 
     def _admin_server(self, tls: TlsFiles | None, *, is_public: bool) -> HttpServer:
         config, handoff = self._config, self.spec.handoff

@@ -169,6 +169,16 @@ METRIC_GROUPS: Final[Mapping[str, MetricGroup]] = {
             _gauge("trace_spans_waiting", "Spans that wait to be sent.", "waiting"),
         ),
     ),
+    "tracers": MetricGroup(
+        "",
+        (
+            _counter(
+                "traces_limited",
+                "Sampled traces that came and were not recorded, for the limit.",
+                "limited",
+            ),
+        ),
+    ),
     "shedders": MetricGroup(
         "",
         (

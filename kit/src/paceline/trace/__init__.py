@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from paceline.trace.endpoint import OTLP_ENDPOINT_FORMAT, otlp_sender, parse_otlp_endpoint
     from paceline.trace.export import ExportStats, SpanSender, TraceExport
     from paceline.trace.spans import AttributeValue, Span, SpanKind
-    from paceline.trace.tracer import Tracer
+    from paceline.trace.tracer import Tracer, TracerStats
 else:
     __getattr__ = lazy_exports(
         __name__,
@@ -45,6 +45,7 @@ else:
             "TRACESTATE": "context",
             "TraceExport": "export",
             "Tracer": "tracer",
+            "TracerStats": "tracer",
             "attach": "ambient",
             "current_context": "ambient",
             "detach": "ambient",
@@ -72,6 +73,7 @@ __all__ = [
     "SpanSender",
     "TraceExport",
     "Tracer",
+    "TracerStats",
     "attach",
     "current_context",
     "detach",
