@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from time import monotonic
+from typing import Any
 
 import asyncpg
 import pytest
@@ -111,6 +112,61 @@ async def test_in_256_mib_it_refuses_and_does_not_die(
     record_property(
         "figure",
         f"at most {group.peak // MEBIBYTE} of {MEMORY} MiB; "
+        + ", ".join(f"{count} × {status}" for status, count in sorted(statuses.items())),
+    )
+
+
+async def test_large_pages_are_cut_and_leave_it_alive_in_256_mib(
+    group: MemoryGroup, migrated: str, tmp_path: Path, record_property: Record
+) -> None:
+    port = free_port()
+    service = ServiceCommand(
+        "serve", port=port, log=tmp_path / "log", prefix=group.prefix,
+        APP_DATABASE_URL=migrated, APP_PORT=str(port), APP_ADMIN_PORT="0", APP_RATE_LIMIT="0",
+    )  # fmt: skip
+    await service.start()
+    client = ApiClient(port, make_token("ada", *SCOPES))
+    pages: list[str] = []
+    statuses: dict[int, int] = {}
+
+    async def call(path: str) -> None:
+        try:
+            status, _ = await client.request("GET", path)
+        except (OSError, asyncio.IncompleteReadError, TimeoutError):
+            status = 0
+        statuses[status] = statuses.get(status, 0) + 1
+
+    try:
+        ids: list[str] = []
+        for number in range(100):
+            body = {"name": f"large {number}", "data": "x" * 60_000}
+            status, made = await client.request("POST", "/api/v1/records", body)
+            assert status == 201
+            ids.append(made["id"])
+        seen: list[str] = []
+        more = "/api/v1/records?limit=100"
+        while more:
+            status, answer = await client.request("GET", more)
+            assert status == 200
+            pages.append(more)
+            page: dict[str, Any] = dict(answer)
+            seen += [each["id"] for each in page["records"]]
+            cursor = page["next_cursor"]
+            more = f"/api/v1/records?limit=100&cursor={cursor}" if cursor else ""
+        assert seen == ids
+        for _ in range(3):
+            async with asyncio.TaskGroup() as calls:
+                for number in range(150):
+                    path = pages[number % (len(pages) - 1)]
+                    calls.create_task(call(path if number % 3 else f"{pages[0]}&prefix=large"))
+        assert (await client.request("GET", "/ready"))[0] == 200
+    finally:
+        assert service.stop(signal.SIGTERM) == 0
+    assert statuses.keys() <= {200, 503}
+    assert statuses[200] > 0
+    record_property(
+        "figure",
+        f"6 MB in {len(pages)} pages; at most {group.peak // MEBIBYTE} of {MEMORY} MiB; "
         + ", ".join(f"{count} × {status}" for status, count in sorted(statuses.items())),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import StrEnum
+from secrets import token_urlsafe
 from typing import Final, Literal
 from uuid import UUID
 
@@ -270,6 +271,34 @@ async def test_pages_of_any_size_are_read_also_when_many_sizes_are_asked_for(
     made = [await things.create(ThingDraft(f"{n}", n)) for n in range(30)]
     for limit in (*range(31), 200, 3):
         assert await things.page(None, limit) == made[:limit]
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 4000, token_urlsafe(3000)], ids=["compressed", "not compressed"]
+)
+async def test_a_page_ends_with_the_item_that_reaches_the_most_bytes(pool: Pool, text: str) -> None:
+    things = VersionedTable(pool, THINGS, max_page_bytes=10_000)
+    extra = msgspec.Raw(msgspec.json.encode(text))
+    made = [await things.create(ThingDraft("a", extra=extra)) for _ in range(7)]
+    small = [await things.create(ThingDraft("b")) for _ in range(7)]
+    for limit in (1, 2, 3, 100, 200):
+        assert await things.page(None, limit) == made[: min(limit, 3)]
+    assert await things.page(None, 100, "octet_length(extra::text) > $3", 100) == made[:3]
+    assert await things.page(made[5].id, 100) == [made[6], *small]
+    first, second, third = await asyncio.gather(
+        things.page(None, 100), things.page(made[2].id, 100), things.page(made[5].id, 3)
+    )
+    assert (first, second, third) == (made[:3], made[3:6], [made[6], *small[:2]])
+
+
+async def test_an_item_that_is_larger_than_a_page_is_one(pool: Pool) -> None:
+    things = VersionedTable(pool, THINGS, max_page_bytes=1)
+    made = [await things.create(ThingDraft("a")) for _ in range(2)]
+    assert await things.page(None, 9) == made[:1]
+    assert await things.page(made[0].id, 9) == made[1:]
+    assert await things.page(made[1].id, 9) == []
+    with pytest.raises(ValueError, match="max_page_bytes"):
+        VersionedTable(pool, THINGS, max_page_bytes=0)
 
 
 async def test_a_page_that_fails_fails_for_its_callers_only(pool: Pool) -> None:

@@ -150,9 +150,29 @@ def test_what_no_table_can_hold_is_refused_when_the_schema_is_made(case: Refusal
     assert case.says in str(caught.value)
 
 
+class Fixed(msgspec.Struct, frozen=True):
+    id: UUID
+    number: int
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class FixedDraft(msgspec.Struct, frozen=True):
+    number: int
+
+
+def test_rows_of_one_size_are_not_measured() -> None:
+    columns = TableSchema(name="t", item=Fixed, draft=FixedDraft).resolve().columns
+    sql = Statements("t", columns, remembered=[], max_page_bytes=100)
+    names = '"id", "number", "version", "created_at", "updated_at"'
+    expected = f"SELECT {names} FROM t WHERE id >= $1 ORDER BY id LIMIT 7"  # noqa: S608 - only compared
+    assert sql.page_of(7) == expected
+
+
 def test_statements_name_every_column_and_quote_it() -> None:
     columns = TableSchema(name="t", item=Item, draft=Draft).resolve().columns
-    sql = Statements("t", columns, remembered=["name"])
+    sql = Statements("t", columns, remembered=["name"], max_page_bytes=100)
     names = '"id", "name", "version", "created_at", "updated_at"'
     assert sql.get == f"SELECT {names} FROM t WHERE id = ANY($1::uuid[])"  # noqa: S608 - only compared
     arrays = "$1::uuid[], $2::text[], $3::bigint[], $4::timestamptz[], $5::timestamptz[]"

@@ -1,10 +1,12 @@
 """The record service on the fake repository."""
 
+from uuid import UUID
+
 import pytest
 from memory_records import MemoryRecords
 from record_samples import DRAFT, MISSING, OTHER, plain
 
-from myservice.domain.records import RecordNotFound, StaleVersion
+from myservice.domain.records import Record, RecordNotFound, StaleVersion
 from myservice.service.records import RecordService
 from paceline.errors import ValidationError, chain
 from paceline.postgres import uuid7
@@ -72,6 +74,33 @@ async def test_a_full_last_page_has_no_cursor(service: RecordService) -> None:
     for draft in (DRAFT, OTHER):
         await service.create_record(draft)
     assert (await service.list_records(None, 2)).next_cursor is None
+
+
+class LargeRecords(MemoryRecords):
+    """No page has more than two."""
+
+    async def list_after(
+        self,
+        after: UUID | None,
+        limit: int,
+        prefix: str = "",  # paceline: only sample
+    ) -> list[Record]:
+        return await super().list_after(
+            after,
+            min(limit, 2),
+            prefix,  # paceline: only sample
+        )
+
+
+async def test_a_page_that_large_records_make_short_has_a_cursor_unless_it_is_the_last(
+    clock: ManualClock,
+) -> None:
+    service = RecordService(LargeRecords(), clock, uuid7)
+    made = [(await service.create_record(DRAFT)).id for _ in range(4)]
+    page = await service.list_records(None, 3)
+    rest = await service.list_records(page.next_cursor, 3)
+    assert [each.id for each in (*page.records, *rest.records)] == made
+    assert rest.next_cursor is None
 
 
 async def test_pages_are_stable_while_records_come_and_go(service: RecordService) -> None:

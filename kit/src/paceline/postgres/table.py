@@ -34,6 +34,8 @@ _MAX_IN_FLIGHT: Final = 2
 _MAX_PAGES: Final = 16
 _MAX_SHARED_PAGE: Final = 128
 _MAX_PAGE_SIZES: Final = 16
+# With the two above what is read at once is bounded, whatever items hold.
+_MAX_PAGE_BYTES: Final = 1024 * 1024
 _FIRST: Final = UUID(int=0)
 _LAST: Final = UUID(int=2**128 - 1)
 _CREATED_AT: Final = -2
@@ -94,6 +96,9 @@ class VersionedTable(Generic[ItemT, DraftT]):
     of a batch in its transaction, also with insertions unless there is such a statement.
     ``remember``: columns of which a change tells the former value. ``on_commit`` is called after
     each commit that changed the table. ``clock``: for `create`, and for `replace` without a time.
+    ``max_page_bytes``: a page ends with the item that reaches so many bytes in the database.
+
+    Errors: ValueError for ``max_page_bytes`` below 1.
 
     *Resources*: a task for each batch in flight; `parts` have the methods that start and stop.
     """
@@ -110,7 +115,10 @@ class VersionedTable(Generic[ItemT, DraftT]):
         on_commit: Callable[[], None] | None = None,
         observer: Observer | None = None,
         clock: Clock | None = None,
+        max_page_bytes: int = _MAX_PAGE_BYTES,
     ) -> None:
+        if max_page_bytes < 1:
+            raise ValueError("max_page_bytes must be at least 1")
         self.name: str = schema.name
         self._pool = pool
         self._schema = schema
@@ -123,7 +131,9 @@ class VersionedTable(Generic[ItemT, DraftT]):
         self._not_found = schema.not_found
         self._primary_key = schema.primary_key or f"{schema.name.rpartition('.')[2]}_pkey"
         self._columns = schema.resolve()
-        self._sql = Statements(schema.name, self._columns.columns, remembered=remember)
+        self._sql = Statements(
+            schema.name, self._columns.columns, remembered=remember, max_page_bytes=max_page_bytes
+        )
         self._insert_sql: LiteralString = insert or self._sql.insert
         self._on_inserts = on_changes if insert is None else None
         self._reads: ReadCoalescer[UUID, ItemT] = ReadCoalescer(
@@ -179,6 +189,9 @@ class VersionedTable(Generic[ItemT, DraftT]):
     ) -> list[ItemT]:
         """Up to ``limit`` items by id, after ``after``; those ``where`` a condition holds.
 
+        Fewer where they are large (``max_page_bytes``), but one at least if there are any: none is
+        the end, a short page is not.
+
         The condition's first argument is ``$3``: ``page(None, 20, "amount > $3", 100)``. Pages
         without a condition that are asked for together share a statement, unless they are large.
         """
@@ -188,8 +201,7 @@ class VersionedTable(Generic[ItemT, DraftT]):
         with wrap("{}.page({})", self.name, after):
             if where is None and limit <= _MAX_SHARED_PAGE:
                 return [*await self._pages.call((first, limit))]
-            sql = self._sql.page if where is None else f"{self._sql.page} AND ({where})"
-            statement: LiteralString = f"{sql}{self._sql.page_end}"
+            statement = self._sql.page(where)
             rows = await self._policy.page(lambda: self._pool.fetch(statement, first, limit, *args))
             return self._items(rows)
 
@@ -279,7 +291,7 @@ class VersionedTable(Generic[ItemT, DraftT]):
         statement = self._page_sql.get(limit)
         if statement is None:
             if len(self._page_sql) >= _MAX_PAGE_SIZES:
-                return f"{self._sql.page}{self._sql.page_end}"
+                return self._sql.page()
             statement = self._page_sql[limit] = self._sql.page_of(limit)
         return statement
 

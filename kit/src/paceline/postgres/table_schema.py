@@ -94,6 +94,12 @@ _PLAIN: Final[Mapping[object, LiteralString]] = {
     time: "time",
     timedelta: "interval",
 }
+_FIXED: Final = frozenset({
+    "bigint", "double precision", "boolean", "uuid", "date", "timestamptz", "time", "interval",
+})  # fmt: skip
+"""Types whose values have one size."""
+# No field can have this name.
+_BYTES_BEFORE: Final[LiteralString] = '"bytes before"'
 _ENCODE_JSON: Final = msgspec.json.Encoder().encode
 
 
@@ -210,7 +216,11 @@ class ResolvedColumns:
 
 
 class Statements:
-    """The statements of a table. ``remembered``: columns that are read with a row's lock."""
+    """The statements of a table.
+
+    ``remembered``: columns that are read with a row's lock. ``max_page_bytes``: a page ends with
+    the row that reaches so many bytes.
+    """
 
     def __init__(
         self,
@@ -218,19 +228,22 @@ class Statements:
         columns: Mapping[LiteralString, Column],
         *,
         remembered: Sequence[LiteralString],
+        max_page_bytes: int,
     ) -> None:
         names = _listed([*columns])
         select: LiteralString = f"SELECT {names} FROM {name}"
         self.get: LiteralString = f"{select} WHERE id = ANY($1::uuid[])"
         # PostgreSQL and the driver take a sixth less time for this than for an array of one.
         self.get_one: LiteralString = f"{select} WHERE id = $1"
-        self.page: LiteralString = f"{select} WHERE id >= $1"
-        self.page_end: LiteralString = " ORDER BY id LIMIT $2"
+        self._select: LiteralString = select
+        self._names: LiteralString = names
+        self._size: LiteralString = _size_of_row(columns)
+        self._max_page_bytes: LiteralString = _number(max_page_bytes)
+        asked = self._bounded(f"{select} WHERE id >= asked.first ORDER BY id LIMIT asked.size")
         self.pages: LiteralString = (
             f"SELECT page.*, asked.number"
             " FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS asked (first, size, number)"
-            f" CROSS JOIN LATERAL ({select} WHERE id >= asked.first ORDER BY id LIMIT asked.size)"
-            " AS page ORDER BY asked.number, page.id"
+            f" CROSS JOIN LATERAL ({asked}) AS page ORDER BY asked.number, page.id"
         )
         every: LiteralString = _arrays([column.type for column in columns.values()])
         self.insert: LiteralString = (
@@ -250,15 +263,53 @@ class Statements:
         )
         self.delete: LiteralString = f"DELETE FROM {name} WHERE id = ANY($1::uuid[])"
 
+    def page(self, where: LiteralString | None = None) -> LiteralString:
+        """A page of at most ``$2`` rows from the id ``$1`` on, if ``where`` holds."""
+        condition: LiteralString = "" if where is None else f" AND ({where})"
+        return self._bounded(f"{self._select} WHERE id >= $1{condition} ORDER BY id LIMIT $2")
+
     def page_of(self, limit: int) -> LiteralString:
-        """A page of so many rows; ``page`` with its end has a parameter for their number."""
-        number = cast("LiteralString", str(int(limit)))  # type: ignore[redundant-cast] # a number
-        return f"{self.page} ORDER BY id LIMIT {number}"
+        """The same without a condition, with the number of rows in the text."""
+        return self._bounded(f"{self._select} WHERE id >= $1 ORDER BY id LIMIT {_number(limit)}")
+
+    def _bounded(self, rows: LiteralString) -> LiteralString:
+        """``rows`` up to the one with which they reach the most bytes of a page.
+
+        The server decides, so what is beyond is neither decompressed nor sent.
+        """
+        if not self._size:
+            return rows
+        before: LiteralString = (
+            f"coalesce(sum({self._size}) OVER"
+            " (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)"
+        )
+        return (
+            f"SELECT {self._names} FROM (SELECT {self._names}, {before} AS {_BYTES_BEFORE}"
+            f" FROM ({rows}) AS found) AS measured"
+            f" WHERE {_BYTES_BEFORE} < {self._max_page_bytes} ORDER BY id"
+        )
 
 
 def _listed(names: Sequence[LiteralString]) -> LiteralString:
     # Quoted, because a field may have the name of one of SQL's words.
     return ", ".join([f'"{name}"' for name in names])
+
+
+def _number(value: int) -> LiteralString:
+    return cast("LiteralString", str(int(value)))  # type: ignore[redundant-cast] # only digits
+
+
+def _size_of_row(columns: Mapping[LiteralString, Column]) -> LiteralString:
+    """The bytes of a row's columns of any length, for a statement; "" if it has none.
+
+    What is not compressed tells its size without being read.
+    """
+    return " + ".join([
+        f'coalesce(CASE WHEN pg_column_compression("{name}") IS NULL'
+        f' THEN pg_column_size("{name}") ELSE octet_length("{name}"::text) END, 0)'
+        for name, column in columns.items()
+        if column.type not in _FIXED
+    ])  # fmt: skip
 
 
 def _arrays(types: Sequence[LiteralString]) -> LiteralString:

@@ -36,7 +36,7 @@ class RecordReader(Protocol):
         limit: int,
         prefix: str = "",  # paceline: only sample
     ) -> list[Record]:
-        """Up to ``limit`` records by id, after ``after``."""
+        """Up to ``limit`` records by id, after ``after``; fewer if they are large, or all."""
         ...
 
 
@@ -111,7 +111,10 @@ class RecordService:
         limit: int,
         prefix: str = "",  # paceline: only sample
     ) -> RecordPage:
-        """A page in order of creation. Errors: ValidationError for a bad cursor."""
+        """A page in order of creation, which large records make shorter.
+
+        Errors: ValidationError for a bad cursor.
+        """
         with wrap("service.list_records"):
             after: UUID | None = None
             if cursor is not None:
@@ -120,13 +123,18 @@ class RecordService:
                     scope=prefix,  # paceline: only sample
                 )
                 after = UUID(bytes=place)
-            found = await self._repository.list_after(
-                after,
-                limit + 1,
-                prefix,  # paceline: only sample
-            )
+
+            async def read(after: UUID | None, limit: int) -> list[Record]:
+                return await self._repository.list_after(
+                    after,
+                    limit,
+                    prefix,  # paceline: only sample
+                )
+
+            found = await read(after, limit + 1)
             page = found[:limit]
-            if len(found) <= limit:
+            # A short page is the last one, or its records are large.
+            if len(found) <= limit and not (found and await read(found[-1].id, 1)):
                 return RecordPage(page, None)
             next_cursor = _CURSORS.encode(
                 page[-1].id.bytes,
