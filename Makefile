@@ -4,7 +4,7 @@ LOCKED := kit/pyproject.toml service/pyproject.toml tools/setup.sh
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures fuzz layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload conform faults soak soak-faults trace dashboards docs docs-serve api-check checks image release-check protos lock clean
+.PHONY: help run new test test-all lint types unit bench bench-all bench-quick figures fuzz layer grpc import bank orders rolling kafka bench-orders bench-updates bench-telemetry overload conform faults soak soak-faults trace dashboards docs docs-serve api-check checks changelog image release-check protos lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -124,6 +124,10 @@ checks: .venv/.dev .venv-checks/.made ## Hold manifests, image, workflows and lo
 
 release-check: .venv/.dev .venv-checks/.made ## Build the kit twice, compare, check and install it; dist/ has what is published
 	@$(BIN)/python tools/release_check.py
+
+changelog: .venv/.dev .venv-checks/.made ## Write changelog.d into CHANGELOG.md as this version's changes (ARGS=--draft only shows it)
+	@.venv-checks/bin/towncrier build --yes $(ARGS) \
+		--version $$($(BIN)/python -c 'import paceline; print(paceline.__version__)')
 
 image: .venv/.dev ## Build the service's image with buildah, without a container engine, and start it (root; Debian)
 	@$(BIN)/python tools/image.py

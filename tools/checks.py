@@ -1,10 +1,10 @@
 """Hold what is deployed and released against the checkers of others: ``make checks``.
 
 Kustomize builds both overlays, and kubernetes-validate and kubeconform hold them against the
-schemas of Kubernetes; hadolint reads the Dockerfile, actionlint and zizmor the workflows, pip-audit
-the locks. What is missing (a Go tool, the advisories' server) is said and skipped; the exit code is
-1 when something is wrong. The schemas are those in kubernetes-validate's wheel, so nothing is
-fetched.
+schemas of Kubernetes; hadolint reads the Dockerfile, actionlint and zizmor the workflows, towncrier
+the changes to be told, pip-audit the locks. What is missing (a Go tool, the advisories' server) is
+said and skipped; the exit code is 1 when something is wrong. The schemas are those in
+kubernetes-validate's wheel, so nothing is fetched.
 """
 
 import json
@@ -91,6 +91,10 @@ def checks(made: Path) -> Iterator[tuple[str, list[str]]]:
     workflows = sorted(ROOT.glob("**/.github/workflows/*.yml"))
     yield "actionlint", [go_tool("actionlint"), *map(str, workflows)]
     yield "zizmor", [str(TOOLS / "zizmor"), "--offline", "--quiet", *map(str, workflows)]
+    yield (
+        "towncrier (changelog.d)",
+        [str(TOOLS / "towncrier"), "build", "--draft", "--version", "next"],
+    )
     for lock in ("requirements/run.txt", "requirements/dev.txt", "service/requirements/run.txt"):
         yield (
             f"pip-audit {lock}",
