@@ -24,7 +24,7 @@ NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
 @LOOPS
 @pytest.mark.parametrize(
-    ("max_lifetime", "least"), [(1800.0, 12), (1e-9, 16)], ids=["kept", "opened every time"]
+    ("max_lifetime", "least"), [(1800.0, 12), (1e-9, 12)], ids=["kept", "opened every time"]
 )
 def test_work_cancelled_at_every_wait_leaves_the_pool_intact(
     database: str, new_loop: NewLoop, max_lifetime: float, least: int

@@ -26,6 +26,7 @@ PROBE = Path(__file__).with_name("probe.py")
 NAMES = {
     ("paceline.commands", "RpcHandler"): "grpc",
     ("paceline.commands", "serve_grpc"): "grpc",
+    ("paceline.commands.doctor", "check_direct"): "postgres",
     ("paceline.commands.doctor", "check_nats"): "nats",
     ("paceline.commands.doctor", "check_postgres"): "postgres",
     ("paceline.commands.doctor", "check_redis"): "redis",

@@ -33,7 +33,7 @@ class Case:
 
 CASES = (
     Case("a low soft limit is raised", "256:4096", 600, 600),
-    Case("of a low hard limit a part is kept", "256:256", 400, 180),
+    Case("of a low hard limit a part is kept", "256:256", 400, 90),
 )
 
 
