@@ -19,7 +19,10 @@ from open_load import BIN
 from servers import PEERS
 
 RESULTS = Path(__file__).parent / "results"
-_COLOURS = ("#08519c", "#3182bd", "#9ecae1", "#2ca25f", "#006d2c", "#fdae6b", "#e6550d", "#756bb1")
+_COLOURS = (
+    "#08519c", "#3182bd", "#9ecae1", "#2ca25f", "#006d2c", "#a50f15", "#fdae6b", "#e6550d",
+    "#756bb1",
+)  # fmt: skip
 Point = dict[str, Any]
 
 
