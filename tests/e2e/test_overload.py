@@ -14,7 +14,7 @@ from load import Load, Plan, Result
 from servers import cpu_seconds
 from service_process import ServiceProcess, running_service
 
-CLIENTS = 400
+CLIENTS = 1000
 OVERLOAD = 5.0  # seconds
 GOODPUT = 0.2  # good answers for each CPU second, over those at the peak
 GROWTH = 64.0  # MiB

@@ -91,7 +91,7 @@ class RecordHandler:
         """List records, page by page, in order of creation.
 
         Records that are there throughout are seen exactly once, whatever is created or deleted
-        meanwhile. A page ends early when its records are large, with the one that reaches 1 MiB.
+        meanwhile. A page of large records ends early, with the one that reaches 1 MiB.
         """
         page = await self._service.list_records(
             params.cursor,
